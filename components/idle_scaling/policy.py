@@ -1,0 +1,187 @@
+"""One model's scaling: held requests wake it, silence lets it go.
+
+How the timers meet
+- While a request is held or a stream runs, the interceptor counts it and KEDA calls the model active: no timer runs.
+  A load that outlasts the TTL is therefore never killed as long as one client waits.
+- Nobody waits any more (the client hung up, or its hold ran out): KEDA's last active moment stands still, and the
+  model is gone one TTL later, loading or not. Because ``idle TTL ≥ cold start`` is demanded, a load that keeps to its
+  estimate is finished before that; one that does not is cut off instead of billing for ever.
+- A POST whose client went away while it was held is only noticed when the model is ready or the hold ends. It costs at
+  most ``hold + TTL``.
+- Short requests fall between the interceptor's 500 ms samples, so the rate is watched beside the concurrency. Its
+  target is out of reach on purpose: it keeps a model active and never scales it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.idle_scaling.addresses import host_of
+
+# a short request stays visible this long, which is added to the idle TTL; twice the polling interval, so that KEDA
+# sees it even while its push stream is broken (it retries that one only after up to a minute)
+RATE_WINDOW_SECONDS = 10
+POLLING_SECONDS = 5
+_UNREACHABLE_RATE = 1000
+_LONGEST_STABILIZATION_SECONDS = 3600  # Kubernetes' own limit
+
+
+@dataclass(frozen=True)
+class IdlePolicy:
+    """When one model runs. Durations in whole seconds; ``concurrency_target``: requests in flight per replica.
+
+    Raises ``ValueError`` naming every value that cannot work.
+    """
+
+    name: str
+    namespace: str
+    min_replicas: int
+    max_replicas: int
+    idle_ttl_seconds: int
+    cold_start_seconds: int
+    hold_seconds: int
+    concurrency_target: int
+    port: int = 8000
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if self.min_replicas < 0:
+            wrong.append(f"min is {self.min_replicas}, allowed is 0 or more")
+        if self.max_replicas < max(1, self.min_replicas):
+            wrong.append(f"max is {self.max_replicas}, allowed is {max(1, self.min_replicas)} or more")
+        if self.idle_ttl_seconds < self.cold_start_seconds:
+            wrong.append(
+                f"idle TTL is {self.idle_ttl_seconds} s, allowed is {self.cold_start_seconds} s (the cold start) or "
+                "more: a shorter one kills a model that is still loading when its client goes away"
+            )
+        if self.hold_seconds < self.cold_start_seconds:
+            wrong.append(
+                f"hold is {self.hold_seconds} s, allowed is {self.cold_start_seconds} s (the cold start) or more: "
+                "a shorter one gives up on every wake"
+            )
+        if self.concurrency_target < 1:
+            wrong.append(f"concurrency target is {self.concurrency_target}, allowed is 1 or more")
+        if wrong:
+            raise ValueError(f"idle policy of {self.name}: " + "; ".join(wrong))
+
+    @property
+    def host(self) -> str:
+        """The ``Host`` header that reaches this model through the interceptor."""
+        return host_of(self.name, self.namespace)
+
+
+def interceptor_route(policy: IdlePolicy) -> dict[str, Any]:
+    """``http.keda.sh/v1beta1 InterceptorRoute``: where a held request goes, for how long it is held, what counts."""
+    return {
+        "apiVersion": "http.keda.sh/v1beta1",
+        "kind": "InterceptorRoute",
+        "metadata": _metadata(policy),
+        "spec": {
+            "target": {"service": policy.name, "port": policy.port},
+            "rules": [{"hosts": [policy.host]}],
+            "scalingMetric": {
+                "concurrency": {"targetValue": policy.concurrency_target},
+                "requestRate": {
+                    "targetValue": _UNREACHABLE_RATE,
+                    "window": f"{RATE_WINDOW_SECONDS}s",
+                    "granularity": "1s",
+                },
+            },
+            "timeouts": {
+                # never 0s: an abandoned POST would hold the model, and its GPU, for ever
+                "readiness": f"{policy.hold_seconds}s",
+                "request": "0s",
+                "responseHeader": "0s",
+            },
+        },
+    }
+
+
+def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
+    """``keda.sh/v1alpha1 ScaledObject``: the only writer of the Deployment's ``replicas``."""
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": _metadata(policy),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": policy.name},
+            "minReplicaCount": policy.min_replicas,
+            "maxReplicaCount": policy.max_replicas,
+            "cooldownPeriod": policy.idle_ttl_seconds,
+            # Counts only while the object has never been active: a ScaledObject that is made anew over a running
+            # model (an upgrade, an adoption) forgets when it was last used and would kill it within seconds.
+            "initialCooldownPeriod": policy.idle_ttl_seconds,
+            "pollingInterval": POLLING_SECONDS,
+            "advanced": {
+                # true would scale to the count found at creation when the object goes: `destroy` must start nothing
+                "restoreToOriginalReplicaCount": False,
+                "horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": _scale_in(policy)}},
+            },
+            "triggers": [
+                {
+                    "type": "external-push",
+                    "metadata": {"scalerAddress": scaler_address, "interceptorRoute": policy.name},
+                }
+            ],
+        },
+    }
+
+
+def _scale_in(policy: IdlePolicy) -> dict[str, Any]:
+    """From many replicas to one: a replica too many costs as long as the last one does, and they go one by one."""
+    return {
+        "stabilizationWindowSeconds": min(policy.idle_ttl_seconds, _LONGEST_STABILIZATION_SECONDS),
+        "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+    }
+
+
+def _metadata(policy: IdlePolicy) -> dict[str, Any]:
+    return {
+        "name": policy.name,
+        "namespace": policy.namespace,
+        "labels": {"app.kubernetes.io/name": policy.name, "ebbtide.dev/model": policy.name},
+    }
+
+
+class IdleScalingPolicy(pulumi.ComponentResource):
+    """One model's route and ScaledObject. Costs nothing at rest. It does not create the Deployment it scales.
+
+    ``after`` is what must exist before and live longer: the engine, the Deployment and its Service. KEDA refuses a
+    ScaledObject without a target, and only a running KEDA lets one be deleted.
+    """
+
+    host: str
+
+    def __init__(
+        self,
+        name: str,
+        policy: IdlePolicy,
+        scaler_address: str,
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("ebbtide:idle_scaling:IdleScalingPolicy", name, None, opts)
+        self.host = policy.host
+        # the scaler answers KEDA with an error until it knows the route, and KEDA then waits up to a minute
+        route = self._object(f"{name}-route", interceptor_route(policy), after)
+        self.scaled_object = self._object(
+            f"{name}-scaled-object", scaled_object(policy, scaler_address), [*after, route]
+        )
+        self.register_outputs({"host": self.host})
+
+    def _object(
+        self, name: str, document: dict[str, Any], after: Sequence[pulumi.Resource]
+    ) -> k8s.apiextensions.CustomResource:
+        return k8s.apiextensions.CustomResource(
+            name,
+            api_version=document["apiVersion"],
+            kind=document["kind"],
+            metadata=document["metadata"],
+            spec=document["spec"],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
+        )

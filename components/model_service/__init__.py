@@ -1,0 +1,1 @@
+"""One model's serving stack on Kubernetes: engine arguments, workload, probes, network, namespace."""

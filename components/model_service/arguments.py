@@ -1,0 +1,165 @@
+"""The engine's command line and environment for one model, as vLLM 0.32 reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from components.model_service.settings import PORT, ModelSettings
+from components.model_service.timing import startup_budget_seconds
+from components.platforms.contract import Device, Weights
+
+CACHE: Final = "/cache"
+"""Mount point of the scratch volume that holds everything the engine writes; the root file system is read-only."""
+
+_CPU_KV_CACHE_BYTES: Final = 1024**3
+"""Where nothing is said: left alone, the CPU back end takes a fraction of the whole machine's memory."""
+
+MANAGED_FLAGS: Final = frozenset(
+    {
+        "--model",
+        "--revision",
+        "--tokenizer-revision",
+        "--served-model-name",
+        "--host",
+        "--port",
+        "--uds",
+        "--api-key",
+        "--max-model-len",
+        "--max-num-seqs",
+        "--max-num-queued-reqs",
+        "--gpu-memory-utilization",
+        "--kv-cache-memory-bytes",
+        "--dtype",
+        "--tensor-parallel-size",
+        "-tp",
+        "--load-format",
+        "--shutdown-timeout",
+        "--config",
+    }
+)
+"""Flags that follow from a model's settings, or would go behind them; not for ``extra_args``."""
+
+MANAGED_ENVIRONMENT: Final = frozenset(
+    {
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "TMPDIR",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "HF_HOME",
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "TRITON_CACHE_DIR",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "NUMBA_CACHE_DIR",
+        "VLLM_CACHE_ROOT",
+        "VLLM_CONFIG_ROOT",
+        "VLLM_CPU_KVCACHE_SPACE",
+        "VLLM_ENGINE_READY_TIMEOUT_S",
+        "VLLM_NO_USAGE_STATS",
+        "DO_NOT_TRACK",
+        "VLLM_API_KEY",
+        "VLLM_PORT",
+    }
+)
+
+
+def managed_flags_in(extra_args: Iterable[str]) -> list[str]:
+    """Those of ``extra_args`` that set a managed flag, as the user spelled them (``--max_model_len=4``, ``-tp``)."""
+    found = []
+    for argument in extra_args:
+        if not argument.startswith("-"):
+            continue
+        flag = argument.split("=", 1)[0]
+        if flag.startswith("--"):
+            flag = flag.replace("_", "-").split(".", 1)[0]
+        if flag in MANAGED_FLAGS:
+            found.append(argument)
+    return found
+
+
+def engine_arguments(model: ModelSettings, weights: Weights, device: Device) -> list[str]:
+    """Arguments for the image's entry point, an OpenAI-compatible vLLM server.
+
+    Raises ``ValueError`` when ``extra_args`` sets a flag that follows from the settings, or when one replica on a CPU
+    is to span several GPUs.
+    """
+    managed = managed_flags_in(model.extra_args)
+    if managed:
+        raise ValueError(
+            f"{model.name}: extraArgs sets {', '.join(managed)}, which the model's own settings decide: "
+            "remove it there and use the setting"
+        )
+    if device == "cpu" and model.gpus != 1:
+        raise ValueError(
+            f"{model.name}: gpus is {model.gpus}, allowed is 1 in a pool whose device is cpu: "
+            "there is no GPU to spread the model over"
+        )
+    arguments = ["--model", weights.path]
+    if not is_local(weights) and "://" not in weights.path:
+        arguments += ["--revision", model.revision, "--tokenizer-revision", model.revision]
+    arguments += ["--served-model-name", model.name, *model.aliases]
+    arguments += ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104  the pod's own address; NetworkPolicy guards it
+    if weights.load_format is not None:
+        arguments += ["--load-format", weights.load_format]
+    if model.dtype != "auto":
+        arguments += ["--dtype", model.dtype]
+    if model.gpus > 1:
+        arguments += ["--tensor-parallel-size", str(model.gpus)]
+    if model.max_tokens is not None:
+        arguments += ["--max-model-len", str(model.max_tokens)]
+    arguments += ["--max-num-seqs", str(model.max_sequences)]
+    if model.max_queued is not None:
+        # the flag's name misleads: it counts running requests as well as waiting ones
+        arguments += ["--max-num-queued-reqs", str(model.max_sequences + model.max_queued)]
+    if model.gpu_memory_utilization is not None and device == "cuda":
+        arguments += ["--gpu-memory-utilization", str(model.gpu_memory_utilization)]
+    kv_cache_bytes = model.kv_cache_bytes
+    if kv_cache_bytes is None and device == "cpu":
+        kv_cache_bytes = _CPU_KV_CACHE_BYTES
+    if kv_cache_bytes is not None:
+        arguments += ["--kv-cache-memory-bytes", str(kv_cache_bytes)]
+    arguments += ["--shutdown-timeout", str(model.drain_seconds)]
+    # a probe every two seconds would drown what matters
+    arguments += ["--disable-access-log-for-endpoints", "/health,/metrics"]
+    return [*arguments, *model.extra_args]
+
+
+def is_local(weights: Weights) -> bool:
+    """Whether the weights are files in the pod, so that the engine needs no network."""
+    return weights.path.startswith("/")
+
+
+def engine_environment(model: ModelSettings, weights: Weights) -> dict[str, str]:
+    """The container's environment. Raises ``ValueError`` when ``extra_env`` sets what follows from the settings."""
+    managed = sorted(MANAGED_ENVIRONMENT & set(model.extra_env))
+    if managed:
+        raise ValueError(
+            f"{model.name}: extraEnv sets {', '.join(managed)}, which is decided by the product: remove it there"
+        )
+    environment = {
+        "HOME": CACHE,
+        # the uid has no entry in /etc/passwd, and PyTorch asks for a user name
+        "USER": "ebbtide",
+        "LOGNAME": "ebbtide",
+        "TMPDIR": "/tmp",  # noqa: S108  an emptyDir of this pod
+        "XDG_CACHE_HOME": f"{CACHE}/xdg",
+        "XDG_CONFIG_HOME": f"{CACHE}/config",
+        "HF_HOME": f"{CACHE}/huggingface",
+        "TRITON_CACHE_DIR": f"{CACHE}/triton",
+        "TORCHINDUCTOR_CACHE_DIR": f"{CACHE}/torchinductor",
+        "NUMBA_CACHE_DIR": f"{CACHE}/numba",
+        "VLLM_CACHE_ROOT": f"{CACHE}/vllm",
+        "VLLM_CONFIG_ROOT": f"{CACHE}/vllm-config",
+        # the front end gives up on its engine after 600 s by default, before a large model is loaded
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(
+            startup_budget_seconds(model.cold_start_seconds, model.hold_seconds)
+        ),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    if is_local(weights):
+        environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    return dict(sorted({**environment, **model.extra_env}.items()))

@@ -1,0 +1,82 @@
+"""The namespace all models share: restricted, closed, and never given more GPUs than the cost guard allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.model_service.network import default_deny
+from components.model_service.settings import SERVICE_ACCOUNT
+
+QUOTA_NAME = "gpu-guard"
+
+
+def namespace_labels() -> dict[str, str]:
+    """Pod Security ``restricted`` for all three modes, so that a violation is refused, shown and logged alike."""
+    return {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
+
+
+def gpu_quota(max_gpus: int, gpu_resources: Iterable[str]) -> dict[str, str]:
+    """``ResourceQuota.spec.hard``: at most ``max_gpus`` of each extended resource the pools offer.
+
+    Kubernetes has no sum over resources: where pools offer several (MIG profiles), each gets the limit to itself.
+    Raises ``ValueError`` for a negative number; 0 is allowed and lets no model start.
+    """
+    if max_gpus < 0:
+        raise ValueError(f"guard: maxGpus is {max_gpus}, allowed is 0 or more")
+    return {f"requests.{resource}": str(max_gpus) for resource in sorted(set(gpu_resources))}
+
+
+class ModelNamespace(pulumi.ComponentResource):
+    """Namespace, GPU quota, default-deny policy and the service account of every model.
+
+    Costs nothing. A pod over the quota is refused by the API server and tried again by its ReplicaSet: it comes up
+    when another model is gone. No quota is created where no pool offers a GPU.
+    """
+
+    name: pulumi.Output[str]
+    """The namespace's name, known once it exists: what is created in it may take it from here."""
+
+    def __init__(
+        self,
+        resource_name: str,
+        namespace: str,
+        max_gpus: int,
+        gpu_resources: Iterable[str],
+        service_account_annotations: Mapping[str, pulumi.Input[str]] | None = None,
+        pull_secret: pulumi.Input[str] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("ebbtide:model_service:ModelNamespace", resource_name, None, opts)
+        hard = gpu_quota(max_gpus, gpu_resources)
+        created = k8s.core.v1.Namespace(
+            f"{resource_name}-namespace",
+            metadata={"name": namespace, "labels": namespace_labels()},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        inside = pulumi.ResourceOptions(parent=self, depends_on=[created])
+        if hard:
+            k8s.core.v1.ResourceQuota(
+                f"{resource_name}-quota",
+                metadata={"name": QUOTA_NAME, "namespace": namespace},
+                spec={"hard": hard},
+                opts=inside,
+            )
+        closed: dict[str, Any] = default_deny(namespace)
+        k8s.networking.v1.NetworkPolicy(f"{resource_name}-default-deny", **closed, opts=inside)
+        k8s.core.v1.ServiceAccount(
+            f"{resource_name}-service-account",
+            metadata={
+                "name": SERVICE_ACCOUNT,
+                "namespace": namespace,
+                "annotations": dict(service_account_annotations or {}),
+            },
+            automount_service_account_token=False,
+            image_pull_secrets=[{"name": pull_secret}] if pull_secret is not None else None,
+            opts=inside,
+        )
+        self.name = created.metadata.apply(lambda metadata: str(metadata.name))
+        self.register_outputs({"namespace": namespace})

@@ -1,0 +1,76 @@
+"""Who may talk to a model's pods, and whom they may talk to: pure NetworkPolicy objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from components.model_service.settings import PORT
+
+Manifest = dict[str, Any]
+Egress = Literal["none", "https"]
+
+_LINK_LOCAL = "169.254.0.0/16"
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"  # set by the API server on every namespace
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Pods that may call: of one namespace, all of them or those with ``pod_labels``."""
+
+    namespace: str
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def selector(self) -> Manifest:
+        found: Manifest = {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: self.namespace}}}
+        if self.pod_labels:
+            found["podSelector"] = {"matchLabels": dict(self.pod_labels)}
+        return found
+
+
+def default_deny(namespace: str) -> Manifest:
+    """Nothing in, nothing out, for every pod that no other policy names."""
+    return {
+        "metadata": {"name": "default-deny", "namespace": namespace},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+    }
+
+
+def model_policy(
+    name: str, namespace: str, pods: Mapping[str, str], callers: Iterable[Peer], egress: Egress
+) -> Manifest:
+    """Ingress to the engine's port from ``callers`` alone: its ``--api-key`` would guard only ``/v1``.
+
+    ``egress`` ``none``: the weights are mounted, the engine needs nobody. ``https``: it reads them from a bucket or
+    hub, so DNS and port 443, but never a link-local address, where clouds hand out credentials.
+    """
+    return {
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(pods)},
+        "spec": {
+            "podSelector": {"matchLabels": dict(pods)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {
+                    "from": [caller.selector() for caller in callers],
+                    "ports": [{"protocol": "TCP", "port": PORT}],
+                }
+            ],
+            "egress": _egress_rules(egress),
+        },
+    }
+
+
+def _egress_rules(egress: Egress) -> list[Manifest]:
+    if egress == "none":
+        return []
+    return [
+        {
+            "to": [{"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: "kube-system"}}}],
+            "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+        },
+        {
+            "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}],
+            "ports": [{"protocol": "TCP", "port": 443}],
+        },
+    ]

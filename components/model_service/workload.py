@@ -1,0 +1,180 @@
+"""One model's Deployment, disruption budget and Service as Kubernetes objects: pure, camelCase, ready to send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pulumi
+
+from components.model_service.arguments import CACHE, engine_arguments, engine_environment
+from components.model_service.settings import MODEL_LABEL, PORT, SERVICE_ACCOUNT, ModelSettings
+from components.model_service.timing import (
+    PRE_STOP_SECONDS,
+    startup_budget_seconds,
+    termination_grace_seconds,
+)
+from components.platforms.contract import Pool, Weights
+
+Manifest = dict[str, Any]
+
+UID: Final = 10001
+SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
+_SHARED_MEMORY_PER_GPU_GIB: Final = 2
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model runs and from what. ``image`` is a reference by digest; ``pod_labels`` come from the identity."""
+
+    namespace: str
+    pool: Pool
+    image: pulumi.Input[str]
+    weights: Weights
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def selector(model: ModelSettings) -> dict[str, str]:
+    """Labels by which the Service, the NetworkPolicy and the budget find this model's pods."""
+    return {"app.kubernetes.io/name": model.name, MODEL_LABEL: model.name}
+
+
+def deployment(model: ModelSettings, place: Placement) -> Manifest:
+    """``apps/v1 Deployment``. ``replicas`` is only the number to start with: KEDA owns it afterwards.
+
+    Raises ``ValueError`` for settings the engine cannot be started with and for a volume that restricted Pod Security
+    refuses.
+    """
+    budget = startup_budget_seconds(model.cold_start_seconds, model.hold_seconds)
+    return {
+        "metadata": {**_metadata(model, place), "annotations": dict(SKIP_AWAIT)},
+        "spec": {
+            "replicas": model.min_replicas,
+            "revisionHistoryLimit": 2,
+            "progressDeadlineSeconds": budget + termination_grace_seconds(model.drain_seconds) + 60,
+            "selector": {"matchLabels": selector(model)},
+            "strategy": _strategy(model),
+            "template": {
+                "metadata": {"labels": {**place.pod_labels, **selector(model)}},
+                "spec": _pod(model, place),
+            },
+        },
+    }
+
+
+def service(model: ModelSettings, place: Placement) -> Manifest:
+    """``v1 Service``. Not awaited: a sleeping model's Service has no endpoint, and that is as it should be."""
+    return {
+        "metadata": {**_metadata(model, place), "annotations": dict(SKIP_AWAIT)},
+        "spec": {
+            "type": "ClusterIP",
+            "selector": selector(model),
+            "ports": [{"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def disruption_budget(model: ModelSettings, place: Placement) -> Manifest | None:
+    """``policy/v1 PodDisruptionBudget`` where two replicas always run; below that it would only block node drains."""
+    if model.min_replicas < 2:
+        return None
+    return {
+        "metadata": _metadata(model, place),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(model)}},
+    }
+
+
+def _metadata(model: ModelSettings, place: Placement) -> Manifest:
+    return {"name": model.name, "namespace": place.namespace, "labels": selector(model)}
+
+
+def _strategy(model: ModelSettings) -> Manifest:
+    """An update never needs a GPU more than the model has: there may be none, and the quota counts it.
+
+    One replica: wait until the old pod is gone, so that no new one is created against a full quota. Several: one by
+    one, the others go on answering.
+    """
+    if model.max_replicas == 1:
+        return {"type": "Recreate"}
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+
+
+def _pod(model: ModelSettings, place: Placement) -> Manifest:
+    volumes = [*_scratch_volumes(model), *(dict(volume) for volume in place.weights.volumes)]
+    for volume in volumes:
+        if "hostPath" in volume:
+            raise ValueError(
+                f"{model.name}: volume {volume['name']} is a hostPath, which restricted Pod Security refuses: "
+                "offer the folder as a PersistentVolume and mount its claim"
+            )
+    return {
+        "serviceAccountName": SERVICE_ACCOUNT,
+        "automountServiceAccountToken": False,
+        # a Service called `vllm` would set VLLM_PORT=tcp://… in every pod, and the engine reads that variable
+        "enableServiceLinks": False,
+        "nodeSelector": dict(place.pool.labels),
+        "tolerations": place.pool.tolerations(),
+        "terminationGracePeriodSeconds": termination_grace_seconds(model.drain_seconds),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(model, place)],
+        "volumes": volumes,
+    }
+
+
+def _container(model: ModelSettings, place: Placement) -> Manifest:
+    gpus = {place.pool.gpu_resource: str(model.gpus)}
+    environment = engine_environment(model, place.weights)
+    return {
+        "name": "vllm",
+        "image": place.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": engine_arguments(model, place.weights, place.pool.device),
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        # GPUs only as limits and requests alike: Kubernetes allows no difference for an extended resource
+        "resources": {"limits": gpus, "requests": {**model.requests, **gpus}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        **_probes(model),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+        "volumeMounts": [
+            {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108  what NCCL and the workers talk through
+            {"name": "cache", "mountPath": CACHE},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *(dict(mount) for mount in place.weights.mounts),
+        ],
+    }
+
+
+def _probes(model: ModelSettings) -> Manifest:
+    health = {"httpGet": {"path": "/health", "port": "http"}}
+    return {
+        # every second: a held request waits for the tick, and the engine does not listen before it is ready
+        "startupProbe": {
+            **health,
+            "periodSeconds": 1,
+            "timeoutSeconds": 3,
+            "failureThreshold": startup_budget_seconds(model.cold_start_seconds, model.hold_seconds),
+        },
+        # patient: a replica that is busy is not a replica that is gone
+        "readinessProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 5},
+        "livenessProbe": {**health, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
+    }
+
+
+def _scratch_volumes(model: ModelSettings) -> list[Manifest]:
+    size = f"{_SHARED_MEMORY_PER_GPU_GIB * model.gpus}Gi"
+    return [
+        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": size}},
+        {"name": "cache", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+    ]

@@ -1,0 +1,136 @@
+"""What a place must offer so that everything after it can ignore which place it is.
+
+Each folder beside this file (local, existing, later aws, azure, gcp) builds one ``Platform``. Nothing outside
+``components/platforms`` may name a cloud. Plan-time choices are plain values; ``pulumi.Input`` marks what is only
+known once the place exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+Device = Literal["cuda", "cpu"]
+TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+
+@dataclass(frozen=True)
+class Taint:
+    """A taint in Kubernetes' own spelling; each place translates it to its provider's."""
+
+    key: str
+    value: str
+    effect: TaintEffect = "NoSchedule"
+
+    def toleration(self) -> dict[str, str]:
+        """The one toleration that matches this taint and no other."""
+        return {"key": self.key, "operator": "Equal", "value": self.value, "effect": self.effect}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A GPU node pool as the scheduler sees it.
+
+    ``gpu_resource`` is the extended resource a pod asks for (``nvidia.com/gpu`` or a MIG profile's name),
+    ``gpus_per_node`` how many of them one node has. ``device`` is what the engine computes on: ``cpu`` only in the lab,
+    where the GPUs are advertised to the scheduler but do not exist.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    gpus_per_node: int
+    gpu_resource: str = "nvidia.com/gpu"
+    min_nodes: int = 0
+    max_nodes: int = 1
+    node_image: str = "unknown"
+    device: Device = "cuda"
+
+    def tolerations(self) -> list[dict[str, str]]:
+        """Tolerations for a pod that targets this pool."""
+        return [taint.toleration() for taint in self.taints]
+
+
+@dataclass(frozen=True)
+class RegistryAuth:
+    """Credentials for pushing; ``password`` is always a secret output."""
+
+    username: pulumi.Input[str]
+    password: pulumi.Input[str]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Where images are pushed and pulled from: ``address`` is ``host[:port]/prefix`` without a trailing slash.
+
+    ``base_images`` maps a device-independent role (``python``) to a base image reference by digest; a role that is
+    absent takes the Dockerfile's own default.
+    """
+
+    address: pulumi.Input[str]
+    auth: RegistryAuth | None = None
+    insecure: bool = False
+    pull_secret: pulumi.Input[str] | None = None
+    base_images: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How one model's weights reach its engine: a path or URI for ``--model``, and what must be mounted for it."""
+
+    path: str
+    load_format: str | None = None
+    volumes: tuple[Mapping[str, Any], ...] = ()
+    mounts: tuple[Mapping[str, Any], ...] = ()
+
+
+class ModelStore(Protocol):
+    """Read-only weights by Hugging Face id and pinned revision."""
+
+    def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+        """Create what pods in ``namespace`` need to read the store (a claim, a binding); called once."""
+        ...
+
+    def weights(self, model_id: str, revision: str) -> Weights:
+        """Where this model's files are; pure, so that a plan can call it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a serving pod's service account carries so that the place knows it (role annotation, client id)."""
+
+    service_account_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """How the gateway's Service is reached. ``url`` is what a client types, without ``/v1``; None: read it from the
+    Service's load balancer once it exists. ``idle_timeout_seconds`` is the place's own cut on a silent connection
+    (None: it has none)."""
+
+    service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    node_port: int | None = None
+    annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    url: pulumi.Input[str] | None = None
+    idle_timeout_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One place, ready to be served on."""
+
+    kind: str
+    provider: k8s.Provider
+    pools: Mapping[str, Pool]
+    registry: Registry
+    model_store: ModelStore
+    identity: Identity = field(default_factory=Identity)
+    ingress: Ingress = field(default_factory=Ingress)
+    storage_class: str | None = None
+    ready: tuple[pulumi.Resource, ...] = ()

@@ -1,0 +1,83 @@
+"""A model store that is a folder on the nodes: one read-only volume, bound by name, mounted into every model's pod."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.platforms.contract import Weights
+
+MOUNT = "/models"
+VOLUME = "models"
+
+
+def folder_name(model_id: str) -> str:
+    """The folder of a Hugging Face id: the id with its slash spelled ``--``."""
+    return re.sub(r"[^A-Za-z0-9._-]", "--", model_id)
+
+
+def mounted_weights(model_id: str, claim: str) -> Weights:
+    """The pod's view of a store whose claim is called ``claim``."""
+    return Weights(
+        path=f"{MOUNT}/{folder_name(model_id)}/model",
+        volumes=({"name": VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},),
+        mounts=({"name": VOLUME, "mountPath": MOUNT, "readOnly": True},),
+    )
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """``folder`` is a path on every node that serves. Nothing is copied; deleting the volume deletes no file."""
+
+    folder: str
+    provider: k8s.Provider
+    claim: str = "models"
+
+    def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+        """A volume over the folder and the claim that binds exactly it. The host path is the administrator's, in the
+        volume, so that the pods' own security level can stay ``restricted``."""
+        size = {"storage": "100Gi"}  # a host path enforces none; a claim must name one
+        volume = k8s.core.v1.PersistentVolume(
+            "models",
+            metadata={"name": "ebbtide-models"},
+            spec={
+                "capacity": size,
+                "accessModes": ["ReadOnlyMany"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "",
+                "hostPath": {"path": self.folder, "type": "Directory"},
+                "claimRef": {"name": self.claim, "namespace": namespace},
+            },
+            opts=opts,
+        )
+        claim = k8s.core.v1.PersistentVolumeClaim(
+            "models",
+            metadata={"name": self.claim, "namespace": namespace},
+            spec={
+                "accessModes": ["ReadOnlyMany"],
+                "storageClassName": "",
+                "volumeName": volume.metadata.name,
+                "resources": {"requests": size},
+            },
+            opts=opts,
+        )
+        return [volume, claim]
+
+    def weights(self, model_id: str, revision: str) -> Weights:
+        return mounted_weights(model_id, self.claim)
+
+
+@dataclass(frozen=True)
+class ClaimStore:
+    """Weights on a claim that the cluster's administrator keeps (``existing``); nothing is created."""
+
+    claim: str
+
+    def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+        return []
+
+    def weights(self, model_id: str, revision: str) -> Weights:
+        return mounted_weights(model_id, self.claim)

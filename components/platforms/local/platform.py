@@ -1,0 +1,49 @@
+"""The local ``Platform``: the contract, filled from what the machine says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.platforms.adopted_nodes import AdoptedNodes
+from components.platforms.contract import Ingress, Platform, Pool, Registry
+from components.platforms.folder_store import FolderStore
+from components.platforms.local.facts import LocalFacts
+
+
+class LocalPlatform(pulumi.ComponentResource):
+    """The cluster on this machine, its registry on loopback and its folder of weights.
+
+    Creates the pools' labels and taints and nothing else. Costs nothing that the running cluster does not cost.
+    """
+
+    platform: Platform
+
+    def __init__(
+        self,
+        facts: LocalFacts,
+        pools: Mapping[str, Pool],
+        nodes: Mapping[str, Sequence[str]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("ebbtide:platforms:LocalPlatform", "local", None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        provider = k8s.Provider(
+            "cluster", kubeconfig=facts.kubeconfig, context=facts.context, cluster_identifier=facts.context, opts=mine
+        )
+        with_provider = pulumi.ResourceOptions(parent=self, provider=provider)
+        adopted = tuple(
+            AdoptedNodes(name, pool, nodes.get(name) or facts.gpu_nodes, with_provider) for name, pool in pools.items()
+        )
+        self.platform = Platform(
+            kind="local",
+            provider=provider,
+            pools=pools,
+            registry=Registry(facts.registry, insecure=True, base_images=facts.base_images),
+            model_store=FolderStore(facts.models_dir, provider),
+            ingress=Ingress("NodePort", facts.node_port, url=facts.gateway_url),
+            ready=adopted,
+        )
+        self.register_outputs({})

@@ -1,0 +1,1 @@
+"""The gateway's front: authenticates, admits and wakes, with LiteLLM behind it in the same process."""

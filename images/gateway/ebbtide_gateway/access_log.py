@@ -1,0 +1,50 @@
+"""One JSON line per request on stdout: who asked which model, how it ended. Never a body, never a key."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+
+@dataclass
+class Record:
+    """Filled in as the request goes on; ``status`` 499 is a client that left before an answer had begun."""
+
+    method: str
+    path: str
+    key: str | None = None
+    group: str | None = None
+    model: str | None = None
+    status: int = 499
+    code: str | int | None = None
+    wait_seconds: float = 0.0
+    attempts: int = 0
+    complete: bool = True
+    started: float = field(default_factory=time.monotonic)
+
+    def line(self) -> str:
+        """The line, without its newline."""
+        return json.dumps(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "method": self.method,
+                "path": self.path,
+                "key": self.key,
+                "group": self.group,
+                "model": self.model,
+                "status": self.status,
+                "code": self.code,
+                "ms": round((time.monotonic() - self.started) * 1000),
+                "wait_s": round(self.wait_seconds, 3),
+                "attempts": self.attempts,
+                "complete": self.complete,
+            }
+        )
+
+    def write(self) -> None:
+        """Write it at once: a log that sits in a buffer is no use beside a hanging request."""
+        sys.stdout.write(self.line() + "\n")
+        sys.stdout.flush()

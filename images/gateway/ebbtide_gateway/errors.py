@@ -1,0 +1,72 @@
+"""Refusals in OpenAI's error shape, so that every client library raises its own exception type for them."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+_TYPE_BY_STATUS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+class ApiError(Exception):
+    """An answer the gateway gives by itself. ``retry_after`` is in seconds and becomes a header."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+    def body(self) -> bytes:
+        """The JSON body."""
+        return error_body(self.message, error_type(self.status), self.code)
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Response headers that go with the body."""
+        return error_headers(self.retry_after)
+
+
+def error_type(status: int) -> str:
+    """OpenAI's ``type`` for a status; everything without a name of its own is the server's fault."""
+    return _TYPE_BY_STATUS.get(status, "invalid_request_error" if 400 <= status < 500 else "server_error")
+
+
+def error_body(message: str, kind: str, code: str | int | None, param: str | None = None) -> bytes:
+    """One error as OpenAI's JSON."""
+    return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
+
+
+def error_headers(retry_after: float | None) -> list[tuple[bytes, bytes]]:
+    """Headers of an error; ``Retry-After`` is whole seconds, rounded up, never 0 (a client would spin)."""
+    headers = [(b"content-type", b"application/json")]
+    if retry_after is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
+    return headers
+
+
+def upstream_error(status: int, body: bytes) -> dict[str, Any] | None:
+    """The ``error`` object of an engine's answer, or None when the body is not an engine's.
+
+    vLLM answers ``{"error": {"message", "type", "param", "code"}}``. The interceptor answers plain text. This is what
+    tells a full engine (503 with an object: final) from a hop that has no pod yet (503 without: worth a retry).
+    """
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    error = document.get("error", document if document.get("object") == "error" else None)
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        return error
+    return None

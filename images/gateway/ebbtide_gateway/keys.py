@@ -1,0 +1,91 @@
+"""Who may use which model: sha256 of keys in a mounted Secret, read again when the kubelet swaps it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ANY_MODEL = "*"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A key's owner. The key itself is nowhere in the process once it was checked."""
+
+    name: str
+    group: str
+    models: frozenset[str]
+
+    def may_use(self, model: str) -> bool:
+        """Whether the caller's group lists this model's canonical name."""
+        return ANY_MODEL in self.models or model in self.models
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """Parsed key file: digests (hex, lower case) with their owners."""
+
+    owners: tuple[tuple[str, Caller], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> KeyRing:
+        """Raises ``ValueError`` naming the entry that is wrong; never repeats a digest."""
+        try:
+            document = json.loads(text)
+            groups = {
+                str(name): frozenset(map(str, group["models"])) for name, group in document["groups"].items()
+            }
+            entries = [(str(key["name"]), str(key["sha256"]), str(key["group"])) for key in document["keys"]]
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise ValueError(
+                f"the key file is not {{keys: [{{name, sha256, group}}], groups: …}}: {type(problem).__name__}"
+            ) from None
+        owners = []
+        for name, digest, group in entries:
+            if len(digest) != 64 or any(letter not in "0123456789abcdef" for letter in digest.lower()):
+                raise ValueError(f"key {name!r}: sha256 must be 64 hexadecimal digits")
+            if group not in groups:
+                raise ValueError(f"key {name!r}: group {group!r} is none of {sorted(groups)}")
+            owners.append((digest.lower(), Caller(name, group, groups[group])))
+        return cls(tuple(owners))
+
+    def find(self, presented: bytes) -> Caller | None:
+        """The owner of a key. Every digest is compared, so the time taken tells nothing about which one was near."""
+        digest = hashlib.sha256(presented).hexdigest()
+        found = None
+        for known, caller in self.owners:
+            if hmac.compare_digest(known, digest):
+                found = caller
+        return found
+
+
+class KeyFile:
+    """A ``KeyRing`` that follows its file. A file that cannot be read keeps the last good ring in force."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._ring: KeyRing | None = None
+        self.problem: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether any good ring was ever read."""
+        return self.ring() is not None
+
+    def ring(self) -> KeyRing | None:
+        """The ring in force now. One ``stat`` a call: it follows the symlink a Secret volume swaps."""
+        try:
+            status = os.stat(self._path)
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if stamp == self._stamp:
+                return self._ring
+            self._ring = KeyRing.parse(self._path.read_text())
+            self._stamp, self.problem = stamp, None
+        except (OSError, ValueError) as problem:
+            self.problem = str(problem)
+        return self._ring

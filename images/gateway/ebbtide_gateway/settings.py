@@ -1,0 +1,70 @@
+"""The mounted ``gateway.yaml``, typed. Unknown keys are refused: a typo must not silently lift a limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Model(_Frozen):
+    """One served model: ``host`` is the name the interceptor routes by, ``gpus`` what one replica takes."""
+
+    name: str
+    host: str
+    gpus: int = Field(ge=0)
+    hold_seconds: float = Field(gt=0)
+    aliases: tuple[str, ...] = ()
+
+
+class Guard(_Frozen):
+    """What happens when a sleeping model would take more GPUs than the stack may use.
+
+    ``wait_limit_seconds`` bounds the wait for room; None takes the model's own hold.
+    """
+
+    max_gpus: int | None = Field(default=None, ge=0)
+    when_full: Literal["wait", "refuse"] = "wait"
+    wait_limit_seconds: float | None = Field(default=None, gt=0)
+
+
+class Limits(_Frozen):
+    """``request_seconds`` is the longest one answer may take, from the first upstream byte asked for to the last."""
+
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    request_seconds: float = Field(default=3600, gt=0)
+    shutdown_seconds: int = Field(default=300, ge=0)
+
+
+class Cluster(_Frozen):
+    """Where the guard reads how many GPUs are taken. ``api_server`` None: the pod's own cluster."""
+
+    namespace: str = "ebbtide-models"
+    api_server: str | None = None
+
+
+class Settings(_Frozen):
+    """Everything but the keys."""
+
+    interceptor_url: str
+    models: tuple[Model, ...] = ()
+    guard: Guard = Guard()
+    limits: Limits = Limits()
+    cluster: Cluster = Cluster()
+
+    def by_any_name(self) -> dict[str, Model]:
+        """Models by name and by alias; a name wins over another model's alias."""
+        names = {alias: model for model in self.models for alias in model.aliases}
+        return names | {model.name: model for model in self.models}
+
+
+def load(path: Path) -> Settings:
+    """Read and check the file; raises ``OSError``, ``yaml.YAMLError`` or ``pydantic.ValidationError``."""
+    return Settings.model_validate(yaml.safe_load(path.read_text()))

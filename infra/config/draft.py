@@ -1,0 +1,103 @@
+"""A stack file of which some may be wrong: what could be read of it, and which fields could not.
+
+Rules between fields run on a draft, so that one wrong field hides only the rules that need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Generic, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError, create_model
+
+from infra.config.fields import Shape
+from infra.config.gateway import GroupConfig, KeyConfig
+from infra.config.model import ModelConfig
+from infra.config.platform import PlatformConfig
+from infra.config.pool import PoolConfig
+from infra.config.stack import GuardConfig
+
+S = TypeVar("S", bound=Shape)
+_PLATFORM: TypeAdapter[PlatformConfig] = TypeAdapter(PlatformConfig)
+
+
+@dataclass(frozen=True)
+class Part(Generic[S]):
+    """One shape, and the values it was read from. Fields named in ``broken`` hold None whatever their type says: ask ``sound`` first."""
+
+    value: S
+    raw: Mapping[str, Any]
+    broken: frozenset[str] = frozenset()
+
+    def sound(self, *fields: str) -> bool:
+        """Whether all these fields could be read."""
+        return self.broken.isdisjoint(fields)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """All parts that rules look at. A part that is no mapping is absent, its name is there all the same."""
+
+    platform: PlatformConfig | None = None
+    pools: Mapping[str, Part[PoolConfig]] = field(default_factory=dict)
+    models: Mapping[str, Part[ModelConfig]] = field(default_factory=dict)
+    groups: Mapping[str, Part[GroupConfig]] = field(default_factory=dict)
+    keys: Mapping[str, Part[KeyConfig]] = field(default_factory=dict)
+    guard: Part[GuardConfig] | None = None
+    pool_names: tuple[str, ...] = ()
+    model_names: tuple[str, ...] = ()
+    group_names: tuple[str, ...] = ()
+
+
+def draft(raw: Mapping[str, Any]) -> Draft:
+    """Read what can be read. ``raw`` already has each model's and pool's own name in it."""
+    gateway = _mapping(raw.get("gateway"))
+    return Draft(
+        platform=_platform(raw.get("platform")),
+        pools=_parts(PoolConfig, raw.get("pools")),
+        models=_parts(ModelConfig, raw.get("models")),
+        groups=_parts(GroupConfig, gateway.get("groups")),
+        keys=_parts(KeyConfig, gateway.get("keys")),
+        guard=_part(GuardConfig, raw.get("guard", {})),
+        pool_names=tuple(_mapping(raw.get("pools"))),
+        model_names=tuple(_mapping(raw.get("models"))),
+        group_names=tuple(_mapping(gateway.get("groups"))),
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _platform(raw: Any) -> PlatformConfig | None:
+    try:
+        return _PLATFORM.validate_python(raw)
+    except ValidationError:
+        return None
+
+
+def _parts(cls: type[S], raw: Any) -> dict[str, Part[S]]:
+    read = {name: _part(cls, value) for name, value in _mapping(raw).items()}
+    return {name: part for name, part in read.items() if part is not None}
+
+
+def _part(cls: type[S], raw: Any) -> Part[S] | None:
+    if not isinstance(raw, Mapping):
+        return None
+    try:
+        return Part(cls.model_validate(raw), raw)
+    except ValidationError as error:
+        locations = [detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]]
+    broken = frozenset(name for name, info in cls.model_fields.items() if {name, info.alias} & set(locations))
+    unread = set(locations) | {cls.model_fields[name].alias for name in broken}
+    rest = {key: value for key, value in raw.items() if key not in unread}
+    return Part(_without(cls, broken).model_validate(rest), raw, broken)
+
+
+@cache
+def _without(cls: type[S], broken: frozenset[str]) -> type[S]:
+    """The same shape, in which the broken fields are None."""
+    nothing: dict[str, Any] = dict.fromkeys(broken, (Any, None))
+    return cast("type[S]", create_model(f"{cls.__name__}Draft", __base__=cls, **nothing))

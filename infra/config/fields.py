@@ -1,0 +1,129 @@
+"""The kinds of field a stack file has, each with its own refusal. Shapes are built from these."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from infra.config.findings import Severity, refuse
+
+NAME_ALLOWED = "at most 63 of a-z, 0-9 and -, beginning and ending with a letter or digit (DNS-1123)"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class Shape(BaseModel):
+    """A part of the stack file: frozen, camelCase in YAML, snake_case in Python, no unknown keys.
+
+    Rules between fields are not written as pydantic validators but in ``judge_*.py``, because a validator over a
+    whole model is skipped as soon as one field is wrong, and a user wants to see all of it at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
+
+
+def whole(
+    number: int, least: int, most: int | None = None, *, fix: str, too_small: str | None = None
+) -> BeforeValidator:
+    """A whole number from ``least`` to ``most``; true, 1.0 and "1" are not whole numbers."""
+    allowed = f"a whole number from {least} to {most}" if most else f"a whole number from {least}"
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise refuse(number, "is not a whole number", allowed=allowed, fix=fix)
+        if value < least:
+            raise refuse(number, too_small or f"is less than {least}", allowed=allowed, fix=fix)
+        if most is not None and value > most:
+            raise refuse(number, f"is more than {most}", allowed=allowed, fix=fix)
+        return value
+
+    return BeforeValidator(check)
+
+
+def text(
+    number: int, pattern: str, says: str, *, allowed: str, fix: str, severity: Severity = "error"
+) -> BeforeValidator:
+    """Text that matches ``pattern`` from end to end."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            quoted = f"put it in quotes; {fix}" if isinstance(value, (int, float)) else fix
+            raise refuse(number, "is not text", allowed=allowed, fix=quoted, severity=severity)
+        if not re.fullmatch(pattern, value):
+            raise refuse(number, says, allowed=allowed, fix=fix, severity=severity)
+        return value
+
+    return BeforeValidator(check)
+
+
+def is_name(value: str) -> bool:
+    """Whether Kubernetes takes this as a name."""
+    return _NAME.fullmatch(value) is not None
+
+
+def suggest_name(value: str) -> str | None:
+    """The nearest name that Kubernetes takes, or None where nothing is left of it."""
+    near = re.sub(r"[^a-z0-9-]+", "-", value.lower())[:63].strip("-")
+    return near if is_name(near) else None
+
+
+def _check_name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise refuse(35, "is not a name", allowed=NAME_ALLOWED, fix="put it in quotes")
+    if not is_name(value):
+        near = suggest_name(value)
+        says = f"has {len(value)} characters" if len(value) > 63 else "is not a name Kubernetes takes"
+        raise refuse(35, says, allowed=NAME_ALLOWED, fix=f"call it {near}" if near else "choose another")
+    return value
+
+
+def _check_share(value: Any) -> float:
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if number is None or not 0 < number <= 1:
+        raise refuse(
+            32,
+            "is not a share of the GPU's memory",
+            allowed="a number above 0 and at most 1",
+            fix="write 0.9 for nine tenths, or leave it out",
+        )
+    return float(number)
+
+
+Name = Annotated[str, BeforeValidator(_check_name)]
+MemoryShare = Annotated[float, BeforeValidator(_check_share)]
+GpuCount = Annotated[int, whole(1, 1, 64, fix="ask for 1, 2, 4 or 8 GPUs")]
+FewestCount = Annotated[int, whole(7, 0, 10_000, too_small="is less than none", fix="use 0 to let it go to zero")]
+MostCount = Annotated[int, whole(111, 0, 10_000, fix="give the most that may run at once")]
+Limit = Annotated[int, whole(111, 1, 10_000_000, fix="give a whole number above 0")]
+LabelKey = Annotated[
+    str,
+    text(
+        118,
+        r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?",
+        "is not a label key Kubernetes takes",
+        allowed="letters, digits, '.', '_' and '-', with an optional DNS prefix before one '/'",
+        fix="use a key like workerType",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    text(
+        118,
+        r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?",
+        "is not a label value Kubernetes takes",
+        allowed="at most 63 letters, digits, '.', '_' and '-', beginning and ending with a letter or digit",
+        fix="use a value like gpu_1xa10",
+    ),
+]
+EnvName = Annotated[
+    str,
+    text(
+        117,
+        r"[A-Za-z_][A-Za-z0-9_]*",
+        "is not the name of an environment variable",
+        allowed="letters, digits and _, not beginning with a digit",
+        fix="use a name like VLLM_LOGGING_LEVEL",
+    ),
+]

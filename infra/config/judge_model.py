@@ -1,0 +1,152 @@
+"""Rules between the fields of one model and the pool it runs on. Each needs only the fields it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from infra.config.draft import Draft, Part
+from infra.config.engine_flags import (
+    MANAGED_FLAGS,
+    MANAGED_VARIABLES,
+    UNSAFE_VARIABLES,
+    managed_flag,
+    secret_flag,
+    unsafe_flag,
+)
+from infra.config.findings import Path, Problem
+from infra.config.model import ModelConfig
+from infra.config.pool import PoolConfig
+
+GIB = 2**30
+
+
+def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
+    """All problems of one model at path ``at`` that its own fields do not show alone."""
+    yield from _replicas(part, at)
+    yield from _times(part, at)
+    if part.sound("pool"):
+        yield from _pool(part, at, draft)
+    yield from _arguments(part.raw.get("extraArgs"), at)
+    yield from _variables(part.raw.get("extraEnv"), at)
+
+
+def _replicas(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
+    model = part.value
+    if part.sound("min", "max") and model.min > model.max:
+        yield more_than_max(at, model.min, model.max)
+    if part.sound("min", "idle_ttl") and model.min > 0 and "idle_ttl" in model.model_fields_set:
+        yield Problem(
+            13,
+            (*at, "idleTtl"),
+            f"has no effect: min is {model.min}, so it never goes to zero",
+            "an idleTtl where min is 0",
+            "take idleTtl out, or set min: 0",
+            str(model.idle_ttl),
+            severity="warning",
+        )
+
+
+def more_than_max(at: Path, least: int, most: int) -> Problem:
+    """``min`` above ``max``; pools have the same rule."""
+    fix = f"lower min to {most} or raise max to {least}"
+    return Problem(6, (*at, "min"), f"is more than max, which is {most}", f"0..{most}", fix, least)
+
+
+def _times(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
+    model = part.value
+    if part.sound("idle_ttl", "cold_start") and model.idle_ttl < model.cold_start:
+        yield Problem(
+            12,
+            (*at, "idleTtl"),
+            f"is shorter than coldStart, {model.cold_start}: the idle timer would end a model that still loads",
+            f"{model.cold_start} or more",
+            f"set idleTtl: {model.cold_start}, or a lower coldStart if a load never takes that long",
+            str(model.idle_ttl),
+        )
+    if part.sound("hold", "cold_start") and model.hold < model.cold_start:
+        yield Problem(
+            110,
+            (*at, "hold"),
+            f"is shorter than coldStart, {model.cold_start}: a request would be given up during a load that goes well",
+            f"{model.cold_start} or more",
+            "leave hold out for one and a half times coldStart",
+            str(model.hold),
+        )
+
+
+def _pool(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
+    model = part.value
+    if model.pool not in draft.pool_names:
+        names = ", ".join(draft.pool_names) or "none: there is no pool yet"
+        fix = f"use one of them, or add {model.pool} under pools"
+        yield Problem(37, (*at, "pool"), "is not a pool of this stack", names, fix, model.pool)
+        return
+    pool = draft.pools.get(model.pool)
+    if pool is None:
+        return
+    if part.sound("gpus") and pool.sound("gpu") and model.gpus > pool.value.gpu.count:
+        count = pool.value.gpu.count
+        yield Problem(
+            2,
+            (*at, "gpus"),
+            f"is more than a node of pool {model.pool} has, which is {count}",
+            "1" if count == 1 else f"1..{count}",
+            f"set gpus: {count}, or use a pool with more GPUs a node",
+            model.gpus,
+        )
+    if part.sound("kv_cache") and pool.sound("device"):
+        yield from _kv_cache(model, pool.value, at)
+
+
+def _kv_cache(model: ModelConfig, pool: PoolConfig, at: Path) -> Iterator[Problem]:
+    if model.kv_cache is None:
+        return
+    if pool.device != "cpu":
+        message = f"has no effect: pool {model.pool} computes on {pool.device}, where the GPU's memory holds it"
+        fix = "take kvCache out; gpuMemoryUtilization sets the share of the GPU's memory"
+        yield Problem(113, (*at, "kvCache"), message, "kvCache on a pool with device: cpu", fix, str(model.kv_cache))
+    elif model.kv_cache.bytes % GIB:
+        near = max(1, round(model.kv_cache.gib))
+        message, fix = "is not a whole number of GiB", f"set kvCache: {near}Gi"
+        yield Problem(113, (*at, "kvCache"), message, "whole GiB, like 1Gi", fix, str(model.kv_cache))
+
+
+# Arguments and variables are judged as they were read, so that one of a wrong type does not hide the others.
+
+
+def _arguments(raw: Any, at: Path) -> Iterator[Problem]:
+    for index, argument in enumerate(raw if isinstance(raw, list) else []):
+        if not isinstance(argument, str):
+            continue
+        path = (*at, "extraArgs", index)
+        managed, unsafe = managed_flag(argument), unsafe_flag(argument)
+        if secret_flag(argument):
+            continue  # cleartext.py has it, as a secret
+        if managed:
+            message = f"overrides {managed}, which the product sets"
+            yield Problem(51, path, message, "flags the product does not set", MANAGED_FLAGS[managed], argument)
+        elif unsafe:
+            yield _unsafe(path, argument)
+
+
+def _variables(raw: Any, at: Path) -> Iterator[Problem]:
+    for name, value in raw.items() if isinstance(raw, Mapping) else ():
+        path = (*at, "extraEnv", name)
+        if name in MANAGED_VARIABLES:
+            message, fix = "overrides a variable the product sets", MANAGED_VARIABLES[name]
+            yield Problem(51, path, message, "variables the product does not set", fix, value)
+        elif UNSAFE_VARIABLES.fullmatch(name):
+            yield _unsafe(path, value)
+
+
+def _unsafe(path: Path, value: Any) -> Problem:
+    return Problem(
+        52,
+        path,
+        "opens the engine's development, profiling or tool interface to whoever reaches the pod",
+        "an engine that only answers requests",
+        "take it out",
+        value,
+        severity="mandatory",
+    )

@@ -1,0 +1,158 @@
+"""Rules between models, pools, groups, keys and the guard."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
+
+from infra.config.draft import Draft
+from infra.config.fields import NAME_ALLOWED, is_name, suggest_name
+from infra.config.findings import Path, Problem, show_path
+from infra.config.gateway import ALL_MODELS
+from infra.config.judge_model import judge_model, more_than_max
+from infra.config.platform import ExistingPlatform
+
+
+def judge(draft: Draft) -> Iterator[Problem]:
+    """Every problem that a single field does not show."""
+    yield from _names(("pools",), draft.pool_names)
+    yield from _names(("models",), draft.model_names, service=True)
+    yield from _names(("gateway", "groups"), draft.group_names)
+    yield from _names(("gateway", "keys"), tuple(draft.keys))
+    for name, pool in draft.pools.items():
+        if pool.sound("min", "max") and pool.value.min > pool.value.max:
+            yield more_than_max(("pools", name), pool.value.min, pool.value.max)
+    for name, model in draft.models.items():
+        yield from judge_model(model, ("models", name), draft)
+    yield from _aliases(draft)
+    yield from _groups(draft)
+    yield from _keys(draft)
+    yield from _guard(draft)
+    yield from _tls(draft)
+
+
+def _names(at: Path, names: Iterable[str], service: bool = False) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(name.lower(), name)
+        path = (*at, name)
+        if first != name:
+            message = f"is {show_path((first,))} again: Kubernetes names have no upper case"
+            yield Problem(34, path, message, "names that differ in more than case", "rename one", has_value=False)
+        near = suggest_name(name)
+        fix = f"call it {near}" if near else "choose another name"
+        if len(name) > 63:
+            yield Problem(35, path, f"has {len(name)} characters", NAME_ALLOWED, fix, has_value=False)
+        elif not is_name(name):
+            yield Problem(35, path, "is not a name Kubernetes takes", NAME_ALLOWED, fix, has_value=False)
+        elif service and name[0].isdigit():
+            message = "begins with a digit, which a Kubernetes Service may not"
+            yield Problem(
+                35, path, message, "a model name that begins with a letter", f"call it m-{name}"[:74], has_value=False
+            )
+
+
+def _aliases(draft: Draft) -> Iterator[Problem]:
+    owners: dict[str, str] = {name.lower(): name for name in draft.model_names}
+    for name, part in draft.models.items():
+        if not part.sound("aliases"):
+            continue
+        for index, alias in enumerate(part.value.aliases):
+            owner = owners.get(alias)
+            path = ("models", name, "aliases", index)
+            if owner is None:
+                owners[alias] = name
+                continue
+            if owner == name:
+                message, fix = "is a name of this model already", "take it out"
+            elif owner.lower() == alias:
+                message, fix = f"is the name of model {owner}", "give this model another alias"
+            else:
+                message, fix = f"is an alias of model {owner} too", "keep it on one of the two"
+            yield Problem(36, path, message, "an alias that no other model answers to", fix, alias)
+
+
+def _groups(draft: Draft) -> Iterator[Problem]:
+    for group, part in draft.groups.items():
+        if not part.sound("models"):
+            continue
+        for index, model in enumerate(part.value.models):
+            if model != ALL_MODELS and model not in draft.model_names:
+                allowed = ", ".join([f"'{ALL_MODELS}'", *draft.model_names])
+                path = ("gateway", "groups", group, "models", index)
+                owner = _alias_owner(draft, model)
+                fix = f"write its name, {owner}" if owner else "use one of them, or add the model"
+                yield Problem(106, path, "is not a model of this stack", allowed, fix, model)
+
+
+def _alias_owner(draft: Draft, alias: str) -> str | None:
+    parts = draft.models.items()
+    return next((name for name, p in parts if p.sound("aliases") and alias in p.value.aliases), None)
+
+
+def _keys(draft: Draft) -> Iterator[Problem]:
+    holders: dict[str, str] = {}
+    for name, part in draft.keys.items():
+        key, path = part.value, ("gateway", "keys", name)
+        if part.sound("group") and key.group not in draft.group_names:
+            allowed = ", ".join(draft.group_names) or "none: there is no group yet"
+            fix = f"use one of them, or add {show_path((key.group,))} under gateway.groups"
+            yield Problem(107, (*path, "group"), "is not a group of this stack", allowed, fix, key.group)
+        if part.sound("sha256") and key.sha256:
+            first = holders.setdefault(key.sha256, name)
+            if first != name:
+                message = f"is the hash of key {first} too: nobody could tell the two apart"
+                fix = "make another key for one of the two"
+                yield Problem(109, (*path, "sha256"), message, "a hash of its own for each key", fix, key.sha256)
+
+
+def _guard(draft: Draft) -> Iterator[Problem]:
+    if draft.guard is None or not draft.guard.sound("max_gpus") or not draft.model_names:
+        return
+    ceiling, path = draft.guard.value.max_gpus, ("guard", "maxGpus")
+    sized = {name: p.value for name, p in draft.models.items() if p.sound("gpus")}
+    largest = max((model.gpus for model in sized.values()), default=1)
+    if ceiling is None:
+        message = "is missing: without a ceiling nothing bounds the cost of all models together"
+        fix = f"add maxGpus: {largest} or more"
+        yield Problem(8, path, message, f"a whole number from {largest}", fix, has_value=False, severity="mandatory")
+        return
+    kept = {n: m.gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
+    by_need: dict[int, list[str]] = defaultdict(list)
+    for name, model in sized.items():
+        by_need[model.gpus].append(name)
+    need = max(largest, sum(kept.values()))
+    if ceiling >= need:
+        return
+    if need > largest:
+        message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(kept)})"
+    else:
+        message = f"is fewer than model {by_need[largest][0]} needs to start, which is {largest}"
+    yield Problem(114, path, message, f"{need} or more", f"set maxGpus: {need} or more", ceiling)
+
+
+def _tls(draft: Draft) -> Iterator[Problem]:
+    if not isinstance(draft.platform, ExistingPlatform) or draft.platform.ingress.url is None:
+        return
+    url, path = draft.platform.ingress.url, ("platform", "ingress", "url")
+    allowed = "https://host, without /v1; http only for this machine itself"
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        host = ""
+    if not host or not re.match(r"https?://", url):
+        yield Problem(40, path, "is not an address of the web", allowed, "write it like https://llm.example.com", url)
+    elif parts.scheme == "http" and not _is_loopback(host):
+        fix = f"write https://{parts.netloc}, with a certificate at the load balancer or ingress"
+        yield Problem(40, path, "has no TLS: keys and prompts would cross the network in clear", allowed, fix, url)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

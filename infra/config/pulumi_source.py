@@ -1,0 +1,43 @@
+"""The stack's values as a running Pulumi program has them, ``pulumi config set --path`` and ``-c`` included."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as runtime_config
+
+from infra.config.load import NAMESPACE, Loaded, load
+from infra.config.stack import SECTIONS
+
+_TEXT_SECTIONS = frozenset({"environment"})
+
+
+def load_pulumi() -> Loaded:
+    """Judge the running stack's own values. Raises ConfigError, which names the file the user would edit."""
+    return load(_values(), f"stacks/Pulumi.{pulumi.get_stack()}.yaml")
+
+
+def _values() -> dict[str, Any]:
+    config = pulumi.Config(NAMESPACE)
+    given = {key.partition(":")[2] for key in _all_keys() if key.startswith(f"{NAMESPACE}:")}
+    # pulumi.Config also reads the environment, where keys cannot be listed, so the known ones are asked for by name
+    values = {name: config.get(name) for name in sorted(given | set(SECTIONS))}
+    return {name: _value(name, value) for name, value in values.items() if value is not None}
+
+
+def _all_keys() -> list[str]:
+    return [*runtime_config.CONFIG.get(), *runtime_config.get_config_env()]
+
+
+def _value(name: str, value: Any) -> Any:
+    """Pulumi hands everything over as text, lists and mappings as JSON."""
+    if runtime_config.is_config_secret(f"{NAMESPACE}:{name}"):
+        return {"secure": ""}  # decrypted by now, and it stays unseen
+    if name in _TEXT_SECTIONS or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value

@@ -1,0 +1,151 @@
+"""From pydantic's errors to problems that name the key as the user wrote it, what is allowed, and the fix."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from infra.config.findings import Path, Problem
+
+# Raised by our own default factories when the field they read is wrong itself, which is reported already.
+_FOLLOWS_ANOTHER = "default_factory_not_called"
+
+_WRONG_TYPE = {
+    "string_type": ("is not text", "text", "put it in quotes"),
+    "bool_type": ("is not true or false", "true or false", "write true or false, without quotes"),
+    "tuple_type": ("is not a list", "a list", "write it as [a, b] or as lines that begin with -"),
+    "dict_type": ("is not a mapping", "keys with values", "write it as lines of key: value"),
+    "mapping_type": ("is not a mapping", "keys with values", "write it as lines of key: value"),
+    "model_type": ("is not a mapping", "keys with values", "write it as lines of key: value"),
+    "model_attributes_type": ("is not a mapping", "keys with values", "write it as lines of key: value"),
+}
+
+
+def problems_of(error: ValidationError, root: Any, at: Path = ()) -> Iterator[Problem]:
+    """Every error of a validation of ``root`` (a model class or annotation) whose value lies at path ``at``."""
+    for detail in error.errors(include_url=False):
+        if detail["type"] != _FOLLOWS_ANOTHER:
+            yield _problem(detail, root, at)
+
+
+def _problem(detail: ErrorDetails, root: Any, at: Path) -> Problem:
+    kind, context = detail["type"], detail.get("ctx", {})
+    below, owner, annotation = _resolve(root, detail["loc"])
+    path, value = at + below, detail["input"]
+    if kind.startswith("EBB"):
+        return Problem(int(kind[3:]), path, value=value, **context)
+    if kind == "missing":
+        return _missing(path, owner)
+    if kind == "extra_forbidden":
+        return unknown_key(path, _keys(owner))
+    if kind in _WRONG_TYPE:
+        message, allowed, fix = _WRONG_TYPE[kind]
+        return Problem(102, path, message, allowed, fix, value)
+    if kind == "literal_error":
+        return choice(path, value, re.findall(r"'([^']*)'", str(context["expected"])))
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        kinds = [tag for member in _members(annotation) for tag in _tags(member)]
+        given = value.get("kind") if isinstance(value, Mapping) else None
+        if given is None:
+            names = ", ".join(kinds)
+            return Problem(103, (*path, "kind"), "is missing", names, f"add kind: {kinds[0]}", has_value=False)
+        return choice((*path, "kind"), given, kinds)
+    return Problem(102, path, "is not valid", detail["msg"], "see the stack file in the README", value)
+
+
+def _missing(path: Path, owner: type[BaseModel] | None) -> Problem:
+    key = str(path[-1])
+    if key == "max":
+        return Problem(
+            8,
+            path,
+            "is missing: without a ceiling nothing bounds the cost",
+            "a whole number from 0",
+            "add max: 1 or the most that may run at once",
+            has_value=False,
+            severity="mandatory",
+        )
+    info = next((field for field in owner.model_fields.values() if field.alias == key), None) if owner else None
+    allowed = (info and info.description) or "a value"
+    example = str(info.examples[0]) if info and info.examples else "a value"
+    return Problem(103, path, "is missing", allowed, f"add {key}: {example}", has_value=False)
+
+
+def unknown_key(path: Path, known: Iterable[str]) -> Problem:
+    """A key nobody reads, with the nearest one that somebody does. Its value is not shown: it may be anything."""
+    keys = sorted(known)
+    near = difflib.get_close_matches(str(path[-1]), keys, n=1, cutoff=0.6)
+    folded = {key.lower(): key for key in keys}
+    bare = re.sub(r"[-_]", "", str(path[-1])).lower()
+    best = folded.get(bare) or (near[0] if near else None)
+    fix = f"did you mean {best}?" if best else "remove it"
+    return Problem(50, path, "is not a known key", ", ".join(keys), fix, has_value=False)
+
+
+def choice(path: Path, value: Any, allowed: list[str]) -> Problem:
+    """A value that is none of a few."""
+    near = difflib.get_close_matches(str(value)[:100], allowed, n=1, cutoff=0.6)
+    fix = f"did you mean {near[0]}?" if near else "choose one of them"
+    return Problem(104, path, "is not one of the choices", ", ".join(allowed), fix, value)
+
+
+def _resolve(annotation: Any, loc: tuple[str | int, ...]) -> tuple[Path, type[BaseModel] | None, Any]:
+    """The user's path for pydantic's ``loc`` (which also names union members); the class and annotation of its end."""
+    path: list[str | int] = []
+    owner: type[BaseModel] | None = None
+    steps = list(loc)
+    while steps:
+        step = steps.pop(0)
+        members = list(_members(annotation))
+        tagged = next((member for member in members if step in _tags(member)), None)
+        if tagged is not None and len(members) > 1:
+            annotation = tagged
+            continue
+        if step == "[key]":
+            continue
+        path.append(step)
+        annotation, owner = _inside(members, step)
+    return tuple(path), owner, annotation
+
+
+def _inside(members: list[Any], step: str | int) -> tuple[Any, type[BaseModel] | None]:
+    for member in members:
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            for name, field in member.model_fields.items():
+                if step in (name, field.alias):
+                    return field.annotation, member
+            return None, member
+        if get_origin(member) is not None and get_args(member):
+            arguments = [argument for argument in get_args(member) if argument is not Ellipsis]
+            return arguments[-1], None
+    return None, None
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The alternatives of an annotation: the members of a union, else itself; Annotated is looked through."""
+    if hasattr(annotation, "__metadata__"):
+        yield from _members(annotation.__origin__)
+    elif get_origin(annotation) is None or not _is_union(annotation):
+        yield annotation
+    else:
+        for member in get_args(annotation):
+            yield from _members(member)
+
+
+def _is_union(annotation: Any) -> bool:
+    return str(getattr(get_origin(annotation), "__name__", "")) in ("Union", "UnionType")
+
+
+def _tags(member: Any) -> tuple[str, ...]:
+    fields = getattr(member, "model_fields", {})
+    return tuple(get_args(fields["kind"].annotation)) if "kind" in fields else ()
+
+
+def _keys(owner: type[BaseModel] | None) -> list[str]:
+    keys = [field.alias or name for name, field in owner.model_fields.items()] if owner else []
+    return [key for key in keys if not key.startswith("<")]

@@ -1,0 +1,152 @@
+"""Reading a stack file's YAML into plain values, as Pulumi's engine reads it, without ever a traceback."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+
+from infra.config.findings import Path, Problem
+
+MOST_VALUES = 20_000
+DEEPEST = 40
+_LARGEST_FILE = 1_000_000
+
+
+class Unreadable(Exception):
+    """The text is no YAML that can be looked into; ``problem`` says where and why."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.message)
+
+
+@dataclass(frozen=True)
+class Read:
+    """Plain values, and the keys that were given twice (the last one is the one in ``value``)."""
+
+    value: Any
+    repeated: tuple[Problem, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain values, as Pulumi's engine has them: ``on`` and ``1:30`` are text, not true and 90."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+    yaml_constructors = {
+        f"tag:yaml.org,2002:{name}": getattr(yaml.SafeLoader, f"construct_yaml_{name}")
+        for name in ("null", "bool", "float", "str")
+    } | {None: yaml.SafeLoader.construct_undefined}
+
+
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+_INT = "tag:yaml.org,2002:int"
+_MERGE = "tag:yaml.org,2002:merge"
+for _name, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", _FLOAT, "-+.0123456789"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", "<"),
+):  # fmt: skip
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+
+
+def read(path: FilePath) -> Read:
+    """Read a file. Raises Unreadable when it is missing, no text, too large, or no YAML."""
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise Unreadable(_problem("is larger than a megabyte", "a stack file", "take out what is not config"))
+        return parse(path.read_bytes().decode())
+    except FileNotFoundError:
+        fix = "check the name, or make the stack with: pulumi stack init"
+        raise Unreadable(_problem("there is no such file", "a stack file", fix)) from None
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
+        raise Unreadable(_problem(f"cannot be read: {reason}", "a readable file", "check it with ls -l")) from None
+    except UnicodeDecodeError:
+        raise Unreadable(_problem("is not text in UTF-8", "UTF-8", "save it as UTF-8")) from None
+
+
+def parse(text: str) -> Read:
+    """Read YAML text. Raises Unreadable."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        plain = _Plain(loader)
+        value = plain.value(node, ()) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = re.sub(r"[^ -~]", "?", str(error.problem or error.context or "not YAML"))
+        raise Unreadable(_broken(reason, mark)) from None
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:
+        position = getattr(error, "position", None)
+        line = text.count("\n", 0, position) + 1 if isinstance(position, int) else None
+        deep = isinstance(error, RecursionError)
+        reason = "nested too deeply" if deep else "a character or number YAML does not have"
+        raise Unreadable(_broken(f"{reason}{f' in line {line}' if line else ''}", None)) from None
+    return Read(value, tuple(plain.repeated))
+
+
+class _Plain:
+    """Values out of YAML's nodes. It counts what it makes: a few lines of anchors can stand for billions of values."""
+
+    def __init__(self, loader: _Loader) -> None:
+        self.loader = loader
+        self.repeated: list[Problem] = []
+        self.made = 0
+
+    def value(self, node: yaml.Node, path: Path) -> Any:
+        self.made += 1
+        if self.made > MOST_VALUES or len(path) > DEEPEST:
+            what = "holds too many values" if self.made > MOST_VALUES else "is nested too deeply"
+            allowed = f"{MOST_VALUES} values in {DEEPEST} levels, with anchors written out"
+            raise Unreadable(_problem(what, allowed, "take out anchors that repeat one another"))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        # Python's own reading of a whole number: YAML 1.1's would take 010 for 8 and 1_0 for 10
+        return int(node.value) if node.tag == _INT else self.loader.construct_object(node)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise Unreadable(_broken("a key that is a list or a mapping", key_node.start_mark))
+            # as written: a model called 7b or on keeps its name
+            key = str(key_node.value)
+            if key_node.tag == _MERGE:
+                for source in self._sources(value_node, path):
+                    merged = source | merged
+                continue
+            if key in own:
+                self.repeated.append(_repeated((*path, key), key_node.start_mark))
+            own[key] = self.value(value_node, (*path, key))
+        return merged | own
+
+    def _sources(self, node: yaml.Node, path: Path) -> list[dict[str, Any]]:
+        value = self.value(node, (*path, "<<"))
+        sources = value if isinstance(value, list) else [value]
+        if not all(isinstance(source, dict) for source in sources):
+            raise Unreadable(_broken("<< merges something that is no mapping", node.start_mark))
+        return sources
+
+
+def _repeated(path: Path, mark: Any) -> Problem:
+    message = f"is given twice, again in line {mark.line + 1}: only the last would count"
+    return Problem(34, path, message, "each name once", "rename one of the two or take it out", has_value=False)
+
+
+def _broken(reason: str, mark: Any) -> Problem:
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+    fix = "mend that place: often it is the indentation or a missing colon"
+    return _problem(f"is not YAML{where}: {reason}", "YAML", fix)
+
+
+def _problem(message: str, allowed: str, fix: str) -> Problem:
+    return Problem(101, (), message, allowed, fix, has_value=False)

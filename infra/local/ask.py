@@ -1,0 +1,214 @@
+"""Ask a model through the gateway and show what happens until the answer is there."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import openai
+
+from infra.local import wake
+from infra.local.cluster import api_client
+from infra.local.paths import Paths
+from infra.local.problem import LocalProblem
+from infra.local.progress import console, say
+
+NAMESPACE = "ebbtide-models"
+HOLD_SECONDS = 900.0
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the stack is reached: written by ``local up`` for its owner alone."""
+
+    url: str
+    key: str
+    models: tuple[str, ...]
+
+    @staticmethod
+    def load(paths: Paths) -> Access:
+        try:
+            raw = json.loads((paths.state / "access.json").read_text())
+        except FileNotFoundError:
+            raise LocalProblem("the local stack is not up", "run `make local` or `ebbtide local up`") from None
+        return Access(raw["url"], raw["key"], tuple(raw["models"]))
+
+    def save(self, paths: Paths) -> None:
+        file = paths.state / "access.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"url": self.url, "key": self.key, "models": self.models}, indent=1) + "\n")
+
+
+@dataclass
+class Answer:
+    """What came back; times in seconds since the request was sent."""
+
+    text: str = ""
+    first_token: float | None = None
+    total: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+def ask(
+    paths: Paths,
+    access: Access,
+    model: str,
+    prompt: str,
+    on_phase: Callable[[str, float], None],
+    on_text: Callable[[str], None],
+    max_tokens: int = 64,
+) -> Answer:
+    """One streamed chat. ``on_phase(name, seconds)`` is called as each phase of the wake passes."""
+    answer = Answer()
+    started = time.monotonic()
+    finished = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(paths, model, started, finished, answer, on_phase), daemon=True)
+    watcher.start()
+    client = openai.OpenAI(
+        base_url=f"{access.url}/v1",
+        api_key=access.key,
+        timeout=HOLD_SECONDS,
+        max_retries=0,
+        http_client=httpx.Client(trust_env=False, timeout=HOLD_SECONDS),
+    )
+    try:
+        chat = client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": prompt}],
+            stream=True,
+            max_tokens=max_tokens,
+            temperature=0,
+        )
+        for chunk in chat:
+            piece = chunk.choices[0].delta.content if chunk.choices else None
+            if piece:
+                if answer.first_token is None:
+                    answer.first_token = time.monotonic() - started
+                    finished.set()
+                    watcher.join(timeout=5)
+                    on_phase("first token", answer.first_token)
+                answer.text += piece
+                on_text(piece)
+    except openai.APIStatusError as refused:
+        raise LocalProblem(
+            f"the gateway answered {refused.status_code}: {_message(refused)}", _advice(refused)
+        ) from None
+    except openai.APIConnectionError as broken:
+        raise LocalProblem(
+            f"no connection to {access.url}: {broken.__cause__ or broken}", "run `ebbtide local status`"
+        ) from None
+    finally:
+        finished.set()
+    answer.total = time.monotonic() - started
+    return answer
+
+
+def _message(refused: openai.APIStatusError) -> str:
+    body: Any = refused.body
+    if isinstance(body, dict):
+        body = body.get("error", body)
+        return str(body.get("message", body)) if isinstance(body, dict) else str(body)
+    return str(body or refused.message)
+
+
+def _advice(refused: openai.APIStatusError) -> str:
+    advice = {
+        401: "the key is not one of the stack's: `ebbtide local up` writes the right one anew",
+        404: "name one of the stack's models with --model",
+        503: f"ask again in {refused.response.headers.get('retry-after', 'a few')} seconds",
+    }
+    return advice.get(refused.status_code, "see `ebbtide local logs`")
+
+
+def _watch(
+    paths: Paths,
+    model: str,
+    started: float,
+    finished: threading.Event,
+    answer: Answer,
+    on_phase: Callable[[str, float], None],
+) -> None:
+    """Look at the model's Deployment and pod until the first token; a moment without an answer is no reason to stop."""
+    told: set[str] = set()
+    reason = ""
+    with api_client(paths) as api:
+        asleep = not _ready(api, model)
+        while asleep and not finished.wait(_LOOK_SECONDS):
+            try:
+                replicas, pod, log = look(api, model)
+            except (httpx.HTTPError, KeyError, ValueError):
+                continue
+            for phase in wake.passed(replicas, pod, log):
+                if phase not in told:
+                    told.add(phase)
+                    answer.phases[phase] = time.monotonic() - started
+                    on_phase(phase, answer.phases[phase])
+            new = wake.trouble(pod) or ""
+            if new and new != reason:
+                say(f"      {new}")
+                reason = new
+
+
+def _ready(api: httpx.Client, model: str) -> bool:
+    found = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}").json()
+    return bool(found.get("status", {}).get("readyReplicas"))
+
+
+def look(api: httpx.Client, model: str) -> tuple[int, dict[str, Any] | None, str]:
+    """Replicas wanted, the newest live pod, and its log so far."""
+    deployment = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}").json()
+    query = {"labelSelector": f"ebbtide.dev/model={model}"}
+    pods = api.get(f"/api/v1/namespaces/{NAMESPACE}/pods", params=query).json()["items"]
+    live = [p for p in pods if not p["metadata"].get("deletionTimestamp")]
+    if not live:
+        return int(deployment["spec"].get("replicas", 0)), None, ""
+    pod = max(live, key=lambda p: p["metadata"]["creationTimestamp"])
+    log = ""
+    if wake.passed(1, pod, "")[-1] in ("image", "engine ready"):
+        found = api.get(
+            f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/log", params={"limitBytes": 200000}
+        )
+        log = found.text if found.status_code == 200 else ""
+    return int(deployment["spec"].get("replicas", 0)), pod, log
+
+
+def show(paths: Paths, model: str | None, prompt: str, stream: bool) -> Answer:
+    """The command a person types: phases while they pass, then the answer (piece by piece with ``stream``)."""
+    access = Access.load(paths)
+    name = model or access.models[0]
+    say(f"  asking {name}: {prompt}")
+    last = [0.0]
+
+    def phase(title: str, at: float) -> None:
+        say(f"    {at:6.1f} s  {title}  (+{at - last[0]:.1f} s)")
+        last[0] = at
+
+    def piece(text: str) -> None:
+        if stream:
+            console.print(text, end="", markup=False, soft_wrap=True)
+
+    answer = ask(paths, access, name, prompt, phase, piece)
+    say("" if stream else f"  {answer.text.strip()}")
+    return answer
+
+
+def next_lines(access: Access) -> str:
+    """The two lines with which the user asks next. The key stays in its file."""
+    key = "$(ebbtide local key)"
+    body = json.dumps({"model": access.models[0], "messages": [{"role": "user", "content": "Hello"}]})
+    python = (
+        "import openai, subprocess; key = subprocess.getoutput('ebbtide local key'); "
+        f"print(openai.OpenAI(base_url='{access.url}/v1', api_key=key, timeout=600).chat.completions.create("
+        f"model='{access.models[0]}', messages=[{{'role': 'user', 'content': 'Hello'}}]).choices[0].message.content)"
+    )
+    return (
+        f'curl -sS {access.url}/v1/chat/completions -H "Authorization: Bearer {key}" '
+        f"-H 'Content-Type: application/json' -d '{body}'\n"
+        f'python -c "{python}"'
+    )

@@ -1,0 +1,117 @@
+"""The cluster's own certificate authorities and every certificate they sign; keys are files only root can read."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+VALID = dt.timedelta(days=365 * 3)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One certificate: ``hosts`` (names or addresses) make it a server's, none makes it a client's."""
+
+    name: str
+    common_name: str
+    organization: str | None = None
+    hosts: tuple[str, ...] = ()
+    authority: str = "ca"
+
+
+def ensure(folder: Path, wanted: Sequence[Wanted], authorities: Sequence[str] = ("ca", "front-proxy-ca")) -> None:
+    """Write ``NAME.crt`` and ``NAME.key`` for each authority, each wanted certificate and the service-account signer
+    ``sa``; what is there stays."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in authorities:
+        if not (folder / f"{name}.crt").exists():
+            _authority(folder, name)
+    if not (folder / "sa.key").exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        (folder / "sa.pub").write_bytes(public)
+        _write_key(folder / "sa.key", key)
+    for each in wanted:
+        if not (folder / f"{each.name}.crt").exists():
+            _signed(folder, each)
+
+
+def _name(common_name: str, organization: str | None = None) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + VALID)
+    )
+
+
+def _authority(folder: Path, name: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(f"ebbtide-{name}")
+    usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+    certificate = (
+        _builder(subject, subject, key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    _write_key(folder / f"{name}.key", key)
+    (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _signed(folder: Path, wanted: Wanted) -> None:
+    signer = serialization.load_pem_private_key((folder / f"{wanted.authority}.key").read_bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    authority = x509.load_pem_x509_certificate((folder / f"{wanted.authority}.crt").read_bytes())
+    key = ec.generate_private_key(ec.SECP256R1())
+    purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if wanted.hosts:
+        purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
+    builder = (
+        _builder(_name(wanted.common_name, wanted.organization), authority.subject, key)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    )
+    if wanted.hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_san(h) for h in wanted.hosts]), critical=False)
+    certificate = builder.sign(signer, hashes.SHA256())
+    _write_key(folder / f"{wanted.name}.key", key)
+    (folder / f"{wanted.name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _san(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _write_key(file: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    file.touch(mode=0o600)
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )

@@ -1,0 +1,74 @@
+"""Three doors from the host's loopback into the machine's network: API server, registry, gateway.
+
+The listening sockets are made in the host's network, then the process moves into the machine's and dials from there, so
+no device, route or firewall rule joins the two. Standard library only.
+``python forwarder.py MACHINE_PID LOCAL_PORT=HOST:PORT …``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import socket
+import sys
+
+CLONE_NEWNET = 0x40000000
+CHUNK = 256 * 1024
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError, OSError):
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
+    # half-close: a client that has sent its whole request still waits for the answer
+    with contextlib.suppress(ConnectionError, OSError, RuntimeError):
+        writer.write_eof()
+
+
+async def _serve(listener: socket.socket, host: str, port: int) -> None:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = None
+        try:
+            back, there = await asyncio.open_connection(host, port, limit=CHUNK)
+            ends = [asyncio.create_task(_copy(reader, there)), asyncio.create_task(_copy(back, writer))]
+            # when the far side is done the connection is; when the near side is gone the far side must learn of it
+            await asyncio.wait(ends, return_when=asyncio.ALL_COMPLETED)
+        except (ConnectionError, OSError):
+            pass
+        finally:
+            for end in (writer, there):
+                if end is not None:
+                    end.close()
+
+    server = await asyncio.start_server(connected, sock=listener, limit=CHUNK, backlog=512)
+    async with server:
+        await server.serve_forever()
+
+
+async def _main(listeners: list[tuple[socket.socket, str, int]]) -> None:
+    await asyncio.gather(*(_serve(*each) for each in listeners))
+
+
+def main(pid: str, doors: list[str]) -> None:
+    listeners = []
+    for door in doors:
+        local, _, target = door.partition("=")
+        host, _, port = target.rpartition(":")
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", int(local)))
+        listener.listen(512)
+        listeners.append((listener, host, int(port)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/proc/{pid}/ns/net") as namespace:
+        if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+            sys.exit(f"setns: {os.strerror(ctypes.get_errno())}")
+    print("ready", flush=True)
+    asyncio.run(_main(listeners))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,3 @@
+module ebbtide.local/toolchain/pause
+
+go 1.26

@@ -1,0 +1,83 @@
+"""Images that the local set-up itself needs: the pods' sandbox and one image with the platform's own programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.local import machine, once
+from infra.local.commands import Note, run_logged
+from infra.local.paths import Paths
+
+PLATFORM_USER = "65532:65532"
+
+
+def storage_env(paths: Paths) -> dict[str, str]:
+    """buildah's storage goes to the cache and nowhere else on the machine."""
+    root = paths.cache / "buildah"
+    root.mkdir(parents=True, exist_ok=True)
+    file = root / "storage.conf"
+    text = f'[storage]\ndriver = "overlay"\ngraphroot = "{root}/storage"\nrunroot = "{root}/run"\n'
+    if not file.exists() or file.read_text() != text:
+        file.write_text(text)
+    return {**os.environ, "CONTAINERS_STORAGE_CONF": str(file), "BUILDAH_ISOLATION": "chroot"}
+
+
+def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: Note) -> str:
+    """An image FROM scratch with ``<cache>/bin/<program>`` at ``/<program>``; pushed once; its reference by digest."""
+    wanted = once.key([(name, _fingerprint(paths.bin / name)) for name in programs])
+    record = paths.cache / "images" / f"{repository.rpartition('/')[2]}.json"
+    if record.exists():
+        known = json.loads(record.read_text())
+        if known["key"] == wanted and in_registry(paths, known["ref"]):
+            return str(known["ref"])
+    log = paths.cache / "logs" / "images.log"
+    env = storage_env(paths)
+    fix = "see the log; then run `make local` again"
+    with tempfile.TemporaryDirectory(prefix="ebbtide-image-") as folder:
+        context = Path(folder)
+        for name in programs:
+            shutil.copy2(paths.bin / name, context / name)
+        lines = ["FROM scratch", *(f"COPY {name} /{name}" for name in programs), f"USER {PLATFORM_USER}"]
+        if len(programs) == 1:
+            lines.append(f'ENTRYPOINT ["/{programs[0]}"]')
+        (context / "Dockerfile").write_text("\n".join(lines) + "\n")
+        tag = f"{repository}:1"
+        build = ["buildah", "bud", "--isolation", "chroot", "--layers=false", "-t", tag, str(context)]
+        run_logged(build, log, fix=fix, note=note, env=env)
+        digest_file = context / "digest"
+        push = [
+            *(
+                "buildah",
+                "push",
+                "--tls-verify=false",
+                "--disable-compression",
+                "--digestfile",
+                str(digest_file),
+            ),
+            *(tag, f"docker://{tag}"),
+        ]
+        run_logged(machine.inside(paths, push, network_only=True), log, fix=fix, note=note, env=env)
+        subprocess.run(["buildah", "rmi", tag], env=env, capture_output=True, check=False)
+        ref = f"{repository}@{digest_file.read_text().strip()}"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps({"key": wanted, "ref": ref}))
+    return ref
+
+
+def in_registry(paths: Paths, ref: str) -> bool:
+    """Whether the registry's storage holds the manifest; read from disk, so it can be asked before anything runs."""
+    name, _, digest = ref.partition("@")
+    repository = name.partition("/")[2]
+    revisions = paths.registry / "docker/registry/v2/repositories" / repository / "_manifests/revisions"
+    return (revisions / digest.replace(":", "/") / "link").exists()
+
+
+def _fingerprint(program: Path) -> str:
+    stamp = program.with_name(f".{program.name}.stamp")
+    return stamp.read_text() if stamp.exists() else str(program.stat().st_mtime_ns)

@@ -1,0 +1,207 @@
+"""The lab machine: one set of private namespaces (mounts, processes, network, host name) that holds the whole cluster.
+
+The host sees one process tree and nothing else: no mount, network device or firewall rule of the cluster exists outside
+it, and the kernel takes all of them away with the tree, however it ended. cgroups are the one thing to clear by hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.local.debian import SYSTEM_PATH
+from infra.local.paths import Paths
+from infra.local.problem import LocalProblem
+
+CGROUP = "ebbtide"
+START_SECONDS = 15.0
+STOP_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A pid and when it started, in clock ticks since boot: together never reused."""
+
+    pid: int
+    started: int
+
+    @staticmethod
+    def of(pid: int) -> ProcessId | None:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] in ("Z", "X") else ProcessId(pid, int(fields[19]))
+
+    def alive(self) -> bool:
+        return ProcessId.of(self.pid) == self
+
+    def save(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{self.pid} {self.started}\n")
+
+    @staticmethod
+    def load(file: Path) -> ProcessId | None:
+        """The process that ``file`` names if it still runs."""
+        try:
+            pid, started = (int(part) for part in file.read_text().split())
+        except (FileNotFoundError, ValueError):
+            return None
+        found = ProcessId(pid, started)
+        return found if found.alive() else None
+
+    def end(self, seconds: float) -> None:
+        """SIGTERM, wait, then SIGKILL; returns when it is gone."""
+        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 10.0)):
+            with contextlib.suppress(ProcessLookupError):
+                if self.alive():
+                    os.kill(self.pid, number)
+            deadline = time.monotonic() + patience
+            while self.alive() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if not self.alive():
+                return
+
+
+def _pid_file(paths: Paths) -> Path:
+    return paths.state / "machine.pid"
+
+
+def running(paths: Paths) -> ProcessId | None:
+    """The machine's first process as the host counts it, if it runs."""
+    return ProcessId.load(_pid_file(paths))
+
+
+def start(spec: dict[str, Any], paths: Paths) -> ProcessId:
+    """Make the namespaces and start the supervisor in them. A machine that runs already is left alone."""
+    already = running(paths)
+    if already:
+        return already
+    clear_cgroups()
+    make_cgroups(spec["cgroups"])
+    paths.logs.mkdir(parents=True, exist_ok=True)
+    spec_file = paths.state / "machine.json"
+    spec_file.write_text(json.dumps(spec, indent=1))
+    spec_file.chmod(0o600)
+    log = paths.logs / "machine.log"
+    supervisor = Path(__file__).with_name("supervisor.py")
+    with log.open("a") as out:
+        launcher = subprocess.Popen(
+            # fmt: off
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "--pid",
+                "--net",
+                "--uts",
+                "--ipc",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+                sys.executable,
+                "-I",
+                str(supervisor),
+                str(spec_file),
+            ],
+            # fmt: on
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            cwd="/",
+            env={"PATH": SYSTEM_PATH, "HOME": str(paths.cluster), "LANG": "C.UTF-8"},
+        )
+    deadline = time.monotonic() + START_SECONDS
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    while time.monotonic() < deadline and launcher.poll() is None:
+        found = children.read_text().split()
+        if found:
+            first = ProcessId.of(int(found[0]))
+            if first:
+                first.save(_pid_file(paths))
+                return first
+        time.sleep(0.02)
+    raise LocalProblem(
+        "the private namespaces for the cluster could not be made",
+        "run as root on a Linux that allows namespaces (`unshare --mount --pid --net --fork true` must work)",
+        log,
+    )
+
+
+def stop(paths: Paths) -> None:
+    """End the machine and everything in it. Safe when nothing runs."""
+    found = running(paths)
+    if found:
+        found.end(STOP_SECONDS)
+    _pid_file(paths).unlink(missing_ok=True)
+    clear_cgroups()
+    # the mount point of a tmpfs that lived inside; rmdir refuses a folder that anybody else uses
+    with contextlib.suppress(OSError):
+        Path("/var/lib/kubelet").rmdir()
+
+
+def inside(paths: Paths, argv: Sequence[str], *, network_only: bool = False) -> list[str]:
+    """``argv`` as a command that runs inside the machine (or only in its network, with the host's files)."""
+    found = running(paths)
+    if not found:
+        raise LocalProblem("the local cluster is not running", "run `make local` or `ebbtide local up`")
+    spaces = ["--net"] if network_only else ["--mount", "--pid", "--net", "--uts", "--ipc"]
+    return ["nsenter", "--target", str(found.pid), *spaces, "--", *argv]
+
+
+def clear_cgroups(seconds: float = 10.0) -> None:
+    """Remove the cluster's cgroups in every hierarchy, deepest first; ends what a killed machine left in them."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = [folder for root in _cgroup_roots() for folder in _deepest_first(root / CGROUP)]
+        for folder in left:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if not any(folder.exists() for folder in left) or time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
+
+
+def make_cgroups(names: Sequence[str]) -> None:
+    """``/ebbtide/<name>`` in every hierarchy: kubelet refuses a root that is not there."""
+    for root in _cgroup_roots():
+        parent = root / CGROUP
+        for folder in (parent, *(parent / name for name in names)):
+            folder.mkdir(exist_ok=True)
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                # a v1 cpuset starts empty and then takes no process
+                own = folder / file
+                if own.exists() and not (root / "cgroup.controllers").exists() and not own.read_text().strip():
+                    own.write_text((folder.parent / file).read_text())
+            controllers = folder / "cgroup.controllers"
+            if controllers.exists():
+                wanted = " ".join(f"+{name}" for name in controllers.read_text().split())
+                (folder / "cgroup.subtree_control").write_text(wanted)
+
+
+def cgroups_left() -> list[Path]:
+    return [root / CGROUP for root in _cgroup_roots() if (root / CGROUP).exists()]
+
+
+def _cgroup_roots() -> list[Path]:
+    base = Path("/sys/fs/cgroup")
+    if (base / "cgroup.controllers").exists():
+        return [base]
+    return [folder for folder in sorted(base.iterdir()) if folder.is_dir() and not folder.is_symlink()]
+
+
+def _deepest_first(root: Path) -> list[Path]:
+    if not root.exists():
+        return []
+    return sorted((Path(at) for at, _, _ in os.walk(root)), key=lambda p: len(p.parts), reverse=True)

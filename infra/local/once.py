@@ -1,0 +1,47 @@
+"""Do a thing once: a result is finished when its stamp says that it was made from these very inputs."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def key(*parts: Any) -> str:
+    """A short digest over plain values and files' contents; it changes when any of them does."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            files = sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]
+            for file in files:
+                digest.update(str(file.relative_to(part.parent)).encode())
+                digest.update(file.read_bytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:24]
+
+
+def is_done(stamp: Path, wanted: str) -> bool:
+    return stamp.exists() and stamp.read_text().strip() == wanted
+
+
+def mark_done(stamp: Path, wanted: str) -> None:
+    """Written last and renamed into place, so that a power cut leaves either no stamp or a true one."""
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    partial = stamp.with_suffix(stamp.suffix + ".partial")
+    partial.write_text(wanted + "\n")
+    partial.replace(stamp)
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """Two clones that share a cache do not build the same thing twice; the second waits. A dead holder frees it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,46 @@
+"""The executables by which the engine finds the stand-ins: PATH's first directory is the one given to `install`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+LAUNCHERS = {
+    "pulumi-language-python": "infra.local.plugins.language_python",
+    "pulumi-resource-kubernetes": "infra.local.plugins.kube",
+    "pulumi-resource-random": "infra.local.plugins.random_values",
+    "pulumi-resource-docker-build": "infra.local.plugins.docker_build",
+}
+
+
+def install(bin_dir: Path, python: Path) -> list[Path]:
+    """Write one launcher per stand-in into ``bin_dir`` and return their paths.
+
+    ``python`` is the interpreter of the environment in which ``infra`` is installed; it is kept as given (not
+    resolved), since a virtual environment is known by the path its interpreter is called by. Files that already say
+    the same are left alone, others are replaced in one step, so that a running engine never reads half a launcher.
+    """
+    interpreter = Path(os.path.abspath(python))
+    if not os.access(interpreter, os.X_OK):
+        raise FileNotFoundError(
+            f"{interpreter}: no Python interpreter to run the stand-in plugins with; run `make setup` first"
+        )
+    bin_dir.mkdir(parents=True, exist_ok=True)
+    return [_write(bin_dir / name, interpreter, module) for name, module in LAUNCHERS.items()]
+
+
+def _write(path: Path, interpreter: Path, module: str) -> Path:
+    # -P keeps the working directory, which is the program's, from shadowing what the stand-in imports.
+    text = (
+        "#!/bin/sh\n"
+        f"# Stand-in for Pulumi's own {path.name}: see infra/local/plugins.\n"
+        f'exec {shlex.quote(str(interpreter))} -P -m {module} "$@"\n'
+    )
+    if path.is_file() and path.read_text() == text and os.access(path, os.X_OK):
+        return path
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text)
+    fresh.chmod(0o755)
+    fresh.replace(path)
+    return path

@@ -1,0 +1,65 @@
+"""``pulumi`` as the project means it: the pinned engine, the plugins beside this Python, and for stacks nobody put
+elsewhere a back-end on this machine. Installed as ``.venv/bin/pulumi``; what the user's environment says wins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.local.paths import Paths, paths
+
+# The local stack's secrets are as safe as the file they are in, which only its owner can read; a passphrase kept beside
+# it would add nothing, and a stack in any other back-end never sees this one.
+LOCAL_PASSPHRASE = "ebbtide-local"  # noqa: S105
+
+
+def logged_in_elsewhere(environ: Mapping[str, str]) -> bool:
+    """Whether the user has chosen a back-end: by variable or by `pulumi login`."""
+    if environ.get("PULUMI_BACKEND_URL") or environ.get("PULUMI_ACCESS_TOKEN"):
+        return True
+    home = Path(environ.get("PULUMI_HOME") or Path(environ.get("HOME", "/root")) / ".pulumi")
+    try:
+        return bool(json.loads((home / "credentials.json").read_text()).get("current"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def environment(environ: Mapping[str, str], at: Paths, plugins: Path) -> dict[str, str]:
+    """The environment the engine runs in."""
+    env = {
+        **environ,
+        "PATH": f"{plugins}:{environ.get('PATH', os.defpath)}",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_PYTHON_CMD": sys.executable,
+    }
+    if not logged_in_elsewhere(environ):
+        at.pulumi_backend.mkdir(parents=True, exist_ok=True, mode=0o700)
+        env["PULUMI_BACKEND_URL"] = f"file://{at.pulumi_backend}"
+        env.setdefault("PULUMI_HOME", str(at.cache / "pulumi-home"))
+        if not environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
+            env.setdefault("PULUMI_CONFIG_PASSPHRASE", LOCAL_PASSPHRASE)
+    return env
+
+
+def main() -> None:
+    at = paths()
+    engine = at.bin / "pulumi"
+    if not engine.exists():
+        sys.exit(f"the Pulumi engine is not there yet ({engine}): run `make local` (or `ebbtide local up`) first")
+    env = environment(os.environ, at, Path(sys.executable).parent)
+    os.execve(engine, ["pulumi", *sys.argv[1:]], env)  # noqa: S606
+
+
+def install(bin_dir: Path) -> None:
+    """Write the ``pulumi`` launcher into the environment's program folder."""
+    launcher = bin_dir / "pulumi"
+    launcher.write_text(f'#!/bin/sh\nexec "{bin_dir}/python" -m infra.local.pulumi_command "$@"\n')
+    launcher.chmod(0o755)
+
+
+if __name__ == "__main__":
+    main()

