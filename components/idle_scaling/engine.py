@@ -42,9 +42,7 @@ class IdleScalingEngine(pulumi.ComponentResource):
     """Base URL of the interceptor inside the cluster."""
     scaler_address: str
 
-    def __init__(
-        self, name: str, settings: EngineSettings, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, settings: EngineSettings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ebbtide:idle_scaling:IdleScalingEngine", name, None, opts)
         self.settings = settings
         self.url = interceptor_url(settings.namespace)
@@ -64,9 +62,7 @@ class IdleScalingEngine(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        keda = self._release(
-            f"{name}-keda", KEDA_CHART, KEDA_VERSION, keda_values(self.settings), [namespace]
-        )
+        keda = self._release(f"{name}-keda", KEDA_CHART, KEDA_VERSION, keda_values(self.settings), [namespace])
         # after KEDA: the chart brings a ScaledObject of its own
         self._release(
             f"{name}-http-add-on",

@@ -27,7 +27,7 @@ def http_add_on_values(settings: EngineSettings) -> dict[str, Any]:
     environment = settings.interceptor_environment()
     return {
         "crds": {"install": True},
-        "podSecurityContext": {part: _RESTRICTED_POD for part in ("operator", "scaler", "interceptor")},
+        "podSecurityContext": dict.fromkeys(("operator", "scaler", "interceptor"), _RESTRICTED_POD),
         "operator": {**pods, "resources": _resources("128Mi")},
         "scaler": {**pods, "replicas": 1, "resources": _resources("128Mi")},
         "interceptor": {

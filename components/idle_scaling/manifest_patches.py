@@ -51,9 +51,7 @@ def patched(documents: Iterable[Mapping[str, Any]], settings: EngineSettings) ->
         _relabel(document)
         if kind == "CustomResourceDefinition":
             for version in document["spec"]["versions"]:
-                version["schema"]["openAPIV3Schema"] = without_descriptions(
-                    version["schema"]["openAPIV3Schema"]
-                )
+                version["schema"]["openAPIV3Schema"] = without_descriptions(version["schema"]["openAPIV3Schema"])
         elif kind == "Namespace":
             document["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "restricted"
         elif kind == "Deployment":

@@ -69,9 +69,7 @@ def in_stages(documents: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, 
 class KubernetesObject(pulumi.CustomResource):
     """One document of any kind, through the Kubernetes provider and under its own type."""
 
-    def __init__(
-        self, name: str, document: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, document: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token(document), name, dict(document), opts)
 
 

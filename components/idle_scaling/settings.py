@@ -72,8 +72,7 @@ class EngineSettings:
             )
         if self.drain_seconds < 1:
             wrong.append(
-                f"drain_seconds is {self.drain_seconds}, allowed is 1 or more: "
-                "the interceptor reads 0 as no limit"
+                f"drain_seconds is {self.drain_seconds}, allowed is 1 or more: the interceptor reads 0 as no limit"
             )
         if self.install == "manifests" and self.manifests is None:
             wrong.append("install is 'manifests' without a folder of manifests: set manifests=<folder>")

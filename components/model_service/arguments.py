@@ -154,9 +154,7 @@ def engine_environment(model: ModelSettings, weights: Weights) -> dict[str, str]
         "VLLM_CACHE_ROOT": f"{CACHE}/vllm",
         "VLLM_CONFIG_ROOT": f"{CACHE}/vllm-config",
         # the front end gives up on its engine after 600 s by default, before a large model is loaded
-        "VLLM_ENGINE_READY_TIMEOUT_S": str(
-            startup_budget_seconds(model.cold_start_seconds, model.hold_seconds)
-        ),
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(startup_budget_seconds(model.cold_start_seconds, model.hold_seconds)),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
     }

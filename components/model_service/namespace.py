@@ -33,12 +33,12 @@ def gpu_quota(max_gpus: int, gpu_resources: Iterable[str]) -> dict[str, str]:
 class ModelNamespace(pulumi.ComponentResource):
     """Namespace, GPU quota, default-deny policy and the service account of every model.
 
-    Costs nothing. A pod over the quota is refused by the API server and tried again by its ReplicaSet: it comes up
-    when another model is gone. No quota is created where no pool offers a GPU.
+    Costs nothing. What is created in it must name this component in ``depends_on``. A pod over the quota is refused by
+    the API server and tried again by its ReplicaSet: it comes up when another model is gone. No quota is created where
+    no pool offers a GPU.
     """
 
-    name: pulumi.Output[str]
-    """The namespace's name, known once it exists: what is created in it may take it from here."""
+    namespace: str
 
     def __init__(
         self,
@@ -78,5 +78,5 @@ class ModelNamespace(pulumi.ComponentResource):
             image_pull_secrets=[{"name": pull_secret}] if pull_secret is not None else None,
             opts=inside,
         )
-        self.name = created.metadata.apply(lambda metadata: str(metadata.name))
+        self.namespace = namespace
         self.register_outputs({"namespace": namespace})

@@ -50,15 +50,16 @@ def model_policy(
         "spec": {
             "podSelector": {"matchLabels": dict(pods)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [
-                {
-                    "from": [caller.selector() for caller in callers],
-                    "ports": [{"protocol": "TCP", "port": PORT}],
-                }
-            ],
+            "ingress": _ingress_rules([caller.selector() for caller in callers]),
             "egress": _egress_rules(egress),
         },
     }
+
+
+def _ingress_rules(peers: list[Manifest]) -> list[Manifest]:
+    if not peers:
+        return []  # an empty `from` would let everybody in
+    return [{"from": peers, "ports": [{"protocol": "TCP", "port": PORT}]}]
 
 
 def _egress_rules(egress: Egress) -> list[Manifest]:

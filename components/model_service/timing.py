@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 PRE_STOP_SECONDS: Final = 5
-"""The engine goes on accepting while its address leaves every proxy; without it the last requests meet a closed port."""
+"""The engine goes on accepting while its address leaves every proxy; else the last requests meet a closed port."""
 
 SHUTDOWN_MARGIN_SECONDS: Final = 25
 """What the engine needs after its last answer to stop its workers and free the GPU."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.config.engine_flags import flag_name, secret_flag
-from infra.config.findings import Path, Problem
+from infra.config.findings import Path, Problem, Severity, show
 
 REDACTED = "<redacted>"
 OPEN_TO_POD_READERS = ", where whoever may read the pod reads it"
@@ -66,13 +66,12 @@ class Secrets:
         self.texts |= other.texts
 
     def found(self, number: int, path: Path, texts: list[str], message: str, fix: str, shown: bool = True) -> None:
-        severity = "mandatory" if number == 48 else "error"
+        """Note one: ``texts`` are what no output may hold, ``shown`` says whether a redacted value is named at all."""
+        severity: Severity = "mandatory" if number == 48 else "error"
         allowed = "no secret in clear in a stack file"
         self.paths.add(path)
         self.texts |= {text for text in texts if len(text) >= _SHORTEST_REPLACED}
-        self.problems.append(
-            Problem(number, path, message, allowed, fix, REDACTED, shown, severity)  # type: ignore[arg-type]
-        )
+        self.problems.append(Problem(number, path, message, allowed, fix, REDACTED, shown, severity))
 
 
 def find_secrets(raw: Any, at: Path = ()) -> Secrets:
@@ -98,9 +97,9 @@ def is_encrypted(value: Any) -> bool:
 
 def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
     look = _LOOKS.search(value) if isinstance(value, str) else None
-    texts = [str(value), *([look[0]] if look else [])] if not isinstance(value, int) or value < 10**200 else []
+    texts = [value if isinstance(value, str) else show(value), *([look[0]] if look else [])]
     last = path[-1] if path else ""
-    if path[-3:-1] and path[-2:-1] == ("extraEnv",) and isinstance(last, str):
+    if path[-2:-1] == ("extraEnv",) and isinstance(last, str):
         if look or (value != "" and _SECRET_ENV.search(last)):
             secrets.found(
                 49,

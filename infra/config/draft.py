@@ -25,7 +25,10 @@ _PLATFORM: TypeAdapter[PlatformConfig] = TypeAdapter(PlatformConfig)
 
 @dataclass(frozen=True)
 class Part(Generic[S]):
-    """One shape, and the values it was read from. Fields named in ``broken`` hold None whatever their type says: ask ``sound`` first."""
+    """One shape, and the values it was read from.
+
+    Fields named in ``broken`` hold None whatever their type says: ask ``sound`` first.
+    """
 
     value: S
     raw: Mapping[str, Any]

@@ -102,6 +102,11 @@ def show(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
+def printable(text: str) -> str:
+    """``text`` with whatever a terminal would obey, or UTF-8 cannot carry, written as an escape."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def show_path(path: Path) -> str:
     """``models.llama-8b.extraArgs[0]``; a key with other characters in it is bracketed and quoted, as Pulumi does."""
     text = ""

@@ -35,7 +35,7 @@ class GroupConfig(Shape):
 
 
 class KeyConfig(Shape):
-    """An API key, of which only the hash is written down; without it the stack makes a key and exports it as a secret."""
+    """An API key, of which only the hash is written; without it the stack makes a key and exports it as a secret."""
 
     group: str = Field(description="the name of a group", examples=["everyone"])
     sha256: Sha256 | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
@@ -50,9 +49,8 @@ def _names(at: Path, names: Iterable[str], service: bool = False) -> Iterator[Pr
             yield Problem(35, path, "is not a name Kubernetes takes", NAME_ALLOWED, fix, has_value=False)
         elif service and name[0].isdigit():
             message = "begins with a digit, which a Kubernetes Service may not"
-            yield Problem(
-                35, path, message, "a model name that begins with a letter", f"call it m-{name}"[:74], has_value=False
-            )
+            fix = f"call it m-{name[:61]}"
+            yield Problem(35, path, message, "a model name that begins with a letter", fix, has_value=False)
 
 
 def _aliases(draft: Draft) -> Iterator[Problem]:
@@ -121,16 +119,14 @@ def _guard(draft: Draft) -> Iterator[Problem]:
         yield Problem(8, path, message, f"a whole number from {largest}", fix, has_value=False, severity="mandatory")
         return
     kept = {n: m.gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
-    by_need: dict[int, list[str]] = defaultdict(list)
-    for name, model in sized.items():
-        by_need[model.gpus].append(name)
     need = max(largest, sum(kept.values()))
-    if ceiling >= need:
+    if ceiling >= need or not sized:
         return
     if need > largest:
         message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(kept)})"
     else:
-        message = f"is fewer than model {by_need[largest][0]} needs to start, which is {largest}"
+        name = next(name for name, model in sized.items() if model.gpus == largest)
+        message = f"is fewer than model {name} needs to start, which is {largest}"
     yield Problem(114, path, message, f"{need} or more", f"set maxGpus: {need} or more", ceiling)
 
 

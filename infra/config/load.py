@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from infra.config.cleartext import REDACTED, Secrets, find_secrets, is_encrypted
 from infra.config.draft import draft
-from infra.config.findings import ConfigError, Finding, Path, Problem, code, show, show_path
+from infra.config.findings import ConfigError, Finding, Path, Problem, code, printable, show, show_path
 from infra.config.judge_stack import judge
 from infra.config.stack import SECTIONS, StackConfig
-from infra.config.translate import problems_of, unknown_key
+from infra.config.translate import UNKNOWN_KEY, problems_of, unknown_key
 from infra.config.yaml_source import DEEPEST, Unreadable, read
 
 NAMESPACE = "ebbtide"
@@ -75,10 +75,16 @@ def _load(raw: Mapping[str, Any], file: str, before: Iterable[Problem], secrets:
 
 
 def _finding(problem: Problem, file: str, secrets: Secrets) -> Finding:
-    clean = secrets.redact
+    def clean(text: str) -> str:
+        return printable(secrets.redact(text))
+
     # cleaned before it is shortened for showing, or the beginning of a long secret would get through
-    whole = clean(problem.value) if isinstance(problem.value, str) else problem.value
-    value = REDACTED if problem.value is REDACTED or secrets.hold(problem.path) else show(whole)
+    whole = secrets.redact(problem.value) if isinstance(problem.value, str) else problem.value
+    secret = secrets.hold(problem.path)
+    value = REDACTED if secret else show(whole)
+    # other rules make their fix out of the value, like the nearest good name
+    derived = secret and problem.value is not REDACTED and problem.number != UNKNOWN_KEY
+    fix = "take the secret out first" if derived else problem.fix
     return Finding(
         code=code(problem.number),
         severity=problem.severity,
@@ -87,7 +93,7 @@ def _finding(problem: Problem, file: str, secrets: Secrets) -> Finding:
         value=clean(value) if problem.has_value else None,
         message=clean(problem.message),
         allowed=clean(problem.allowed),
-        fix=clean(problem.fix),
+        fix=clean(fix),
     )
 
 
@@ -118,8 +124,8 @@ def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], l
             continue
         foreign[key] = value
         if not colon:
-            found = unknown_key(("config", key), [f"{NAMESPACE}:{section}" for section in SECTIONS])
-            unknown.append(found)
+            sections = [f"{NAMESPACE}:{section}" for section in SECTIONS]
+            unknown.append(unknown_key(("config", key), sections, f"{NAMESPACE}:{key}"))
     return own, foreign, unknown
 
 

@@ -45,6 +45,11 @@ def _worker_type(fields: Mapping[str, Any]) -> str:
     return str(fields["name"]).replace("-", "_")
 
 
+def _own_taint(fields: Mapping[str, Any]) -> tuple[TaintConfig, ...]:
+    # not validated: a pool name that makes no label value is reported as a name, by judge_stack.py
+    return (TaintConfig.model_construct(key=WORKER_TYPE, value=_worker_type(fields)),)
+
+
 class PoolConfig(Shape):
     """Nodes of one kind, from ``min`` to ``max`` of them.
 
@@ -58,9 +63,7 @@ class PoolConfig(Shape):
     min: FewestCount = 0
     max: MostCount
     labels: Mapping[LabelKey, LabelValue] = Field(default_factory=lambda fields: {WORKER_TYPE: _worker_type(fields)})
-    taints: tuple[TaintConfig, ...] = Field(
-        default_factory=lambda fields: (TaintConfig(key=WORKER_TYPE, value=_worker_type(fields)),)
-    )
+    taints: tuple[TaintConfig, ...] = Field(default_factory=_own_taint)
     nodes: tuple[str, ...] = ()
     device: Literal["cuda", "cpu"] = "cuda"
     node_image: str = "unknown"

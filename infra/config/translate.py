@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from infra.config.findings import Path, Problem
 
+UNKNOWN_KEY = 50
 # Raised by our own default factories when the field they read is wrong itself, which is reported already.
 _FOLLOWS_ANOTHER = "default_factory_not_called"
 
@@ -76,15 +77,18 @@ def _missing(path: Path, owner: type[BaseModel] | None) -> Problem:
     return Problem(103, path, "is missing", allowed, f"add {key}: {example}", has_value=False)
 
 
-def unknown_key(path: Path, known: Iterable[str]) -> Problem:
-    """A key nobody reads, with the nearest one that somebody does. Its value is not shown: it may be anything."""
-    keys = sorted(known)
-    near = difflib.get_close_matches(str(path[-1]), keys, n=1, cutoff=0.6)
+def unknown_key(path: Path, known: Iterable[str], meant: str | None = None) -> Problem:
+    """A key nobody reads, with the nearest one that somebody does (nearest to ``meant``, if that is given).
+
+    Its value is not shown: it may be anything.
+    """
+    keys, written = sorted(known), meant or str(path[-1])
+    near = difflib.get_close_matches(written, keys, n=1, cutoff=0.6)
     folded = {key.lower(): key for key in keys}
-    bare = re.sub(r"[-_]", "", str(path[-1])).lower()
+    bare = re.sub(r"[-_]", "", written).lower()
     best = folded.get(bare) or (near[0] if near else None)
     fix = f"did you mean {best}?" if best else "remove it"
-    return Problem(50, path, "is not a known key", ", ".join(keys), fix, has_value=False)
+    return Problem(UNKNOWN_KEY, path, "is not a known key", ", ".join(keys), fix, has_value=False)
 
 
 def choice(path: Path, value: Any, allowed: list[str]) -> Problem:
@@ -106,8 +110,8 @@ def _resolve(annotation: Any, loc: tuple[str | int, ...]) -> tuple[Path, type[Ba
         if tagged is not None and len(members) > 1:
             annotation = tagged
             continue
-        if step == "[key]":
-            continue
+        if step == "[key]" and path and owner is None:
+            continue  # pydantic's mark behind the key of a free mapping; a user's own key may be called so as well
         path.append(step)
         annotation, owner = _inside(members, step)
     return tuple(path), owner, annotation

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local import once
+from components.idle_scaling.versions import MANIFEST_FILES
+from infra.local import keda_build, once
 from infra.local.commands import Note, run_logged
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
@@ -131,6 +133,52 @@ def build(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[GoPro
             )
             partial.replace(paths.bin / program.name)
             once.mark_done(_stamp(program, paths), program.wanted())
+
+
+def build_keda(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
+    """KEDA and its HTTP add-on, each built inside a copy of its module (see ``keda_build``), and their manifests."""
+    log = paths.cache / "logs" / "go-build.log"
+    with once.exclusive(paths.cache / "toolchain.lock"):
+        for module, rendering in ((keda_build.HTTP_ADD_ON, MANIFEST_FILES[1]), (keda_build.KEDA, MANIFEST_FILES[0])):
+            programs = [p for p in keda_build.binaries() if p.module == module.path]
+            wanted = once.key([(p.name, p.version, p.sum, p.package, p.ldflags) for p in programs])
+            stamps = {p.name: paths.bin / f".{p.name}.stamp" for p in programs}
+            rendered = paths.cache / "keda" / f".{module.path.rpartition('/')[2]}.stamp"
+            todo = [p for p in programs if not (once.is_done(stamps[p.name], wanted) and (paths.bin / p.name).exists())]
+            if not todo and once.is_done(rendered, wanted):
+                continue
+            go = ensure_go(paths, log, note)
+            env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+            got = subprocess.run(
+                [go, "mod", "download", "-json", module.query],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd="/",
+                env=env,
+            )
+            source = keda_build.verified_source(module, got.stdout or got.stderr)
+            copy = keda_build.writable_copy(source, paths.cache / "build" / module.path.replace("/", "_"))
+            for program in todo:
+                starting(program.name)
+                partial = paths.bin / f".{program.name}.partial"
+                argv = [
+                    go,
+                    "build",
+                    "-trimpath",
+                    "-ldflags",
+                    f"-s -w {program.ldflags}",
+                    "-o",
+                    str(partial),
+                    program.package,
+                ]
+                run_logged(argv, log, fix="look at the log; what was built is kept", note=note, env=env, cwd=copy)
+                partial.replace(paths.bin / program.name)
+                once.mark_done(stamps[program.name], wanted)
+            starting(f"manifests of {module.path}")
+            keda_build.render_manifests(paths.bin / "kubectl", copy, paths.cache / "keda" / rendering)
+            once.mark_done(rendered, wanted)
+            shutil.rmtree(copy, ignore_errors=True)
 
 
 def is_built(program: GoProgram, paths: Paths) -> bool:

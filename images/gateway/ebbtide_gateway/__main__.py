@@ -45,7 +45,8 @@ def main() -> int:
         return 2
     uvicorn.run(
         application(settings, keys, account),
-        host=os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0"),  # noqa: S104 - the pod's address; a NetworkPolicy guards it
+        # The pod's own address; who may reach it is the NetworkPolicy's matter.
+        host=os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_GATEWAY_PORT", "4000")),
         log_level="warning",
         access_log=False,

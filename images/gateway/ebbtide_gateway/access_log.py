@@ -46,5 +46,5 @@ class Record:
 
     def write(self) -> None:
         """Write it at once: a log that sits in a buffer is no use beside a hanging request."""
-        sys.stdout.write(self.line() + "\n")
-        sys.stdout.flush()
+        # Not sys.stdout: that is turned away while LiteLLM prints its banner.
+        print(self.line(), file=sys.__stdout__, flush=True)

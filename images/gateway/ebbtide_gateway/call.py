@@ -23,9 +23,10 @@ class Failure:
 class Call:
     """Made by the front after the caller was admitted; read and filled in by the transport below LiteLLM.
 
-    ``path`` is the only upstream path this request may reach. ``held`` says that the model slept or had to be asked
-    more than once; ``waited_seconds`` then counts until its first byte. ``failure`` is the final error as it came
-    from upstream (or was made at the deadline): LiteLLM rewords errors, the front gives the client this one.
+    ``path`` is the only upstream path this request may reach. ``held`` says that the model slept or had to be
+    asked more than once; ``waited_seconds`` then counts until its first byte. ``failure`` is the final error
+    as it came from upstream (or was made at the deadline): LiteLLM rewords errors, the front gives the client
+    this one.
     """
 
     model: Model

@@ -1,7 +1,7 @@
 """How many GPUs the models hold, from the cluster's own Deployments: list, then watch.
 
-A watch and not a poll: the guard lets the next model up the moment the last one is gone, and an idle gateway asks the
-API server nothing. When the API is away the view is unknown and the guard stands aside.
+A watch and not a poll: the guard lets the next model up the moment the last one is gone, and an idle gateway
+asks the API server nothing. When the API is away the view is unknown and the guard stands aside.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Deployments:
             except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError) as problem:
                 if reachable:
                     _log.warning(
-                        "the Kubernetes API cannot be read (%s): the wake guard stands aside", describe(problem)
+                        "the Kubernetes API cannot be read (%s): the wake guard stands aside",
+                        describe(problem),
                     )
                 reachable = False
                 self._seen = None
@@ -109,9 +110,7 @@ class Deployments:
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
         timeout = httpx.Timeout(_WATCH_SECONDS + 30, connect=10)
-        request = self._client.stream(
-            "GET", self._path, params=params, headers=self._headers(), timeout=timeout
-        )
+        request = self._client.stream("GET", self._path, params=params, headers=self._headers(), timeout=timeout)
         async with request as answer:
             if answer.status_code == 410:
                 raise ListAgain
@@ -158,5 +157,5 @@ def connect(api_server: str | None, account: Path = SERVICE_ACCOUNT) -> httpx.As
         port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         api_server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     authority = account / "ca.crt"
-    verify = ssl.create_default_context(cafile=str(authority)) if authority.exists() else ssl.create_default_context()
+    verify = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
     return httpx.AsyncClient(base_url=api_server, verify=verify, trust_env=False)

@@ -1,17 +1,21 @@
 """LiteLLM in this process, without a database: its settings, its start, and one request through it.
 
-Everything that would leave the process or act on its own is off: retries, cooldowns, health checks (each would wake a
-model), telemetry, remote price maps. What it still tries to send goes through ``WakeTransport``, which knows no other
-target than an admitted call's.
+Everything that would leave the process or act on its own is off: retries, cooldowns, health checks (each
+would wake a model), telemetry, remote price maps. What it still tries to send goes through ``WakeTransport``,
+which knows no other target than an admitted call's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
+import json
 import logging
 import os
 import secrets
 import tempfile
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from typing import Any
 import httpx
 import yaml
 
+from .call import Call, Failure, current
+from .errors import error_body
 from .settings import Settings
 from .upstream import WakeTransport, connection_pool
 
@@ -43,6 +49,13 @@ _ENVIRONMENT = {
 }
 
 
+_FIRST_BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "."}]},
+    "/v1/completions": {"prompt": "."},
+    "/v1/embeddings": {"input": "."},
+}
+
+
 def litellm_config(settings: Settings) -> dict[str, Any]:
     """LiteLLM's own configuration for these models.
 
@@ -60,8 +73,9 @@ def litellm_config(settings: Settings) -> dict[str, Any]:
             "stream_timeout": patience,
             "max_retries": 0,
         }
-        routes.append({"model_name": model.name, "litellm_params": {"model": f"hosted_vllm/{model.name}"} | common})
+        chat = {"model": f"hosted_vllm/{model.name}"} | common
         raw = {"model": f"text-completion-openai/{model.name}"} | common
+        routes.append({"model_name": model.name, "litellm_params": chat})
         routes.append({"model_name": model.name + COMPLETIONS_SUFFIX, "litellm_params": raw})
     return {
         "model_list": routes,
@@ -110,19 +124,34 @@ class Engine:
         os.environ.update(_ENVIRONMENT)
         os.environ["CONFIG_FILE_PATH"] = str(config)
         os.environ["LITELLM_MASTER_KEY"] = self._master_key
-        app = await asyncio.to_thread(self._import)
-        state = await self._running.enter_async_context(app.router.lifespan_context(app))
+        with contextlib.redirect_stdout(io.StringIO()):
+            app = await asyncio.to_thread(self._import)
+            state = await self._running.enter_async_context(app.router.lifespan_context(app))
         self._state = dict(state or {})
         quieten()
+        await self._warm(app)
         self._app = app
+
+    async def _warm(self, app: Any) -> None:
+        """Send one request of each kind as far as the transport, which refuses it: LiteLLM imports half of
+        itself on its first request (half a second), and nothing of that should be on a user's clock. Nothing
+        leaves the process.
+        """
+        refused = Failure(503, error_body("warming up", "server_error", "starting"))
+        for model in self._settings.models[:1]:
+            for path, body in _FIRST_BODIES.items():
+                name = model.name + (COMPLETIONS_SUFFIX if path == "/v1/completions" else "")
+                token = current.set(Call(model, path, failure=refused))
+                try:
+                    await self._ask(app, path, json.dumps({"model": name} | body).encode(), _nowhere)
+                finally:
+                    current.reset(token)
 
     def _import(self) -> Any:
         import litellm
         from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-        transport = WakeTransport(
-            self._settings.interceptor_url, self._settings.limits.request_seconds, self._pool
-        )
+        transport = WakeTransport(self._settings.interceptor_url, self._settings.limits.request_seconds, self._pool)
         # One door for both of LiteLLM's client kinds: its own handler and the OpenAI library's.
         AsyncHTTPHandler.create_async_transport = staticmethod(lambda *_, **__: transport)
         litellm.aclient_session = httpx.AsyncClient(transport=transport, trust_env=False)
@@ -139,8 +168,12 @@ class Engine:
         await self._running.aclose()
         await self._pool.aclose()
 
-    async def handle(self, path: str, body: bytes, receive: Any, send: Any) -> None:
-        """One POST through LiteLLM. Only these headers reach it: a client's could steer it."""
+    async def handle(self, path: str, body: bytes, send: Any) -> None:
+        """One POST through LiteLLM."""
+        await self._ask(self._app, path, body, send)
+
+    async def _ask(self, app: Any, path: str, body: bytes, send: Any) -> None:
+        # Only these headers reach LiteLLM: a client's own could steer it.
         headers = [
             (b"host", b"gateway"),
             (b"content-type", b"application/json"),
@@ -162,10 +195,28 @@ class Engine:
             "server": ("127.0.0.1", 4000),
             "state": dict(self._state),
         }
-        await self._app(scope, receive, send)
+        await app(scope, one_body(body), send)
 
 
 def quieten() -> None:
     """LiteLLM's loggers repeat request bodies on errors; what a user may read is in the access log."""
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai", "httpcore"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+async def _nowhere(_: dict[str, Any]) -> None:
+    pass
+
+
+def one_body(body: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """An ASGI ``receive`` that gives this body, then waits for ever: who leaves is noticed elsewhere."""
+    sent = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal sent
+        if sent:
+            await asyncio.Event().wait()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive

@@ -57,8 +57,9 @@ def error_headers(retry_after: float | None) -> list[tuple[bytes, bytes]]:
 def upstream_error(status: int, body: bytes) -> dict[str, Any] | None:
     """The ``error`` object of an engine's answer, or None when the body is not an engine's.
 
-    vLLM answers ``{"error": {"message", "type", "param", "code"}}``. The interceptor answers plain text. This is what
-    tells a full engine (503 with an object: final) from a hop that has no pod yet (503 without: worth a retry).
+    vLLM answers ``{"error": {"message", "type", "param", "code"}}``. The interceptor answers plain text. This
+    is what tells a full engine (503 with an object: final) from a hop that has no pod yet (503 without: worth
+    a retry).
     """
     try:
         document = json.loads(body)

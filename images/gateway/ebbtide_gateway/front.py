@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
+import signal
 from typing import Any
 
 from .access_log import Record
@@ -93,7 +95,8 @@ class Gateway:
 
     async def _health(self, path: str, send: Send) -> None:
         good = path == LIVE or (self._engine.ready and self._keys.ready)
-        await answer(send, 200 if good else 503, error_headers(None), b'{"ok": %s}' % (b"true" if good else b"false"))
+        body = b'{"ok": true}' if good else b'{"ok": false}'
+        await answer(send, 200 if good else 503, error_headers(None), body)
 
     async def _authenticated(self, scope: Scope, record: Record, receive: Receive, send: Send) -> None:
         path, headers = scope["path"], scope["headers"]
@@ -122,7 +125,9 @@ class Gateway:
         await answer(send, 200, error_headers(None), json.dumps(document).encode())
 
     async def _until_gone(self, asked: Generation, record: Record, receive: Receive, send: Send) -> None:
-        """Serve, unless the client leaves first: then everything on its behalf ends, the upstream request too."""
+        """Serve, unless the client leaves first: then everything on its behalf ends, the upstream request
+        too.
+        """
         serving = asyncio.create_task(self._serve(asked, record, send))
         leaving = asyncio.create_task(_left(receive))
         try:
@@ -150,17 +155,8 @@ class Gateway:
             record.wait_seconds, record.attempts = (call.waited_seconds if call.held else 0.0), call.attempts
 
     async def _through_litellm(self, asked: Generation, relay: Relay) -> None:
-        sent = False
-
-        async def receive() -> dict[str, Any]:
-            nonlocal sent
-            if sent:
-                await asyncio.Event().wait()
-            sent = True
-            return {"type": "http.request", "body": asked.body, "more_body": False}
-
         try:
-            await self._engine.handle(asked.path, asked.body, receive, relay.send)
+            await self._engine.handle(asked.path, asked.body, relay.send)
         except Exception as problem:
             # Only the type: LiteLLM's messages repeat what the client sent.
             _log.error("LiteLLM failed on %s: %s", asked.path, type(problem).__name__)
@@ -184,7 +180,4 @@ def _end_on_failure(starting: asyncio.Task[None]) -> None:
     if not starting.cancelled() and starting.exception() is not None:
         # A gateway that can never become ready must restart and be seen restarting.
         _log.critical("LiteLLM did not start: %r", starting.exception())
-        import os
-        import signal
-
         os.kill(os.getpid(), signal.SIGTERM)

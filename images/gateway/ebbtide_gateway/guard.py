@@ -1,8 +1,8 @@
 """The wake guard: a sleeping model is only woken when its GPUs fit beside those already taken.
 
-The Kubernetes ResourceQuota stays the hard limit; this guard exists so that a caller waits or is told why, instead of
-a pod that stays Pending. Reservations live in this process, so with several gateway replicas two wakes can still
-race; the quota then decides.
+The Kubernetes ResourceQuota stays the hard limit; this guard exists so that a caller waits or is told why,
+instead of a pod that stays Pending. Reservations live in this process, so with several gateway replicas two
+wakes can still race; the quota then decides.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Taken:
 
 
 def fits(model: Model, taken: Taken, waking: Mapping[str, int], most: int | None) -> bool:
-    """Whether a request for this model may go up: it is awake or being woken, or there is room for one replica."""
+    """Whether a request for this model may go up: it is awake or being woken, or there is room for one
+    replica.
+    """
     if most is None or taken.replicas.get(model.name, 0) > 0 or waking.get(model.name, 0) > 0:
         return True
     return sum(reserved(taken, waking).values()) + model.gpus <= most
@@ -61,7 +63,9 @@ def full(model: Model, holders: Mapping[str, int], most: int, waited: float) -> 
 
 
 class WakeGuard:
-    """Admits calls. ``observe`` gives what the cluster shows, or None when unknown: then everything is admitted."""
+    """Admits calls. ``observe`` gives what the cluster shows, or None when unknown: then everything is
+    admitted.
+    """
 
     def __init__(self, rules: Guard, models: Mapping[str, int], observe: Callable[[], Taken | None]) -> None:
         self._rules = rules
@@ -82,7 +86,9 @@ class WakeGuard:
 
     @asynccontextmanager
     async def admitted(self, model: Model) -> AsyncIterator[float]:
-        """Hold a place for one call; gives the seconds waited for it. Raises ``ApiError`` 503 when there is none."""
+        """Hold a place for one call; gives the seconds waited for it. Raises ``ApiError`` 503 when there is
+        none.
+        """
         waited = await self._room(model)
         # No await between the check and this line: two calls cannot both see the last free GPU.
         self._waking[model.name] += 1

@@ -36,14 +36,11 @@ class KeyRing:
         """Raises ``ValueError`` naming the entry that is wrong; never repeats a digest."""
         try:
             document = json.loads(text)
-            groups = {
-                str(name): frozenset(map(str, group["models"])) for name, group in document["groups"].items()
-            }
+            groups = {str(name): frozenset(map(str, group["models"])) for name, group in document["groups"].items()}
             entries = [(str(key["name"]), str(key["sha256"]), str(key["group"])) for key in document["keys"]]
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
-            raise ValueError(
-                f"the key file is not {{keys: [{{name, sha256, group}}], groups: …}}: {type(problem).__name__}"
-            ) from None
+            shape = "{keys: [{name, sha256, group}], groups: {name: {models}}}"
+            raise ValueError(f"the key file is not {shape}: {type(problem).__name__}") from None
         owners = []
         for name, digest, group in entries:
             if len(digest) != 64 or any(letter not in "0123456789abcdef" for letter in digest.lower()):
@@ -54,7 +51,9 @@ class KeyRing:
         return cls(tuple(owners))
 
     def find(self, presented: bytes) -> Caller | None:
-        """The owner of a key. Every digest is compared, so the time taken tells nothing about which one was near."""
+        """The owner of a key. Every digest is compared, so the time taken tells nothing about which one was
+        near.
+        """
         digest = hashlib.sha256(presented).hexdigest()
         found = None
         for known, caller in self.owners:

@@ -7,10 +7,12 @@ from typing import Any
 
 from .access_log import Record
 from .call import Call, Failure
-from .errors import error_body, error_type
+from .engine import COMPLETIONS_SUFFIX
+from .errors import error_body, error_headers, error_type
 from .request import Message, Send
 
-_KEPT = frozenset({b"content-type", b"content-length", b"cache-control"})
+# Not content-length: a name may become shorter on the way.
+_KEPT = frozenset({b"content-type", b"cache-control"})
 
 
 class Relay:
@@ -18,6 +20,8 @@ class Relay:
 
     def __init__(self, call: Call, record: Record, send: Send) -> None:
         self._call, self._record, self._send = call, record, send
+        self._plain = b'"model":"%s"' % call.model.name.encode()
+        self._routed = b'"model":"%s"' % (call.model.name + COMPLETIONS_SUFFIX).encode()
         self._status = 0
         self._withheld = bytearray()
         self.started = False
@@ -31,19 +35,23 @@ class Relay:
                 await self._start(self._status, kept)
         elif message["type"] == "http.response.body":
             if self.started:
-                await self._send(message)
+                await self._send({**message, "body": self._named(message.get("body", b""))})
                 self._record.complete = not message.get("more_body", False)
             else:
                 self._withheld += message.get("body", b"")
+
+    def _named(self, chunk: bytes) -> bytes:
+        # The route's name back to the model's. Inside a JSON string these quotes would be escaped, so no text
+        # a model writes can be hit; LiteLLM sends each event whole.
+        return chunk.replace(self._routed, self._plain) if self._routed in chunk else chunk
 
     async def finish(self) -> None:
         """Called when LiteLLM is done: gives the error that was kept back."""
         if self.started:
             return
         failure = self._call.failure or own_error(self._status, bytes(self._withheld))
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(failure.body)).encode())]
-        if failure.retry_after is not None:
-            headers.append((b"retry-after", str(max(1, round(failure.retry_after))).encode()))
+        headers = error_headers(failure.retry_after)
+        headers.append((b"content-length", str(len(failure.body)).encode()))
         self._record.code = json.loads(failure.body)["error"]["code"]
         await self._start(failure.status, headers)
         await self._send({"type": "http.response.body", "body": failure.body})
@@ -63,7 +71,9 @@ class Relay:
 
 
 def own_error(status: int, body: bytes) -> Failure:
-    """LiteLLM refused by itself, before anything was asked upstream: its status and message, in OpenAI's shape."""
+    """LiteLLM refused by itself, before anything was asked upstream: its status and message, in OpenAI's
+    shape.
+    """
     status = status if status >= 400 else 500
     error: Any = None
     try:
@@ -73,4 +83,5 @@ def own_error(status: int, body: bytes) -> Failure:
         pass
     message = error.get("message") if isinstance(error, dict) else error
     text = str(message) if message and status < 500 else "the gateway could not handle this request"
-    return Failure(status, error_body(text, error_type(status), "invalid_request" if status < 500 else "internal"))
+    code = "invalid_request" if status < 500 else "internal"
+    return Failure(status, error_body(text, error_type(status), code))

@@ -19,12 +19,15 @@ Send = Callable[[Message], Awaitable[None]]
 
 LIVE, READY, MODELS = "/health/liveness", "/health/readiness", "/v1/models"
 GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-# What a client could steer LiteLLM with, beside the names LiteLLM lists as its own. The transport would not follow
-# any of it; refusing it here tells the client so.
+# What a client could steer LiteLLM with, beside the names LiteLLM lists as its own. The transport would not
+# follow any of it; refusing it here tells the client so.
 _STEERING = frozenset(
-    "headers extra_headers extra_query extra_body base_url organization timeout user_config callbacks "
-    "success_callback failure_callback input_callback context_window_fallbacks content_policy_fallbacks "
-    "specific_deployment router_settings_override".split()
+    (
+        *("headers", "extra_headers", "extra_query", "extra_body", "base_url", "organization", "timeout"),
+        *("user_config", "callbacks", "success_callback", "failure_callback", "input_callback"),
+        *("context_window_fallbacks", "content_policy_fallbacks", "router_settings_override"),
+        "specific_deployment",
+    )
 )
 
 
@@ -47,7 +50,8 @@ def method_for(path: str) -> str:
         return "POST"
     if path in (LIVE, READY, MODELS) or (path.startswith(MODELS + "/") and path != MODELS + "/"):
         return "GET"
-    raise ApiError(404, "unknown_path", f"there is no {path[:100]!r} here; paths: {', '.join((*GENERATE, MODELS))}")
+    known = ", ".join((*GENERATE, MODELS))
+    raise ApiError(404, "unknown_path", f"there is no {path[:100]!r} here; paths: {known}")
 
 
 def bearer(headers: Collection[tuple[bytes, bytes]]) -> bytes:
@@ -61,7 +65,9 @@ def bearer(headers: Collection[tuple[bytes, bytes]]) -> bytes:
 
 
 async def read_body(headers: Collection[tuple[bytes, bytes]], receive: Receive, most: int) -> bytes:
-    """The whole body. Raises ``ApiError`` 413 as soon as it is known to be too large, ``Gone`` when it breaks off."""
+    """The whole body. Raises ``ApiError`` 413 as soon as it is known to be too large, ``Gone`` when it breaks
+    off.
+    """
     too_large = ApiError(413, "body_too_large", f"the request body may have at most {most} bytes")
     for name, value in headers:
         if name == b"content-length" and value.isdigit() and int(value) > most:
@@ -98,9 +104,7 @@ def choose(models: Mapping[str, Model], caller: Caller, asked: str) -> Model:
     return model
 
 
-def parse(
-    path: str, raw: bytes, models: Mapping[str, Model], caller: Caller, refused: Collection[str]
-) -> Generation:
+def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller, refused: Collection[str]) -> Generation:
     """Check a body and put the model's own name into it. Raises ``ApiError`` 400, 403 or 404."""
     try:
         document = json.loads(raw)
@@ -124,4 +128,10 @@ def parse(
 
 def described(model: Model) -> dict[str, Any]:
     """One entry of the models list."""
-    return {"id": model.name, "object": "model", "created": 0, "owned_by": "ebbtide", "aliases": list(model.aliases)}
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "ebbtide",
+        "aliases": list(model.aliases),
+    }

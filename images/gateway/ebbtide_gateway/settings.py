@@ -36,7 +36,9 @@ class Guard(_Frozen):
 
 
 class Limits(_Frozen):
-    """``request_seconds`` is the longest one answer may take, from the first upstream byte asked for to the last."""
+    """``request_seconds`` is the longest one answer may take, from the first upstream byte asked for to the
+    last.
+    """
 
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
     request_seconds: float = Field(default=3600, gt=0)

@@ -1,8 +1,9 @@
 """The only way out: LiteLLM's HTTP clients send through this transport, which retries while a model wakes.
 
-It sits below LiteLLM because only here the interceptor's own status is known: above, a refused connection, a 502 of a
-hop without a pod and a full engine's 503 all look like LiteLLM's exceptions. It also takes the target from the
-admitted ``Call`` and not from the request, so nothing in a client's body can lead to another model or host.
+It sits below LiteLLM because only here the interceptor's own status is known: above, a refused connection, a
+502 of a hop without a pod and a full engine's 503 all look like LiteLLM's exceptions. It also takes the
+target from the admitted ``Call`` and not from the request, so nothing in a client's body can lead to another
+model or host.
 """
 
 from __future__ import annotations
@@ -67,17 +68,15 @@ class WakeTransport(httpx.AsyncBaseTransport):
                 call.response = response
                 return response
         failure = call.failure
-        assert failure is not None  # noqa: S101 - _until_answered gives one or the other
-        return httpx.Response(
-            failure.status, headers={"content-type": "application/json"}, content=failure.body
-        )
+        assert failure is not None
+        return httpx.Response(failure.status, headers={"content-type": "application/json"}, content=failure.body)
 
     async def _until_answered(self, call: Call, body: bytes, deadline: float) -> httpx.Response | None:
         while True:
             try:
                 return await self._attempt(call, body)
             except Interrupted as reason:
-                pause = _BACKOFF_SECONDS[min(call.attempts, len(_BACKOFF_SECONDS)) - 1] * random.uniform(0.8, 1.2)
+                pause = pause_after(call.attempts)
                 if time.monotonic() + pause >= deadline:
                     call.failure = not_ready(call, str(reason))
                     return None
@@ -141,6 +140,12 @@ async def _judged(call: Call, response: httpx.Response) -> Failure:
     return Failure(status, error_body(error["message"], kind, code, error.get("param")), retry_after)
 
 
+def pause_after(attempts: int) -> float:
+    """Seconds before the next attempt, spread so that many held requests do not come back in step."""
+    spread = random.uniform(0.8, 1.2)  # noqa: S311
+    return _BACKOFF_SECONDS[min(attempts, len(_BACKOFF_SECONDS)) - 1] * spread
+
+
 def not_ready(call: Call, last: str) -> Failure:
     """The hold is over and nothing was ready."""
     message = (
@@ -157,7 +162,9 @@ def too_slow(call: Call, seconds: float) -> Failure:
 
 
 async def _begun(response: httpx.Response) -> httpx.Response:
-    """The same answer once its first bytes are here. A pod that goes away before them has cost nothing: retry."""
+    """The same answer once its first bytes are here. A pod that goes away before them has cost nothing:
+    retry.
+    """
     chunks = aiter(_stream_of(response))
     streamed = response.headers.get("content-type", "").startswith("text/event-stream")
     first = []
@@ -169,9 +176,7 @@ async def _begun(response: httpx.Response) -> httpx.Response:
     except (httpx.NetworkError, httpx.RemoteProtocolError) as problem:
         await response.aclose()
         raise Interrupted(f"the answer broke off before its first byte ({type(problem).__name__})") from None
-    return httpx.Response(
-        response.status_code, headers=response.headers, stream=_Resumed(first, chunks, response)
-    )
+    return httpx.Response(response.status_code, headers=response.headers, stream=_Resumed(first, chunks, response))
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
@@ -185,7 +190,7 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
 
 def _stream_of(response: httpx.Response) -> httpx.AsyncByteStream:
     stream = response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - the pool is an async transport
+    assert isinstance(stream, httpx.AsyncByteStream)
     return stream
 
 

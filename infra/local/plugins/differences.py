@@ -34,9 +34,7 @@ class Difference:
         return any(change.replaces for change in self.changes)
 
 
-def compare(
-    old: Any, new: Any, immutable: Iterable[Path] = (), ignored: Iterable[Path] = ()
-) -> tuple[Change, ...]:
+def compare(old: Any, new: Any, immutable: Iterable[Path] = (), ignored: Iterable[Path] = ()) -> tuple[Change, ...]:
     """The changes from ``old`` to ``new``. Null and absent are the same; unknown values count as changed.
 
     A path in ``immutable`` forces replacement for itself and everything below it; one in ``ignored`` never differs.

@@ -34,7 +34,7 @@ from infra.local.plugins.protocol import run_server
 VERSION = "3.259.0+stand-in"
 
 
-class LanguageHost(LanguageServer):  # type: ignore[misc]
+class LanguageHost(LanguageServer):
     """One engine operation's host; the engine starts a fresh process for each."""
 
     def __init__(self) -> None:
@@ -49,7 +49,9 @@ class LanguageHost(LanguageServer):  # type: ignore[misc]
 
     def About(self, request: Any, context: Any) -> Any:  # noqa: N802
         return language_pb2.AboutResponse(
-            executable=sys.executable, version=platform.python_version(), metadata={"host": f"stand-in {VERSION}"}
+            executable=sys.executable,
+            version=platform.python_version(),
+            metadata={"host": f"stand-in {VERSION}"},
         )
 
     def GetProgramDependencies(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -141,12 +143,20 @@ def _run(request: Any, program: Callable[[], Any], directory: str) -> Any:
     except BaseException as error:
         return _reported("the program failed:\n" + program_traceback(error, directory))
     finally:
-        for task in (pending := asyncio.all_tasks(loop)):
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        _settle(loop)
         loop.close()
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _settle(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what an error left unfinished; a pending task would be reported as a failure of its own."""
+    pending = asyncio.all_tasks(loop)
+    for task in pending:
+        task.cancel()
+    for task in pending:
+        with contextlib.suppress(BaseException):
+            loop.run_until_complete(task)
 
 
 def _reported(message: str) -> Any:
@@ -196,5 +206,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 if __name__ == "__main__":
     host = LanguageHost()
     run_server(
-        lambda server: language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server), host.end_children
+        lambda server: language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server),
+        host.end_children,
     )

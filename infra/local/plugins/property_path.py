@@ -19,7 +19,7 @@ def parse(text: str) -> Path:
     while at < len(text):
         match = _PART.match(text, at)
         if match is None:
-            raise ValueError(f"{text!r} is not a property path (like spec.replicas or metadata.labels[\"a.b/c\"])")
+            raise ValueError(f'{text!r} is not a property path (like spec.replicas or metadata.labels["a.b/c"])')
         key, index, quoted = match.groups()
         if index is not None:
             parts.append(int(index) if index != "*" else "*")
@@ -45,20 +45,16 @@ def show(path: Path) -> str:
 
 def contains(pattern: Path, path: Path) -> bool:
     """Whether ``path`` is ``pattern`` or lies below it; ``*`` stands for any one part."""
-    return len(pattern) <= len(path) and all(
-        wanted in ("*", part) for wanted, part in zip(pattern, path, strict=False)
-    )
+    return len(pattern) <= len(path) and all(wanted in ("*", part) for wanted, part in zip(pattern, path, strict=False))
 
 
 def get(value: Any, path: Path) -> Any:
     """What is at ``path``, or `MISSING`."""
     for part in path:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        else:
+        in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if not in_list and not (isinstance(value, dict) and part in value):
             return MISSING
+        value = value[part]
     return value
 
 

@@ -91,7 +91,8 @@ class Engine:
         level = engine_pb2.LogSeverity.Value(severity.upper())
         try:
             self._stub.Log(
-                engine_pb2.LogRequest(severity=level, message=message, urn=urn, ephemeral=ephemeral), timeout=10
+                engine_pb2.LogRequest(severity=level, message=message, urn=urn, ephemeral=ephemeral),
+                timeout=10,
             )
         except grpc.RpcError as error:
             _LOG.debug("the engine took no log line: %s", error)
@@ -101,7 +102,7 @@ class Engine:
         self.log("info", urn, message, ephemeral=True)
 
 
-class StandIn(ResourceProviderServicer):  # type: ignore[misc]
+class StandIn(ResourceProviderServicer):
     """A provider plugin. Values given to and taken from the plain methods may contain `Secret` and `UNKNOWN`."""
 
     version = "0.0.0+stand-in"
@@ -129,7 +130,12 @@ class StandIn(ResourceProviderServicer):  # type: ignore[misc]
         return news, []
 
     def diff(
-        self, call: Call, olds: dict[str, Any], old_inputs: dict[str, Any], news: dict[str, Any], ignored: list[str]
+        self,
+        call: Call,
+        olds: dict[str, Any],
+        old_inputs: dict[str, Any],
+        news: dict[str, Any],
+        ignored: list[str],
     ) -> Difference:
         """What changed; ``olds`` are the last outputs."""
         raise NotImplementedError
@@ -145,7 +151,12 @@ class StandIn(ResourceProviderServicer):  # type: ignore[misc]
         return outputs, inputs
 
     def update(
-        self, call: Call, olds: dict[str, Any], old_inputs: dict[str, Any], news: dict[str, Any], ignored: list[str]
+        self,
+        call: Call,
+        olds: dict[str, Any],
+        old_inputs: dict[str, Any],
+        news: dict[str, Any],
+        ignored: list[str],
     ) -> dict[str, Any]:
         """Change the resource in place; returns its outputs."""
         raise NotImplementedError
@@ -203,7 +214,11 @@ class StandIn(ResourceProviderServicer):  # type: ignore[misc]
         with _Answering(context, news):
             return _diff_response(
                 self.diff(
-                    _call(request), decode(request.olds), decode(request.old_inputs), news, list(request.ignoreChanges)
+                    _call(request),
+                    decode(request.olds),
+                    decode(request.old_inputs),
+                    news,
+                    list(request.ignoreChanges),
                 )
             )
 
@@ -225,7 +240,11 @@ class StandIn(ResourceProviderServicer):  # type: ignore[misc]
         news = decode(request.news)
         with _Answering(context, news):
             outputs = self.update(
-                _call(request), decode(request.olds), decode(request.old_inputs), news, list(request.ignoreChanges)
+                _call(request),
+                decode(request.olds),
+                decode(request.old_inputs),
+                news,
+                list(request.ignoreChanges),
             )
             return provider_pb2.UpdateResponse(properties=encode(outputs))
 
@@ -255,7 +274,8 @@ def _diff_response(found: Difference) -> Any:
     kinds = provider_pb2.PropertyDiff
     detailed = {
         property_path.show(change.path): kinds(
-            kind=kinds.Kind.Value(f"{change.kind}_REPLACE" if change.replaces else change.kind), inputDiff=True
+            kind=kinds.Kind.Value(f"{change.kind}_REPLACE" if change.replaces else change.kind),
+            inputDiff=True,
         )
         for change in found.changes
     }

@@ -67,7 +67,12 @@ class RandomValues(StandIn):
         return {**defaults, **{key: item for key, item in news.items() if item is not None}}, failures
 
     def diff(
-        self, call: Call, olds: dict[str, Any], old_inputs: dict[str, Any], news: dict[str, Any], ignored: list[str]
+        self,
+        call: Call,
+        olds: dict[str, Any],
+        old_inputs: dict[str, Any],
+        news: dict[str, Any],
+        ignored: list[str],
     ) -> Difference:
         return Difference(compare(plain(old_inputs), plain(news), immutable=[()]))
 
@@ -84,7 +89,12 @@ class RandomValues(StandIn):
         return result, mark_secrets({**inputs, "result": result}, inputs)
 
     def update(
-        self, call: Call, olds: dict[str, Any], old_inputs: dict[str, Any], news: dict[str, Any], ignored: list[str]
+        self,
+        call: Call,
+        olds: dict[str, Any],
+        old_inputs: dict[str, Any],
+        news: dict[str, Any],
+        ignored: list[str],
     ) -> dict[str, Any]:
         return {**olds, **news}
 

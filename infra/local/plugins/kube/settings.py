@@ -156,7 +156,10 @@ def _text(value: Any) -> str | None:
 
 def _at_place(config: dict[str, Any], directory: Path) -> dict[str, Any]:
     # Certificate paths in a kubeconfig are relative to the file, not to where the plugin happens to run.
-    for group, keys in (("clusters", ["certificate-authority"]), ("users", ["client-certificate", "client-key"])):
+    for group, keys in (
+        ("clusters", ["certificate-authority"]),
+        ("users", ["client-certificate", "client-key"]),
+    ):
         for item in config.get(group) or []:
             holder = item.get(group[:-1]) or {}
             for key in keys:

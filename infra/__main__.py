@@ -1,0 +1,29 @@
+"""What happens when somebody runs ``pulumi up``: read, judge, then build what was judged."""
+
+from __future__ import annotations
+
+import pulumi
+
+from infra import place
+from infra.config.findings import ConfigError
+from infra.config.pulumi_source import load_pulumi
+from infra.serving import serve
+
+
+def main() -> None:
+    try:
+        loaded = load_pulumi()
+    except ConfigError as refused:
+        raise pulumi.RunError(str(refused)) from None
+    for warning in loaded.warnings:
+        pulumi.log.warn(str(warning))
+    facts = place.local_facts()
+    platform = place.create(loaded.config, facts)
+    served = serve(loaded.config, platform, facts)
+    pulumi.export("endpoint", served.endpoint)
+    pulumi.export("models", list(loaded.config.models))
+    pulumi.export("api_keys", pulumi.Output.secret(served.api_keys))
+    pulumi.export("images", served.images)
+
+
+main()

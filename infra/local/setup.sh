@@ -1,0 +1,34 @@
+#!/bin/sh
+# Make .venv in the project's root with the locked packages and ebbtide itself. Safe to repeat: does nothing when the
+# lock has not changed. An interrupted run leaves no stamp and is done again.
+set -eu
+cd "$(dirname "$0")/../.."
+want=$(cat locks/dev.txt pyproject.toml infra/local/setup.sh | sha256sum | cut -d' ' -f1)
+stamp=.venv/.ebbtide
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && .venv/bin/python -c 'import pulumi, infra' 2>/dev/null; then
+    exit 0
+fi
+
+python=${PYTHON:-}
+for candidate in python3.13 python3.12 python3.11 python3; do
+    [ -n "$python" ] && break
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$candidate; fi
+done
+if [ -z "$python" ]; then
+    echo "error: no Python 3.11 or newer found; fix: install one, or name it: make setup PYTHON=/path/to/python3" >&2
+    exit 1
+fi
+if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+    echo "  • python3-venv (system package)"
+    if ! { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; }; then
+        echo "error: this Python cannot make environments; fix: install your system's python3-venv" >&2
+        exit 1
+    fi
+fi
+
+echo "  • Python environment (.venv)"
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+echo "$want" > "$stamp"
+echo "  ✓ Python environment (.venv)"

@@ -1,0 +1,135 @@
+"""Everything after the place: image, idle scaling, one service a model, the gateway. Knows no cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from components.gateway import Gateway
+from components.idle_scaling.engine import IdleScalingEngine
+from components.idle_scaling.policy import IdlePolicy, IdleScalingPolicy
+from components.idle_scaling.settings import EngineSettings, one_image
+from components.model_service.namespace import ModelNamespace
+from components.model_service.network import Peer
+from components.model_service.service import ModelService
+from components.model_service.settings import ModelSettings
+from components.model_service.workload import Placement
+from components.platforms.contract import Platform
+from components.platforms.local.facts import LocalFacts
+from components.vllm_image import VllmImage
+from infra.config.model import ModelConfig
+from infra.config.stack import StackConfig
+
+MODELS = "ebbtide-models"
+GATEWAY = "ebbtide"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the stack exports."""
+
+    endpoint: pulumi.Output[str]
+    api_keys: Mapping[str, pulumi.Output[str]]
+    images: Mapping[str, pulumi.Output[str]]
+
+
+def model_settings(model: ModelConfig) -> ModelSettings:
+    """The stack file's model in the component's terms."""
+    return ModelSettings(
+        name=model.name,
+        model_id=model.id,
+        revision=model.revision,
+        gpus=model.gpus,
+        min_replicas=model.min,
+        max_replicas=model.max,
+        aliases=model.aliases,
+        max_tokens=model.max_tokens,
+        max_sequences=model.max_sequences,
+        max_queued=model.max_queued,
+        gpu_memory_utilization=model.gpu_memory_utilization,
+        kv_cache_bytes=model.kv_cache.bytes if model.kv_cache else None,
+        dtype=model.dtype,
+        cold_start_seconds=model.cold_start.seconds,
+        hold_seconds=model.hold.seconds,
+        drain_seconds=model.drain.seconds,
+        extra_args=model.extra_args,
+        extra_env=dict(model.extra_env),
+    )
+
+
+def idle_policy(model: ModelConfig) -> IdlePolicy:
+    """When the model runs."""
+    return IdlePolicy(
+        name=model.name,
+        namespace=MODELS,
+        min_replicas=model.min,
+        max_replicas=model.max,
+        idle_ttl_seconds=model.idle_ttl.seconds,
+        cold_start_seconds=model.cold_start.seconds,
+        hold_seconds=model.hold.seconds,
+        concurrency_target=model.concurrency_target,
+    )
+
+
+def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSettings:
+    """How KEDA gets there, and how long its interceptor must be able to drain: the longest hold and stream there is."""
+    drain = max((m.hold.seconds + m.drain.seconds for m in stack.models.values()), default=600)
+    common: dict[str, Any] = {"install": stack.idle_scaling.install, "drain_seconds": drain}
+    if stack.idle_scaling.install == "manifests":
+        if facts is None or facts.keda_manifests_dir is None or facts.keda_image is None:
+            raise pulumi.RunError(
+                "idleScaling.install: manifests needs the manifests that `ebbtide local up` renders; allowed without "
+                "them: helm, existing"
+            )
+        common |= {"manifests": Path(facts.keda_manifests_dir), "programs": one_image(facts.keda_image)}
+    return EngineSettings(**common)
+
+
+def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> Served:
+    """Build what serves the stack's models on ``platform``."""
+    after_place = pulumi.ResourceOptions(providers=[platform.provider], depends_on=list(platform.ready))
+    engine = IdleScalingEngine("idle-scaling", engine_settings(stack, facts), after_place)
+    namespace = ModelNamespace(
+        "models",
+        MODELS,
+        stack.gpu_quota,
+        {pool.gpu_resource for pool in platform.pools.values()},
+        platform.identity.service_account_annotations,
+        platform.registry.pull_secret,
+        after_place,
+    )
+    in_models = pulumi.ResourceOptions(provider=platform.provider, depends_on=[namespace])
+    store = platform.model_store.prepare(MODELS, in_models) if stack.models else []
+    devices = sorted({platform.pools[m.pool].device for m in stack.models.values()})
+    images = {d: VllmImage(f"vllm-{d}", platform.registry, d, stack.image.extra_packages) for d in devices}
+    callers = [Peer(engine.settings.namespace, engine.settings.interceptor_pod_labels())]
+    for model in stack.models.values():
+        pool = platform.pools[model.pool]
+        service = ModelService(
+            model.name,
+            model_settings(model),
+            Placement(
+                MODELS,
+                pool,
+                images[pool.device].ref,
+                platform.model_store.weights(model.id, model.revision),
+                platform.identity.pod_labels,
+            ),
+            callers,
+            opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=[namespace, *store]),
+        )
+        IdleScalingPolicy(
+            model.name,
+            idle_policy(model),
+            engine.scaler_address,
+            [engine, namespace, service],
+            pulumi.ResourceOptions(providers=[platform.provider]),
+        )
+    gateway = Gateway()  # type: ignore[call-arg]
+    return Served(
+        gateway.endpoint, gateway.api_keys, {"gateway": gateway.image, **{d: i.ref for d, i in images.items()}}
+    )

@@ -1,0 +1,181 @@
+"""The local stack as a test sees it: the gateway's door in front, the API server behind. Nothing here is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from infra.local import cluster, up
+from infra.local.ask import NAMESPACE, Access
+from infra.local.paths import PROJECT, Paths, paths
+from infra.local.problem import LocalProblem
+
+FIRST, SECOND = "smollm2-135m", "smollm2-135m-b"
+TTL = 60.0
+WAKE_SECONDS = 240.0
+
+
+def wait_until(check: Callable[[], Any], seconds: float, what: str, every: float = 0.25) -> Any:
+    """The first truthy answer of ``check``; a failure that says what was waited for and what was seen last."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = check()
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
+        time.sleep(every)
+
+
+class Lab:
+    """One running local stack."""
+
+    def __init__(self, at: Paths, access: Access, keys: dict[str, str]) -> None:
+        self.paths, self.access, self.keys = at, access, keys
+        self.api = cluster.api_client(at)
+
+    def get(self, path: str) -> dict[str, Any]:
+        answer = self.api.get(path)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def deployment(self, model: str) -> dict[str, Any]:
+        return self.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}")
+
+    def replicas(self, model: str) -> int:
+        return int(self.deployment(model)["spec"].get("replicas", 0))
+
+    def pods(self, model: str) -> list[dict[str, Any]]:
+        query = f"labelSelector=ebbtide.dev/model={model}"
+        return list(self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?{query}")["items"])
+
+    def ready(self, model: str) -> bool:
+        return bool(self.deployment(model).get("status", {}).get("readyReplicas"))
+
+    def asleep(self, model: str) -> bool:
+        return self.replicas(model) == 0 and not self.pods(model)
+
+    def until_asleep(self, model: str, seconds: float = TTL + 30 + 130) -> None:
+        wait_until(lambda: self.asleep(model), seconds, f"{model} asleep, no pod")
+
+    def until_awake(self, model: str, seconds: float = WAKE_SECONDS) -> None:
+        wait_until(lambda: self.ready(model), seconds, f"{model} ready")
+
+    def client(self, key: str | None = "demo", timeout: float = 600) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
+        return httpx.Client(base_url=self.access.url, headers=headers, timeout=timeout, trust_env=False)
+
+    def chat(self, model: str, prompt: str = "Say hello.", key: str | None = "demo", **more: Any) -> httpx.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 8, **more}
+        with self.client(key) as client:
+            return client.post("/v1/chat/completions", json=body)
+
+    def wake(self, model: str) -> str:
+        """Awake and answering; the name of the pod."""
+        answer = self.chat(model)
+        assert answer.status_code == 200, answer.text
+        return str(self.pods(model)[0]["metadata"]["uid"])
+
+    def stream(self, model: str, prompt: str, on_piece: Callable[[str, float], None], **more: Any) -> str | None:
+        """A streamed chat; ``on_piece(text, seconds since the request)``; the finish reason the server gave."""
+        body = {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": True, **more}
+        started, finish, done = time.monotonic(), None, False
+        with self.client() as client, client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            assert answer.status_code == 200, answer.read()
+            for line in answer.iter_lines():
+                if line == "data: [DONE]":
+                    done = True
+                elif line.startswith("data: "):
+                    choice = json.loads(line[6:])["choices"][0]
+                    finish = choice.get("finish_reason") or finish
+                    if choice["delta"].get("content"):
+                        on_piece(choice["delta"]["content"], time.monotonic() - started)
+        assert done, "the stream ended without its closing line"
+        return finish
+
+    def at_once(self, count: int, call: Callable[[int], httpx.Response]) -> list[httpx.Response]:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(call, range(count)))
+
+    def pulumi(self, *args: str, check: bool = True) -> str:
+        """The command as a user types it, from the project's root; its output."""
+        argv = [str(Path(sys.executable).with_name("pulumi")), *args, "--stack", "local", "--non-interactive"]
+        env = {**up.build_environment(self.paths), "NO_COLOR": "1"}
+        done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, env=env, timeout=600, check=False)
+        if check:
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    def changed_stack(self, file: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+        """A copy of the stack file with something else in it, for `pulumi --config-file`."""
+        document = yaml.safe_load((PROJECT / "stacks/Pulumi.local.yaml").read_text())
+        change(document["config"])
+        file.write_text(yaml.safe_dump(document))
+        return file
+
+
+def read_keys(at: Paths) -> dict[str, str]:
+    argv = [str(Path(sys.executable).with_name("pulumi")), "stack", "output", "api_keys", "--json", "--show-secrets"]
+    done = subprocess.run(
+        [*argv, "--stack", "local"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        env=up.build_environment(at),
+        check=True,
+    )
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The stack that `ebbtide local up` made. That it is not there is a failure, never a skip."""
+    at = paths()
+    try:
+        access = Access.load(at)
+    except LocalProblem as missing:
+        pytest.fail(str(missing))
+    if not cluster.api_ready(at):
+        pytest.fail("the local cluster does not answer: run `ebbtide local up`")
+    found = Lab(at, access, read_keys(at))
+    yield found
+    found.api.close()
+
+
+@pytest.fixture
+def sleeping(lab: Lab) -> Lab:
+    """The stack with its first model asleep."""
+    lab.until_asleep(FIRST)
+    return lab
+
+
+class Steady:
+    """A load in the background, stopped at the end of the block."""
+
+    def __init__(self, every: float, call: Callable[[], httpx.Response]) -> None:
+        self.answers: list[httpx.Response] = []
+        self._every, self._call, self._stop = every, call, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every):
+            self.answers.append(self._call())
+
+    def __enter__(self) -> Steady:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=60)

@@ -1,0 +1,121 @@
+"""Waking from zero, staying up while asked, going away when not: through the gateway, with the real engine."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+
+import httpx
+
+from tests.lab.conftest import FIRST, TTL, WAKE_SECONDS, Lab, Steady, wait_until
+
+
+def test_streaming_at_zero_wakes_the_model_and_tokens_arrive_one_by_one(sleeping: Lab) -> None:
+    times: list[float] = []
+    text: list[str] = []
+
+    def piece(part: str, at: float) -> None:
+        text.append(part)
+        times.append(at)
+
+    finish = sleeping.stream(FIRST, "What is the capital of France?", piece, max_tokens=48, temperature=0)
+    assert "Paris" in "".join(text)
+    assert finish in ("stop", "length")
+    assert len(times) >= 4
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    # one lump would have no gap at all between its pieces
+    assert sum(gap > 0.002 for gap in gaps) >= len(gaps) * 0.6, gaps
+
+
+def test_one_short_request_a_second_keeps_the_model_up(lab: Lab) -> None:
+    before = lab.wake(FIRST)
+    with Steady(1.0, lambda: lab.chat(FIRST, max_tokens=1)) as load:
+        wait_until(lambda: len(load.answers) >= 60, 150, "60 short requests")
+    assert {answer.status_code for answer in load.answers} == {200}
+    assert {pod["metadata"]["uid"] for pod in lab.pods(FIRST)} == {before}, "the model was started anew"
+
+
+def test_a_stream_longer_than_the_ttl_is_not_cut(lab: Lab) -> None:
+    """Short answers do not hold the model: only this one stream does, and it is longer than the idle TTL."""
+    lab.wake(FIRST)
+    times: list[float] = []
+    finish = None
+    started = time.monotonic()
+    while time.monotonic() - started < TTL * 1.3:
+        # this small model fills its context in less than a TTL on a fast machine; then several answers at once slow it
+        finish = lab.stream(
+            FIRST, "Count.", lambda _, at: times.append(at), max_tokens=1900, ignore_eos=True, temperature=0
+        )
+        if times[-1] > TTL:
+            break
+        times.clear()
+    assert finish == "length"
+    assert times, "no stream ran"
+
+
+def test_the_pod_is_gone_within_the_ttl_and_thirty_seconds(lab: Lab) -> None:
+    lab.wake(FIRST)
+    answered = time.monotonic()
+    wait_until(lambda: lab.replicas(FIRST) == 0, TTL + 30, "scaled to zero")
+    assert time.monotonic() - answered >= TTL * 0.9, "gone before its TTL"
+    lab.until_asleep(FIRST, seconds=30)
+
+
+def test_twenty_requests_at_once_at_zero_get_twenty_answers(sleeping: Lab) -> None:
+    answers = sleeping.at_once(20, lambda n: sleeping.chat(FIRST, f"Say the number {n}."))
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert all(answer.json()["choices"][0]["message"]["content"] for answer in answers)
+
+
+def test_a_client_that_leaves_during_the_wake_leaves_no_pod_and_no_lost_slot(lab: Lab) -> None:
+    lab.until_asleep(FIRST)
+    body = {"model": FIRST, "messages": [{"role": "user", "content": "hello " * 50}], "max_tokens": 8}
+    for stream in (False, True):
+        with lab.client(timeout=3.0) as client:
+            try:
+                client.post("/v1/chat/completions", json={**body, "stream": stream})
+                raise AssertionError("the model answered from zero within 3 s")
+            except httpx.ReadTimeout:
+                pass
+    assert wait_until(lambda: lab.replicas(FIRST), 10, "the wake goes on") == 1
+    # whoever held it is gone: at the latest one load and one TTL later the pod is too
+    lab.until_asleep(FIRST, seconds=WAKE_SECONDS + TTL + 30)
+    answer = lab.chat(FIRST)
+    assert answer.status_code == 200, "a slot was lost"
+
+
+def test_a_load_longer_than_the_ttl_is_not_killed_by_it(lab: Lab) -> None:
+    lab.until_asleep(FIRST)
+    path = f"/apis/apps/v1/namespaces/ebbtide-models/deployments/{FIRST}"
+    pod = lab.deployment(FIRST)["spec"]["template"]["spec"]
+    engine = pod["containers"][0]
+    slow = {
+        "name": "slow",
+        "image": engine["image"],
+        "command": ["python", "-c", f"import time; time.sleep({TTL + 15})"],
+        "securityContext": engine["securityContext"],
+    }
+    headers = {"Content-Type": "application/strategic-merge-patch+json"}
+    patch = {"spec": {"template": {"spec": {"initContainers": [slow]}}}}
+    lab.api.patch(path, content=json.dumps(patch), headers=headers).raise_for_status()
+    try:
+        started = time.monotonic()
+        answer = lab.chat(FIRST)
+        took = time.monotonic() - started
+        assert answer.status_code == 200, answer.text
+        assert took > TTL + 15
+        (woken,) = lab.pods(FIRST)
+        restarts = woken["status"]["containerStatuses"][0]["restartCount"]
+        assert restarts == 0
+    finally:
+        undo = {"spec": {"template": {"spec": {"initContainers": None}}}}
+        headers = {"Content-Type": "application/merge-patch+json"}
+        lab.api.patch(path, content=json.dumps(undo), headers=headers).raise_for_status()
+
+
+def test_a_context_above_the_limit_is_a_400_that_says_so(lab: Lab) -> None:
+    lab.wake(FIRST)
+    answer = lab.chat(FIRST, "word " * 4000)
+    assert answer.status_code == 400
+    assert "2048" in answer.text

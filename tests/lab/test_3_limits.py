@@ -1,0 +1,77 @@
+"""Queues that are full and GPUs that are taken: refused or held, with the reason, and served when there is room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.lab.conftest import FIRST, SECOND, Lab, wait_until
+
+
+def test_a_full_queue_is_a_503_with_retry_after(lab: Lab) -> None:
+    lab.wake(SECOND)
+    answers = lab.at_once(40, lambda n: lab.chat(SECOND, f"Tell story {n}.", max_tokens=200, ignore_eos=True))
+    full = [answer for answer in answers if answer.status_code == 503]
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert full
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in full)
+    assert lab.chat(SECOND).status_code == 200
+
+
+def one_gpu(when_full: str) -> Any:
+    def change(config: dict[str, Any]) -> None:
+        config["ebbtide:guard"] = {"maxGpus": 1, "whenFull": when_full, "waitLimit": "5m"}
+
+    return change
+
+
+def test_the_second_model_is_refused_with_the_reason_while_the_quota_is_taken(lab: Lab, tmp_path: Path) -> None:
+    stack = lab.changed_stack(tmp_path / "Pulumi.local.yaml", one_gpu("refuse"))
+    try:
+        lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(stack))
+        lab.until_asleep(SECOND)
+        lab.wake(FIRST)
+        answer = lab.chat(SECOND)
+        assert answer.status_code == 503
+        assert FIRST in answer.json()["error"]["message"]
+        assert int(answer.headers["retry-after"]) > 0
+        assert lab.replicas(SECOND) == 0
+        quota = lab.get("/api/v1/namespaces/ebbtide-models/resourcequotas")["items"][0]
+        assert quota["status"]["hard"]["requests.nvidia.com/gpu"] == "1"
+    finally:
+        lab.pulumi("up", "--yes", "--skip-preview")
+
+
+def test_the_second_model_waits_and_comes_up_when_the_first_is_gone(lab: Lab, tmp_path: Path) -> None:
+    stack = lab.changed_stack(tmp_path / "Pulumi.local.yaml", one_gpu("wait"))
+    try:
+        lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(stack))
+        lab.until_asleep(SECOND)
+        lab.wake(FIRST)
+        (answer,) = lab.at_once(1, lambda _: lab.chat(SECOND))
+        assert answer.status_code == 200, answer.text
+        assert lab.replicas(FIRST) == 0
+    finally:
+        lab.pulumi("up", "--yes", "--skip-preview")
+
+
+def test_kubernetes_itself_refuses_a_pod_above_the_quota(lab: Lab, tmp_path: Path) -> None:
+    """Behind the gateway's courtesy stands the quota: replicas forced past it stay without a pod, with the reason."""
+    stack = lab.changed_stack(tmp_path / "Pulumi.local.yaml", one_gpu("refuse"))
+    scale = f"/apis/apps/v1/namespaces/ebbtide-models/deployments/{SECOND}/scale"
+    headers = {"Content-Type": "application/merge-patch+json"}
+    try:
+        lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(stack))
+        lab.until_asleep(SECOND)
+        lab.wake(FIRST)
+        lab.api.patch(scale, content='{"spec": {"replicas": 1}}', headers=headers).raise_for_status()
+
+        def refused() -> bool:
+            events = lab.get("/api/v1/namespaces/ebbtide-models/events")["items"]
+            return any("exceeded quota" in e["message"] and SECOND in e["involvedObject"]["name"] for e in events)
+
+        wait_until(refused, 30, "an event that names the quota")
+        assert lab.pods(SECOND) == []
+    finally:
+        lab.api.patch(scale, content='{"spec": {"replicas": 0}}', headers=headers)
+        lab.pulumi("up", "--yes", "--skip-preview")

@@ -1,0 +1,51 @@
+"""What `pulumi` itself does with a stack whose models sleep and wake."""
+
+from __future__ import annotations
+
+import time
+
+from tests.lab.conftest import FIRST, SECOND, Lab
+
+
+def test_preview_finds_nothing_to_change_while_the_scaler_has_changed_replicas(lab: Lab) -> None:
+    lab.wake(FIRST)
+    assert lab.replicas(FIRST) == 1
+    output = lab.pulumi("preview", "--expect-no-changes")
+    assert "unchanged" in output
+
+
+def test_up_and_refresh_leave_an_awake_model_awake(lab: Lab) -> None:
+    before = lab.wake(FIRST)
+    lab.pulumi("refresh", "--yes", "--skip-preview")
+    lab.pulumi("up", "--yes", "--skip-preview")
+    assert [pod["metadata"]["uid"] for pod in lab.pods(FIRST)] == [before]
+    lab.pulumi("preview", "--expect-no-changes")
+
+
+def test_up_never_waits_for_a_pod_of_a_sleeping_model(lab: Lab) -> None:
+    """An update of a sleeping model's Deployment is done as soon as the API server has it."""
+    lab.until_asleep(SECOND)
+    started = time.monotonic()
+    lab.pulumi("up", "--yes", "--skip-preview", "--target-dependents", "--target", "**ModelService**")
+    assert time.monotonic() - started < 60
+    assert lab.replicas(SECOND) == 0
+
+
+def test_the_models_pods_are_placed_by_selector_and_toleration_alone(lab: Lab) -> None:
+    lab.wake(FIRST)
+    (pod,) = lab.pods(FIRST)
+    assert pod["spec"]["nodeName"] == "ebbtide-gpu"
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert pod["spec"]["nodeSelector"] == {"workerType": "gpu_1xa10"}
+    others = [
+        p
+        for p in lab.get("/api/v1/pods?fieldSelector=spec.nodeName=ebbtide-gpu")["items"]
+        if "ebbtide.dev/model" not in p["metadata"].get("labels", {})
+    ]
+    assert others == [], "a pod that is no model holds the GPU node"
+
+
+def test_every_image_is_deployed_by_digest(lab: Lab) -> None:
+    for pod in lab.get("/api/v1/pods")["items"]:
+        for container in pod["spec"]["containers"]:
+            assert "@sha256:" in container["image"], container["image"]

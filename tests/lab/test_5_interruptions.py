@@ -1,0 +1,115 @@
+"""The local stack after the worst has happened to it, and what is left when it is told to go."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from infra.local import cluster, machine
+from infra.local.machine import ProcessId
+from infra.local.paths import PROJECT
+from tests.lab.conftest import FIRST, Lab, wait_until
+
+EBBTIDE = str(Path(sys.executable).with_name("ebbtide"))
+
+
+def ebbtide(*args: str, check: bool = True) -> str:
+    done = subprocess.run([EBBTIDE, *args], cwd=PROJECT, capture_output=True, text=True, timeout=900, check=False)
+    assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def host() -> dict[str, set[str]]:
+    """Everything of the host that a cluster could leave something in."""
+
+    def lines(*argv: str) -> set[str]:
+        return set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines())
+
+    names = re.compile(r"kube|etcd|containerd|pause|supervisor\.py|forwarder\.py|/registry|coredns|vllm|keda")
+    processes = {
+        line
+        for line in lines("ps", "-eo", "pid=,args=")
+        if names.search(line) and "pytest" not in line and " ps " not in line
+    }
+    return {
+        "processes": processes,
+        "mounts": lines("cat", "/proc/self/mounts"),
+        "devices": {re.sub(r"^\d+: ", "", line) for line in lines("ip", "-brief", "link")},
+        "firewall": {line for line in lines("iptables-save") if not line.startswith("#") and "[" not in line},
+        "cgroups": set(map(str, machine.cgroups_left())),
+        "settings": {
+            Path(name).read_text()
+            for name in ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/all/route_localnet")
+        },
+        "folders": {str(p) for p in (Path("/var/lib/kubelet"), Path("/run/cni"), Path("/var/log/pods")) if p.exists()},
+    }
+
+
+def test_again_with_everything_up_takes_seconds(lab: Lab) -> None:
+    started = time.monotonic()
+    ebbtide("local", "up", "--quiet")
+    assert time.monotonic() - started < 120  # a bound against hanging; the figure itself is a benchmark's
+
+
+def test_ctrl_c_in_the_middle_is_clean_and_the_same_command_goes_on(lab: Lab) -> None:
+    process = subprocess.Popen(
+        [EBBTIDE, "local", "up", "--quiet"], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "pulumi up" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == 130
+    assert "Traceback" not in rest
+    assert "goes on" in rest
+    ebbtide("local", "up", "--quiet")
+    lab.pulumi("preview", "--expect-no-changes")
+
+
+def test_killed_with_the_machine_as_by_a_power_cut_it_comes_back(lab: Lab) -> None:
+    first = machine.running(lab.paths)
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: not first.alive(), 20, "the machine gone")
+    ebbtide("local", "up", "--quiet")
+    assert lab.chat(FIRST).status_code == 200
+
+
+def test_destroy_leaves_nothing_in_the_cluster_and_down_nothing_on_the_host(lab: Lab) -> None:
+    lab.wake(FIRST)
+    lab.pulumi("destroy", "--yes", "--skip-preview")
+    left = {n["metadata"]["name"] for n in lab.get("/api/v1/namespaces")["items"]}
+    assert left == {"default", "kube-system", "kube-public", "kube-node-lease"}
+    kinds = {c["metadata"]["name"] for c in lab.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]}
+    assert kinds == set()
+    gpu = lab.get("/api/v1/nodes/ebbtide-gpu")
+    assert gpu["spec"].get("taints", []) == []
+    assert "workerType" not in gpu["metadata"]["labels"]
+
+    ebbtide("local", "down")
+    after = host()
+    assert after["processes"] == set()
+    assert after["cgroups"] == set()
+    assert after["folders"] == set()
+    assert not [m for m in after["mounts"] if "ebbtide" in m or "kubelet" in m or "containerd" in m]
+    assert not [d for d in after["devices"] if "ebbtide" in d or d.startswith("veth")]
+    assert not [rule for rule in after["firewall"] if "KUBE" in rule or "10.96." in rule or "CNI" in rule]
+
+    ebbtide("local", "up", "--quiet")
+    during = host()
+    # the cluster runs, and still the host has no mount, device, rule or setting more than without it
+    for part in ("mounts", "devices", "firewall", "settings"):
+        assert during[part] == after[part], part
+    ebbtide("local", "down")
+    assert host() == after
+    doors = ProcessId.load(lab.paths.state / "forwarder.pid")
+    assert doors is None
+    assert not cluster.api_ready(lab.paths)

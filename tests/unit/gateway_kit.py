@@ -1,0 +1,346 @@
+"""Fakes around the real gateway: an upstream that does as told, a Kubernetes API with Deployments, the
+process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from aiohttp import web
+
+PROJECT = Path(__file__).resolve().parents[2]
+IMAGE = PROJECT / "images" / "gateway"
+sys.path.insert(0, str(IMAGE))
+
+Behaviour = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 10) -> Any:
+    """Wait for a condition; the failure says which."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            if found := condition():
+                return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Served:
+    """An aiohttp application on loopback in a thread of its own."""
+
+    def __init__(self, app: web.Application) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.loop = asyncio.new_event_loop()
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.run(self._listen())
+
+    async def _listen(self) -> None:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(_awaited(work), self.loop).result(15)
+
+    def stop(self) -> None:
+        self.run(self._runner.cleanup())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+
+
+async def _awaited(work: Awaitable[Any]) -> Any:
+    return await work
+
+
+@dataclass
+class Seen:
+    """One request that reached the upstream."""
+
+    host: str
+    path: str
+    body: dict[str, Any]
+    headers: dict[str, str]
+    ended: bool = False
+    cut_off: bool = False
+
+
+class Upstream:
+    """Interceptor and engine in one. ``script`` holds what the next requests get; then everything is
+    answered.
+    """
+
+    def __init__(self) -> None:
+        self.script: list[Behaviour] = []
+        self.seen: list[Seen] = []
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self.served = Served(app)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        seen = Seen(request.host, request.path, body, dict(request.headers))
+        self.seen.append(seen)
+        behaviour = self.script.pop(0) if self.script else answers
+        try:
+            return await behaviour(request, body)
+        except (asyncio.CancelledError, ConnectionError):
+            seen.cut_off = True
+            raise
+        finally:
+            seen.ended = True
+
+    def reset(self) -> None:
+        self.script.clear()
+        self.seen.clear()
+
+
+async def answers(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """What vLLM says when all is well."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    if request.path.endswith("/embeddings"):
+        data = [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}]
+        return web.json_response({"object": "list", "model": body["model"], "data": data, "usage": usage})
+    if body.get("stream"):
+        return await streams(5)(request, body)
+    chat = request.path.endswith("/chat/completions")
+    text: dict[str, Any] = {"text": " Paris"}
+    said = {"message": {"role": "assistant", "content": "Paris"}} if chat else text
+    kind = "chat.completion" if chat else "text_completion"
+    choices = [{"index": 0, "finish_reason": "stop"} | said]
+    return web.json_response(
+        {"id": "r", "object": kind, "created": 1, "model": body["model"], "choices": choices, "usage": usage}
+    )
+
+
+def says(status: int, text: str, kind: str = "text/plain") -> Behaviour:
+    async def behaviour(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(status=status, text=text, content_type=kind)
+
+    return behaviour
+
+
+def engine_error(status: int, kind: str, message: str) -> Behaviour:
+    """An error as vLLM 0.32 words it."""
+    error = {"message": message, "type": kind, "param": None, "code": status}
+    return says(status, json.dumps({"error": error}), "application/json")
+
+
+async def resets(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+    """Close the connection without a byte."""
+    assert request.transport is not None
+    request.transport.abort()
+    raise ConnectionResetError
+
+
+async def holds(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+    """Keep the request, as the interceptor does while no pod is ready."""
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+def chunk(request: web.Request, body: dict[str, Any], text: str, finish: str | None = None) -> bytes:
+    chat = request.path.endswith("/chat/completions")
+    said: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
+    kind = "chat.completion.chunk" if chat else "text_completion"
+    choice = {"index": 0, "finish_reason": finish} | said
+    event = {"id": "r", "object": kind, "created": 1, "model": body["model"], "choices": [choice]}
+    return f"data: {json.dumps(event)}\n\n".encode()
+
+
+def streams(count: int, *, gate: Callable[[int], bool] | None = None, cut_after: int | None = None) -> Behaviour:
+    """Chunks ``0``, ``1``, …; each waits until ``gate`` lets it go; ``cut_after`` breaks the connection off."""
+
+    async def behaviour(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        for number in range(count):
+            while gate is not None and not gate(number):
+                await asyncio.sleep(0.01)
+            if cut_after == number:
+                await asyncio.sleep(0.05)
+                return await resets(request, body)
+            await response.write(chunk(request, body, str(number)))
+        await response.write(chunk(request, body, "", "stop") + b"data: [DONE]\n\n")
+        return response
+
+    return behaviour
+
+
+class KubeApi:
+    """List and watch of Deployments, and nothing else."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, dict[str, Any]] = {}
+        self.version = 1
+        self.lists = 0
+        self.tokens: set[str] = set()
+        self._watchers: list[asyncio.Queue[dict[str, Any]]] = []
+        app = web.Application()
+        app.router.add_get("/apis/apps/v1/namespaces/ebbtide-models/deployments", self._handle)
+        self.served = Served(app)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.tokens.add(request.headers.get("authorization", ""))
+        if "watch" not in request.query:
+            self.lists += 1
+            metadata = {"resourceVersion": str(self.version)}
+            return web.json_response({"metadata": metadata, "items": list(self.items.values())})
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._watchers.append(queue)
+        response = web.StreamResponse(headers={"content-type": "application/json"})
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(json.dumps(await queue.get()).encode() + b"\n")
+        finally:
+            self._watchers.remove(queue)
+
+    def scale(self, name: str, replicas: int, gpus: int = 1) -> None:
+        """What the cluster does to a model's Deployment."""
+
+        async def change() -> None:
+            self.version += 1
+            container = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
+            item = {
+                "metadata": {
+                    "name": name,
+                    "labels": {"ebbtide.dev/model": name},
+                    "resourceVersion": str(self.version),
+                },
+                "spec": {"replicas": replicas, "template": {"spec": {"containers": [container]}}},
+                "status": {},
+            }
+            self.items[name] = item
+            for queue in self._watchers:
+                queue.put_nowait({"type": "MODIFIED", "object": item})
+
+        self.served.run(change())
+
+    @property
+    def watchers(self) -> int:
+        return len(self._watchers)
+
+
+def key_file(keys: dict[str, tuple[str, str]], groups: dict[str, list[str]]) -> str:
+    """Key name → (key, group) as the Secret carries them."""
+    return json.dumps(
+        {
+            "keys": [
+                {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "group": group}
+                for name, (key, group) in keys.items()
+            ],
+            "groups": {name: {"models": models} for name, models in groups.items()},
+        }
+    )
+
+
+def swap(folder: Path, content: str) -> None:
+    """Replace the file as the kubelet does: new folder, ``..data`` symlink renamed over the old one."""
+    fresh = folder / f"..{time.monotonic_ns()}"
+    fresh.mkdir()
+    (fresh / "keys.json").write_text(content)
+    (folder / "..new").symlink_to(fresh.name)
+    (folder / "..new").rename(folder / "..data")
+    if not (folder / "keys.json").is_symlink():
+        (folder / "keys.json").symlink_to("..data/keys.json")
+
+
+# Records every address that Python code connects to or looks up, then becomes the gateway.
+_LAUNCHER = """
+import os, runpy, sys
+log = open(os.environ["AUDIT_LOG"], "a", buffering=1)
+def hook(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        address = arguments[1] if event == "socket.connect" else arguments[0]
+        print(event, address, file=log)
+sys.addaudithook(hook)
+runpy.run_module("ebbtide_gateway", run_name="__main__", alter_sys=True)
+"""
+
+
+@dataclass
+class Gateway:
+    """The real process."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    folder: Path
+    started: float
+    live_after: float = 0.0
+    ready_after: float = 0.0
+    refused_while_starting: dict[str, Any] = field(default_factory=dict)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+
+    def rss_mib(self) -> float:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+def start(python: Path, folder: Path, settings: dict[str, Any], keys: str) -> Gateway:
+    """Start it; does not wait."""
+    (folder / "gateway.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "token").write_text("pod-token")
+    (folder / "keys").mkdir()
+    swap(folder / "keys", keys)
+    port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "PYTHONPATH": str(IMAGE),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AUDIT_LOG": str(folder / "audit"),
+        "EBBTIDE_GATEWAY_CONFIG": str(folder / "gateway.yaml"),
+        "EBBTIDE_GATEWAY_KEYS": str(folder / "keys" / "keys.json"),
+        "EBBTIDE_GATEWAY_SERVICE_ACCOUNT": str(folder),
+        "EBBTIDE_GATEWAY_HOST": "127.0.0.1",
+        "EBBTIDE_GATEWAY_PORT": str(port),
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(python), "-c", _LAUNCHER], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder
+        )
+    return Gateway(process, f"http://127.0.0.1:{port}", folder, time.monotonic())
+
+
+@contextlib.contextmanager
+def running(upstream: Upstream, kube: KubeApi) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        upstream.served.stop()
+        kube.served.stop()

@@ -1,0 +1,111 @@
+"""No text makes the loader fail in any other way than by a ConfigError. EBBTIDE_FUZZ sets how many texts are tried."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from infra.config import ConfigError, load, load_file
+
+TRIES = int(os.environ.get("EBBTIDE_FUZZ", "150"))
+GOOD = (Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml").read_text()
+CONFIG = yaml.safe_load(GOOD)["config"]
+SECTIONS = {key.partition(":")[2]: value for key, value in CONFIG.items() if key.startswith("ebbtide:")}
+
+bounded = settings(
+    max_examples=TRIES, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def keys_of(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | {key for item in value.values() for key in keys_of(item)}
+    return set()
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["20m", "80Gi", "*", "main", "-tp", "local", "existing", "secure", "<name>", "\ud800", 10**400])
+)
+keys = st.sampled_from(sorted({*keys_of(SECTIONS), "secure", "kind", "token", "<name>", "extraEnv"})) | st.text(
+    max_size=8
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
+)
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(path for key, item in items for path in paths(item, (*at, key)))]
+
+
+def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = put(value[path[0]], path[1:], new)
+    return copy
+
+
+def judged(act: Any, *given_: Any) -> None:
+    try:
+        act(*given_)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            assert line.isprintable()
+            assert "; allowed: " in line
+            assert "; fix: " in line
+        str(error).encode()
+
+
+@bounded
+@given(st.sampled_from(paths(SECTIONS)[1:]), values)
+def test_any_value_in_any_place_is_judged(path: tuple[Any, ...], value: Any) -> None:
+    judged(load, put(SECTIONS, path, value), "stacks/Pulumi.x.yaml")
+
+
+@bounded
+@given(st.dictionaries(st.sampled_from(sorted(SECTIONS)) | st.text(max_size=8), values, max_size=6))
+def test_any_sections_are_judged(raw: dict[str, Any]) -> None:
+    judged(load, raw, "stacks/Pulumi.x.yaml")
+
+
+@bounded
+@given(st.data())
+def test_a_good_file_with_a_piece_cut_out_or_put_in_is_judged(tmp_path: Path, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(GOOD)))
+    end = data.draw(st.integers(start, min(len(GOOD), start + 60)))
+    pieces = st.text(max_size=12) | st.sampled_from(
+        ["&a ", "*a", "<<: ", "!!int x", "!!binary x", "? ", "|\n", "\t", "{", "]"]
+    )
+    file = tmp_path / "Pulumi.x.yaml"
+    text = GOOD[:start] + data.draw(pieces) + GOOD[end:]
+    file.write_bytes(text.encode(errors="surrogatepass"))
+    judged(load_file, file)
+
+
+@bounded
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_judged(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_bytes(content)
+    judged(load_file, file)
+
+
+@pytest.mark.parametrize("depth", [45, 400, 5000])
+def test_any_depth_is_judged(depth: int) -> None:
+    deep: Any = "x"
+    for _ in range(depth):
+        deep = {"models": deep}
+    judged(load, deep, "stacks/Pulumi.x.yaml")

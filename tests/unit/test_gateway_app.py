@@ -1,0 +1,479 @@
+"""The real gateway (uvicorn, LiteLLM, its own front) against a fake interceptor and a fake Kubernetes API.
+
+The first run makes the gateway's virtual environment; after that the module takes well under a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from infra.local.gateway_venv import gateway_python
+from tests.unit import gateway_kit as kit
+
+KEYS = {"demo": ("sk-demo-secret", "everyone"), "intern": ("sk-intern-secret", "small-only")}
+GROUPS = {"everyone": ["*"], "small-only": ["small"]}
+HOLD = 3.0
+SECRET_PROMPT = "the password of the vault"
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[kit.Upstream]:
+    served = kit.Upstream()
+    yield served
+    served.served.stop()
+
+
+@pytest.fixture(scope="module")
+def kube() -> Iterator[kit.KubeApi]:
+    api = kit.KubeApi()
+    for model in ("small", "twin", "big"):
+        api.scale(model, 0)
+    yield api
+    api.served.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[kit.Gateway]:
+    models = [
+        {
+            "name": "small",
+            "host": "small.ebbtide-models",
+            "gpus": 1,
+            "holdSeconds": HOLD,
+            "aliases": ["tiny"],
+        },
+        {"name": "twin", "host": "twin.ebbtide-models", "gpus": 1, "holdSeconds": HOLD},
+        {"name": "big", "host": "big.ebbtide-models", "gpus": 2, "holdSeconds": HOLD},
+    ]
+    settings = {
+        "interceptorUrl": upstream.served.url,
+        "models": models,
+        "guard": {"maxGpus": 2, "whenFull": "wait", "waitLimitSeconds": 1.5},
+        "limits": {"maxBodyBytes": 100_000, "shutdownSeconds": 5},
+        "cluster": {"apiServer": kube.served.url},
+    }
+    folder = tmp_path_factory.mktemp("gateway")
+    gateway = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS))
+    try:
+        kit.until(lambda: httpx.get(gateway.url + "/health/liveness").status_code == 200, "liveness", 20)
+        gateway.live_after = time.monotonic() - gateway.started
+        gateway.refused_while_starting = {
+            "ready": httpx.get(gateway.url + "/health/readiness").status_code,
+            "chat": ask(gateway).status_code,
+        }
+        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 90)
+        gateway.ready_after = time.monotonic() - gateway.started
+        yield gateway
+    finally:
+        gateway.process.kill()
+        gateway.process.wait(10)
+
+
+@pytest.fixture(autouse=True)
+def clean(upstream: kit.Upstream, kube: kit.KubeApi, gateway: kit.Gateway) -> None:
+    upstream.reset()
+    for model in ("small", "twin", "big"):
+        kube.scale(model, 0)
+
+
+def ask(gateway: kit.Gateway, model: str = "small", key: str = "sk-demo-secret", **more: Any) -> httpx.Response:
+    body = {"model": model, "messages": [{"role": "user", "content": SECRET_PROMPT}]} | more
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=20)
+
+
+def client(gateway: kit.Gateway, key: str = "sk-demo-secret") -> openai.OpenAI:
+    return openai.OpenAI(base_url=gateway.url + "/v1", api_key=key, max_retries=0, timeout=20)
+
+
+def error(response: httpx.Response) -> dict[str, Any]:
+    found = response.json()["error"]
+    assert {"message", "type", "code"} <= set(found)
+    return dict(found)
+
+
+def test_a_chat_is_answered_through_the_openai_library(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    raw = client(gateway).chat.completions.with_raw_response.create(
+        model="small", messages=[{"role": "user", "content": "capital?"}], extra_body={"top_k": 3}
+    )
+    answer = raw.parse()
+    assert answer.choices[0].message.content == "Paris"
+    assert answer.model == "small"
+    assert raw.headers["x-ebbtide-model"] == "small"
+    assert float(raw.headers["x-ebbtide-wait-seconds"]) >= 0
+    (seen,) = upstream.seen
+    assert (seen.host, seen.path) == ("small.ebbtide-models", "/v1/chat/completions")
+    assert seen.body["top_k"] == 3
+    assert "authorization" not in {name.lower() for name in seen.headers}
+
+
+def test_a_raw_completion_stays_raw_and_carries_the_models_own_name(
+    gateway: kit.Gateway, upstream: kit.Upstream
+) -> None:
+    answer = client(gateway).completions.create(model="tiny", prompt="The capital of France is")
+    assert (answer.choices[0].text, answer.model) == (" Paris", "small")
+    assert (upstream.seen[0].path, upstream.seen[0].body["model"]) == ("/v1/completions", "small")
+    assert upstream.seen[0].body["prompt"] == "The capital of France is"
+    chunks = list(client(gateway).completions.create(model="small", prompt="x", stream=True))
+    assert "".join(part.choices[0].text or "" for part in chunks) == "01234"
+    assert {part.model for part in chunks} == {"small"}
+
+
+def test_embeddings_are_passed(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    answer = client(gateway).embeddings.create(model="small", input=["a"], encoding_format="float")
+    assert answer.data[0].embedding == [0.25, 0.5]
+    assert upstream.seen[0].path == "/v1/embeddings"
+
+
+def test_an_alias_reaches_its_model_by_the_models_host(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    assert ask(gateway, "tiny").status_code == 200
+    assert (upstream.seen[0].host, upstream.seen[0].body["model"]) == ("small.ebbtide-models", "small")
+
+
+@pytest.mark.parametrize("key", ["", "sk-wrong", "sk-demo-secre", "é"])
+def test_no_key_or_a_wrong_one_gets_401(gateway: kit.Gateway, upstream: kit.Upstream, key: str) -> None:
+    headers = {b"authorization": b"Bearer " + key.encode()} if key else {}
+    for path in ("/v1/chat/completions", "/v1/models"):
+        method = "GET" if path.endswith("models") else "POST"
+        refused = httpx.request(method, gateway.url + path, headers=headers, content=b"{}")
+        assert (refused.status_code, error(refused)["type"]) == (401, "authentication_error")
+    assert upstream.seen == []
+
+
+def test_a_group_may_not_use_another_model_and_does_not_wake_it(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    refused = ask(gateway, "big", "sk-intern-secret")
+    assert (refused.status_code, error(refused)["code"]) == (403, "model_not_allowed")
+    assert "small-only" in error(refused)["message"]
+    assert upstream.seen == []
+    with pytest.raises(openai.PermissionDeniedError):
+        client(gateway, "sk-intern-secret").chat.completions.create(model="big", messages=[])
+
+
+@pytest.mark.parametrize(
+    "steering",
+    [
+        {"extra_headers": {"Host": "big.ebbtide-models"}},
+        {"api_base": "http://169.254.169.254"},
+        {"fallbacks": ["big"]},
+        {"mock_response": "free"},
+        {"num_retries": 5},
+    ],
+)
+def test_a_body_cannot_steer_litellm_elsewhere(
+    gateway: kit.Gateway, upstream: kit.Upstream, steering: dict[str, Any]
+) -> None:
+    refused = ask(gateway, "small", "sk-intern-secret", **steering)
+    assert (refused.status_code, error(refused)["code"]) == (400, "unsupported_parameter")
+    assert upstream.seen == []
+
+
+def test_an_unknown_model_gets_404_with_the_names_the_caller_may_use(gateway: kit.Gateway) -> None:
+    message = error(ask(gateway, "nope"))["message"]
+    assert message == "there is no model 'nope'; models you may use: big, small, twin"
+    refused = ask(gateway, "nope", "sk-intern-secret")
+    assert refused.status_code == 404
+    assert error(refused)["message"].endswith("models you may use: small")
+
+
+def test_the_models_list_shows_what_the_group_may_use(gateway: kit.Gateway) -> None:
+    assert [model.id for model in client(gateway).models.list()] == ["big", "small", "twin"]
+    assert [model.id for model in client(gateway, "sk-intern-secret").models.list()] == ["small"]
+    assert client(gateway).models.retrieve("tiny").id == "small"
+    with pytest.raises(openai.PermissionDeniedError):
+        client(gateway, "sk-intern-secret").models.retrieve("big")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/metrics", "/docs", "/key/generate", "/model/info", "/chat/completions", "/v1/responses"),
+        *("/v1/models/", "/v1//models", "/health", "/v1/chat/completions/", "/ui", "/v1/../key/info"),
+    ],
+)
+def test_every_path_that_is_not_listed_is_404(gateway: kit.Gateway, path: str) -> None:
+    refused = httpx.get(gateway.url + path, headers={"authorization": "Bearer sk-demo-secret"})
+    assert (refused.status_code, error(refused)["code"]) == (404, "unknown_path")
+
+
+def test_a_listed_path_takes_its_own_method_only(gateway: kit.Gateway) -> None:
+    assert httpx.get(gateway.url + "/v1/chat/completions").status_code == 405
+    assert httpx.post(gateway.url + "/v1/models").status_code == 405
+
+
+def test_malformed_and_oversized_bodies_are_refused(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    def post(content: Any) -> httpx.Response:
+        headers = {"authorization": "Bearer sk-demo-secret", "content-type": "application/json"}
+        return httpx.post(gateway.url + "/v1/chat/completions", content=content, headers=headers)
+
+    for bad in (b"{", b"", b"[1]", b'"x"', b'{"messages": []}', b'{"model": 3}', b"[" * 50_000, b"\xff"):
+        assert post(bad).status_code == 400, bad[:20]
+    assert post(b"x" * 100_001).status_code == 413
+    chunked = post(b"x" * 20_000 for _ in range(6))
+    assert (chunked.status_code, error(chunked)["code"]) == (413, "body_too_large")
+    assert upstream.seen == []
+
+
+def test_litellms_own_refusal_has_openais_shape(gateway: kit.Gateway) -> None:
+    refused = httpx.post(
+        gateway.url + "/v1/chat/completions",
+        json={"model": "small"},
+        headers={"authorization": "Bearer sk-demo-secret"},
+    )
+    assert 400 <= refused.status_code < 500
+    assert error(refused)["type"] == "invalid_request_error"
+
+
+def test_a_key_file_swapped_in_counts_at_once(gateway: kit.Gateway) -> None:
+    folder = gateway.folder / "keys"
+    changed = KEYS | {"demo": ("sk-new-secret", "everyone")}
+    try:
+        kit.swap(folder, kit.key_file(changed, GROUPS))
+        assert ask(gateway, key="sk-new-secret").status_code == 200
+        assert ask(gateway, key="sk-demo-secret").status_code == 401
+        kit.swap(folder, "{ not json")
+        assert ask(gateway, key="sk-new-secret").status_code == 200
+    finally:
+        kit.swap(folder, kit.key_file(KEYS, GROUPS))
+    assert ask(gateway).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_failures_of_the_hop_are_retried_until_the_model_is_up(
+    gateway: kit.Gateway, upstream: kit.Upstream, stream: bool
+) -> None:
+    down = [kit.says(502, "Bad Gateway"), kit.resets, kit.says(504, "Gateway Timeout"), kit.says(503, "busy")]
+    upstream.script += [*down, kit.streams(5, cut_after=0)] if stream else down
+    answer = ask(gateway, stream=stream)
+    assert answer.status_code == 200
+    assert len(upstream.seen) == (6 if stream else 5)
+    assert 0.5 < float(answer.headers["x-ebbtide-wait-seconds"]) < HOLD
+    assert upstream.seen[0].body == upstream.seen[-1].body
+
+
+def test_at_the_deadline_the_client_gets_504_with_reason_and_retry_after(
+    gateway: kit.Gateway, upstream: kit.Upstream
+) -> None:
+    upstream.script += [kit.says(502, "Bad Gateway")] * 100
+    started = time.monotonic()
+    refused = ask(gateway)
+    assert HOLD - 1.2 < time.monotonic() - started < HOLD + 1
+    assert (refused.status_code, error(refused)["code"]) == (504, "model_not_ready")
+    assert "did not become ready within 3 s" in error(refused)["message"]
+    assert "the interceptor answered 502" in error(refused)["message"]
+    assert int(refused.headers["retry-after"]) > 0
+    upstream.reset()
+    assert ask(gateway).status_code == 200, "a failed wake must not put the route on a cooldown"
+
+
+def test_a_full_engine_is_passed_on_at_once_with_retry_after(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    busy = "The engine is currently busy and cannot accept new requests."
+    upstream.script.append(kit.engine_error(503, "Service Unavailable", busy))
+    refused = ask(gateway)
+    assert refused.status_code == 503
+    assert error(refused) == {"message": busy, "type": "Service Unavailable", "param": None, "code": 503}
+    assert int(refused.headers["retry-after"]) > 0
+    assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [400, 404, 422, 429, 500])
+def test_an_error_of_the_engine_reaches_the_client_word_for_word_and_is_never_retried(
+    gateway: kit.Gateway, upstream: kit.Upstream, status: int, stream: bool
+) -> None:
+    message = "This model's maximum context length is 2048 tokens. However, you requested 9000."
+    upstream.script.append(kit.engine_error(status, "BadRequestError", message))
+    refused = ask(gateway, stream=stream)
+    assert (refused.status_code, error(refused)["message"]) == (status, message)
+    assert len(upstream.seen) == 1
+
+
+def test_a_missing_route_is_said_to_be_one(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    upstream.script.append(kit.says(404, "Not Found"))
+    refused = ask(gateway)
+    assert (refused.status_code, error(refused)["code"]) == (502, "route_missing")
+    assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize("kind", ["chat", "completion"])
+def test_every_chunk_is_flushed_when_it_comes(gateway: kit.Gateway, upstream: kit.Upstream, kind: str) -> None:
+    received: list[str] = []
+    # Chunk n is only sent once chunk n-1 has reached the client: a buffer anywhere on the way would hang
+    # this.
+    upstream.script.append(kit.streams(8, gate=lambda number: len(received) >= number))
+    if kind == "chat":
+        chat = client(gateway).chat.completions.create(model="small", messages=[], stream=True)
+        received.extend(text for part in chat if (text := part.choices[0].delta.content))
+    else:
+        raw = client(gateway).completions.create(model="small", prompt="x", stream=True)
+        for part in raw:
+            if part.choices[0].text:
+                received.append(part.choices[0].text)
+    assert received == [str(number) for number in range(8)]
+
+
+def test_a_stream_that_breaks_after_its_first_byte_is_not_retried_and_not_dressed_as_complete(
+    gateway: kit.Gateway, upstream: kit.Upstream
+) -> None:
+    upstream.script.append(kit.streams(5, cut_after=2))
+    text = ""
+    try:
+        body = {"model": "small", "messages": [], "stream": True}
+        headers = {"authorization": "Bearer sk-demo-secret"}
+        with httpx.stream(
+            "POST", gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=10
+        ) as answer:
+            for part in answer.iter_text():
+                text += part
+    except httpx.RemoteProtocolError:
+        pass
+    assert '"content":"1"' in text
+    assert '"finish_reason":"stop"' not in text
+    assert "[DONE]" not in text
+    assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize("stage", ["held", "streaming"])
+def test_a_client_that_leaves_takes_its_upstream_request_along(
+    gateway: kit.Gateway, upstream: kit.Upstream, stage: str
+) -> None:
+    upstream.script.append(kit.holds if stage == "held" else kit.streams(9, gate=lambda number: number < 2))
+    body = {"model": "small", "messages": [], "stream": stage == "streaming"}
+    headers = {"authorization": "Bearer sk-demo-secret"}
+    if stage == "held":
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=0.5)
+    else:
+        with httpx.stream("POST", gateway.url + "/v1/chat/completions", json=body, headers=headers) as answer:
+            next(answer.iter_bytes())
+    kit.until(lambda: upstream.seen and upstream.seen[0].cut_off, "the upstream request is closed", 3)
+    kit.until(lambda: [r for r in gateway.records() if not r["complete"] or r["status"] == 499], "logged", 3)
+    assert len(upstream.seen) == 1
+
+
+def test_a_second_model_waits_for_room_and_comes_up_when_the_first_is_gone(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    kube.scale("big", 1, gpus=2)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(ask, gateway, "small")
+        time.sleep(0.4)
+        assert upstream.seen == [], "nothing may go upstream, or the scaler would try"
+        assert ask(gateway, "big").status_code == 200, "an awake model is not in the guard's way"
+        upstream.seen.clear()
+        kube.scale("big", 0, gpus=2)
+        answer = waiting.result(5)
+    assert answer.status_code == 200
+    assert float(answer.headers["x-ebbtide-wait-seconds"]) > 0.3
+
+
+def test_a_wait_for_room_ends_with_503_and_says_who_holds_the_gpus(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    kube.scale("big", 1, gpus=2)
+    time.sleep(0.1)
+    refused = ask(gateway, "small")
+    assert (refused.status_code, error(refused)["code"]) == (503, "gpus_in_use")
+    assert error(refused)["message"] == (
+        "model 'small' sleeps and needs 1 GPU(s), but 2 of 2 are in use after waiting 2 s: held by big (2)"
+    )
+    assert int(refused.headers["retry-after"]) > 0
+    assert upstream.seen == []
+
+
+def test_two_wakes_for_the_last_gpu_do_not_both_pass(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    kube.scale("twin", 1)
+    time.sleep(0.1)
+    upstream.script += [kit.holds] * 2
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(_impatient, gateway, "small"), pool.submit(_impatient, gateway, "big")]
+        [one.result(5) for one in both]
+    assert len({seen.host for seen in upstream.seen}) == 1
+
+
+def _impatient(gateway: kit.Gateway, model: str) -> None:
+    body = {"model": model, "messages": []}
+    headers = {"authorization": "Bearer sk-demo-secret"}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=0.6)
+
+
+def test_the_watch_reads_with_the_pods_token(gateway: kit.Gateway, kube: kit.KubeApi) -> None:
+    assert kube.tokens == {"Bearer pod-token"}
+    assert kube.lists == 1, "changes come by watch, not by listing again"
+
+
+def test_liveness_does_not_wait_for_litellm_and_readiness_does(gateway: kit.Gateway) -> None:
+    assert gateway.live_after < gateway.ready_after / 2
+    assert gateway.refused_while_starting == {"ready": 503, "chat": 503}
+    assert httpx.get(gateway.url + "/health/readiness").json() == {"ok": True}
+
+
+def test_neither_keys_nor_bodies_are_in_the_log_and_every_line_of_it_is_a_record(
+    gateway: kit.Gateway,
+) -> None:
+    records = [record for record in gateway.records() if record["key"] == "demo"]
+    assert {"time", "key", "group", "model", "status", "ms", "wait_s"} <= set(records[-1])
+    log = gateway.log()
+    for secret in ("sk-demo-secret", "sk-intern-secret", "sk-wrong", SECRET_PROMPT, "Paris", "sk-"):
+        assert secret not in log
+    for line in log.splitlines():
+        assert line.startswith("{") or " ebbtide." in line, line
+
+
+def test_nothing_is_connected_to_but_loopback(gateway: kit.Gateway) -> None:
+    addresses = {line.split(" ", 1)[1] for line in (gateway.folder / "audit").read_text().splitlines()}
+    assert all("127.0.0.1" in address or "localhost" in address for address in addresses), addresses
+
+
+def test_the_added_latency_is_small(gateway: kit.Gateway, kube: kit.KubeApi, record_property: Any) -> None:
+    kube.scale("small", 1)
+    body = {"model": "small", "messages": [{"role": "user", "content": "hi"}]}
+    with httpx.Client(headers={"authorization": "Bearer sk-demo-secret"}) as session:
+        times = []
+        for _ in range(60):
+            started = time.perf_counter()
+            assert session.post(gateway.url + "/v1/chat/completions", json=body).status_code == 200
+            times.append((time.perf_counter() - started) * 1000)
+    p50 = statistics.median(times)
+    figures = {"p50_ms": p50, "rss_mib": gateway.rss_mib(), "live_s": gateway.live_after}
+    print(json.dumps(figures | {"ready_s": gateway.ready_after}))
+    for name, value in figures.items():
+        record_property(name, value)
+    assert p50 < 100, "far above what was measured (about 10 ms): something in the way blocks"
+
+
+def test_sigterm_lets_a_running_stream_finish(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    """Last in the module: it ends the gateway."""
+    go_on = threading.Event()
+    upstream.script.append(kit.streams(4, gate=lambda number: number < 2 or go_on.is_set()))
+    chat = client(gateway).chat.completions.create(model="small", messages=[], stream=True)
+    parts = iter(chat)
+    got = [next(parts).choices[0].delta.content]
+    gateway.process.terminate()
+    kit.until(lambda: _refused(gateway), "no new connections are taken", 5)
+    go_on.set()
+    got += [part.choices[0].delta.content for part in parts]
+    assert [text for text in got if text] == ["0", "1", "2", "3"]
+    assert gateway.process.wait(10) in (0, -15)
+
+
+def _refused(gateway: kit.Gateway) -> bool:
+    try:
+        httpx.get(gateway.url + "/health/liveness")
+    except httpx.ConnectError:
+        return True
+    return False
