@@ -112,7 +112,7 @@ def _pod(model: ModelSettings, place: Placement) -> Manifest:
         "serviceAccountName": SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
         # a Service called `vllm` would set VLLM_PORT=tcp://… in every pod, and the engine reads that variable
-        "enableServiceLinks": True,
+        "enableServiceLinks": False,
         "nodeSelector": dict(place.pool.labels),
         "tolerations": place.pool.tolerations(),
         "terminationGracePeriodSeconds": termination_grace_seconds(model.drain_seconds),

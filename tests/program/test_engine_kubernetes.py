@@ -112,10 +112,10 @@ def test_an_owned_field_that_somebody_changed_is_shown_after_a_refresh_and_put_b
     patch = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evil:9"}]
     api.call("PATCH", f"{path}?fieldManager=somebody-else", patch, "application/json-patch+json")
     project.refresh()
-    output = project.preview().output
-    assert "evil:9" in output
-    assert "1 to update" in output
-    project.up(fails=True)
+    for outcome in (project.preview(fails=True), project.up("--diff", fails=True)):
+        assert '"evil:9" => "a:1"' in outcome.output
+        assert 'conflict with "somebody-else"' in outcome.output
+        assert 'pulumi.com/patchForce: "true"' in outcome.output
     load(
         project,
         deployment().replace('"pulumi.com/skipAwait"', '"pulumi.com/patchForce": "true", "pulumi.com/skipAwait"'),

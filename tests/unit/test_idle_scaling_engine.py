@@ -155,7 +155,7 @@ def test_another_namespace_is_followed_everywhere_but_in_kube_system() -> None:
 
 def test_manifests_of_another_version_are_refused() -> None:
     missing = [d for d in rendered() if d["metadata"]["name"] != "keda-admission"]
-    with pytest.raises(ValueError, match="render them from KEDA 2.20.2"):
+    with pytest.raises(ValueError, match=r"render them from KEDA 2\.20\.2"):
         patched(missing, settings())
 
 

@@ -13,8 +13,6 @@ from typing import Any
 from urllib.parse import quote
 
 import urllib3
-from kubernetes import client
-from kubernetes.config import kube_config
 
 from infra.local.plugins.kube.settings import Settings
 from infra.local.plugins.protocol import RefusedError
@@ -79,7 +77,7 @@ class Cluster:
         self.settings = settings
         self._cancelled = cancelled
         self._lock = threading.Lock()
-        self._api: client.ApiClient | None = None
+        self._api: Any = None
         self._config: dict[str, Any] | None = None
         self._kinds: dict[str, dict[str, Endpoint]] = {}
         self._answered = False
@@ -164,8 +162,13 @@ class Cluster:
             self._config = self.settings.load()
         return self._config
 
-    def _connection(self) -> client.ApiClient:
+    def _connection(self) -> Any:
         if self._api is None:
+            # Half a second of imports that a preview without changes can do without.
+            from kubernetes import client
+            from kubernetes.config import kube_config
+            from kubernetes.config.config_exception import ConfigException
+
             loaded = self._loaded()
             self.settings.address(loaded)
             # The client library keeps keys in files while it runs; they must not outlive the plugin.
@@ -179,7 +182,7 @@ class Cluster:
                     loaded, context=self.settings.context_name(loaded), client_configuration=configuration,
                     persist_config=False, temp_file_path=keys,
                 )  # fmt: skip
-            except (kube_config.ConfigException, OSError) as error:
+            except (ConfigException, OSError) as error:
                 raise RefusedError(f"kubeconfig, context {self.settings.context_name(loaded)!r}: {error}") from None
             self._api = client.ApiClient(configuration)
         return self._api

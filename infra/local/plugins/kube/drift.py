@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from kubernetes.utils.quantity import parse_quantity
-
 from infra.local.plugins.properties import Path
 
 _QUANTITIES = {
@@ -102,6 +100,8 @@ def _equivalent(path: Path, live: Any, old: Any) -> bool:
         return True
     if not _QUANTITIES.intersection(map(str, path)):
         return False
+    from kubernetes.utils.quantity import parse_quantity  # costs half a second that only a refresh needs
+
     try:
         return bool(parse_quantity(_number(live)) == parse_quantity(_number(old)))
     except ValueError:

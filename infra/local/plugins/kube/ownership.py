@@ -18,6 +18,19 @@ def fields_of(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
     return {}
 
 
+def made_by(live: Mapping[str, Any], manager: str) -> bool:
+    """Whether ``manager`` made the object: it owns fields of it, or nobody does.
+
+    An object that was applied with nothing but a name has no owner; everybody else's tools own what they create.
+    """
+    managers = {
+        entry.get("manager")
+        for entry in (live.get("metadata") or {}).get("managedFields") or []
+        if not entry.get("subresource")
+    }
+    return manager in managers or not managers
+
+
 def owners(live: Mapping[str, Any], path: Path) -> set[str]:
     """Every manager that owns ``path`` or something below it."""
     found = set()

@@ -25,6 +25,18 @@ from infra.local.plugins.protocol import Call, Engine, InitFailedError, Naming, 
 _DECODE = "kubernetes:yaml:decode"  # noqa: S105
 _ABSENT = ("kubernetes:helm.sh/", "kubernetes:yaml", "kubernetes:kustomize", "kubernetes:index:")
 
+_GONE_WITHOUT_WAITING = (
+    "Namespace",
+    "Pod",
+    "ReplicationController",
+    "DaemonSet",
+    "Deployment",
+    "ReplicaSet",
+    "StatefulSet",
+    "Job",
+)
+"""Kinds for which the official provider lets skipAwait hold for deletion too; all others are always waited for."""
+
 
 class KubernetesStandIn(StandIn):
     """Applies objects of any kind to one cluster."""
@@ -160,7 +172,7 @@ class KubernetesStandIn(StandIn):
             if error.status == 404:
                 return
             raise
-        if not objects.flagged(plain(inputs), objects.SKIP_AWAIT):
+        if not (objects.flagged(plain(inputs), objects.SKIP_AWAIT) and live["kind"] in _GONE_WITHOUT_WAITING):
             self._waiter.until_gone(call, plain(inputs), endpoint, live)
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -214,12 +226,16 @@ class KubernetesStandIn(StandIn):
         given = plain(inputs)
         endpoint, name, namespace = self._place(given)
         live = self._cluster.get(endpoint, name, namespace)
+        if live is not None and live["metadata"].get("deletionTimestamp") and not call.preview:
+            # A predecessor of the same name is still going: what is applied to it now would go with it.
+            self._waiter.until_gone(call, given, endpoint, live)
+            live = None
         if objects.is_patch(call.type, given):
             if live is None:
                 raise RefusedError(
                     f"{given['kind']} {name!r} does not exist: a Patch resource changes an object that is there"
                 )
-        elif live is not None and not self._settings.upsert and not ownership.fields_of(live, manager):
+        elif live is not None and not self._settings.upsert and not ownership.made_by(live, manager):
             raise RefusedError(
                 f"{given['kind']} {objects.identifier(live)!r} already exists in the cluster and is not this "
                 "stack's: import it (pulumi import), delete it, or choose another name"

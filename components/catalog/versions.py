@@ -1,0 +1,54 @@
+"""The pinned versions: ``versions.yaml`` beside this file, read once and checked."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, field_validator
+
+_FILE = Path(__file__).with_name("versions.yaml")
+
+
+class Pinned(BaseModel):
+    """One thing at one version. ``date`` is when that version was published, ``source`` where both can be looked up;
+    ``image`` is ``repository:tag``, ``digest`` its ``sha256:…`` or None where nobody has read it off the registry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    date: datetime.date
+    source: str
+    image: str | None = None
+    digest: str | None = None
+
+    @field_validator("digest")
+    @classmethod
+    def _whole(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+            raise ValueError("must be sha256: and 64 hex digits, or null where it is not known")
+        return value
+
+    @property
+    def reference(self) -> str | None:
+        """The image as a build takes it: by tag and digest where the digest is known, else by tag."""
+        if self.image is None or self.digest is None:
+            return self.image
+        return f"{self.image}@{self.digest}"
+
+
+@cache
+def versions(file: Path = _FILE) -> dict[str, Pinned]:
+    """All pinned versions by name. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
+    return TypeAdapter(dict[str, Pinned]).validate_python(yaml.safe_load(file.read_text()))
+
+
+def pinned(name: str) -> Pinned:
+    """One entry; a name that is not there raises ``KeyError`` naming those that are."""
+    known = versions()
+    if name not in known:
+        raise KeyError(f"{name} is not in {_FILE.name}; it has {', '.join(sorted(known))}")
+    return known[name]

@@ -1,0 +1,59 @@
+"""Whom the gateway may ask and who may ask it: RBAC and NetworkPolicy as pure objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.gateway.config import GatewaySettings
+
+Manifest = dict[str, Any]
+NAME = "gateway"
+PORT = 4000
+LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
+
+_DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's
+_LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
+
+
+def reader_role(settings: GatewaySettings) -> Manifest:
+    """Read Deployments in the models' namespace, for the wake guard; nothing else anywhere."""
+    return {
+        "metadata": {"name": f"{NAME}-reader", "namespace": settings.models_namespace},
+        "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]}],
+    }
+
+
+def reader_binding(settings: GatewaySettings) -> Manifest:
+    """Gives that role to the gateway's service account."""
+    return {
+        "metadata": {"name": f"{NAME}-reader", "namespace": settings.models_namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": f"{NAME}-reader"},
+        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": settings.namespace}],
+    }
+
+
+def network_policy(settings: GatewaySettings) -> Manifest:
+    """In: its port, from anyone (keys decide). Out: DNS, the interceptor, the API server; never a link-local address.
+
+    The API server is no pod and its address differs by cluster, so it can only be named by port.
+    """
+    interceptor = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.interceptor_namespace}}
+    }
+    anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
+    return {
+        "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
+        "spec": {
+            "podSelector": {"matchLabels": LABELS},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
+            "egress": [
+                {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
+                {"to": [interceptor], "ports": [{"protocol": "TCP", "port": settings.interceptor_port}]},
+                {
+                    "to": [anywhere],
+                    "ports": [{"protocol": "TCP", "port": port} for port in settings.api_server_ports],
+                },
+            ],
+        },
+    }

@@ -1,0 +1,136 @@
+"""What the gateway's process reads: ``gateway.yaml`` and ``keys.json``, rendered from plain typed values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import yaml
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RoutedModel:
+    """One model as the gateway sees it. ``gpus`` is what one replica takes; ``host`` is what the interceptor routes
+    by; ``hold_seconds`` is how long a request may wait for the wake."""
+
+    name: str
+    host: str
+    gpus: int
+    hold_seconds: float
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WakeGuard:
+    """What happens to a request for a sleeping model when its GPUs would exceed ``max_gpus`` (None: no limit here).
+
+    ``wait``: held in the gateway until there is room, at most ``wait_limit_seconds`` (None: the model's hold).
+    ``refuse``: 503 at once. Either way the answer names the models that hold the GPUs.
+    """
+
+    max_gpus: int | None = None
+    when_full: Literal["wait", "refuse"] = "wait"
+    wait_limit_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key of a group. ``sha256`` (64 hex digits) of a key made elsewhere; None: the stack makes the key."""
+
+    name: str
+    group: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """All that the gateway is told. ``groups``: the models each group may use, ``*`` for all.
+
+    ``request_seconds`` bounds the silence of one answer, ``shutdown_seconds`` is how long a pod that goes away lets
+    running answers finish. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
+    """
+
+    interceptor_url: str
+    models: Sequence[RoutedModel] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    keys: Sequence[ApiKey] = ()
+    guard: WakeGuard = WakeGuard()
+    namespace: str = "ebbtide"
+    models_namespace: str = "ebbtide-models"
+    interceptor_namespace: str = "keda"
+    interceptor_port: int = 8080
+    replicas: int = 1
+    request_seconds: int = 3600
+    shutdown_seconds: int = 300
+    max_body_bytes: int = 32 * 1024 * 1024
+    api_server_ports: tuple[int, ...] = (443, 6443, 16443)
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1:
+            raise ValueError(f"gateway: replicas is {self.replicas}, allowed is 1 or more")
+        for key in self.keys:
+            if key.group not in self.groups:
+                known = ", ".join(sorted(self.groups)) or "none"
+                raise ValueError(f"gateway.keys.{key.name}: group is {key.group!r}, allowed: {known}")
+
+
+def gateway_document(settings: GatewaySettings) -> Document:
+    """``gateway.yaml`` as the process expects it; keys are not in it."""
+    guard: Document = {"whenFull": settings.guard.when_full}
+    if settings.guard.max_gpus is not None:
+        guard["maxGpus"] = settings.guard.max_gpus
+    if settings.guard.wait_limit_seconds is not None:
+        guard["waitLimitSeconds"] = settings.guard.wait_limit_seconds
+    return {
+        "interceptorUrl": settings.interceptor_url,
+        "models": [
+            {
+                "name": model.name,
+                "host": model.host,
+                "gpus": model.gpus,
+                "holdSeconds": model.hold_seconds,
+                "aliases": list(model.aliases),
+            }
+            for model in settings.models
+        ],
+        "guard": guard,
+        "limits": {
+            "maxBodyBytes": settings.max_body_bytes,
+            "requestSeconds": settings.request_seconds,
+            "shutdownSeconds": settings.shutdown_seconds,
+        },
+        "cluster": {"namespace": settings.models_namespace},
+    }
+
+
+def gateway_yaml(settings: GatewaySettings) -> str:
+    """The same as text, stable from run to run."""
+    return yaml.safe_dump(gateway_document(settings), sort_keys=False)
+
+
+def checksum(text: str) -> str:
+    """For a pod annotation: a changed configuration has to roll the pods."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(key: str) -> str:
+    """The form in which a key is stored."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def keys_json(settings: GatewaySettings, digests: Mapping[str, str]) -> str:
+    """``keys.json``: ``digests`` holds the sha256 of every key by the key's name."""
+    return json.dumps(
+        {
+            "keys": [
+                {"name": key.name, "sha256": digests[key.name].lower(), "group": key.group} for key in settings.keys
+            ],
+            "groups": {name: {"models": list(models)} for name, models in sorted(settings.groups.items())},
+        },
+        indent=2,
+    )

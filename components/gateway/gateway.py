@@ -1,0 +1,116 @@
+"""The gateway as one component: image, keys, rights, pods and how they are reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pulumi_random as random
+
+from components.gateway.access import LABELS, NAME, PORT, network_policy, reader_binding, reader_role
+from components.gateway.config import GatewaySettings, digest_of, keys_json
+from components.gateway.image import gateway_image
+from components.gateway.workload import KEYS_FILE, config_map, deployment, disruption_budget, service
+from components.platforms.contract import Ingress, Registry
+
+_KEY_LETTERS = 40
+_RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
+
+
+class Gateway(pulumi.ComponentResource):
+    """One authenticated OpenAI-compatible endpoint for all models of a stack.
+
+    Creates the gateway's namespace, image, keys (a random one for each key without a ``sha256``), ConfigMap and
+    Secret, a service account that may read the models' Deployments, NetworkPolicy, Deployment, Service and, from two
+    replicas on, a disruption budget. At rest it costs 0.25 CPU and 512 MiB a replica on nodes without a GPU. It wakes
+    no model by itself and keeps no record of use beyond its log.
+
+    The models' namespace must exist: name it in ``depends_on``.
+    """
+
+    endpoint: pulumi.Output[str]
+    """What a client types, without ``/v1``."""
+    api_keys: Mapping[str, pulumi.Output[str]]
+    """The keys made here, by name, each a secret. A key given by its sha256 is not known here."""
+    image: pulumi.Output[str]
+    """The image in use, by digest."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: GatewaySettings,
+        registry: Registry,
+        ingress: Ingress,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("ebbtide:gateway:Gateway", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        namespace = k8s.core.v1.Namespace(
+            f"{name}-namespace", metadata={"name": settings.namespace, "labels": _RESTRICTED}, opts=child
+        )
+        inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        built = gateway_image(f"{name}-image", registry, child)
+        self.image = built.ref
+        self.api_keys = {
+            key.name: self._made_key(f"{name}-key-{key.name}") for key in settings.keys if key.sha256 is None
+        }
+        account = k8s.core.v1.ServiceAccount(
+            f"{name}-account",
+            metadata={"name": NAME, "namespace": settings.namespace, "labels": LABELS},
+            automount_service_account_token=False,
+            opts=inside,
+        )
+        role = k8s.rbac.v1.Role(f"{name}-reader", **reader_role(settings), opts=child)
+        binding = k8s.rbac.v1.RoleBinding(
+            f"{name}-reader-binding",
+            **reader_binding(settings),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[role, account]),
+        )
+        configuration = k8s.core.v1.ConfigMap(f"{name}-config", **config_map(settings), opts=inside)
+        keys = k8s.core.v1.Secret(
+            f"{name}-keys",
+            metadata={"name": f"{NAME}-keys", "namespace": settings.namespace, "labels": LABELS},
+            string_data={KEYS_FILE: self._key_file(settings)},
+            opts=inside,
+        )
+        policy = k8s.networking.v1.NetworkPolicy(f"{name}-network", **network_policy(settings), opts=inside)
+        k8s.apps.v1.Deployment(
+            f"{name}-deployment",
+            **deployment(settings, self.image, registry.pull_secret),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[binding, configuration, keys, policy]),
+        )
+        front = k8s.core.v1.Service(f"{name}-service", **service(settings, ingress), opts=inside)
+        budget = disruption_budget(settings)
+        if budget is not None:
+            k8s.policy.v1.PodDisruptionBudget(f"{name}-disruption-budget", **budget, opts=inside)
+        self.endpoint = _endpoint(settings, ingress, front)
+        self.register_outputs({"endpoint": self.endpoint, "apiKeys": dict(self.api_keys), "image": self.image})
+
+    def _made_key(self, name: str) -> pulumi.Output[str]:
+        made = random.RandomPassword(name, length=_KEY_LETTERS, special=False, opts=pulumi.ResourceOptions(parent=self))
+        return pulumi.Output.secret(pulumi.Output.concat("sk-", made.result))
+
+    def _key_file(self, settings: GatewaySettings) -> pulumi.Output[str]:
+        given = {key.name: key.sha256 for key in settings.keys if key.sha256 is not None}
+        made = pulumi.Output.all(**self.api_keys) if self.api_keys else pulumi.Output.from_input({})
+        return pulumi.Output.secret(
+            made.apply(lambda keys: keys_json(settings, given | {n: digest_of(key) for n, key in keys.items()}))
+        )
+
+
+def _endpoint(settings: GatewaySettings, ingress: Ingress, front: k8s.core.v1.Service) -> pulumi.Output[str]:
+    if ingress.url is not None:
+        return pulumi.Output.from_input(ingress.url)
+    if ingress.service_type == "LoadBalancer":
+        return front.status.apply(lambda status: _balancer(status, f"http://{NAME}.{settings.namespace}:{PORT}"))
+    return pulumi.Output.from_input(f"http://{NAME}.{settings.namespace}:{PORT}")
+
+
+def _balancer(status: object, inside: str) -> str:
+    """The load balancer's name or address; the Service's name inside the cluster while it has none."""
+    points = getattr(getattr(status, "load_balancer", None), "ingress", None) or []
+    for point in points:
+        if address := point.hostname or point.ip:
+            return f"http://{address}:{PORT}"
+    return inside

@@ -1,0 +1,135 @@
+"""The gateway's pods and how they are reached: pure manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from components.gateway.access import LABELS, NAME, PORT, Manifest
+from components.gateway.config import GatewaySettings, checksum, gateway_yaml
+from components.platforms.contract import Ingress
+
+USER = 10001
+CONFIG_FILE, KEYS_FILE = "gateway.yaml", "keys.json"
+_PRE_STOP_SECONDS = 5
+_MARGIN_SECONDS = 15
+
+
+def grace_seconds(settings: GatewaySettings) -> int:
+    """Time between SIGTERM's announcement and SIGKILL: leaving the Service, finishing answers, shutting down."""
+    return _PRE_STOP_SECONDS + settings.shutdown_seconds + _MARGIN_SECONDS
+
+
+def config_map(settings: GatewaySettings) -> Manifest:
+    """The configuration, without keys."""
+    return {
+        "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
+        "data": {CONFIG_FILE: gateway_yaml(settings)},
+    }
+
+
+def deployment(
+    settings: GatewaySettings, image: pulumi.Input[str], pull_secret: pulumi.Input[str] | None = None
+) -> Manifest:
+    """The gateway on nodes without a GPU: it tolerates no taint, and GPU pools are tainted.
+
+    A changed configuration rolls the pods (checksum); changed keys do not: the process follows the mounted Secret,
+    which is why that is mounted as a folder.
+    """
+    annotations = {"ebbtide.dev/config-sha256": checksum(gateway_yaml(settings))}
+    spec: Manifest = {
+        "serviceAccountName": NAME,
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace_seconds(settings),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(image)],
+        "volumes": [
+            {"name": "config", "configMap": {"name": NAME}},
+            {"name": "keys", "secret": {"secretName": f"{NAME}-keys", "defaultMode": 0o440}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        ],
+    }
+    if pull_secret is not None:
+        spec["imagePullSecrets"] = [{"name": pull_secret}]
+    if settings.replicas > 1:
+        spec["topologySpreadConstraints"] = [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": LABELS},
+            }
+        ]
+    return {
+        "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
+        "spec": {
+            "replicas": settings.replicas,
+            "selector": {"matchLabels": LABELS},
+            # never fewer than before: a request that waits for a wake must not lose its listener to a roll-out
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {"metadata": {"labels": LABELS, "annotations": annotations}, "spec": spec},
+        },
+    }
+
+
+def _container(image: pulumi.Input[str]) -> Manifest:
+    return {
+        "name": NAME,
+        "image": image,
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/ebbtide/config", "readOnly": True},
+            {"name": "keys", "mountPath": "/etc/ebbtide/keys", "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of its own
+        ],
+        "startupProbe": _probe("/health/liveness", period=1, failures=120),
+        "livenessProbe": _probe("/health/liveness", period=10, failures=6),
+        "readinessProbe": _probe("/health/readiness", period=2, failures=3),
+        # Endpoints need a moment to forget a pod; until then it must still take connections.
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_PRE_STOP_SECONDS)]}}},
+    }
+
+
+def _probe(path: str, period: int, failures: int) -> dict[str, Any]:
+    check = {"path": path, "port": "http"}
+    return {"httpGet": check, "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}
+
+
+def service(settings: GatewaySettings, ingress: Ingress) -> Manifest:
+    """How clients reach the pods, as the place wants it."""
+    port: Manifest = {"name": "http", "port": PORT, "targetPort": "http"}
+    if ingress.node_port is not None:
+        port["nodePort"] = ingress.node_port
+    return {
+        "metadata": {
+            "name": NAME,
+            "namespace": settings.namespace,
+            "labels": LABELS,
+            "annotations": dict(ingress.annotations),
+        },
+        "spec": {"type": ingress.service_type, "selector": LABELS, "ports": [port]},
+    }
+
+
+def disruption_budget(settings: GatewaySettings) -> Manifest | None:
+    """One pod may go at a time; with a single replica a budget would only block node upgrades."""
+    if settings.replicas < 2:
+        return None
+    return {
+        "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}},
+    }
