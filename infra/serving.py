@@ -9,7 +9,8 @@ from typing import Any
 
 import pulumi
 
-from components.gateway import Gateway
+from components.gateway import ApiKey, Gateway, GatewaySettings, RoutedModel, WakeGuard
+from components.idle_scaling.addresses import host_of
 from components.idle_scaling.engine import IdleScalingEngine
 from components.idle_scaling.policy import IdlePolicy, IdleScalingPolicy
 from components.idle_scaling.settings import EngineSettings, one_image
@@ -89,6 +90,24 @@ def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSetti
     return EngineSettings(**common)
 
 
+def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
+    """Who may ask which model, and where the gateway sends the request."""
+    guard = stack.guard
+    return GatewaySettings(
+        interceptor_url=interceptor_url,
+        models=[
+            RoutedModel(model.name, host_of(model.name, MODELS), model.gpus, model.hold.seconds, model.aliases)
+            for model in stack.models.values()
+        ],
+        groups={name: group.models for name, group in stack.gateway.groups.items()},
+        keys=[ApiKey(name, key.group, key.sha256) for name, key in stack.gateway.keys.items()],
+        guard=WakeGuard(guard.max_gpus, guard.when_full, guard.wait_limit.seconds if guard.wait_limit else None),
+        namespace=GATEWAY,
+        models_namespace=MODELS,
+        interceptor_namespace=interceptor_namespace,
+    )
+
+
 def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> Served:
     """Build what serves the stack's models on ``platform``."""
     after_place = pulumi.ResourceOptions(providers=[platform.provider], depends_on=list(platform.ready))
@@ -129,7 +148,13 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
             [engine, namespace, service],
             pulumi.ResourceOptions(providers=[platform.provider]),
         )
-    gateway = Gateway()  # type: ignore[call-arg]
+    gateway = Gateway(
+        "gateway",
+        gateway_settings(stack, engine.url, engine.settings.namespace),
+        platform.registry,
+        platform.ingress,
+        pulumi.ResourceOptions(providers=[platform.provider], depends_on=[engine, namespace]),
+    )
     return Served(
         gateway.endpoint, gateway.api_keys, {"gateway": gateway.image, **{d: i.ref for d, i in images.items()}}
     )

@@ -62,9 +62,12 @@ class Gateway(pulumi.ComponentResource):
             opts=inside,
         )
         role = k8s.rbac.v1.Role(f"{name}-reader", **reader_role(settings), opts=child)
+        bound = reader_binding(settings)
         binding = k8s.rbac.v1.RoleBinding(
             f"{name}-reader-binding",
-            **reader_binding(settings),
+            metadata=bound["metadata"],
+            role_ref=bound["roleRef"],
+            subjects=bound["subjects"],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[role, account]),
         )
         configuration = k8s.core.v1.ConfigMap(f"{name}-config", **config_map(settings), opts=inside)

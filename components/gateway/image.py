@@ -48,5 +48,6 @@ def gateway_image(name: str, registry: Registry, opts: pulumi.ResourceOptions) -
         tags=[pulumi.Output.concat(registry.address, "/gateway:", content_tag())],
         registries=registries,
         push=True,
+        build_on_preview=False,
         opts=opts,
     )

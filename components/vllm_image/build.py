@@ -29,7 +29,7 @@ class Recipe:
 def engine_recipe(
     device: Device, vllm: Pinned, base_images: Mapping[str, str], extra_packages: Iterable[str] = ()
 ) -> Recipe:
-    """The recipe for ``device``. A base the registry does not name is the catalogue's for CUDA, else the Dockerfile's own.
+    """The recipe for ``device``. Without a base from the registry: the catalogue's for CUDA, else the Dockerfile's own.
 
     Raises ``ValueError`` for an extra package that is not pinned: it names a different thing each day, and the string
     reaches a shell in the build.

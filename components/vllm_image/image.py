@@ -19,7 +19,7 @@ class VllmImage(pulumi.ComponentResource):
 
     At rest it costs what the registry takes for storing it (about 5 GB for ``cpu``; ``cuda`` what vLLM's own image
     weighs). It is built during an update, never during a preview, and again only when its inputs change. With
-    ``baked_model``, the folder of one cached model (``model/`` and ``model_metadata.json``), a second image carries that
+    ``baked_model``, the folder of a cached model (``model/`` and ``model_metadata.json``), a second image carries that
     model under ``/models/<folder>`` and ``ref`` names that one. It runs nothing.
     """
 
@@ -59,27 +59,21 @@ class VllmImage(pulumi.ComponentResource):
         tag: str,
     ) -> docker_build.Image:
         reference = pulumi.Output.concat(registry.address, "/vllm:", tag)
-        target: dict[str, object] = {"push": True, "tags": [reference]}
-        if registry.insecure and not _loopback(registry.address):
-            # builders speak plain HTTP to loopback unasked; to any other host only when the export says so
-            target = {
-                "push": False,
-                "exports": [
-                    docker_build.ExportArgs(
-                        registry=docker_build.ExportRegistryArgs(names=[reference], push=True, insecure=True)
-                    )
-                ],
-            }
+        # builders speak plain HTTP to loopback unasked; to any other host only when the export says so
+        plain_http = registry.insecure and not _loopback(registry.address)
+        to_registry = docker_build.ExportRegistryArgs(names=[reference], push=True, insecure=True)
         return docker_build.Image(
             name,
             context=docker_build.BuildContextArgs(location=_relative(context)),
             dockerfile=docker_build.DockerfileArgs(location=_relative(dockerfile)),
             build_args=arguments,
             build_on_preview=False,
+            push=not plain_http,
+            tags=None if plain_http else [reference],
+            exports=[docker_build.ExportArgs(registry=to_registry)] if plain_http else None,
             platforms=[docker_build.Platform.LINUX_AMD64],
             registries=_logins(registry),
             opts=pulumi.ResourceOptions(parent=self),
-            **target,
         )
 
 

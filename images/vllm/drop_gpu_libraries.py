@@ -1,8 +1,8 @@
 """Remove the CUDA libraries that the dynamic linker never asks for on a machine without a GPU.
 
-PyPI's torch for Linux is the CUDA build. What `torch._C` is linked against must stay, or the import fails; everything else
-under `nvidia/` is opened only once a GPU is there. The linker itself (`ldd`) says which is which, so nothing here names a
-library, and the import that follows in the build proves the rest sufficient.
+PyPI's torch for Linux is the CUDA build. What `torch._C` is linked against must stay, or the import fails; everything
+else under `nvidia/` is opened only once a GPU is there. The linker itself (`ldd`) says which is which, so nothing here
+lists them, and the import that follows in the build proves what is left sufficient.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def unneeded(candidates: Iterable[Path], needed: set[Path]) -> list[Path]:
 
 def main(site: Path) -> None:
     needed = set().union(*(linked(path) for path in (site / "torch").glob("_C*.so")))
-    candidates = [path for path in (site / "nvidia").rglob("*") if ".so" in path.name or path.suffix in {".a", ".h", ".bc"}]
+    candidates = [
+        path for path in (site / "nvidia").rglob("*") if ".so" in path.name or path.suffix in {".a", ".h", ".bc"}
+    ]
     candidates += [site / "torch" / "lib" / name for name in OPENED_ON_GPU_ONLY]
     gone = [path for path in unneeded(candidates, needed) if path.is_symlink() or path.is_file()]
     size = sum(path.lstat().st_size for path in gone)

@@ -75,7 +75,7 @@ def ask(
         api_key=access.key,
         timeout=HOLD_SECONDS,
         max_retries=0,
-        http_client=httpx.Client(trust_env=False, timeout=HOLD_SECONDS),
+        http_client=openai.DefaultHttpxClient(trust_env=False, timeout=HOLD_SECONDS),
     )
     try:
         chat = client.chat.completions.create(

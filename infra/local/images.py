@@ -18,7 +18,7 @@ PLATFORM_USER = "65532:65532"
 
 
 def storage_env(paths: Paths) -> dict[str, str]:
-    """buildah's storage goes to the cache and nowhere else on the machine."""
+    """The environment in which buildah's storage goes to the cache and nowhere else on the machine."""
     root = paths.cache / "buildah"
     root.mkdir(parents=True, exist_ok=True)
     file = root / "storage.conf"

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra.local.images import storage_env
 from infra.local.paths import Paths, paths
 
 # The local stack's secrets are as safe as the file they are in, which only its owner can read; a passphrase kept beside
@@ -28,9 +30,22 @@ def logged_in_elsewhere(environ: Mapping[str, str]) -> bool:
         return False
 
 
+def build_environment(at: Paths) -> dict[str, str]:
+    """What image builds by the stand-in docker-build need of this machine and no resource may carry: storage in the
+    cache, a download cache, and the certificates this machine trusts (a mirror may have its own)."""
+    downloads = at.cache / "pip"
+    downloads.mkdir(parents=True, exist_ok=True)
+    trusted = ssl.get_default_verify_paths().cafile
+    volumes = [f"{downloads}:/root/.cache"]
+    if trusted and Path(trusted).exists():
+        volumes.append(f"{Path(trusted).resolve()}:/etc/ssl/certs/ca-certificates.crt:ro")
+    return {**storage_env(at), "EBBTIDE_BUILD_VOLUMES": ",".join(volumes)}
+
+
 def environment(environ: Mapping[str, str], at: Paths, plugins: Path) -> dict[str, str]:
     """The environment the engine runs in."""
     env = {
+        **build_environment(at),
         **environ,
         "PATH": f"{plugins}:{environ.get('PATH', os.defpath)}",
         "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -125,13 +125,6 @@ def furnish(at: Paths, sources: reachable.Reachable) -> LocalFacts:
     return facts
 
 
-def build_environment(at: Paths) -> dict[str, str]:
-    """What a build by the stand-in docker-build needs of this machine and no resource may carry."""
-    pip = at.cache / "pip"
-    pip.mkdir(parents=True, exist_ok=True)
-    return {**images.storage_env(at), "EBBTIDE_BUILD_VOLUMES": f"{pip}:/root/.cache"}
-
-
 def pulumi(at: Paths, *args: str) -> list[str]:
     return [
         str(Path(sys.executable).with_name("pulumi")),
@@ -145,19 +138,16 @@ def pulumi(at: Paths, *args: str) -> list[str]:
 
 def pulumi_up(at: Paths, note: object) -> list[str]:
     """Make the stack if need be and run `up`; the summary lines of its output."""
-    env = build_environment(at)
     log = at.logs / "pulumi-up.log"
     listed = subprocess.run(
-        [pulumi(at)[0], "stack", "ls", "--json"], capture_output=True, text=True, cwd=PROJECT, env=env, check=False
+        [pulumi(at)[0], "stack", "ls", "--json"], capture_output=True, text=True, cwd=PROJECT, check=False
     )
     if listed.returncode != 0:
         raise LocalProblem(f"pulumi stack ls: {listed.stderr.strip()}", "see the message above")
     if STACK not in {each["name"] for each in json.loads(listed.stdout)}:
-        run_logged(
-            [pulumi(at)[0], "stack", "init", STACK, "--non-interactive"], log, fix="see the log", env=env, cwd=PROJECT
-        )
+        run_logged([pulumi(at)[0], "stack", "init", STACK, "--non-interactive"], log, fix="see the log", cwd=PROJECT)
     # an interrupted `up` leaves its lock; nobody else writes this stack but this command, which holds no other
-    subprocess.run([*pulumi(at, "cancel", "--yes")], capture_output=True, cwd=PROJECT, env=env, check=False)
+    subprocess.run([*pulumi(at, "cancel", "--yes")], capture_output=True, cwd=PROJECT, check=False)
     lines: list[str] = []
 
     def heard(line: str) -> None:
@@ -166,7 +156,7 @@ def pulumi_up(at: Paths, note: object) -> list[str]:
         note(line)
 
     fix = "see the message above; what was made is kept, and the same command goes on"
-    run_logged(pulumi(at, "up", "--yes", "--skip-preview"), log, fix=fix, note=heard, env=env, cwd=PROJECT)
+    run_logged(pulumi(at, "up", "--yes", "--skip-preview"), log, fix=fix, note=heard, cwd=PROJECT)
     marks = [i for i, line in enumerate(lines) if line.startswith(("Resources:", "Outputs:"))]
     return [line for line in lines[marks[-1] if marks else -6 :] if line.strip()]
 
@@ -179,7 +169,6 @@ def record_access(at: Paths, facts: LocalFacts) -> Access:
         text=True,
         cwd=PROJECT,
         check=False,
-        env=build_environment(at),
     )
     if done.returncode != 0:
         raise LocalProblem(f"pulumi stack output: {done.stderr.strip()}", "see the message above")

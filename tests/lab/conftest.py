@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from infra.local import cluster, up
+from infra.local import cluster
 from infra.local.ask import NAMESPACE, Access
 from infra.local.paths import PROJECT, Paths, paths
 from infra.local.problem import LocalProblem
@@ -111,7 +112,7 @@ class Lab:
     def pulumi(self, *args: str, check: bool = True) -> str:
         """The command as a user types it, from the project's root; its output."""
         argv = [str(Path(sys.executable).with_name("pulumi")), *args, "--stack", "local", "--non-interactive"]
-        env = {**up.build_environment(self.paths), "NO_COLOR": "1"}
+        env = {**os.environ, "NO_COLOR": "1"}
         done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, env=env, timeout=600, check=False)
         if check:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -132,7 +133,6 @@ def read_keys(at: Paths) -> dict[str, str]:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        env=up.build_environment(at),
         check=True,
     )
     return dict(json.loads(done.stdout))

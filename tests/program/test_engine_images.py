@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.program.conftest import Project, free_ports, tool
 
 
@@ -63,7 +64,8 @@ def images(lone_project: Project, tmp_path: Path) -> Project:
 def program(project: Project, registry: str, colour: str = "blue", more: str = "") -> None:
     project.program(f"""
 import pulumi_docker_build as docker_build
-image = docker_build.Image("image", push=True, build_on_preview=False, tags=["{registry}/test/image:1"], build_args={{"COLOUR": "{colour}"}},
+image = docker_build.Image("image", push=True, build_on_preview=False, tags=["{registry}/test/image:1"],
+    build_args={{"COLOUR": "{colour}"}},
     context={{"location": "{project.root}/image"}}, {more})
 pulumi.export("ref", image.ref)
 """)
@@ -104,7 +106,7 @@ def test_an_image_that_the_registry_lost_is_pushed_again_after_a_refresh(images:
     program(images, registry)
     images.up()
     ref = output(images, "ref")
-    name, digest = ref.split("@")
+    digest = ref.split("@")[1]
     request = urllib.request.Request(f"http://{registry}/v2/test/image/manifests/{digest}", method="DELETE")
     urllib.request.urlopen(request)
     assert manifest(ref) == 404

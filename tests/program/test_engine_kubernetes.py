@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.program.conftest import Api, ApiServer, Project
 
 NAMESPACES = "/api/v1/namespaces"
@@ -352,9 +353,9 @@ def test_a_preview_of_many_unchanged_resources_is_quick(project: Project, namesp
         project,
         """
 for n in range(150):
-    k8s.core.v1.ConfigMap(f"m{n}", metadata={"name": f"m{n}", "namespace": "%s"}, data={"n": str(n)}, opts=opts)
-"""
-        % namespace,
+    k8s.core.v1.ConfigMap(f"m{n}", metadata={"name": f"m{n}", "namespace": ns.metadata.name},
+                          data={"n": str(n)}, opts=opts)
+""",
         namespace,
     )
     project.up()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from pathlib import Path
+
 from tests.program.conftest import Project
 
 
@@ -42,3 +46,32 @@ def test_config_and_secrets_reach_the_program_and_outputs_stay_secret(lone_proje
     assert "blue" in output
     assert "sesame-open" not in output
     assert "sesame-open" not in lone_project.state()
+
+
+def test_an_interrupt_while_the_program_computes_ends_it_and_leaves_no_process(lone_project: Project) -> None:
+    lone_project.program("import os, time\nprint('pid', os.getpid())\ntime.sleep(300)")
+    process = lone_project.start("up", "--yes", "--skip-preview", "--stack=test")
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if "pid " in line)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert "Traceback" not in output
+    assert not Path(f"/proc/{line.split()[-1]}").exists()
+
+
+def test_a_virtual_environment_that_is_not_the_hosts_own_is_refused_with_the_way_out(lone_project: Project) -> None:
+    other = lone_project.root / "other" / "bin"
+    other.mkdir(parents=True)
+    (other / "python").symlink_to(sys.executable)
+    settings = "name: probe\nruntime:\n  name: python\n  options: {virtualenv: other}\nmain: program\n"
+    (lone_project.root / "Pulumi.yaml").write_text(settings)
+    lone_project.program("print('ran')")
+    output = lone_project.preview(fails=True).output
+    assert f"the project's environment is {lone_project.root}/other" in output
+    assert "make setup" in output
+
+
+def test_a_component_of_the_official_plugin_is_refused_by_name(lone_project: Project) -> None:
+    lone_project.program('k8s.yaml.v2.ConfigGroup("all", yaml="kind: Namespace")')
+    output = lone_project.preview(fails=True).output
+    assert "kubernetes:yaml/v2:ConfigGroup is a component of the official plugin, which the stand-in" in output

@@ -12,8 +12,8 @@ import pytest
 from infra.local.plugins import install
 from infra.local.plugins.docker_build import buildah, context, registry
 from infra.local.plugins.docker_build.provider import refusals
+from infra.local.plugins.plugin import Call, Engine, Naming, RefusedError
 from infra.local.plugins.properties import Secret
-from infra.local.plugins.protocol import Call, Engine, Naming, RefusedError
 from infra.local.plugins.random_values import RandomValues
 
 PASSWORD = Call(urn="u", type="random:index/randomPassword:RandomPassword", name="p")

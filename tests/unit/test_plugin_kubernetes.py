@@ -10,8 +10,8 @@ import yaml
 
 from infra.local.plugins.kube import drift, immutable, objects, ownership, readiness, settings
 from infra.local.plugins.kube.awaiting import seconds_for
+from infra.local.plugins.plugin import Call, Naming, RefusedError
 from infra.local.plugins.properties import Secret
-from infra.local.plugins.protocol import Call, Naming, RefusedError
 
 CALL = Call(urn="urn:pulumi:s::p::kubernetes:core/v1:ConfigMap::My", type="kubernetes:core/v1:ConfigMap", name="My")
 

@@ -1,4 +1,4 @@
-"""The ``existing`` ``Platform``: any conformant cluster, its nodes labelled and tainted, its registry and claim used."""
+"""The ``existing`` ``Platform``: any conformant cluster; its nodes get labels and taints, its registry is used."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ class ExistingPlatform(pulumi.ComponentResource):
             context=settings.context,
             # the context names the cluster: a refreshed token in the kubeconfig must replace nothing
             cluster_identifier=settings.context,
+            # a changed key is an update: replacing the Secret would replace what mounts it
+            enable_config_map_mutable=True,
+            enable_secret_mutable=True,
             opts=pulumi.ResourceOptions(parent=self),
         )
         with_provider = pulumi.ResourceOptions(parent=self, provider=provider)

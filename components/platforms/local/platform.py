@@ -31,7 +31,13 @@ class LocalPlatform(pulumi.ComponentResource):
         super().__init__("ebbtide:platforms:LocalPlatform", "local", None, opts)
         mine = pulumi.ResourceOptions(parent=self)
         provider = k8s.Provider(
-            "cluster", kubeconfig=facts.kubeconfig, context=facts.context, cluster_identifier=facts.context, opts=mine
+            "cluster",
+            kubeconfig=facts.kubeconfig,
+            context=facts.context,
+            cluster_identifier=facts.context,
+            enable_config_map_mutable=True,
+            enable_secret_mutable=True,
+            opts=mine,
         )
         with_provider = pulumi.ResourceOptions(parent=self, provider=provider)
         adopted = tuple(

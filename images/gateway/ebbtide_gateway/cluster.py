@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,10 @@ class Deployments:
                     _log.warning("the Kubernetes API answers again: the wake guard is in force")
                 reachable = True
                 while True:
+                    started = time.monotonic()
                     version = await self._watch(version)
+                    if time.monotonic() - started < _RETRY_SECONDS:
+                        await asyncio.sleep(_RETRY_SECONDS)  # a proxy that ends every watch must not be hammered
             except ListAgain:
                 continue
             except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError) as problem:

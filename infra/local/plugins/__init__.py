@@ -12,7 +12,8 @@ launcher                          stands in for
 ``pulumi-resource-docker-build``  the docker-build provider (`docker_build`): Image, built and pushed by buildah
 ================================  ===========================================================================
 
-Shared by all: `properties` (values on the wire), `differences` (what changed), `protocol` (one gRPC server).
+Shared by all: `properties` (values on the wire), `differences` (what changed), `plugin`
+(plain methods), `wire` (gRPC) and `process`.
 """
 
 from infra.local.plugins.launchers import install

@@ -29,7 +29,7 @@ from pulumi.automation._server import LanguageServer
 from pulumi.runtime import reset_options, run_in_stack, set_all_config
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-from infra.local.plugins.protocol import run_server
+from infra.local.plugins.process import run_server
 
 VERSION = "3.259.0+stand-in"
 
@@ -191,7 +191,9 @@ def _streamed(child: subprocess.Popen[bytes]) -> Iterator[Any]:
         if item is None:
             open_pipes -= 1
         else:
-            yield language_pb2.RunPluginResponse(**{item[0]: item[1]})
+            kind, line = item
+            answer = language_pb2.RunPluginResponse
+            yield answer(stdout=line) if kind == "stdout" else answer(stderr=line)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

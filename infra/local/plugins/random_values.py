@@ -8,8 +8,9 @@ import string
 from typing import Any
 
 from infra.local.plugins.differences import Difference, compare
+from infra.local.plugins.plugin import Call, Naming, RefusedError, StandIn
+from infra.local.plugins.process import serve
 from infra.local.plugins.properties import UNKNOWN, Secret, has_unknown, mark_secrets, plain
-from infra.local.plugins.protocol import Call, Naming, RefusedError, StandIn, serve
 
 SPECIAL = "!@#$%&*()-_=+[]{}<>:?"
 _DEFAULTS: dict[str, dict[str, Any]] = {

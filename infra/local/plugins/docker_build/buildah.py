@@ -18,7 +18,7 @@ from pathlib import Path
 from infra.local.images import storage_env
 from infra.local.paths import paths
 from infra.local.plugins.docker_build import registry
-from infra.local.plugins.protocol import RefusedError
+from infra.local.plugins.plugin import RefusedError
 
 _KEPT_LINES = 25
 
@@ -74,7 +74,7 @@ class Buildah:
             # The id file and the secrets live as long as the build and are only readable by their owner.
             dockerfile, image = scratch / "Dockerfile", scratch / "image"
             dockerfile.write_text(what.dockerfile)
-            command = ["buildah", "bud", "--isolation", "chroot", "--layers", "--force-rm", "--timestamp=0"]
+            command = ["buildah", "bud", "--isolation", "chroot", "--layers", "--force-rm"]
             command += ["--iidfile", str(image), "--file", str(dockerfile)]
             command += [part for item in volumes() for part in ("--volume", item)]
             for name, value in {**passed_arguments(), **(what.arguments or {})}.items():
@@ -102,7 +102,8 @@ class Buildah:
             digest, logins = Path(folder, "digest"), Path(folder, "auth.json")
             command = ["buildah", "push", "--digestfile", str(digest)]
             if registry.plain_http(host):
-                command.append("--tls-verify=false")
+                # Nothing leaves the machine, so compressing gigabytes would only cost time.
+                command += ["--tls-verify=false", "--disable-compression"]
             if host in credentials:
                 token = base64.b64encode(":".join(credentials[host]).encode()).decode()
                 logins.touch(mode=0o600)

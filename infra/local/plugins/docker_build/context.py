@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.local.plugins.protocol import RefusedError
+from infra.local.plugins.plugin import RefusedError
 
 
 def digest_of(context: Path, dockerfile: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from infra.local.plugins.differences import Change, Difference, compare
 from infra.local.plugins.docker_build import context, registry
 from infra.local.plugins.docker_build.buildah import Build, Buildah
+from infra.local.plugins.plugin import Call, Naming, RefusedError, StandIn
 from infra.local.plugins.properties import UNKNOWN, has_unknown, plain
-from infra.local.plugins.protocol import Call, Naming, RefusedError, StandIn
 
 TOKEN = "docker-build:index:Image"  # noqa: S105
 _REFUSED = {

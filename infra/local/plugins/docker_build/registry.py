@@ -6,8 +6,6 @@ import base64
 import re
 from collections.abc import Mapping
 
-import httpx
-
 _MANIFESTS = ", ".join(
     (
         "application/vnd.oci.image.manifest.v1+json",
@@ -41,6 +39,8 @@ def plain_http(host: str) -> bool:
 
 def has(reference: str, digest: str, credentials: Mapping[str, tuple[str, str]]) -> bool | None:
     """Whether the registry has ``digest``; None when it does not answer or wants a login we do not have."""
+    import httpx  # costs a third of a second that only a refresh needs
+
     host, name = split(reference)
     scheme = "http" if plain_http(host) else "https"
     address = "registry-1.docker.io" if host == "docker.io" else host

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.local.plugins.kube import objects, readiness
-from infra.local.plugins.kube.cluster import ApiError, Cluster, Endpoint, KindUnknownError
-from infra.local.plugins.protocol import Call, Engine, RefusedError
+from infra.local.plugins.kube.cluster import Cluster, Endpoint, KindUnknownError
+from infra.local.plugins.kube.connection import ApiError
+from infra.local.plugins.plugin import Call, Engine, RefusedError
 
 DEFAULT_SECONDS = 600.0
 DISCOVERY_SECONDS = 31.0

@@ -64,7 +64,7 @@ def _same_list(path: Path, live: list[Any], old: list[Any], fields: Any) -> list
         for wanted in old:
             match = next((item for item in live if _same_item(item, wanted, names)), None)
             if match is not None:
-                own = next((fields[key] for key in keyed if _same_item(match, json.loads(key[2:]), names)), {})
+                own: Any = next((fields[key] for key in keyed if _same_item(match, json.loads(key[2:]), names)), {})
                 found.append(_same_shape((*path, len(found)), match, wanted, own))
         return found
     if isinstance(fields, dict) and any(key.startswith("v:") for key in fields):
@@ -103,7 +103,8 @@ def _equivalent(path: Path, live: Any, old: Any) -> bool:
     from kubernetes.utils.quantity import parse_quantity  # costs half a second that only a refresh needs
 
     try:
-        return bool(parse_quantity(_number(live)) == parse_quantity(_number(old)))
+        amount: Any = parse_quantity
+        return bool(amount(_number(live)) == amount(_number(old)))
     except ValueError:
         return False
 

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from infra.local.plugins.plugin import Call, Naming
 from infra.local.plugins.properties import UNKNOWN, Secret, mark_secrets, plain
-from infra.local.plugins.protocol import Call, Naming
 
 AUTONAMED = "pulumi.com/autonamed"
 SKIP_AWAIT = "pulumi.com/skipAwait"

@@ -10,19 +10,14 @@ import yaml
 from infra.local.plugins import property_path
 from infra.local.plugins.differences import Difference
 from infra.local.plugins.kube import drift, immutable, objects, ownership, settings
+from infra.local.plugins.kube.apply import Applier, explained
 from infra.local.plugins.kube.awaiting import NotReadyError, Waiter
-from infra.local.plugins.kube.cluster import (
-    APPLY,
-    ApiError,
-    Cluster,
-    Endpoint,
-    KindUnknownError,
-    UnreachableError,
-)
+from infra.local.plugins.kube.cluster import Cluster, Endpoint, KindUnknownError
+from infra.local.plugins.kube.connection import ApiError, UnreachableError
+from infra.local.plugins.plugin import Call, Engine, InitFailedError, Naming, RefusedError, StandIn
 from infra.local.plugins.properties import UNKNOWN, Path, has_unknown, plain
-from infra.local.plugins.protocol import Call, Engine, InitFailedError, Naming, RefusedError, StandIn
 
-_DECODE = "kubernetes:yaml:decode"  # noqa: S105
+_DECODE = "kubernetes:yaml:decode"
 _ABSENT = ("kubernetes:helm.sh/", "kubernetes:yaml", "kubernetes:kustomize", "kubernetes:index:")
 
 _GONE_WITHOUT_WAITING = (
@@ -52,6 +47,7 @@ class KubernetesStandIn(StandIn):
         self._settings = chosen
         self._cluster = Cluster(chosen, self.cancelled)
         self._waiter = Waiter(self._cluster, self.engine, self.cancelled)
+        self._applier = Applier(self._waiter)
 
     def diff_config(self, olds: dict[str, Any], news: dict[str, Any]) -> Difference | None:
         return settings.difference(olds, news)
@@ -99,11 +95,11 @@ class KubernetesStandIn(StandIn):
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         manager = self._manager(call, inputs, {})
         if call.preview:
-            return "", self._previewed(call, inputs, lambda: self._make(call, inputs, manager))
+            return "", self._previewed(call, inputs, lambda: self._applier.make(call, inputs, manager))
         try:
-            live, endpoint = self._waiter.until_served(call, lambda: self._make(call, inputs, manager))
+            live, endpoint = self._waiter.until_served(call, lambda: self._applier.make(call, inputs, manager))
         except ApiError as error:
-            raise _explained(error, manager) from None
+            raise explained(error, manager) from None
         return objects.identifier(live), self._ready(call, inputs, live, endpoint, manager)
 
     def read(
@@ -135,11 +131,11 @@ class KubernetesStandIn(StandIn):
     ) -> dict[str, Any]:
         manager, paths = self._manager(call, news, olds), _paths(ignored)
         if call.preview:
-            return self._previewed(call, news, lambda: self._change(call, news, manager, paths))
+            return self._previewed(call, news, lambda: self._applier.change(call, news, manager, paths))
         try:
-            live, endpoint = self._change(call, news, manager, paths)
+            live, endpoint = self._applier.change(call, news, manager, paths)
         except ApiError as error:
-            raise _explained(error, manager) from None
+            raise explained(error, manager) from None
         return self._ready(call, news, live, endpoint, manager)
 
     def delete(self, call: Call, outputs: dict[str, Any], inputs: dict[str, Any]) -> None:
@@ -161,7 +157,7 @@ class KubernetesStandIn(StandIn):
             identity = {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": {"name": name}}
             if namespace:
                 identity["metadata"]["namespace"] = namespace
-            self._apply(endpoint, identity, self._manager(call, inputs, outputs))
+            self._applier.apply(endpoint, identity, self._manager(call, inputs, outputs))
             return
         policy = objects.annotation(plain(inputs), objects.PROPAGATION) or "Foreground"
         try:
@@ -205,7 +201,7 @@ class KubernetesStandIn(StandIn):
         except ApiError as error:
             if error.namespace_missing:
                 return objects.preview_outputs(inputs)
-            raise _explained(error, self._manager(call, inputs, {})) from None
+            raise explained(error, self._manager(call, inputs, {})) from None
         except UnreachableError as error:
             if not self._warned:
                 self._warned = True
@@ -215,80 +211,6 @@ class KubernetesStandIn(StandIn):
             key: value for key, value in objects.hide(objects.from_live(live), inputs).items()
             if key not in ("metadata", "status", "spec")
         }  # fmt: skip
-
-    def _place(self, inputs: Mapping[str, Any]) -> tuple[Endpoint, str, str]:
-        endpoint = self._cluster.endpoint(str(inputs["apiVersion"]), str(inputs["kind"]))
-        metadata = inputs.get("metadata") or {}
-        namespace = str(metadata.get("namespace") or self._cluster.default_namespace) if endpoint.namespaced else ""
-        return endpoint, str(metadata["name"]), namespace
-
-    def _make(self, call: Call, inputs: dict[str, Any], manager: str) -> tuple[dict[str, Any], Endpoint]:
-        given = plain(inputs)
-        endpoint, name, namespace = self._place(given)
-        live = self._cluster.get(endpoint, name, namespace)
-        if live is not None and live["metadata"].get("deletionTimestamp") and not call.preview:
-            # A predecessor of the same name is still going: what is applied to it now would go with it.
-            self._waiter.until_gone(call, given, endpoint, live)
-            live = None
-        if objects.is_patch(call.type, given):
-            if live is None:
-                raise RefusedError(
-                    f"{given['kind']} {name!r} does not exist: a Patch resource changes an object that is there"
-                )
-        elif live is not None and not self._settings.upsert and not ownership.made_by(live, manager):
-            raise RefusedError(
-                f"{given['kind']} {objects.identifier(live)!r} already exists in the cluster and is not this "
-                "stack's: import it (pulumi import), delete it, or choose another name"
-            )
-        thing = objects.to_send(given, namespace)
-        force = self._force(given) or (call.preview and not objects.is_patch(call.type, given))
-        try:
-            return self._apply(endpoint, thing, manager, dry_run=call.preview, force=force), endpoint
-        except ApiError as error:
-            if not (call.preview and error.immutable):
-                raise
-            # The old object is still there in a preview of a replacement; under another name it can be tried.
-            thing["metadata"]["name"] = f"{name[:230]}-preview"
-            return self._apply(endpoint, thing, manager, dry_run=True, force=True), endpoint
-
-    def _change(
-        self, call: Call, news: dict[str, Any], manager: str, ignored: list[Path]
-    ) -> tuple[dict[str, Any], Endpoint]:
-        given = plain(news)
-        endpoint, name, namespace = self._place(given)
-        for attempt in range(5):
-            live = self._cluster.get(endpoint, name, namespace)
-            thing = objects.to_send(given, namespace)
-            ownership.leave_ignored(thing, live, ignored, manager)
-            try:
-                return (
-                    self._apply(endpoint, thing, manager, dry_run=call.preview, force=self._force(given)),
-                    endpoint,
-                )
-            except ApiError as error:
-                # An ignored field may change hands between the look and the apply.
-                if not (error.conflict and ignored) or attempt == 4:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
-
-    def _force(self, given: Mapping[str, Any]) -> bool:
-        return self._settings.patch_force or objects.flagged(given, objects.PATCH_FORCE)
-
-    def _apply(
-        self,
-        endpoint: Endpoint,
-        thing: dict[str, Any],
-        manager: str,
-        *,
-        dry_run: bool = False,
-        force: bool = False,
-    ) -> dict[str, Any]:
-        query = {"fieldManager": manager, "fieldValidation": "Strict", "force": "true" if force else "false"}
-        if dry_run:
-            query["dryRun"] = "All"
-        metadata = thing["metadata"]
-        path = endpoint.path(metadata["name"], metadata.get("namespace", ""))
-        return self._cluster.request("PATCH", path, query, thing, APPLY)
 
     def _ready(
         self, call: Call, inputs: dict[str, Any], live: dict[str, Any], endpoint: Endpoint, manager: str
@@ -307,15 +229,6 @@ def _paths(ignored: list[str]) -> list[Path]:
         return [property_path.parse(text) for text in ignored]
     except ValueError as error:
         raise RefusedError(f"ignoreChanges: {error}") from None
-
-
-def _explained(error: ApiError, manager: str) -> RefusedError:
-    if not error.conflict:
-        return error
-    return RefusedError(
-        f"{error}\nAnother manager owns what this resource ({manager}) sets: leave the field to it (ignoreChanges, or "
-        f'take it out of the program), or take it over with the annotation {objects.PATCH_FORCE}: "true"'
-    )
 
 
 def _loader() -> Any:

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from infra.local.plugins.differences import Change, Difference, compare
+from infra.local.plugins.plugin import RefusedError
 from infra.local.plugins.properties import UNKNOWN, plain
-from infra.local.plugins.protocol import RefusedError
 
 _UNSUPPORTED = ("renderYamlToDirectory", "alwaysRender")
 

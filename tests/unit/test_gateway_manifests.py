@@ -1,0 +1,219 @@
+"""What the gateway component asks Kubernetes for, and how it is wired."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
+
+from components.gateway import ApiKey, Gateway, GatewaySettings, RoutedModel, WakeGuard
+from components.gateway.access import network_policy, reader_binding, reader_role
+from components.gateway.config import gateway_yaml, keys_json
+from components.gateway.image import build_arguments, content_tag
+from components.gateway.workload import deployment, disruption_budget, grace_seconds, service
+from components.platforms.contract import Ingress, Registry
+from tests.unit import gateway_kit
+
+from ebbtide_gateway import keys as process_keys  # isort: skip
+from ebbtide_gateway import settings as process_settings  # isort: skip
+
+assert gateway_kit
+
+GIVEN = hashlib.sha256(b"made elsewhere").hexdigest()
+SETTINGS = GatewaySettings(
+    interceptor_url="http://keda-add-ons-http-interceptor-proxy.keda:8080",
+    models=[RoutedModel("small", "small.ebbtide-models", 1, 300, ("tiny",))],
+    groups={"everyone": ["*"], "ci": ["small"]},
+    keys=[ApiKey("demo", "everyone"), ApiKey("ci", "ci", GIVEN.upper())],
+    guard=WakeGuard(2, "refuse", 60),
+)
+REGISTRY = Registry("reg.example.com/ebbtide", base_images={"python": "reg.example.com/base@sha256:0"})
+
+
+def pod(settings: GatewaySettings = SETTINGS) -> dict[str, Any]:
+    return dict(deployment(settings, "image@sha256:1")["spec"]["template"])
+
+
+def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(gateway_yaml(SETTINGS))
+    read = process_settings.load(file)
+    assert read.models[0].model_dump() == {
+        "name": "small",
+        "host": "small.ebbtide-models",
+        "gpus": 1,
+        "hold_seconds": 300,
+        "aliases": ("tiny",),
+    }
+    assert read.guard.model_dump() == {"max_gpus": 2, "when_full": "refuse", "wait_limit_seconds": 60}
+    assert (read.interceptor_url, read.cluster.namespace) == (SETTINGS.interceptor_url, "ebbtide-models")
+    file.write_text(gateway_yaml(replace(SETTINGS, guard=WakeGuard())))
+    assert process_settings.load(file).guard.max_gpus is None
+
+
+def test_the_rendered_key_file_is_what_the_process_reads() -> None:
+    demo = hashlib.sha256(b"sk-demo").hexdigest()
+    ring = process_keys.KeyRing.parse(keys_json(SETTINGS, {"demo": demo, "ci": GIVEN.upper()}))
+    demo_caller, ci_caller = ring.find(b"sk-demo"), ring.find(b"made elsewhere")
+    assert demo_caller is not None
+    assert ci_caller is not None
+    assert (demo_caller.group, ci_caller.group) == ("everyone", "ci")
+    assert (ci_caller.may_use("small"), ci_caller.may_use("big")) == (True, False)
+
+
+def test_a_key_of_an_unknown_group_is_refused_with_its_path() -> None:
+    with pytest.raises(ValueError, match=r"gateway.keys.x: group is 'nope', allowed: ci, everyone"):
+        replace(SETTINGS, keys=[ApiKey("x", "nope")])
+    with pytest.raises(ValueError, match="replicas is 0"):
+        replace(SETTINGS, replicas=0)
+
+
+def test_it_may_read_deployments_of_the_models_namespace_and_nothing_else() -> None:
+    role = reader_role(SETTINGS)
+    assert role["metadata"]["namespace"] == "ebbtide-models"
+    assert role["rules"] == [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]}]
+    (subject,) = reader_binding(SETTINGS)["subjects"]
+    assert subject == {"kind": "ServiceAccount", "name": "gateway", "namespace": "ebbtide"}
+
+
+def test_the_pod_meets_the_restricted_standard_with_a_read_only_root() -> None:
+    spec = pod()["spec"]
+    (container,) = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 10001
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_it_never_lands_on_a_gpu_node() -> None:
+    assert "tolerations" not in pod()["spec"]
+    assert "nvidia" not in json.dumps(pod())
+
+
+def test_the_secret_is_mounted_as_a_folder_so_that_a_swap_is_seen() -> None:
+    mounts = {mount["name"]: mount for mount in pod()["spec"]["containers"][0]["volumeMounts"]}
+    assert mounts["keys"] == {"name": "keys", "mountPath": "/etc/ebbtide/keys", "readOnly": True}
+
+
+def test_a_changed_configuration_rolls_the_pods_and_a_changed_key_does_not() -> None:
+    other = replace(SETTINGS, models=[replace(SETTINGS.models[0], hold_seconds=301)])
+    assert pod()["metadata"]["annotations"] != pod(other)["metadata"]["annotations"]
+    assert pod() == pod(replace(SETTINGS, keys=[ApiKey("demo", "everyone", "0" * 64)]))
+
+
+def test_a_pod_that_goes_away_has_time_to_finish_its_answers() -> None:
+    assert grace_seconds(SETTINGS) == pod()["spec"]["terminationGracePeriodSeconds"] > 5 + SETTINGS.shutdown_seconds
+    limits = yaml.safe_load(gateway_yaml(SETTINGS))["limits"]
+    assert limits["shutdownSeconds"] == SETTINGS.shutdown_seconds
+
+
+def test_a_budget_exists_from_two_replicas_on() -> None:
+    assert disruption_budget(SETTINGS) is None
+    budget = disruption_budget(replace(SETTINGS, replicas=2))
+    assert budget is not None
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_the_service_is_what_the_place_says() -> None:
+    built = service(SETTINGS, Ingress("NodePort", 30400, {"a": "b"}))
+    assert built["spec"]["type"] == "NodePort"
+    assert built["spec"]["ports"] == [{"name": "http", "port": 4000, "targetPort": "http", "nodePort": 30400}]
+    assert built["metadata"]["annotations"] == {"a": "b"}
+    assert built["spec"]["selector"] == pod()["metadata"]["labels"]
+
+
+def test_it_talks_to_dns_the_interceptor_and_the_api_server_only() -> None:
+    spec = network_policy(SETTINGS)["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["ingress"] == [{"ports": [{"protocol": "TCP", "port": 4000}]}]
+    dns, interceptor, api = spec["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53, 5353}
+    assert interceptor["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}]
+    assert interceptor["ports"] == [{"protocol": "TCP", "port": 8080}]
+    assert api["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
+    assert 80 not in {port["port"] for port in api["ports"]}
+
+
+def test_the_base_image_is_the_places_own_where_it_has_one() -> None:
+    assert build_arguments(REGISTRY.base_images) == {"BASE": "reg.example.com/base@sha256:0"}
+    assert build_arguments({}) == {}
+
+
+def test_the_tag_follows_the_content(tmp_path: Any) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM a")
+    before = content_tag(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "x.pyc").write_text("x")
+    assert content_tag(tmp_path) == before
+    (tmp_path / "Dockerfile").write_text("FROM b")
+    assert content_tag(tmp_path) != before
+
+
+class _Recorder(Mocks):
+    def __init__(self) -> None:
+        self.made: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.made[args.name] = (args.typ, args.inputs)
+        outputs = dict(args.inputs)
+        if args.typ.endswith("RandomPassword"):
+            outputs["result"] = "letters"
+        if args.typ == "docker-build:index:Image":
+            outputs["ref"] = "reg.example.com/ebbtide/gateway@sha256:2"
+        return f"{args.name}-id", outputs
+
+    def call(self, _: MockCallArgs) -> dict[str, Any]:
+        return {}
+
+
+def _awaited(check: Any) -> tuple[_Recorder, dict[str, Any]]:
+    recorder, seen = _Recorder(), {}
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    pulumi.runtime.set_mocks(recorder, preview=False)
+
+    @pulumi.runtime.test
+    def run() -> Any:
+        return check(seen)
+
+    run()
+    return recorder, seen
+
+
+def test_the_component_makes_keys_that_have_no_digest_and_stores_only_digests() -> None:
+    def check(seen: dict[str, Any]) -> Any:
+        gateway = Gateway("gateway", SETTINGS, REGISTRY, Ingress("NodePort", 30400, url="http://127.0.0.1:4000"))
+        key = gateway.api_keys["demo"]
+        secret = pulumi.Output.from_input(key.is_secret())
+        found = (gateway.endpoint, gateway.image, pulumi.Output.unsecret(key), secret)
+        return pulumi.Output.all(*found).apply(lambda got: seen.update(found=got, names=set(gateway.api_keys)))
+
+    recorder, seen = _awaited(check)
+    digest = "reg.example.com/ebbtide/gateway@sha256:2"
+    assert seen["found"] == ["http://127.0.0.1:4000", digest, "sk-letters", True]
+    assert seen["names"] == {"demo"}
+    kinds = sorted(kind.rsplit(":", 1)[1] for kind, _ in recorder.made.values())
+    assert kinds == sorted(
+        [
+            *("ConfigMap", "Deployment", "Gateway", "Image", "Namespace", "NetworkPolicy", "RandomPassword"),
+            *("Role", "RoleBinding", "Secret", "Service", "ServiceAccount"),
+        ]
+    )
+    stored = json.dumps(recorder.made["gateway-keys"][1])
+    assert "sk-letters" not in stored
+    assert hashlib.sha256(b"sk-letters").hexdigest() in stored
+    assert GIVEN in stored
+    container = recorder.made["gateway-deployment"][1]["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == digest
+    location = recorder.made["gateway-image"][1]["context"]["location"]
+    assert not location.startswith("/"), "an absolute path would differ from machine to machine"

@@ -1,0 +1,223 @@
+"""The gateway's decisions by themselves: keys, settings, errors, the wake guard, LiteLLM's configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit import gateway_kit as kit  # puts the image's package on the path
+
+from ebbtide_gateway import cluster, engine, guard, keys, request, settings, upstream  # isort: skip
+from ebbtide_gateway.errors import ApiError, upstream_error  # isort: skip
+
+SMALL = settings.Model(name="small", host="small.ebbtide-models", gpus=1, holdSeconds=5)
+BIG = settings.Model(name="big", host="big.ebbtide-models", gpus=2, holdSeconds=5)
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Like ``asyncio.run``, which would leave the thread without an event loop for tests that come later."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.close()
+
+
+def taken(**replicas: int) -> guard.Taken:
+    return guard.Taken(replicas, {"small": 1, "big": 2, "other": 1})
+
+
+def admit(rules: guard.Guard, view: guard.Taken | None) -> guard.WakeGuard:
+    return guard.WakeGuard(rules, {"small": 1, "big": 2, "other": 1}, lambda: view)
+
+
+@pytest.mark.parametrize(
+    ("model", "view", "waking", "most", "passes"),
+    [
+        (SMALL, taken(), {}, 2, True),
+        (SMALL, taken(big=1), {}, 2, False),
+        (SMALL, taken(big=1, small=1), {}, 2, True),
+        (BIG, taken(other=1), {}, 2, False),
+        (BIG, taken(other=1), {}, 3, True),
+        (SMALL, taken(), {"big": 1}, 2, False),
+        (SMALL, taken(other=1), {"small": 3}, 1, True),
+        (SMALL, taken(), {"big": 0}, 2, True),
+        (SMALL, taken(big=5), {}, None, True),
+        (SMALL, taken(), {}, 0, False),
+    ],
+)
+def test_a_sleeping_model_is_woken_only_when_its_gpus_fit(
+    model: settings.Model, view: guard.Taken, waking: dict[str, int], most: int | None, passes: bool
+) -> None:
+    assert guard.fits(model, view, waking, most) is passes
+
+
+@given(st.dictionaries(st.sampled_from(["small", "big", "other"]), st.integers(0, 3)), st.integers(0, 6))
+def test_an_admitted_wake_never_takes_more_than_the_limit(replicas: dict[str, int], most: int) -> None:
+    view = taken(**replicas)
+    held = sum(guard.reserved(view, {}).values())
+    for model in (SMALL, BIG):
+        if guard.fits(model, view, {}, most) and replicas.get(model.name, 0) == 0:
+            assert sum(guard.reserved(view, {model.name: 1}).values()) == held + model.gpus <= most
+
+
+def test_refuse_says_at_once_who_holds_the_gpus() -> None:
+    async def enter() -> None:
+        rules = settings.Guard(maxGpus=2, whenFull="refuse")
+        async with admit(rules, taken(big=1)).admitted(SMALL):
+            raise AssertionError("admitted")
+
+    with pytest.raises(ApiError) as refusal:
+        run(enter())
+    assert (refusal.value.status, refusal.value.retry_after) == (503, 30)
+    assert refusal.value.message == ("model 'small' sleeps and needs 1 GPU(s), but 2 of 2 are in use: held by big (2)")
+
+
+def test_a_model_larger_than_the_limit_is_refused_without_a_wait() -> None:
+    async def enter() -> None:
+        async with asyncio.timeout(1), admit(settings.Guard(maxGpus=1), taken()).admitted(BIG):
+            raise AssertionError("admitted")
+
+    with pytest.raises(ApiError, match="none is held: the limit is below this model's need"):
+        run(enter())
+
+
+def test_of_two_simultaneous_wakes_for_the_last_gpu_the_second_waits_for_the_first_to_end() -> None:
+    async def race() -> list[str]:
+        wakes = admit(settings.Guard(maxGpus=2), taken())
+        order: list[str] = []
+
+        async def one(model: settings.Model, go_on: asyncio.Event) -> None:
+            async with wakes.admitted(model):
+                order.append(model.name)
+                await go_on.wait()
+                order.append(f"{model.name} done")
+
+        first, second = asyncio.Event(), asyncio.Event()
+        second.set()
+        async with asyncio.timeout(3), asyncio.TaskGroup() as group:
+            group.create_task(one(BIG, first))
+            waiting = group.create_task(one(SMALL, second))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert (order, waiting.done()) == (["big"], False)
+            first.set()
+        return order
+
+    assert run(race()) == ["big", "big done", "small", "small done"]
+
+
+def test_the_guard_stands_aside_while_the_api_server_cannot_be_read() -> None:
+    async def enter() -> bool:
+        async with admit(settings.Guard(maxGpus=0, whenFull="refuse"), None).admitted(BIG):
+            return True
+
+    assert run(enter())
+
+
+def test_gpus_are_counted_from_limits_and_a_draining_pod_still_counts() -> None:
+    containers = [
+        {"resources": {"limits": {"nvidia.com/gpu": "2", "memory": "1Gi"}}},
+        {"resources": {"limits": {"nvidia.com/mig-1g.10gb": 1}}},
+        {},
+    ]
+    spec = {"replicas": 0, "template": {"spec": {"containers": containers}}}
+    assert cluster.gpus_of({"spec": spec}) == 3
+    assert cluster.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 1
+    assert cluster.replicas_of({"spec": spec, "status": {}}) == 0
+
+
+def test_a_key_is_found_by_its_digest_and_only_whole() -> None:
+    ring = keys.KeyRing.parse(kit.key_file({"a": ("sk-one", "g"), "b": ("sk-two", "h")}, {"g": ["*"], "h": ["m"]}))
+    found = ring.find(b"sk-two")
+    assert found is not None
+    assert (found.name, found.may_use("m"), found.may_use("n")) == ("b", True, False)
+    assert ring.find(b"sk-tw") is ring.find(b"") is ring.find(hashlib.sha256(b"sk-one").hexdigest().encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"keys": []}, "KeyError"),
+        ({"keys": [{"name": "a", "sha256": "12", "group": "g"}], "groups": {"g": {"models": []}}}, "64 hexadecimal"),
+        ({"keys": [{"name": "a", "sha256": "0" * 64, "group": "x"}], "groups": {"g": {"models": []}}}, "'x' is none"),
+        ([], "TypeError"),
+    ],
+)
+def test_a_bad_key_file_is_named_without_its_digests(document: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as problem:
+        keys.KeyRing.parse(json.dumps(document))
+    assert "0" * 64 not in str(problem.value)
+
+
+def test_a_key_file_that_was_never_there_admits_nobody(tmp_path: Path) -> None:
+    missing = keys.KeyFile(tmp_path / "keys.json")
+    assert missing.ring() is None
+    assert not missing.ready
+
+
+def test_settings_refuse_what_they_do_not_know(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("interceptorUrl: http://x\nguard: {maxGpu: 1}\n")
+    with pytest.raises(ValueError, match="maxGpu"):
+        settings.load(file)
+
+
+def test_a_models_name_wins_over_another_models_alias() -> None:
+    models = [{"name": "a", "host": "a", "gpus": 0, "holdSeconds": 1, "aliases": ["b", "c"]}]
+    models.append({"name": "b", "host": "b", "gpus": 0, "holdSeconds": 1})
+    named = settings.Settings.model_validate({"interceptorUrl": "http://x", "models": models}).by_any_name()
+    assert {name: model.name for name, model in named.items()} == {"a": "a", "b": "b", "c": "a"}
+
+
+def test_litellm_neither_retries_nor_cools_down_nor_checks_health() -> None:
+    config = engine.litellm_config(settings.Settings(interceptorUrl="http://hop:8080", models=(SMALL,)))
+    assert config["router_settings"] | {"num_retries": 0, "disable_cooldowns": True} == config["router_settings"]
+    assert config["litellm_settings"]["num_retries"] == 0
+    assert config["general_settings"]["background_health_checks"] is False
+    chat, raw = (route["litellm_params"] for route in config["model_list"])
+    assert (chat["model"], raw["model"]) == ("hosted_vllm/small", "text-completion-openai/small")
+    for params in (chat, raw):
+        assert (params["api_base"], params["max_retries"]) == ("http://hop:8080/v1", 0)
+        assert params["extra_headers"] == {"Host": "small.ebbtide-models"}
+        assert params["timeout"] > 3600 + SMALL.hold_seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "ours"),
+    [
+        (b'{"error": {"message": "full", "type": "x", "code": 503}}', True),
+        (b'{"object": "error", "message": "old vLLM", "code": 400}', True),
+        (b"Bad Gateway\n", False),
+        (b'{"error": "text"}', False),
+        (b"[]", False),
+        (b"", False),
+    ],
+)
+def test_an_engines_error_is_told_from_a_hops(body: bytes, ours: bool) -> None:
+    assert (upstream_error(503, body) is not None) is ours
+
+
+def test_pauses_between_attempts_grow_and_stay_under_a_second() -> None:
+    pauses = [upstream.pause_after(attempt) for attempt in range(1, 50)]
+    assert 0 < pauses[0] < 0.2
+    assert max(pauses) < 1
+
+
+@given(st.text(max_size=30))
+def test_no_path_but_the_listed_ones_is_known(path: str) -> None:
+    if path not in (*request.GENERATE, request.LIVE, request.READY, request.MODELS):
+        if path.startswith("/v1/models/") and len(path) > len("/v1/models/"):
+            assert request.method_for(path) == "GET"
+        else:
+            with pytest.raises(ApiError, match="there is no"):
+                request.method_for(path)
