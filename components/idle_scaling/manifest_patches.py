@@ -54,6 +54,9 @@ def patched(documents: Iterable[Mapping[str, Any]], settings: EngineSettings) ->
                 version["schema"]["openAPIV3Schema"] = without_descriptions(version["schema"]["openAPIV3Schema"])
         elif kind == "Namespace":
             document["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "restricted"
+        elif kind == "Service":
+            # the Deployments are awaited; waiting for endpoints too would only hold up the report of what failed
+            document["metadata"].setdefault("annotations", {})["pulumi.com/skipAwait"] = "true"
         elif kind == "Deployment":
             deployments.add(name)
             _patch_deployment(document, settings)

@@ -20,9 +20,8 @@ from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
 
 SUITE = "bookworm"
-# distutils by name: debootstrap resolves no virtual packages, and venv asks for one
 PACKAGES = ("python3", "python3.11", "python3.11-venv", "python3-distutils", "ca-certificates", "libgomp1", "libnuma1")
-"""venv brings pip, and needs distutils, which debootstrap does not find by itself because it goes by another name there;
+"""venv brings pip and needs distutils, which debootstrap does not find by itself: it resolves no virtual packages.
 libgomp and libnuma are what the engine's CPU kernels link against."""
 
 TRIM = r"""

@@ -35,6 +35,9 @@ def build_environment(at: Paths) -> dict[str, str]:
     cache, a download cache, and the certificates this machine trusts (a mirror may have its own)."""
     downloads = at.cache / "pip"
     downloads.mkdir(parents=True, exist_ok=True)
+    tag = downloads / "CACHEDIR.TAG"
+    if not tag.exists():
+        tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
     trusted = ssl.get_default_verify_paths().cafile
     volumes = [f"{downloads}:/root/.cache"]
     if trusted and Path(trusted).exists():

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.images import storage_env
+from infra.local.images import COMPRESSION, storage_env
 from infra.local.paths import paths
 from infra.local.plugins.docker_build import registry
 from infra.local.plugins.plugin import RefusedError
@@ -102,8 +102,8 @@ class Buildah:
             digest, logins = Path(folder, "digest"), Path(folder, "auth.json")
             command = ["buildah", "push", "--digestfile", str(digest)]
             if registry.plain_http(host):
-                # Nothing leaves the machine, so compressing gigabytes would only cost time.
-                command += ["--tls-verify=false", "--disable-compression"]
+                # Nothing leaves the machine, so the quickest compression is the best one.
+                command += ["--tls-verify=false", *COMPRESSION]
             if host in credentials:
                 token = base64.b64encode(":".join(credentials[host]).encode()).decode()
                 logins.touch(mode=0o600)

@@ -1,0 +1,104 @@
+"""Which cluster the local stack runs on: the user's kube context, else kind where Docker runs, else the lab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from infra.local import once
+from infra.local.paths import Paths
+from infra.local.problem import LocalProblem
+
+Kind = Literal["context", "kind", "lab"]
+_PURGE = "run `ebbtide local down --purge` first"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says of a cluster of their own. ``registry`` is ``host[:port]/prefix``; ``models_dir`` a folder on
+    the GPU nodes; ``gateway_url`` where node port 30400 is reached from here."""
+
+    context: str | None = None
+    registry: str | None = None
+    gpu_nodes: tuple[str, ...] = ()
+    models_dir: str | None = None
+    gateway_url: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The wishes that were uttered."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def wishes(
+    environ: Mapping[str, str],
+    context: str | None = None,
+    registry: str | None = None,
+    gpu_nodes: Sequence[str] = (),
+    models_dir: str | None = None,
+    gateway_url: str | None = None,
+) -> Wishes:
+    """Flags before ``EBBTIDE_…`` variables; ``EBBTIDE_GPU_NODES`` is a list with commas."""
+    named = tuple(gpu_nodes) or tuple(n.strip() for n in environ.get("EBBTIDE_GPU_NODES", "").split(",") if n.strip())
+    return Wishes(
+        context=context or environ.get("EBBTIDE_CONTEXT") or None,
+        registry=(registry or environ.get("EBBTIDE_REGISTRY") or "").rstrip("/") or None,
+        gpu_nodes=named,
+        models_dir=models_dir or environ.get("EBBTIDE_MODELS_DIR") or None,
+        gateway_url=(gateway_url or environ.get("EBBTIDE_GATEWAY_URL") or "").rstrip("/") or None,
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Written to ``<state>/cluster.json``: the stack stays on its cluster, and `down` ends the right one."""
+
+    kind: Kind
+    wishes: Wishes = field(default_factory=Wishes)
+
+    @staticmethod
+    def load(at: Paths) -> Choice | None:
+        try:
+            raw = json.loads((at.state / "cluster.json").read_text())
+            wished = {**raw["wishes"], "gpu_nodes": tuple(raw["wishes"]["gpu_nodes"])}
+            return Choice(raw["kind"], Wishes(**wished))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, at: Paths) -> None:
+        once.mark_done(at.state / "cluster.json", json.dumps(asdict(self), indent=1))
+
+
+def choose(context: str | None, docker: bool, linux_root: bool) -> Kind:
+    """A context that the user names wins; else kind where Docker runs; else the lab, on Linux as root."""
+    if context is not None:
+        return "context"
+    if docker:
+        return "kind"
+    if linux_root:
+        return "lab"
+    raise LocalProblem(
+        "there is no cluster to run on: no kube context is named, Docker does not run (or cannot pull kind's node "
+        "image), and the cluster made without Docker needs Linux and root, for its namespaces and cgroups",
+        "one of: run it with sudo on Linux; start Docker; name a cluster of yours with --context",
+    )
+
+
+def settle(recorded: Choice | None, wanted: Wishes, *, docker: bool, linux_root: bool) -> Choice:
+    """The cluster of this run. One that an earlier run chose is kept, with what was said of it then and not now."""
+    if wanted.context is None and wanted.given() and (recorded is None or recorded.kind != "context"):
+        said = ", ".join(f"--{name.replace('_', '-').removesuffix('s')}" for name in ("gpu_nodes",) if wanted.gpu_nodes)
+        said = ", ".join(filter(None, [said, *(f"--{n.replace('_', '-')}" for n in wanted.given() if n != "gpu_nodes")]))
+        raise LocalProblem(
+            f"{said}: this says something of a cluster of your own, and none is named", "name it too: --context NAME"
+        )
+    if recorded is None:
+        return Choice(choose(wanted.context, docker, linux_root), wanted)
+    if wanted.context is None or wanted.context == recorded.wishes.context:
+        return replace(recorded, wishes=replace(recorded.wishes, **wanted.given()))
+    there = f"the context {recorded.wishes.context}" if recorded.kind == "context" else _NAMES[recorded.kind]
+    raise LocalProblem(f"--context {wanted.context}: the local stack is on {there} already", _PURGE)
+
+
+_NAMES: Mapping[Kind, str] = {"kind": "a kind cluster", "lab": "the cluster made on this machine"}
