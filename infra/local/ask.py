@@ -92,6 +92,11 @@ def ask(
                     answer.first_token = time.monotonic() - started
                     finished.set()
                     watcher.join(timeout=5)
+                    if "woken" in answer.phases and "engine ready" not in answer.phases:
+                        # a fast first token outruns the look at the pod; it implies that the engine was ready
+                        answer.phases["engine ready"] = answer.first_token
+                        on_phase("engine ready", answer.first_token)
+                    answer.phases["first token"] = answer.first_token
                     on_phase("first token", answer.first_token)
                 answer.text += piece
                 on_text(piece)

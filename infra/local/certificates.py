@@ -39,7 +39,7 @@ def ensure(folder: Path, wanted: Sequence[Wanted], authorities: Sequence[str] = 
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        (folder / "sa.pub").write_bytes(public)
+        _write(folder / "sa.pub", public)
         _write_key(folder / "sa.key", key)
     for each in wanted:
         if not (folder / f"{each.name}.crt").exists():
@@ -76,7 +76,7 @@ def _authority(folder: Path, name: str) -> None:
         .sign(key, hashes.SHA256())
     )
     _write_key(folder / f"{name}.key", key)
-    (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    _write(folder / f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _signed(folder: Path, wanted: Wanted) -> None:
@@ -96,7 +96,7 @@ def _signed(folder: Path, wanted: Wanted) -> None:
         builder = builder.add_extension(x509.SubjectAlternativeName([_san(h) for h in wanted.hosts]), critical=False)
     certificate = builder.sign(signer, hashes.SHA256())
     _write_key(folder / f"{wanted.name}.key", key)
-    (folder / f"{wanted.name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    _write(folder / f"{wanted.name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _san(host: str) -> x509.GeneralName:
@@ -107,11 +107,14 @@ def _san(host: str) -> x509.GeneralName:
 
 
 def _write_key(file: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    file.touch(mode=0o600)
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    _write(file, pem)
+
+
+def _write(file: Path, content: bytes) -> None:
+    """All of it or no file: what is there stays, so half a certificate would stay for ever."""
+    partial = file.with_name(f"{file.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    partial.write_bytes(content)
+    partial.replace(file)

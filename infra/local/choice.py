@@ -12,7 +12,14 @@ from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
 
 Kind = Literal["context", "kind", "lab"]
-_PURGE = "run `ebbtide local down --purge` first"
+_NAMES: Mapping[Kind, str] = {"kind": "a kind cluster", "lab": "the cluster made on this machine"}
+_FLAGS = {
+    "context": "--context",
+    "registry": "--registry",
+    "gpu_nodes": "--gpu-node",
+    "models_dir": "--models-dir",
+    "gateway_url": "--gateway-url",
+}
 
 
 @dataclass(frozen=True)
@@ -88,17 +95,13 @@ def choose(context: str | None, docker: bool, linux_root: bool) -> Kind:
 def settle(recorded: Choice | None, wanted: Wishes, *, docker: bool, linux_root: bool) -> Choice:
     """The cluster of this run. One that an earlier run chose is kept, with what was said of it then and not now."""
     if wanted.context is None and wanted.given() and (recorded is None or recorded.kind != "context"):
-        said = ", ".join(f"--{name.replace('_', '-').removesuffix('s')}" for name in ("gpu_nodes",) if wanted.gpu_nodes)
-        said = ", ".join(filter(None, [said, *(f"--{n.replace('_', '-')}" for n in wanted.given() if n != "gpu_nodes")]))
-        raise LocalProblem(
-            f"{said}: this says something of a cluster of your own, and none is named", "name it too: --context NAME"
-        )
+        said = ", ".join(_FLAGS[name] for name in wanted.given())
+        raise LocalProblem(f"{said}: said of a cluster of your own, but none is named", "name it too: --context NAME")
     if recorded is None:
         return Choice(choose(wanted.context, docker, linux_root), wanted)
     if wanted.context is None or wanted.context == recorded.wishes.context:
         return replace(recorded, wishes=replace(recorded.wishes, **wanted.given()))
     there = f"the context {recorded.wishes.context}" if recorded.kind == "context" else _NAMES[recorded.kind]
-    raise LocalProblem(f"--context {wanted.context}: the local stack is on {there} already", _PURGE)
-
-
-_NAMES: Mapping[Kind, str] = {"kind": "a kind cluster", "lab": "the cluster made on this machine"}
+    raise LocalProblem(
+        f"--context {wanted.context}: the local stack is on {there} already", "run `ebbtide local down --purge` first"
+    )

@@ -22,7 +22,10 @@ PROGRAMS = {
     "unshare": "util-linux",
     "mount": "mount",
 }
-FILES = {"/usr/lib/cni/ptp": "containernetworking-plugins"}
+FILES = {
+    "/usr/lib/cni/ptp": "containernetworking-plugins",
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+}
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

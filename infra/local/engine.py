@@ -15,7 +15,7 @@ IMAGE_BUILDER = "pulumi-resource-docker-build"
 
 
 class Engine(StrEnum):
-    """``OFFICIAL_BUILDAH``: the official docker-build plugin needs Docker; without it buildah's stand-in takes its place."""
+    """``OFFICIAL_BUILDAH``: the docker-build plugin needs Docker; without it a stand-in with buildah replaces it."""
 
     OFFICIAL = "official"
     OFFICIAL_BUILDAH = "official, images by buildah"
@@ -74,7 +74,7 @@ def program(engine: Engine, at: Paths) -> Path:
 
 
 def folder(engine: Engine, environment: Path) -> Path:
-    """Where the stand-ins of ``engine`` are, in the Python environment; one folder for each, so that none is left over."""
+    """Where the stand-ins of ``engine`` are in the Python environment: a folder for each, so that none is left over."""
     return environment / "stand-ins" / engine.name.lower()
 
 
@@ -102,7 +102,7 @@ def ensure_stand_ins(engine: Engine, environment: Path) -> Path:
 
 
 def search_path(engine: Engine, at: Paths, environment: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which the engine finds its plugins: its own stand-ins, the release's hosts, nothing else of ours."""
+    """The variables by which the engine finds its plugins: its own stand-ins and the hosts beside a release."""
     own = [str(folder(engine, environment))] if engine.stand_ins else []
     beside = [str(program(engine, at).parent)] if engine.official else []
     found = {"PATH": os.pathsep.join([*own, *beside, given.get("PATH", os.defpath)])}

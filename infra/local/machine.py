@@ -23,6 +23,7 @@ from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
 
 CGROUP = "ebbtide"
+KUBELET = Path("/var/lib/kubelet")
 START_SECONDS = 15.0
 STOP_SECONDS = 60.0
 
@@ -62,11 +63,11 @@ class ProcessId:
     def end(self, seconds: float) -> None:
         """SIGTERM, wait, then SIGKILL; returns when it is gone."""
         for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 10.0)):
-            with contextlib.suppress(ProcessLookupError):
-                if self.alive():
-                    os.kill(self.pid, number)
             deadline = time.monotonic() + patience
             while self.alive() and time.monotonic() < deadline:
+                # again and again: the first process of a namespace never gets what was sent before it listened
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, number)
                 time.sleep(0.05)
             if not self.alive():
                 return
@@ -146,9 +147,11 @@ def stop(paths: Paths) -> None:
         found.end(STOP_SECONDS)
     _pid_file(paths).unlink(missing_ok=True)
     clear_cgroups()
-    # the mount point of a tmpfs that lived inside; rmdir refuses a folder that anybody else uses
-    with contextlib.suppress(OSError):
-        Path("/var/lib/kubelet").rmdir()
+    # the mount point of a tmpfs that lived inside. rmdir takes away what is mounted on it in other namespaces too, so
+    # not while a machine of another state folder still has processes; a folder with files in it is refused
+    if not cgroups_left():
+        with contextlib.suppress(OSError):
+            KUBELET.rmdir()
 
 
 def inside(paths: Paths, argv: Sequence[str], *, network_only: bool = False) -> list[str]:
@@ -161,7 +164,8 @@ def inside(paths: Paths, argv: Sequence[str], *, network_only: bool = False) -> 
 
 
 def clear_cgroups(seconds: float = 10.0) -> None:
-    """Remove the cluster's cgroups in every hierarchy, deepest first; ends what a killed machine left in them."""
+    """Remove the cluster's cgroups in every hierarchy, deepest first; waits for the last of a killed machine's
+    processes to leave them."""
     deadline = time.monotonic() + seconds
     while True:
         left = [folder for root in _cgroup_roots() for folder in _deepest_first(root / CGROUP)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Any
 
 from tests.lab.conftest import FIRST, SECOND, Lab
 
@@ -49,3 +51,19 @@ def test_every_image_is_deployed_by_digest(lab: Lab) -> None:
     for pod in lab.get("/api/v1/pods")["items"]:
         for container in pod["spec"]["containers"]:
             assert "@sha256:" in container["image"], container["image"]
+
+
+def test_a_bad_stack_file_is_refused_whole_before_anything_is_touched(lab: Lab, tmp_path: Path) -> None:
+    def spoil(config: dict[str, Any]) -> None:
+        config["ebbtide:models"][FIRST] |= {"gpus": 0, "idleTtl": "20", "api_key": "sk-abcdefghijklmnopqrstuvwx"}
+        config["ebbtide:models"][SECOND]["max"] = -1
+
+    stack = lab.changed_stack(tmp_path / "Pulumi.local.yaml", spoil)
+    before = lab.deployment(FIRST)["metadata"]["resourceVersion"]
+    output = lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(stack), check=False)
+    for code in ("EBB001", "EBB011", "EBB007", "EBB050"):
+        assert code in output, output
+    assert f"models.{FIRST}.gpus" in output
+    assert "sk-abcdefghij" not in output
+    assert "Traceback" not in output
+    assert lab.deployment(FIRST)["metadata"]["resourceVersion"] == before

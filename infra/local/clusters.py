@@ -1,0 +1,33 @@
+"""From the choice to the cluster: what is asked of this machine, and which class answers."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from infra.local import docker
+from infra.local.choice import Choice, Wishes, settle
+from infra.local.context_cluster import ContextCluster
+from infra.local.kind_cluster import NODE_IMAGE, KindCluster
+from infra.local.lab_cluster import LabCluster
+from infra.local.local_cluster import LocalCluster
+from infra.local.paths import Paths
+
+
+def find(at: Paths, wanted: Wishes, *, docker_answers: bool, images: bool) -> Choice:
+    """This run's cluster. ``images``: public ones can be pulled; without, kind needs its node image to be there."""
+    kind_can = docker_answers and (images or docker.has("image", NODE_IMAGE))
+    linux_root = sys.platform == "linux" and os.geteuid() == 0
+    return settle(Choice.load(at), wanted, docker=kind_can, linux_root=linux_root)
+
+
+def made(choice: Choice, at: Paths) -> LocalCluster:
+    """The class behind a choice."""
+    if choice.kind == "context":
+        return ContextCluster(at, choice.wishes)
+    return KindCluster(at) if choice.kind == "kind" else LabCluster(at)
+
+
+def recorded(at: Paths) -> LocalCluster:
+    """The cluster that `up` chose; the lab where nothing tells, whose end is harmless when it never was."""
+    return made(Choice.load(at) or Choice("lab"), at)

@@ -1,0 +1,107 @@
+"""Things done once: what counts as the same inputs, when a result is finished, and that two clones take turns."""
+
+from __future__ import annotations
+
+import fcntl
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.local import once
+
+HOLDER = """
+import sys
+from pathlib import Path
+from infra.local.once import exclusive
+with exclusive(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_key_changes_with_a_value_and_with_the_order_of_values() -> None:
+    assert once.key("a", 1) == once.key("a", 1)
+    assert len({once.key("a", 1), once.key("a", 2), once.key(1, "a"), once.key("a1"), once.key(["a", 1])}) == 5
+
+
+def test_a_key_does_not_depend_on_the_order_within_a_mapping() -> None:
+    assert once.key({"a": 1, "b": 2}) == once.key({"b": 2, "a": 1})
+
+
+def test_a_key_changes_with_a_files_content_its_name_and_its_place(tmp_path: Path) -> None:
+    folder = tmp_path / "module"
+    (folder / "sub").mkdir(parents=True)
+    file = folder / "go.sum"
+    file.write_text("one")
+    seen = [once.key(folder)]
+    file.write_text("two")
+    seen.append(once.key(folder))
+    file.rename(folder / "go.mod")
+    seen.append(once.key(folder))
+    (folder / "go.mod").rename(folder / "sub" / "go.mod")
+    seen.append(once.key(folder))
+    assert len(set(seen)) == 4
+
+
+def test_a_key_is_the_same_in_another_clone(tmp_path: Path) -> None:
+    for clone in ("here", "there"):
+        (tmp_path / clone / "module").mkdir(parents=True)
+        (tmp_path / clone / "module" / "go.sum").write_text("same")
+    assert once.key(tmp_path / "here" / "module") == once.key(tmp_path / "there" / "module")
+
+
+def test_only_the_stamp_of_these_very_inputs_means_done(tmp_path: Path) -> None:
+    stamp = tmp_path / "deep" / ".stamp"
+    assert not once.is_done(stamp, "abc")
+    once.mark_done(stamp, "abc")
+    assert once.is_done(stamp, "abc")
+    assert not once.is_done(stamp, "abd")
+    once.mark_done(stamp, "abd")
+    assert once.is_done(stamp, "abd")
+
+
+def test_a_stamp_that_was_not_renamed_into_place_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_cut(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        once.mark_done(tmp_path / ".stamp", "abc")
+    assert not once.is_done(tmp_path / ".stamp", "abc")
+
+
+def holder(lock: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def says_held(process: subprocess.Popen[str], seconds: float) -> bool:
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], seconds)
+    return bool(readable) and process.stdout.readline() == "held\n"
+
+
+def test_a_second_process_waits_for_the_first_and_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "shared" / "toolchain.lock"
+    first = holder(lock)
+    second = None
+    try:
+        assert says_held(first, 20)
+        with lock.open("a") as handle, pytest.raises(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        second = holder(lock)
+        assert not says_held(second, 0.5)
+        first.kill()
+        assert says_held(second, 20)
+    finally:
+        for process in filter(None, (first, second)):
+            process.kill()
+            process.communicate()
+    with once.exclusive(lock):
+        pass
