@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: local setup test test-fast test-lab lint types bench lock down
+.PHONY: local setup running test test-fast test-engine test-lab lint types bench lock down
 .DEFAULT_GOAL := local
 
 local: setup
@@ -8,13 +8,24 @@ local: setup
 setup:
 	@infra/local/setup.sh
 
-test: lint types test-fast test-lab
+# one after the other, in this order: what is quick to fail comes first
+.NOTPARALLEL:
+test: lint types test-fast test-engine test-lab
 
+# units and the program under Pulumi's mocks, in less than a minute: builds nothing, starts no cluster, needs root for
+# the tests of namespaces
 test-fast: setup
-	.venv/bin/pytest tests/unit tests/program --cov=infra --cov=components --cov-report=term:skip-covered
+	.venv/bin/pytest tests/unit tests/program -m "not engine and not slow" \
+		--cov=infra --cov=components --cov-report=term
 
-test-lab: setup
+# the stack on this machine, which also builds the programs that the tests below start
+running: setup
 	.venv/bin/ebbtide local up --quiet
+
+test-engine: running
+	.venv/bin/pytest tests/unit tests/program -m "engine or slow"
+
+test-lab: running
 	.venv/bin/pytest tests/lab
 
 lint: setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -16,17 +17,34 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 local = typer.Typer(no_args_is_help=True, help="The whole stack on this machine, with a real model.")
 app.add_typer(local, name="local")
 
-Context = Annotated[str | None, typer.Option(help="A kube context to use instead of a cluster made here.")]
+Context = Annotated[
+    str | None, typer.Option(help="A kube context to use instead of a cluster made here (or EBBTIDE_CONTEXT).")
+]
+OwnRegistry = Annotated[
+    str | None, typer.Option(help="With --context: host[:port]/prefix that this machine and the nodes reach.")
+]
+GpuNodes = Annotated[
+    list[str] | None, typer.Option("--gpu-node", help="With --context: a node of the GPU pool; default: all with GPUs.")
+]
+ModelsDir = Annotated[str | None, typer.Option(help="With --context: the folder on the GPU nodes with the weights.")]
+GatewayUrl = Annotated[str | None, typer.Option(help="With --context: where node port 30400 is reached from here.")]
 
 
 @local.command()
 def up(
-    context: Context = None, quiet: Annotated[bool, typer.Option(help="Do not ask the model at the end.")] = False
+    context: Context = None,
+    registry: OwnRegistry = None,
+    gpu_node: GpuNodes = None,
+    models_dir: ModelsDir = None,
+    gateway_url: GatewayUrl = None,
+    quiet: Annotated[bool, typer.Option(help="Do not ask the model at the end.")] = False,
 ) -> None:
     """Bring everything up, from whatever is there already, and ask the sleeping model."""
     from infra.local import up as stack
+    from infra.local.choice import wishes
 
-    stack.up(context=context, then_ask=not quiet)
+    wanted = wishes(os.environ, context, registry, gpu_node or (), models_dir, gateway_url)
+    stack.up(wanted=wanted, then_ask=not quiet)
 
 
 @local.command()
@@ -80,6 +98,9 @@ def down(
     stack.down(purge=purge)
 
 
+_INTERRUPTED = 130
+
+
 def _ended(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
@@ -88,20 +109,21 @@ def main() -> None:
     """Entry point: a known problem is text and status 1, an interruption status 130; neither is a traceback."""
     signal.signal(signal.SIGTERM, _ended)
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
     except LocalProblem as problem:
         console.print(f"error: {problem}", markup=False, soft_wrap=True)
         sys.exit(1)
-    except typer.Exit as ended:
-        sys.exit(ended.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted; nothing is lost: the same command goes on from here")
-        sys.exit(130)
+        status = _INTERRUPTED
     except Exception as error:
         if isinstance(error, SystemExit) or not hasattr(error, "format_message"):
             raise
         console.print(f"error: {error.format_message()}", markup=False, soft_wrap=True)
         sys.exit(2)
+    # typer hands the status of a command that ended early back, also that of an interruption; it does not raise it
+    if status == _INTERRUPTED:
+        say("interrupted; nothing is lost: the same command goes on from here")
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 if __name__ == "__main__":

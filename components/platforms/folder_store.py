@@ -43,25 +43,25 @@ class FolderStore:
         volume = k8s.core.v1.PersistentVolume(
             "models",
             metadata={"name": "ebbtide-models"},
-            spec={
-                "capacity": size,
-                "accessModes": ["ReadOnlyMany"],
-                "persistentVolumeReclaimPolicy": "Retain",
-                "storageClassName": "",
-                "hostPath": {"path": self.folder, "type": "Directory"},
-                "claimRef": {"name": self.claim, "namespace": namespace},
-            },
+            spec=k8s.core.v1.PersistentVolumeSpecArgs(
+                capacity=size,
+                access_modes=["ReadOnlyMany"],
+                persistent_volume_reclaim_policy="Retain",
+                storage_class_name="",
+                host_path=k8s.core.v1.HostPathVolumeSourceArgs(path=self.folder, type="Directory"),
+                claim_ref=k8s.core.v1.ObjectReferenceArgs(name=self.claim, namespace=namespace),
+            ),
             opts=opts,
         )
         claim = k8s.core.v1.PersistentVolumeClaim(
             "models",
-            metadata={"name": self.claim, "namespace": namespace},
-            spec={
-                "accessModes": ["ReadOnlyMany"],
-                "storageClassName": "",
-                "volumeName": volume.metadata.name,
-                "resources": {"requests": size},
-            },
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=self.claim, namespace=namespace),
+            spec=k8s.core.v1.PersistentVolumeClaimSpecArgs(
+                access_modes=["ReadOnlyMany"],
+                storage_class_name="",
+                volume_name=volume.metadata.name,
+                resources=k8s.core.v1.VolumeResourceRequirementsArgs(requests=size),
+            ),
             opts=opts,
         )
         return [volume, claim]

@@ -13,7 +13,7 @@ import httpx
 import openai
 
 from infra.local import wake
-from infra.local.cluster import api_client
+from infra.local.kube_client import api_client
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
 from infra.local.progress import console, say
@@ -142,7 +142,11 @@ def _watch(
     """Look at the model's Deployment and pod until the first token; a moment without an answer is no reason to stop."""
     told: set[str] = set()
     reason = ""
-    with api_client(paths) as api:
+    try:
+        client = api_client(paths)
+    except (OSError, LocalProblem):
+        return  # nothing to look at; the answer, or the reason why there is none, comes all the same
+    with client as api:
         asleep = not _ready(api, model)
         while asleep and not finished.wait(_LOOK_SECONDS):
             try:
@@ -161,7 +165,10 @@ def _watch(
 
 
 def _ready(api: httpx.Client, model: str) -> bool:
-    found = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}").json()
+    try:
+        found = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}").json()
+    except (httpx.HTTPError, ValueError):
+        return False
     return bool(found.get("status", {}).get("readyReplicas"))
 
 

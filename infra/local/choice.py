@@ -86,8 +86,8 @@ def choose(context: str | None, docker: bool, linux_root: bool) -> Kind:
     if linux_root:
         return "lab"
     raise LocalProblem(
-        "there is no cluster to run on: no kube context is named, Docker does not run (or cannot pull kind's node "
-        "image), and the cluster made without Docker needs Linux and root, for its namespaces and cgroups",
+        "the local cluster needs root, on Linux: it makes namespaces and cgroups; no Docker runs that has or can pull "
+        "kind's node image, and no kube context is named",
         "one of: run it with sudo on Linux; start Docker; name a cluster of yours with --context",
     )
 

@@ -71,6 +71,7 @@ def facts(wished: Wishes, found: Sequence[nodes.Node], keda_image: str, at: Path
         gateway_url=wished.gateway_url or f"http://{nodes.addresses(found)[0]}:{port}",
         node_port=port,
         keda_image=keda_image,
+        registry_insecure=False,
         keda_manifests_dir=str(at.cache / "keda"),
     )
 

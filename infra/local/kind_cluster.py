@@ -35,7 +35,11 @@ CREATE_WAIT = "180s"
 def config(models: Path) -> str:
     """Two nodes: one for the platform, one that becomes the GPU pool. The gateway's node port is a door on loopback;
     the weights are in both nodes, read-only, at the path they have on this machine."""
-    mounts = [{"hostPath": str(models), "containerPath": str(models), "readOnly": True}]
+
+    def node(role: str, **more: Any) -> dict[str, Any]:
+        weights = {"hostPath": str(models), "containerPath": str(models), "readOnly": True}
+        return {"role": role, "image": NODE_IMAGE, "extraMounts": [weights], **more}
+
     door = {
         "containerPort": control_plane.NODE_PORT_GATEWAY,
         "hostPort": cluster.PORTS.gateway,
@@ -48,10 +52,7 @@ def config(models: Path) -> str:
             "apiVersion": "kind.x-k8s.io/v1alpha4",
             "name": NAME,
             "networking": {"apiServerAddress": "127.0.0.1"},
-            "nodes": [
-                {"role": "control-plane", "image": NODE_IMAGE, "extraMounts": mounts, "extraPortMappings": [door]},
-                {"role": "worker", "image": NODE_IMAGE, "extraMounts": mounts},
-            ],
+            "nodes": [node("control-plane", extraPortMappings=[door]), node("worker")],
         },
         sort_keys=False,
     )

@@ -58,3 +58,12 @@ def _tls(configuration: Any) -> ssl.SSLContext:
     if configuration.cert_file:
         context.load_cert_chain(configuration.cert_file, configuration.key_file)
     return context
+
+
+def api_ready(paths: Paths) -> bool:
+    """Whether the cluster the stack is on answers."""
+    try:
+        with api_client(paths) as client:
+            return client.get("/readyz").status_code == 200
+    except (httpx.HTTPError, LocalProblem):
+        return False

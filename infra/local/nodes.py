@@ -18,6 +18,15 @@ def listed(at: Paths) -> list[dict[str, Any]]:
     return list(json.loads(cluster.kubectl(at, "get", "nodes", "--output=json"))["items"])
 
 
+def all_ready(nodes: Iterable[Node]) -> bool:
+    """Whether there are nodes and every one of them says that it is Ready."""
+    found = [
+        any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
+        for node in nodes
+    ]
+    return bool(found) and all(found)
+
+
 def is_control_plane(node: Node) -> bool:
     return CONTROL_PLANE in node["metadata"].get("labels", {})
 

@@ -1,5 +1,6 @@
-"""``pulumi`` as the project means it: the pinned engine, the plugins beside this Python, and for stacks nobody put
-elsewhere a back-end on this machine. Installed as ``.venv/bin/pulumi``; what the user's environment says wins.
+"""``pulumi`` as the project means it: the pinned engine (official, or built and with stand-in plugins: see `engine`),
+and for stacks nobody put elsewhere a back-end on this machine. Installed as ``.venv/bin/pulumi``; what the user's
+environment says wins.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra.local import engine
+from infra.local.engine import Engine
 from infra.local.images import storage_env
 from infra.local.paths import Paths, paths
 
@@ -45,12 +48,12 @@ def build_environment(at: Paths) -> dict[str, str]:
     return {**storage_env(at), "EBBTIDE_BUILD_VOLUMES": ",".join(volumes)}
 
 
-def environment(environ: Mapping[str, str], at: Paths, plugins: Path) -> dict[str, str]:
-    """The environment the engine runs in."""
+def environment(environ: Mapping[str, str], at: Paths, chosen: Engine, python_home: Path) -> dict[str, str]:
+    """The environment the engine runs in. ``python_home`` is the virtual environment that has the stand-ins."""
     env = {
         **build_environment(at),
         **environ,
-        "PATH": f"{plugins}:{environ.get('PATH', os.defpath)}",
+        **engine.search_path(chosen, at, python_home, environ),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_PYTHON_CMD": sys.executable,
     }
@@ -65,11 +68,13 @@ def environment(environ: Mapping[str, str], at: Paths, plugins: Path) -> dict[st
 
 def main() -> None:
     at = paths()
-    engine = at.bin / "pulumi"
-    if not engine.exists():
-        sys.exit(f"the Pulumi engine is not there yet ({engine}): run `make local` (or `ebbtide local up`) first")
-    env = environment(os.environ, at, Path(sys.executable).parent)
-    os.execve(engine, ["pulumi", *sys.argv[1:]], env)  # noqa: S606
+    chosen = engine.in_force(at)
+    program = engine.program(chosen, at)
+    if not program.exists():
+        sys.exit(f"the Pulumi engine is not there yet ({program}): run `make local` (or `ebbtide local up`) first")
+    home = Path(sys.prefix)
+    engine.ensure_stand_ins(chosen, home)
+    os.execve(program, ["pulumi", *sys.argv[1:]], environment(os.environ, at, chosen, home))  # noqa: S606
 
 
 def install(bin_dir: Path) -> None:

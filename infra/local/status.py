@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 
-from infra.local import cluster, machine
-from infra.local.ask import NAMESPACE
-from infra.local.paths import paths
+from infra.local import cluster, kube_client, machine, nodes
+from infra.local.ask import NAMESPACE, Access
+from infra.local.choice import Choice
+from infra.local.paths import Paths, paths
 from infra.local.problem import LocalProblem
 from infra.local.progress import say
 
@@ -17,15 +18,17 @@ from infra.local.progress import say
 def show() -> int:
     """Print the state; 0 when everything that should run does, 1 otherwise."""
     at = paths()
-    if not machine.running(at):
+    lab = (Choice.load(at) or Choice("lab")).kind == "lab"
+    if not (machine.running(at) if lab else at.kubeconfig.exists()):
         say("the local cluster is not running (`make local` or `ebbtide local up` starts it)")
         return 1
-    if not cluster.api_ready(at):
-        say("the local cluster runs, but its API server does not answer yet: `ebbtide local logs kube-apiserver`")
+    if not kube_client.api_ready(at):
+        logs = "`ebbtide local logs kube-apiserver`" if lab else "`ebbtide local up` makes it answer or tells why"
+        say(f"the local cluster is there, but its API server does not answer: {logs}")
         return 1
-    with cluster.api_client(at) as api:
-        nodes = "Ready" if cluster.nodes_ready(at) else "NOT ready"
-        say(f"cluster   127.0.0.1:{cluster.PORTS.api}, nodes {nodes}")
+    with kube_client.api_client(at) as api:
+        ready = nodes.all_ready(api.get("/api/v1/nodes").json()["items"])
+        say(f"cluster   {api.base_url.host}:{api.base_url.port or 443}, nodes {'Ready' if ready else 'NOT ready'}")
         pods = api.get("/api/v1/pods").json()["items"]
         bad = [p for p in pods if not _well(p)]
         say(f"platform  {len(pods) - len(bad)} of {len(pods)} pods well")
@@ -33,11 +36,12 @@ def show() -> int:
             say(f"          {pod['metadata']['namespace']}/{pod['metadata']['name']}: {pod['status'].get('phase')}")
         for deployment in _models(api):
             name = deployment["metadata"]["name"]
-            wanted, ready = deployment["spec"].get("replicas", 0), deployment["status"].get("readyReplicas", 0)
-            word = "asleep" if not wanted else "awake" if ready else "waking"
-            say(f"model     {name}: {word} ({ready} of {wanted} ready)")
-    gateway = _gateway()
-    say(f"gateway   http://127.0.0.1:{cluster.PORTS.gateway} {gateway}")
+            wanted, awake = deployment["spec"].get("replicas", 0), deployment["status"].get("readyReplicas", 0)
+            word = "asleep" if not wanted else "awake" if awake else "waking"
+            say(f"model     {name}: {word} ({awake} of {wanted} ready)")
+    url = _gateway_url(at)
+    gateway = _gateway(url)
+    say(f"gateway   {url} {gateway}")
     return 0 if gateway == "ready" and not bad else 1
 
 
@@ -55,10 +59,17 @@ def _well(pod: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def _gateway() -> str:
-    url = f"http://127.0.0.1:{cluster.PORTS.gateway}/health/readiness"
+def _gateway_url(at: Paths) -> str:
     try:
-        return "ready" if httpx.get(url, timeout=5, trust_env=False).status_code == 200 else "not ready"
+        return Access.load(at).url
+    except LocalProblem:  # the stack has not been up yet
+        return f"http://127.0.0.1:{cluster.PORTS.gateway}"
+
+
+def _gateway(url: str) -> str:
+    try:
+        answer = httpx.get(f"{url}/health/readiness", timeout=5, trust_env=False)
+        return "ready" if answer.status_code == 200 else "not ready"
     except httpx.HTTPError:
         return "does not answer"
 
@@ -72,7 +83,7 @@ def logs(part: str | None, lines: int) -> None:
             say(line)
         return
     pods: list[dict[str, Any]] = []
-    if machine.running(at) and cluster.api_ready(at):
+    if at.kubeconfig.exists() and kube_client.api_ready(at):
         pods = json.loads(cluster.kubectl(at, "get", "pods", "-A", "-o", "json"))["items"]
     if part is None:
         say("parts: " + ", ".join(files))

@@ -148,7 +148,8 @@ def build_keda(paths: Paths, starting: Callable[[str], None], note: Note) -> Non
             if not todo and once.is_done(rendered, wanted):
                 continue
             go = ensure_go(paths, log, note)
-            env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+            # KEDA runs in the cluster's containers, whatever this machine is
+            env = {**os.environ, "GOOS": "linux", "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
             got = subprocess.run(
                 [go, "mod", "download", "-json", module.query],
                 capture_output=True,

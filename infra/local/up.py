@@ -3,65 +3,53 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from components.platforms.local.facts import LocalFacts
-from infra.local import (
-    base_image,
-    cluster,
-    control_plane,
-    debian,
-    images,
-    keda_build,
-    machine,
-    model_cache,
-    plugins,
-    pulumi_command,
-    reachable,
-    toolchain,
-)
+from infra.local import clusters, debian, docker, engine, once, pulumi_command, pulumi_release, reachable, toolchain
 from infra.local.ask import Access, next_lines, show
+from infra.local.choice import Choice, Wishes
+from infra.local.cluster import kubectl
+from infra.local.cluster import purge as forget
 from infra.local.commands import run_logged
+from infra.local.engine import Engine
+from infra.local.local_cluster import LocalCluster
 from infra.local.paths import PROJECT, Paths, paths
 from infra.local.problem import LocalProblem
 from infra.local.progress import say, step
 
 STACK = "local"
-REGISTRY = f"127.0.0.1:{cluster.PORTS.registry}/ebbtide"
-GATEWAY_URL = f"http://127.0.0.1:{cluster.PORTS.gateway}"
 STATES = "pods that sleep are not waited for"
 PROMPT = "What is the capital of France?"
 
 
-def up(*, context: str | None = None, then_ask: bool = True) -> None:
+def up(*, wanted: Wishes | None = None, then_ask: bool = True) -> None:
     """Every step finds what an earlier run finished; whatever interrupted it, the same command goes on."""
     started = time.monotonic()
     at = paths()
-    if context is not None:
-        raise LocalProblem(
-            f"--context {context}: a cluster of your own is a stack of its own",
-            "copy stacks/Pulumi.onprem.yaml, name the context in it, and run `pulumi up -s onprem`",
-        )
-    if os.geteuid() != 0:
-        raise LocalProblem("the local cluster needs root: it makes namespaces and cgroups", "run it with sudo")
     for folder in (at.cache, at.state):
         folder.mkdir(parents=True, exist_ok=True)
     at.state.chmod(0o700)
-    sources = reachable.probe()
+    sources, docker_answers = reachable.probe(), docker.answers()
+    choice = clusters.find(at, wanted or Wishes(), docker_answers=docker_answers, images=sources.images)
+    cluster = clusters.made(choice, at)
+    releases = sources.pulumi or pulumi_release.is_installed(at)
+    chosen = engine.choose(engine.recorded(at), releases=releases, docker=docker_answers)
     say("Ebbtide local stack")
-    for line in sources.told():
+    for line in (f"Pulumi engine: {chosen.told()}", *sources.told(choice.kind)):
         say(f"  {line}")
-    install_tools(at, sources)
-    with step("cluster (2 nodes, Kubernetes 1.34, everything on loopback)"):
-        cluster.start(at)
-    facts = furnish(at, sources)
+    cluster.refuse()
+    choice.save(at)
+    install_tools(at, cluster, chosen)
+    with step(cluster.title):
+        cluster.start()
+    facts = cluster.furnish(sources)
+    facts.save(at.facts)
     with step("pulumi up -s local") as running:
         output = pulumi_up(at, running.note)
-    access = record_access(at, facts)
+    access = record_access(at, facts.gateway_url)
     for line in output:
         say(f"    {line}")
     say(f"  up after {time.monotonic() - started:.0f} s")
@@ -71,58 +59,26 @@ def up(*, context: str | None = None, then_ask: bool = True) -> None:
         say(next_lines(access))
 
 
-def install_tools(at: Paths, sources: reachable.Reachable) -> None:
-    """System packages, the Pulumi engine with its plugins, Kubernetes, KEDA."""
-    log = at.cache / "logs" / "apt.log"
-    absent = debian.missing()
+def install_tools(at: Paths, cluster: LocalCluster, chosen: Engine) -> None:
+    """System packages, the Pulumi engine with its plugins, the cluster's programs, KEDA."""
+    needed = cluster.packages() | ({"buildah"} if engine.IMAGE_BUILDER in chosen.stand_ins else set())
+    absent = [package for package in debian.missing() if package in needed]
     if absent:
         with step(f"system packages: {', '.join(absent)}") as running:
-            debian.install(absent, log, running.note)
-    programs = [toolchain.PULUMI, *toolchain.KUBERNETES, toolchain.REGISTRY, toolchain.COREDNS, toolchain.PAUSE]
+            debian.install(absent, at.cache / "logs" / "apt.log", running.note)
+    if chosen.official and not pulumi_release.is_installed(at):
+        with step(f"Pulumi {pulumi_release.VERSION}, the official release") as running:
+            pulumi_release.ensure(at, running.note)
+    programs = [*([] if chosen.official else [toolchain.PULUMI]), *cluster.programs()]
     with step("tool chain") as running:
-        count = [0]
 
         def starting(name: str) -> None:
-            count[0] += 1
             say(f"    building {name}")
 
         toolchain.build(programs, at, lambda program: starting(program.name), running.note)
         toolchain.build_keda(at, starting, running.note)
-    bin_dir = Path(sys.executable).parent
-    pulumi_command.install(bin_dir)
-    plugins.install(bin_dir, Path(sys.executable))
-
-
-def furnish(at: Paths, sources: reachable.Reachable) -> LocalFacts:
-    """Images, names, advertised GPUs and weights: all that the program takes for granted of a local place."""
-    with step("platform images") as running:
-        images.push_programs(at, f"{REGISTRY}/pause", ["pause"], running.note)
-        coredns = images.push_programs(at, f"{REGISTRY}/coredns", ["coredns"], running.note)
-        keda = images.push_programs(
-            at, f"{REGISTRY}/keda", [program.name for program in keda_build.binaries()], running.note
-        )
-    with step("nodes Ready, names, advertised GPUs"):
-        cluster.furnish(at, coredns)
-    bases = {}
-    if not sources.images:
-        with step("base image from Debian packages") as running:
-            bases["python"] = base_image.ensure_base(REGISTRY, at, running.note)
-    with step("weights of SmolLM2-135M-Instruct") as running:
-        model_cache.ensure_model(at, running.note, from_hub=sources.hub)
-    facts = LocalFacts(
-        kubeconfig=str(at.kubeconfig),
-        context="ebbtide-local",
-        registry=REGISTRY,
-        models_dir=str(at.models),
-        gpu_nodes=(control_plane.GPU.name,),
-        gateway_url=GATEWAY_URL,
-        node_port=control_plane.NODE_PORT_GATEWAY,
-        base_images=bases,
-        keda_image=keda,
-        keda_manifests_dir=str(at.cache / "keda"),
-    )
-    facts.save(at.facts)
-    return facts
+    engine.settle(chosen, at, Path(sys.prefix))
+    pulumi_command.install(Path(sys.executable).parent)
 
 
 def pulumi(at: Paths, *args: str) -> list[str]:
@@ -136,15 +92,25 @@ def pulumi(at: Paths, *args: str) -> list[str]:
     ]
 
 
-def pulumi_up(at: Paths, note: object) -> list[str]:
-    """Make the stack if need be and run `up`; the summary lines of its output."""
-    log = at.logs / "pulumi-up.log"
+def stacks(at: Paths) -> dict[str, int]:
+    """The back-end's stacks, each with the number of its resources."""
     listed = subprocess.run(
         [pulumi(at)[0], "stack", "ls", "--json"], capture_output=True, text=True, cwd=PROJECT, check=False
     )
     if listed.returncode != 0:
         raise LocalProblem(f"pulumi stack ls: {listed.stderr.strip()}", "see the message above")
-    if STACK not in {each["name"] for each in json.loads(listed.stdout)}:
+    return {each["name"]: int(each.get("resourceCount") or 0) for each in json.loads(listed.stdout)}
+
+
+def cluster_identity(at: Paths) -> str:
+    """What tells this cluster from one made later under the same name, which has nothing of the stack in it."""
+    return kubectl(at, "get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}")
+
+
+def pulumi_up(at: Paths, note: object) -> list[str]:
+    """Make the stack if need be and run `up`; the summary lines of its output."""
+    log = at.logs / "pulumi-up.log"
+    if STACK not in stacks(at):
         run_logged([pulumi(at)[0], "stack", "init", STACK, "--non-interactive"], log, fix="see the log", cwd=PROJECT)
     # an interrupted `up` leaves its lock; nobody else writes this stack but this command, which holds no other
     subprocess.run([*pulumi(at, "cancel", "--yes")], capture_output=True, cwd=PROJECT, check=False)
@@ -156,12 +122,18 @@ def pulumi_up(at: Paths, note: object) -> list[str]:
         note(line)
 
     fix = "see the message above; what was made is kept, and the same command goes on"
-    run_logged(pulumi(at, "up", "--yes", "--skip-preview"), log, fix=fix, note=heard, cwd=PROJECT)
+    cluster_id, deployed = cluster_identity(at), at.state / "deployed-to"
+    moved = deployed.exists() and not once.is_done(deployed, cluster_id)
+    refresh = ["--refresh"] if moved else []  # what the state tells of is not in this one
+    if not moved:
+        once.mark_done(deployed, cluster_id)
+    run_logged(pulumi(at, "up", "--yes", "--skip-preview", *refresh), log, fix=fix, note=heard, cwd=PROJECT)
+    once.mark_done(deployed, cluster_id)
     marks = [i for i, line in enumerate(lines) if line.startswith(("Resources:", "Outputs:"))]
     return [line for line in lines[marks[-1] if marks else -6 :] if line.strip()]
 
 
-def record_access(at: Paths, facts: LocalFacts) -> Access:
+def record_access(at: Paths, gateway_url: str) -> Access:
     """The demo key and the models' names, for `ebbtide local ask` and nobody else."""
     done = subprocess.run(
         [*pulumi(at, "stack", "output", "--json", "--show-secrets")],
@@ -174,7 +146,7 @@ def record_access(at: Paths, facts: LocalFacts) -> Access:
         raise LocalProblem(f"pulumi stack output: {done.stderr.strip()}", "see the message above")
     outputs = json.loads(done.stdout)
     keys = outputs["api_keys"]
-    access = Access(facts.gateway_url, keys.get("demo") or next(iter(keys.values())), tuple(outputs["models"]))
+    access = Access(gateway_url, keys.get("demo") or next(iter(keys.values())), tuple(outputs["models"]))
     access.save(at)
     return access
 
@@ -182,11 +154,14 @@ def record_access(at: Paths, facts: LocalFacts) -> Access:
 def down(*, purge: bool) -> None:
     """End the cluster; with ``purge`` forget its data and the stack's state too."""
     at = paths()
+    choice = Choice.load(at)
+    if purge and choice and choice.kind == "context" and stacks(at).get(STACK):
+        raise LocalProblem(
+            f"the stack is still in the cluster of the context {choice.wishes.context}",
+            f"run `.venv/bin/pulumi destroy --yes --stack {STACK}`, then this again",
+        )
     with step("ending the cluster"):
-        cluster.stop(at)
-    left = machine.cgroups_left()
-    if left:
-        raise LocalProblem(f"these cgroups did not go: {', '.join(map(str, left))}", "run `ebbtide local down` again")
+        clusters.recorded(at).stop()
     if purge:
         with step("deleting the cluster's data and the stack's state"):
-            cluster.purge(at)
+            forget(at)

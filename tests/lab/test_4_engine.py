@@ -56,7 +56,7 @@ def test_every_image_is_deployed_by_digest(lab: Lab) -> None:
 def test_a_bad_stack_file_is_refused_whole_before_anything_is_touched(lab: Lab, tmp_path: Path) -> None:
     def spoil(config: dict[str, Any]) -> None:
         config["ebbtide:models"][FIRST] |= {"gpus": 0, "idleTtl": "20", "api_key": "sk-abcdefghijklmnopqrstuvwx"}
-        config["ebbtide:models"][SECOND]["max"] = -1
+        config["ebbtide:models"][SECOND]["min"] = -1
 
     stack = lab.changed_stack(tmp_path / "Pulumi.local.yaml", spoil)
     before = lab.deployment(FIRST)["metadata"]["resourceVersion"]

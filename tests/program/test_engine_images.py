@@ -17,6 +17,8 @@ import pytest
 
 from tests.program.conftest import Project, free_ports, tool
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -13,6 +13,8 @@ import yaml
 
 from tests.program.conftest import Api, ApiServer, Project
 
+pytestmark = pytest.mark.engine
+
 NAMESPACES = "/api/v1/namespaces"
 
 

@@ -6,7 +6,11 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.program.conftest import Project
+
+pytestmark = pytest.mark.engine
 
 
 def test_a_run_error_is_shown_as_plain_text_without_a_traceback(lone_project: Project) -> None:

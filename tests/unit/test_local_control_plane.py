@@ -198,7 +198,8 @@ def test_the_stack_and_the_machine_speak_of_the_same_gpu_node_and_port() -> None
     from infra.local import cluster
 
     pools = load_file(PROJECT / "stacks/Pulumi.local.yaml").config.pools
-    assert [name for pool in pools.values() for name in pool.nodes] == [GPU.name]
+    # the facts name the nodes: which they are depends on the cluster
+    assert not [name for pool in pools.values() for name in pool.nodes]
     assert sum(pool.gpu.count for pool in pools.values()) == cluster.GPUS
     assert cluster.layout(cluster_paths()).registry_port == 5000
     assert 30000 <= control_plane.NODE_PORT_GATEWAY <= 32767

@@ -55,8 +55,8 @@ def test_without_a_context_docker_and_root_the_error_names_all_three_ways() -> N
     with pytest.raises(LocalProblem) as refused:
         choose(None, False, False)
     assert str(refused.value) == (
-        "there is no cluster to run on: no kube context is named, Docker does not run (or cannot pull kind's node "
-        "image), and the cluster made without Docker needs Linux and root, for its namespaces and cgroups\n"
+        "the local cluster needs root, on Linux: it makes namespaces and cgroups; no Docker runs that has or can pull "
+        "kind's node image, and no kube context is named\n"
         "  fix: one of: run it with sudo on Linux; start Docker; name a cluster of yours with --context"
     )
 

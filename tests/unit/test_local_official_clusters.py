@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,17 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.local import cluster, clusters, context_cluster, docker, kind_cluster, kube_client, nodes
+from infra.local import (
+    certificates,
+    cluster,
+    clusters,
+    context_cluster,
+    control_plane,
+    docker,
+    kind_cluster,
+    kube_client,
+    nodes,
+)
 from infra.local.choice import Choice, Wishes
 from infra.local.context_cluster import ContextCluster, facts, missing
 from infra.local.kind_cluster import KIND, NODE_IMAGE, KindCluster
@@ -244,13 +256,24 @@ def api() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, format: str, *args: Any) -> None:
             """Nobody reads it."""
 
-    server = HTTPServer(("127.0.0.1", 0), Answer)
+    with served(Answer) as port:
+        yield f"http://127.0.0.1:{port}", seen
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A server on a free port of loopback, ended with the test."""
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", seen
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def kubeconfig(file: Path, server: str, token: str) -> Path:
@@ -272,6 +295,42 @@ def test_the_named_context_is_asked_with_its_own_credentials(api: tuple[str, lis
     with kube_client.client_of(str(file), "mine") as client:
         assert client.get("/api/v1/nodes").json()["items"][0]["metadata"]["name"] == "a"
     assert api[1] == ["Bearer t0ken"]
+
+
+def test_a_client_certificate_is_shown_and_the_servers_is_checked(at: Paths) -> None:
+    pki = at.state / "pki"
+    certificates.ensure(pki, control_plane.certificates())
+    demanding = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki / "ca.crt"))
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    demanding.load_cert_chain(pki / "apiserver.crt", pki / "apiserver.key")
+    seen: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(str(dict(pair[0] for pair in self.connection.getpeercert()["subject"])["commonName"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nobody reads it."""
+
+    with served(Answer, demanding) as port:
+        text = yaml.safe_dump(control_plane.kubeconfig(pki, "admin", f"https://127.0.0.1:{port}"))
+        at.kubeconfig.write_text(text)
+        assert kube_client.api_ready(at)
+        assert seen == ["ebbtide-admin"]
+        other = at.state / "other"
+        certificates.ensure(other, control_plane.certificates())
+        at.kubeconfig.write_text(yaml.safe_dump(control_plane.kubeconfig(other, "admin", f"https://127.0.0.1:{port}")))
+        assert not kube_client.api_ready(at)
+        assert seen == ["ebbtide-admin"]
+
+
+def test_no_kubeconfig_is_no_cluster_that_answers(at: Paths) -> None:
+    assert not kube_client.api_ready(at)
+    with pytest.raises(LocalProblem, match="fix: run `ebbtide local up`"):
+        kube_client.api_client(at)
 
 
 def test_a_context_that_is_not_in_the_kubeconfig_is_refused_without_a_traceback(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class LocalFacts:
-    """``kubeconfig`` and ``models_dir`` are paths on this machine; ``registry`` is ``host:port/prefix``; images are
-    references by digest; ``gpu_nodes`` are node names."""
+    """``kubeconfig`` is a path on this machine, ``models_dir`` one on the nodes; ``registry`` is ``host:port/prefix``,
+    plain HTTP if ``registry_insecure``; images are references by digest; ``gpu_nodes`` are node names."""
 
     kubeconfig: str
     context: str
@@ -24,6 +24,7 @@ class LocalFacts:
     base_images: dict[str, str] = field(default_factory=dict)
     keda_image: str | None = None
     keda_manifests_dir: str | None = None
+    registry_insecure: bool = True
 
     def save(self, file: Path) -> None:
         partial = file.with_suffix(".partial")

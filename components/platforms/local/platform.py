@@ -47,7 +47,7 @@ class LocalPlatform(pulumi.ComponentResource):
             kind="local",
             provider=provider,
             pools=pools,
-            registry=Registry(facts.registry, insecure=True, base_images=facts.base_images),
+            registry=Registry(facts.registry, insecure=facts.registry_insecure, base_images=facts.base_images),
             model_store=FolderStore(facts.models_dir, provider),
             ingress=Ingress("NodePort", facts.node_port, url=facts.gateway_url),
             ready=adopted,
