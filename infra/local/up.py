@@ -77,6 +77,7 @@ def install_tools(at: Paths, cluster: LocalCluster, chosen: Engine) -> None:
 
         toolchain.build(programs, at, lambda program: starting(program.name), running.note)
         toolchain.build_keda(at, starting, running.note)
+        toolchain.forget_compiled(at)
     engine.settle(chosen, at, Path(sys.prefix))
     pulumi_command.install(Path(sys.executable).parent)
 
