@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from infra.local.problem import LocalProblem
+
+_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
 
 Note = Callable[[str], None]
 
@@ -30,7 +33,8 @@ def run_logged(
         out.write(f"$ {' '.join(argv)}\n")
         out.flush()
         process = subprocess.Popen(
-            argv,
+            # killed with -9, this process could end nobody: the kernel does it then
+            [*_WITH_PARENT, *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

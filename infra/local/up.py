@@ -8,7 +8,18 @@ import sys
 import time
 from pathlib import Path
 
-from infra.local import clusters, debian, docker, engine, once, pulumi_command, pulumi_release, reachable, toolchain
+from infra.local import (
+    clusters,
+    debian,
+    docker,
+    engine,
+    once,
+    pulumi_command,
+    pulumi_release,
+    reachable,
+    stale_locks,
+    toolchain,
+)
 from infra.local.ask import Access, next_lines, show
 from infra.local.choice import Choice, Wishes
 from infra.local.cluster import kubectl
@@ -21,14 +32,18 @@ from infra.local.problem import LocalProblem
 from infra.local.progress import say, step
 
 STACK = "local"
-STATES = "pods that sleep are not waited for"
 PROMPT = "What is the capital of France?"
 
 
 def up(*, wanted: Wishes | None = None, then_ask: bool = True) -> None:
     """Every step finds what an earlier run finished; whatever interrupted it, the same command goes on."""
-    started = time.monotonic()
     at = paths()
+    with once.exclusive(at.state / "up.lock", lambda: say("another `ebbtide local up` is at work; waiting for it")):
+        _up(at, wanted=wanted, then_ask=then_ask)
+
+
+def _up(at: Paths, *, wanted: Wishes | None, then_ask: bool) -> None:
+    started = time.monotonic()
     for folder in (at.cache, at.state):
         folder.mkdir(parents=True, exist_ok=True)
     at.state.chmod(0o700)
@@ -113,8 +128,7 @@ def pulumi_up(at: Paths, note: object) -> list[str]:
     log = at.logs / "pulumi-up.log"
     if STACK not in stacks(at):
         run_logged([pulumi(at)[0], "stack", "init", STACK, "--non-interactive"], log, fix="see the log", cwd=PROJECT)
-    # an interrupted `up` leaves its lock; nobody else writes this stack but this command, which holds no other
-    subprocess.run([*pulumi(at, "cancel", "--yes")], capture_output=True, cwd=PROJECT, check=False)
+    stale_locks.settle(at.pulumi_backend, lambda: say("    another pulumi is at work on this machine; waiting for it"))
     lines: list[str] = []
 
     def heard(line: str) -> None:

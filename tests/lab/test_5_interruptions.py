@@ -74,6 +74,24 @@ def test_ctrl_c_in_the_middle_is_clean_and_the_same_command_goes_on(lab: Lab) ->
     lab.pulumi("preview", "--expect-no-changes")
 
 
+def test_killed_in_the_middle_the_same_command_goes_on(lab: Lab) -> None:
+    def held() -> bool:
+        return any((lab.paths.pulumi_backend / ".pulumi" / "locks").rglob("*.json"))
+
+    process = subprocess.Popen(
+        [EBBTIDE, "local", "up", "--quiet"], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "pulumi up" in line:
+            wait_until(held, 30, "the engine holds its lock", every=0.02)
+            process.kill()
+            break
+    process.wait(timeout=30)
+    ebbtide("local", "up", "--quiet")
+    lab.pulumi("preview", "--expect-no-changes")
+
+
 def test_killed_with_the_machine_as_by_a_power_cut_it_comes_back(lab: Lab) -> None:
     first = machine.running(lab.paths)
     assert first is not None

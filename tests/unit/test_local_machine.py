@@ -149,11 +149,14 @@ def test_a_machine_that_is_stopped_before_it_listens_is_gone_as_quickly(at: Path
     assert time.monotonic() - began < 15, "the polite signal was lost, and only the other one ended it"
 
 
-def test_after_a_kill_nothing_of_the_machine_lives_on_and_it_starts_again(at: Paths) -> None:
+@pytest.mark.parametrize("whose", ["its first process", "the one that made its namespaces"])
+def test_after_a_kill_nothing_of_the_machine_lives_on_and_it_starts_again(at: Paths, whose: str) -> None:
     first = machine.start(spec(at), at)
     part = ProcessId.of(started(at, first.pid))
     assert part is not None
-    os.kill(first.pid, signal.SIGKILL)
+    maker = int(Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    assert b"unshare" in Path(f"/proc/{maker}/cmdline").read_bytes()
+    os.kill(first.pid if whose == "its first process" else maker, signal.SIGKILL)
     wait_for(lambda: not first.alive() and not part.alive(), "both to be gone")
     assert machine.running(at) is None
     again = machine.start(spec(at), at)
