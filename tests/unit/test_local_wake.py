@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import shlex
+import threading
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+import yaml
 
 from infra.local import ask, wake
 from infra.local.ask import Access
@@ -120,3 +122,20 @@ def test_a_refusal_is_shown_in_the_gateways_words_with_what_to_do() -> None:
     assert ask._advice(refused(503, None, **{"retry-after": "30"})) == "ask again in 30 seconds"
     assert "local up" in ask._advice(refused(401, None))
     assert "local logs" in ask._advice(refused(418, None))
+
+
+@pytest.mark.parametrize("kubeconfig", [False, True])
+def test_a_cluster_that_cannot_be_looked_at_is_no_reason_to_fail(tmp_path: Path, kubeconfig: bool) -> None:
+    at = Paths(tmp_path, tmp_path)
+    if kubeconfig:  # of a server that does not answer
+        config = {
+            "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+            "users": [{"name": "c", "user": {"token": "x"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        }
+        at.kubeconfig.write_text(yaml.safe_dump(config))
+    finished, answer, phases = threading.Event(), ask.Answer(), []
+    finished.set()
+    ask._watch(at, "small", 0.0, finished, answer, lambda phase, seconds: phases.append(phase))
+    assert phases == []
