@@ -44,6 +44,7 @@ class Draft:
     """All parts that rules look at. A part that is no mapping is absent, its name is there all the same."""
 
     platform: PlatformConfig | None = None
+    idle_scaling_install: str | None = None
     pools: Mapping[str, Part[PoolConfig]] = field(default_factory=dict)
     models: Mapping[str, Part[ModelConfig]] = field(default_factory=dict)
     groups: Mapping[str, Part[GroupConfig]] = field(default_factory=dict)
@@ -59,6 +60,7 @@ def draft(raw: Mapping[str, Any]) -> Draft:
     gateway = _mapping(raw.get("gateway"))
     return Draft(
         platform=_platform(raw.get("platform")),
+        idle_scaling_install=_mapping(raw.get("idleScaling")).get("install"),
         pools=_parts(PoolConfig, raw.get("pools")),
         models=_parts(ModelConfig, raw.get("models")),
         groups=_parts(GroupConfig, gateway.get("groups")),

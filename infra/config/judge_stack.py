@@ -31,6 +31,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from _keys(draft)
     yield from _guard(draft)
     yield from _tls(draft)
+    yield from _manifests(draft)
 
 
 def _names(at: Path, names: Iterable[str], service: bool = False) -> Iterator[Problem]:
@@ -145,6 +146,14 @@ def _tls(draft: Draft) -> Iterator[Problem]:
     elif parts.scheme == "http" and not _is_loopback(host):
         fix = f"write https://{parts.netloc}, with a certificate at the load balancer or ingress"
         yield Problem(40, path, "has no TLS: keys and prompts would cross the network in clear", allowed, fix, url)
+
+
+def _manifests(draft: Draft) -> Iterator[Problem]:
+    """The manifests, and the image they run, are this machine's: another cluster could pull neither."""
+    if draft.idle_scaling_install == "manifests" and isinstance(draft.platform, ExistingPlatform):
+        path, message = ("idleScaling", "install"), "is what the local set-up renders, for the local platform alone"
+        fix = "write helm, or existing where the cluster has KEDA and its HTTP add-on"
+        yield Problem(121, path, message, "helm or existing on this platform", fix, draft.idle_scaling_install)
 
 
 def _is_loopback(host: str) -> bool:

@@ -47,6 +47,12 @@ UNSAFE = (
     "allowed: an engine that only answers requests; fix: take it out [EBB052 mandatory]"
 )
 REMOVED = object()
+EXISTING = {
+    "kind": "existing",
+    "context": "theirs",
+    "registry": {"address": "registry.example.com/ebbtide"},
+    "modelStore": {"claim": "weights"},
+}
 
 
 def stack(*changes: tuple[tuple[Any, ...], Any]) -> dict[str, Any]:
@@ -434,6 +440,17 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
 def test_the_whole_message_of_a_bad_input(case: str) -> None:
     changes, expected = CASES[case]
     assert messages(stack(*changes)) == [f"{FILE}: {line}" for line in expected]
+
+
+def test_manifests_are_for_the_local_platform_alone() -> None:
+    raw = stack((("platform",), EXISTING), (("idleScaling",), {"install": "manifests"}))
+    with pytest.raises(ConfigError) as refused:
+        load(raw, FILE)
+    assert str(refused.value) == (
+        f"{FILE}: idleScaling.install: 'manifests' is what the local set-up renders, for the local platform alone; "
+        "allowed: helm or existing on this platform; "
+        "fix: write helm, or existing where the cluster has KEDA and its HTTP add-on [EBB121 error]"
+    )
 
 
 def test_the_good_stack_has_no_findings() -> None:
