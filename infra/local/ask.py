@@ -212,15 +212,15 @@ def show(paths: Paths, model: str | None, prompt: str, stream: bool) -> Answer:
 
 def next_lines(access: Access) -> str:
     """The two lines with which the user asks next. The key stays in its file."""
-    key = "$(ebbtide local key)"
+    key = "$(.venv/bin/ebbtide local key)"
     body = json.dumps({"model": access.models[0], "messages": [{"role": "user", "content": "Hello"}]})
     python = (
-        "import openai, subprocess; key = subprocess.getoutput('ebbtide local key'); "
+        "import openai, subprocess; key = subprocess.getoutput('.venv/bin/ebbtide local key'); "
         f"print(openai.OpenAI(base_url='{access.url}/v1', api_key=key, timeout=600).chat.completions.create("
         f"model='{access.models[0]}', messages=[{{'role': 'user', 'content': 'Hello'}}]).choices[0].message.content)"
     )
     return (
         f'curl -sS {access.url}/v1/chat/completions -H "Authorization: Bearer {key}" '
         f"-H 'Content-Type: application/json' -d '{body}'\n"
-        f'python -c "{python}"'
+        f'.venv/bin/python -c "{python}"'
     )
