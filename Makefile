@@ -10,6 +10,8 @@ setup:
 
 # one after the other, in this order: what is quick to fail comes first
 .NOTPARALLEL:
+# the tests of the running stack look into the machine that the lab is
+test-engine test-lab running: export EBBTIDE_CLUSTER = lab
 test: lint types test-fast test-engine test-lab
 
 # units and the program under Pulumi's mocks, in less than a minute: builds nothing, starts no cluster, needs root for

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from infra.local import certificates, control_plane, coredns, machine, once
+from infra.local import certificates, control_plane, coredns, images, kernel_settings, machine, once
 from infra.local.control_plane import GPU, NODE_PORT_GATEWAY, NODES, Layout
 from infra.local.debian import SYSTEM_PATH
 from infra.local.machine import ProcessId
@@ -56,17 +56,18 @@ def layout(paths: Paths) -> Layout:
 def start(paths: Paths) -> None:
     """Make the machine and its doors; returns when the API server answers. What runs already is kept."""
     at = layout(paths)
-    wanted = once.key(control_plane.files(at) if (at.pki / "ca.crt").exists() else "", _spec_without_keys(at))
+    certificates.ensure(at.pki, control_plane.certificates())
+    wanted = once.key(control_plane.files(at), _spec_without_keys(at))
     stamp = paths.state / "machine.stamp"
     if machine.running(paths) and not once.is_done(stamp, wanted):
         stop(paths)  # its parts or their settings are of another version
     if not machine.running(paths):
-        certificates.ensure(at.pki, control_plane.certificates())
         paths.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         paths.registry.mkdir(parents=True, exist_ok=True)
         _write_private(control_plane.files(at))
+        kernel_settings.remember(paths.state)
         machine.start(control_plane.machine_spec(at), paths)
-        once.mark_done(stamp, once.key(control_plane.files(at), _spec_without_keys(at)))
+        once.mark_done(stamp, wanted)
     _write_private(
         {
             str(paths.kubeconfig): yaml.safe_dump(
@@ -109,8 +110,7 @@ def open_doors(paths: Paths) -> None:
         PORTS.registry: f"127.0.0.1:{PORTS.registry}",
         PORTS.gateway: f"{control_plane.CONTROL_ADDRESS}:{NODE_PORT_GATEWAY}",
     }
-    for port in doors:
-        _refuse_taken(port)
+    refuse_taken_doors(paths)
     log = paths.logs / "forwarder.log"
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -119,6 +119,7 @@ def open_doors(paths: Paths) -> None:
                 sys.executable,
                 "-I",
                 str(Path(__file__).with_name("forwarder.py")),
+                str(paths.state),
                 str(first.pid),
                 *(f"{port}={target}" for port, target in doors.items()),
             ],
@@ -139,6 +140,18 @@ def open_doors(paths: Paths) -> None:
         if process.poll() is not None or time.monotonic() > deadline:
             raise LocalProblem("the doors to the cluster did not open", "see the log, then run `make local` again", log)
         time.sleep(0.02)
+
+
+def refuse_taken_doors(paths: Paths) -> None:
+    """A LocalProblem for a door that another program holds. A forwarder of ours whose pid was lost is ended first."""
+    _end_stray_forwarders(paths)
+    for port in (PORTS.api, PORTS.registry, PORTS.gateway):
+        _refuse_taken(port)
+
+
+def _end_stray_forwarders(paths: Paths) -> None:
+    for stray in machine.strays("forwarder.py", str(paths.state)):
+        stray.end(5)
 
 
 def _refuse_taken(port: int) -> None:
@@ -238,12 +251,12 @@ def advertise_gpus(paths: Paths) -> None:
 
 def stop(paths: Paths) -> None:
     """End everything that runs; the cluster's data stays."""
-    doors = ProcessId.load(_forwarder_pid(paths))
-    if doors:
-        doors.end(5)
+    _end_stray_forwarders(paths)
     for name in ("forwarder.pid", "forwarder.machine"):
         (paths.state / name).unlink(missing_ok=True)
     machine.stop(paths)
+    kernel_settings.restore(paths.state)
+    images.release_mounts(paths)
 
 
 def purge(paths: Paths) -> None:

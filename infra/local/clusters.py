@@ -15,8 +15,11 @@ from infra.local.paths import Paths
 
 
 def find(at: Paths, wanted: Wishes, *, docker_answers: bool, images: bool) -> Choice:
-    """This run's cluster. ``images``: public ones can be pulled; without, kind needs its node image to be there."""
-    kind_can = docker_answers and (images or docker.has("image", NODE_IMAGE))
+    """This run's cluster. ``images``: public ones can be pulled; without, kind needs its node image to be there.
+    ``EBBTIDE_CLUSTER=lab`` asks for the lab where Docker runs too: what the tests of the running stack look at."""
+    kind_can = (
+        os.environ.get("EBBTIDE_CLUSTER") != "lab" and docker_answers and (images or docker.has("image", NODE_IMAGE))
+    )
     linux_root = sys.platform == "linux" and os.geteuid() == 0
     return settle(Choice.load(at), wanted, docker=kind_can, linux_root=linux_root)
 

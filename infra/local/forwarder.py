@@ -2,7 +2,7 @@
 
 The listening sockets are made in the host's network, then the process moves into the machine's and dials from there, so
 no device, route or firewall rule joins the two. Standard library only.
-``python forwarder.py MACHINE_PID LOCAL_PORT=HOST:PORT …``
+``python forwarder.py STATE_FOLDER MACHINE_PID LOCAL_PORT=HOST:PORT …``; the folder only tells whose it is.
 """
 
 from __future__ import annotations
@@ -71,4 +71,4 @@ def main(pid: str, doors: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[2], sys.argv[3:])

@@ -41,10 +41,9 @@ def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: 
     """An image FROM scratch with ``<cache>/bin/<program>`` at ``/<program>``; pushed once; its reference by digest."""
     wanted = once.key([(name, _fingerprint(paths.bin / name)) for name in programs])
     record = paths.cache / "images" / f"{repository.rpartition('/')[2]}.json"
-    if record.exists():
-        known = json.loads(record.read_text())
-        if known["key"] == wanted and in_registry(paths, known["ref"]):
-            return str(known["ref"])
+    known = _read(record)
+    if known.get("key") == wanted and in_registry(paths, known["ref"]):
+        return str(known["ref"])
     log = paths.cache / "logs" / "images.log"
     env = storage_env(paths)
     fix = "see the log; then run `make local` again"
@@ -74,9 +73,25 @@ def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: 
         run_logged(machine.inside(paths, push, network_only=True), log, fix=fix, note=note, env=env)
         subprocess.run(["buildah", "rmi", tag], env=env, capture_output=True, check=False)
         ref = f"{repository}@{digest_file.read_text().strip()}"
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps({"key": wanted, "ref": ref}))
+    once.mark_done(record, json.dumps({"key": wanted, "ref": ref}))
     return ref
+
+
+def _read(record: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(record.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def release_mounts(paths: Paths, mounts: Path = Path("/proc/self/mounts")) -> list[str]:
+    """Unmount what a killed build left mounted below the cache's image storage; the mount points."""
+    below = f"{paths.cache / 'buildah'}/"
+    targets = [line.split()[1].encode().decode("unicode_escape") for line in mounts.read_text().splitlines()]
+    left = sorted((target for target in targets if target.startswith(below)), key=len, reverse=True)
+    for target in left:
+        subprocess.run(["umount", "--lazy", target], capture_output=True, check=False)
+    return left
 
 
 def in_registry(paths: Paths, ref: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 
 from components.platforms.local.facts import LocalFacts
@@ -34,7 +35,14 @@ class LabCluster:
     title: str = "cluster (2 nodes, Kubernetes 1.34, everything on loopback)"
 
     def refuse(self) -> None:
-        """Nothing of the user's is needed."""
+        """What would only fail after the tool chain is built: the wrong processor, a door that is taken."""
+        if platform.machine() != "x86_64":
+            raise LocalProblem(
+                f"this machine is {platform.machine()}, allowed is x86_64: the engine's image is locked for it alone",
+                "run it on an x86-64 machine",
+            )
+        if not machine.running(self.at):
+            cluster.refuse_taken_doors(self.at)
 
     def packages(self) -> set[str]:
         return {*debian.PROGRAMS.values(), *debian.FILES.values()}

@@ -48,7 +48,9 @@ class ProcessId:
 
     def save(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{self.pid} {self.started}\n")
+        partial = file.with_suffix(".partial")
+        partial.write_text(f"{self.pid} {self.started}\n")
+        partial.replace(file)
 
     @staticmethod
     def load(file: Path) -> ProcessId | None:
@@ -82,15 +84,35 @@ def running(paths: Paths) -> ProcessId | None:
     return ProcessId.load(_pid_file(paths))
 
 
+def strays(script: str, mark: str) -> list[ProcessId]:
+    """Processes of ours by their command line: ``script`` (a file's name) run with ``mark`` as a word. They are found
+    also where an interruption came between their start and the writing of their pid."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if mark in words and any(Path(word).name == script for word in words):
+                process = ProcessId.of(int(entry.name))
+                found += [process] if process else []
+    return found
+
+
+def _spec_file(paths: Paths) -> Path:
+    return paths.state / "machine.json"
+
+
 def start(spec: dict[str, Any], paths: Paths) -> ProcessId:
     """Make the namespaces and start the supervisor in them. A machine that runs already is left alone."""
     already = running(paths)
     if already:
         return already
+    _end_strays(paths)
     clear_cgroups()
     make_cgroups(spec["cgroups"])
     paths.logs.mkdir(parents=True, exist_ok=True)
-    spec_file = paths.state / "machine.json"
+    spec_file = _spec_file(paths)
     spec_file.write_text(json.dumps(spec, indent=1))
     spec_file.chmod(0o600)
     log = paths.logs / "machine.log"
@@ -145,6 +167,7 @@ def stop(paths: Paths) -> None:
     found = running(paths)
     if found:
         found.end(STOP_SECONDS)
+    _end_strays(paths)
     _pid_file(paths).unlink(missing_ok=True)
     clear_cgroups()
     # the mount point of a tmpfs that lived inside. rmdir takes away what is mounted on it in other namespaces too, so
@@ -152,6 +175,12 @@ def stop(paths: Paths) -> None:
     if not cgroups_left():
         with contextlib.suppress(OSError):
             KUBELET.rmdir()
+
+
+def _end_strays(paths: Paths) -> None:
+    """A machine that started and whose pid was never written: its launcher takes it along (``--kill-child``)."""
+    for stray in strays("supervisor.py", str(_spec_file(paths))):
+        stray.end(STOP_SECONDS)
 
 
 def inside(paths: Paths, argv: Sequence[str], *, network_only: bool = False) -> list[str]:
@@ -181,6 +210,7 @@ def make_cgroups(names: Sequence[str]) -> None:
     """``/ebbtide/<name>`` in every hierarchy: kubelet refuses a root that is not there."""
     for root in _cgroup_roots():
         parent = root / CGROUP
+        _delegate(root)
         for folder in (parent, *(parent / name for name in names)):
             folder.mkdir(exist_ok=True)
             for file in ("cpuset.cpus", "cpuset.mems"):
@@ -188,10 +218,16 @@ def make_cgroups(names: Sequence[str]) -> None:
                 own = folder / file
                 if own.exists() and not (root / "cgroup.controllers").exists() and not own.read_text().strip():
                     own.write_text((folder.parent / file).read_text())
-            controllers = folder / "cgroup.controllers"
-            if controllers.exists():
-                wanted = " ".join(f"+{name}" for name in controllers.read_text().split())
-                (folder / "cgroup.subtree_control").write_text(wanted)
+            _delegate(folder)
+
+
+def _delegate(folder: Path) -> None:
+    """cgroup v2: let the folders below have every controller this one has. One by one, because a refusal of one (the
+    root of a container, a controller in use) must not lose the rest. Nothing to do on v1."""
+    controllers = folder / "cgroup.controllers"
+    for name in controllers.read_text().split() if controllers.exists() else ():
+        with contextlib.suppress(OSError):
+            (folder / "cgroup.subtree_control").write_text(f"+{name}")
 
 
 def cgroups_left() -> list[Path]:

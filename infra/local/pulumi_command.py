@@ -1,15 +1,16 @@
 """``pulumi`` as the project means it: the pinned engine (official, or built and with stand-in plugins: see `engine`),
-and for stacks nobody put elsewhere a back-end on this machine. Installed as ``.venv/bin/pulumi``; what the user's
-environment says wins.
+and for stacks nobody put elsewhere a back-end on this machine. Installed as ``.venv/bin/pulumi``. What the user's
+environment says wins, except for the stack called ``local``: it is this machine's, and so is its state.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.local import engine
@@ -20,6 +21,8 @@ from infra.local.paths import Paths, paths
 # The local stack's secrets are as safe as the file they are in, which only its owner can read; a passphrase kept beside
 # it would add nothing, and a stack in any other back-end never sees this one.
 LOCAL_PASSPHRASE = "ebbtide-local"  # noqa: S105
+_NAMING = (("stack", "init"), ("stack", "select"), ("stack", "rm"))
+_OTHERS = ("PULUMI_ACCESS_TOKEN", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
 def logged_in_elsewhere(environ: Mapping[str, str]) -> bool:
@@ -31,6 +34,16 @@ def logged_in_elsewhere(environ: Mapping[str, str]) -> bool:
         return bool(json.loads((home / "credentials.json").read_text()).get("current"))
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def is_local(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether a command line is about this machine's own stack, whatever back-end the user has chosen for others."""
+    if environ.get("EBBTIDE_OWN_BACKEND"):
+        return True
+    named = [after for before, after in itertools.pairwise(arguments) if before in ("-s", "--stack")]
+    named += [word.partition("=")[2] for word in arguments if word.startswith(("--stack=", "-s="))]
+    named += arguments[2:] if tuple(arguments[:2]) in _NAMING else []
+    return "local" in named
 
 
 def build_environment(at: Paths) -> dict[str, str]:
@@ -48,8 +61,13 @@ def build_environment(at: Paths) -> dict[str, str]:
     return {**storage_env(at), "EBBTIDE_BUILD_VOLUMES": ",".join(volumes)}
 
 
-def environment(environ: Mapping[str, str], at: Paths, chosen: Engine, python_home: Path) -> dict[str, str]:
-    """The environment the engine runs in. ``python_home`` is the virtual environment that has the stand-ins."""
+def environment(
+    environ: Mapping[str, str], at: Paths, chosen: Engine, python_home: Path, *, local: bool = False
+) -> dict[str, str]:
+    """The environment the engine runs in. ``python_home`` is the virtual environment that has the stand-ins; ``local``:
+    the command is about this machine's own stack."""
+    if local:
+        environ = {name: value for name, value in environ.items() if name not in _OTHERS}
     env = {
         **build_environment(at),
         **environ,
@@ -57,7 +75,7 @@ def environment(environ: Mapping[str, str], at: Paths, chosen: Engine, python_ho
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_PYTHON_CMD": sys.executable,
     }
-    if not logged_in_elsewhere(environ):
+    if local or not logged_in_elsewhere(environ):
         at.pulumi_backend.mkdir(parents=True, exist_ok=True, mode=0o700)
         env["PULUMI_BACKEND_URL"] = f"file://{at.pulumi_backend}"
         env.setdefault("PULUMI_HOME", str(at.cache / "pulumi-home"))
@@ -74,7 +92,8 @@ def main() -> None:
         sys.exit(f"the Pulumi engine is not there yet ({program}): run `make local` (or `ebbtide local up`) first")
     home = Path(sys.prefix)
     engine.ensure_stand_ins(chosen, home)
-    os.execve(program, ["pulumi", *sys.argv[1:]], environment(os.environ, at, chosen, home))  # noqa: S606
+    env = environment(os.environ, at, chosen, home, local=is_local(sys.argv[1:], os.environ))
+    os.execve(program, ["pulumi", *sys.argv[1:]], env)  # noqa: S606
 
 
 def install(bin_dir: Path) -> None:

@@ -27,7 +27,10 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
 fi
 
 echo "  • Python environment (.venv)"
+# an environment without its stamp is half made: anew, from pip's cache. While it is worked on it has none.
+[ -f "$stamp" ] || rm -rf .venv
 [ -x .venv/bin/python ] || "$python" -m venv .venv
+rm -f "$stamp"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 echo "$want" > "$stamp"

@@ -116,7 +116,13 @@ class _Compiler:
 
     @property
     def env(self) -> dict[str, str]:
-        own = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOCACHE": str(_compiled(self.paths))}
+        own = {
+            "CGO_ENABLED": "0",
+            "GOFLAGS": "-buildvcs=false",
+            "GOWORK": "off",
+            "GOTOOLCHAIN": "auto",
+            "GOCACHE": str(_compiled(self.paths)),
+        }
         return {**os.environ, **own, **({"GOOS": self.system} if self.system else {})}
 
     @property
@@ -129,6 +135,8 @@ class _Compiler:
         argv = [self.go, "build", "-trimpath", "-ldflags", f"-s -w {ldflags}", "-o", str(partial), package]
         fix = "look at the log; what was built already is kept"
         run_logged(argv, self.log, fix=fix, note=self.note, env=self.env, cwd=module)
+        with partial.open("rb") as built:
+            os.fsync(built.fileno())  # the stamp that follows must not outlive a power cut alone
         partial.replace(self.paths.bin / name)
 
 

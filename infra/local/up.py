@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -111,7 +112,12 @@ def pulumi(at: Paths, *args: str) -> list[str]:
 def stacks(at: Paths) -> dict[str, int]:
     """The back-end's stacks, each with the number of its resources."""
     listed = subprocess.run(
-        [pulumi(at)[0], "stack", "ls", "--json"], capture_output=True, text=True, cwd=PROJECT, check=False
+        [pulumi(at)[0], "stack", "ls", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        check=False,
+        env={**os.environ, "EBBTIDE_OWN_BACKEND": "1"},
     )
     if listed.returncode != 0:
         raise LocalProblem(f"pulumi stack ls: {listed.stderr.strip()}", "see the message above")
@@ -169,6 +175,11 @@ def record_access(at: Paths, gateway_url: str) -> Access:
 def down(*, purge: bool) -> None:
     """End the cluster; with ``purge`` forget its data and the stack's state too."""
     at = paths()
+    with once.exclusive(at.state / "up.lock", lambda: say("`ebbtide local up` is at work; waiting for it to end")):
+        _down(at, purge=purge)
+
+
+def _down(at: Paths, *, purge: bool) -> None:
     choice = Choice.load(at)
     if purge and choice and choice.kind == "context" and stacks(at).get(STACK):
         raise LocalProblem(

@@ -13,6 +13,7 @@ import datetime as dt
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -48,9 +49,9 @@ def bare_command(deployment: dict[str, Any], models: Path, caches: Path) -> list
             folder.chmod(0o777)
             mounts.append(f"type=bind,src={folder},dst={mount['mountPath']},options=rbind:rw")
     return [
-        *("run", "--detach", "--net-host", "--read-only", "--user", "10001:10001", *env),
+        *("run", "--detach", "--net-host", "--read-only", "--cgroup", f"/ebbtide/{CONTAINER}", *env),
         *(part for mount in mounts for part in ("--mount", mount)),
-        *(container["image"], CONTAINER, "python", "-m", "vllm.entrypoints.openai.api_server", *container["args"]),
+        *(container["image"], CONTAINER, "serve", *container["args"]),
     ]
 
 
@@ -82,6 +83,7 @@ def bare(lab: Lab) -> float:
     at = lab.paths
     ctr(at, "tasks", "kill", "-s", "SIGKILL", CONTAINER, check=False)
     ctr(at, "containers", "rm", CONTAINER, check=False)
+    shutil.rmtree(at.state / "bench", ignore_errors=True)  # a pod starts with empty caches too
     command = bare_command(lab.deployment(FIRST), at.models, at.state / "bench")
     started = time.monotonic()
     ctr(at, *command)

@@ -57,15 +57,17 @@ class Lab:
     def replicas(self, model: str) -> int:
         return int(self.deployment(model)["spec"].get("replicas", 0))
 
-    def pods(self, model: str) -> list[dict[str, Any]]:
+    def pods(self, model: str, leaving: bool = False) -> list[dict[str, Any]]:
+        """The model's pods; those that are on their way out only with ``leaving``."""
         query = f"labelSelector=ebbtide.dev/model={model}"
-        return list(self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?{query}")["items"])
+        found = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?{query}")["items"]
+        return [pod for pod in found if leaving or "deletionTimestamp" not in pod["metadata"]]
 
     def ready(self, model: str) -> bool:
         return bool(self.deployment(model).get("status", {}).get("readyReplicas"))
 
     def asleep(self, model: str) -> bool:
-        return self.replicas(model) == 0 and not self.pods(model)
+        return self.replicas(model) == 0 and not self.pods(model, leaving=True)
 
     def until_asleep(self, model: str, seconds: float = TTL + 30 + 130) -> None:
         wait_until(lambda: self.asleep(model), seconds, f"{model} asleep, no pod")

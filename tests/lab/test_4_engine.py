@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.lab.conftest import FIRST, SECOND, Lab
+from tests.lab.conftest import FIRST, SECOND, Lab, Steady
 
 
 def test_preview_finds_nothing_to_change_while_the_scaler_has_changed_replicas(lab: Lab) -> None:
@@ -18,8 +18,9 @@ def test_preview_finds_nothing_to_change_while_the_scaler_has_changed_replicas(l
 
 def test_up_and_refresh_leave_an_awake_model_awake(lab: Lab) -> None:
     before = lab.wake(FIRST)
-    lab.pulumi("refresh", "--yes", "--skip-preview")
-    lab.pulumi("up", "--yes", "--skip-preview")
+    with Steady(5, lambda: lab.chat(FIRST, max_tokens=1)):  # asked now and then, it may not go by itself
+        lab.pulumi("refresh", "--yes", "--skip-preview")
+        lab.pulumi("up", "--yes", "--skip-preview")
     assert [pod["metadata"]["uid"] for pod in lab.pods(FIRST)] == [before]
     lab.pulumi("preview", "--expect-no-changes")
 

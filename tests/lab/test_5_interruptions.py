@@ -45,7 +45,10 @@ def host() -> dict[str, set[str]]:
         "cgroups": set(map(str, machine.cgroups_left())),
         "settings": {
             Path(name).read_text()
-            for name in ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/all/route_localnet")
+            for name in (
+                "/proc/sys/net/ipv4/ip_forward",
+                "/proc/sys/net/ipv4/conf/all/route_localnet",
+            )
         },
         "folders": {str(p) for p in (Path("/var/lib/kubelet"), Path("/run/cni"), Path("/var/log/pods")) if p.exists()},
     }

@@ -87,8 +87,9 @@ def test_the_next_lines_run_as_they_are_and_hold_no_key() -> None:
     curl, python = shown.splitlines()
     words = shlex.split(curl)
     assert words[:3] == ["curl", "-sS", "http://127.0.0.1:4000/v1/chat/completions"]
-    assert "Authorization: Bearer $(ebbtide local key)" in words
+    assert "Authorization: Bearer $(.venv/bin/ebbtide local key)" in words
     assert json.loads(words[-1])["model"] == "small"
+    assert shlex.split(python)[0] == ".venv/bin/python"
     program = shlex.split(python)[-1]
     ast.parse(program)
     assert "ebbtide local key" in program
