@@ -40,8 +40,13 @@ def ctr(at: Paths, *args: str, check: bool = True) -> subprocess.CompletedProces
 def bare_command(deployment: dict[str, Any], models: Path, caches: Path) -> list[str]:
     """`ctr run` for what the Deployment's pod would run, on the machine's own network and port 8000."""
     container = deployment["spec"]["template"]["spec"]["containers"][0]
-    env = [part for each in container["env"] for part in ("--env", f"{each['name']}={each['value']}")]
-    mounts = [f"type=bind,src={models},dst=/models,options=rbind:ro"]
+    # on the machine's own network there is no default route to tell vLLM its address by
+    env = ["--env", "VLLM_HOST_IP=127.0.0.1"]
+    env += [part for each in container["env"] for part in ("--env", f"{each['name']}={each['value']}")]
+    mounts = [
+        f"type=bind,src={models},dst=/models,options=rbind:ro",
+        "type=bind,src=/dev/shm,dst=/dev/shm,options=rbind:rw",
+    ]
     for mount in container["volumeMounts"]:
         if mount["name"] in ("cache", "tmp"):
             folder = caches / mount["name"]

@@ -66,7 +66,9 @@ class Doors:
         assert self.server.stdout.readline() == "listening\n"
         doors = [f"{self.port}=127.0.0.1:9000", f"{self.closed}=127.0.0.1:9001"]
         self.forwarder = subprocess.Popen(
-            [sys.executable, "-I", forwarder.__file__, str(self.server.pid), *doors], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-I", forwarder.__file__, "test", str(self.server.pid), *doors],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.forwarder.stdout is not None
         assert self.forwarder.stdout.readline() == "ready\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import engine
+from infra.local.engine import Engine
 from infra.local.paths import Paths
 from infra.local.pulumi_command import LOCAL_PASSPHRASE, environment, is_local
 
@@ -32,8 +32,8 @@ def test_the_local_stack_stays_on_this_machine_whatever_the_user_is_logged_in_to
         "PULUMI_CONFIG_PASSPHRASE_FILE": "/theirs",
         "PATH": "/usr/bin",
     }
-    env = environment(theirs, at, engine.BUILT, tmp_path, local=True)
+    env = environment(theirs, at, Engine.BUILT, tmp_path, local=True)
     assert env["PULUMI_BACKEND_URL"] == f"file://{at.pulumi_backend}"
     assert env["PULUMI_CONFIG_PASSPHRASE"] == LOCAL_PASSPHRASE
     assert not {"PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE_FILE"} & set(env)
-    assert environment(theirs, at, engine.BUILT, tmp_path)["PULUMI_BACKEND_URL"] == "s3://theirs"
+    assert environment(theirs, at, Engine.BUILT, tmp_path)["PULUMI_BACKEND_URL"] == "s3://theirs"
