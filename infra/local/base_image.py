@@ -15,7 +15,7 @@ from pathlib import Path
 from infra.local import machine, once
 from infra.local.commands import Note, run_logged
 from infra.local.debian_mirror import KEYRING, Mirrors, mirrors
-from infra.local.images import in_registry, storage_env
+from infra.local.images import pushed, storage_env
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
 
@@ -53,8 +53,8 @@ def ensure_base(registry: str, at: Paths, note: Note) -> str:
     wanted = once.key(SUITE, PACKAGES, TRIM)
     record = at.cache / "images" / "base-python.json"
     with once.exclusive(at.cache / "images" / "base-python.lock"):
-        known = _recorded(record, wanted, repository)
-        if known and in_registry(at, known):
+        known = pushed(at, record, wanted)
+        if known and known.startswith(f"{repository}@"):
             return known
         log, env = at.cache / "logs" / "base-image.log", storage_env(at)
         local = f"localhost/{_WORK}:{wanted}"
@@ -63,15 +63,6 @@ def ensure_base(registry: str, at: Paths, note: Note) -> str:
         ref = f"{repository}@{_push(local, f'{repository}:{SUITE}', at, log, env, note)}"
         once.mark_done(record, json.dumps({"key": wanted, "ref": ref}))
     return ref
-
-
-def _recorded(record: Path, wanted: str, repository: str) -> str | None:
-    if not record.exists():
-        return None
-    known = json.loads(record.read_text())
-    if known["key"] != wanted or not str(known["ref"]).startswith(f"{repository}@"):
-        return None
-    return str(known["ref"])
 
 
 def bootstrap_command(root: Path, debs: Path, place: Mirrors) -> list[str]:

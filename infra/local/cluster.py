@@ -47,7 +47,6 @@ def layout(paths: Paths) -> Layout:
         data=paths.cluster,
         logs=paths.logs,
         registry_data=paths.registry,
-        api_port=PORTS.api,
         registry_port=PORTS.registry,
         sandbox_image=f"127.0.0.1:{PORTS.registry}/ebbtide/pause:1",
     )
@@ -103,8 +102,6 @@ def open_doors(paths: Paths) -> None:
     running = ProcessId.load(_forwarder_pid(paths))
     if running and belongs.exists() and belongs.read_text() == str(first):
         return
-    if running:
-        running.end(5)
     doors = {
         PORTS.api: f"{control_plane.CONTROL_ADDRESS}:{control_plane.API_PORT}",
         PORTS.registry: f"127.0.0.1:{PORTS.registry}",

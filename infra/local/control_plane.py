@@ -50,14 +50,13 @@ NODES = (SYSTEM, GPU)
 
 @dataclass(frozen=True)
 class Layout:
-    """Folders the parts read and write. ``ports`` are those on the host's loopback."""
+    """Folders the parts read and write. ``registry_port`` is the same inside and on the host's loopback."""
 
     programs: Path
     pki: Path
     data: Path
     logs: Path
     registry_data: Path
-    api_port: int
     registry_port: int
     sandbox_image: str
 
@@ -250,7 +249,7 @@ def _registry_config(at: Layout) -> str:
     )
 
 
-def _as_user(command: str, config: str) -> list[str]:
+def _as_user(config: str) -> list[str]:
     return _flags(
         kubeconfig=config,
         authentication_kubeconfig=config,
@@ -311,7 +310,7 @@ def machine_spec(at: Layout) -> dict[str, Any]:
     manager_config = f"{at.pki}/controller-manager.kubeconfig"
     manager = [
         str(at.programs / "kube-controller-manager"),
-        *_as_user("controller-manager", manager_config),
+        *_as_user(manager_config),
         *_flags(
             bind_address="127.0.0.1",
             root_ca_file=f"{at.pki}/ca.crt",
@@ -323,7 +322,7 @@ def machine_spec(at: Layout) -> dict[str, Any]:
     ]
     scheduler = [
         str(at.programs / "kube-scheduler"),
-        *_as_user("scheduler", f"{at.pki}/scheduler.kubeconfig"),
+        *_as_user(f"{at.pki}/scheduler.kubeconfig"),
         "--bind-address=127.0.0.1",
     ]
     proxy = [

@@ -41,9 +41,9 @@ def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: 
     """An image FROM scratch with ``<cache>/bin/<program>`` at ``/<program>``; pushed once; its reference by digest."""
     wanted = once.key([(name, _fingerprint(paths.bin / name)) for name in programs])
     record = paths.cache / "images" / f"{repository.rpartition('/')[2]}.json"
-    known = _read(record)
-    if known.get("key") == wanted and in_registry(paths, known["ref"]):
-        return str(known["ref"])
+    known = pushed(paths, record, wanted)
+    if known:
+        return known
     log = paths.cache / "logs" / "images.log"
     env = storage_env(paths)
     fix = "see the log; then run `make local` again"
@@ -77,11 +77,15 @@ def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: 
     return ref
 
 
-def _read(record: Path) -> dict[str, str]:
+def pushed(paths: Paths, record: Path, wanted: str) -> str | None:
+    """The reference that ``record`` (written when the push was done) has for the content key ``wanted``, if the
+    registry still holds it. A record that cannot be read is none."""
     try:
-        return dict(json.loads(record.read_text()))
-    except (OSError, ValueError):
-        return {}
+        known = json.loads(record.read_text())
+        ref = str(known["ref"]) if known["key"] == wanted else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return ref if ref and in_registry(paths, ref) else None
 
 
 def release_mounts(paths: Paths, mounts: Path = Path("/proc/self/mounts")) -> list[str]:

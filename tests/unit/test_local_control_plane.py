@@ -30,7 +30,6 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
         data=root / "cluster",
         logs=root / "logs",
         registry_data=root / "registry",
-        api_port=16443,
         registry_port=5000,
         sandbox_image="127.0.0.1:5000/ebbtide/pause:1",
     )
