@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.catalog.machine import Machine
+
 Device = Literal["cuda", "cpu"]
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
@@ -56,6 +58,60 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """A node's own disk: it holds the images and, on a place without a faster one, the weights on their way in.
+    ``None`` is the place's default, which must still take an image pull of 10 GB in about a minute."""
+
+    size_gib: int | None = None
+    iops: int | None = None
+    throughput_mib: int | None = None
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """One card for several pods. ``mig``: slices of ``profile`` (like ``1g.10gb``), all cards alike (``single``) or
+    per card (``mixed``). ``timeSlicing``: ``replicas`` pods take turns, without a wall between their memories."""
+
+    kind: Literal["mig", "timeSlicing"]
+    strategy: Literal["single", "mixed"] = "single"
+    profile: str | None = None
+    replicas: int = 1
+
+
+@dataclass(frozen=True)
+class PoolRequest:
+    """What a stack asks of a place: ``pool`` as the scheduler will see it (the stack's own labels and taints; the place
+    adds what its nodes carry besides), and how the nodes are to be had.
+
+    ``machine`` is a row of the catalogue, None where the nodes are there already. ``reservation`` names capacity bought
+    before; with ``capacity_block`` it is one with an end. ``nodes`` and ``node_labels`` tell nodes that exist.
+    """
+
+    pool: Pool
+    machine: Machine | None = None
+    zones: tuple[str, ...] = ()
+    spot: bool = False
+    reservation: str | None = None
+    capacity_block: bool = False
+    disk: Disk = Disk()
+    sharing: Sharing | None = None
+    nodes: tuple[str, ...] = ()
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a place must know of the stack it serves. ``name`` is the prefix of everything it creates; ``protect`` says
+    whether what holds data or is slow to get back (cluster, bucket, registry, GPU pools) may not be deleted by `up`.
+    ``longest_silence_seconds`` is how long a request may be held without a byte: no hop may cut sooner."""
+
+    name: str
+    environment: str
+    protect: bool = False
+    longest_silence_seconds: int = 900
+
+
+@dataclass(frozen=True)
 class RegistryAuth:
     """Credentials for pushing; ``password`` is always a secret output."""
 
@@ -88,8 +144,31 @@ class Weights:
     mounts: tuple[Mapping[str, Any], ...] = ()
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a serving pod's service account carries so that the place knows it (role annotation, client id)."""
+
+    service_account_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Where and as whom the mirror Job writes weights: ``root`` is the store's URI (``s3://…``), ``identity`` the only
+    one that may write there, ``environment`` what the client needs besides (an account's name, a region)."""
+
+    root: str
+    identity: Identity
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 class ModelStore(Protocol):
     """Read-only weights by Hugging Face id and pinned revision."""
+
+    @property
+    def upload(self) -> Upload | None:
+        """How the stack fills the store; None: somebody else does."""
+        ...
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
         """Create what pods in ``namespace`` need to read the store (a claim, a binding); called once."""
@@ -101,11 +180,19 @@ class ModelStore(Protocol):
 
 
 @dataclass(frozen=True)
-class Identity:
-    """What a serving pod's service account carries so that the place knows it (role annotation, client id)."""
+class HttpIngress:
+    """An Ingress object before the gateway's Service, where the place's load balancer speaks HTTP and ends TLS.
 
-    service_account_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    pod_labels: Mapping[str, str] = field(default_factory=dict)
+    ``tls_secret`` names a Secret with the certificate in the gateway's namespace; None: the place holds it and
+    ``annotations`` name it. ``objects`` are manifests of the place's own that the load balancer reads, created in the
+    gateway's namespace before the Ingress.
+    """
+
+    class_name: str
+    host: str
+    annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    tls_secret: str | None = None
+    objects: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +206,7 @@ class Ingress:
     annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     url: pulumi.Input[str] | None = None
     idle_timeout_seconds: int | None = None
+    http: HttpIngress | None = None
 
 
 @dataclass(frozen=True)

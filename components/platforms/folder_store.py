@@ -35,6 +35,7 @@ class FolderStore:
     folder: str
     provider: k8s.Provider
     claim: str = "models"
+    upload: None = None
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
         """A volume over the folder and the claim that binds exactly it. The host path is the administrator's, in the
@@ -75,6 +76,7 @@ class ClaimStore:
     """Weights on a claim that the cluster's administrator keeps (``existing``); nothing is created."""
 
     claim: str
+    upload: None = None
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
         return []

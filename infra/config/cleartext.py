@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.typed.refusal import Path, Problem, Severity
 from infra.config.engine_flags import flag_name, secret_flag
-from infra.config.findings import Path, Problem, Severity, show
+from infra.config.findings import show
 
 REDACTED = "<redacted>"
 OPEN_TO_POD_READERS = ", where whoever may read the pod reads it"

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError, create_model
 
-from infra.config.fields import Shape
+from components.typed.fields import Shape
 from infra.config.gateway import GroupConfig, KeyConfig
 from infra.config.model import ModelConfig
 from infra.config.platform import PlatformConfig

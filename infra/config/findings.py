@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from pydantic_core import PydanticCustomError
-
-Severity = Literal["error", "warning", "mandatory"]
-Path = tuple[str | int, ...]
+from components.typed.refusal import Path, Severity
 
 _LONGEST_SHOWN = 80
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_<>-]+(:[A-Za-z0-9_-]+)?")
@@ -44,20 +41,6 @@ class Finding:
         return self.severity != "warning"
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A finding before it is known in which file it lies: ``path`` in parts, ``value`` as it was read."""
-
-    number: int
-    path: Path
-    message: str
-    allowed: str
-    fix: str
-    value: Any = None
-    has_value: bool = True
-    severity: Severity = "error"
-
-
 class ConfigError(Exception):
     """A stack file that cannot be used. ``findings`` has everything found, warnings included."""
 
@@ -69,17 +52,6 @@ class ConfigError(Exception):
 def render(findings: Iterable[Finding]) -> str:
     """One line a finding."""
     return "\n".join(str(finding) for finding in findings)
-
-
-def code(number: int) -> str:
-    """``7`` → ``EBB007``."""
-    return f"EBB{number:03d}"
-
-
-def refuse(number: int, message: str, *, allowed: str, fix: str, severity: Severity = "error") -> PydanticCustomError:
-    """The error a field's validator raises; ``message`` follows the value: ``is not …``."""
-    context = {"message": message, "allowed": allowed, "fix": fix, "severity": severity}
-    return PydanticCustomError(code(number), "{message}", context)
 
 
 def show(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from infra.config.fields import Shape, text
+from components.typed.fields import Shape, text
 
 ALL_MODELS = "*"
 

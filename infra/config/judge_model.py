@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components.typed.refusal import Path, Problem
 from infra.config.draft import Draft, Part
 from infra.config.engine_flags import (
     MANAGED_FLAGS,
@@ -14,7 +15,6 @@ from infra.config.engine_flags import (
     secret_flag,
     unsafe_flag,
 )
-from infra.config.findings import Path, Problem
 from infra.config.model import ModelConfig
 from infra.config.pool import PoolConfig
 

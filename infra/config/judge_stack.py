@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
+from components.typed.fields import NAME_ALLOWED, is_name, suggest_name
+from components.typed.refusal import Path, Problem
 from infra.config.draft import Draft
-from infra.config.fields import NAME_ALLOWED, is_name, suggest_name
-from infra.config.findings import Path, Problem, show_path
+from infra.config.findings import show_path
 from infra.config.gateway import ALL_MODELS
 from infra.config.judge_model import judge_model, more_than_max
 from infra.config.platform import ExistingPlatform

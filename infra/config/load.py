@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from components.typed.refusal import Path, Problem, code
 from infra.config.cleartext import REDACTED, Secrets, find_secrets, is_encrypted
 from infra.config.draft import draft
-from infra.config.findings import ConfigError, Finding, Path, Problem, code, printable, show, show_path
+from infra.config.findings import ConfigError, Finding, printable, show, show_path
 from infra.config.judge_stack import judge
 from infra.config.stack import SECTIONS, StackConfig
 from infra.config.translate import UNKNOWN_KEY, problems_of, unknown_key

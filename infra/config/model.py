@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from infra.config.fields import (
+from components.typed.fields import (
     EnvName,
     FewestCount,
     GpuCount,
@@ -18,7 +18,7 @@ from infra.config.fields import (
     Shape,
     text,
 )
-from infra.config.units import Duration, Quantity
+from components.typed.units import Duration, Quantity
 
 # A pod that is told to go first leaves the Service's endpoints (preStop), then finishes its streams (drain), then has
 # a margin in which the engine frees the GPU. The sum is the grace period, so the grace can never be the shorter one.

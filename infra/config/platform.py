@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
-from infra.config.fields import Name, Shape, text, whole
+from components.typed.fields import Name, Shape, text, whole
 
 Address = Annotated[
     str,

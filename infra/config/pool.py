@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from infra.config.fields import FewestCount, GpuCount, LabelKey, LabelValue, MostCount, Shape, text
-from infra.config.units import Quantity
+from components.typed.fields import FewestCount, GpuCount, LabelKey, LabelValue, MostCount, Shape, text
+from components.typed.units import Quantity
 
 WORKER_TYPE = "workerType"
 

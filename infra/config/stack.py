@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from infra.config.fields import Shape, text, whole
+from components.typed.fields import Shape, text, whole
+from components.typed.units import Duration
 from infra.config.gateway import GatewayConfig
 from infra.config.model import ModelConfig
 from infra.config.platform import PlatformConfig
 from infra.config.pool import PoolConfig
-from infra.config.units import Duration
 
 Environment = Literal["local", "dev", "staging", "prod"]
 

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from infra.config.findings import Path, Problem
+from components.typed.refusal import Path, Problem
 
 UNKNOWN_KEY = 50
 # Raised by our own default factories when the field they read is wrong itself, which is reported already.

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from infra.config.findings import Path, Problem
+from components.typed.refusal import Path, Problem
 
 MOST_VALUES = 20_000
 DEEPEST = 40

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.typed.units import Duration, Quantity
 from infra.config import StackConfig, load_file
-from infra.config.units import Duration, Quantity
 
 GOOD = Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml"
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from infra.config.findings import Severity, refuse
+from components.typed.refusal import Severity, refuse
 
 NAME_ALLOWED = "at most 63 of a-z, 0-9 and -, beginning and ending with a letter or digit (DNS-1123)"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

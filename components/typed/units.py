@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic_core import CoreSchema, core_schema
 
-from infra.config.findings import refuse
+from components.typed.refusal import refuse
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _LONGEST_HOURS = 720

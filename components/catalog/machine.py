@@ -1,0 +1,39 @@
+"""One row of the machine catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars an hour for one machine, as read on ``read_on`` (ISO date) from ``source``; None is unknown."""
+
+    on_demand: float | None
+    spot: float | None
+    read_on: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A kind of virtual machine with GPUs. ``place`` is the kind of platform that sells it; ``regions`` where, as far
+    as known (empty: unknown); ``prices`` by region. ``gpu`` is the product's short name (``A10G``, ``H100``),
+    ``gpus`` how many it has, ``gpu_memory_gib`` the memory of one. ``local_disk_gib`` is the fast disk that comes with
+    it and goes with it; 0: none."""
+
+    name: str
+    place: str
+    gpu: str
+    gpus: int
+    gpu_memory_gib: float
+    compute_capability: str
+    vcpus: int
+    memory_gib: float
+    interconnect: str
+    architecture: str = "amd64"
+    local_disk_gib: int = 0
+    reservation_usual: bool = False
+    regions: tuple[str, ...] = ()
+    prices: Mapping[str, Price] = field(default_factory=dict)
