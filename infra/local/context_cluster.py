@@ -111,6 +111,9 @@ class ContextCluster:
             out.write(done.stdout)
         partial.replace(self.at.kubeconfig)
 
+    def since(self) -> None:
+        return None
+
     def furnish(self, sources: Reachable) -> LocalFacts:
         at = self.at
         with step("platform images") as running:

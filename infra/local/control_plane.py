@@ -304,8 +304,8 @@ def files(at: Layout) -> dict[str, str]:
 def machine_spec(at: Layout) -> dict[str, Any]:
     """What ``supervisor.py`` is told: set-up commands and processes in starting order."""
 
-    def process(name: str, argv: list[str], **env: str) -> dict[str, Any]:
-        return {"name": name, "argv": argv, "log": f"{at.logs}/{name}.log", "env": env}
+    def process(name: str, argv: list[str], after: str | None = None) -> dict[str, Any]:
+        return {"name": name, "argv": argv, "log": f"{at.logs}/{name}.log", "after": after}
 
     manager_config = f"{at.pki}/controller-manager.kubeconfig"
     manager = [
@@ -355,7 +355,12 @@ def machine_spec(at: Layout) -> dict[str, Any]:
                 node_ip=node.address,
             ),
         ]
-        nodes += [process(f"containerd-{node.name}", containerd), process(f"kubelet-{node.name}", kubelet)]
+        # the pods of an earlier run start with the kubelet: before kube-proxy has written its rules they find no API
+        # server at its Service's address, end, and are started again ever later
+        nodes += [
+            process(f"containerd-{node.name}", containerd),
+            process(f"kubelet-{node.name}", kubelet, after=f"{API_SERVICE}:443"),
+        ]
     return {
         "hostname": "ebbtide",
         "cgroups": [node.name for node in NODES],

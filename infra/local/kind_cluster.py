@@ -100,6 +100,9 @@ class KindCluster:
             once.mark_done(stamp, once.key(text))
         self._connect_registry()
 
+    def since(self) -> None:
+        return None
+
     def furnish(self, sources: Reachable) -> LocalFacts:
         at = self.at
         with step("platform images") as running:

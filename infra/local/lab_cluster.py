@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from datetime import datetime
 
 from components.platforms.local.facts import LocalFacts
 from infra.local import (
@@ -52,6 +53,10 @@ class LabCluster:
 
     def start(self) -> None:
         cluster.start(self.at)
+
+    def since(self) -> datetime | None:
+        first = machine.running(self.at)
+        return first.started_at() if first else None
 
     def furnish(self, sources: Reachable) -> LocalFacts:
         at = self.at

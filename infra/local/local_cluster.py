@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 from components.platforms.local.facts import LocalFacts
@@ -31,6 +32,10 @@ class LocalCluster(Protocol):
 
     def start(self) -> None:
         """Make it, or find it running; returns when the API server answers."""
+        ...
+
+    def since(self) -> datetime | None:
+        """When everything in it began anew; None where a container may be older than that and still be well."""
         ...
 
     def furnish(self, sources: Reachable) -> LocalFacts:

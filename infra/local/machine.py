@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ class ProcessId:
 
     def alive(self) -> bool:
         return ProcessId.of(self.pid) == self
+
+    def started_at(self) -> datetime:
+        """By the clock, to the second below: as coarse as Kubernetes tells when a container started."""
+        with Path("/proc/uptime").open() as uptime:
+            booted = time.time() - float(uptime.read().split()[0])
+        return datetime.fromtimestamp(int(booted + self.started / os.sysconf("SC_CLK_TCK")), UTC)
 
     def save(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)

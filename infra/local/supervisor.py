@@ -1,7 +1,8 @@
 """PID 1 of the lab machine: starts its parts, restarts what dies, reaps orphans, ends everything when told to.
 
 Run inside fresh namespaces as ``python supervisor.py SPEC.json``. Standard library only: it must start in any Python.
-SPEC: ``{"hostname": str, "setup": [[argv…]…], "processes": [{"name", "argv", "log", "env"}…]}``.
+SPEC: ``{"hostname": str, "setup": [[argv…]…], "processes": [{"name", "argv", "log", "env", "after"}…]}``; a process
+with ``after`` (``host:port``) is started once somebody answers there, at the latest after AFTER_SECONDS.
 When this process ends, the kernel ends every process of the namespaces and takes their mounts and devices with them.
 """
 
@@ -20,6 +21,8 @@ from typing import Any
 RESTART_SECONDS = (0.5, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 30.0
 STOP_SECONDS = 8.0
+AFTER_SECONDS = 15.0
+LOOK_SECONDS = 0.2
 
 
 class Part:
@@ -31,6 +34,14 @@ class Part:
         self.started = 0.0
         self.failures = 0
         self.due = 0.0
+        self.patient_until = time.monotonic() + AFTER_SECONDS
+
+    def may_start(self) -> bool:
+        """Whether its time has come, and whatever it needs to find answers (or has had its time to)."""
+        if time.monotonic() < self.due:
+            return False
+        after = self.spec.get("after")
+        return not after or time.monotonic() > self.patient_until or answers(after)
 
     def start(self) -> None:
         log = os.open(self.spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -61,12 +72,21 @@ class Part:
 def supervise(parts: list[Part], stopping: list[bool]) -> None:
     """Until told to stop: start what is due, collect what ended."""
     while not stopping:
-        now = time.monotonic()
         for part in parts:
-            if part.pid is None and now >= part.due:
+            if part.pid is None and part.may_start():
                 part.start()
         collect(parts)
-        signal.sigtimedwait({signal.SIGCHLD}, 0.5)
+        signal.sigtimedwait({signal.SIGCHLD}, LOOK_SECONDS)
+
+
+def answers(address: str) -> bool:
+    """Whether a connection to ``host:port`` is taken."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=LOOK_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def collect(parts: list[Part]) -> None:

@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
-
 from infra.local import (
     clusters,
     debian,
@@ -20,6 +18,7 @@ from infra.local import (
     pulumi_command,
     pulumi_release,
     reachable,
+    settled,
     stale_locks,
     toolchain,
 )
@@ -35,7 +34,6 @@ from infra.local.problem import LocalProblem
 from infra.local.progress import say, step
 
 STACK = "local"
-GATEWAY_SECONDS = 240.0
 PROMPT = "What is the capital of France?"
 
 
@@ -69,8 +67,8 @@ def _up(at: Paths, *, wanted: Wishes | None, then_ask: bool) -> None:
     with step("pulumi up -s local") as running:
         output = pulumi_up(at, running.note)
     access = record_access(at, facts.gateway_url)
-    with step("gateway ready"):
-        wait_for_gateway(facts.gateway_url)
+    with step("platform ready") as running:
+        settled.wait(at, cluster.since(), running.note, facts.gateway_url)
     for line in output:
         say(f"    {line}")
     say(f"  up after {time.monotonic() - started:.0f} s")
@@ -175,23 +173,6 @@ def record_access(at: Paths, gateway_url: str) -> Access:
     access = Access(gateway_url, keys.get("demo") or next(iter(keys.values())), tuple(outputs["models"]))
     access.save(at)
     return access
-
-
-def wait_for_gateway(url: str, seconds: float = GATEWAY_SECONDS) -> None:
-    """After `down` or a power cut nothing of the stack has changed for Pulumi, which then waits for no pod."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if httpx.get(f"{url}/health/readiness", timeout=5, trust_env=False).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        if time.monotonic() > deadline:
-            raise LocalProblem(
-                f"the gateway at {url} is not ready after {seconds:.0f} s",
-                "`ebbtide local status` shows which pods are not well, `ebbtide local logs gateway` says why",
-            )
-        time.sleep(0.25)
 
 
 def down(*, purge: bool) -> None:

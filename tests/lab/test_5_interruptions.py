@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from infra.local import cluster, machine
+from infra.local import cluster, machine, settled
 from infra.local.machine import ProcessId
 from infra.local.paths import PROJECT
 from tests.lab.conftest import FIRST, Lab, wait_until
@@ -52,6 +53,10 @@ def host() -> dict[str, set[str]]:
         },
         "folders": {str(p) for p in (Path("/var/lib/kubelet"), Path("/run/cni"), Path("/var/log/pods")) if p.exists()},
     }
+
+
+def restarts(pod: dict[str, Any]) -> int:
+    return sum(container["restartCount"] for container in pod["status"]["containerStatuses"])
 
 
 def test_again_with_everything_up_takes_seconds(lab: Lab) -> None:
@@ -98,10 +103,20 @@ def test_killed_in_the_middle_the_same_command_goes_on(lab: Lab) -> None:
 def test_killed_with_the_machine_as_by_a_power_cut_it_comes_back(lab: Lab) -> None:
     first = machine.running(lab.paths)
     assert first is not None
+    pods = [p for space in ("keda", "ebbtide") for p in lab.get(f"/api/v1/namespaces/{space}/pods")["items"]]
+    before = {p["metadata"]["name"]: restarts(p) for p in pods}
     os.kill(first.pid, signal.SIGKILL)
     wait_until(lambda: not first.alive(), 20, "the machine gone")
     ebbtide("local", "up", "--quiet")
-    assert lab.chat(FIRST).status_code == 200  # at once: `up` is done when the gateway takes requests
+    # `up` is done when the platform is: all of it started anew, and none of it crashed on the way there
+    again = machine.running(lab.paths)
+    assert again is not None
+    pods = [p for space in ("keda", "ebbtide") for p in lab.get(f"/api/v1/namespaces/{space}/pods")["items"]]
+    assert settled.unsettled(pods, again.started_at()) == []
+    assert {p["metadata"]["name"]: restarts(p) - before.get(p["metadata"]["name"], 0) for p in pods} == {
+        p["metadata"]["name"]: 1 for p in pods
+    }
+    assert lab.chat(FIRST).status_code == 200
 
 
 def test_destroy_leaves_nothing_in_the_cluster_and_down_nothing_on_the_host(lab: Lab) -> None:

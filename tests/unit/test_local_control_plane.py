@@ -208,3 +208,8 @@ def cluster_paths() -> Any:
     from infra.local.paths import paths
 
     return paths({"EBBTIDE_CACHE": "/c", "EBBTIDE_STATE": "/s"})
+
+
+def test_pods_of_an_earlier_run_start_when_they_can_reach_the_api_server(spec: dict[str, Any]) -> None:
+    waits = {part["name"]: part["after"] for part in spec["processes"] if part["after"]}
+    assert waits == {f"kubelet-{node.name}": "10.96.0.1:443" for node in control_plane.NODES}

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,9 +59,20 @@ class Supervised:
 def run(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
     started: list[Supervised] = []
 
-    def start(programs: dict[str, str], setup: list[list[str]] | None = None, **env: str) -> Supervised:
+    def start(
+        programs: dict[str, str],
+        setup: list[list[str]] | None = None,
+        after: dict[str, str] | None = None,
+        **env: str,
+    ) -> Supervised:
         processes = [
-            {"name": name, "argv": ["sh", "-c", script, name], "log": str(tmp_path / f"{name}.log"), "env": env}
+            {
+                "name": name,
+                "argv": ["sh", "-c", script, name],
+                "log": str(tmp_path / f"{name}.log"),
+                "env": env,
+                "after": (after or {}).get(name),
+            }
             for name, script in programs.items()
         ]
         started.append(Supervised(tmp_path, processes, setup or []))
@@ -145,3 +157,17 @@ def test_the_pause_grows_to_five_seconds_and_starts_over_after_a_steady_life(mon
         part.ended(0)
         pauses.append(round(part.due - now[0], 3))
     assert pauses == [1.0, 2.0, 5.0, 5.0, 0.5, 1.0]
+
+
+def test_what_needs_an_address_is_started_once_somebody_answers_there(
+    run: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{door.getsockname()[1]}"
+        machine = run({"first": STAYS.format(order=tmp_path / "o"), "second": "sleep 60"}, after={"second": address})
+        wait_for(lambda: machine.said("started first"), "the first part")
+        with pytest.raises(AssertionError, match="in vain"):
+            wait_for(lambda: machine.said("started second"), "the second part", seconds=1.5)
+        door.listen()
+        wait_for(lambda: machine.said("started second"), "the second part")
