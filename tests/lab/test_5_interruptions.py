@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 
 from infra.local import cluster, machine, settled
 from infra.local.machine import ProcessId
-from infra.local.paths import PROJECT
+from infra.local.paths import PROJECT, Paths
 from tests.lab.conftest import FIRST, Lab, wait_until
 
 EBBTIDE = str(Path(sys.executable).with_name("ebbtide"))
@@ -26,18 +27,31 @@ def ebbtide(*args: str, check: bool = True) -> str:
     return done.stdout + done.stderr
 
 
-def host() -> dict[str, set[str]]:
-    """Everything of the host that a cluster could leave something in."""
+def members(at: Paths) -> set[ProcessId]:
+    """Every process that lives in the machine, whatever its name, as the host counts it."""
+    first = machine.running(at)
+    assert first is not None
+    space = os.readlink(f"/proc/{first.pid}/ns/pid")
+    found: set[ProcessId] = set()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if (
+                entry.name.isdigit()
+                and os.readlink(entry / "ns/pid") == space
+                and (one := ProcessId.of(int(entry.name)))
+            ):
+                found.add(one)
+    return found
+
+
+def host(at: Paths) -> dict[str, set[str]]:
+    """Everything of the host that a cluster could leave something in. Programs of the user's own are none of ours: a
+    process counts that names the state folder."""
 
     def lines(*argv: str) -> set[str]:
         return set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines())
 
-    names = re.compile(r"kube|etcd|containerd|pause|supervisor\.py|forwarder\.py|/registry|coredns|vllm|keda")
-    processes = {
-        line
-        for line in lines("ps", "-eo", "pid=,args=")
-        if names.search(line) and "pytest" not in line and " ps " not in line
-    }
+    processes = {line for line in lines("ps", "-ww", "-eo", "pid=,args=") if str(at.state) in line}
     return {
         "processes": processes,
         "mounts": lines("cat", "/proc/self/mounts"),
@@ -130,8 +144,12 @@ def test_destroy_leaves_nothing_in_the_cluster_and_down_nothing_on_the_host(lab:
     assert gpu["spec"].get("taints", []) == []
     assert "workerType" not in gpu["metadata"]["labels"]
 
+    inside = members(lab.paths)
+    assert len(inside) > 10
+    assert host(lab.paths)["processes"]  # so that the empty set below means something
     ebbtide("local", "down")
-    after = host()
+    after = host(lab.paths)
+    assert {one for one in inside if one.alive()} == set()
     assert after["processes"] == set()
     assert after["cgroups"] == set()
     assert after["folders"] == set()
@@ -140,12 +158,14 @@ def test_destroy_leaves_nothing_in_the_cluster_and_down_nothing_on_the_host(lab:
     assert not [rule for rule in after["firewall"] if "KUBE" in rule or "10.96." in rule or "CNI" in rule]
 
     ebbtide("local", "up", "--quiet")
-    during = host()
+    during = host(lab.paths)
     # the cluster runs, and still the host has no mount, device, rule or setting more than without it
     for part in ("mounts", "devices", "firewall", "settings"):
         assert during[part] == after[part], part
+    inside = members(lab.paths)
     ebbtide("local", "down")
-    assert host() == after
+    assert host(lab.paths) == after
+    assert {one for one in inside if one.alive()} == set()
     doors = ProcessId.load(lab.paths.state / "forwarder.pid")
     assert doors is None
     assert not cluster.api_ready(lab.paths)
