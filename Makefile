@@ -1,40 +1,59 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: local setup running test test-fast test-engine test-lab lint types bench lock down
+.PHONY: local setup setup-all running test test-fast test-engine test-lab test-rehearsal test-long lint types bench lock down
 .DEFAULT_GOAL := local
 
 local: setup
 	@.venv/bin/ebbtide local up
 
+# with one cloud's SDK, or several: make setup CLOUD="aws gcp"
 setup:
-	@infra/local/setup.sh
+	@infra/local/setup.sh $(CLOUD)
+
+# what the tests need: every cloud's SDK
+setup-all:
+	@infra/local/setup.sh aws azure gcp
 
 # one after the other, in this order: what is quick to fail comes first
 .NOTPARALLEL:
 # the tests of the running stack look into the machine that the lab is
-test-engine test-lab running: export EBBTIDE_CLUSTER = lab
-test: lint types test-fast test-engine test-lab
+test-engine test-lab test-long running: export EBBTIDE_CLUSTER = lab
+test: lint types test-fast test-engine test-long
 
 # units and the program under Pulumi's mocks, in less than a minute: builds nothing, starts no cluster, needs root for
 # the tests of namespaces
-test-fast: setup
-	.venv/bin/pytest tests/unit tests/program -m "not engine and not slow" \
+test-fast: setup-all
+	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter tests/policies \
+		-m "not engine and not slow" \
 		--cov=infra --cov=components --cov-report=term
 
 # the stack on this machine, which also builds the programs that the tests below start
-running: setup
+running: setup-all
 	.venv/bin/ebbtide local up --quiet
 
 test-engine: running
-	.venv/bin/pytest tests/unit tests/program -m "engine or slow"
+	.venv/bin/pytest tests/unit tests/program tests/policies -m "engine or slow"
 
 test-lab: running
 	.venv/bin/pytest tests/lab
 
-lint: setup
+# every cloud stack's whole life with the real engine, and real nodes from zero; a cluster of its own, no kubelet
+test-rehearsal: running
+	.venv/bin/pytest tests/rehearsal tests/karpenter -m engine
+
+# both: the running stack mostly waits, and the rehearsals compute meanwhile, at the lowest priority
+REHEARSAL_LOG = .tiers-rehearsal.log
+test-long: running
+	@nice -n 19 .venv/bin/pytest tests/rehearsal tests/karpenter -m engine > $(REHEARSAL_LOG) 2>&1 & rehearsal=$$!; \
+	trap 'kill $$rehearsal 2>/dev/null' INT TERM; \
+	.venv/bin/pytest tests/lab; lab=$$?; \
+	echo "the rehearsals, which ran meanwhile:"; wait $$rehearsal; status=$$?; cat $(REHEARSAL_LOG); \
+	exit $$((lab + status))
+
+lint: setup-all
 	.venv/bin/ruff check --quiet .
 	.venv/bin/ruff format --quiet --check .
 
-types: setup
+types: setup-all
 	.venv/bin/mypy
 
 bench: setup
@@ -48,3 +67,9 @@ down:
 lock:
 	uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
 		--extra dev pyproject.toml --output-file locks/dev.txt
+	for cloud in aws azure gcp; do \
+		python3 -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+			print(*extras['$$cloud'], sep='\n')" | \
+		uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
+			--no-deps --no-annotate - --output-file locks/$$cloud.txt; \
+	done

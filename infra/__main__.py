@@ -18,7 +18,7 @@ def main() -> None:
     for warning in loaded.warnings:
         pulumi.log.warn(str(warning))
     facts = place.local_facts()
-    platform = place.create(loaded.config, facts)
+    platform = place.create(loaded.config)
     served = serve(loaded.config, platform, facts)
     pulumi.export("endpoint", served.endpoint)
     pulumi.export("models", list(loaded.config.models))

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -96,6 +96,90 @@ def down(
     from infra.local import up as stack
 
     stack.down(purge=purge)
+
+
+@app.command()
+def graph(
+    stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")],
+    config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None,
+    out: Annotated[str | None, typer.Option(help="Where to write; default: standard output.")] = None,
+) -> None:
+    """Write the resources a stack asks for as JSON: without an engine, credentials or a network."""
+    from infra.gate import command
+
+    raise typer.Exit(command.show(stack, config_file, out))
+
+
+@app.command()
+def plan(
+    stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")],
+    against: Annotated[str | None, typer.Option(help="A git revision or a stack file to compare with.")] = None,
+    format_: Annotated[
+        Literal["text", "md", "json", "html"], typer.Option("--format", help="How to write it.")
+    ] = "text",
+    out: Annotated[str | None, typer.Option(help="Where to write; default: standard output.")] = None,
+    measured: Annotated[str | None, typer.Option(help="A file with this deployment's own seconds by phase.")] = None,
+    model_dir: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER: a model's own files (config.json at least); repeatable.")
+    ] = None,
+    hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub for the models' facts.")] = False,
+    graph: Annotated[bool, typer.Option(help="Count the resources, which imports the place's SDK.")] = True,
+    config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None,
+) -> None:
+    """What a stack would be: what fits, how long a wake takes, what it costs, what is wrong. Creates nothing."""
+    from infra.preflight import command_plan
+
+    dirs = tuple(model_dir or ())
+    wish = command_plan.Wish(stack, config_file, against, format_, out, measured, dirs, hub, graph)
+    raise typer.Exit(command_plan.run(wish))
+
+
+@app.command()
+def fit(
+    model: Annotated[
+        str, typer.Argument(help="A preset, a Hugging Face id, an archive, or a folder with config.json.")
+    ],
+    gpu: Annotated[str | None, typer.Option(help="A GPU of the catalogue, like L40S.")] = None,
+    machine: Annotated[str | None, typer.Option(help="A machine of the catalogue, like g5.8xlarge.")] = None,
+    cloud: Annotated[str | None, typer.Option(help="Any machine of this cloud; default: of all.")] = None,
+    region: Annotated[str | None, typer.Option(help="Where; default: the cheapest known.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs to use; default: as few as will do.")] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Tokens of one sequence; default: 8192, or the model's own.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Sequences of that length at once.")] = 1,
+    kv_dtype: Annotated[Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2"], typer.Option()] = "auto",
+    dtype: Annotated[Literal["auto", "bfloat16", "float16", "float32"], typer.Option()] = "auto",
+    tp: Annotated[int | None, typer.Option(help="Tensor parallelism; default: the best split.")] = None,
+    memory_share: Annotated[float, typer.Option(help="Share of the GPU's memory the engine takes.")] = 0.9,
+    hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub (HF_TOKEN is used where set).")] = False,
+    revision: Annotated[str | None, typer.Option(help="The model's commit.")] = None,
+    format_: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text",
+) -> None:
+    """Whether a model fits, on what, how much of it, and for how much. Nothing is downloaded."""
+    from infra.preflight import command_fit
+    from infra.preflight.fit_candidates import Named
+
+    named = Named(gpu, machine, cloud, region, gpus)
+    wish = command_fit.Wish(
+        model, named, context, concurrency, kv_dtype, dtype, tp, memory_share, hub, revision, format_
+    )
+    raise typer.Exit(command_fit.run(wish))
+
+
+@app.command()
+def gate(
+    stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")],
+    base: Annotated[str, typer.Option(help="The commit to compare with: the protected branch, like origin/main.")],
+    head: Annotated[str | None, typer.Option(help="The commit to judge; default: the working tree.")] = None,
+    form: Annotated[str, typer.Option("--format", help="text, md, json or sarif.")] = "text",
+    budget: Annotated[float | None, typer.Option(help="US dollars a month that the ceiling must not go over.")] = None,
+    out: Annotated[str | None, typer.Option(help="Where to write; default: standard output.")] = None,
+) -> None:
+    """Judge a change before it costs anything: 0 it may pass, 1 it is blocked, 2 wrongly called."""
+    from infra.gate import verdict_front
+
+    raise typer.Exit(verdict_front.gate(stack, base, head, form, budget, out))
 
 
 _INTERRUPTED = 130

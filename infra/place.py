@@ -1,65 +1,73 @@
-"""From the stack file's platform and pools to the component that implements the contract."""
+"""From the stack file's platform and pools to the component that implements the contract. It knows no kind by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import pulumi
 
-from components.platforms import contract
-from components.platforms.existing import ExistingPlatform, ExistingSettings
-from components.platforms.local import LocalPlatform
-from components.platforms.local.facts import LocalFacts, facts_file
-from infra.config import platform as config
-from infra.config.pool import PoolConfig
+from components.platforms.contract import About, Platform, PoolRequest
+from components.platforms.kinds import kind_of
+from components.platforms.local.facts import local_facts
+from components.vllm_image.build import BASE_ROLES
+from infra.config.findings import ConfigError
+from infra.config.load import finding
+from infra.config.pool_request import pool_request
 from infra.config.stack import StackConfig
 
+__all__ = ["about", "create", "local_facts", "look", "requests"]
 
-def pool(declared: PoolConfig) -> contract.Pool:
-    """The scheduler's view of a declared pool."""
-    return contract.Pool(
-        name=declared.name,
-        labels=dict(declared.labels),
-        taints=tuple(contract.Taint(t.key, t.value, t.effect) for t in declared.taints),
-        gpus_per_node=declared.gpu.count,
-        gpu_resource=declared.gpu.resource,
-        min_nodes=declared.min,
-        max_nodes=declared.max,
-        node_image=declared.node_image,
-        device=declared.device,
+# From the end of a load to the first byte of an answer: the queue before the engine and a long prompt.
+FIRST_BYTE_SECONDS = 5 * 60
+STACK_FILE = "stacks/Pulumi.{}.yaml"
+
+
+def longest_silence_seconds(stack: StackConfig) -> int:
+    """How long a request may go without a byte: waiting for the guard, then for the wake, then for the first token."""
+    waits = (
+        (stack.wait_limit(model).seconds if stack.guard.when_full == "wait" else 0) + model.hold.seconds
+        for model in stack.models.values()
+    )
+    return max(waits, default=0) + FIRST_BYTE_SECONDS
+
+
+def requests(stack: StackConfig) -> dict[str, PoolRequest]:
+    """What is asked of the place, by pool; the GPU layer needs it beside what the place made of it."""
+    return {name: pool_request(declared) for name, declared in stack.pools.items()}
+
+
+def about(stack: StackConfig, project: str, name: str) -> About:
+    """What the place is told of the stack called ``name`` of ``project``."""
+    return About(
+        name=f"{project}-{name}",
+        environment=stack.environment,
+        protect=stack.environment == "prod",
+        longest_silence_seconds=longest_silence_seconds(stack),
     )
 
 
-def existing_settings(declared: config.ExistingPlatform) -> ExistingSettings:
-    """The administrator's values, in the contract's terms."""
-    registry, ingress = declared.registry, declared.ingress
-    return ExistingSettings(
-        context=declared.context,
-        registry=contract.Registry(registry.address, insecure=registry.insecure, pull_secret=registry.pull_secret),
-        model_claim=declared.model_store.claim,
-        kubeconfig=str(Path(declared.kubeconfig).expanduser()),
-        storage_class=declared.storage_class,
-        ingress=contract.Ingress(
-            ingress.service_type, ingress.node_port, annotations=dict(ingress.annotations), url=ingress.url
-        ),
-    )
+def look(stack: StackConfig, file: str) -> None:
+    """Let the place look at this machine (a kubeconfig's context, an account signed in to) before anything is made.
+
+    Raises ``pulumi.RunError`` with all findings if any of them stops the stack.
+    """
+    findings = [finding(problem, file) for problem in kind_of(stack.platform).look(stack.platform)]
+    if any(each.stops for each in findings):
+        raise pulumi.RunError(str(ConfigError(findings)))
+    for warning in findings:
+        pulumi.log.warn(str(warning))
 
 
-def local_facts() -> LocalFacts | None:
-    """What the machine under the local stack says; None where none is up. Raises RunError for a stack that needs it."""
-    try:
-        return LocalFacts.load(facts_file())
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def create(stack: StackConfig, facts: LocalFacts | None) -> contract.Platform:
+def create(stack: StackConfig) -> Platform:
     """The place the stack file names."""
-    pools = {name: pool(declared) for name, declared in stack.pools.items()}
-    nodes: Mapping[str, Sequence[str]] = {name: declared.nodes for name, declared in stack.pools.items()}
-    if isinstance(stack.platform, config.LocalPlatform):
-        if facts is None:
-            raise pulumi.RunError("the local cluster is not up: run `make local` or `ebbtide local up` first")
-        return LocalPlatform(facts, pools, nodes).platform
-    return ExistingPlatform(existing_settings(stack.platform), pools, nodes).platform
+    look(stack, STACK_FILE.format(pulumi.get_stack()))
+    told = about(stack, pulumi.get_project(), pulumi.get_stack())
+    return with_base(kind_of(stack.platform).build()(stack.platform, requests(stack), told), stack.image.base)
+
+
+def with_base(platform: Platform, base: str | None) -> Platform:
+    """``platform``, whose registry knows the image the stack file wants the CUDA engine to start from."""
+    if base is None:
+        return platform
+    bases = {**platform.registry.base_images, BASE_ROLES["cuda"]: base}
+    return replace(platform, registry=replace(platform.registry, base_images=bases))

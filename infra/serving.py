@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
+from components.catalog.versions import pinned
 from components.gateway import ApiKey, Gateway, GatewaySettings, RoutedModel, WakeGuard
+from components.gpu_layer.gpu_layer import GpuLayer, gpu_pools
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.engine import IdleScalingEngine
 from components.idle_scaling.policy import IdlePolicy, IdleScalingPolicy
 from components.idle_scaling.settings import EngineSettings, one_image
+from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, TokenSecret
 from components.model_service.namespace import ModelNamespace
 from components.model_service.network import Peer
 from components.model_service.service import ModelService
@@ -22,11 +25,13 @@ from components.model_service.workload import Placement
 from components.platforms.contract import Platform
 from components.platforms.local.facts import LocalFacts
 from components.vllm_image import VllmImage
+from infra import place
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
 
 MODELS = "ebbtide-models"
 GATEWAY = "ebbtide"
+STREAMER, STREAMER_FORMAT = "runai-model-streamer", "runai_streamer"
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,41 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
     )
 
 
+def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
+    """NVIDIA's software on the nodes where the stack installs it; models wait for it."""
+    if stack.gpu_layer_install != "helm":
+        return []
+    pools = gpu_pools(platform.kind, place.requests(stack), platform.pools)
+    opts = pulumi.ResourceOptions(providers=[platform.provider], depends_on=list(platform.ready))
+    return [GpuLayer("gpu-operator", pools, opts=opts)]
+
+
+def mirror_models(stack: StackConfig, platform: Platform, store: Sequence[pulumi.Resource]) -> None:
+    """Fill the place's store where the stack may. Nothing waits for it: weights may be large."""
+    upload = platform.model_store.upload
+    if upload is None or not stack.models:
+        return
+    models = tuple(
+        MirroredModel(model.id, model.revision, token=TokenSecret(model.hub_token) if model.hub_token else None)
+        for model in stack.models.values()
+    )
+    opts = pulumi.ResourceOptions(providers=[platform.provider], depends_on=[*platform.ready, *store])
+    ModelMirror("mirror", MirrorSettings(models), upload, platform.registry, opts)
+
+
+def store_packages(stack: StackConfig, platform: Platform) -> tuple[str, ...]:
+    """What the engine needs to read the place's store by itself, unless the stack brings a version of its own."""
+    formats = {platform.model_store.weights(m.id, m.revision).load_format for m in stack.models.values()}
+    named = {package.partition("==")[0].partition("[")[0] for package in stack.image.extra_packages}
+    if STREAMER_FORMAT not in formats or STREAMER in named:
+        return ()
+    return (pinned(STREAMER).requirement(STREAMER),)
+
+
 def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> Served:
     """Build what serves the stack's models on ``platform``."""
     after_place = pulumi.ResourceOptions(providers=[platform.provider], depends_on=list(platform.ready))
+    layer = gpu_layer(stack, platform)
     engine = IdleScalingEngine("idle-scaling", engine_settings(stack, facts), after_place)
     namespace = ModelNamespace(
         "models",
@@ -123,8 +160,13 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
     )
     in_models = pulumi.ResourceOptions(provider=platform.provider, depends_on=[namespace])
     store = platform.model_store.prepare(MODELS, in_models) if stack.models else []
+    mirror_models(stack, platform, store)
     devices = sorted({platform.pools[m.pool].device for m in stack.models.values()})
-    images = {d: VllmImage(f"vllm-{d}", platform.registry, d, stack.image.extra_packages) for d in devices}
+    packages = (*stack.image.extra_packages, *store_packages(stack, platform))
+    images = {
+        d: VllmImage(f"vllm-{d}", platform.registry, d, packages, architecture=stack.image.architecture)
+        for d in devices
+    }
     callers = [Peer(engine.settings.namespace, engine.settings.interceptor_pod_labels())]
     for model in stack.models.values():
         pool = platform.pools[model.pool]
@@ -139,7 +181,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
                 platform.identity.pod_labels,
             ),
             callers,
-            opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=[namespace, *store]),
+            opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=[namespace, *store, *layer]),
         )
         IdleScalingPolicy(
             model.name,
@@ -153,7 +195,8 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         gateway_settings(stack, engine.url, engine.settings.namespace),
         platform.registry,
         platform.ingress,
-        pulumi.ResourceOptions(providers=[platform.provider], depends_on=[engine, namespace]),
+        # its load balancer must go before what the place made it with
+        pulumi.ResourceOptions(providers=[platform.provider], depends_on=[engine, namespace, *platform.ready]),
     )
     return Served(
         gateway.endpoint, gateway.api_keys, {"gateway": gateway.image, **{d: i.ref for d, i in images.items()}}

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-TIERS = ("unit", "program", "engine", "lab")
+TIERS = ("unit", "program", "engine", "rehearsal", "lab")
 _ran: dict[str, int] = {}
 
 
 def tier_of(report: pytest.TestReport) -> str:
-    """The folder under ``tests``, but for those of the program's tests that start the real engine."""
-    return "engine" if "engine" in report.keywords else report.nodeid.split("/")[1]
+    """The folder under ``tests``; but what starts a real engine or API server is ``rehearsal`` where whole stacks or
+    nodes live and go, else ``engine``, and what is pure in the other folders counts as the program's."""
+    folder = report.nodeid.split("/")[1]
+    if "engine" in report.keywords:
+        return "rehearsal" if folder in ("rehearsal", "karpenter") else "engine"
+    return folder if folder in ("unit", "lab") else "program"
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -22,9 +26,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _ran[tier] = _ran.get(tier, 0) + 1
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     folder = os.environ.get("EBBTIDE_TIERS")
-    if folder:
+    if folder and not hasattr(session.config, "workerinput"):  # what a worker ran is told by the one who sent it
         for tier, count in _ran.items():
             if tier in TIERS:
                 # a tier may be run in parts

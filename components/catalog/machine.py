@@ -21,7 +21,8 @@ class Machine:
     """A kind of virtual machine with GPUs. ``place`` is the kind of platform that sells it; ``regions`` where, as far
     as known (empty: unknown); ``prices`` by region. ``gpu`` is the product's short name (``A10G``, ``H100``),
     ``gpus`` how many it has, ``gpu_memory_gib`` the memory of one. ``local_disk_gib`` is the fast disk that comes with
-    it and goes with it; 0: none."""
+    it and goes with it; 0: none. ``interconnect``: ``none`` (one GPU), ``PCIe``, ``NVLink`` or ``unknown``.
+    ``vgpu``: the card comes through NVIDIA's vGPU, which only the place's own driver drives."""
 
     name: str
     place: str
@@ -37,3 +38,4 @@ class Machine:
     reservation_usual: bool = False
     regions: tuple[str, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)
+    vgpu: bool = False

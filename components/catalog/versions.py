@@ -15,7 +15,8 @@ _FILE = Path(__file__).with_name("versions.yaml")
 
 class Pinned(BaseModel):
     """One thing at one version. ``date`` is when that version was published, ``source`` where both can be looked up;
-    ``image`` is ``repository:tag``, ``digest`` its ``sha256:…`` or None where nobody has read it off the registry."""
+    ``image`` is ``repository:tag``, ``digest`` its ``sha256:…`` or None where nobody has read it off the registry;
+    for a chart it is its archive's. ``cuda`` is the CUDA version the image is built for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +25,8 @@ class Pinned(BaseModel):
     source: str
     image: str | None = None
     digest: str | None = None
+    extras: tuple[str, ...] = ()
+    cuda: str | None = None
 
     @field_validator("digest")
     @classmethod
@@ -31,6 +34,11 @@ class Pinned(BaseModel):
         if value is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
             raise ValueError("must be sha256: and 64 hex digits, or null where it is not known")
         return value
+
+    def requirement(self, name: str) -> str:
+        """As pip takes a Python package: ``name[extra,…]==version``."""
+        extras = f"[{','.join(self.extras)}]" if self.extras else ""
+        return f"{name}{extras}=={self.version}"
 
     @property
     def reference(self) -> str | None:

@@ -33,7 +33,8 @@ def reader_binding(settings: GatewaySettings) -> Manifest:
 
 
 def network_policy(settings: GatewaySettings) -> Manifest:
-    """In: its port, from anyone (keys decide). Out: DNS, the interceptor, the API server; never a link-local address.
+    """In: its port, from anyone: keys decide, and a load balancer comes with any address of its network. Out: DNS, the
+    interceptor, the API server; never a link-local address.
 
     The API server is no pod and its address differs by cluster, so it can only be named by port.
     """

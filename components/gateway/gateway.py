@@ -10,6 +10,7 @@ import pulumi_random as random
 
 from components.gateway.access import LABELS, NAME, PORT, network_policy, reader_binding, reader_role
 from components.gateway.config import GatewaySettings, digest_of, keys_json
+from components.gateway.front import GatewayIngress
 from components.gateway.image import gateway_image
 from components.gateway.workload import KEYS_FILE, config_map, deployment, disruption_budget, service
 from components.platforms.contract import Ingress, Registry
@@ -22,9 +23,9 @@ class Gateway(pulumi.ComponentResource):
     """One authenticated OpenAI-compatible endpoint for all models of a stack.
 
     Creates the gateway's namespace, image, keys (a random one for each key without a ``sha256``), ConfigMap and
-    Secret, a service account that may read the models' Deployments, NetworkPolicy, Deployment, Service and, from two
-    replicas on, a disruption budget. At rest it costs 0.25 CPU and 512 MiB a replica on nodes without a GPU. It wakes
-    no model by itself and keeps no record of use beyond its log.
+    Secret, a service account that may read the models' Deployments, NetworkPolicy, Deployment, Service, an Ingress
+    where the place's load balancer wants one and, from two replicas on, a disruption budget. At rest it costs 0.25 CPU
+    and 512 MiB a replica on nodes without a GPU. It wakes no model by itself and keeps no record of use beyond its log.
 
     The models' namespace must exist: name it in ``depends_on``.
     """
@@ -84,6 +85,14 @@ class Gateway(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[binding, configuration, keys, policy]),
         )
         front = k8s.core.v1.Service(f"{name}-service", **service(settings, ingress), opts=inside)
+        if ingress.http is not None:
+            # after the Service: a load balancer that finds none waits a long while before it looks again
+            GatewayIngress(
+                name,
+                settings,
+                ingress.http,
+                pulumi.ResourceOptions(parent=self, depends_on=[namespace, front]),
+            )
         budget = disruption_budget(settings)
         if budget is not None:
             k8s.policy.v1.PodDisruptionBudget(f"{name}-disruption-budget", **budget, opts=inside)
@@ -105,6 +114,8 @@ class Gateway(pulumi.ComponentResource):
 def _endpoint(settings: GatewaySettings, ingress: Ingress, front: k8s.core.v1.Service) -> pulumi.Output[str]:
     if ingress.url is not None:
         return pulumi.Output.from_input(ingress.url)
+    if ingress.http is not None:
+        return pulumi.Output.from_input(f"https://{ingress.http.host}")
     if ingress.service_type == "LoadBalancer":
         return front.status.apply(lambda status: _balancer(status, f"http://{NAME}.{settings.namespace}:{PORT}"))
     return pulumi.Output.from_input(f"http://{NAME}.{settings.namespace}:{PORT}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,17 +9,9 @@ import pulumi
 import pulumi_docker_build as docker_build
 
 from components.platforms.contract import Registry
+from components.pushed_image import content_tag, pushed_image
 
 CONTEXT = Path(__file__).resolve().parents[2] / "images" / "gateway"
-
-
-def content_tag(context: Path = CONTEXT) -> str:
-    """A tag that changes with what the image is built from; pods use the digest, the tag is for people."""
-    digest = hashlib.sha256()
-    for file in sorted(context.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
-            digest.update(str(file.relative_to(context)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def build_arguments(base_images: Mapping[str, str]) -> dict[str, str]:
@@ -31,23 +21,6 @@ def build_arguments(base_images: Mapping[str, str]) -> dict[str, str]:
 
 def gateway_image(name: str, registry: Registry, opts: pulumi.ResourceOptions) -> docker_build.Image:
     """Build and push; ``.ref`` is the reference by digest."""
-    auth = registry.auth
-    registries = (
-        [docker_build.RegistryArgs(address=registry.address, username=auth.username, password=auth.password)]
-        if auth is not None
-        else None
-    )
-    # Relative, so that the state is the same whoever runs it.
-    context = os.path.relpath(CONTEXT)
-    return docker_build.Image(
-        name,
-        context=docker_build.BuildContextArgs(location=context),
-        dockerfile=docker_build.DockerfileArgs(location=f"{context}/Dockerfile"),
-        build_args=build_arguments(registry.base_images),
-        platforms=[docker_build.Platform.LINUX_AMD64],
-        tags=[pulumi.Output.concat(registry.address, "/gateway:", content_tag())],
-        registries=registries,
-        push=True,
-        build_on_preview=False,
-        opts=opts,
-    )
+    dockerfile, arguments = CONTEXT / "Dockerfile", build_arguments(registry.base_images)
+    tagged = f"gateway:{content_tag(CONTEXT, dockerfile, arguments)}"
+    return pushed_image(name, registry, tagged, CONTEXT, dockerfile, arguments, opts)

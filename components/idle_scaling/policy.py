@@ -22,11 +22,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.idle_scaling.addresses import host_of
+from components.idle_scaling.timing import POLLING_SECONDS, RATE_WINDOW_SECONDS
 
-# a short request stays visible this long, which is added to the idle TTL; twice the polling interval, so that KEDA
-# sees it even while its push stream is broken (it retries that one only after up to a minute)
-RATE_WINDOW_SECONDS = 10
-POLLING_SECONDS = 5
 _UNREACHABLE_RATE = 1000
 _LONGEST_STABILIZATION_SECONDS = 3600  # Kubernetes' own limit
 

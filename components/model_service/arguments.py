@@ -98,7 +98,7 @@ def engine_arguments(model: ModelSettings, weights: Weights, device: Device) -> 
             "there is no GPU to spread the model over"
         )
     arguments = ["--model", weights.path]
-    if not is_local(weights) and "://" not in weights.path:
+    if asks_the_hub(weights):
         arguments += ["--revision", model.revision, "--tokenizer-revision", model.revision]
     arguments += ["--served-model-name", model.name, *model.aliases]
     arguments += ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104  the pod's own address; NetworkPolicy guards it
@@ -127,9 +127,9 @@ def engine_arguments(model: ModelSettings, weights: Weights, device: Device) -> 
     return [*arguments, *model.extra_args]
 
 
-def is_local(weights: Weights) -> bool:
-    """Whether the weights are files in the pod, so that the engine needs no network."""
-    return weights.path.startswith("/")
+def asks_the_hub(weights: Weights) -> bool:
+    """Whether the engine must look for files on the hub: neither a folder in the pod nor a store's URI."""
+    return not weights.path.startswith("/") and "://" not in weights.path
 
 
 def engine_environment(model: ModelSettings, weights: Weights) -> dict[str, str]:
@@ -158,6 +158,6 @@ def engine_environment(model: ModelSettings, weights: Weights) -> dict[str, str]
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
     }
-    if is_local(weights):
+    if not asks_the_hub(weights):
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    return dict(sorted({**environment, **model.extra_env}.items()))
+    return dict(sorted({**environment, **weights.environment, **model.extra_env}.items()))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from components.model_service.settings import PORT
+from components.platforms.contract import Weights
 
 Manifest = dict[str, Any]
-Egress = Literal["none", "https"]
 
 _LINK_LOCAL = "169.254.0.0/16"
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"  # set by the API server on every namespace
@@ -38,12 +38,12 @@ def default_deny(namespace: str) -> Manifest:
 
 
 def model_policy(
-    name: str, namespace: str, pods: Mapping[str, str], callers: Iterable[Peer], egress: Egress
+    name: str, namespace: str, pods: Mapping[str, str], callers: Iterable[Peer], weights: Weights
 ) -> Manifest:
     """Ingress to the engine's port from ``callers`` alone: its ``--api-key`` would guard only ``/v1``.
 
-    ``egress`` ``none``: the weights are mounted, the engine needs nobody. ``https``: it reads them from a bucket or
-    hub, so DNS and port 443, but never a link-local address, where clouds hand out credentials.
+    Mounted ``weights``: the engine needs nobody. From a bucket: DNS and port 443, but no link-local address, where
+    clouds hand out credentials, except where this pod gets its own.
     """
     return {
         "metadata": {"name": name, "namespace": namespace, "labels": dict(pods)},
@@ -51,7 +51,7 @@ def model_policy(
             "podSelector": {"matchLabels": dict(pods)},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": _ingress_rules([caller.selector() for caller in callers]),
-            "egress": _egress_rules(egress),
+            "egress": _egress_rules(weights),
         },
     }
 
@@ -62,8 +62,8 @@ def _ingress_rules(peers: list[Manifest]) -> list[Manifest]:
     return [{"from": peers, "ports": [{"protocol": "TCP", "port": PORT}]}]
 
 
-def _egress_rules(egress: Egress) -> list[Manifest]:
-    if egress == "none":
+def _egress_rules(weights: Weights) -> list[Manifest]:
+    if weights.path.startswith("/"):
         return []
     return [
         {
@@ -74,4 +74,11 @@ def _egress_rules(egress: Egress) -> list[Manifest]:
             "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}],
             "ports": [{"protocol": "TCP", "port": 443}],
         },
+        *(
+            {
+                "to": [{"ipBlock": {"cidr": endpoint.cidr}}],
+                "ports": [{"protocol": "TCP", "port": port} for port in endpoint.ports],
+            }
+            for endpoint in weights.credentials
+        ),
     ]

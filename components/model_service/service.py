@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.model_service.network import Egress, Peer, model_policy
+from components.model_service.network import Peer, model_policy
 from components.model_service.settings import PORT, ModelSettings
 from components.model_service.workload import Placement, deployment, disruption_budget, selector, service
 
@@ -31,7 +31,6 @@ class ModelService(pulumi.ComponentResource):
         model: ModelSettings,
         place: Placement,
         callers: Sequence[Peer],
-        egress: Egress = "none",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("ebbtide:model_service:ModelService", name, None, opts)
@@ -39,7 +38,7 @@ class ModelService(pulumi.ComponentResource):
         # before the Deployment: a pod must never run unguarded
         policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-network",
-            **model_policy(model.name, place.namespace, selector(model), callers, egress),
+            **model_policy(model.name, place.namespace, selector(model), callers, place.weights),
             opts=child,
         )
         self.service = k8s.core.v1.Service(f"{name}-service", **service(model, place), opts=child)

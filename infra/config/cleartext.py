@@ -37,7 +37,7 @@ _SECRET_KEY = re.compile(
 )
 _SECRET_ENV = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 # Names of Secrets in the cluster, not secrets.
-_REFERENCES = (("platform", "registry", "pullSecret"),)
+_REFERENCES = (("platform", "registry", "pullSecret"), ("models", "*", "hubToken"))
 # A shorter one would be cut out of ordinary words as well; its own path is redacted anyway.
 _SHORTEST_REPLACED = 8
 
@@ -113,7 +113,7 @@ def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
     if path[-2:-1] == ("extraArgs",) and isinstance(last, int) and isinstance(value, str):
         _judge_argument(secrets, path, value, bool(look), raw)
         return
-    named = isinstance(last, str) and _SECRET_KEY.search(last) and path not in _REFERENCES and value != ""
+    named = isinstance(last, str) and _SECRET_KEY.search(last) and not _is_reference(path) and value != ""
     if look or named:
         message = "is a secret in clear" if look else "stands under a key for secrets, in clear"
         secrets.found(
@@ -161,6 +161,14 @@ def _leaves(raw: Any, at: Path) -> Iterator[tuple[Path, Any]]:
             yield from _leaves(value, (*at, index))
     elif raw is not None and not isinstance(raw, bool):
         yield at, raw
+
+
+def _is_reference(path: Path) -> bool:
+    """Whether the key holds the name of a secret; what looks like one itself is found all the same."""
+    return any(
+        len(path) == len(known) and all(want in ("*", part) for want, part in zip(known, path, strict=True))
+        for known in _REFERENCES
+    )
 
 
 def _secret_keys(raw: Any, at: Path) -> Iterator[Path]:

@@ -12,8 +12,11 @@ from typing import Any, Generic, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError, create_model
 
+from components.platforms.kinds import kind_of
 from components.typed.fields import Shape
 from infra.config.gateway import GroupConfig, KeyConfig
+from infra.config.gpu_layer import GpuLayerConfig
+from infra.config.image import ImageConfig
 from infra.config.model import ModelConfig
 from infra.config.platform import PlatformConfig
 from infra.config.pool import PoolConfig
@@ -43,7 +46,10 @@ class Part(Generic[S]):
 class Draft:
     """All parts that rules look at. A part that is no mapping is absent, its name is there all the same."""
 
+    environment: str | None = None
     platform: PlatformConfig | None = None
+    gpu_layer: Part[GpuLayerConfig] | None = None
+    image: Part[ImageConfig] | None = None
     idle_scaling_install: str | None = None
     pools: Mapping[str, Part[PoolConfig]] = field(default_factory=dict)
     models: Mapping[str, Part[ModelConfig]] = field(default_factory=dict)
@@ -54,12 +60,23 @@ class Draft:
     model_names: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
 
+    @property
+    def gpu_layer_install(self) -> str | None:
+        """Who installs the GPU operator; None where that cannot be told."""
+        if self.gpu_layer is None or not self.gpu_layer.sound("install"):
+            return None
+        given = self.gpu_layer.value.install
+        return given or (kind_of(self.platform).gpu_layer if self.platform is not None else None)
+
 
 def draft(raw: Mapping[str, Any]) -> Draft:
     """Read what can be read. ``raw`` already has each model's and pool's own name in it."""
     gateway = _mapping(raw.get("gateway"))
     return Draft(
+        environment=_text(raw.get("environment")),
         platform=_platform(raw.get("platform")),
+        gpu_layer=_part(GpuLayerConfig, raw.get("gpuLayer", {})),
+        image=_part(ImageConfig, raw.get("image", {})),
         idle_scaling_install=_mapping(raw.get("idleScaling")).get("install"),
         pools=_parts(PoolConfig, raw.get("pools")),
         models=_parts(ModelConfig, raw.get("models")),
@@ -74,6 +91,10 @@ def draft(raw: Mapping[str, Any]) -> Draft:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _platform(raw: Any) -> PlatformConfig | None:

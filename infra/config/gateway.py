@@ -38,11 +38,11 @@ class KeyConfig(Shape):
     """An API key, of which only the hash is written; without it the stack makes a key and exports it as a secret."""
 
     group: str = Field(description="the name of a group", examples=["everyone"])
-    sha256: Sha256 | None = None
+    sha256: Sha256 | None = Field(default=None, description="of a key made elsewhere")
 
 
 class GatewayConfig(Shape):
     """Groups and keys by name."""
 
-    groups: Mapping[str, GroupConfig] = Field(default_factory=dict)
-    keys: Mapping[str, KeyConfig] = Field(default_factory=dict)
+    groups: Mapping[str, GroupConfig] = Field(default_factory=dict, description="who may ask which models")
+    keys: Mapping[str, KeyConfig] = Field(default_factory=dict, description="API keys, each of one group")

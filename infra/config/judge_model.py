@@ -15,6 +15,7 @@ from infra.config.engine_flags import (
     secret_flag,
     unsafe_flag,
 )
+from infra.config.judge_reason import more_than_max, without_reason
 from infra.config.model import ModelConfig
 from infra.config.pool import PoolConfig
 
@@ -24,6 +25,8 @@ GIB = 2**30
 def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
     """All problems of one model at path ``at`` that its own fields do not show alone."""
     yield from _replicas(part, at)
+    if part.sound("min", "min_reason"):
+        yield from without_reason(at, part.value.min, part.value.min_reason, draft)
     yield from _times(part, at)
     if part.sound("pool"):
         yield from _pool(part, at, draft)
@@ -45,12 +48,6 @@ def _replicas(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
             str(model.idle_ttl),
             severity="warning",
         )
-
-
-def more_than_max(at: Path, least: int, most: int) -> Problem:
-    """``min`` above ``max``; pools have the same rule."""
-    fix = f"lower min to {most} or raise max to {least}"
-    return Problem(6, (*at, "min"), f"is more than max, which is {most}", f"0..{most}", fix, least)
 
 
 def _times(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
@@ -84,6 +81,11 @@ def _pool(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
         return
     pool = draft.pools.get(model.pool)
     if pool is None:
+        return
+    if part.sound("gpus") and pool.sound("sharing") and pool.value.sharing is not None and model.gpus > 1:
+        message = f"is more than one, and the cards of pool {model.pool} are shared: slices do not work together"
+        fix = "set gpus: 1, or use a pool without sharing"
+        yield Problem(198, (*at, "gpus"), message, "1", fix, model.gpus)
         return
     if part.sound("gpus") and pool.sound("gpu") and model.gpus > pool.value.gpu.count:
         count = pool.value.gpu.count

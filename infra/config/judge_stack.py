@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import urlsplit
 
 from components.typed.fields import NAME_ALLOWED, is_name, suggest_name
 from components.typed.refusal import Path, Problem
 from infra.config.draft import Draft
 from infra.config.findings import show_path
 from infra.config.gateway import ALL_MODELS
-from infra.config.judge_model import judge_model, more_than_max
-from infra.config.platform import ExistingPlatform
+from infra.config.judge_cost import judge_cost
+from infra.config.judge_disk import judge_disk
+from infra.config.judge_image import judge_image
+from infra.config.judge_model import judge_model
+from infra.config.judge_place import judge_place
+from infra.config.judge_pool import judge_pool, judge_pools
 
 
 def judge(draft: Draft) -> Iterator[Problem]:
@@ -23,16 +24,18 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from _names(("gateway", "groups"), draft.group_names)
     yield from _names(("gateway", "keys"), tuple(draft.keys))
     for name, pool in draft.pools.items():
-        if pool.sound("min", "max") and pool.value.min > pool.value.max:
-            yield more_than_max(("pools", name), pool.value.min, pool.value.max)
+        yield from judge_pool(pool, ("pools", name), draft)
+        yield from judge_disk(pool, ("pools", name), draft)
+    yield from judge_pools(draft)
     for name, model in draft.models.items():
         yield from judge_model(model, ("models", name), draft)
     yield from _aliases(draft)
     yield from _groups(draft)
     yield from _keys(draft)
     yield from _guard(draft)
-    yield from _tls(draft)
-    yield from _manifests(draft)
+    yield from judge_cost(draft)
+    yield from judge_image(draft)
+    yield from judge_place(draft)
 
 
 def _names(at: Path, names: Iterable[str], service: bool = False) -> Iterator[Problem]:
@@ -130,35 +133,3 @@ def _guard(draft: Draft) -> Iterator[Problem]:
         name = next(name for name, model in sized.items() if model.gpus == largest)
         message = f"is fewer than model {name} needs to start, which is {largest}"
     yield Problem(114, path, message, f"{need} or more", f"set maxGpus: {need} or more", ceiling)
-
-
-def _tls(draft: Draft) -> Iterator[Problem]:
-    if not isinstance(draft.platform, ExistingPlatform) or draft.platform.ingress.url is None:
-        return
-    url, path = draft.platform.ingress.url, ("platform", "ingress", "url")
-    allowed = "https://host, without /v1; http only for this machine itself"
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        host = ""
-    if not host or not re.match(r"https?://", url):
-        yield Problem(40, path, "is not an address of the web", allowed, "write it like https://llm.example.com", url)
-    elif parts.scheme == "http" and not _is_loopback(host):
-        fix = f"write https://{parts.netloc}, with a certificate at the load balancer or ingress"
-        yield Problem(40, path, "has no TLS: keys and prompts would cross the network in clear", allowed, fix, url)
-
-
-def _manifests(draft: Draft) -> Iterator[Problem]:
-    """The manifests, and the image they run, are this machine's: another cluster could pull neither."""
-    if draft.idle_scaling_install == "manifests" and isinstance(draft.platform, ExistingPlatform):
-        path, message = ("idleScaling", "install"), "is what the local set-up renders, for the local platform alone"
-        fix = "write helm, or existing where the cluster has KEDA and its HTTP add-on"
-        yield Problem(121, path, message, "helm or existing on this platform", fix, draft.idle_scaling_install)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

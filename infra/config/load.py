@@ -75,6 +75,11 @@ def _load(raw: Mapping[str, Any], file: str, before: Iterable[Problem], secrets:
     return Loaded(config, findings)
 
 
+def finding(problem: Problem, file: str) -> Finding:
+    """A problem that was found beside the stack file, for a reader of that file."""
+    return _finding(problem, file, Secrets())
+
+
 def _finding(problem: Problem, file: str, secrets: Secrets) -> Finding:
     def clean(text: str) -> str:
         return printable(secrets.redact(text))
@@ -151,12 +156,17 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def _with_names(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Pools and models know their own name, which in the file is the key they stand under."""
+    """Pools and models know their own name, which in the file is the key they stand under; pools also know the kind of
+    place they are in, whose machines they may name."""
     named = dict(sections)
-    for section in ("pools", "models"):
+    platform = named.get("platform")
+    kind = platform.get("kind") if isinstance(platform, Mapping) else None
+    place = {"<place>": kind if isinstance(kind, str) else ""}
+    for section, more in (("pools", place), ("models", {})):
         if isinstance(items := named.get(section), Mapping):
             named[section] = {
-                name: {**item, "<name>": name} if isinstance(item, Mapping) else item for name, item in items.items()
+                name: {**item, "<name>": name, **more} if isinstance(item, Mapping) else item
+                for name, item in items.items()
             }
     return named
 

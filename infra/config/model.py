@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from components.typed.fields import (
     EnvName,
@@ -19,6 +19,7 @@ from components.typed.fields import (
     text,
 )
 from components.typed.units import Duration, Quantity
+from infra.config.money import Reason
 
 # A pod that is told to go first leaves the Service's endpoints (preStop), then finishes its streams (drain), then has
 # a margin in which the engine frees the GPU. The sum is the grace period, so the grace can never be the shorter one.
@@ -74,23 +75,44 @@ class ModelConfig(Shape):
         description="the 40 hexadecimal digits of a commit", examples=["and the commit from the model's page"]
     )
     pool: str = Field(description="the name of a pool", examples=["gpu-1xa10"])
-    gpus: GpuCount = 1
-    min: FewestCount = 0
-    max: MostCount
-    idle_ttl: Duration = Duration(20 * 60)
-    cold_start: Duration = Duration(10 * 60)
-    hold: Duration = Field(default_factory=_hold)
+    gpus: GpuCount = Field(default=1, description="GPUs of one replica; tensor parallelism over all of them")
+    min: FewestCount = Field(default=0, description="replicas that are always there; 0: asleep while nobody asks")
+    max: MostCount = Field(description="the most replicas")
+    min_reason: Reason | None = Field(default=None, description="why min is not 0 outside production")
+    idle_ttl: Duration = Field(
+        default=Duration(20 * 60), description="gone after this long without a request; at least coldStart"
+    )
+    cold_start: Duration = Field(default=Duration(10 * 60), description="the longest a start may take, from no node on")
+    hold: Duration = Field(
+        default_factory=_hold,
+        description="how long a request waits for a wake; default: half as long again as coldStart",
+    )
     max_tokens: Limit = Field(description="the context, prompt and answer together", examples=["4096"])
-    max_sequences: Limit = 16
-    max_queued: Limit = 32
-    concurrency_target: Limit = Field(default_factory=lambda fields: fields["max_sequences"])
-    gpu_memory_utilization: MemoryShare = 0.9
+    max_sequences: Limit = Field(default=16, description="requests that run together")
+    max_queued: Limit = Field(default=32, description="requests that wait beyond these; one more is a 503")
+    concurrency_target: Limit = Field(
+        default_factory=lambda fields: fields["max_sequences"],
+        description="requests in flight a replica above which another starts; default: maxSequences",
+    )
+    gpu_memory_utilization: MemoryShare = Field(default=0.9, description="share of the GPU's memory the engine takes")
+    weights: Quantity | None = Field(default=None, description="size of its weight files, held against a node's disk")
     kv_cache: Quantity | None = Field(default=None, description="KV cache in main memory; device cpu only.")
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    aliases: tuple[Name, ...] = ()
-    extra_args: tuple[str, ...] = ()
-    extra_env: Mapping[EnvName, str] = Field(default_factory=dict)
-    drain: Duration = Duration(2 * 60)
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(default="auto", description="what it computes in")
+    aliases: tuple[Name, ...] = Field(default=(), description="further names a request may use")
+    extra_args: tuple[str, ...] = Field(default=(), description="flags for the engine that no key here sets")
+    extra_env: Mapping[EnvName, str] = Field(
+        default_factory=dict, description="variables for the engine; never a secret"
+    )
+    licence_accepted: StrictBool = Field(
+        default=False, description="you have read the licence of a gated model and accepted it on its page"
+    )
+    hub_token: Name | None = Field(
+        default=None,
+        description="a Secret in namespace ebbtide-mirror; its key token has a Hugging Face token, for gated models",
+    )
+    drain: Duration = Field(
+        default=Duration(2 * 60), description="how long running answers may go on when a replica is told to go"
+    )
 
     @property
     def grace_period_seconds(self) -> int:

@@ -7,25 +7,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.typed.fields import Shape, text, whole
+from components.platforms.kinds import kind_of
+from components.typed.fields import Shape, whole
 from components.typed.units import Duration
 from infra.config.gateway import GatewayConfig
+from infra.config.gpu_layer import GpuLayerConfig
+from infra.config.image import ImageConfig
 from infra.config.model import ModelConfig
+from infra.config.money import Dollars
 from infra.config.platform import PlatformConfig
 from infra.config.pool import PoolConfig
 
 Environment = Literal["local", "dev", "staging", "prod"]
 
-Package = Annotated[
-    str,
-    text(
-        119,
-        r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*",
-        "is not a pinned package",
-        allowed="name==version",
-        fix="pin it, like hf-transfer==0.1.9",
-    ),
-]
 MostGpus = Annotated[int, whole(111, 0, 100_000, fix="give the most GPUs that all models together may hold")]
 
 
@@ -36,21 +30,20 @@ class GuardConfig(Shape):
     most ``wait_limit``, else as long as the model's ``hold``), or is refused at once.
     """
 
-    max_gpus: MostGpus | None = None
-    when_full: Literal["wait", "refuse"] = "wait"
-    wait_limit: Duration | None = None
+    max_gpus: MostGpus | None = Field(default=None, description="the most GPUs all models together may hold")
+    when_full: Literal["wait", "refuse"] = Field(default="wait", description="what a request above that gets")
+    wait_limit: Duration | None = Field(default=None, description="how long it waits; default: the model's hold")
+    max_dollars_per_hour: Dollars | None = Field(
+        default=None, description="the most that all pools at their max may cost, in US dollars"
+    )
 
 
 class IdleScalingConfig(Shape):
     """Where KEDA and its HTTP add-on come from: their charts, their own manifests, or the cluster has them."""
 
-    install: Literal["helm", "manifests", "existing"] = "helm"
-
-
-class ImageConfig(Shape):
-    """What goes into the engine's image besides the engine."""
-
-    extra_packages: tuple[Package, ...] = ()
+    install: Literal["helm", "manifests", "existing"] = Field(
+        default="helm", description="from its charts, from manifests rendered here (local), or there already"
+    )
 
 
 class StackConfig(Shape):
@@ -58,17 +51,23 @@ class StackConfig(Shape):
 
     environment: Environment = Field(description="local, dev, staging, prod", examples=["local"])
     platform: PlatformConfig = Field(description="a place to run in", examples=["{kind: local}"])
-    pools: Mapping[str, PoolConfig] = Field(default_factory=dict)
-    models: Mapping[str, ModelConfig] = Field(default_factory=dict)
-    guard: GuardConfig = GuardConfig()
-    gateway: GatewayConfig = GatewayConfig()
-    idle_scaling: IdleScalingConfig = IdleScalingConfig()
-    image: ImageConfig = ImageConfig()
+    pools: Mapping[str, PoolConfig] = Field(default_factory=dict, description="GPU node pools")
+    models: Mapping[str, ModelConfig] = Field(default_factory=dict, description="what is served, on which pool")
+    guard: GuardConfig = Field(default=GuardConfig(), description="the ceiling over all models")
+    gateway: GatewayConfig = Field(default=GatewayConfig(), description="who may ask what")
+    gpu_layer: GpuLayerConfig = Field(default=GpuLayerConfig(), description="the GPU software on the nodes")
+    idle_scaling: IdleScalingConfig = Field(default=IdleScalingConfig(), description="what wakes and ends models")
+    image: ImageConfig = Field(default=ImageConfig(), description="the engine's image")
 
     @property
     def gpu_quota(self) -> int:
         """The most GPUs all models together may hold; 0 where there is no model."""
         return self.guard.max_gpus or 0
+
+    @property
+    def gpu_layer_install(self) -> str:
+        """``helm`` or ``existing``: who installs the GPU operator."""
+        return self.gpu_layer.install or kind_of(self.platform).gpu_layer
 
     def pool_of(self, model: ModelConfig) -> PoolConfig:
         """The pool a model runs on."""

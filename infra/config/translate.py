@@ -14,7 +14,7 @@ from components.typed.refusal import Path, Problem
 
 UNKNOWN_KEY = 50
 # Raised by our own default factories when the field they read is wrong itself, which is reported already.
-_FOLLOWS_ANOTHER = "default_factory_not_called"
+FOLLOWS_ANOTHER = "default_factory_not_called"
 
 _WRONG_TYPE = {
     "string_type": ("is not text", "text", "put it in quotes"),
@@ -30,7 +30,7 @@ _WRONG_TYPE = {
 def problems_of(error: ValidationError, root: Any, at: Path = ()) -> Iterator[Problem]:
     """Every error of a validation of ``root`` (a model class or annotation) whose value lies at path ``at``."""
     for detail in error.errors(include_url=False):
-        if detail["type"] != _FOLLOWS_ANOTHER:
+        if detail["type"] != FOLLOWS_ANOTHER:
             yield _problem(detail, root, at)
 
 

@@ -143,6 +143,8 @@ def _apiserver(at: Layout) -> list[str]:
             proxy_client_cert_file=f"{pki}/front-proxy.crt",
             proxy_client_key_file=f"{pki}/front-proxy.key",
             service_node_port_range="30000-32767",
+            # Debian's etcd 3.4 cannot stream a first list: with it every new watch waits for seconds
+            feature_gates="WatchList=false",
         ),
     ]
 

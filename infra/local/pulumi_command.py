@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from infra.local import engine
+from infra.local import after_failure, engine
 from infra.local.engine import Engine
 from infra.local.images import storage_env
 from infra.local.paths import Paths, paths
@@ -93,6 +93,8 @@ def main() -> None:
     home = Path(sys.prefix)
     engine.ensure_stand_ins(chosen, home)
     env = environment(os.environ, at, chosen, home, local=is_local(sys.argv[1:], os.environ))
+    if after_failure.changes(sys.argv[1:]):
+        sys.exit(after_failure.run(program, sys.argv[1:], env))
     os.execve(program, ["pulumi", *sys.argv[1:]], env)  # noqa: S606
 
 

@@ -1,11 +1,28 @@
 #!/bin/sh
-# Make .venv in the project's root with the locked packages and ebbtide itself. Safe to repeat: does nothing when the
-# lock has not changed. An interrupted run leaves no stamp and is done again.
+# Make .venv in the project's root with the locked packages and ebbtide itself; the clouds named as arguments get their
+# SDKs too (each has a lock), and one that is there stays. Safe to repeat: does nothing when no lock has changed. An
+# interrupted run leaves no stamp and is done again.
 set -eu
 cd "$(dirname "$0")/../.."
-want=$(cat locks/dev.txt pyproject.toml infra/local/setup.sh | sha256sum | cut -d' ' -f1)
+known=$(ls locks | sed -n 's/\.txt$//p' | grep -vx dev | tr '\n' ' ')
+for cloud in "$@"; do
+    case " $known" in
+    *" $cloud "*) ;;
+    *)
+        echo "error: CLOUD is $cloud; allowed: $known(one or several); fix: make setup CLOUD=${known%% *}" >&2
+        exit 2
+        ;;
+    esac
+done
 stamp=.venv/.ebbtide
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && .venv/bin/python -c 'import pulumi, infra' 2>/dev/null; then
+clouds=
+for cloud in $known; do
+    case " $* $(sed -n 2p "$stamp" 2>/dev/null || true) " in *" $cloud "*) clouds="$clouds $cloud" ;; esac
+done
+locks=locks/dev.txt
+for cloud in $clouds; do locks="$locks locks/$cloud.txt"; done
+want=$(cat $locks pyproject.toml infra/local/setup.sh | sha256sum | cut -d' ' -f1)
+if [ -f "$stamp" ] && [ "$(sed -n 1p "$stamp")" = "$want" ] && .venv/bin/python -c 'import pulumi, infra' 2>/dev/null; then
     exit 0
 fi
 
@@ -31,7 +48,10 @@ echo "  • Python environment (.venv)"
 [ -f "$stamp" ] || rm -rf .venv
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 rm -f "$stamp"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+for lock in $locks; do
+    [ "$lock" = locks/dev.txt ] || echo "  • ${lock#locks/} SDK (about 300 MB)"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-echo "$want" > "$stamp"
+printf '%s\n%s\n' "$want" "$clouds" > "$stamp"
 echo "  ✓ Python environment (.venv)"

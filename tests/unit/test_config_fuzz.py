@@ -15,8 +15,16 @@ from infra.config import ConfigError, load, load_file
 
 TRIES = int(os.environ.get("EBBTIDE_FUZZ", "150"))
 GOOD = (Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml").read_text()
-CONFIG = yaml.safe_load(GOOD)["config"]
-SECTIONS = {key.partition(":")[2]: value for key, value in CONFIG.items() if key.startswith("ebbtide:")}
+STACKS = Path(__file__).parents[2] / "stacks"
+
+
+def sections(text: str) -> dict[str, Any]:
+    config = yaml.safe_load(text)["config"]
+    return {key.partition(":")[2]: value for key, value in config.items() if key.startswith("ebbtide:")}
+
+
+SECTIONS = sections(GOOD)
+SHIPPED = [sections(file.read_text()) for file in sorted(STACKS.glob("Pulumi.*.yaml"))]
 
 bounded = settings(
     max_examples=TRIES, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -73,6 +81,15 @@ def judged(act: Any, *given_: Any) -> None:
 @given(st.sampled_from(paths(SECTIONS)[1:]), values)
 def test_any_value_in_any_place_is_judged(path: tuple[Any, ...], value: Any) -> None:
     judged(load, put(SECTIONS, path, value), "stacks/Pulumi.x.yaml")
+
+
+@bounded
+@given(st.data(), values)
+def test_any_value_in_any_place_of_a_stack_that_is_shipped_is_judged(data: st.DataObject, value: Any) -> None:
+    """Places have judges of their own, which get whatever the shapes let through."""
+    shipped = data.draw(st.sampled_from(SHIPPED))
+    path = data.draw(st.sampled_from(paths(shipped)[1:]))
+    judged(load, put(shipped, path, value), "stacks/Pulumi.x.yaml")
 
 
 @bounded

@@ -238,21 +238,25 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             "models.llama-8b.idlettl: is not a known key; allowed: aliases, coldStart, "
             "concurrencyTarget, drain, dtype, "
-            "extraArgs, extraEnv, gpuMemoryUtilization, gpus, hold, id, idleTtl, kvCache, max, "
+            "extraArgs, extraEnv, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, licenceAccepted, "
+            "max, "
             "maxQueued, maxSequences, "
-            "maxTokens, min, pool, revision; fix: did you mean idleTtl? [EBB050 error]"
+            "maxTokens, min, minReason, pool, revision, weights; fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),
     "50 an unknown section": (
         [(("model",), {})],
         [
-            "model: is not a known key; allowed: environment, gateway, guard, idleScaling, image, models, platform, "
-            "pools; fix: did you mean models? [EBB050 error]"
+            "model: is not a known key; allowed: environment, gateway, gpuLayer, guard, idleScaling, image, models, "
+            "platform, pools; fix: did you mean models? [EBB050 error]"
         ],
     ),
     "50 an unknown key nothing is near to": (
         [(("guard", "colour"), "red")],
-        ["guard.colour: is not a known key; allowed: maxGpus, waitLimit, whenFull; fix: remove it [EBB050 error]"],
+        [
+            "guard.colour: is not a known key; allowed: maxDollarsPerHour, maxGpus, waitLimit, whenFull; "
+            "fix: remove it [EBB050 error]"
+        ],
     ),
     "51 a flag the product sets": (
         model(extraArgs=["--max-model-len=4096"]),
@@ -303,7 +307,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "a place that does not exist": (
         [(("platform",), {"kind": "existng"})],
         [
-            "platform.kind: 'existng' is not one of the choices; allowed: local, existing; "
+            "platform.kind: 'existng' is not one of the choices; allowed: local, existing, aws, azure, gcp; "
             "fix: did you mean existing? [EBB104 error]"
         ],
     ),
@@ -416,7 +420,10 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     ),
     "a key called as pydantic calls its marks": (
         [(("guard", "[key]"), 1)],
-        ["guard['[key]']: is not a known key; allowed: maxGpus, waitLimit, whenFull; fix: remove it [EBB050 error]"],
+        [
+            "guard['[key]']: is not a known key; allowed: maxDollarsPerHour, maxGpus, waitLimit, whenFull; "
+            "fix: remove it [EBB050 error]"
+        ],
     ),
     "a package that is not pinned": (
         [(("image",), {"extraPackages": ["--index-url"]})],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.config import ConfigError, load_file
+from infra.config.cleartext import find_secrets
 
 GOOD = (Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml").read_text()
 FILE = "stacks/Pulumi.aws-prod.yaml"
@@ -139,3 +140,10 @@ def test_no_name_is_suggested_for_a_model_called_like_a_secret(tmp_path: Path) -
 def test_a_secret_in_yaml_that_cannot_be_read_is_not_repeated(tmp_path: Path) -> None:
     token = LOOKS["Hugging Face"]
     assert "'<redacted>'" in refusal(tmp_path, f"config: *{token}\n", token)[0]
+
+
+def test_a_model_names_the_secret_with_its_token_and_never_the_token_itself() -> None:
+    named = find_secrets({"models": {"llama": {"hubToken": "hf-token"}}})
+    assert named.problems == []
+    itself = find_secrets({"models": {"llama": {"hubToken": LOOKS["Hugging Face"]}}})
+    assert [problem.number for problem in itself.problems] == [48]

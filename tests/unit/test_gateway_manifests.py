@@ -16,9 +16,10 @@ from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from components.gateway import ApiKey, Gateway, GatewaySettings, RoutedModel, WakeGuard
 from components.gateway.access import network_policy, reader_binding, reader_role
 from components.gateway.config import gateway_yaml, keys_json
-from components.gateway.image import build_arguments, content_tag
+from components.gateway.image import build_arguments
 from components.gateway.workload import deployment, disruption_budget, grace_seconds, service
 from components.platforms.contract import Ingress, Registry
+from components.pushed_image import content_tag
 from tests.unit import gateway_kit
 
 from ebbtide_gateway import keys as process_keys  # isort: skip
@@ -150,14 +151,17 @@ def test_the_base_image_is_the_places_own_where_it_has_one() -> None:
     assert build_arguments({}) == {}
 
 
-def test_the_tag_follows_the_content(tmp_path: Any) -> None:
-    (tmp_path / "Dockerfile").write_text("FROM a")
-    before = content_tag(tmp_path)
+def test_the_tag_follows_whatever_goes_into_the_image(tmp_path: Any) -> None:
+    """A registry with immutable tags refuses a second push under the first one's tag."""
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text("FROM a")
+    before = content_tag(tmp_path, dockerfile, {"BASE": "a"})
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "x.pyc").write_text("x")
-    assert content_tag(tmp_path) == before
-    (tmp_path / "Dockerfile").write_text("FROM b")
-    assert content_tag(tmp_path) != before
+    assert content_tag(tmp_path, dockerfile, {"BASE": "a"}) == before
+    assert content_tag(tmp_path, dockerfile, {"BASE": "b"}) != before
+    dockerfile.write_text("FROM b")
+    assert content_tag(tmp_path, dockerfile, {"BASE": "a"}) != before
 
 
 class _Recorder(Mocks):

@@ -18,7 +18,7 @@ from components.model_service.network import Peer, default_deny, model_policy
 from components.model_service.settings import ModelSettings
 from components.model_service.timing import startup_budget_seconds, termination_grace_seconds
 from components.model_service.workload import Placement, deployment, disruption_budget, selector, service
-from components.platforms.contract import Pool, Taint, Weights
+from components.platforms.contract import Endpoint, Pool, Taint, Weights
 
 MODEL = ModelSettings(
     name="smollm2-135m",
@@ -278,7 +278,7 @@ def test_identity_labels_never_change_what_the_service_selects() -> None:
 
 def test_only_named_callers_reach_the_engine_and_it_reaches_nobody() -> None:
     callers = [Peer("keda", {"app.kubernetes.io/instance": "interceptor"}), Peer("monitoring")]
-    spec = model_policy("m", "ns", {"a": "b"}, callers, "none")["spec"]
+    spec = model_policy("m", "ns", {"a": "b"}, callers, Weights("/models/m"))["spec"]
     (rule,) = spec["ingress"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 8000}]
     assert rule["from"] == [
@@ -293,13 +293,25 @@ def test_only_named_callers_reach_the_engine_and_it_reaches_nobody() -> None:
 
 
 def test_no_caller_means_nobody_and_not_everybody() -> None:
-    assert model_policy("m", "ns", {"a": "b"}, [], "none")["spec"]["ingress"] == []
+    assert model_policy("m", "ns", {"a": "b"}, [], Weights("/models/m"))["spec"]["ingress"] == []
 
 
 def test_weights_from_a_bucket_open_dns_and_https_but_not_the_metadata_address() -> None:
-    dns, https = model_policy("m", "ns", {"a": "b"}, [], "https")["spec"]["egress"]
+    dns, https = model_policy("m", "ns", {"a": "b"}, [], Weights("s3://b/m"))["spec"]["egress"]
     assert {port["port"] for port in dns["ports"]} == {53}
     assert https["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
+
+
+def test_a_pod_is_let_out_to_where_the_place_gives_it_its_own_identity_and_to_no_other_link_local_address() -> None:
+    weights = Weights("s3://b/m", credentials=(Endpoint("169.254.170.23/32", (80,)),), environment={"AWS_REGION": "r"})
+    credentials = model_policy("m", "ns", {"a": "b"}, [], weights)["spec"]["egress"][2]
+    assert credentials == {
+        "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}],
+        "ports": [{"protocol": "TCP", "port": 80}],
+    }
+    environment = engine_environment(MODEL, weights)
+    assert environment["AWS_REGION"] == "r"
+    assert environment["HF_HUB_OFFLINE"] == "1"
 
 
 def test_the_namespace_is_closed_and_restricted() -> None:

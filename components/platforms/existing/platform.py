@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from pathlib import Path
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components.platforms.adopted_nodes import AdoptedNodes
-from components.platforms.contract import Ingress, Platform, Pool, Registry
+from components.platforms.contract import About, Ingress, Platform, PoolRequest, Registry
+from components.platforms.existing.nodes import nodes_of
+from components.platforms.existing.settings import ExistingSettings
 from components.platforms.folder_store import ClaimStore
 
 
-@dataclass(frozen=True)
-class ExistingSettings:
-    """What the administrator of the cluster tells: plain values from the stack file."""
-
-    context: str
-    registry: Registry
-    model_claim: str
-    kubeconfig: str | None = None
-    storage_class: str | None = None
-    ingress: Ingress = field(default_factory=Ingress)
-
-
 class ExistingPlatform(pulumi.ComponentResource):
-    """An adopted cluster. Creates labels and taints on the nodes named; never a node, a cluster or a registry."""
+    """An adopted cluster. Creates labels and taints on the nodes named, or found by label at this `up`; never a node,
+    a cluster or a registry. Costs nothing that the cluster does not cost anyway."""
 
     platform: Platform
 
     def __init__(
         self,
         settings: ExistingSettings,
-        pools: Mapping[str, Pool],
-        nodes: Mapping[str, Sequence[str]],
+        pools: Mapping[str, PoolRequest],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("ebbtide:platforms:ExistingPlatform", "existing", None, opts)
+        kubeconfig = str(Path(settings.kubeconfig).expanduser())
         provider = k8s.Provider(
             "cluster",
-            kubeconfig=settings.kubeconfig,
+            kubeconfig=kubeconfig,
             context=settings.context,
             # the context names the cluster: a refreshed token in the kubeconfig must replace nothing
             cluster_identifier=settings.context,
@@ -50,15 +41,30 @@ class ExistingPlatform(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         with_provider = pulumi.ResourceOptions(parent=self, provider=provider)
-        adopted = tuple(AdoptedNodes(name, pool, nodes.get(name, ()), with_provider) for name, pool in pools.items())
+        nodes = nodes_of(pools, kubeconfig, settings.context)
+        adopted = tuple(AdoptedNodes(name, pools[name].pool, nodes[name], with_provider) for name in pools)
         self.platform = Platform(
             kind="existing",
             provider=provider,
-            pools=pools,
-            registry=settings.registry,
-            model_store=ClaimStore(settings.model_claim),
-            ingress=settings.ingress,
+            pools={name: request.pool for name, request in pools.items()},
+            registry=Registry(
+                settings.registry.address,
+                insecure=settings.registry.insecure,
+                pull_secret=settings.registry.pull_secret,
+            ),
+            model_store=ClaimStore(settings.model_store.claim),
+            ingress=Ingress(
+                settings.ingress.service_type,
+                settings.ingress.node_port,
+                annotations=dict(settings.ingress.annotations),
+                url=settings.ingress.url,
+            ),
             storage_class=settings.storage_class,
             ready=adopted,
         )
         self.register_outputs({})
+
+
+def build(settings: ExistingSettings, pools: Mapping[str, PoolRequest], about: About) -> Platform:
+    """The place, out of what the stack file says of it."""
+    return ExistingPlatform(settings, pools).platform

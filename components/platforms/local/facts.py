@@ -43,3 +43,11 @@ def facts_file(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(environ["EBBTIDE_STATE"]).expanduser().absolute() / "facts.json"
     root = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/root")) / ".local/state")
     return Path(root).absolute() / "ebbtide" / "facts.json"
+
+
+def local_facts() -> LocalFacts | None:
+    """What the machine under the local stack says; None where none is up, or where another version wrote it."""
+    try:
+        return LocalFacts.load(facts_file())
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

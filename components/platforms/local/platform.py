@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components.platforms.adopted_nodes import AdoptedNodes
-from components.platforms.contract import Ingress, Platform, Pool, Registry
+from components.platforms.contract import About, Ingress, Platform, PoolRequest, Registry
 from components.platforms.folder_store import FolderStore
-from components.platforms.local.facts import LocalFacts
+from components.platforms.local.facts import LocalFacts, local_facts
+from components.platforms.local.settings import LocalSettings
 
 
 class LocalPlatform(pulumi.ComponentResource):
@@ -24,8 +25,7 @@ class LocalPlatform(pulumi.ComponentResource):
     def __init__(
         self,
         facts: LocalFacts,
-        pools: Mapping[str, Pool],
-        nodes: Mapping[str, Sequence[str]],
+        pools: Mapping[str, PoolRequest],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("ebbtide:platforms:LocalPlatform", "local", None, opts)
@@ -41,15 +41,24 @@ class LocalPlatform(pulumi.ComponentResource):
         )
         with_provider = pulumi.ResourceOptions(parent=self, provider=provider)
         adopted = tuple(
-            AdoptedNodes(name, pool, nodes.get(name) or facts.gpu_nodes, with_provider) for name, pool in pools.items()
+            AdoptedNodes(name, request.pool, request.nodes or facts.gpu_nodes, with_provider)
+            for name, request in pools.items()
         )
         self.platform = Platform(
             kind="local",
             provider=provider,
-            pools=pools,
+            pools={name: request.pool for name, request in pools.items()},
             registry=Registry(facts.registry, insecure=facts.registry_insecure, base_images=facts.base_images),
             model_store=FolderStore(facts.models_dir, provider),
             ingress=Ingress("NodePort", facts.node_port, url=facts.gateway_url),
             ready=adopted,
         )
         self.register_outputs({})
+
+
+def build(settings: LocalSettings, pools: Mapping[str, PoolRequest], about: About) -> Platform:
+    """The place, out of what its machine says. Raises ``pulumi.RunError`` where none is up."""
+    facts = local_facts()
+    if facts is None:
+        raise pulumi.RunError("the local cluster is not up: run `make local` or `ebbtide local up` first")
+    return LocalPlatform(facts, pools).platform

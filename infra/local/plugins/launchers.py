@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+
+from infra.local.plugins.clouds import CLOUD_LAUNCHERS
 
 LAUNCHERS = {
     "pulumi-language-python": "infra.local.plugins.language_python",
@@ -21,13 +24,23 @@ def install(bin_dir: Path, python: Path) -> list[Path]:
     resolved), since a virtual environment is known by the path its interpreter is called by. Files that already say
     the same are left alone, others are replaced in one step, so that a running engine never reads half a launcher.
     """
+    return _install(bin_dir, python, LAUNCHERS)
+
+
+def install_clouds(bin_dir: Path, python: Path) -> list[Path]:
+    """The same for the clouds' stand-ins and the programs that fetch their clusters' credentials: for rehearsals, in a
+    folder of their own."""
+    return _install(bin_dir, python, CLOUD_LAUNCHERS)
+
+
+def _install(bin_dir: Path, python: Path, launchers: Mapping[str, str]) -> list[Path]:
     interpreter = Path(os.path.abspath(python))
     if not os.access(interpreter, os.X_OK):
         raise FileNotFoundError(
             f"{interpreter}: no Python interpreter to run the stand-in plugins with; run `make setup` first"
         )
     bin_dir.mkdir(parents=True, exist_ok=True)
-    return [_write(bin_dir / name, interpreter, module) for name, module in LAUNCHERS.items()]
+    return [_write(bin_dir / name, interpreter, module) for name, module in launchers.items()]
 
 
 def _write(path: Path, interpreter: Path, module: str) -> Path:

@@ -43,7 +43,9 @@ def run_server(add: Callable[[grpc.Server], None], cancel: Callable[[], None]) -
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    while not ended.wait(3600):
+    engine = os.getppid()
+    # an engine that was killed ends nobody; its plugins must not outlive it
+    while not ended.wait(2) and os.getppid() == engine:
         pass
     cancel()
     server.stop(grace=2).wait(3)

@@ -43,10 +43,9 @@ class DockerBuildStandIn(StandIn):
     ) -> Difference:
         given = plain(news)
         changes = compare(plain(old_inputs), given, ignored=_SAME_IMAGE)
-        if not has_unknown(given.get("context")) and not has_unknown(given.get("dockerfile")):
-            here, dockerfile = _source(given)
-            if context.digest_of(here, dockerfile) != plain(olds).get("contextHash"):
-                changes += (Change(("contextHash",), "UPDATE"),)
+        known = not has_unknown(given.get("context")) and not has_unknown(given.get("dockerfile"))
+        if known and context_hash(given) != plain(olds).get("contextHash"):
+            changes += (Change(("contextHash",), "UPDATE"),)
         return Difference(changes)
 
     def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -74,19 +73,22 @@ class DockerBuildStandIn(StandIn):
         later = {**inputs, "digest": UNKNOWN, "ref": UNKNOWN, "contextHash": UNKNOWN}
         if has_unknown(given):
             return later
-        here, dockerfile = _source(given)
-        later["contextHash"] = context.digest_of(here, dockerfile)
+        later["contextHash"] = context_hash(given)
         if call.preview and not given.get("buildOnPreview"):
             return later
+        digest, ref = self._built(call, given)
+        return later if call.preview else {**later, "digest": digest, "ref": ref}
+
+    def _built(self, call: Call, given: dict[str, Any]) -> tuple[str, str]:
+        """Digest and reference of the image, pushed where the program says so and this is no preview."""
+        here, dockerfile = _source(given)
         buildah = Buildah(lambda line: self._tell(call, line), self.cancelled)
         image = buildah.build(_build(given, here, dockerfile))
-        if call.preview:
-            return later
         tags = given.get("tags") or []
-        if not given.get("push"):
-            return {**later, "digest": image, "ref": tags[0] if tags else ""}
+        if call.preview or not given.get("push"):
+            return image, tags[0] if tags else ""
         digests = [buildah.push(image, tag, _credentials(given)) for tag in tags]
-        return {**later, "digest": digests[0], "ref": f"{registry.repository(tags[0])}@{digests[0]}"}
+        return digests[0], f"{registry.repository(tags[0])}@{digests[0]}"
 
     def _tell(self, call: Call, line: str) -> None:
         self.engine.status(call.urn, line)
@@ -112,6 +114,11 @@ def refusals(given: dict[str, Any]) -> list[tuple[str, str]]:
     if isinstance(given.get("context"), dict) and given["context"].get("named"):
         found.append(("context.named", "not offered by the docker-build stand-in: put the files into the context"))
     return found
+
+
+def context_hash(given: dict[str, Any]) -> str:
+    """What goes into the build, in one hash."""
+    return context.digest_of(*_source(given))
 
 
 def _source(given: dict[str, Any]) -> tuple[Path, str]:

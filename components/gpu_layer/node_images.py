@@ -1,0 +1,87 @@
+"""Node images, and what each leaves to the GPU operator: ``node_images.yaml`` beside this file, read and checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from components.platforms.contract import Sharing
+
+_FILE = Path(__file__).with_name("node_images.yaml")
+
+Who = Literal["operator", "place"]
+
+
+class NodeImage(BaseModel):
+    """One row; ``key`` is put in by the loader. ``drivers`` has the version for ordinary cards (``cuda``) and for vGPU
+    (``grid``), None where it is not known. ``values`` are further chart values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    key: str
+    place: str
+    os: str
+    operator: bool
+    driver: Literal["image", "place", "operator"]
+    toolkit: Literal["image", "operator"]
+    device_plugin: Who
+    mig: Who | None
+    time_slicing: Who | None
+    mixed_mig: bool
+    drivers: Mapping[Literal["cuda", "grid"], str | None]
+    source: str = Field(min_length=1)
+    default: bool = False
+    runtime_class: str | None = None
+    mig_reboot: bool = False
+    critical_pods_quota: bool = False
+    values: Mapping[str, Any] = Field(default_factory=dict)
+
+    def cuts(self, sharing: Sharing | None) -> Who | None:
+        """Who brings ``sharing`` about on such a node; None where nothing is asked or nobody does."""
+        if sharing is None:
+            return None
+        return self.mig if sharing.kind == "mig" else self.time_slicing
+
+
+@cache
+def node_images(file: Path = _FILE) -> Mapping[str, NodeImage]:
+    """Every row by its key. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
+    rows = yaml.safe_load(file.read_text())["images"]
+    return {key: NodeImage.model_validate({"key": key, **row}) for key, row in rows.items()}
+
+
+@cache
+def node_images_read_on() -> str:
+    """The day on which the table was last held against its sources (ISO)."""
+    return str(yaml.safe_load(_FILE.read_text())["readOn"])
+
+
+def images_of(place: str) -> tuple[str, ...]:
+    """The keys a pool of ``place`` may name, the default first."""
+    own = [image for image in node_images().values() if image.place == place]
+    return tuple(image.key for image in sorted(own, key=lambda image: not image.default))
+
+
+def default_image(place: str) -> str | None:
+    """What a pool of ``place`` takes without a word; None for a place whose nodes the table does not know."""
+    return next(iter(images_of(place)), None)
+
+
+def resolve_image(place: str, wanted: str) -> NodeImage | None:
+    """The row a pool means: its own word, or the place's default where it says nothing (``unknown``)."""
+    key = default_image(place) if wanted in ("", "unknown") else wanted
+    image = node_images().get(key) if key else None
+    return image if image and image.place == place else None
+
+
+def near_image(place: str, wanted: str) -> str | None:
+    """The key of ``place`` that a misspelled one most likely means."""
+    found = difflib.get_close_matches(wanted.lower(), images_of(place), n=1, cutoff=0.5)
+    return found[0] if found else None

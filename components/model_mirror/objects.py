@@ -1,0 +1,147 @@
+"""The mirror's Kubernetes objects: pure, camelCase, ready to send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pulumi
+
+from components.model_mirror.settings import NAMESPACE, SERVICE_ACCOUNT, MirroredModel, MirrorSettings, job_name
+from components.platforms.contract import Upload
+
+Manifest = dict[str, Any]
+
+UID: Final = 10001
+LABELS: Final = {"app.kubernetes.io/name": "model-mirror", "app.kubernetes.io/part-of": "ebbtide"}
+FINAL_STATUS: Final = 2
+"""The program's exit status for what no further try can mend (images/mirror, ``__main__.py``)."""
+
+_REQUESTS: Final = {"cpu": "500m", "memory": "512Mi"}
+_TRIES: Final = 8
+_DNS_PORTS: Final = (53, 5353)
+_LINK_LOCAL: Final = "169.254.0.0/16"
+
+
+def namespace() -> Manifest:
+    """Restricted in all three modes, so that a violation is refused, shown and logged alike."""
+    modes = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
+    return {"metadata": {"name": NAMESPACE, "labels": modes}}
+
+
+def service_account(upload: Upload, pull_secret: pulumi.Input[str] | None) -> Manifest:
+    """Who may write to the store. No token of the cluster's own is mounted: nothing here asks the API server."""
+    account: Manifest = {
+        "metadata": {
+            "name": SERVICE_ACCOUNT,
+            "namespace": NAMESPACE,
+            "annotations": dict(upload.identity.service_account_annotations),
+        },
+        "automount_service_account_token": False,
+    }
+    return account if pull_secret is None else {**account, "image_pull_secrets": [{"name": pull_secret}]}
+
+
+def network_policy() -> Manifest:
+    """Nobody asks the mirror anything. It asks DNS, the hub and the store by TLS, and the place for its credentials."""
+    anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
+    return {
+        "metadata": {"name": "model-mirror", "namespace": NAMESPACE},
+        "spec": {
+            "podSelector": {},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": [
+                {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
+                {"to": [anywhere], "ports": [{"protocol": "TCP", "port": 443}]},
+                # Where two of the clouds hand a pod its credentials: a node's agent or metadata server. This pod's may
+                # write to the store and nothing else. Source: Set up the Pod Identity Agent (169.254.170.23).
+                {"to": [{"ipBlock": {"cidr": _LINK_LOCAL}}]},
+            ],
+        },
+    }
+
+
+def job(model: MirroredModel, settings: MirrorSettings, upload: Upload, image: pulumi.Input[str]) -> Manifest:
+    """``batch/v1 Job``. `up` does not wait for it, and it stays when it is done, so that no later `up` starts it anew.
+
+    A try that fails for good (a licence not accepted, an id that does not exist) is the last one; what may pass is
+    tried again, later each time.
+    """
+    labels = {**LABELS, "ebbtide.dev/revision": model.revision}
+    return {
+        "metadata": {
+            "name": job_name(model, upload.root, upload.environment),
+            "namespace": NAMESPACE,
+            "labels": labels,
+            "annotations": {"pulumi.com/skipAwait": "true", "ebbtide.dev/model": model.model_id},
+        },
+        "spec": {
+            "backoffLimit": _TRIES,
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {"containerName": "mirror", "operator": "In", "values": [FINAL_STATUS]},
+                    },
+                    # a drained or reclaimed node says nothing about the copy
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                ]
+            },
+            "template": {
+                "metadata": {"labels": {**upload.identity.pod_labels, **labels}},
+                "spec": _pod(model, settings, upload, image),
+            },
+        },
+    }
+
+
+def _pod(model: MirroredModel, settings: MirrorSettings, upload: Upload, image: pulumi.Input[str]) -> Manifest:
+    """No toleration at all, so no GPU node: theirs are tainted."""
+    return {
+        "restartPolicy": "Never",  # what podFailurePolicy asks for
+        "serviceAccountName": SERVICE_ACCOUNT,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "mirror",
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "env": _environment(model, upload),
+                "resources": {
+                    "requests": dict(settings.requests or _REQUESTS),
+                    "limits": {"memory": settings.memory_limit},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+            }
+        ],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+
+
+def _environment(model: MirroredModel, upload: Upload) -> list[Manifest]:
+    plain: Mapping[str, str] = {
+        **upload.environment,
+        "EBBTIDE_MODEL_ID": model.model_id,
+        "EBBTIDE_REVISION": model.revision,
+        "EBBTIDE_TARGET": f"{upload.root.rstrip('/')}/{model.folder}",
+        "EBBTIDE_ALLOW_PICKLE": "true" if model.allow_pickle else "false",
+    }
+    given = [{"name": name, "value": value} for name, value in plain.items()]
+    if model.token is None:
+        return given
+    reference = {"name": model.token.name, "key": model.token.key}
+    return [*given, {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}}]

@@ -1,0 +1,116 @@
+"""A GPU pool as a managed node group."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components.platforms.aws.cluster import Cluster
+from components.platforms.aws.names import prefix
+from components.platforms.aws.network import Network
+from components.platforms.aws.nodes import NodeRole, launch_template
+from components.platforms.aws.tables import node_image
+from components.platforms.aws.template_tags import node_labels, template_tags
+from components.platforms.contract import PoolRequest
+
+# Source: EKS API reference, Taint
+_EFFECTS = {"NoSchedule": "NO_SCHEDULE", "PreferNoSchedule": "PREFER_NO_SCHEDULE", "NoExecute": "NO_EXECUTE"}
+
+
+def capacity_type(request: PoolRequest) -> str:
+    """How the group's instances are bought. Source: EKS API reference, Nodegroup capacityType."""
+    if request.capacity_block:
+        return "CAPACITY_BLOCK"
+    return "SPOT" if request.spot else "ON_DEMAND"
+
+
+def group_arguments(request: PoolRequest) -> dict[str, Any]:
+    """The plain part of the node group's arguments."""
+    pool = request.pool
+    assert request.machine is not None  # judged before
+    image = node_image(pool.node_image)
+    return {
+        "ami_type": image.ami_type,
+        "capacity_type": capacity_type(request),
+        # a capacity block's machine stands in the launch template, and may stand in one place only
+        **({} if request.capacity_block else {"instance_types": [request.machine.name]}),
+        "labels": node_labels(request),
+        "taints": [{"key": t.key, "value": t.value, "effect": _EFFECTS[t.effect]} for t in pool.taints],
+        "scaling_config": {
+            "min_size": pool.min_nodes,
+            "max_size": pool.max_nodes,
+            "desired_size": pool.min_nodes,
+        },
+        "update_config": {"max_unavailable": 1},
+        "node_repair_config": {"enabled": True},
+    }
+
+
+class AwsGpuPool(pulumi.ComponentResource):
+    """Nodes with GPUs that come when a pod asks for one and go when none does.
+
+    Creates a launch template, a managed node group and the tags of its auto scaling group. At rest, with ``min`` 0, it
+    costs nothing. How many nodes there are is the Cluster Autoscaler's business; ``max`` changes in place, another
+    machine replaces the group. It installs no driver: the node image carries it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        request: PoolRequest,
+        cluster: Cluster,
+        network: Network,
+        role: NodeRole,
+        idle_seconds: int,
+        tags: Mapping[str, str],
+        protect: bool,
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        pool = request.pool.name
+        super().__init__("ebbtide:platforms:AwsGpuPool", f"{name}-{pool}", None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        arguments = launch_template(request, node_image(request.pool.node_image), {**tags, "Name": f"{name}-{pool}"})
+        template = aws.ec2.LaunchTemplate(
+            f"{name}-{pool}", name_prefix=prefix(f"{name}-{pool}", 100), opts=mine, **arguments
+        )
+        group = aws.eks.NodeGroup(
+            f"{name}-{pool}",
+            cluster_name=cluster.ref,
+            # a prefix, because a replacement exists beside what it replaces
+            node_group_name_prefix=prefix(pool),
+            node_role_arn=role.arn,
+            subnet_ids=network.subnets(request.zones),
+            version=cluster.version,
+            launch_template={"id": template.id, "version": template.latest_version.apply(str)},
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[*after], protect=protect, ignore_changes=["scalingConfig.desiredSize"]
+            ),
+            **group_arguments(request),
+        )
+        scaling_group = group.resources.apply(_scaling_group)
+        ebs = arguments["block_device_mappings"][0]["ebs"]
+        for key, value in template_tags(request, ebs["volume_size"], idle_seconds).items():
+            aws.autoscaling.Tag(
+                f"{name}-{pool}-{_short(key)}",
+                autoscaling_group_name=scaling_group,
+                tag={"key": key, "value": value, "propagate_at_launch": False},
+                opts=mine,
+            )
+        self.register_outputs({"autoscalingGroup": scaling_group})
+
+
+def _scaling_group(made: Sequence[aws.eks.outputs.NodeGroupResource]) -> str:
+    """The name EKS gave the auto scaling group of a node group: there is one."""
+    groups = made[0].autoscaling_groups or []
+    return str(groups[0].name)
+
+
+def _short(key: str) -> str:
+    """A tag's key as part of a resource's name: what it is about, and a hash, since two keys may end alike."""
+    what = "-".join(key.split("/")[2:]).replace(".", "-")
+    return f"{what}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"

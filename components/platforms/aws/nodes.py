@@ -1,0 +1,132 @@
+"""What all nodes have in common: their role, and the launch template's plain part."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+import yaml
+
+from components.platforms.aws.names import managed_policy, role_prefix
+from components.platforms.aws.rights import trust_service
+from components.platforms.aws.tables import NodeImage
+from components.platforms.aws.template_tags import local_disk_gib
+from components.platforms.contract import Disk, PoolRequest
+
+# Source: EKS user guide, Amazon EKS node IAM role. The network plug-in's rights stand on the role because it must work
+# before any pod does, the Pod Identity Agent's among them; pods cannot take them, see IMDS below.
+NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEKS_CNI_Policy", "AmazonEC2ContainerRegistryPullOnly")
+# Version 2 of the metadata service, one hop: a pod, which is a hop further, cannot take the node's role.
+# Source: EKS best practices guide, Restrict access to the instance profile assigned to the worker node
+IMDS: dict[str, Any] = {"http_endpoint": "enabled", "http_tokens": "required", "http_put_response_hop_limit": 1}
+# an image of 10 GB in about a minute: pulled at the network's pace, unpacked at the disk's
+_SIZE_GIB, _THROUGHPUT_MIB = 200, 1000
+# Source: EBS user guide, General Purpose SSD volumes: a quarter MiB/s for each provisioned operation
+_IOPS_PER_MIB = 4
+# Source: amazon-eks-ami, nodeadm feature gates: parallel pulls are slower than plain ones on a slow disk
+_FAST_PULL_FROM_MIB = 600
+_BOUNDARY = "ebbtide"
+
+
+class NodeRole(pulumi.ComponentResource):
+    """The role of the stack's nodes: join the cluster, pull images of the account's registry. Costs nothing."""
+
+    arn: pulumi.Output[str]
+    name: pulumi.Output[str]
+
+    def __init__(self, name: str, region: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ebbtide:platforms:AwsNodeRole", f"{name}-node", None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        role = aws.iam.Role(
+            f"{name}-node",
+            name_prefix=role_prefix(name, "node"),
+            assume_role_policy=trust_service("ec2.amazonaws.com"),
+            opts=mine,
+        )
+        rights = [
+            aws.iam.RolePolicyAttachment(
+                f"{name}-node-{policy}", role=role.name, policy_arn=managed_policy(region, policy), opts=mine
+            )
+            for policy in NODE_POLICIES
+        ]
+        # a node without its rights never joins: the ARN is told only with them in place
+        self.arn = pulumi.Output.all(role.arn, *(right.id for right in rights)).apply(lambda known: str(known[0]))
+        self.name = role.name
+        self.register_outputs({"arn": self.arn})
+
+
+def disk(asked: Disk) -> dict[str, Any]:
+    """The node's gp3 disk in the launch template's terms, encrypted with the account's key for EBS."""
+    fits = _THROUGHPUT_MIB if asked.iops is None else min(_THROUGHPUT_MIB, asked.iops // _IOPS_PER_MIB)
+    throughput = asked.throughput_mib or fits
+    return {
+        "volume_type": "gp3",
+        "volume_size": asked.size_gib or _SIZE_GIB,
+        "throughput": throughput,
+        "iops": asked.iops or max(3000, throughput * _IOPS_PER_MIB),
+        "encrypted": "true",
+        "delete_on_termination": "true",
+    }
+
+
+def node_config(request: PoolRequest) -> dict[str, Any]:
+    """``spec`` of the NodeConfig: local NVMe as one disk under images and pods, layers pulled in parallel where the
+    disk is fast enough. Source: amazon-eks-ami, nodeadm API reference (LocalStorageOptions, Feature)."""
+    local = local_disk_gib(request) > 0
+    spec: dict[str, Any] = {}
+    if local:
+        spec["instance"] = {"localStorage": {"strategy": "RAID0"}}
+    if local or disk(request.disk)["throughput"] >= _FAST_PULL_FROM_MIB:
+        spec["featureGates"] = {"FastImagePull": True}
+    return spec
+
+
+def user_data_text(spec: Mapping[str, Any]) -> str:
+    """The NodeConfig as a part of a MIME document, to which EKS adds its own part for joining the cluster.
+    Source: EKS user guide, Customize managed nodes with launch templates, Amazon EC2 user data."""
+    document = {"apiVersion": "node.eks.aws/v1alpha1", "kind": "NodeConfig", "spec": dict(spec)}
+    return "\n".join(
+        [
+            "MIME-Version: 1.0",
+            f'Content-Type: multipart/mixed; boundary="{_BOUNDARY}"',
+            "",
+            f"--{_BOUNDARY}",
+            "Content-Type: application/node.eks.aws",
+            "",
+            yaml.safe_dump(document, sort_keys=False).rstrip(),
+            "",
+            f"--{_BOUNDARY}--",
+            "",
+        ]
+    )
+
+
+def launch_template(request: PoolRequest, image: NodeImage, tags: Mapping[str, str]) -> dict[str, Any]:
+    """The launch template of a GPU pool: disk, metadata service, reservation, tags of what it launches.
+
+    Neither subnets nor a role nor the spot market may stand in it; the machine does only for a capacity block.
+    Source: EKS user guide, Customize managed nodes with launch templates, and Create a managed node group with Capacity
+    Blocks for ML.
+    """
+    spec = node_config(request) if image.node_config else {}
+    template: dict[str, Any] = {
+        "block_device_mappings": [{"device_name": image.data_device, "ebs": disk(request.disk)}],
+        "metadata_options": IMDS,
+        "tag_specifications": [
+            {"resource_type": kind, "tags": dict(tags)} for kind in ("instance", "volume", "network-interface")
+        ],
+        "update_default_version": True,
+    }
+    if spec:
+        template["user_data"] = base64.b64encode(user_data_text(spec).encode()).decode()
+    if request.reservation is not None:
+        template["capacity_reservation_specification"] = {
+            "capacity_reservation_target": {"capacity_reservation_id": request.reservation}
+        }
+    if request.capacity_block and request.machine is not None:
+        template["instance_market_options"] = {"market_type": "capacity-block"}
+        template["instance_type"] = request.machine.name
+    return template

@@ -1,0 +1,141 @@
+"""What a stack file says of a place on AWS. No SDK is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, StrictBool
+
+from components.platforms.aws.fields import (
+    Account,
+    AmiRelease,
+    Certificate,
+    Cidr,
+    ClusterName,
+    Host,
+    MachineType,
+    Minor,
+    Nodes,
+    Principal,
+    Region,
+    SubnetId,
+    VpcId,
+    Zone,
+)
+from components.typed.fields import Shape
+from components.typed.units import Duration
+
+
+class SystemPool(Shape):
+    """Nodes without GPUs for everything that is not a model."""
+
+    machine: MachineType = Field(default="m7i.large", description="an x86-64 instance type")
+    min: Nodes = Field(default=2, description="nodes that always run")
+    max: Nodes = Field(default=4, description="the most nodes")
+
+
+class ClusterSettings(Shape):
+    """An EKS cluster to create, or with ``adopt`` one that is there."""
+
+    version: Minor = Field(default="1.35", description="Kubernetes' minor version")
+    api_allowed_networks: tuple[Cidr, ...] = Field(
+        default=(), description="who may reach the API over the internet; empty: it has no public address"
+    )
+    api_private_networks: tuple[Cidr, ...] = Field(
+        default=(), description="networks beyond the VPC (a VPN's) that may reach the private address"
+    )
+    admins: tuple[Principal, ...] = Field(default=(), description="IAM principals with all rights in the cluster")
+    system_pool: SystemPool = SystemPool()
+    log_retention_days: Literal[30, 90, 180, 365, 731] = Field(default=90, description="how long audit logs are kept")
+    adopt: ClusterName | None = Field(default=None, description="the name of a cluster that is there")
+
+
+class AdoptedNetwork(Shape):
+    """A VPC that is there. ``subnets``: one private subnet a zone, with a way out to what AWS offers."""
+
+    vpc: VpcId = Field(description="the VPC's id", examples=["vpc-0123456789abcdef0"])
+    subnets: Mapping[Zone, SubnetId] = Field(
+        description="zone: private subnet", examples=["{eu-west-1a: subnet-0123456789abcdef0}"]
+    )
+    public_subnets: tuple[SubnetId, ...] = Field(
+        default=(), description="where a public load balancer goes; one a zone, two or more"
+    )
+
+
+class NetworkSettings(Shape):
+    """A VPC to create, or with ``adopt`` one that is there."""
+
+    cidr: Cidr = Field(default="10.40.0.0/16", description="the VPC's addresses, /16 to /18")
+    zones: tuple[Zone, ...] = Field(default=(), description="two to six zones of the region")
+    nat: Literal["single", "perZone"] | None = Field(
+        default=None, description="NAT gateways; default: one a zone in prod, a single one elsewhere"
+    )
+    private_endpoints: StrictBool = Field(
+        default=False, description="interface endpoints, so that AWS's own services are reached without the NAT gateway"
+    )
+    adopt: AdoptedNetwork | None = None
+
+
+class IngressSettings(Shape):
+    """An Application Load Balancer before the gateway. ``public: false`` gives it no public address."""
+
+    host: Host = Field(description="the name clients type", examples=["llm.example.com"])
+    certificate: Certificate = Field(
+        description="a certificate in ACM for that name",
+        examples=["arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"],
+    )
+    public: StrictBool = Field(default=False, description="reachable from the internet")
+    allowed_networks: tuple[Cidr, ...] = Field(default=(), description="who may connect; default: the VPC alone")
+
+
+class AwsSettings(Shape):
+    """A place on AWS. Another account than ``account`` is refused before anything is read or made."""
+
+    kind: Literal["aws"]
+    region: Region = Field(description="a region's code", examples=["eu-west-1"])
+    account: Account = Field(description="the account's number", examples=['"123456789012"'])
+    cluster: ClusterSettings = ClusterSettings()
+    network: NetworkSettings = Field(
+        description="zones to create a network in, or adopt", examples=["{zones: [eu-west-1a, eu-west-1b]}"]
+    )
+    node_provisioning: Literal["managed", "karpenter"] = Field(
+        default="managed", description="managed node groups with the Cluster Autoscaler, or Karpenter"
+    )
+    node_image_release: AmiRelease | None = Field(
+        default=None, description="with karpenter: the release of the node image, so that none changes by itself"
+    )
+    node_idle: Duration = Field(
+        default=Duration(600), description="how long a GPU node stays after its last model has gone"
+    )
+    autoscaler: Literal["helm", "existing"] | None = Field(
+        default=None, description="installed by the stack, or there; default: existing on an adopted cluster"
+    )
+    load_balancer_controller: Literal["helm", "existing"] | None = Field(
+        default=None, description="installed by the stack, or there; default: existing on an adopted cluster"
+    )
+    storage_class: str | None = Field(
+        default=None, description="on an adopted cluster: the class for volumes; default: the cluster's own"
+    )
+    ingress: IngressSettings | None = None
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the cluster is somebody else's."""
+        return self.cluster.adopt is not None
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The zones in which nodes may be, in the order of the stack file."""
+        return tuple(self.network.adopt.subnets) if self.network.adopt else self.network.zones
+
+    @property
+    def installs_autoscaler(self) -> bool:
+        """Whether the stack brings the autoscaler."""
+        return (self.autoscaler or ("existing" if self.adopted else "helm")) == "helm"
+
+    @property
+    def installs_load_balancer_controller(self) -> bool:
+        """Whether the stack brings the controller; nobody needs it without an ingress."""
+        wanted = self.load_balancer_controller or ("existing" if self.adopted else "helm")
+        return self.ingress is not None and wanted == "helm"

@@ -1,0 +1,123 @@
+"""What AKS is asked for: the cluster's properties as pure functions of plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import pulumi
+import pulumi_azure_native as azure
+
+from components.platforms.azure.address_plan import DNS_SERVICE, POD_RANGE, SERVICE_RANGE
+from components.platforms.azure.settings import ClusterSettings
+
+aks = azure.containerservice
+
+SYSTEM_POOL: Final = "system"
+_LONGEST_STREAM_SECONDS = 3600
+_SCALE_DOWN_AFTER = "5m"
+
+
+def api_server(
+    settings: ClusterSettings, ways_out: Sequence[pulumi.Input[str]]
+) -> aks.ManagedClusterAPIServerAccessProfileArgs:
+    """Private where nobody is allowed in; else public for those networks and for the nodes, which come from outside
+    too. ``az aks command invoke`` is off: it would be a way around the network.
+
+    Source: AKS documentation, API server authorized IP ranges: the cluster egress IP address must be among them.
+    """
+    if not settings.api_allowed_networks:
+        return aks.ManagedClusterAPIServerAccessProfileArgs(
+            enable_private_cluster=True,
+            enable_private_cluster_public_fqdn=False,
+            private_dns_zone="system",
+            disable_run_command=True,
+        )
+    return aks.ManagedClusterAPIServerAccessProfileArgs(
+        enable_private_cluster=False,
+        authorized_ip_ranges=[*settings.api_allowed_networks, *ways_out],
+        disable_run_command=True,
+    )
+
+
+def network_profile(way_out: Literal["natGateway", "route"]) -> aks.ContainerServiceNetworkProfileArgs:
+    """Pods on addresses of their own, Cilium as the data plane: NetworkPolicies hold, also for egress.
+
+    Sources: AKS documentation, Azure CNI powered by Cilium; Customize cluster egress with outbound types.
+    """
+    return aks.ContainerServiceNetworkProfileArgs(
+        network_plugin="azure",
+        network_plugin_mode="overlay",
+        network_dataplane="cilium",
+        network_policy="cilium",
+        load_balancer_sku="standard",
+        outbound_type="userAssignedNATGateway" if way_out == "natGateway" else "userDefinedRouting",
+        pod_cidr=POD_RANGE,
+        service_cidr=SERVICE_RANGE,
+        dns_service_ip=DNS_SERVICE,
+    )
+
+
+def autoscaler_profile() -> aks.ManagedClusterPropertiesAutoScalerProfileArgs:
+    """One profile for all pools. Source of the names and defaults: AKS documentation, Use the cluster autoscaler.
+
+    An idle GPU is the dearest thing here, so a node goes after five idle minutes instead of ten. A stream may run for
+    an hour, and the autoscaler waits for it. A GPU node took 10 to 11 minutes to come (A100, measured), so it is given
+    25 before it counts as failed. The GPU operator's DaemonSets and a model's emptyDir hold no node.
+    """
+    return aks.ManagedClusterPropertiesAutoScalerProfileArgs(
+        expander="least-waste",
+        scan_interval="10s",
+        new_pod_scale_up_delay="0s",
+        max_node_provision_time="25m",
+        scale_down_unneeded_time=_SCALE_DOWN_AFTER,
+        scale_down_delay_after_add=_SCALE_DOWN_AFTER,
+        scale_down_unready_time="25m",
+        max_graceful_termination_sec=str(_LONGEST_STREAM_SECONDS),
+        ignore_daemonsets_utilization=True,
+        daemonset_eviction_for_empty_nodes=False,
+        skip_nodes_with_local_storage="false",
+        skip_nodes_with_system_pods="true",
+    )
+
+
+def no_local_dns() -> aks.LocalDNSProfileArgs:
+    """DNS stays a pod's Service. The node's own DNS proxy answers on a link-local address, which the models' and the
+    gateway's NetworkPolicies shut for good reason: clouds hand out credentials there."""
+    return aks.LocalDNSProfileArgs(mode="Disabled")
+
+
+def system_pool(
+    settings: ClusterSettings, zones: Sequence[str], subnet: pulumi.Input[str], tags: dict[str, str]
+) -> aks.ManagedClusterAgentPoolProfileArgs:
+    """Nodes without a GPU. No taint keeps workloads off: KEDA, the gateway and the ingress have nowhere else to be."""
+    pool = settings.system_pool
+    return aks.ManagedClusterAgentPoolProfileArgs(
+        name=SYSTEM_POOL,
+        mode="System",
+        type="VirtualMachineScaleSets",
+        os_type="Linux",
+        os_sku="Ubuntu",
+        vm_size=pool.machine,
+        count=pool.min,
+        enable_auto_scaling=True,
+        min_count=pool.min,
+        max_count=pool.max,
+        availability_zones=list(zones) or None,
+        vnet_subnet_id=subnet,
+        enable_node_public_ip=False,
+        security_profile=aks.AgentPoolSecurityProfileArgs(ssh_access="Disabled"),
+        local_dns_profile=no_local_dns(),
+        upgrade_settings=aks.AgentPoolUpgradeSettingsArgs(max_surge="1", drain_timeout_in_minutes=60),
+        tags=tags,
+    )
+
+
+def add_ons(with_certificates: bool) -> dict[str, aks.ManagedClusterAddonProfileArgs]:
+    """The Secrets Store CSI driver, where the ingress takes its certificate from a vault; it looks for a new version
+    every two minutes. Source: AKS documentation, Azure Key Vault provider for Secrets Store CSI Driver configuration.
+    """
+    if not with_certificates:
+        return {}
+    rotation = {"enableSecretRotation": "true", "rotationPollInterval": "2m"}
+    return {"azureKeyvaultSecretsProvider": aks.ManagedClusterAddonProfileArgs(enabled=True, config=rotation)}

@@ -1,0 +1,63 @@
+"""The registry: where the stack's images are pushed, and from where the nodes alone pull."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pulumi
+import pulumi_azure_native as azure
+
+from components.platforms.azure.names import registry as registry_name
+from components.platforms.azure.names import tags
+from components.platforms.azure.rights import Group, grant
+from components.platforms.contract import About, Registry
+
+acr = azure.containerregistry
+REPOSITORIES: Final = "ebbtide"
+_UNTAGGED_DAYS = 14
+
+
+def registry_args(production: bool) -> dict[str, Any]:
+    """No user with a password, nobody anonymous: Entra roles only.
+
+    Production takes Premium for what only Premium has: it clears untagged manifests away by itself, and serves more
+    pulls at once when several GPU nodes come up together. Elsewhere Standard. Tags are not made immutable: ACR locks
+    an image or a repository by its own API alone, and the stack refers to images by digest only. Scanning on push is
+    Microsoft Defender for Containers, a plan of the whole subscription (docs/clouds/azure.md).
+    Sources: Azure Container Registry documentation, Service tiers; Set a retention policy; Lock container images.
+    """
+    retention = acr.PoliciesArgs(retention_policy=acr.RetentionPolicyArgs(status="enabled", days=_UNTAGGED_DAYS))
+    return {
+        "sku": acr.SkuArgs(name="Premium" if production else "Standard"),
+        "admin_user_enabled": False,
+        "anonymous_pull_enabled": False,
+        "public_network_access": "Enabled",  # whoever runs `up` pushes from outside the network
+        "policies": retention if production else None,
+    }
+
+
+class AzureRegistry(pulumi.ComponentResource):
+    """A container registry and the nodes' right to pull from it. Whoever runs `up` pushes with the login that
+    ``az acr login`` leaves; no credential is made. At rest: the tier's daily price and what the images take (unknown
+    here)."""
+
+    registry: Registry
+    ready: tuple[pulumi.Resource, ...]
+
+    def __init__(
+        self, about: About, group: Group, kubelet: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("ebbtide:platforms:AzureRegistry", "registry", None, opts)
+        made = acr.Registry(
+            "registry",
+            registry_name=registry_name(about.name, group.subscription),
+            resource_group_name=group.name,
+            location=group.location,
+            tags=tags(about),
+            **registry_args(about.protect),
+            opts=pulumi.ResourceOptions(parent=self, protect=about.protect),
+        )
+        pull = grant("nodes-pull", "AcrPull", made.id, kubelet, group.subscription, pulumi.ResourceOptions(parent=self))
+        self.registry = Registry(pulumi.Output.concat(made.login_server, "/", REPOSITORIES), build_cache=True)
+        self.ready = (pull,)
+        self.register_outputs({"address": self.registry.address})

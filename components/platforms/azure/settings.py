@@ -1,0 +1,176 @@
+"""What a stack file says of Azure. No SDK is imported: a stack of another cloud reads this file too."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool
+
+from components.typed.fields import Shape, text, whole
+
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_IN_GROUP = rf"/subscriptions/{_UUID}/resourceGroups/[A-Za-z0-9._()-]{{1,90}}/providers"
+CERTIFICATE_ID = (
+    rf"(?P<vault>{_IN_GROUP}/Microsoft\.KeyVault/vaults/(?P<vault_name>[A-Za-z0-9-]{{3,24}}))"
+    r"/(certificates|secrets)/(?P<name>[A-Za-z0-9-]{1,127})"
+)
+RESERVATION_ID = rf"{_IN_GROUP}/Microsoft\.Compute/capacityReservationGroups/[A-Za-z0-9._-]{{1,80}}"
+
+Uuid = Annotated[
+    str,
+    text(
+        150,
+        _UUID,
+        "is not the id of a subscription, tenant or group",
+        allowed="a UUID in lower case, like 00000000-0000-0000-0000-000000000000",
+        fix="copy it from: az account show --query '{subscription: id, tenant: tenantId}'",
+    ),
+]
+Region = Annotated[
+    str,
+    text(
+        151,
+        r"[a-z]+[0-9]?",
+        "is not a region of Azure",
+        allowed="a region's name in one word, like westeurope",
+        fix="list them with: az account list-locations --query [].name",
+    ),
+]
+Zone = Annotated[
+    str,
+    text(152, r"[1-3]", "is not an availability zone", allowed='"1", "2" or "3", in quotes', fix='write ["1", "2"]'),
+]
+Version = Annotated[
+    str,
+    text(
+        153,
+        r"1\.[0-9]{2}(\.[0-9]{1,2})?",
+        "is not a version of Kubernetes",
+        allowed='"1.34" or a full version like "1.34.2", in quotes',
+        fix="list them with: az aks get-versions --location <region>",
+    ),
+]
+Cidr = Annotated[
+    str,
+    text(
+        154,
+        r"([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}",
+        "is not an IPv4 network",
+        allowed="an address and a prefix length, like 10.40.0.0/16",
+        fix="write it like 10.40.0.0/16",
+    ),
+]
+VmSize = Annotated[
+    str,
+    text(
+        155,
+        r"Standard_[A-Za-z0-9_-]+",
+        "is not a VM size",
+        allowed="a VM size with its prefix, like Standard_D4s_v5",
+        fix="list them with: az vm list-skus --location <region> --resource-type virtualMachines",
+    ),
+]
+AzureName = Annotated[
+    str,
+    text(
+        156,
+        r"[A-Za-z0-9]([A-Za-z0-9._()-]{0,88}[A-Za-z0-9_()-])?",
+        "is not a name Azure takes here",
+        allowed="at most 90 letters, digits, '.', '_', '-' and brackets, without a path in front",
+        fix="copy it from: az aks list --output table",
+    ),
+]
+SubnetId = Annotated[
+    str,
+    text(
+        157,
+        rf"{_IN_GROUP}/Microsoft\.Network/virtualNetworks/[A-Za-z0-9._-]{{2,64}}/subnets/[A-Za-z0-9._-]{{1,80}}",
+        "is not the id of a subnet",
+        allowed="/subscriptions/…/resourceGroups/…/providers/Microsoft.Network/virtualNetworks/…/subnets/…",
+        fix="copy it from: az network vnet subnet show --query id",
+    ),
+]
+CertificateId = Annotated[
+    str,
+    text(
+        158,
+        CERTIFICATE_ID,
+        "is not the id of a certificate in a Key Vault",
+        allowed="/subscriptions/…/resourceGroups/…/providers/Microsoft.KeyVault/vaults/<vault>/certificates/<name>",
+        fix="copy the vault's id from: az keyvault show --query id, and append /certificates/<name>",
+    ),
+]
+Host = Annotated[
+    str,
+    text(
+        159,
+        r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+",
+        "is not a host name",
+        allowed="a full DNS name in lower case, without scheme, port or path",
+        fix="write it like llm.example.com",
+    ),
+]
+SystemNodes = Annotated[int, whole(111, 2, 100, fix="give 2 or more: AKS wants two nodes in a system pool")]
+
+
+class SystemPool(Shape):
+    """Nodes without a GPU for what always runs: DNS, KEDA, the gateway, the ingress, the GPU operator's controller."""
+
+    machine: VmSize = Field(default="Standard_D4s_v5", description="VM size of the nodes without a GPU")
+    min: SystemNodes = Field(default=2, description="fewest of them")
+    max: SystemNodes = Field(default=4, description="most of them")
+
+
+class ClusterSettings(Shape):
+    """The cluster: made with these values, or adopted by name."""
+
+    version: Version | None = Field(default=None, description="Kubernetes version; None: AKS's default")
+    api_allowed_networks: tuple[Cidr, ...] = Field(
+        default=(), description="networks that may reach a public API endpoint; none: it has a private one only"
+    )
+    admin_groups: tuple[Uuid, ...] = Field(
+        default=(), description="Entra groups, by object id, whose members administer the cluster; `up` runs as one"
+    )
+    system_pool: SystemPool = Field(default=SystemPool(), description="nodes without a GPU")
+    adopt: AzureName | None = Field(default=None, description="name of a cluster that is there")
+    resource_group: AzureName | None = Field(default=None, description="the adopted cluster's resource group")
+
+
+class AdoptedNetwork(Shape):
+    """A subnet that is there, with a way out and the service endpoint Microsoft.Storage."""
+
+    subnet: SubnetId = Field(description="the nodes' subnet by id", examples=["/subscriptions/…/subnets/aks"])
+    way_out: Literal["natGateway", "route"] = Field(
+        default="natGateway", description="how nodes reach the internet: the subnet's NAT gateway, or its route table"
+    )
+
+
+class NetworkSettings(Shape):
+    """The network: made from one range, or adopted by id."""
+
+    cidr: Cidr = Field(default="10.40.0.0/16", description="the range of the network that is made")
+    zones: tuple[Zone, ...] = Field(default=(), description="availability zones of the nodes; none: regional")
+    adopt: AdoptedNetwork | None = Field(default=None, description="a subnet that is there")
+
+
+class IngressSettings(Shape):
+    """How clients reach the gateway: an Azure load balancer before an ingress controller that ends TLS."""
+
+    host: Host = Field(description="the name clients type", examples=["llm.example.com"])
+    certificate: CertificateId = Field(
+        description="a certificate in a Key Vault", examples=["/subscriptions/…/vaults/certs/certificates/llm"]
+    )
+    public: StrictBool = Field(default=False, description="reachable from the internet, through an allow list")
+    allowed_networks: tuple[Cidr, ...] = Field(default=(), description="who may connect; none, private: the network")
+
+
+class AzureSettings(Shape):
+    """Azure, one region of one subscription."""
+
+    kind: Literal["azure"]
+    subscription: Uuid = Field(description="the subscription's id", examples=["00000000-0000-0000-0000-000000000000"])
+    tenant: Uuid = Field(description="the Entra tenant's id", examples=["00000000-0000-0000-0000-000000000000"])
+    region: Region = Field(description="where everything is", examples=["westeurope"])
+    cluster: ClusterSettings = Field(default=ClusterSettings(), description="the cluster, made or adopted")
+    network: NetworkSettings = Field(default=NetworkSettings(), description="the network, made or adopted")
+    ingress: IngressSettings | None = Field(default=None, description="a load balancer; none: inside the cluster only")

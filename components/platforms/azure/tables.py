@@ -1,0 +1,70 @@
+"""The data files beside this module: node images, built-in roles, chart versions."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from components.catalog.versions import Pinned, versions
+from components.platforms.contract import PoolRequest
+
+_HERE = Path(__file__).parent
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+
+class NodeImage(_Row):
+    """A row of ``node_images.yaml``, in the API's own words."""
+
+    os_sku: Literal["Ubuntu", "Ubuntu2204", "AzureLinux"]
+    driver: Literal["Install", "None"]
+
+
+class NodeImages(_Row):
+    """The whole of ``node_images.yaml``."""
+
+    date: datetime.date
+    source: str
+    images: Mapping[str, NodeImage]
+    default: str
+
+
+def _load(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((_HERE / name).read_text()))
+
+
+@cache
+def node_images() -> NodeImages:
+    """The table, read once."""
+    return NodeImages.model_validate(_load("node_images.yaml"))
+
+
+@cache
+def roles() -> Mapping[str, str]:
+    """Ids of the built-in roles by their English names."""
+    return dict(_load("roles.yaml")["roles"])
+
+
+def image_key(request: PoolRequest) -> str:
+    """The pool's own choice, or this place's default."""
+    asked = request.pool.node_image
+    return node_images().default if asked in ("", "unknown") else asked
+
+
+def node_image(request: PoolRequest) -> NodeImage:
+    """The image itself. Raises KeyError for a key that is not in the table; ``judge`` has refused it by then."""
+    return node_images().images[image_key(request)]
+
+
+def pinned(name: str) -> Pinned:
+    """A chart's version."""
+    return versions(_HERE / "versions.yaml")[name]

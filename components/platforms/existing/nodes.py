@@ -1,0 +1,75 @@
+"""Which nodes of a cluster that is there belong to which pool: those named, and those found by their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import pulumi
+
+from components.platforms.contract import PoolRequest
+
+Find = Callable[[Mapping[str, str], str, str], tuple[str, ...]]
+
+ASK_SECONDS = 20
+
+
+def must_be_found(request: PoolRequest) -> bool:
+    """Whether the cluster has to be asked for the pool's nodes. Where they carry the pool's labels already and get no
+    taint there is nothing to put on them, and nodes that join later belong to the pool as well."""
+    carried = request.pool.labels.items() <= request.node_labels.items()
+    return bool(request.node_labels) and bool(request.pool.taints or not carried)
+
+
+def nodes_of(
+    pools: Mapping[str, PoolRequest], kubeconfig: str, context: str, find: Find | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Names of each pool's nodes, in a stable order. Raises ``pulumi.RunError`` where the cluster cannot be asked or
+    where two pools find one node; a preview without a cluster warns and goes on without."""
+    ask = find or nodes_with
+    found: dict[str, tuple[str, ...]] = {}
+    owners: dict[str, str] = {}
+    for name, request in pools.items():
+        more = _ask(name, request, kubeconfig, context, ask) if must_be_found(request) else ()
+        found[name] = (*request.nodes, *(node for node in more if node not in request.nodes))
+        for node in found[name]:
+            first = owners.setdefault(node, name)
+            if first != name:
+                raise pulumi.RunError(
+                    f"pools.{name}.nodeLabels: node {node} belongs to pool {first} too; allowed: labels that no node "
+                    f"of another pool carries; fix: add a label that tells the two apart"
+                )
+    return found
+
+
+def _ask(name: str, request: PoolRequest, kubeconfig: str, context: str, find: Find) -> tuple[str, ...]:
+    labels = ",".join(f"{key}={value}" for key, value in sorted(request.node_labels.items()))
+    try:
+        nodes = find(request.node_labels, kubeconfig, context)
+    except Exception as error:  # the client raises what its transport raises; any of it means the cluster is not heard
+        message = (
+            f"pools.{name}.nodeLabels: the cluster of context {context} cannot be asked for nodes with {labels} "
+            f"({type(error).__name__}); allowed: a cluster that answers; fix: try kubectl --context {context} get "
+            f"nodes -l {labels}, or name the nodes under nodes"
+        )
+        if not pulumi.runtime.is_dry_run():
+            raise pulumi.RunError(message) from None
+        pulumi.log.warn(message)
+        return ()
+    if not nodes and not request.nodes:
+        raise pulumi.RunError(
+            f"pools.{name}.nodeLabels: no node carries {labels}; allowed: labels that at least one node carries; "
+            f"fix: look at kubectl --context {context} get nodes --show-labels"
+        )
+    return nodes
+
+
+def nodes_with(labels: Mapping[str, str], kubeconfig: str, context: str) -> tuple[str, ...]:
+    """Names of the nodes that carry all these labels, sorted. Reads; changes nothing."""
+    from kubernetes import client, config
+
+    connect = cast("Callable[..., Any]", config.new_client_from_config)
+    with connect(config_file=kubeconfig, context=context, persist_config=False) as api:
+        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        answer = client.CoreV1Api(api).list_node(label_selector=selector, _request_timeout=ASK_SECONDS)
+        return tuple(sorted(node.metadata.name for node in answer.items if node.metadata and node.metadata.name))

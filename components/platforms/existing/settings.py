@@ -1,0 +1,79 @@
+"""What a stack file says of a cluster that somebody else made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool
+
+from components.typed.fields import Name, Shape, text, whole
+
+Address = Annotated[
+    str,
+    text(
+        120,
+        r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*",
+        "is not the address of a registry",
+        allowed="host, an optional port and path, without scheme, tag or trailing slash",
+        fix="write it like registry.example.com/ebbtide",
+    ),
+]
+NodePort = Annotated[int, whole(111, 1, 65535, fix="leave it out and let Kubernetes choose")]
+ApiServer = Annotated[
+    str,
+    text(
+        54,
+        r"https://[A-Za-z0-9.\[\]:-]+(/.*)?",
+        "is not the address of an API server",
+        allowed="https://host:port, as the kubeconfig has it",
+        fix="copy it from: kubectl config view --minify",
+    ),
+]
+AccessMode = Literal["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce"]
+
+
+class RegistrySettings(Shape):
+    """Where images are pushed and pulled; ``pull_secret`` is the name of a Secret in the cluster, never a secret."""
+
+    address: Address = Field(description="host and path", examples=["registry.example.com/ebbtide"])
+    insecure: StrictBool = Field(default=False, description="plain HTTP; inside a closed network only")
+    pull_secret: Name | None = Field(default=None, description="a Secret of type dockerconfigjson, by name")
+
+
+class ModelStoreSettings(Shape):
+    """A PersistentVolumeClaim, in the models' namespace, that already holds the weights."""
+
+    claim: Name = Field(description="the name of a PersistentVolumeClaim", examples=["model-weights"])
+    access_mode: AccessMode = Field(default="ReadOnlyMany", description="the claim's access mode")
+
+
+class IngressSettings(Shape):
+    """How the gateway is reached from outside. ``url`` is what a client types, without ``/v1``."""
+
+    service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        default="ClusterIP", description="type of the gateway's Service"
+    )
+    node_port: NodePort | None = Field(default=None, description="with NodePort: which one")
+    annotations: Mapping[str, str] = Field(default_factory=dict, description="annotations of the Service")
+    url: str | None = Field(default=None, description="what a client types, without /v1")
+
+
+class ExistingSettings(Shape):
+    """A cluster somebody else made, reached by a kubeconfig and one of its contexts."""
+
+    kind: Literal["existing"]
+    kubeconfig: str = Field(default="~/.kube/config", description="a kubeconfig on the machine that runs `pulumi up`")
+    context: str = Field(description="a context of that kubeconfig", examples=["my-cluster"])
+    api_server: ApiServer | None = Field(
+        default=None,
+        description="the address the context must lead to; another is refused before anything is made",
+    )
+    storage_class: str | None = Field(default=None, description="the class for volumes; default: the cluster's own")
+    registry: RegistrySettings = Field(
+        description="where images are pushed and pulled", examples=["{address: registry.example.com/ebbtide}"]
+    )
+    model_store: ModelStoreSettings = Field(
+        description="the claim that holds the weights", examples=["{claim: model-weights}"]
+    )
+    ingress: IngressSettings = Field(default=IngressSettings(), description="how the gateway is reached")

@@ -1,0 +1,109 @@
+"""Google Cloud as a place: every part, wired in the order it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pulumi
+import pulumi_gcp as gcp
+import pulumi_kubernetes as k8s
+
+from components.platforms.contract import About, Identity, Ingress, Platform, PoolRequest
+from components.platforms.gcp.cluster import Cluster, GkeCluster, adopted_cluster
+from components.platforms.gcp.encryption import StackKey
+from components.platforms.gcp.gpu_pool import GpuPool
+from components.platforms.gcp.ingress import GcpIngress
+from components.platforms.gcp.model_store import GcpModelStore
+from components.platforms.gcp.names import labels
+from components.platforms.gcp.network import GcpNetwork, adopted
+from components.platforms.gcp.node_identity import NodeIdentity
+from components.platforms.gcp.project import confirmed_number
+from components.platforms.gcp.registry import GcpRegistry
+from components.platforms.gcp.settings import GcpSettings
+
+STORAGE_CLASS = "standard-rwo"
+"""A balanced disk, made where the pod runs; every GKE cluster has the class. Source: GKE documentation, Persistent
+volumes and dynamic provisioning."""
+
+
+class GcpPlatform(pulumi.ComponentResource):
+    """A GKE cluster with GPU pools from zero, a registry, a bucket of weights and a load balancer, in one region.
+
+    At rest, with all pools at zero, it costs the cluster's management fee, the system pool's nodes, Cloud NAT, a load
+    balancer, a key, and what images and weights take (docs/clouds/gcp.md). Deleting it goes the other way round;
+    ``about.protect`` forbids it for the cluster, the GPU pools, the bucket, the registry and the key.
+    """
+
+    platform: Platform
+
+    def __init__(
+        self,
+        settings: GcpSettings,
+        pools: Mapping[str, PoolRequest],
+        about: About,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("ebbtide:platforms:GcpPlatform", about.name, None, opts)
+        google = gcp.Provider(
+            "google",
+            project=settings.project,
+            region=settings.region,
+            default_labels=labels(about),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        number = confirmed_number(settings.project, google)
+        # looked at before anything is made: a cluster that cannot be adopted is refused here
+        name = settings.cluster.adopt
+        there = adopted_cluster(settings, name, google) if name is not None else None
+        inside = pulumi.ResourceOptions(parent=self, providers=[google])
+        key = StackKey(settings.region, settings.project, number, about, inside)
+        nodes = NodeIdentity(settings.project, about, inside)
+        cluster = there or self._cluster(settings, about, key, nodes, inside)
+        after_cluster = pulumi.ResourceOptions(parent=self, providers=[google], depends_on=list(cluster.ready))
+        registry = GcpRegistry(settings.region, settings.project, about, nodes.member, inside)
+        store = GcpModelStore(settings.region, settings.project, number, about, key, cluster.ready, inside)
+        made = {
+            name: GpuPool(request, settings, about, cluster.path, nodes.email, after_cluster)
+            for name, request in pools.items()
+        }
+        ingress = Ingress()
+        if settings.ingress is not None:
+            ingress = GcpIngress(settings, about, cluster.subnet, inside).ingress
+        provider = k8s.Provider(
+            "cluster",
+            kubeconfig=cluster.kubeconfig,
+            # a new certificate or endpoint must replace nothing
+            cluster_identifier=cluster.path,
+            enable_config_map_mutable=True,
+            enable_secret_mutable=True,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(cluster.ready)),
+        )
+        self.platform = Platform(
+            kind=settings.kind,
+            provider=provider,
+            pools={name: pool.pool for name, pool in made.items()},
+            registry=registry.registry,
+            model_store=store.store,
+            identity=Identity(),  # IAM knows the models' service account by its own name: nothing is written on it
+            ingress=ingress,
+            storage_class=STORAGE_CLASS,
+            ready=(*cluster.ready, *registry.ready, *(pool.made for pool in made.values())),
+        )
+        self.register_outputs({"cluster": cluster.path, "bucket": store.store.bucket})
+
+    def _cluster(
+        self,
+        settings: GcpSettings,
+        about: About,
+        key: StackKey,
+        nodes: NodeIdentity,
+        inside: pulumi.ResourceOptions,
+    ) -> Cluster:
+        there = settings.network.adopt
+        network = adopted(there, settings) if there is not None else GcpNetwork(settings, about, inside).result
+        return GkeCluster(settings, about, network, key, nodes, inside).result
+
+
+def build(settings: GcpSettings, pools: Mapping[str, PoolRequest], about: About) -> Platform:
+    """The place itself."""
+    return GcpPlatform(settings, pools, about).platform

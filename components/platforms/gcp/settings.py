@@ -1,0 +1,166 @@
+"""What a stack file says of Google Cloud. No SDK is imported: a stack of another cloud reads this file too."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool
+
+from components.typed.fields import Shape, text, whole
+
+Region = Annotated[
+    str,
+    text(
+        170,
+        r"[a-z]+-[a-z]+[0-9]{1,2}",
+        "is not a region of Google Cloud",
+        allowed="a region like europe-west4 (a zone has one letter more, and belongs under network.zones)",
+        fix="list them with: gcloud compute regions list",
+    ),
+]
+Zone = Annotated[
+    str,
+    text(
+        174,
+        r"[a-z]+-[a-z]+[0-9]{1,2}-[a-z]",
+        "is not a zone of Google Cloud",
+        allowed="a zone of the stack's region, like europe-west4-a",
+        fix="list them with: gcloud compute zones list",
+    ),
+]
+ProjectId = Annotated[
+    str,
+    text(
+        171,
+        r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]",
+        "is not a project id",
+        allowed="6 to 30 of a-z, 0-9 and -, beginning with a letter (the id, neither the number nor the display name)",
+        fix="list them with: gcloud projects list",
+    ),
+]
+Version = Annotated[
+    str,
+    text(
+        172,
+        r"1\.[0-9]{2}(\.[0-9]+(-gke\.[0-9]+)?)?",
+        "is not a version of GKE",
+        allowed='"1.34" or a full version like "1.34.1-gke.1234000", in quotes',
+        fix='write it like "1.34" and let the release channel choose the patch',
+    ),
+]
+Cidr = Annotated[
+    str,
+    text(
+        175,
+        r"([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}",
+        "is not an IPv4 network",
+        allowed="an address and a prefix length, like 10.40.0.0/16",
+        fix="write it like 10.40.0.0/16",
+    ),
+]
+GoogleName = Annotated[
+    str,
+    text(
+        173,
+        r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?",
+        "is not a name Google Cloud takes",
+        allowed="at most 63 of a-z, 0-9 and -, beginning with a letter",
+        fix="copy the resource's name from the console, without projects/… in front",
+    ),
+]
+MachineType = Annotated[
+    str,
+    text(
+        178,
+        r"[a-z][a-z0-9]*-[a-z0-9]+(-[a-z0-9]+)*",
+        "is not a machine type",
+        allowed="a machine type like e2-standard-4",
+        fix="list them with: gcloud compute machine-types list",
+    ),
+]
+Host = Annotated[
+    str,
+    text(
+        185,
+        r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+",
+        "is not a host name",
+        allowed="a full DNS name in lower case, without scheme, port or path",
+        fix="write it like llm.example.com",
+    ),
+]
+SystemNodes = Annotated[int, whole(111, 1, 100, fix="give 2 or more, so that one node can be replaced")]
+
+
+class SystemPool(Shape):
+    """Nodes without a GPU for what always runs: DNS, KEDA, the gateway, the GPU operator's controller."""
+
+    machine: MachineType = Field(default="e2-standard-4", description="machine type of the nodes without a GPU")
+    min: SystemNodes = Field(default=2, description="fewest of them, over all zones")
+    max: SystemNodes = Field(default=4, description="most of them, over all zones")
+
+
+class ClusterSettings(Shape):
+    """The cluster: made with these values, or adopted by name."""
+
+    version: Version | None = Field(
+        default=None, description="oldest version of the control plane; None: the channel's"
+    )
+    release_channel: Literal["RAPID", "REGULAR", "STABLE", "EXTENDED"] = Field(
+        default="REGULAR", description="how soon GKE upgrades it"
+    )
+    api_allowed_networks: tuple[Cidr, ...] = Field(
+        default=(), description="networks that may reach a public API endpoint; none: it has a private one only"
+    )
+    dns_endpoint: StrictBool = Field(
+        default=False, description="reach the API by its DNS name, guarded by IAM, from outside the network too"
+    )
+    system_pool: SystemPool = Field(default=SystemPool(), description="nodes without a GPU")
+    adopt: GoogleName | None = Field(default=None, description="name of a cluster that is there, in this region")
+
+
+class AdoptedNetwork(Shape):
+    """A VPC that is there: names, in ``project`` where it is another one's (Shared VPC)."""
+
+    network: GoogleName = Field(description="name of the VPC", examples=["main"])
+    subnet: GoogleName = Field(description="name of the nodes' subnet", examples=["gke-europe-west4"])
+    pods_range: GoogleName = Field(description="its secondary range for pods", examples=["pods"])
+    services_range: GoogleName = Field(description="its secondary range for Services", examples=["services"])
+    project: ProjectId | None = Field(default=None, description="the host project of a Shared VPC")
+
+
+class NetworkSettings(Shape):
+    """The network: made from one range, or adopted."""
+
+    cidr: Cidr = Field(default="10.40.0.0/16", description="the range that nodes, pods and Services share")
+    zones: tuple[Zone, ...] = Field(default=(), description="zones of the nodes; none: GKE chooses")
+    adopt: AdoptedNetwork | None = Field(default=None, description="a VPC that is there")
+
+
+MANAGED = "managed"
+"""The certificate that Google makes and renews by itself, for public load balancers."""
+
+
+class IngressSettings(Shape):
+    """How clients reach the gateway: a load balancer that ends TLS."""
+
+    host: Host = Field(description="the name clients type", examples=["llm.example.com"])
+    certificate: GoogleName | None = Field(
+        default=None, description="an SSL certificate by name, of the region unless public; public: also managed"
+    )
+    public: StrictBool = Field(default=False, description="reachable from the internet, through an allow list")
+    allowed_networks: tuple[Cidr, ...] = Field(default=(), description="who may come in from the internet")
+
+
+class GcpSettings(Shape):
+    """Google Cloud, one region of one project."""
+
+    kind: Literal["gcp"]
+    project: ProjectId = Field(description="the project's id", examples=["acme-llm-prod"])
+    region: Region = Field(description="where everything is", examples=["europe-west4"])
+    cluster: ClusterSettings = Field(default=ClusterSettings(), description="the cluster, made or adopted")
+    network: NetworkSettings = Field(default=NetworkSettings(), description="the network, made or adopted")
+    ingress: IngressSettings | None = Field(default=None, description="a load balancer; none: inside the cluster only")
+    image_streaming: StrictBool = Field(default=True, description="start containers before their image is complete")
+    flex_start: tuple[str, ...] = Field(
+        default=(), description="pools whose nodes are asked for through flex-start: longer wait, at most seven days"
+    )

@@ -1,0 +1,106 @@
+"""The kinds of place there are, each with its folder. Whoever reads a stack file iterates this and names none of them.
+
+A folder holds ``settings.py`` (its part of the stack file, without any provider's SDK), ``judge.py`` (rules between
+those settings and the pools, where there are any) and ``platform.py`` (the component, and ``build``). Each is imported
+only when it is needed: the SDK of one place costs seconds, and no other place wants it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
+
+from components.typed.fields import Shape
+from components.typed.refusal import Problem
+
+if TYPE_CHECKING:
+    from components.platforms.contract import About, Platform, PoolRequest
+
+    Judge = Callable[["PlaceSettings", Mapping[str, PoolRequest], str], Iterator[Problem]]
+    Build = Callable[["PlaceSettings", Mapping[str, PoolRequest], About], Platform]
+
+
+class PlaceSettings(Protocol):
+    """What the settings of every place have in common; the class of one place is a ``Shape`` with this and more."""
+
+    @property
+    def kind(self) -> str:
+        """The word behind ``kind:`` in the stack file."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of place. ``makes_nodes``: its pools are made from machines of the catalogue; else their nodes are there
+    already, and are told by name or label. ``gpu_layer``: where its GPU software comes from unless the stack says."""
+
+    name: str
+    makes_nodes: bool
+    gpu_layer: str = "helm"
+
+    @property
+    def package(self) -> str:
+        return f"{__package__}.{self.name}"
+
+    def has(self, module: str) -> bool:
+        """Whether its folder holds this file."""
+        return (Path(__file__).parent / self.name / f"{module}.py").is_file()
+
+    def settings(self) -> type[Shape]:
+        """The class in its ``settings.py`` whose ``kind`` is this one's name."""
+        module = importlib.import_module(f"{self.package}.settings")
+        for value in vars(module).values():
+            field = value.model_fields.get("kind") if _is_shape(value) else None
+            if field is not None and get_args(field.annotation) == (self.name,):
+                return cast("type[Shape]", value)
+        raise TypeError(f"{self.package}.settings has no Shape with kind: Literal[{self.name!r}]")
+
+    def judge(self) -> Judge | None:
+        """The rules of its ``judge.py``; None where it has none."""
+        if not self.has("judge"):
+            return None
+        return cast("Judge", importlib.import_module(f"{self.package}.judge").judge)
+
+    def look(self, settings: PlaceSettings) -> Iterator[Problem]:
+        """What the ``look`` of its ``judge.py`` sees on this machine before anything is made: a kubeconfig's context,
+        an account signed in to."""
+        if self.judge() is not None:
+            module = importlib.import_module(f"{self.package}.judge")
+            yield from getattr(module, "look", _nothing)(settings)
+
+    def build(self) -> Build:
+        """The function that makes the place; this imports its provider's SDK."""
+        return cast("Build", importlib.import_module(f"{self.package}.platform").build)
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("local", makes_nodes=False, gpu_layer="existing"),
+        Kind("existing", makes_nodes=False, gpu_layer="existing"),
+        Kind("aws", makes_nodes=True),
+        Kind("azure", makes_nodes=True),
+        Kind("gcp", makes_nodes=True),
+    )
+}
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Shape)
+
+
+def _nothing(settings: PlaceSettings) -> tuple[Problem, ...]:
+    return ()
+
+
+def kind_of(settings: Any) -> Kind:
+    """The kind of a place's settings."""
+    return KINDS[settings.kind]
+
+
+def settings_classes() -> tuple[type[Shape], ...]:
+    """The settings of every place, in the order of ``KINDS``."""
+    return tuple(kind.settings() for kind in KINDS.values())

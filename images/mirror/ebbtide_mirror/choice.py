@@ -1,0 +1,41 @@
+"""Which of a revision's files an engine needs: all but the same weights in formats that nothing here reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from ebbtide_mirror.checksum import File
+from ebbtide_mirror.problem import Problem
+
+_PICKLE = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+_FOREIGN = {".gguf", ".ggml", ".onnx", ".h5", ".msgpack", ".tflite", ".mlmodel", ".ot", ".llamafile"}
+_NOT_A_FILE_OF_THE_MODEL = {".gitattributes", ".gitignore"}
+
+
+def chosen(files: Iterable[File], allow_pickle: bool) -> tuple[list[File], list[File]]:
+    """What is copied and what is left out. Raises ``Problem`` where there are no weights to copy, or only pickles,
+    which run code when they are loaded, and nobody said that they may."""
+    everything = sorted(files, key=lambda file: file.name)
+    safe = [file for file in everything if file.name.endswith(".safetensors")]
+    pickles = [file for file in everything if _suffix(file) in _PICKLE]
+    if not safe and not pickles:
+        raise Problem("this revision has no weights in safetensors", "choose a revision or a model that has them")
+    if not safe and not allow_pickle:
+        raise Problem(
+            f"this revision has its weights as pickles only ({pickles[0].name}), which run code when they are loaded",
+            "choose a revision with safetensors, or allow pickles for this model if you trust its publisher",
+        )
+    out = {id(file) for file in everything if _left_out(file, keep_pickles=not safe)}
+    return [file for file in everything if id(file) not in out], [file for file in everything if id(file) in out]
+
+
+def _left_out(file: File, *, keep_pickles: bool) -> bool:
+    suffix = _suffix(file)
+    if PurePosixPath(file.name).name in _NOT_A_FILE_OF_THE_MODEL or suffix in _FOREIGN or ".onnx" in file.name:
+        return True
+    return suffix in _PICKLE and not keep_pickles
+
+
+def _suffix(file: File) -> str:
+    return PurePosixPath(file.name).suffix.lower()

@@ -1,0 +1,167 @@
+"""Rules between a place's settings and the rest of the stack; then the place's own."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Container, Iterator
+from typing import Any
+
+from components.catalog.gpus import gpus
+from components.catalog.versions import pinned
+from components.gpu_layer.judge import judge_gpu_layer
+from components.platforms.kinds import KINDS, kind_of
+from components.typed.fields import Shape
+from components.typed.refusal import Path, Problem
+from infra.config.draft import Draft, Part
+from infra.config.pool import PoolConfig
+from infra.config.pool_request import pool_request
+
+AT: Path = ("platform",)
+_NETWORKS = "networks"
+
+
+def judge_place(draft: Draft) -> Iterator[Problem]:
+    """All problems of the place that its own fields do not show alone."""
+    settings: Any = draft.platform
+    if settings is None:
+        return
+    sound = {name: pool_request(part.value) for name, part in draft.pools.items() if not part.broken}
+    judge = kind_of(settings).judge()
+    own = list(judge(settings, sound, draft.environment or "")) if judge is not None else []
+    if draft.gpu_layer_install == "helm":
+        own += judge_gpu_layer(sound, settings.kind, _cuda(draft))
+    yield from own
+    # a place that has something to say on a value says it better than what all places have in common
+    said = {problem.path for problem in own}
+    yield from (problem for problem in _common(settings, draft, said) if problem.path not in said)
+    yield from _claim(settings, draft)
+    yield from _manifests(draft)
+
+
+def _cuda(draft: Draft) -> str | None:
+    """The CUDA version of the engine's image; a base of the stack's own may be built for any."""
+    own = draft.image is not None and (draft.image.broken or draft.image.value.base is not None)
+    return None if own else pinned("vllm").cuda
+
+
+def _common(settings: Any, draft: Draft, said: Container[Path]) -> Iterator[Problem]:
+    yield from _open_networks(settings, AT)
+    yield from _doors(settings, draft)
+    for name, part in draft.pools.items():
+        if not any(("pools", name, key) in said for key in ("capacity", "reservation", "capacityBlock")):
+            yield from _purchase(part, ("pools", name))
+        if part.sound("gpu", "sharing"):
+            yield from _slices(part.value, ("pools", name, "sharing", "mig"))
+        if kind_of(settings).makes_nodes and "machine" not in part.raw:
+            path, allowed = ("pools", name, "machine"), "a machine with GPUs that the platform sells"
+            yield Problem(103, path, "is missing", allowed, "add machine: and its name", has_value=False)
+
+
+def _purchase(part: Part[PoolConfig], at: Path) -> Iterator[Problem]:
+    pool = part.value
+    if part.sound("capacity_block", "reservation") and pool.capacity_block and pool.reservation is None:
+        message, fix = "says nothing without the block's id", "add reservation: and the block's id"
+        yield Problem(195, (*at, "capacityBlock"), message, "capacityBlock beside reservation", fix, True)
+    if part.sound("capacity", "reservation") and pool.capacity == "spot" and pool.reservation is not None:
+        message, fix = "cannot be used by spot nodes", "take reservation out, or set capacity: onDemand"
+        yield Problem(
+            195, (*at, "reservation"), message, "a reservation with capacity: onDemand", fix, pool.reservation
+        )
+
+
+def _slices(pool: PoolConfig, at: Path) -> Iterator[Problem]:
+    """Whether the pool's cards can be cut as asked."""
+    if pool.sharing is None or pool.sharing.mig is None:
+        return
+    known, profile = gpus().get(pool.gpu.product or ""), pool.sharing.mig.profile
+    if known is None:
+        able = ", ".join(name for name, gpu in gpus().items() if gpu.can_be_cut)
+        message = f"cannot be planned: {pool.gpu.product or 'a card without product'} is not in the catalogue"
+        yield Problem(191, at, message, able, "set gpu.product to the catalogue's name for it", has_value=False)
+    elif not known.mig:
+        able = ", ".join(name for name, gpu in gpus().items() if gpu.can_be_cut)
+        message = f"is not possible: {pool.gpu.product} cannot be cut into slices"
+        yield Problem(191, at, message, able, "use timeSlicing, or another machine", has_value=False)
+    elif profile not in known.mig:
+        fix = "use one of them"
+        yield Problem(
+            191, (*at, "profile"), f"is not a slice of {pool.gpu.product}", ", ".join(known.mig), fix, profile
+        )
+
+
+def _open_networks(shape: Shape, at: Path) -> Iterator[Problem]:
+    """Every list of networks in the settings, whatever the place calls what it opens with it."""
+    for name, field in type(shape).model_fields.items():
+        value, path = getattr(shape, name), (*at, field.alias or name)
+        if isinstance(value, Shape):
+            yield from _open_networks(value, path)
+        elif name.endswith(_NETWORKS) and isinstance(value, tuple):
+            for index, network in enumerate(value):
+                if _is_open(network):
+                    yield _open((*path, index), network)
+
+
+def _is_open(network: str) -> bool:
+    try:
+        return ipaddress.ip_network(network, strict=False).prefixlen == 0
+    except ValueError:
+        return False
+
+
+def _open(path: Path, value: Any) -> Problem:
+    return Problem(
+        39,
+        path,
+        "is the whole internet",
+        "networks of your own, like 10.0.0.0/8 or 203.0.113.7/32",
+        "name the networks that have to reach it",
+        value,
+        severity="mandatory",
+    )
+
+
+def _doors(settings: Any, draft: Draft) -> Iterator[Problem]:
+    ingress = getattr(settings, "ingress", None)
+    if ingress is None:
+        return
+    at = (*AT, "ingress")
+    public = getattr(ingress, "public", False)
+    balanced = getattr(ingress, "service_type", None) == "LoadBalancer"
+    if public and not getattr(ingress, "allowed_networks", ("unknown",)):
+        message = "is missing: public: true without it opens the gateway to the whole internet"
+        allowed, fix = "networks of your own, like 203.0.113.7/32", "name the networks that have to reach it"
+        path = (*at, "allowedNetworks")
+        yield Problem(39, path, message, allowed, fix, has_value=False, severity="mandatory")
+    if (public or balanced) and not draft.keys:
+        path, value = ((*at, "public"), True) if public else ((*at, "serviceType"), "LoadBalancer")
+        message, allowed = "opens the gateway while no key says who may ask", "at least one key under gateway.keys"
+        yield Problem(38, path, message, allowed, "add a group and a key under gateway", value, severity="mandatory")
+    host = getattr(ingress, "host", None)
+    if host is not None and not getattr(ingress, "certificate", None):
+        message = "has no TLS: keys and prompts would cross the network in clear"
+        fix = "add certificate: and the one the place holds for this host"
+        yield Problem(40, (*at, "host"), message, "a host with a certificate beside it", fix, host)
+
+
+def _claim(settings: Any, draft: Draft) -> Iterator[Problem]:
+    """A ReadWriteOnce volume is mounted on one node at a time: a second replica elsewhere waits for it for ever."""
+    mode = getattr(getattr(settings, "model_store", None), "access_mode", None)
+    models = {n: p.value for n, p in draft.models.items() if p.sound("pool", "max")}
+    if mode != "ReadWriteOnce" or sum(model.max for model in models.values()) < 2:
+        return
+    used = {model.pool for model in models.values() if model.max > 0}
+    nodes = sum(part.value.max for name, part in draft.pools.items() if name in used and part.sound("max"))
+    if nodes > 1:
+        message = f"is mounted on one node at a time, and the models' replicas may run on {nodes}"
+        fix = "keep the weights on a claim that many nodes may read, or let one pool with max: 1 serve all models"
+        path = (*AT, "modelStore", "accessMode")
+        yield Problem(46, path, message, "ReadOnlyMany or ReadWriteMany", fix, mode)
+
+
+def _manifests(draft: Draft) -> Iterator[Problem]:
+    """The manifests, and the image they run, are this machine's: another cluster could pull neither."""
+    local = next(iter(KINDS))
+    if draft.idle_scaling_install == "manifests" and draft.platform is not None and draft.platform.kind != local:
+        path, message = ("idleScaling", "install"), "is what the local set-up renders, for the local platform alone"
+        fix = "write helm, or existing where the cluster has KEDA and its HTTP add-on"
+        yield Problem(121, path, message, "helm or existing on this platform", fix, draft.idle_scaling_install)

@@ -1,0 +1,25 @@
+"""What ``min`` may be, for pools and models alike: not above ``max``, and not above 0 without a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.typed.refusal import Path, Problem
+from infra.config.draft import Draft
+
+# A local stack costs nothing, and production may keep a model awake as it likes.
+_MUST_SAY_WHY = ("dev", "staging")
+
+
+def more_than_max(at: Path, least: int, most: int) -> Problem:
+    """``min`` above ``max``."""
+    fix = f"lower min to {most} or raise max to {least}"
+    return Problem(6, (*at, "min"), f"is more than max, which is {most}", f"0..{most}", fix, least)
+
+
+def without_reason(at: Path, least: int, reason: str | None, draft: Draft) -> Iterator[Problem]:
+    """``min`` above 0 outside production: somebody pays for it at night."""
+    if least > 0 and reason is None and draft.environment in _MUST_SAY_WHY:
+        message = f"keeps GPUs running around the clock in {draft.environment}, and nothing says why"
+        fix = "set min: 0, or add minReason: who needs it and until when"
+        yield Problem(10, (*at, "min"), message, "0, or a minReason beside it", fix, least, severity="mandatory")

@@ -1,0 +1,59 @@
+"""``limits.yaml`` beside this file, read once and checked."""
+
+from __future__ import annotations
+
+import datetime
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+_FILE = Path(__file__).with_name("limits.yaml")
+
+
+class _Sourced(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    date: datetime.date
+    source: str
+
+
+class EngineFloor(_Sourced):
+    """The oldest engine that may serve."""
+
+    version: str
+
+
+class EngineImage(_Sourced):
+    """What the engine's image takes: ``pulled_gb`` (10**9 bytes) over the wire, ``unpacked_times`` as much unpacked."""
+
+    pulled_gb: float
+    unpacked_times: float
+
+    @property
+    def on_disk_bytes(self) -> int:
+        """What a node holds of it: as pulled and unpacked."""
+        return int(self.pulled_gb * 10**9 * (1 + self.unpacked_times))
+
+
+class NodeDisk(_Sourced):
+    """``usable``: the share of a node's disk that images and volumes may fill."""
+
+    usable: float
+
+
+class Limits(BaseModel):
+    """All of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine_floor: EngineFloor
+    engine_image: EngineImage
+    node_disk: NodeDisk
+
+
+@cache
+def limits(file: Path = _FILE) -> Limits:
+    """The figures. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
+    return Limits.model_validate(yaml.safe_load(file.read_text()))

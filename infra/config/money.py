@@ -1,0 +1,37 @@
+"""Dollars an hour, and the reason somebody gives for spending them around the clock."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from components.typed.fields import text
+from components.typed.refusal import refuse
+
+_MOST = 1_000_000.0
+
+
+def _dollars(value: Any) -> float:
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if number is None or not 0 < number <= _MOST:
+        raise refuse(
+            192,
+            "is not an amount of dollars",
+            allowed="a number above 0, in US dollars an hour",
+            fix="write it like 12.50, without a currency",
+        )
+    return float(number)
+
+
+Dollars = Annotated[float, BeforeValidator(_dollars)]
+Reason = Annotated[
+    str,
+    text(
+        193,
+        r"(?s)\s*\S.{6,398}\S\s*",
+        "is not a reason that another person could judge",
+        allowed="a sentence of 8 to 400 characters",
+        fix="say who needs it and until when",
+    ),
+]

@@ -1,0 +1,65 @@
+"""From a pool of the stack file to what is asked of a place."""
+
+from __future__ import annotations
+
+from components.gpu_layer.sharing import shared_resource
+from components.platforms.contract import Disk, Pool, PoolRequest, Sharing, Taint
+from components.typed.units import Quantity
+from infra.config.capacity import DiskConfig, SharingConfig
+from infra.config.machines import find
+from infra.config.pool import PoolConfig
+
+GIB, MIB = 2**30, 2**20
+
+
+def pool_request(declared: PoolConfig) -> PoolRequest:
+    """The pool as the scheduler will see it, and how its nodes are to be had."""
+    return PoolRequest(
+        pool=_pool(declared),
+        machine=find(declared.place, declared.machine),
+        zones=declared.zones,
+        spot=declared.capacity == "spot",
+        reservation=declared.reservation,
+        capacity_block=declared.capacity_block,
+        disk=_disk(declared.disk),
+        sharing=_sharing(declared.sharing),
+        nodes=declared.nodes,
+        node_labels=dict(declared.node_labels),
+    )
+
+
+def _pool(declared: PoolConfig) -> Pool:
+    gpu = declared.gpu
+    try:
+        resource, count = shared_resource(gpu.resource, gpu.count, gpu.product, _sharing(declared.sharing))
+    except ValueError:  # a profile the card does not have: judge_place.py says so, and nothing is built
+        resource, count = gpu.resource, gpu.count
+    return Pool(
+        name=declared.name,
+        labels=dict(declared.labels),
+        taints=tuple(Taint(t.key, t.value, t.effect) for t in declared.taints),
+        gpus_per_node=count,
+        gpu_resource=resource,
+        min_nodes=declared.min,
+        max_nodes=declared.max,
+        node_image=declared.node_image,
+        device=declared.device,
+    )
+
+
+def _disk(declared: DiskConfig) -> Disk:
+    return Disk(_whole(declared.size, GIB), declared.iops, _whole(declared.throughput, MIB))
+
+
+def _whole(amount: Quantity | None, unit: int) -> int | None:
+    """In whole units, rounded up: a disk smaller than asked for would be a surprise."""
+    return None if amount is None else -(-amount.bytes // unit)
+
+
+def _sharing(declared: SharingConfig | None) -> Sharing | None:
+    mig, turns = (declared.mig, declared.time_slicing) if declared is not None else (None, None)
+    if (mig is None) == (turns is None):  # nothing asked, or both or neither, which judge_pool.py refuses
+        return None
+    if mig is not None:
+        return Sharing("mig", strategy=mig.strategy, profile=mig.profile)
+    return Sharing("timeSlicing", replicas=turns.replicas if turns else 1)

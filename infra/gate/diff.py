@@ -1,0 +1,151 @@
+"""Two recorded graphs: what an engine would create, change in place, replace and delete. Values are never told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from infra.gate.diff_renames import pairs
+from infra.gate.diff_replacement import Known, forcing
+from infra.local.plugins import property_path
+from infra.local.plugins.differences import compare
+
+ORDER = ("deleted", "replaced", "updated", "created")
+_URN = "${"
+
+
+@dataclass(frozen=True)
+class Changed:
+    """One resource. ``paths`` changed; ``forced`` of them cannot change in place. ``was`` is its URN before, where the
+    program calls it otherwise now. ``known`` is False for an update of a type whose replacing properties nobody has
+    looked up."""
+
+    action: str
+    urn: str
+    type: str
+    name: str
+    protected: bool = False
+    paths: tuple[str, ...] = ()
+    forced: tuple[str, ...] = ()
+    was: str = ""
+    why: str = ""
+    known: bool = True
+
+
+def diff(base: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]]) -> list[Changed]:
+    """All changes: protected resources first, then what is deleted, replaced, updated, created. Components are left
+    out: they are names for groups, not things."""
+    olds = {str(entry["urn"]): entry for entry in base if _is_real(entry)}
+    news = {str(entry["urn"]): entry for entry in head if _is_real(entry)}
+    renamed = pairs(olds, news)
+    found: dict[str, Changed] = {}
+    for urn, new in news.items():
+        pair = renamed.get(urn)
+        old = olds.get(urn) or (olds[pair.was] if pair else None)
+        change = _compared(old, new, pair.was if pair else "", pair.kept if pair else True)
+        if change is not None:
+            found[urn] = change
+    taken = {pair.was for pair in renamed.values()}
+    for urn, old in olds.items():
+        if urn not in news and urn not in taken:
+            found[urn] = _told(old, "deleted", "it is not in the program any more")
+    _cascade(found, news)
+    return sorted(found.values(), key=lambda c: (not c.protected, ORDER.index(c.action), c.type, c.name))
+
+
+def _compared(old: Mapping[str, Any] | None, new: Mapping[str, Any], was: str, kept: bool) -> Changed | None:
+    if old is None:
+        return _told(new, "created", "")
+    ignored = [property_path.parse(str(path)) for path in new.get("ignoreChanges") or ()]
+    known, immutable = forcing(new)
+    changes = compare(old.get("inputs") or {}, new.get("inputs") or {}, immutable, ignored)
+    changes = tuple(change for change in changes if not _only_renamed(change.path, old, new))
+    forced = tuple(property_path.show(change.path) for change in changes if change.replaces)
+    paths = tuple(property_path.show(change.path) for change in changes)
+    protected = bool(old.get("protect"))
+    if was and not kept:
+        why = "it has another name in the program, which the engine takes for another resource"
+        return replace(_told(new, "replaced", why), paths=paths, forced=forced, was=was, protected=protected)
+    if forced:
+        why = f"{', '.join(forced)} cannot change in place"
+        return replace(_told(new, "replaced", why), paths=paths, forced=forced, was=was, protected=protected)
+    if _provider(old) != _provider(new):
+        return replace(_told(new, "replaced", "it is made by another provider"), paths=paths, protected=protected)
+    if old.get("protect") and not new.get("protect"):
+        change = _told(new, "updated", "it is not protected any more")
+        return replace(change, paths=("protect", *paths), was=was, protected=True, known=known is Known.YES)
+    if not paths:
+        return None
+    why = "" if known is Known.YES else "whether that can be done in place is not known for this type"
+    return replace(_told(new, "updated", why), paths=paths, was=was, protected=protected, known=known is Known.YES)
+
+
+def _cascade(found: dict[str, Changed], news: Mapping[str, Mapping[str, Any]]) -> None:
+    """What names a replaced resource in a property that cannot change in place is replaced with it."""
+    while True:
+        gone = {urn: news[urn] for urn, change in found.items() if change.action == "replaced"}
+        fresh = {urn: entry for urn, entry in news.items() if urn not in gone}
+        hit = [(urn, *pair) for urn, entry in fresh.items() for pair in _hangs_on(entry, gone)]
+        hit = [item for item in hit if item[0] not in found or found[item[0]].action == "updated"]
+        if not hit:
+            return
+        for urn, path, on in hit:
+            protected = bool(news[urn].get("protect")) or (urn in found and found[urn].protected)
+            why = f"{path} comes from {on.rpartition('::')[2]}, which is replaced"
+            found[urn] = replace(_told(news[urn], "replaced", why), forced=(path,), protected=protected)
+
+
+def _hangs_on(entry: Mapping[str, Any], gone: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    _, immutable = forcing(entry)
+    for path, text in _texts(entry.get("inputs") or {}, ()):
+        if _URN in text and any(property_path.contains(fixed, path) for fixed in immutable):
+            for urn, other in gone.items():
+                output = text.partition(f"${{{urn}#")[2].partition("}")[0]
+                # what the program gave, like a name, stays what it is; all else is the cloud's own, and another now
+                if output and output.partition(".")[0].partition("[")[0] not in (other.get("inputs") or {}):
+                    yield property_path.show(path), urn
+
+
+def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
+
+
+def _only_renamed(path: tuple[str | int, ...], old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """A reference to the same output of a resource that the program has only moved under another parent."""
+    before, after = _at(old.get("inputs"), path), _at(new.get("inputs"), path)
+    if not (isinstance(before, str) and isinstance(after, str) and before.startswith(_URN)):
+        return False
+    return (
+        before.rpartition("$")[2] == after.rpartition("$")[2]
+        and before.rpartition("::")[2] == after.rpartition("::")[2]
+    )
+
+
+def _at(value: Any, path: tuple[str | int, ...]) -> Any:
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def _told(entry: Mapping[str, Any], action: str, why: str) -> Changed:
+    protected = bool(entry.get("protect"))
+    return Changed(action, str(entry["urn"]), str(entry["type"]), str(entry["name"]), protected, why=why)
+
+
+def _provider(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("provider") or "").rpartition("::")[2]
+
+
+def _is_real(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("custom")) and not entry.get("external")

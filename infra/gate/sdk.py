@@ -1,0 +1,216 @@
+"""What is used of Pulumi's SDK beyond its public face, all in one file: hold it against each new version of the SDK."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import types
+import typing
+from collections import abc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, cast
+from unittest import mock
+
+import pulumi
+from pulumi import _types
+from pulumi.runtime import config as runtime_config
+from pulumi.runtime import mocks, rpc, settings
+from pulumi.runtime import resource as runtime_resource
+from pulumi.runtime import stack as runtime_stack
+from pulumi.runtime.proto import resource_pb2, source_pb2
+
+# a function of the same name hides the module
+runtime_invoke = importlib.import_module("pulumi.runtime.invoke")
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+SUCCESS = resource_pb2.Result.SUCCESS
+SIGNATURE = rpc._special_sig_key
+SECRET, RESOURCE = rpc._special_secret_sig, rpc._special_resource_sig
+ASSET, ARCHIVE = rpc._special_asset_sig, rpc._special_archive_sig
+
+Monitor = mocks.MockMonitor
+serialize = rpc.serialize_properties
+InvokeResult = runtime_invoke.InvokeResult
+run_function = runtime_stack.run_pulumi_func
+
+Resolve = Callable[[Any, bool, bool, Any, Exception | None], None]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the SDK declares of a type: named ``properties`` (by the wire's names) of an input, output or resource
+    class, else None; ``element`` is the type of a list's or mapping's values, None where it may be anything."""
+
+    properties: Mapping[str, Any] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    element: Any = None
+
+    def wire_name(self, name: str) -> str | None:
+        """The wire's name of a property given in either spelling; None: there is none."""
+        known = self.properties or {}
+        found = self.names.get(name, name)
+        return found if found in known else None
+
+
+@cache
+def declared(kind: Any) -> Shape:
+    """The shape of an SDK type; an empty one for a primitive, ``Any`` and None."""
+    plain = _types.unwrap_type(kind) if kind is not None else None
+    if inspect.isclass(plain):
+        named = _named(plain)
+        if named is not None:
+            return named
+    arguments = typing.get_args(plain)
+    origin = typing.get_origin(plain)
+    if origin in (list, abc.Sequence) and arguments:
+        return Shape(element=arguments[0])
+    if origin in (dict, abc.Mapping) and len(arguments) == 2:
+        return Shape(element=arguments[1])
+    return Shape()
+
+
+def declared_by(resource: pulumi.Resource) -> Shape:
+    """The shape of a resource's class."""
+    return declared(cast(Any, type(resource)))
+
+
+def _named(plain: type) -> Shape | None:
+    if issubclass(plain, pulumi.Resource):
+        return Shape(_types.resource_types(plain), _types.resource_py_to_pulumi_names(plain))
+    if _types.is_output_type(plain):
+        names = {python: wire for python, wire, _ in _types._py_properties(cast(Any, plain))}
+        return Shape(_types.output_type_types(plain), names)
+    if _types.is_input_type(plain):
+        return Shape(_types.input_type_types(plain), _types.input_type_py_to_pulumi_names(plain))
+    return None
+
+
+def is_input_type(kind: Any) -> bool:
+    """Whether ``kind`` is one of the SDKs' ``…Args`` classes."""
+    return inspect.isclass(kind) and _types.is_input_type(kind)
+
+
+def is_union(kind: Any) -> bool:
+    """``A | B`` in either spelling."""
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
+
+
+@cache
+def hint(kind: type, wire: str) -> Any:
+    """The declared type of one key of an ``…Args`` class, late forms and all."""
+    for _, name, prop in _types._py_properties(cast(Any, kind)):
+        if name == wire and prop.fget is not None:
+            known = {"Output": pulumi.Output, "T": type(None)}
+            return typing.get_type_hints(prop.fget, _types._globals_for_cls(kind), known).get("return", Any)
+    return Any
+
+
+def made(kind: type, values: Mapping[str, Any]) -> Any:
+    """A provider function's result of type ``kind`` from ``values`` by the wire's names."""
+    return _types.output_type_from_dict(kind, dict(values))
+
+
+@cache
+def resource_class(token: str) -> type | None:
+    """The SDK class of a resource's type (``kubernetes:apps/v1:Deployment``), None where no SDK here has it."""
+    package, _, rest = token.partition(":")
+    if token.startswith("pulumi:providers:"):
+        name = token.rpartition(":")[2]
+        return cast(type, importlib.import_module(_module(name)).Provider) if _has(name) else None
+    if not _has(package):
+        return None
+    importlib.import_module(_module(package))
+    for registered in rpc._RESOURCE_MODULES.get(f"{package}:{rest.rpartition(':')[0]}", []):
+        info = registered.mod_info  # type: ignore[attr-defined]
+        name = info["classes"].get(token)
+        if name is not None:
+            return cast(type, getattr(importlib.import_module(info["fqn"]), name))
+    return None
+
+
+def _module(package: str) -> str:
+    return "pulumi_" + package.replace("-", "_")
+
+
+@cache
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(_module(package)) is not None
+
+
+@cache
+def inputs_class(resource: type) -> type | None:
+    """The ``…Args`` class of a resource class."""
+    module = inspect.getmodule(resource)
+    for name in (f"{resource.__name__}InitArgs", f"{resource.__name__}Args"):
+        found = getattr(module, name, None)
+        if is_input_type(found):
+            return cast(type, found)
+    return None
+
+
+def project_context(stack: str, project: str, monitor: mocks.MockMonitor) -> None:
+    """Have the SDK talk to ``monitor`` in place of an engine, as in an update (every value is known)."""
+    settings.SETTINGS.rpc_manager.clear()
+    settings.SETTINGS.outputs.clear()
+    settings.set_root_resource(cast(Any, None))
+    mocks.set_mocks(monitor.mocks, project=project, stack=stack, preview=False, monitor=monitor)
+    settings.SETTINGS.rpc_manager.clear()
+    settings.SETTINGS.outputs.clear()
+
+
+@contextmanager
+def configured(values: Mapping[str, str], secret: list[str]) -> Iterator[None]:
+    """The stack's configuration, for as long as the block runs."""
+    before = dict(runtime_config.CONFIG.get())
+    runtime_config.set_all_config(dict(values), secret)
+    try:
+        yield
+    finally:
+        runtime_config.set_all_config(before, [])
+
+
+@contextmanager
+def exporting(export: Callable[[str, Any], None]) -> Iterator[None]:
+    """Within the block ``pulumi.export`` is ``export``."""
+    with mock.patch.object(pulumi, "export", export):
+        yield
+
+
+AnswerResource = Callable[[pulumi.Resource, Any, Mapping[str, Resolve]], None]
+AnswerFunction = Callable[[str, Any, type | None], typing.Awaitable[Any]]
+Guard = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
+
+
+@contextmanager
+def answering(resource: AnswerResource, function: AnswerFunction, guard: Guard) -> Iterator[None]:
+    """Within the block ``resource`` resolves the outputs of a registered resource, ``function`` what a provider's
+    function gives, and each ``apply`` runs through ``guard``."""
+    apply = pulumi.Output.apply
+
+    def resolve(res: Any, sent: Any, answer: Any, deps: Any, resolvers: Any, *rest: Any, **more: Any) -> None:
+        resource(res, answer, resolvers)
+
+    def called(
+        tok: str, props: Any, opts: Any, typ: Any, package_ref: Any = None, check_dependencies: Any = None
+    ) -> Any:
+        return function(tok, props, typ)
+
+    def guarded(self: Any, func: Any, run_with_unknowns: bool = False) -> Any:
+        return apply(self, guard(func), run_with_unknowns)
+
+    with ExitStack() as replaced:
+        for owner, name, value in (
+            (rpc, "resolve_outputs", resolve),
+            (runtime_invoke, "_invoke", called),
+            (pulumi.Output, "apply", guarded),
+            # nothing is unknown here, and looking for it takes a tenth of the time
+            (rpc, "contains_unknowns", lambda value: False),
+            # a trace of every constructor is for an engine's error messages
+            (runtime_resource, "_get_stack_trace", source_pb2.StackTrace),
+        ):
+            replaced.enter_context(mock.patch.object(owner, name, value))
+        yield

@@ -1,0 +1,61 @@
+"""A stack file as an engine would hand it to the program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.config.cleartext import is_encrypted
+from infra.config.findings import Finding, show
+from infra.config.load import Loaded, load_file
+from infra.config.yaml_source import read
+from infra.gate.wire import HIDDEN
+
+
+class NoSuchStack(Exception):
+    """No stack file of that name; the message names those there are."""
+
+
+@dataclass(frozen=True)
+class StackSource:
+    """``config`` maps ``namespace:key`` to text; ``secret`` names the keys whose value is encrypted."""
+
+    file: Path
+    loaded: Loaded
+    config: Mapping[str, str]
+    secret: tuple[str, ...]
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        return self.loaded.warnings
+
+
+def stack_names(folder: Path) -> list[str]:
+    """The stacks that have a file."""
+    return sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in folder.glob("Pulumi.*.yaml"))
+
+
+def stack_file(folder: Path, stack: str) -> Path:
+    """The file of ``stack``. Raises ``NoSuchStack``."""
+    names = stack_names(folder)
+    if stack not in names:
+        raise NoSuchStack(f"{show(stack)} is not a stack; allowed: {', '.join(names) or 'none is there'}")
+    return folder / f"Pulumi.{stack}.yaml"
+
+
+def read_stack(file: Path) -> StackSource:
+    """Judge the file, then hand its values over. Raises ``ConfigError`` with everything that stops it."""
+    loaded = load_file(file)
+    config: dict[str, str] = {}
+    secret: list[str] = []
+    values: Mapping[str, Any] = read(file).value["config"]
+    for key, value in values.items():
+        if is_encrypted(value):
+            secret.append(key)
+            config[key] = HIDDEN
+        elif value is not None:
+            config[key] = value if isinstance(value, str) else json.dumps(value)
+    return StackSource(file, loaded, config, tuple(secret))

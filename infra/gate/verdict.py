@@ -1,0 +1,173 @@
+"""The verdict on a change: pure, from two recordings, two stack files, and the base's rules and waivers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from infra.config.findings import Finding
+from infra.gate.diff import Changed, diff
+from infra.gate.verdict_cost import Cost, Pricer, cold_starts, nodes
+from infra.gate.verdict_isolated import Recorded
+from infra.gate.waivers import Waiver, Waivers, unused
+from infra.policies.evaluate import Verdict, judge_all
+from infra.policies.model import ENVIRONMENTS, Change, Graph, NotEvaluated, Violation, graph_of
+from infra.policies.rules import rules
+from infra.policies.settings import settings_for
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: what its stack file says (None: there is no such stack), and what its program asks for."""
+
+    commit: str
+    stack: Mapping[str, Any] | None
+    recorded: Recorded
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rule after the waivers: what still stands, and what is waived by which."""
+
+    verdict: Verdict
+    standing: tuple[Violation, ...]
+    waived: tuple[tuple[Violation, Waiver], ...]
+
+    @property
+    def blocks(self) -> bool:
+        """A mandatory rule blocks by what it found, and by what it could not read; not by what is not known yet."""
+        broken = any(item.broken for item in self.verdict.not_evaluated)
+        return self.verdict.level == "mandatory" and (bool(self.standing) or broken)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the gate says. ``blocked_by`` is empty exactly where the change may pass."""
+
+    stack: str
+    environment: str
+    base: Side
+    head: Side
+    changes: tuple[Changed, ...]
+    judged: tuple[Judged, ...]
+    waivers: Waivers
+    today: date
+    costs: tuple[Cost, Cost]
+    budget: float | None
+    cold: tuple[tuple[str, float | None, float | None], ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def blocked_by(self) -> list[str]:
+        found = [f"rule {judged.verdict.rule.id}" for judged in self.judged if judged.blocks]
+        if self.head.recorded.graph is None:
+            found.insert(0, "the program of this change gives no graph")
+        if any(finding.stops for finding in self.findings):
+            found.append("findings in files of this change")
+        if self.budget is not None and self.costs[1].ceiling_month > self.budget:
+            found.append(f"the budget of {self.budget:,.0f} $/month")
+        return found
+
+    def used(self, waiver: Waiver) -> bool:
+        return any(waiver == by for judged in self.judged for _, by in judged.waived)
+
+
+def judge(
+    stack: str,
+    base: Side,
+    head: Side,
+    waivers: Waivers,
+    *,
+    today: date,
+    budget: float | None = None,
+    findings: Iterable[Finding] = (),
+    notes: Iterable[str] = (),
+    pricer: Pricer = nodes,
+) -> Report:
+    """Compare, evaluate every rule, apply the waivers. ``waivers`` must be the base's."""
+    environment = _stricter(_environment(base.stack), _environment(head.stack))
+    told = list(notes)
+    before, after = base.recorded.graph or [], head.recorded.graph or []
+    comparable = head.recorded.graph is not None and base.recorded.graph is not None
+    changes = diff(before, after) if comparable else []
+    graph = graph_of(after, head.stack or {}, [_change(changed) for changed in changes])
+    verdicts = judge_all(rules(), graph, settings_for(environment)) if head.recorded.graph is not None else []
+    if head.recorded.graph is None:
+        verdicts = _from_stack_file_alone(graph, environment)
+    if not comparable:
+        verdicts = [_without_base(verdict) for verdict in verdicts]
+    judged = tuple(_waive(verdict, waivers.waivers, today) for verdict in verdicts)
+    if _environment(base.stack) not in (None, _environment(head.stack)):
+        told.append(f"this change turns the environment of the stack; it is judged as {environment}, the stricter one")
+    report = Report(
+        stack=stack,
+        environment=environment,
+        base=base,
+        head=head,
+        changes=tuple(changes),
+        judged=judged,
+        waivers=waivers,
+        today=today,
+        costs=(pricer(base.stack or {}), pricer(head.stack or {})),
+        budget=budget,
+        cold=_cold(base.stack or {}, head.stack or {}),
+        findings=tuple(findings),
+        notes=tuple(told),
+    )
+    idle = [unused(w) for w in waivers.waivers if w.in_force(today) and not report.used(w) and _meant(w, report)]
+    return Report(**{**vars(report), "findings": (*report.findings, *idle)})
+
+
+def _meant(waiver: Waiver, report: Report) -> bool:
+    """A waiver whose pattern names another stack is not unused because this one has no need of it."""
+    urns = [str(entry.get("urn")) for entry in (report.base.recorded.graph or []) + (report.head.recorded.graph or [])]
+    return waiver.resource.startswith("stack:") or any(waiver.covers(waiver.rule, urn) for urn in urns)
+
+
+def _from_stack_file_alone(graph: Graph, environment: str) -> list[Verdict]:
+    """Where the program gives no graph, what the stack file itself violates is still told."""
+    verdicts = judge_all(rules(), graph, settings_for(environment))
+    gap = NotEvaluated("stack:", "", "needs the graph, which this change does not give")
+    return [v if v.violations or v.level == "disabled" else Verdict(v.rule, v.level, (), (gap,)) for v in verdicts]
+
+
+def _without_base(verdict: Verdict) -> Verdict:
+    if verdict.rule.scope != "change" or verdict.level == "disabled":
+        return verdict
+    return Verdict(verdict.rule, verdict.level, (), (NotEvaluated("stack:", "", "needs both graphs"),))
+
+
+def _waive(verdict: Verdict, waivers: Iterable[Waiver], today: date) -> Judged:
+    in_force = [waiver for waiver in waivers if waiver.in_force(today)]
+    standing: list[Violation] = []
+    waived: list[tuple[Violation, Waiver]] = []
+    for violation in verdict.violations:
+        places = (violation.at, f"{violation.at}.{violation.path}")
+        by = next((w for w in in_force if any(w.covers(verdict.rule.id, place) for place in places)), None)
+        if by is None:
+            standing.append(violation)
+        else:
+            waived.append((violation, by))
+    return Judged(verdict, tuple(standing), tuple(waived))
+
+
+def _change(changed: Changed) -> Change:
+    return Change(changed.action, changed.was or changed.urn, changed.type, changed.protected, changed.why)
+
+
+def _environment(stack: Mapping[str, Any] | None) -> str | None:
+    value = (stack or {}).get("environment")
+    return value if value in ENVIRONMENTS else None
+
+
+def _stricter(*given: str | None) -> str:
+    known = [name for name in given if name is not None]
+    return max(known, key=ENVIRONMENTS.index) if known else "prod"
+
+
+def _cold(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[tuple[str, float | None, float | None], ...]:
+    before, after = cold_starts(base), cold_starts(head)
+    return tuple((name, before.get(name), after.get(name)) for name in dict.fromkeys([*after, *before]))

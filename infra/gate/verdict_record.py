@@ -1,0 +1,39 @@
+"""The process in which a checkout's program runs; ``verdict_isolated`` starts it with the checkout on its path."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Write ``{"graph": […]}`` or ``{"problem": "…"}`` to the file named last."""
+    _, tree, stack, out = sys.argv
+    told = _told(Path(tree), stack)
+    # the file is written at the very end, and nothing of the program runs after it
+    Path(out).write_text(json.dumps(told), encoding="utf-8")
+    os._exit(0)
+
+
+def _told(tree: Path, stack: str) -> dict[str, Any]:
+    try:
+        from infra.config.findings import ConfigError
+        from infra.gate.command import recording_of
+        from infra.gate.graph import graph
+        from infra.gate.stack_source import read_stack, stack_file
+    except Exception as error:
+        return {"problem": f"the recorder does not fit this program: {type(error).__name__}"}
+    try:
+        return {"graph": graph(recording_of(read_stack(stack_file(tree / "stacks", stack)), stack).records)}
+    except ConfigError as refused:
+        return {"problem": "the stack file is refused:\n" + str(refused)}
+    except BaseException as error:
+        # the text of an error is the author's as well; the reader cleans it
+        return {"problem": f"{type(error).__name__}: {error}"[:4000]}
+
+
+if __name__ == "__main__":
+    main()

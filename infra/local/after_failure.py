@@ -1,0 +1,83 @@
+"""What a person wants to know when `pulumi up` or `destroy` ends badly: what is there now, and how to go on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+CHANGING = ("up", "update", "destroy", "down")
+_LOOK_SECONDS = 30
+
+
+def changes(arguments: Sequence[str]) -> bool:
+    """Whether a command line changes a stack, so that an end half-way leaves something to tell of."""
+    return bool(arguments) and arguments[0] in CHANGING and not {"--help", "-h"} & set(arguments)
+
+
+def stack_named(arguments: Sequence[str]) -> str | None:
+    """The stack that a command line names; None: the one that is selected."""
+    after = [value for option, value in itertools.pairwise(arguments) if option in ("-s", "--stack")]
+    after += [word.partition("=")[2] for word in arguments if word.startswith(("--stack=", "-s="))]
+    return after[-1] if after else None
+
+
+def advice(command: str, stack: str, resources: int | None) -> str:
+    """The closing lines. ``resources`` as the state counts them; None where it could not be read."""
+    known = "what was made is in its state" if resources is None else f"its state has {resources} resources now"
+    verb = "destroy" if command in ("destroy", "down") else "up"
+    lines = [
+        f"{verb} of {stack} did not finish; {known}, and nothing of it is lost.",
+        f"  what there is:  pulumi stack --stack {stack}",
+        f"  to go on:       pulumi {verb} --stack {stack}",
+    ]
+    if verb == "up":
+        lines.append(f"  to take it all away again:  pulumi destroy --stack {stack}")
+    return "\n".join(lines)
+
+
+def run(program: Path, arguments: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run the engine as a child and, when it fails, say what there is now. Its exit status."""
+    # the terminal sends Ctrl-C to both; the engine decides what it means, as without us
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen([program, *arguments], env=dict(env), restore_signals=True, preexec_fn=_listen)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda got, _: process.send_signal(got))
+        status = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if status != 0:
+        found = _found(program, stack_named(arguments), env)
+        if found:
+            sys.stderr.write(advice(arguments[0], *found) + "\n")
+    return status if status >= 0 else 128 - status
+
+
+def _listen() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _found(program: Path, named: str | None, env: Mapping[str, str]) -> tuple[str, int | None] | None:
+    """The stack and how many resources its state has; None where there is none, and so nothing to go on with."""
+    try:
+        listed = subprocess.run(
+            [program, "stack", "ls", "--json"],
+            env=dict(env),
+            capture_output=True,
+            text=True,
+            timeout=_LOOK_SECONDS,
+            check=True,
+        )
+        stacks = json.loads(listed.stdout)
+    except (subprocess.SubprocessError, OSError, ValueError):
+        return (named, None) if named else None
+    for each in stacks:
+        if each["name"].rpartition("/")[2] == (named or "").rpartition("/")[2] if named else each.get("current"):
+            count = each.get("resourceCount")
+            return each["name"], int(count) if count is not None else None
+    return None

@@ -1,0 +1,80 @@
+"""A rehearsal: the real engine runs a stack against clouds that are only a folder, of ``EBBTIDE_REHEARSAL_CLOUDS``.
+
+Without that variable no shortcut exists: the stand-ins of the clouds refuse to start, charts are refused, images are
+built and Deployments are waited for. With it, ``rehearsal.json`` in the folder says who the credentials belong to,
+where the clusters' API is, and which shortcuts are taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "EBBTIDE_REHEARSAL_CLOUDS"
+SETTINGS = "rehearsal.json"
+
+
+@dataclass(frozen=True)
+class Api:
+    """The real API server that every cluster of the rehearsal leads to. Paths are of PEM files; a client is known by
+    its certificate or by its token."""
+
+    server: str
+    authority: str
+    client_certificate: str | None = None
+    client_key: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What one rehearsal pretends. ``accounts``: whose credentials each cloud's stand-in finds, by package name.
+    ``recorded``: what is only written down instead of done, of ``charts`` and ``images``."""
+
+    folder: Path
+    accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    api: Api | None = None
+    recorded: frozenset[str] = frozenset()
+
+    def save(self) -> None:
+        """Write the settings for the plugins' processes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(
+            {
+                "accounts": {name: dict(account) for name, account in self.accounts.items()},
+                "api": vars(self.api) if self.api else None,
+                "recorded": sorted(self.recorded),
+            },
+            indent=2,
+        )
+        (self.folder / SETTINGS).write_text(text + "\n")
+
+
+def current(environ: Mapping[str, str] = os.environ) -> Rehearsal | None:
+    """The rehearsal this process is part of; None in real life."""
+    named = environ.get(VARIABLE)
+    return load(Path(named)) if named else None
+
+
+def load(folder: Path) -> Rehearsal:
+    """What `Rehearsal.save` wrote; a folder without settings is a rehearsal without shortcuts."""
+    try:
+        given: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+    except FileNotFoundError:
+        return Rehearsal(folder)
+    return Rehearsal(
+        folder,
+        given.get("accounts") or {},
+        Api(**given["api"]) if given.get("api") else None,
+        frozenset(given.get("recorded") or ()),
+    )
+
+
+def records(what: str) -> bool:
+    """Whether ``what`` (``charts``, ``images``) is only written down in this process."""
+    now = current()
+    return now is not None and what in now.recorded

@@ -1,0 +1,142 @@
+"""``clouds.yaml`` beside this file: each cloud's own spelling of what the rules ask about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.catalog.machine import Machine
+from components.catalog.machines import find
+from infra.policies.model import Graph, NotEvaluated, Outcome, Resource
+from infra.policies.seen import NotKnown, look
+
+_FILE = Path(__file__).with_name("clouds.yaml")
+_TEXT_TAINT = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?:(?P<effect>\w+)")
+
+
+@cache
+def clouds(file: Path = _FILE) -> Mapping[str, Any]:
+    """The table."""
+    read: Mapping[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return read
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A node pool of a cloud, or nodes that are there already, in Kubernetes' own words."""
+
+    resource: Resource
+    row: Mapping[str, Any]
+
+    @property
+    def machine_name(self) -> str:
+        return str(look(self.resource.inputs, self.row["machine"], ""))
+
+    @property
+    def machine(self) -> Machine | None:
+        """The catalogue's row; None for one without GPUs or one nobody knows."""
+        return find(self.row["place"], self.machine_name)
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.machine is not None or (bool(self.resource.parent) and "GpuPool" in self.resource.parent)
+
+    def number(self, what: str) -> int | None:
+        """``min`` or ``max``; None where it is not given."""
+        value = look(self.resource.inputs, self.row[what])
+        return int(value) if value is not None else None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {key: str(value) for key, value in (look(self.resource.inputs, self.row["labels"]) or {}).items()}
+
+    @property
+    def taints(self) -> list[tuple[str, str, str]]:
+        """Key, value and effect (``NoSchedule``)."""
+        return [_taint(item) for item in look(self.resource.inputs, self.row["taints"]) or ()]
+
+    @property
+    def is_spot(self) -> bool:
+        return bool(look(self.resource.inputs, self.row["spot"]["path"]) == self.row["spot"]["is"])
+
+
+def gpu_pools(graph: Graph) -> list[Pool]:
+    """Pools of machines with GPUs. One whose machine is not known yet counts as one."""
+    found = []
+    for resource in graph.resources:
+        row = clouds()["pools"].get(resource.type)
+        if row is None or resource.external:
+            continue
+        pool = Pool(resource, row)
+        try:
+            if pool.is_gpu:
+                found.append(pool)
+        except NotKnown:
+            found.append(pool)
+    return found
+
+
+def _taint(item: Any) -> tuple[str, str, str]:
+    if isinstance(item, str):
+        match = _TEXT_TAINT.fullmatch(item)
+        return (match["key"], match["value"] or "", match["effect"]) if match else (item, "", "")
+    effect = str(item["effect"])
+    if "_" in effect:  # NO_SCHEDULE
+        effect = "".join(word.capitalize() for word in effect.split("_"))
+    return str(item["key"]), str(look(item, "value", "")), effect
+
+
+def holds(check: Mapping[str, Any], inputs: Any) -> bool:
+    """Whether one row's demand is met. Raises ``NotKnown``."""
+    if check.get("present"):
+        return _is_there(check["path"], inputs)
+    value = look(inputs, check["path"])
+    if "is" in check:
+        return value in check["is"] and not (isinstance(value, int) and not isinstance(value, bool))
+    if "not" in check:
+        return value is not None and value not in check["not"]
+    if "holds" in check:
+        return any(wanted in (value or ()) for wanted in check["holds"])
+    return value is not None
+
+
+def _is_there(path: str, inputs: Any) -> bool:
+    """A reference to a key that is yet to be made is a key: that it is given at all is known."""
+    try:
+        return look(inputs, path) is not None
+    except NotKnown as unknown:
+        if unknown.path.startswith(path) and "secret" not in unknown.why:
+            return True
+        raise
+
+
+def checked(rule: str, graph: Graph) -> Iterator[Outcome]:
+    """The rows of ``rule`` over all resources."""
+    for check in clouds()["checks"]:
+        if check["rule"] != rule:
+            continue
+        for resource in graph.resources:
+            if resource.type == check["type"] and not resource.external:
+                try:
+                    yield from _check(check, resource, graph)
+                except NotKnown as unknown:
+                    yield NotEvaluated(resource.urn, unknown.path, unknown.why)
+
+
+def _check(check: Mapping[str, Any], resource: Resource, graph: Graph) -> Iterator[Outcome]:
+    subjects = [resource]
+    if "beside" in check:
+        subjects = [r for r in graph.resources if r.type == check["beside"] and resource.urn in r.depends_on]
+    if any(_meets(check, subject) for subject in subjects):
+        return
+    yield resource.violation(check["path"], check["why"])
+
+
+def _meets(check: Mapping[str, Any], subject: Resource) -> bool:
+    return holds(check, subject.inputs) or ("or" in check and holds(check["or"], subject.inputs))

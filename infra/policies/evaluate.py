@@ -1,0 +1,64 @@
+"""Every rule over a graph: what each says, and what none could look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from infra.policies.model import Graph, Level, NotEvaluated, Outcome, Resource, Rule, Violation
+from infra.policies.seen import NotKnown
+from infra.policies.settings import Settings
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One rule on one graph. It passed only where nothing is violated *and* nothing was left unevaluated."""
+
+    rule: Rule
+    level: Level
+    violations: tuple[Violation, ...] = ()
+    not_evaluated: tuple[NotEvaluated, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """``disabled``, ``violated``, ``not evaluated`` or ``passed``."""
+        if self.level == "disabled":
+            return "disabled"
+        if self.violations:
+            return "violated"
+        return "not evaluated" if self.not_evaluated else "passed"
+
+
+def outcomes(rule: Rule, thing: Resource | Graph, settings: Settings) -> Iterator[Outcome]:
+    """What ``rule`` says of one thing. An unknown value ends it as not evaluated; so does an error of the rule itself,
+    because a rule that stopped half way has not passed anything."""
+    at = thing.urn if isinstance(thing, Resource) else "stack:"
+    try:
+        yield from rule.judge(thing, settings)
+    except NotKnown as unknown:
+        yield NotEvaluated(at, unknown.path, unknown.why)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        # the inputs have a shape that nobody foresaw; the error's text could quote them
+        yield NotEvaluated(at, "", f"has a shape this rule cannot read ({type(error).__name__})", broken=True)
+
+
+def judge(rule: Rule, graph: Graph, settings: Settings) -> Verdict:
+    """One rule over the whole graph."""
+    level = rule.level(settings.environment)
+    if level == "disabled":
+        return Verdict(rule, level)
+    things: Iterable[Resource | Graph] = (graph,)
+    if rule.scope == "resource":
+        things = (resource for resource in graph.resources if rule.wants(resource))
+    found = [outcome for thing in things for outcome in outcomes(rule, thing, settings)]
+    return Verdict(
+        rule,
+        level,
+        tuple(dict.fromkeys(item for item in found if isinstance(item, Violation))),
+        tuple(dict.fromkeys(item for item in found if isinstance(item, NotEvaluated))),
+    )
+
+
+def judge_all(rules: Iterable[Rule], graph: Graph, settings: Settings) -> list[Verdict]:
+    """All rules, in their order."""
+    return [judge(rule, graph, settings) for rule in rules]

@@ -1,0 +1,190 @@
+"""What a rule is, what it judges, and what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from infra.policies.seen import NotKnown, SeenMap, Unknown, look
+
+Level = Literal["mandatory", "advisory", "disabled"]
+Scope = Literal["resource", "stack", "change"]
+ENVIRONMENTS = ("local", "dev", "staging", "prod")
+MANDATORY: Mapping[str, Level] = dict.fromkeys(ENVIRONMENTS, "mandatory")
+PROD_ONLY: Mapping[str, Level] = {"local": "disabled", "dev": "disabled", "staging": "advisory", "prod": "mandatory"}
+CLOUD: Mapping[str, Level] = {**MANDATORY, "local": "disabled"}
+
+_LATE = re.compile(r"\$\{(?P<source>[^{}#]+)#(?P<path>[^{}]*)\}")
+_INVOKE = re.compile(r"[a-z0-9-]+:[A-Za-z0-9/]+:[A-Za-z0-9]+\(")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """``at`` is the resource's URN, or ``stack:`` and a path of the stack file. No message holds a secret's text."""
+
+    at: str
+    path: str
+    message: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class NotEvaluated:
+    """What a rule could not look at yet. ``broken``: the rule itself could not read what it found, which blocks."""
+
+    at: str
+    path: str
+    why: str
+    broken: bool = False
+
+
+Outcome = Violation | NotEvaluated
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource as it would be sent: ``inputs`` in the API's own spelling, seen through ``SeenMap``."""
+
+    urn: str
+    type: str
+    name: str
+    inputs: SeenMap
+    parent: str = ""
+    protect: bool = False
+    ignore_changes: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    external: bool = False
+
+    def violation(self, path: str, message: str, key: str = "") -> Violation:
+        return Violation(self.urn, path, message, key)
+
+    @property
+    def kind(self) -> str:
+        """``Deployment`` of ``kubernetes:apps/v1:Deployment``; of a patch, the kind it patches."""
+        return self.type.rpartition(":")[2]
+
+    @property
+    def is_kubernetes(self) -> bool:
+        return self.type.startswith("kubernetes:")
+
+    @property
+    def namespace(self) -> str:
+        return str(look(self.inputs, "metadata.namespace", "default"))
+
+    @property
+    def object_name(self) -> str:
+        return str(look(self.inputs, "metadata.name", ""))
+
+
+@dataclass(frozen=True)
+class Change:
+    """One resource between two graphs, as the gate's diff tells it. ``action`` is created, updated, replaced,
+    deleted."""
+
+    action: str
+    urn: str
+    type: str
+    protected: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All resources of a stack, and its stack file's values keyed without namespace (``pools``, ``models``)."""
+
+    resources: tuple[Resource, ...]
+    stack: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+
+    def of_kind(self, *kinds: str) -> Iterator[Resource]:
+        """Kubernetes objects of these kinds that the stack makes."""
+        return (r for r in self.resources if r.is_kubernetes and r.kind in kinds and not r.external)
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A mapping of the stack file; empty where it is missing or none (that is the loader's to say)."""
+        value = self.stack.get(name)
+        return dict(value) if isinstance(value, Mapping) else {}
+
+    def entries(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The pools or models of the stack file."""
+        for key, value in self.section(name).items():
+            if isinstance(value, Mapping):
+                yield str(key), dict(value)
+
+
+ResourceJudge = Callable[[Resource, Any], Iterator[Outcome]]
+GraphJudge = Callable[[Graph, Any], Iterator[Outcome]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``key`` is what to change in the stack file, ``fix`` how. ``judge`` takes a ``Resource`` where ``scope`` is
+    resource and ``types`` (a pattern) matches its type; else the ``Graph``. ``change`` needs a base to compare with."""
+
+    id: str
+    title: str
+    reason: str
+    key: str
+    fix: str
+    scope: Scope
+    judge: Any = field(repr=False)
+    levels: Mapping[str, Level] = field(default_factory=lambda: MANDATORY)
+    types: str = ".*"
+
+    def level(self, environment: str) -> Level:
+        """An environment nobody knows gets the strictest level there is."""
+        return self.levels.get(environment, self.levels["prod"])
+
+    def wants(self, resource: Resource) -> bool:
+        return not resource.external and re.fullmatch(self.types, resource.type) is not None
+
+
+def each(things: Iterable[Any], judge: Callable[[Any], Iterator[Outcome]], at: str) -> Iterator[Outcome]:
+    """Judge one after the other: what is not known of one does not keep the others from being judged."""
+    iterator = iter(things)
+    while True:
+        try:
+            thing = next(iterator)
+            yield from judge(thing)
+        except StopIteration:
+            return
+        except NotKnown as unknown:
+            yield NotEvaluated(at if not isinstance(thing, Resource) else thing.urn, unknown.path, unknown.why)
+
+
+def graph_of(entries: Iterable[Mapping[str, Any]], stack: Mapping[str, Any], changes: Iterable[Change] = ()) -> Graph:
+    """From the recorded graph's JSON. A text that refers to an output of a resource in it is not known yet; one that
+    only looks so is text."""
+    entries = list(entries)
+    urns = {str(entry["urn"]) for entry in entries}
+    return Graph(tuple(_resource(entry, urns) for entry in entries), stack, tuple(changes))
+
+
+def _resource(entry: Mapping[str, Any], urns: set[str]) -> Resource:
+    return Resource(
+        urn=str(entry["urn"]),
+        type=str(entry["type"]),
+        name=str(entry["name"]),
+        inputs=SeenMap(_marked(entry.get("inputs") or {}, urns)),
+        parent=str(entry.get("parent") or ""),
+        protect=bool(entry.get("protect")),
+        ignore_changes=tuple(map(str, entry.get("ignoreChanges") or ())),
+        depends_on=tuple(map(str, entry.get("dependsOn") or ())),
+        external=bool(entry.get("external")),
+    )
+
+
+def _marked(value: Any, urns: set[str]) -> Any:
+    if isinstance(value, str):
+        for found in _LATE.finditer(value):
+            source = found["source"]
+            if source in urns or _INVOKE.match(source):
+                return Unknown(source.rpartition("::")[2] or source)
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _marked(item, urns) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_marked(item, urns) for item in value]
+    return value

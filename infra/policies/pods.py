@@ -1,0 +1,89 @@
+"""Pods that a stack makes, wherever their template stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from infra.policies.model import Graph, Resource
+from infra.policies.seen import look
+
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod", "LeaderWorkerSet")
+TYPES = r"kubernetes:[^:]+:(" + "|".join(WORKLOADS) + r")"
+_TEMPLATES = {
+    "Pod": "",
+    "CronJob": "spec.jobTemplate.spec.template",
+    "LeaderWorkerSet": "spec.leaderWorkerTemplate.workerTemplate",
+}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod or a pod's template. ``at`` is where its spec stands."""
+
+    owner: Resource
+    at: str
+    template: Any
+
+    @property
+    def spec(self) -> Any:
+        return look(self.template, "spec") or {}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {key: str(value) for key, value in (look(self.template, "metadata.labels") or {}).items()}
+
+    def containers(self) -> Iterator[tuple[str, Any]]:
+        """All containers with their path, those that only run at the start included."""
+        for kind in ("initContainers", "containers", "ephemeralContainers"):
+            for index, container in enumerate(look(self.spec, kind) or ()):
+                yield f"{self.at}.{kind}[{index}]", container
+
+    def main_containers(self) -> Iterator[tuple[str, Any]]:
+        return ((path, container) for path, container in self.containers() if ".containers[" in path)
+
+    @property
+    def gpus(self) -> dict[str, int]:
+        """GPUs by resource name, over all its containers."""
+        found: dict[str, int] = {}
+        for _, container in self.containers():
+            for name, amount in (look(container, "resources.limits") or {}).items():
+                if is_gpu(name):
+                    found[name] = found.get(name, 0) + int(amount)
+        return found
+
+
+def is_gpu(name: str) -> bool:
+    """``nvidia.com/gpu`` or a slice of one, and its like of other makers."""
+    maker, _, thing = name.partition("/")
+    return "." in maker and (thing.startswith(("gpu", "mig-")) or thing.endswith("gpu"))
+
+
+def pod_of(resource: Resource) -> Pod | None:
+    """The pod of a workload; None for anything else."""
+    if not resource.is_kubernetes or resource.kind not in WORKLOADS:
+        return None
+    where = _TEMPLATES.get(resource.kind, "spec.template")
+    template = look(resource.inputs, where) if where else resource.inputs
+    return Pod(resource, f"{where}.spec" if where else "spec", template or {})
+
+
+def pods(graph: Graph) -> Iterator[Pod]:
+    """All of a stack. Raises ``NotKnown`` where a whole template is not known."""
+    for resource in graph.of_kind(*WORKLOADS):
+        pod = pod_of(resource)
+        if pod is not None:
+            yield pod
+
+
+def flags(container: Any) -> dict[str, str]:
+    """The command line as flags and values; of a flag given twice the last."""
+    words = [str(word) for kind in ("command", "args") for word in (look(container, kind) or ())]
+    found: dict[str, str] = {}
+    for index, word in enumerate(words):
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            following = words[index + 1] if index + 1 < len(words) else ""
+            found[name.replace("_", "-")] = value if equals else "" if following.startswith("--") else following
+    return found

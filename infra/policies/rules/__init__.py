@@ -1,0 +1,19 @@
+"""One rule a file; each file has its rule as ``RULE``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from infra.policies.model import Rule
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """All of them, by id. Raises ``ValueError`` where two have one id, or a file none."""
+    found = [importlib.import_module(f"{__name__}.{module.name}").RULE for module in pkgutil.iter_modules(__path__)]
+    ids = [rule.id for rule in found]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"two rules have one id: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
+    return tuple(sorted(found, key=lambda rule: rule.id))

@@ -1,0 +1,107 @@
+"""Inputs as a rule sees them: looking at a value that is not known yet stops the rule instead of passing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+HIDDEN = "[secret]"
+
+
+class Unknown:
+    """In place of a value that only exists once a resource does; ``of`` names where it will come from."""
+
+    def __init__(self, of: str = "") -> None:
+        self.of = of
+
+
+class NotKnown(Exception):
+    """A rule looked at a value that is not known. It must end up as *not evaluated*, never as passed."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} {why}")
+        self.path = path
+        self.why = why
+
+
+class SeenMap(Mapping[str, Any]):
+    """A mapping of inputs. ``in``, ``len`` and the keys are known; every value is looked at before it is handed out."""
+
+    def __init__(self, inner: Mapping[str, Any], path: str = "") -> None:
+        self._inner = inner
+        self._path = path
+
+    def __getitem__(self, key: str) -> Any:
+        return seen(self._inner[key], f"{self._path}.{key}" if self._path else str(key))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inner)
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The values as they came, unknown ones as ``Unknown``: for rules that look for what must not be there."""
+        return self._inner
+
+
+class SeenList(Sequence[Any]):
+    """A list of inputs, looked at in the same way."""
+
+    def __init__(self, inner: Sequence[Any], path: str) -> None:
+        self._inner = inner
+        self._path = path
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self._inner)))]
+        return seen(self._inner[index], f"{self._path}[{index}]")
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+
+def seen(value: Any, path: str) -> Any:
+    """``value`` for a rule. Raises ``NotKnown`` for one that is unknown, or a secret that was hidden on the way."""
+    if isinstance(value, Unknown):
+        raise NotKnown(path, f"is only known after {value.of}" if value.of else "is only known after `up`")
+    if value == HIDDEN:
+        raise NotKnown(path, "is a secret, which is not shown to rules")
+    if isinstance(value, Mapping):
+        return SeenMap(value, path)
+    if isinstance(value, (list, tuple)):
+        return SeenList(value, path)
+    return value
+
+
+def look(value: Any, path: str, default: Any = None) -> Any:
+    """What stands at ``path`` (``spec.ports[0].port``) of a seen mapping; ``default`` where it leads nowhere. Raises
+    ``NotKnown`` where the way leads through something unknown."""
+    here = value
+    for step in _steps(path):
+        if isinstance(here, Mapping) and isinstance(step, str):
+            if step not in here:
+                return default
+            here = here[step]
+        elif isinstance(here, SeenList) and isinstance(step, int):
+            if step >= len(here):
+                return default
+            here = here[step]
+        else:
+            return default
+    return default if here is None else here
+
+
+def _steps(path: str) -> Iterator[str | int]:
+    for part in path.split("."):
+        name, _, rest = part.partition("[")
+        yield name.replace("~", ".")  # a key with dots in it is written with ~ in the data files
+        while rest:
+            index, _, rest = rest.partition("]")
+            yield int(index)
+            rest = rest.removeprefix("[")

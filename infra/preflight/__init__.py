@@ -1,0 +1,1 @@
+"""Pure judgement of a stack before anything of it exists: what fits, how long a wake takes, what it costs."""

@@ -1,0 +1,159 @@
+"""What a stack costs when nobody asks (floor) and when everything runs (ceiling), by pool and by model. Pure.
+
+A node's price is ``infra.config.judge_cost.price_per_hour``, the same that the cap in the stack file is held against.
+Counted are the GPU nodes alone: the cluster itself, its system pool, network, storage and traffic are not in the
+catalogue, and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from infra.config.judge_cost import price_per_hour
+from infra.config.machines import find
+from infra.config.model import ModelConfig
+from infra.config.pool import PoolConfig
+from infra.config.stack import StackConfig
+
+HOURS_A_MONTH = 730
+NOT_COUNTED = "the cluster itself, its system pool, network, load balancer, storage and traffic"
+
+
+@dataclass(frozen=True)
+class NodePrice:
+    """US dollars an hour for one node; None is unknown. ``paid`` is what this pool pays: its own ``pricePerHour``, or
+    the catalogue's price for its capacity. ``free`` where the nodes are there already and nobody bills by the hour."""
+
+    paid: float | None
+    on_demand: float | None
+    spot: float | None
+    free: bool
+    told: str
+
+
+@dataclass(frozen=True)
+class PoolCost:
+    """One pool: nodes that are always there, nodes at its max."""
+
+    name: str
+    price: NodePrice
+    floor_nodes: int
+    ceiling_nodes: int
+
+    def per_hour(self, nodes: int, price: float | None = None) -> float | None:
+        """Dollars for ``nodes``: none cost nothing, also at an unknown price. ``price`` None: what the pool pays."""
+        each = self.price.paid if price is None else price
+        if nodes == 0 or (self.price.free and each is None):
+            return 0.0
+        return None if each is None else nodes * each
+
+    @property
+    def floor(self) -> float | None:
+        return self.per_hour(self.floor_nodes)
+
+    @property
+    def ceiling(self) -> float | None:
+        return self.per_hour(self.ceiling_nodes)
+
+    def ceiling_at(self, price: float | None) -> float | None:
+        """At another price, like spot in place of on demand; None where that is unknown."""
+        return None if price is None and not self.price.free else self.per_hour(self.ceiling_nodes, price)
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """A model's part of the nodes its replicas hold, by GPUs: the rest of a node is billed all the same."""
+
+    name: str
+    floor: float | None
+    ceiling: float | None
+    one_replica: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Dollars an hour. Sums have the known prices only; ``unknown`` names the pools that are missing in them."""
+
+    pools: tuple[PoolCost, ...]
+    models: tuple[ModelCost, ...]
+    cap: float | None
+    unknown: tuple[str, ...]
+
+    @property
+    def floor(self) -> float:
+        return sum(pool.floor or 0 for pool in self.pools)
+
+    @property
+    def ceiling(self) -> float:
+        return sum(pool.ceiling or 0 for pool in self.pools)
+
+    def ceiling_at(self, kind: str) -> float | None:
+        """All pools at their max ``on_demand`` or ``spot``; None where one has no such price."""
+        sums = [pool.ceiling_at(getattr(pool.price, kind)) for pool in self.pools]
+        return None if None in sums else sum(each or 0 for each in sums)
+
+
+def month(per_hour: float | None) -> float | None:
+    """Of 730 hours."""
+    return None if per_hour is None else per_hour * HOURS_A_MONTH
+
+
+def node_price(pool: PoolConfig, region: str | None) -> NodePrice:
+    """What one node costs, and where that is from."""
+    paid = price_per_hour(pool, region)
+    machine = find(pool.place, pool.machine)
+    known = machine.prices.get(region) if machine is not None and region is not None else None
+    on_demand, spot = (known.on_demand, known.spot) if known else (None, None)
+    if pool.price_per_hour is not None:
+        told = "pricePerHour of the stack file"
+    elif machine is None:
+        told = "the nodes are there already: no price by the hour"
+    elif known is None:
+        told = f"unknown: no price of {machine.name} in {region} has been looked up"
+    else:
+        told = f"{known.source}, read {known.read_on}"
+        if pool.capacity == "spot" and spot is None:
+            told += "; spot unknown, counted at the price on demand"
+    return NodePrice(paid, on_demand, spot, machine is None, told)
+
+
+def nodes_kept(pool: PoolConfig, per_node: int, models: Iterable[ModelConfig]) -> int:
+    """Nodes that are there when nobody asks: the pool's own min, and those that replicas of models with a min need."""
+    free: list[int] = []
+    for gpus in sorted((m.gpus for m in models for _ in range(m.min)), reverse=True):
+        fitting = next((index for index, left in enumerate(free) if left >= gpus), None)
+        if fitting is None:
+            free.append(per_node - gpus)
+        else:
+            free[fitting] -= gpus
+    return max(pool.min, min(len(free), pool.max))
+
+
+def cost(stack: StackConfig, gpus_per_node: Mapping[str, int]) -> Cost:
+    """Of the whole stack; ``gpus_per_node`` as the scheduler counts them, by pool."""
+    region = getattr(stack.platform, "region", None)
+    by_pool: dict[str, list[ModelConfig]] = {}
+    for model in stack.models.values():
+        by_pool.setdefault(model.pool, []).append(model)
+    pools = tuple(
+        PoolCost(name, node_price(pool, region), nodes_kept(pool, gpus_per_node[name], by_pool.get(name, [])), pool.max)
+        for name, pool in stack.pools.items()
+    )
+    of = {pool.name: pool for pool in pools}
+    models = tuple(
+        _model(model, of[model.pool], gpus_per_node[model.pool]) for model in stack.models.values() if model.pool in of
+    )
+    unknown = tuple(pool.name for pool in pools if pool.ceiling is None)
+    return Cost(pools, models, stack.guard.max_dollars_per_hour, unknown)
+
+
+def _model(model: ModelConfig, pool: PoolCost, per_node: int) -> ModelCost:
+    node = pool.per_hour(1)
+    one = None if node is None else node * model.gpus / max(1, per_node)
+    most = min(model.max, pool.ceiling_nodes * per_node // max(1, model.gpus))
+    return ModelCost(model.name, _times(one, model.min), _times(one, most), one)
+
+
+def _times(one: float | None, replicas: int) -> float | None:
+    return 0.0 if replicas == 0 else None if one is None else one * replicas

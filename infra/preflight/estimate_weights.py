@@ -1,0 +1,152 @@
+"""Weights from the architecture alone, where nobody has the files: parameters by the shape in ``config.json``.
+
+Counted as transformers' own classes build them (biases, norms and all), so that a known model comes out to the last
+parameter; held against published counts in the tests of the presets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.preflight.config_json import ENCODERS, Shape, text_part
+from infra.preflight.estimate_vision import vision_parameters
+from infra.preflight.model_facts import ELEMENT_BYTES, WeightBytes
+
+PLAIN_MLP = {"gpt2", "gptj", "gpt_neox", "opt", "bloom", "falcon", "phi", "starcoder2", "mpt", "gpt_bigcode"}
+FOUR_NORMS = {"gemma2", "gemma3", "gemma3_text", "glm4"}  # before and after attention, before and after the MLP
+QK_NORM = {"qwen3", "qwen3_moe", "gemma3", "gemma3_text"}
+QKV_BIAS = {"qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl"}  # not in their configuration: the classes have them
+SCALE_BYTES = {4: 0.5 + 2.5 / 128, 8: 1.0 + 2 / 128}  # group-wise scales and zeros of AWQ and GPTQ at group size 128
+MXFP4_BYTES = 4.25 / 8  # a scale of 8 bits for 32 numbers
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Counts, apart by how they are stored and split. ``linear``, ``kv``, ``down`` and ``experts`` are quantized where
+    the model is; ``embedding``, ``vision`` and ``small`` never are. ``down`` and ``small`` are whole on every GPU."""
+
+    embedding: int
+    kv: int
+    linear: int
+    experts: int
+    small: int
+    down: int = 0
+    vision: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.embedding + self.kv + self.linear + self.experts + self.small + self.down + self.vision
+
+
+def parameters(shape: Shape, config: Mapping[str, Any]) -> Parameters:
+    """Of a decoder, with its vision tower if it has one, or of a BERT-like encoder."""
+    text = text_part(config)
+    if shape.model_type in ENCODERS:
+        return _encoder(shape, text)
+    hidden = shape.hidden
+    embedding = shape.vocab * hidden * (1 if shape.tied else 2)
+    attention, kv, down = _attention(shape, text)
+    matrices = 2 if shape.model_type in PLAIN_MLP else 3
+    dense = shape.dense_layers if shape.experts else shape.layers
+    linear = shape.layers * attention + dense * matrices * hidden * shape.intermediate
+    sparse = shape.layers - dense
+    experts = sparse * shape.experts * 3 * hidden * shape.expert_intermediate
+    shared = text.get("n_shared_experts")
+    if isinstance(shared, int):
+        linear += sparse * shared * 3 * hidden * shape.expert_intermediate
+    elif isinstance(text.get("shared_expert_intermediate_size"), int):
+        linear += sparse * 3 * hidden * int(text["shared_expert_intermediate_size"])
+    small = shape.layers * _small_of_layer(shape, text) + hidden + sparse * _small_of_router(shape, text)
+    return Parameters(
+        embedding, shape.layers * kv, linear, experts, small, shape.layers * down, vision_parameters(config, hidden)
+    )
+
+
+def _attention(shape: Shape, text: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Of one layer: what is divided over all GPUs, what over KV heads, what is whole everywhere."""
+    hidden, heads = shape.hidden, shape.heads
+    latent = text.get("kv_lora_rank")
+    if isinstance(latent, int) and latent:
+        nope, rope = int(text.get("qk_nope_head_dim", 0)), int(text.get("qk_rope_head_dim", 0))
+        value = int(text.get("v_head_dim", shape.head_dim))
+        rank = text.get("q_lora_rank")
+        down = hidden * (latent + rope)
+        if isinstance(rank, int) and rank:
+            down += hidden * rank
+            query = rank * heads * (nope + rope)
+        else:
+            query = hidden * heads * (nope + rope)
+        return query + latent * heads * (nope + value) + heads * value * hidden, 0, down
+    return 2 * hidden * heads * shape.head_dim, 2 * hidden * shape.kv_heads * shape.head_dim, 0
+
+
+def _small_of_layer(shape: Shape, text: Mapping[str, Any]) -> int:
+    """Norms, biases and the like of one layer."""
+    family = shape.model_type
+    count = shape.hidden * (4 if family in FOUR_NORMS else 2)
+    if family in QK_NORM:
+        count += 2 * shape.head_dim
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    if family in QKV_BIAS:
+        count += queries + 2 * keys
+    elif text.get("attention_bias") is True:
+        count += queries + 2 * keys + shape.hidden
+    for rank in ("kv_lora_rank", "q_lora_rank"):  # the norms between MLA's projections
+        count += int(text[rank]) if isinstance(text.get(rank), int) else 0
+    return count + (shape.heads if family == "gpt_oss" else 0)  # attention sinks
+
+
+def _small_of_router(shape: Shape, text: Mapping[str, Any]) -> int:
+    """The router of one layer with experts, and what gpt-oss and DeepSeek V3 have besides."""
+    count = shape.hidden * shape.experts
+    if shape.model_type == "gpt_oss":
+        count += shape.experts * (1 + 2 * shape.expert_intermediate + shape.hidden)  # biases, never quantized
+    if shape.model_type == "deepseek_v3":
+        count += shape.experts  # the correction that keeps experts equally busy
+    return count
+
+
+def _encoder(shape: Shape, text: Mapping[str, Any]) -> Parameters:
+    """BERT and RoBERTa as transformers builds them, with the pooler."""
+    hidden, inner = shape.hidden, shape.intermediate
+    positions = int(text.get("max_position_embeddings") or 0) + int(text.get("type_vocab_size") or 0)
+    embedding = (shape.vocab + positions) * hidden
+    kv = shape.layers * 2 * hidden * hidden
+    linear = shape.layers * (2 * hidden * hidden + 2 * hidden * inner) + hidden * hidden
+    small = shape.layers * (4 * hidden + inner + hidden + 4 * hidden) + 2 * hidden + hidden
+    return Parameters(embedding, kv, linear, 0, small)
+
+
+def estimate(shape: Shape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]:
+    """Bytes and the number of parameters."""
+    found = parameters(shape, config)
+    plain = ELEMENT_BYTES.get(shape.dtype or "bfloat16", 2)
+    packed = plain
+    if shape.quantization == "mxfp4":
+        packed = MXFP4_BYTES
+    elif shape.quantization in ("awq", "gptq", "compressed-tensors", "bitsandbytes"):
+        packed = SCALE_BYTES.get(shape.quantization_bits or 4, plain)
+    elif shape.quantization == "fp8":
+        packed = 1.0 + _scale_bytes(config)
+    linear = plain if shape.quantization == "mxfp4" else packed  # only the experts are in four bits there
+    sharded = (found.embedding + found.vision) * plain + found.linear * linear + found.experts * packed
+    replicated = found.small * plain + found.down * linear
+    return WeightBytes(int(sharded), int(found.kv * linear), int(replicated), "architecture"), found.total
+
+
+def _scale_bytes(config: Mapping[str, Any]) -> float:
+    """Of one FP8 weight: a 32-bit scale a block where there are blocks, next to nothing where there is one a tensor."""
+    block = (config.get("quantization_config") or {}).get("weight_block_size")
+    if isinstance(block, list) and len(block) == 2 and all(isinstance(n, int) and n > 0 for n in block):
+        return 4 / float(block[0] * block[1])
+    return 0.0
+
+
+def active(shape: Shape, config: Mapping[str, Any], total: int | None) -> int | None:
+    """Parameters that compute one token; ``total`` for a model without experts."""
+    if not shape.experts or total is None:
+        return total
+    experts = parameters(shape, config).experts
+    return total - experts + experts * min(shape.experts_per_token, shape.experts) // shape.experts

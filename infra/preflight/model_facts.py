@@ -1,0 +1,116 @@
+"""What is known of a model without loading it: its shape, its tensors' bytes, what it needs to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Task = Literal["chat", "base", "embed", "image", "other"]
+WeightsFrom = Literal["safetensors headers", "safetensors index", "architecture", "preset", "unknown"]
+
+# bytes of one element by the names safetensors and transformers give the type
+ELEMENT_BYTES: Mapping[str, float] = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "float8_e4m3fn": 1,
+    "fp8": 1,
+}
+
+
+@dataclass(frozen=True)
+class KvLayers:
+    """Layers that keep the same amount for each token.
+
+    ``count`` layers, each with ``heads`` KV heads of ``elements`` numbers a token (keys and values together; for MLA
+    one latent "head" that every GPU holds whole: ``divides`` is then False). ``window`` is how many tokens back a layer
+    looks; None: all of them.
+    """
+
+    count: int
+    heads: int
+    elements: int
+    window: int | None = None
+    divides: bool = True
+
+    def heads_per_gpu(self, tensor_parallel: int) -> int:
+        """KV heads one GPU holds: vLLM copies them where there are more GPUs than heads."""
+        return max(1, -(-self.heads // tensor_parallel)) if self.divides else self.heads
+
+    def bytes_per_token(self, tensor_parallel: int, element_bytes: float) -> float:
+        """Of one token in all these layers, on one GPU."""
+        return self.count * self.heads_per_gpu(tensor_parallel) * self.elements * element_bytes
+
+
+@dataclass(frozen=True)
+class WeightBytes:
+    """Bytes of the tensors by how tensor parallelism treats them: ``sharded`` are divided by it, ``kv_sharded`` only as
+    far as there are KV heads, ``replicated`` are whole on every GPU."""
+
+    sharded: int
+    kv_sharded: int
+    replicated: int
+    source: WeightsFrom
+
+    @property
+    def total(self) -> int:
+        return self.sharded + self.kv_sharded + self.replicated
+
+    def per_gpu(self, tensor_parallel: int, kv_heads: int) -> int:
+        """On one of ``tensor_parallel`` GPUs."""
+        kv_shards = max(1, min(tensor_parallel, kv_heads))
+        return -(-self.sharded // tensor_parallel) + -(-self.kv_sharded // kv_shards) + self.replicated
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model at one revision. ``None`` is unknown and is said so wherever it matters; nothing is guessed.
+
+    ``context`` is the longest the model was made for, in tokens. ``quantization`` is the method's name in the config
+    (``fp8``, ``awq``, ``gptq``, ``bitsandbytes``, ``mxfp4``, …). ``weight_files`` are the formats it comes in
+    (``safetensors``, ``bin``, ``gguf``).
+    """
+
+    id: str
+    revision: str | None
+    architecture: str | None
+    task: Task | None
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    vocab: int
+    context: int | None
+    kv: tuple[KvLayers, ...]
+    weights: WeightBytes | None
+    dtype: str | None = None
+    quantization: str | None = None
+    quantization_bits: int | None = None
+    parameters: int | None = None
+    active_parameters: int | None = None
+    chat_template: bool | None = None
+    remote_code: bool = False
+    licence: str | None = None
+    gated: bool | None = None
+    weight_files: tuple[str, ...] = ()
+    disk_bytes: int | None = None
+    source: str = ""
+    raw: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def kv_heads(self) -> int:
+        """Of the layers whose heads are divided over GPUs; 1 where none are."""
+        return max((group.heads for group in self.kv if group.divides), default=1)

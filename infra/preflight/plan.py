@@ -1,0 +1,141 @@
+"""Everything a plan says of a stack that may be built: memory, cold path, time-outs, cost, findings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.typed.refusal import Problem
+from infra.config.limits import limits
+from infra.config.model import ModelConfig
+from infra.config.stack import StackConfig
+from infra.preflight import cost as costs
+from infra.preflight import memory, timeouts
+from infra.preflight.cold_path import ColdPath, cold_path
+from infra.preflight.compatibility import Wanted
+from infra.preflight.cost import Cost
+from infra.preflight.memory import Engine, MemoryPlan
+from infra.preflight.model_facts import ModelFacts
+from infra.preflight.plan_engine import as_loaded, engine_of, unfollowed
+from infra.preflight.plan_findings import judge_model_plan
+from infra.preflight.plan_ingress import Front, front, silence_seconds
+from infra.preflight.plan_pool import PoolPlan, engine_cuda, pool_plan
+from infra.preflight.timeouts import Hop, Timers
+
+FactsOf = Callable[[str], ModelFacts | None]
+Measured = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """One model. ``memory`` is of one GPU, None where it cannot be planned: ``why_not`` says why. ``silence`` is how
+    long a request for it may go without a byte, in seconds; ``shortest`` the hop that gives up first on a held
+    request."""
+
+    config: ModelConfig
+    pool: PoolPlan
+    facts: ModelFacts | None
+    engine: Engine | None
+    memory: MemoryPlan | None
+    why_not: str | None
+    unfollowed: tuple[str, ...]
+    cold: ColdPath
+    hops: tuple[Hop, ...]
+    shortest: Hop | None
+    silence: int
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole stack. ``problems`` are what preflight finds beyond the stack file's own rules, in its order."""
+
+    stack: StackConfig
+    pools: tuple[PoolPlan, ...]
+    models: tuple[ModelPlan, ...]
+    cost: Cost
+    front: Front
+    problems: tuple[Problem, ...]
+
+    @property
+    def region(self) -> str | None:
+        return getattr(self.stack.platform, "region", None)
+
+    def pool(self, name: str) -> PoolPlan:
+        return next(pool for pool in self.pools if pool.name == name)
+
+
+def plan_stack(stack: StackConfig, facts_of: FactsOf, measured: Mapping[str, Measured] | None = None) -> Plan:
+    """``facts_of`` gives what is known of a model by its id, None where nothing is. ``measured`` are seconds by phase
+    under a model's name, or under ``*`` for all of them, that take the place of the table's."""
+    cuda, judge_driver = engine_cuda(stack.image.base), stack.gpu_layer_install != "helm"
+    pools = {name: pool_plan(pool, cuda, judge_driver) for name, pool in stack.pools.items()}
+    before = front(stack)
+    known = {model.id: facts_of(model.id) for model in stack.models.values()}
+    seconds = measured or {}
+    models = tuple(
+        _model(
+            stack, model, pools[model.pool], known[model.id], before, {**seconds.get("*", {}), **seconds.get(name, {})}
+        )
+        for name, model in stack.models.items()
+        if model.pool in pools
+    )
+    cost = costs.cost(stack, {name: pool.gpus_per_node for name, pool in pools.items()})
+    return Plan(stack, tuple(pools.values()), models, cost, before, tuple(_problems(stack, models)))
+
+
+def _model(
+    stack: StackConfig, model: ModelConfig, pool: PoolPlan, found: ModelFacts | None, before: Front, measured: Measured
+) -> ModelPlan:
+    facts = as_loaded(found, model.dtype) if found is not None else None
+    engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
+    planned, why_not = _memory(facts, pool, engine)
+    weights = planned.weights if planned else _weights_per_gpu(facts, model)
+    path = cold_path(stack.platform.kind, int(limits().engine_image.pulled_gb * 10**9), weights, measured)
+    timers = Timers(
+        model.name, model.cold_start.seconds, model.hold.seconds, model.idle_ttl.seconds, model.drain.seconds
+    )
+    hops = timeouts.chain(timers, before.seconds, stack.platform.kind)
+    first = timeouts.shortest(hops, ("held request", "whole request"))
+    return ModelPlan(
+        model, pool, facts, engine, planned, why_not, unfollowed(model), path, hops, first,
+        silence_seconds(stack, model),
+    )  # fmt: skip
+
+
+def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[MemoryPlan | None, str | None]:
+    if facts is None:
+        return None, "nothing is known of this model here"
+    if pool.device == "cpu":
+        return None, "computes on the CPU: its cache lies in main memory (kvCache)"
+    if facts.weights is None:
+        return None, "the size of its weights is unknown"
+    if pool.gpu_bytes is None:
+        return None, "the memory of the pool's GPUs is unknown"
+    if facts.task == "image":
+        return None, "an image model keeps no KV cache"
+    return memory.plan(facts, pool.gpu_bytes, engine), None
+
+
+def _weights_per_gpu(facts: ModelFacts | None, model: ModelConfig) -> int | None:
+    """The facts', else what the stack file says; None where neither knows."""
+    if facts is not None and facts.weights is not None:
+        return facts.weights.per_gpu(model.gpus, facts.kv_heads)
+    return model.weights.bytes // model.gpus if model.weights else None
+
+
+def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
+    """What the stack asks of a model, in the terms of ``compatibility.py``."""
+    given: Any = model
+    # whoever names a token for the hub has the licence, and so has whoever filled the store that is there already
+    accepted = given.licence_accepted
+    return Wanted(tensor_parallel=model.gpus, context=model.max_tokens, dtype=model.dtype, licence_accepted=accepted)
+
+
+def _problems(stack: StackConfig, models: tuple[ModelPlan, ...]) -> Iterator[Problem]:
+    for model in models:
+        yield from judge_model_plan(model, wanted(stack, model.config), stack)

@@ -1,0 +1,192 @@
+"""What is wrong with one planned model, or not known of it. Codes 250 to 269 are of plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from components.catalog.machines import machines
+from components.platforms.kinds import kind_of
+from components.typed.refusal import Path, Problem, Severity
+from infra.config.stack import StackConfig
+from infra.preflight import fit
+from infra.preflight.compatibility import Wanted, judge_model_facts
+from infra.preflight.memory import Engine
+from infra.preflight.model_facts import ModelFacts
+from infra.preflight.timeouts import Hop
+
+if TYPE_CHECKING:
+    from infra.preflight.plan import ModelPlan
+
+_MOST_SHARE = 1.0
+
+
+def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> Iterator[Problem]:
+    """All that preflight finds of one model."""
+    at: Path = ("models", model.name)
+    if model.facts is not None:
+        yield from judge_model_facts(model.facts, model.pool.gpu, wanted, at)
+        yield from _revision(model, at)
+        yield from _declared_weights(model, at)
+    yield from _unknown(model, at)
+    yield from _memory(model, at, stack)
+    yield from _shared(model, at)
+    yield from _held(model, at)
+    yield from _slow(model, at)
+
+
+def _unknown(model: ModelPlan, at: Path) -> Iterator[Problem]:
+    if model.facts is None:
+        message = "is not known here: whether it fits, and its cold path, cannot be planned"
+        fix = "plan with --model-dir NAME=FOLDER and a folder that holds its config.json, or with --hub"
+        yield Problem(
+            250, (*at, "id"), message, "a preset, or a model whose config.json is given", fix, model.config.id,
+            severity="warning",
+        )  # fmt: skip
+    elif model.memory is None and model.pool.device != "cpu" and model.facts.task != "image":
+        fix = "say it under gpu.memory of the pool" if model.facts.weights is not None else "give its weight files"
+        yield Problem(
+            251, (*at, "pool"), f"cannot be planned: {model.why_not}", "what the memory plan needs", fix,
+            model.config.pool, severity="warning",
+        )  # fmt: skip
+    if model.unfollowed:
+        message = f"changes what the memory holds ({', '.join(model.unfollowed)}), which this plan does not follow"
+        fix = "rely on the engine's own log for this model"
+        yield Problem(
+            252, (*at, "extraArgs"), message, "flags whose memory is known", fix, has_value=False, severity="warning"
+        )
+
+
+def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]:
+    plan, facts, engine = model.memory, model.facts, model.engine
+    if plan is None or facts is None or engine is None or fit.starts(facts, plan):
+        return
+    # what changes the memory unseen may also make it fit: then this is no more than a doubt
+    severity: Severity = "warning" if model.unfollowed else "error"
+    gpus = model.config.gpus
+    if not plan.loads:
+        message = f"GPU{'s' if gpus > 1 else ''} cannot hold the weights of {facts.id}: {plan.told()}"
+        better = smallest(stack, facts, engine)
+        fix = f"use {better}" if better else "use a pool with more memory a GPU, more GPUs, or a quantized build"
+        yield Problem(25, (*at, "gpus"), message, better or "GPUs with more memory", fix, gpus, severity=severity)
+    else:
+        most = plan.longest_context
+        message = f"is more than one sequence's KV cache has room for: {plan.told()}"
+        better = smallest(stack, facts, engine)
+        fix = (
+            f"set maxTokens: {most}" + (f", or use {better}" if better else "")
+            if most
+            else f"use {better or 'more GPUs'}"
+        )
+        allowed = f"1..{most}" if most else better or "GPUs with more memory"
+        yield Problem(26, (*at, "maxTokens"), message, allowed, fix, model.config.max_tokens, severity=severity)
+
+
+def smallest(stack: StackConfig, facts: ModelFacts, engine: Engine) -> str | None:
+    """The cheapest machine of the stack's place on which the model fits so, told with its split; where the place sells
+    none, nothing."""
+    if not kind_of(stack.platform).makes_nodes:
+        return None
+    return _smallest(stack.platform.kind, getattr(stack.platform, "region", None), _Key(facts), engine)
+
+
+class _Key:
+    """Facts by their identity: their mapping of raw values cannot be hashed."""
+
+    def __init__(self, facts: ModelFacts) -> None:
+        self.facts = facts
+
+    def __hash__(self) -> int:
+        return hash((self.facts.id, self.facts.dtype))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.facts == other.facts
+
+
+@lru_cache(maxsize=1024)
+def _smallest(place: str, region: str | None, key: _Key, engine: Engine) -> str | None:
+    # each card with the engine's own default for a step
+    found = fit.ranked(key.facts, machines(place).values(), replace(engine, max_batched_tokens=0), region)
+    if not found:
+        return None
+    best = found[0]
+    price = f", {best.card.usd_per_hour:.2f} USD an hour" if best.card.usd_per_hour else ""
+    return f"{best.card.name} with gpus: {best.tensor_parallel} ({best.card.gpus} × {best.card.product}{price})"
+
+
+def _shared(model: ModelPlan, at: Path) -> Iterator[Problem]:
+    turns, share = model.pool.turns, model.config.gpu_memory_utilization
+    if turns > 1 and turns * share > _MOST_SHARE:
+        most = int(100 * _MOST_SHARE / turns) / 100
+        message = f"is taken by each of the {turns} pods that share a card of pool {model.pool.name}: the second fails"
+        yield Problem(
+            253, (*at, "gpuMemoryUtilization"), message, f"at most {most}", f"set gpuMemoryUtilization: {most}", share
+        )
+
+
+def _revision(model: ModelPlan, at: Path) -> Iterator[Problem]:
+    facts = model.facts
+    if facts is not None and facts.revision is not None and facts.revision != model.config.revision:
+        message = f"is another commit than the facts of this plan are of, {facts.revision}"
+        fix = "plan with the files of this commit (--model-dir), or take that commit"
+        yield Problem(
+            254, (*at, "revision"), message, "the commit the facts are of", fix, model.config.revision,
+            severity="warning",
+        )  # fmt: skip
+
+
+def _declared_weights(model: ModelPlan, at: Path) -> Iterator[Problem]:
+    declared, facts = model.config.weights, model.facts
+    held = facts.disk_bytes if facts else None
+    # what is written in whole GiB may be rounded down by less than one
+    if declared is not None and held is not None and declared.bytes + 2**30 <= held:
+        need = -(-held // 2**30)
+        message = f"is less than its files take, {held / 2**30:.1f} GiB: the disk is judged by too little"
+        fix = f"set weights: {need}Gi"
+        yield Problem(255, (*at, "weights"), message, f"{need}Gi or more", fix, str(declared), severity="warning")
+
+
+def _held(model: ModelPlan, at: Path) -> Iterator[Problem]:
+    """A hop that gives up on a request that is still held."""
+    held = model.config.hold.seconds
+    for hop in _cutting(model.hops, held):
+        fix = f"set hold: {hop.seconds}s or less, or raise it at {hop.setting}"
+        message = f"is longer than the {hop.name} lets a request wait, {hop.seconds} s: it cuts what is still held"
+        yield Problem(45, (*at, "hold"), message, f"at most {hop.seconds}s", fix, str(model.config.hold))
+        return
+    for hop in _cutting(model.hops, model.silence):
+        message = (
+            f"and the wait for a full guard make {model.silence} s of silence, and the {hop.name} gives up after "
+            f"{hop.seconds} s: who waits for the guard may be cut off during the wake"
+        )
+        fix = f"set guard.waitLimit: {max(1, (hop.seconds or 0) - held)}s or less, or whenFull: refuse"
+        yield Problem(
+            256, (*at, "hold"), message, f"at most {hop.seconds} s together", fix, str(model.config.hold),
+            severity="warning",
+        )  # fmt: skip
+        return
+
+
+def _cutting(hops: Iterable[Hop], seconds: int) -> list[Hop]:
+    """What cuts a silence or a whole request of so many seconds, the first to do so first."""
+    wanted = [h for h in hops if h.cuts in ("held request", "whole request") and h.seconds is not None]
+    others = [h for h in wanted if h.name not in ("client", "interceptor")]  # both are made out of the hold
+    return sorted((h for h in others if (h.seconds or 0) < seconds), key=lambda h: h.seconds or 0)
+
+
+def _slow(model: ModelPlan, at: Path) -> Iterator[Problem]:
+    reckoned = model.cold.cold
+    if reckoned <= model.config.cold_start.seconds:
+        return
+    least = f"{-(-int(reckoned + 1) // 60)}m"
+    unknown = f", without {', '.join(model.cold.unknown)}" if model.cold.unknown else ""
+    message = (
+        f"is shorter than a wake is reckoned to take, {reckoned:.0f} s{unknown}; most of it is the phase "
+        f"'{model.cold.dominant.name}' ({model.cold.dominant.seconds:.0f} s)"
+    )
+    fix = f"set coldStart: {least}, or shorten that phase: {model.cold.advice}"
+    yield Problem(
+        257, (*at, "coldStart"), message, f"{least} or more", fix, str(model.config.cold_start), severity="warning"
+    )

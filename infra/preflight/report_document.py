@@ -1,0 +1,208 @@
+"""A plan as plain data: what ``--format json`` prints, and what every other format is made out of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from infra.config.findings import Finding
+from infra.preflight.cost import HOURS_A_MONTH, NOT_COUNTED, Cost, ModelCost, PoolCost, month
+from infra.preflight.plan import ModelPlan, Plan
+from infra.preflight.plan_graph import Graph
+from infra.preflight.plan_pool import PoolPlan
+
+Document = dict[str, Any]
+
+
+def document(
+    stack: str,
+    file: str,
+    findings: Sequence[Finding],
+    plan: Plan | None,
+    graph: Graph | None,
+    notes: Iterable[str] = (),
+) -> Document:
+    """Money in US dollars, times in seconds, sizes in bytes; null is unknown. ``plan`` None: the stack file is such
+    that nothing could be planned, and the findings say why."""
+    return {
+        "stack": stack,
+        "file": file,
+        "environment": plan.stack.environment if plan else None,
+        "place": {"kind": plan.stack.platform.kind, "region": plan.region} if plan else None,
+        "verdict": verdict(findings),
+        "findings": [finding_of(each) for each in findings],
+        "models": [_model(model, plan.cost) for model in plan.models] if plan else [],
+        "pools": [_pool(pool, plan) for pool in plan.pools] if plan else [],
+        "cost": _cost(plan.cost) if plan else None,
+        "cold_path": [_cold(model) for model in plan.models] if plan else [],
+        "timeouts": [_timeouts(model, plan) for model in plan.models] if plan else [],
+        "graph": _graph(graph),
+        "changes": None,
+        "notes": list(notes),
+    }
+
+
+def verdict(findings: Iterable[Finding]) -> str:
+    """``errors`` (nothing may be created), ``warnings`` or ``clean``."""
+    found = list(findings)
+    return "errors" if any(f.stops for f in found) else "warnings" if found else "clean"
+
+
+def finding_of(finding: Finding) -> Document:
+    """One finding under the names every output uses."""
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "file": finding.file,
+        "path": finding.path,
+        "value": finding.value,
+        "allowed": finding.allowed,
+        "message": finding.message,
+        "fix": finding.fix,
+    }
+
+
+def _model(model: ModelPlan, cost: Cost) -> Document:
+    config, facts, memory = model.config, model.facts, model.memory
+    own = next((each for each in cost.models if each.name == model.name), None)
+    return {
+        "name": model.name,
+        "id": config.id,
+        "revision": config.revision,
+        "aliases": list(config.aliases),
+        "pool": config.pool,
+        "machine": model.pool.machine.name if model.pool.machine else None,
+        "gpu": model.pool.product,
+        "device": model.pool.device,
+        "gpus": config.gpus,
+        "tensor_parallel": config.gpus,
+        "min": config.min,
+        "max": config.max,
+        "context_tokens": config.max_tokens,
+        "max_sequences": config.max_sequences,
+        "facts": {
+            "source": facts.source,
+            "revision": facts.revision,
+            "architecture": facts.architecture,
+            "task": facts.task,
+            "parameters": facts.parameters,
+            "dtype": facts.dtype,
+            "quantization": facts.quantization,
+            "context_tokens": facts.context,
+            "weights_bytes": facts.weights.total if facts.weights else None,
+            "weights_from": facts.weights.source if facts.weights else "unknown",
+            "licence": facts.licence,
+            "gated": facts.gated,
+        }
+        if facts
+        else None,
+        "memory": {
+            **{key: value for key, value in asdict(memory).items() if key != "sequences"},
+            "sequences_at_context": int(min(memory.sequences, 10**9)),
+            "max_batched_tokens": model.engine.max_batched_tokens if model.engine else None,
+            "fits": memory.fits or (facts is not None and not facts.kv and memory.loads),
+            "told": memory.told(),
+        }
+        if memory
+        else None,
+        "memory_unknown": model.why_not,
+        "cost": _model_cost(own),
+    }
+
+
+def _model_cost(own: ModelCost | None) -> Document | None:
+    if own is None:
+        return None
+    return {
+        "floor_usd_per_hour": own.floor,
+        "ceiling_usd_per_hour": own.ceiling,
+        "one_replica_usd_per_hour": own.one_replica,
+        "floor_usd_per_month": month(own.floor),
+        "ceiling_usd_per_month": month(own.ceiling),
+    }
+
+
+def _pool(pool: PoolPlan, plan: Plan) -> Document:
+    cost = next(each for each in plan.cost.pools if each.name == pool.name)
+    return {
+        "name": pool.name,
+        "machine": pool.machine.name if pool.machine else None,
+        "gpu": pool.product,
+        "slice": pool.slice,
+        "gpus_per_node": pool.gpus_per_node,
+        "gpu_bytes": pool.gpu_bytes,
+        "min": pool.min,
+        "max": pool.max,
+        "capacity": pool.capacity,
+        "zones": list(pool.zones),
+        "device": pool.device,
+        "told": pool.told,
+        "models": [model.name for model in plan.models if model.config.pool == pool.name],
+        "cost": _pool_cost(cost),
+    }
+
+
+def _pool_cost(pool: PoolCost) -> Document:
+    price = pool.price
+    return {
+        "floor_nodes": pool.floor_nodes,
+        "ceiling_nodes": pool.ceiling_nodes,
+        "usd_per_node_hour": price.paid,
+        "on_demand_usd_per_node_hour": price.on_demand,
+        "spot_usd_per_node_hour": price.spot,
+        "billed": not (price.free and price.paid is None),
+        "price_source": price.told,
+        "floor_usd_per_hour": pool.floor,
+        "ceiling_usd_per_hour": pool.ceiling,
+        "ceiling_on_demand_usd_per_hour": pool.ceiling_at(price.on_demand),
+        "ceiling_spot_usd_per_hour": pool.ceiling_at(price.spot),
+        "floor_usd_per_month": month(pool.floor),
+        "ceiling_usd_per_month": month(pool.ceiling),
+    }
+
+
+def _cost(cost: Cost) -> Document:
+    return {
+        "currency": "USD",
+        "hours_a_month": HOURS_A_MONTH,
+        "floor_usd_per_hour": cost.floor,
+        "ceiling_usd_per_hour": cost.ceiling,
+        "floor_usd_per_month": month(cost.floor),
+        "ceiling_usd_per_month": month(cost.ceiling),
+        "ceiling_on_demand_usd_per_hour": cost.ceiling_at("on_demand"),
+        "ceiling_spot_usd_per_hour": cost.ceiling_at("spot"),
+        "cap_usd_per_hour": cost.cap,
+        "unknown": list(cost.unknown),
+        "not_counted": NOT_COUNTED,
+    }
+
+
+def _cold(model: ModelPlan) -> Document:
+    path = model.cold
+    return {
+        "model": model.name,
+        "cold_seconds": path.cold,
+        "warm_seconds": path.warm,
+        "unknown": list(path.unknown),
+        "dominant": path.dominant.name,
+        "advice": path.advice,
+        "cold_start_seconds": model.config.cold_start.seconds,
+        "phases": [asdict(phase) for phase in path.phases],
+    }
+
+
+def _timeouts(model: ModelPlan, plan: Plan) -> Document:
+    return {
+        "model": model.name,
+        "silence_seconds": model.silence,
+        "shortest": model.shortest.name if model.shortest else None,
+        "load_balancer": plan.front.told,
+        "hops": [asdict(hop) for hop in model.hops],
+    }
+
+
+def _graph(graph: Graph | None) -> Document | None:
+    if graph is None:
+        return None
+    return {"resources": graph.total, "components": graph.components, "by_type": dict(graph.by_type)}

@@ -1,0 +1,214 @@
+"""A pull request whose author is not on our side: what the gate does, on a real repository with real commits."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.gate.verdict_front import gate
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = "onprem"
+TOKEN = "ghs-very-secret-4711"
+ENVIRON = {**os.environ, "GITHUB_TOKEN": TOKEN}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.email=a@example.com", "-c", "user.name=a", "-c", "core.hooksPath=/dev/null"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def protected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project as it lies here, as the protected branch of a repository of its own."""
+    folder = tmp_path_factory.mktemp("protected")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    file = folder / "stacks" / f"Pulumi.{STACK}.yaml"
+    stack = yaml.safe_load(file.read_text())
+    for model in stack["config"]["ebbtide:models"].values():
+        model.update(id="Qwen/Qwen2.5-7B-Instruct", weights="15Gi")
+        model.pop("licenceAccepted", None)
+        model.pop("hubToken", None)
+    file.write_text(yaml.safe_dump(stack, sort_keys=False))
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "base")
+    return folder
+
+
+@pytest.fixture
+def clone(protected: Path, tmp_path: Path) -> Path:
+    """A clone to do harm in."""
+    git(tmp_path, "clone", "-q", str(protected), "clone")
+    return tmp_path / "clone"
+
+
+def judged(clone: Path, tmp_path: Path, form: str = "json", commit: bool = True) -> tuple[int, str]:
+    if commit:
+        git(clone, "add", "-A")
+        git(clone, "commit", "-q", "--allow-empty", "-m", "head")
+    out = tmp_path / "report"
+    head = "HEAD" if commit else None
+    status = gate(
+        STACK, "origin/main", head, form, None, str(out), repository=clone, environ=ENVIRON, today=date(2026, 11, 21)
+    )
+    return status, out.read_text() if out.exists() else ""
+
+
+def edit(file: Path, change: Callable[[Any], None]) -> None:
+    told = yaml.safe_load(file.read_text())
+    change(told)
+    file.write_text(yaml.safe_dump(told, sort_keys=False))
+
+
+def program(clone: Path, lines: str) -> None:
+    file = clone / "infra" / "__main__.py"
+    file.write_text(file.read_text().replace("\nmain()\n", f"\n{lines}\nmain()\n"))
+
+
+def by_digest(clone: Path) -> None:
+    """A harmless change."""
+    edit(
+        clone / "stacks" / f"Pulumi.{STACK}.yaml",
+        lambda told: told["config"]["ebbtide:guard"].update(whenFull="refuse"),
+    )
+
+
+def test_a_harmless_change_passes_and_costs_nothing(clone: Path, tmp_path: Path) -> None:
+    by_digest(clone)
+    status, text = judged(clone, tmp_path)
+    told = json.loads(text)
+    assert (told["blockedBy"], told["problem"]) == ([], "")
+    assert status == 0
+
+
+def test_a_program_that_tells_what_is_in_the_environment_has_nothing_to_tell(clone: Path, tmp_path: Path) -> None:
+    program(
+        clone,
+        """
+import os, sys, glob
+import pulumi
+told = dict(os.environ)
+for file in glob.glob("/proc/*/environ"):
+    try:
+        told[file] = open(file, "rb").read().decode(errors="replace")
+    except OSError:
+        pass
+print("stolen", told, file=sys.stderr)
+print("stolen", told)
+class Told(pulumi.CustomResource):
+    def __init__(self):
+        name = "told-" + "-".join(sorted(os.environ))
+        super().__init__("kubernetes:core/v1:ConfigMap", name, {"data": dict(told)})
+Told()
+""",
+    )
+    os.environ["EBBTIDE_TEST_TOKEN"] = TOKEN
+    try:
+        _, text = judged(clone, tmp_path)
+    finally:
+        del os.environ["EBBTIDE_TEST_TOKEN"]
+    assert TOKEN not in text
+    assert "stolen" not in text
+    assert "GITHUB_TOKEN" not in text
+    assert "EBBTIDE_TEST_TOKEN" not in text
+    assert any(change["name"].startswith("told-") for change in json.loads(text)["changes"])
+    assert "edits the program itself" in text
+
+
+def test_an_edited_pack_edited_waivers_and_edited_prices_do_not_count_before_they_are_merged(
+    clone: Path, tmp_path: Path
+) -> None:
+    edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", lambda told: told["config"]["ebbtide:models"].update(
+        {name: {**model, "idleTtl": "20m", "coldStart": "10m", "extraArgs": ["--tool-parser-plugin=/cache/x.py"]}
+         for name, model in told["config"]["ebbtide:models"].items()}
+    ))  # fmt: skip
+    honest, before = judged(clone, tmp_path)
+    for rule in (clone / "infra" / "policies" / "rules").glob("*.py"):
+        if rule.name == "no_remote_code.py":
+            rule.write_text(rule.read_text().replace("if pod is not None:", "if False:"))
+    entry = {
+        "rule": "no-remote-code", "resource": "*deployment*", "owner": "me", "expiry": date(2027, 1, 1),
+        "reason": "because I would like to have it so",
+    }  # fmt: skip
+    (clone / "waivers.yaml").write_text(yaml.safe_dump({"waivers": [entry]}))
+    for prices in (clone / "components" / "catalog" / "machines").glob("*.yaml"):
+        prices.write_text(prices.read_text().replace("onDemand: {us-east-1: ", "onDemand: {us-east-1: 0.0"))
+    (clone / "infra" / "gate" / "verdict.py").write_text("raise SystemExit(0)\n")
+    status, text = judged(clone, tmp_path)
+    assert (honest, status) == (1, 1)
+    assert "rule no-remote-code" in json.loads(before)["blockedBy"]
+    assert "rule no-remote-code" in json.loads(text)["blockedBy"]
+    assert json.loads(text)["cost"] == json.loads(before)["cost"]
+    assert json.loads(text)["waivers"] == []
+    assert "edits what judges it" in text
+
+
+def test_a_pool_under_another_name_is_seen_as_what_it_is(clone: Path, tmp_path: Path) -> None:
+    def rename(told: Any) -> None:
+        pools, models = told["config"]["ebbtide:pools"], told["config"]["ebbtide:models"]
+        old = next(iter(pools))
+        pools["renamed"] = pools.pop(old)
+        for model in models.values():
+            model["pool"] = "renamed" if model["pool"] == old else model["pool"]
+
+    edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", rename)
+    _, text = judged(clone, tmp_path)
+    told = json.loads(text)
+    patches = [change for change in told["changes"] if change["type"].endswith("NodePatch")]
+    assert [change["action"] for change in patches] == ["replaced"]
+
+
+def test_a_program_that_ends_itself_with_a_forged_verdict_gives_no_graph_and_is_blocked(
+    clone: Path, tmp_path: Path
+) -> None:
+    program(clone, "import os, sys; sys.stdout.write('pass'); os._exit(0)")
+    status, text = judged(clone, tmp_path)
+    assert status == 1
+    assert json.loads(text)["blockedBy"][0] == "the program of this change gives no graph"
+
+
+def test_a_program_that_writes_into_the_repository_or_the_judge_changes_nothing(clone: Path, tmp_path: Path) -> None:
+    program(
+        clone,
+        """
+import glob, pathlib
+top = "/tmp/ebbtide-gate-*/base"
+for file in [*glob.glob(top + "/waivers.yaml"), *glob.glob(top + "/infra/gate/*.py")]:
+    try:
+        pathlib.Path(file).write_text("raise SystemExit(0)")
+    except OSError:
+        pass
+""",
+    )
+    _, text = judged(clone, tmp_path)
+    assert json.loads(text)["blockedBy"] == []
+    assert json.loads(text)["waiverFindings"] == []
+
+
+@pytest.mark.parametrize("base", ["--upload-pack=touch /tmp/x", "no-such-branch", "HEAD:infra"])
+def test_a_base_that_is_no_commit_is_wrong_usage(clone: Path, base: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gate(STACK, base, None, "text", None, None, repository=clone, environ={}) == 2
+    assert "is not a commit" in capsys.readouterr().err
+
+
+def test_wrong_usage_says_what_is_allowed(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gate("../x", "HEAD", None, "text", None, None, repository=clone, environ={}) == 2
+    assert gate(STACK, "HEAD", None, "html", None, None, repository=clone, environ={}) == 2
+    assert gate("nothing", "HEAD", None, "text", None, None, repository=clone, environ={}) == 2
+    assert "allowed: text, md, json, sarif" in capsys.readouterr().err

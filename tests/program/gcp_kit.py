@@ -1,0 +1,151 @@
+"""Google Cloud under a recorder: what it would be asked for, as it goes over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pytest
+from google.protobuf import json_format
+from pulumi.runtime import mocks
+
+from components.catalog.machine import Machine
+from components.platforms.contract import About, Platform, Pool, PoolRequest, Taint
+from components.platforms.gcp.settings import GcpSettings
+
+pytest.importorskip("pulumi_gcp")
+
+NUMBER = "123456789012"
+PROJECT, REGION = "acme-llm-dev", "europe-west4"
+OWN = Taint("workerType", "gpu_1xl4")
+SETTINGS: Mapping[str, Any] = {
+    "kind": "gcp",
+    "project": PROJECT,
+    "region": REGION,
+    "cluster": {"version": "1.34"},
+    "network": {"cidr": "10.40.0.0/16", "zones": ["europe-west4-a", "europe-west4-b"]},
+    "ingress": {"host": "llm.example.com", "certificate": "llm"},
+}
+L4 = Machine("g2-standard-16", "gcp", "L4", 1, 24, "8.9", 16, 64, "none")
+A100 = Machine("a2-ultragpu-8g", "gcp", "A100-80GB", 8, 80, "8.0", 96, 1360, "nvlink", local_disk_gib=3000)
+H100 = Machine("a3-highgpu-8g", "gcp", "H100", 8, 80, "9.0", 208, 1872, "nvlink", local_disk_gib=6000)
+THERE: Mapping[str, Any] = {
+    "name": "theirs",
+    "endpoint": "10.9.9.9",
+    "subnetwork": "projects/acme-llm-dev/regions/europe-west4/subnetworks/theirs",
+    "datapathProvider": "ADVANCED_DATAPATH",
+    "workloadIdentityConfigs": [{"workloadPool": f"{PROJECT}.svc.id.goog"}],
+    "masterAuths": [{"clusterCaCertificate": "Q0E=", "clientCertificateConfigs": []}],
+}
+
+
+def request(name: str = "gpu-1xl4", machine: Machine = L4, most: int = 2, **changes: Any) -> PoolRequest:
+    pool = Pool(name, {"workerType": "gpu_1xl4"}, (OWN,), machine.gpus, max_nodes=most)
+    return PoolRequest(**{"pool": pool, "machine": machine, **changes})
+
+
+class _Cloud(mocks.Mocks):
+    """Answers as Google's API would, as far as the program reads it."""
+
+    def __init__(self, **answers: Mapping[str, Any]) -> None:
+        self.answers = answers
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        known: dict[str, Mapping[str, Any]] = {
+            "getProject": {"projectId": args.args.get("projectId"), "number": NUMBER},
+            "getProjectServiceAccount": {
+                "emailAddress": f"service-{NUMBER}@gs-project-accounts.iam.gserviceaccount.com"
+            },
+            "getClientConfig": {"accessToken": "ya29.short-lived"},
+            "getCluster": THERE,
+        }
+        return dict((known | self.answers).get(args.token.rpartition(":")[2].rpartition("/")[2], {})), []
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        outputs = dict(args.inputs)
+        if args.typ == "gcp:container/cluster:Cluster":
+            outputs |= {"endpoint": "10.0.0.2", "masterAuth": {"clusterCaCertificate": "Q0E="}}
+            outputs |= {"controlPlaneEndpointsConfig": {"dnsEndpointConfig": {"endpoint": "gke-1.gke.goog"}}}
+        if args.typ == "gcp:serviceaccount/account:Account":
+            outputs["email"] = f"{args.inputs['accountId']}@{PROJECT}.iam.gserviceaccount.com"
+        return f"{args.name}-id", outputs
+
+
+class _Recorder(mocks.MockMonitor):
+    def __init__(self, cloud: _Cloud) -> None:
+        super().__init__(cloud)
+        self.requests: list[Any] = []
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802  the SDK's name
+        self.requests.append(request)
+        return super().RegisterResource(request)
+
+
+@dataclasses.dataclass
+class Seen:
+    """The place, and every registration it made."""
+
+    platform: Platform
+    requests: list[Any]
+
+    def all(self, kind: str) -> list[Any]:
+        return [one for one in self.requests if one.type.endswith(f":{kind}")]
+
+    def one(self, kind: str, name: str | None = None) -> Any:
+        (found,) = [one for one in self.all(kind) if name in (None, one.name)]
+        return found
+
+    def inputs(self, kind: str, name: str | None = None) -> dict[str, Any]:
+        return json_format.MessageToDict(self.one(kind, name).object)
+
+
+def seen(
+    *pools: PoolRequest, protect: bool = False, answers: Mapping[str, Mapping[str, Any]] | None = None, **changes: Any
+) -> Seen:
+    from components.platforms.gcp.platform import build
+
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    cloud = _Cloud(**(answers or {}))
+    recorder = _Recorder(cloud)
+    mocks.set_mocks(cloud, project="ebbtide", stack="gcp-dev", preview=False, monitor=recorder)
+    told = GcpSettings.model_validate({**SETTINGS, **changes})
+    made: list[Platform] = []
+
+    def program() -> None:
+        about = About("ebbtide-gcp-dev", "dev", protect=protect)
+        made.append(build(told, {p.pool.name: p for p in pools}, about))
+
+    try:
+        pulumi.runtime.test(program)()
+    finally:
+        LAST[:] = recorder.requests
+    return Seen(made[0], recorder.requests)
+
+
+LAST: list[Any] = []
+
+
+def value(output: pulumi.Input[Any]) -> Any:
+    found: list[Any] = []
+    pulumi.runtime.test(lambda: pulumi.Output.from_input(output).apply(found.append))()
+    return found[0]
+
+
+def node(found: Seen, name: str = "gpu-1xl4") -> dict[str, Any]:
+    return dict(found.inputs("NodePool", name)["nodeConfig"])
+
+
+def plain(one: Any) -> dict[str, Any]:
+    """A registration's inputs; a whole number is whole again, which the wire does not tell from 1.0."""
+    return {key: _whole(value) for key, value in json_format.MessageToDict(one.object).items()}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_whole(child) for child in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,123 @@
+"""What a GPU pool asks of GKE."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from google.protobuf import json_format
+
+from components.catalog.machine import Machine
+from components.platforms.contract import Disk, Sharing, Taint
+from tests.program.gcp_kit import A100, H100, L4, OWN, node, request, seen
+
+
+def test_a_gpu_pool_starts_at_zero_and_its_size_is_left_to_the_autoscaler() -> None:
+    found = seen(request())
+    pool, registered = found.inputs("NodePool", "gpu-1xl4"), found.one("NodePool", "gpu-1xl4")
+    assert pool["initialNodeCount"] == 0
+    assert "nodeCount" not in pool
+    assert pool["autoscaling"] == {"totalMinNodeCount": 0, "totalMaxNodeCount": 2, "locationPolicy": "ANY"}
+    # wire case: the engine compares these with the wire's names, and ignores a spelling it does not find
+    assert set(registered.ignoreChanges) == {"initialNodeCount", "nodeCount"}
+    assert pool["nodeLocations"] == ["europe-west4-a", "europe-west4-b"]
+
+
+def test_a_pool_that_keeps_nodes_asks_for_enough_at_its_creation() -> None:
+    kept = request(most=4)
+    kept = dataclasses.replace(kept, pool=dataclasses.replace(kept.pool, min_nodes=3))
+    assert seen(kept).inputs("NodePool", "gpu-1xl4")["initialNodeCount"] == 2  # a number a zone, of two
+
+
+def test_another_machine_replaces_a_pool_and_never_beside_one_of_the_same_name() -> None:
+    registered = seen(request()).one("NodePool", "gpu-1xl4")
+    assert "nodeConfig.machineType" in registered.replaceOnChanges
+    assert registered.deleteBeforeReplace
+
+
+def test_models_tolerate_every_taint_a_node_carries_and_none_that_it_does_not() -> None:
+    found = seen(request())
+    assert node(found)["taints"] == [{"key": "workerType", "value": "gpu_1xl4", "effect": "NO_SCHEDULE"}]
+    pool = found.platform.pools["gpu-1xl4"]
+    assert pool.taints == (OWN, Taint("nvidia.com/gpu", "present"))
+    assert pool.labels == node(found)["labels"]
+    assert pool.node_image == "gke-cos"
+
+
+def test_a_taint_of_gkes_own_is_not_written_twice() -> None:
+    both = request()
+    taints = (OWN, Taint("nvidia.com/gpu", "present"))
+    both = dataclasses.replace(both, pool=dataclasses.replace(both.pool, taints=taints))
+    found = seen(both)
+    assert [taint["key"] for taint in node(found)["taints"]] == ["workerType"]
+    assert found.platform.pools["gpu-1xl4"].taints == taints
+
+
+@pytest.mark.parametrize(
+    ("machine", "card", "count", "disk", "ssds"),
+    [
+        (L4, "nvidia-l4", 1, "pd-ssd", None),
+        (A100, "nvidia-a100-80gb", 8, "pd-ssd", 8),
+        (H100, "nvidia-h100-80gb", 8, "hyperdisk-balanced", 16),
+    ],
+)
+def test_a_node_names_its_cards_says_who_installs_the_driver_and_uses_its_fast_disks(
+    machine: Machine, card: str, count: int, disk: str, ssds: int | None
+) -> None:
+    config = node(seen(request(machine=machine)))
+    (cards,) = config["guestAccelerators"]
+    assert (cards["type"], cards["count"]) == (card, count)
+    assert cards["gpuDriverInstallationConfig"] == {"gpuDriverVersion": "LATEST"}
+    assert config["bootDisk"]["diskType"] == disk
+    assert config["bootDisk"]["sizeGb"] >= 200
+    assert config.get("ephemeralStorageLocalSsdConfig") == (None if ssds is None else {"localSsdCount": ssds})
+
+
+def test_a_disk_whose_speed_is_bought_gets_it() -> None:
+    disk = Disk(size_gib=300, iops=6000, throughput_mib=1000)
+    asked = node(seen(request(machine=H100, disk=disk)))["bootDisk"]
+    assert asked["sizeGb"] == 300
+    assert (asked["provisionedIops"], asked["provisionedThroughput"]) == (6000, 1000)
+
+
+def test_cards_are_cut_or_shared_as_asked() -> None:
+    cut = request("cut", A100, sharing=Sharing("mig", profile="3g.40gb"))
+    shared = request("shared", sharing=Sharing("timeSlicing", replicas=4))
+    found = seen(cut, shared)
+    assert node(found, "cut")["guestAccelerators"][0]["gpuPartitionSize"] == "3g.40gb"
+    sharing = node(found, "shared")["guestAccelerators"][0]["gpuSharingConfig"]
+    assert sharing == {"gpuSharingStrategy": "TIME_SHARING", "maxSharedClientsPerGpu": 4}
+
+
+def test_capacity_is_asked_for_in_the_way_the_stack_says() -> None:
+    found = seen(
+        request("spot", spot=True),
+        request("bought", reservation="r1", zones=("europe-west4-b",)),
+        request("flex"),
+        request("plain"),
+        flexStart=["flex"],
+    )
+    assert node(found, "spot")["spot"] is True
+    assert node(found, "spot")["reservationAffinity"] == {"consumeReservationType": "NO_RESERVATION"}
+    bought = node(found, "bought")["reservationAffinity"]
+    assert bought["consumeReservationType"] == "SPECIFIC_RESERVATION"
+    assert (bought["key"], bought["values"]) == ("compute.googleapis.com/reservation-name", ["r1"])
+    assert found.inputs("NodePool", "bought")["nodeLocations"] == ["europe-west4-b"]
+    assert node(found, "flex")["flexStart"] is True
+    assert found.inputs("NodePool", "flex")["management"]["autoRepair"] is False
+    assert "reservationAffinity" not in node(found, "plain")
+    assert "spot" not in node(found, "plain")
+
+
+def test_no_pod_gets_the_nodes_identity_and_no_node_a_public_address() -> None:
+    found = seen(request())
+    for pool in found.all("NodePool"):
+        told = json_format.MessageToDict(pool.object)
+        assert told["nodeConfig"]["workloadMetadataConfig"] == {"mode": "GKE_METADATA"}
+        assert told["nodeConfig"]["serviceAccount"].startswith("ebbtide-gcp-dev-nodes@")
+        assert told["nodeConfig"]["shieldedInstanceConfig"]["enableSecureBoot"] is True
+        assert told["networkConfig"]["enablePrivateNodes"] is True
+
+
+def test_an_upgrade_of_a_gpu_pool_needs_no_gpu_more_than_it_has() -> None:
+    assert seen(request()).inputs("NodePool", "gpu-1xl4")["upgradeSettings"] == {"maxSurge": 0, "maxUnavailable": 1}

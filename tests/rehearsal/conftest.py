@@ -1,0 +1,77 @@
+"""Stages, and the one real cluster that every rehearsed cluster is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.local.paths import paths
+from infra.local.plugins.rehearsal import Api
+from infra.local.rehearsal_cluster.api import documents
+from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from tests.rehearsal.stage import StackStage, Stage
+
+DEFINITION = "CustomResourceDefinition"
+KEDA = ("keda.yaml", "keda-http-add-on.yaml")
+
+
+def kinds(cluster: RehearsalCluster) -> None:
+    """Install the custom kinds that charts would bring, since no chart can be fetched here."""
+    files = [paths().cache / "keda" / name for name in KEDA]
+    real = [each for file in files for each in documents(file.read_text()) if each["kind"] == DEFINITION]
+    karpenter = documents((paths().cache / "rehearsal" / "karpenter-kinds.yaml").read_text())
+    told = yaml.safe_load((Path(__file__).parent / "kinds.yaml").read_text())
+    cluster.api.apply_kinds([*real, *karpenter, *(definition(**each) for each in told)])
+
+
+def definition(group: str, version: str, kind: str, plural: str, source: str, scope: str = "Namespaced") -> Any:
+    """A kind whose objects may have any ``spec``; ``source`` says who brings the real one."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": DEFINITION,
+        "metadata": {"name": f"{plural}.{group}", "annotations": {"ebbtide.dev/brought-by": source}},
+        "spec": {
+            "group": group,
+            "scope": scope,
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
+            "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    """Clouds without a cluster behind them."""
+    return Stage(tmp_path)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[RehearsalCluster]:
+    """An empty real control plane, for one stack."""
+    with RehearsalCluster(tmp_path / "cluster", paths()) as running:
+        running.start()
+        kinds(running)
+        yield running
+
+
+def api_of(cluster: RehearsalCluster) -> Api:
+    """How the clouds' stand-ins and their credential programs reach it."""
+    return Api(cluster.server, str(cluster.authority), str(cluster.certificate), str(cluster.key))
+
+
+@pytest.fixture
+def on_stage(tmp_path: Path, cluster: RehearsalCluster) -> Callable[[str], StackStage]:
+    """One of the project's stacks, before its first ``up``."""
+
+    def make(stack: str) -> StackStage:
+        root = tmp_path / "project"
+        root.mkdir()
+        return StackStage(root, stack, api_of(cluster))
+
+    return make

@@ -1,0 +1,128 @@
+"""Every cloud stack from its first ``up`` to ``destroy``: the real engine and a real API server, clouds in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from infra.local.plugins.clouds import facts
+from infra.local.plugins.clouds.failures import Failure, Kind
+from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from tests.rehearsal.pools import POOLS, PoolKind
+from tests.rehearsal.stage import StackStage
+
+pytestmark = pytest.mark.engine
+
+STACKS = [f"{cloud}-{environment}" for cloud in POOLS for environment in ("dev", "prod")]
+DEV = [stack for stack in STACKS if stack.endswith("-dev")]
+OnStage = Callable[[str], StackStage]
+
+
+def pool_of(stage: StackStage) -> tuple[str, PoolKind]:
+    """The first GPU pool of a stack."""
+    return next(iter(stage.config()["ebbtide:pools"])), POOLS[stage.stack.partition("-")[0]]
+
+
+def change_pool(stage: StackStage, **changed: Any) -> None:
+    """Edit the first pool, and lift the ceilings that would refuse a larger one."""
+
+    def change(config: dict[str, Any]) -> None:
+        next(iter(config["ebbtide:pools"].values())).update(changed)
+        config["ebbtide:guard"].update({"maxGpus": 64, "maxDollarsPerHour": 9999})
+
+    stage.edit(change)
+
+
+def objects(cluster: RehearsalCluster) -> set[str]:
+    """The namespaces that a stack made in its cluster."""
+    found = {item["metadata"]["name"] for item in cluster.api.items("/api/v1/namespaces")}
+    return {name for name in found if name != "default" and not name.startswith("kube-")}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_stack_comes_up_stays_as_it_is_changes_in_place_and_protects_or_takes_down_what_it_made(
+    stack: str, on_stage: OnStage, cluster: RehearsalCluster, record_property: Callable[[str, Any], None]
+) -> None:
+    stage = on_stage(stack)
+    name, kind = pool_of(stage)
+    record_property("seconds up", stage.up().seconds)
+    record_property("resources", len(stage.resources()))
+    _knows_every_type(stage, kind.package)
+    stage.steady()
+    first = kind.of(stage, name)
+
+    # the autoscaler's number is its own
+    stage.drift(kind.package, first, **kind.woken(first))
+    stage.preview("--expect-no-changes")
+    stage.refresh()
+    stage.preview("--expect-no-changes")
+
+    # a larger maximum changes the pool that is there, and leaves its nodes alone
+    change_pool(stage, max=4)
+    stage.up()
+    grown = kind.of(stage, name)
+    assert (kind.most(grown), kind.nodes(grown), grown.id) == (4, 2, first.id)
+
+    # another machine is another pool: refused where it is protected
+    change_pool(stage, machine=kind.other_machine)
+    if stack.endswith("-prod"):
+        for refused in (stage.preview(fails=True), stage.up(fails=True)):
+            assert "marked for protection" in refused.output
+        assert kind.machine(kind.of(stage, name)) == kind.machine(first)
+        assert "protect" in stage.destroy(fails=True).output
+        assert kind.of(stage, name)
+        return
+    stage.up()
+    assert kind.machine(kind.of(stage, name)) == kind.other_machine
+    record_property("seconds destroy", stage.destroy().seconds)
+    assert [record.id for record in stage.live(kind.package)] == []
+    assert objects(cluster) == set()
+    stage.up()  # what cannot be deleted for good (a key ring, a vault's name) must not stand in the way
+
+
+def _knows_every_type(stage: StackStage, package: str) -> None:
+    known = facts.book(package).types
+    used = {r["type"] for r in stage.resources() if r["type"].startswith(f"{package}:")}
+    assert used <= known.keys(), f"facts/{package}.yaml lacks {sorted(used - known.keys())}"
+
+
+SAID: dict[str, dict[Kind, str]] = {
+    "aws": {
+        "quota": "VcpuLimitExceeded",
+        "stockout": "InsufficientInstanceCapacity",
+        "timeoutHalfWay": "timeout while",
+    },
+    "azure": {"quota": "InsufficientVCPUQuota", "stockout": "AllocationFailed", "timeoutHalfWay": "deadline exceeded"},
+    "gcp": {"quota": "Insufficient regional quota", "stockout": "GCE_STOCKOUT", "timeoutHalfWay": "timeout while"},
+}
+
+
+@pytest.mark.parametrize("stack", DEV)
+def test_whatever_fails_on_the_way_up_the_state_is_sound_and_the_next_up_goes_on(stack: str, on_stage: OnStage) -> None:
+    stage = on_stage(stack)
+    _, kind = pool_of(stage)
+    said = SAID[stack.partition("-")[0]]
+    for failure in said:
+        stage.fail(Failure(kind.kind, "create", failure))
+        assert said[failure] in stage.up(fails=True).output
+        state = stage.exported()
+        assert not state.get("pending_operations")
+        known = {r.get("id") for r in state["resources"]}
+        assert {record.id for record in stage.live(kind.package)} <= known, "something is there that nobody knows of"
+    stage.fail(Failure(kind.kind, "update", "throttle", 3))
+    stage.up()
+    stage.steady()
+
+
+@pytest.mark.parametrize("stack", DEV)
+def test_credentials_of_another_account_are_refused_before_anything_is_made(stack: str, on_stage: OnStage) -> None:
+    stage = on_stage(stack)
+    cloud, (_, kind) = stack.partition("-")[0], pool_of(stage)
+    other = {"aws": {"account": "999999999999"}, "azure": {"subscription": "other"}, "gcp": {"project": "other"}}
+    stage.as_account(kind.package, **other[cloud])
+    for refused in (stage.preview(fails=True), stage.up(fails=True)):
+        assert "Traceback" not in refused.output
+        assert any(word in refused.output for word in ("not allowed", "doesn't exist", "not visible"))
+    assert stage.live(kind.package) == []

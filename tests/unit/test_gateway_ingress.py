@@ -1,0 +1,68 @@
+"""The gateway behind a load balancer that speaks HTTP and ends TLS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.gateway import ApiKey, Gateway, GatewaySettings
+from components.gateway.access import LABELS, PORT, network_policy
+from components.gateway.front import ingress_object
+from components.gateway.workload import deployment, service
+from components.platforms.contract import HttpIngress, Ingress, Registry
+from tests.unit.test_gateway_manifests import _awaited
+
+SETTINGS = GatewaySettings(interceptor_url="http://i", groups={"all": ["*"]}, keys=[ApiKey("k", "all")])
+SPEC = {"apiVersion": "lb.example.com/v1", "kind": "BackendConfig", "spec": {"t": 1}}
+BACKEND = {**SPEC, "metadata": {"name": "gateway"}}
+HTTP = HttpIngress("alb", "llm.example.com", {"lb.example.com/certificate": "c"}, objects=(BACKEND,))
+
+
+def built(ingress: Ingress) -> tuple[Any, dict[str, Any]]:
+    def check(seen: dict[str, Any]) -> Any:
+        gateway = Gateway("gateway", SETTINGS, Registry("reg.example.com/ebbtide"), ingress)
+        return gateway.endpoint.apply(lambda endpoint: seen.update(endpoint=endpoint))
+
+    return _awaited(check)
+
+
+def test_the_ingress_sends_one_host_to_the_port_the_service_and_the_pods_name() -> None:
+    spec = ingress_object(SETTINGS, HTTP)["spec"]
+    (rule,) = spec["rules"]
+    (path,) = rule["http"]["paths"]
+    assert (spec["ingressClassName"], rule["host"], path["path"]) == ("alb", "llm.example.com", "/")
+    front = service(SETTINGS, Ingress())
+    assert path["backend"]["service"]["name"] == front["metadata"]["name"]
+    assert path["backend"]["service"]["port"]["name"] in {port["name"] for port in front["spec"]["ports"]}
+    (container,) = deployment(SETTINGS, "image")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "http", "containerPort": PORT} in container["ports"]
+
+
+def test_tls_is_by_the_secret_where_there_is_one_and_else_by_the_places_annotations() -> None:
+    assert "tls" not in ingress_object(SETTINGS, HTTP)["spec"]
+    assert ingress_object(SETTINGS, HTTP)["metadata"]["annotations"] == {"lb.example.com/certificate": "c"}
+    with_secret = ingress_object(SETTINGS, HttpIngress("nginx", "llm.example.com", tls_secret="cert"))
+    assert with_secret["spec"]["tls"] == [{"hosts": ["llm.example.com"], "secretName": "cert"}]
+
+
+def test_the_load_balancer_is_let_in_by_the_network_policy_on_the_pods_port() -> None:
+    (rule,) = network_policy(SETTINGS)["spec"]["ingress"]
+    assert rule == {"ports": [{"protocol": "TCP", "port": PORT}]}, "without `from`: it comes with any address"
+    assert network_policy(SETTINGS)["spec"]["podSelector"]["matchLabels"] == LABELS
+
+
+def test_the_places_objects_and_the_service_come_before_the_ingress_and_the_endpoint_is_https() -> None:
+    recorder, seen = built(Ingress(http=HTTP))
+    names = list(recorder.made)
+    assert seen["endpoint"] == "https://llm.example.com"
+    for earlier in ("gateway-service", "gateway-backendconfig-gateway"):
+        assert names.index(earlier) < names.index("gateway-ingress")
+    kind, backend = recorder.made["gateway-backendconfig-gateway"]
+    assert kind == "kubernetes:lb.example.com/v1:BackendConfig"
+    assert backend["metadata"] == {"name": "gateway", "namespace": "ebbtide"}
+    assert backend["spec"] == {"t": 1}
+
+
+def test_a_place_without_a_load_balancer_gets_no_ingress() -> None:
+    recorder, seen = built(Ingress("NodePort", 30400, url="http://127.0.0.1:4000"))
+    assert not [name for name, (kind, _) in recorder.made.items() if kind.endswith(":Ingress")]
+    assert seen["endpoint"] == "http://127.0.0.1:4000"

@@ -1,0 +1,78 @@
+"""Floor and ceiling: what is paid while nobody asks, and what at most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.catalog.machines import find
+from infra.preflight.cost import month, nodes_kept
+from tests.unit.plan_kit import plan, stack
+
+G5 = find("aws", "g5.8xlarge")
+assert G5 is not None
+PRICE = G5.prices["us-east-1"].on_demand
+assert PRICE is not None
+
+
+def test_asleep_costs_nothing_and_awake_what_the_catalogue_says(tmp_path: Path) -> None:
+    cost = plan(tmp_path).cost
+    assert (cost.floor, cost.ceiling, cost.unknown) == (0, 2 * PRICE, ())
+    assert month(cost.ceiling) == pytest.approx(2 * PRICE * 730)
+    assert cost.models[0].one_replica == PRICE
+    assert cost.ceiling_at("on_demand") == 2 * PRICE
+    assert cost.ceiling_at("spot") is None  # nobody has looked it up
+
+
+def test_a_model_that_is_always_awake_keeps_its_node_paid(tmp_path: Path) -> None:
+    cost = plan(tmp_path, changes={"models.eight.min": 1, "models.eight.minReason": "the shop asks it all day"}).cost
+    assert cost.floor == PRICE
+    assert cost.pools[0].floor_nodes == 1
+    assert cost.models[0].floor == PRICE
+
+
+def test_replicas_share_nodes_before_another_is_paid(tmp_path: Path) -> None:
+    made = stack(tmp_path, {"pools.four": {"machine": "g5.12xlarge", "max": 3}}, pool="four", max=9)
+    model, pool = made.models["eight"], made.pools["four"]
+    for replicas, gpus, nodes in ((4, 1, 1), (5, 1, 2), (2, 2, 1), (3, 2, 2), (2, 4, 2), (9, 4, 3)):
+        kept = model.model_copy(update={"min": replicas, "gpus": gpus})
+        assert nodes_kept(pool, 4, [kept]) == nodes
+
+
+def test_a_price_of_the_stacks_own_counts(tmp_path: Path) -> None:
+    cost = plan(tmp_path, changes={"pools.one.pricePerHour": 1.5}).cost
+    assert cost.ceiling == 3.0
+    assert cost.pools[0].price.told == "pricePerHour of the stack file"
+
+
+def test_nodes_that_are_there_already_cost_nothing_by_the_hour() -> None:
+    from infra.config.load import load_file
+    from infra.local.paths import PROJECT
+    from infra.preflight.plan import plan_stack
+
+    cost = plan_stack(load_file(PROJECT / "stacks" / "Pulumi.onprem.yaml").config, lambda _: None).cost
+    assert (cost.floor, cost.ceiling, cost.unknown) == (0, 0, ())
+    assert cost.pools[0].price.free
+
+
+def test_an_unknown_price_is_no_zero(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    region = {"region": "nowhere-1"}
+    moved = made.stack.model_copy(update={"platform": made.stack.platform.model_copy(update=region)})  # type: ignore[attr-defined]
+    from infra.preflight.cost import cost
+
+    found = cost(moved, {"one": 1})
+    assert found.unknown == ("one",)
+    assert found.pools[0].ceiling is None
+    assert found.models[0].ceiling is None
+    assert "unknown: no price of g5.8xlarge in nowhere-1" in found.pools[0].price.told
+
+
+def test_the_ceiling_is_what_the_cap_is_held_against(tmp_path: Path) -> None:
+    from infra.config.findings import ConfigError
+
+    made = plan(tmp_path)
+    stack(tmp_path, {"guard.maxDollarsPerHour": made.cost.ceiling + 0.01})
+    with pytest.raises(ConfigError, match="EBB009"):
+        stack(tmp_path, {"guard.maxDollarsPerHour": made.cost.ceiling - 0.01})

@@ -1,0 +1,67 @@
+"""No hop may give up before the wake is over, and the one that would is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.platforms.kinds import KINDS
+from infra.config.load import load_file
+from infra.local.paths import PROJECT
+from infra.preflight import plan_ingress
+from infra.preflight.timeouts import Timers, chain, shortest, too_short
+
+STACKS = {kind: f"{'onprem' if kind == 'existing' else kind if kind == 'local' else f'{kind}-prod'}" for kind in KINDS}
+
+
+def timers(hold: int = 900) -> Timers:
+    return Timers("m", cold_start=600, hold=hold, idle_ttl=1200, drain=120)
+
+
+def test_the_hops_stand_in_the_order_of_the_way() -> None:
+    names = [hop.name for hop in chain(timers(), 4000, "aws")]
+    assert names == [
+        *("client", "load balancer of aws", "gateway", "interceptor", "idle timer, with nobody waiting"),
+        *("startup probe", "grace period"),
+    ]
+
+
+def test_the_shortest_is_the_one_that_gives_up_first() -> None:
+    hops = chain(timers(), 60, "existing")
+    first = shortest(hops)
+    assert first is not None
+    assert (first.name, first.seconds) == ("load balancer of existing", 60)
+    assert [hop.name for hop in too_short(hops, 300)] == ["load balancer of existing"]
+    assert too_short(chain(timers(), None, "local"), 300) == ()
+    assert shortest(()) is None
+
+
+def test_a_client_is_advised_to_wait_longer_than_the_hold() -> None:
+    hops = {hop.name: hop for hop in chain(timers(hold=1800), 4000, "aws")}
+    assert (hops["client"].seconds or 0) > (hops["interceptor"].seconds or 0) == 1800
+    assert (hops["startup probe"].seconds or 0) >= 1800
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_place_says_how_long_its_load_balancer_waits_or_that_nobody_knows(kind: str) -> None:
+    stack = load_file(PROJECT / "stacks" / f"Pulumi.{STACKS[kind]}.yaml").config
+    before = plan_ingress.front(stack)
+    assert before.told
+    # the stacks that are shipped hold no request for longer than that
+    assert before.seconds is None or before.seconds >= max(model.hold.seconds for model in stack.models.values())
+
+
+def test_what_is_planned_is_what_the_components_set() -> None:
+    pytest.importorskip("pulumi_aws")
+    from components.platforms.aws.ingress import LONGEST_SILENCE_SECONDS
+    from components.platforms.azure.ingress import IDLE_TIMEOUT_MINUTES
+    from components.platforms.gcp.load_balancer import timeout_seconds
+    from infra import place
+
+    def planned(kind: str) -> int | None:
+        return plan_ingress.front(load_file(PROJECT / "stacks" / f"Pulumi.{STACKS[kind]}.yaml").config).seconds
+
+    stack = load_file(PROJECT / "stacks" / f"Pulumi.{STACKS['gcp']}.yaml").config
+    assert plan_ingress.longest_silence_seconds(stack) == place.longest_silence_seconds(stack)
+    assert planned("aws") == LONGEST_SILENCE_SECONDS
+    assert planned("azure") == IDLE_TIMEOUT_MINUTES * 60
+    assert planned("gcp") == timeout_seconds(place.about(stack, "ebbtide", "gcp-prod"))
