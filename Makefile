@@ -19,19 +19,21 @@ setup-all:
 test-engine test-lab test-long running: export EBBTIDE_CLUSTER = lab
 test: lint types test-fast test-engine test-long
 
+# coverage is counted over this and the next tier, and judged there (pyproject.toml: fail_under)
 # units and the program under Pulumi's mocks, in less than a minute: builds nothing, starts no cluster, needs root for
 # the tests of namespaces
 test-fast: setup-all
-	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter tests/policies \
+	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter \
 		-m "not engine and not slow" \
-		--cov=infra --cov=components --cov-report=term
+		--cov=infra --cov=components --cov-report= --cov-fail-under=0
 
 # the stack on this machine, which also builds the programs that the tests below start
 running: setup-all
 	.venv/bin/ebbtide local up --quiet
 
 test-engine: running
-	.venv/bin/pytest tests/unit tests/program tests/policies -m "engine or slow"
+	.venv/bin/pytest tests/unit tests/program tests/policies -m "engine or slow" \
+		--cov=infra --cov=components --cov-append --cov-report=term
 
 test-lab: running
 	.venv/bin/pytest tests/lab

@@ -16,6 +16,8 @@ from infra.local.progress import console, say
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 local = typer.Typer(no_args_is_help=True, help="The whole stack on this machine, with a real model.")
 app.add_typer(local, name="local")
+catalog = typer.Typer(no_args_is_help=True, help="What machines there are and what they cost.")
+app.add_typer(catalog, name="catalog")
 
 Context = Annotated[
     str | None, typer.Option(help="A kube context to use instead of a cluster made here (or EBBTIDE_CONTEXT).")
@@ -180,6 +182,23 @@ def gate(
     from infra.gate import verdict_front
 
     raise typer.Exit(verdict_front.gate(stack, base, head, form, budget, out))
+
+
+@catalog.command()
+def refresh(
+    place: Annotated[
+        list[str] | None, typer.Option(help="A place whose prices to read; default: all with a list.")
+    ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="A region besides those the catalogue has prices of.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; write nothing.")] = False,
+) -> None:
+    """Read the machines' prices anew from public price lists, without credentials. Needs a network."""
+    from infra.preflight import catalog_refresh
+
+    wish = catalog_refresh.Wish(tuple(place or ()), tuple(region or ()), dry_run)
+    raise typer.Exit(catalog_refresh.run(wish))
 
 
 _INTERRUPTED = 130

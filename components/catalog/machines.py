@@ -41,6 +41,7 @@ class _Row(BaseModel):
     reservation_usual: bool = False
     vgpu: bool = False
     price_reason: str | None = None
+    read_on: datetime.date | None = None
 
 
 class _Table(BaseModel):
@@ -50,12 +51,15 @@ class _Table(BaseModel):
     source: str = Field(min_length=1)
     spot_reason: str | None = None
     regions_complete: bool
+    # sources of prices by the day they were read anew; a machine with such a day of its own is of that source
+    refreshed: Mapping[datetime.date, str] = Field(default_factory=dict)
     machines: Mapping[str, _Row]
 
 
 def _machine(name: str, place: str, row: _Row, table: _Table) -> Machine:
     product = gpus()[row.gpu]
-    read_on = table.read_on.isoformat()
+    day = row.read_on or table.read_on
+    read_on, source = day.isoformat(), table.refreshed.get(day, table.source)
     where = sorted({*row.on_demand, *row.spot})
     return Machine(
         name=name,
@@ -72,7 +76,7 @@ def _machine(name: str, place: str, row: _Row, table: _Table) -> Machine:
         reservation_usual=row.reservation_usual,
         # a price list of some regions says nothing of the others
         regions=tuple(sorted({*row.regions, *where})) if row.regions or table.regions_complete else (),
-        prices={r: Price(row.on_demand.get(r), row.spot.get(r), read_on, table.source) for r in where},
+        prices={r: Price(row.on_demand.get(r), row.spot.get(r), read_on, source) for r in where},
         vgpu=row.vgpu,
     )
 

@@ -44,7 +44,7 @@ class ModelMirror(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         space = k8s.core.v1.Namespace(f"{name}-namespace", **namespace(), opts=child)
         inside = pulumi.ResourceOptions(parent=self, depends_on=[space])
-        closed = k8s.networking.v1.NetworkPolicy(f"{name}-network", **network_policy(), opts=inside)
+        closed = k8s.networking.v1.NetworkPolicy(f"{name}-network", **network_policy(upload), opts=inside)
         account = k8s.core.v1.ServiceAccount(
             f"{name}-service-account", **service_account(upload, registry.pull_secret), opts=inside
         )

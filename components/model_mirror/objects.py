@@ -42,8 +42,10 @@ def service_account(upload: Upload, pull_secret: pulumi.Input[str] | None) -> Ma
     return account if pull_secret is None else {**account, "image_pull_secrets": [{"name": pull_secret}]}
 
 
-def network_policy() -> Manifest:
-    """Nobody asks the mirror anything. It asks DNS, the hub and the store by TLS, and the place for its credentials."""
+def network_policy(upload: Upload) -> Manifest:
+    """Nobody asks the mirror anything. It asks DNS, the hub and the store by TLS, and the place for its own
+    credentials where that gives them out at a link-local address. No other such address is open: the node's own
+    credentials would be within reach."""
     anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
     return {
         "metadata": {"name": "model-mirror", "namespace": NAMESPACE},
@@ -54,9 +56,13 @@ def network_policy() -> Manifest:
             "egress": [
                 {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
                 {"to": [anywhere], "ports": [{"protocol": "TCP", "port": 443}]},
-                # Where two of the clouds hand a pod its credentials: a node's agent or metadata server. This pod's may
-                # write to the store and nothing else. Source: Set up the Pod Identity Agent (169.254.170.23).
-                {"to": [{"ipBlock": {"cidr": _LINK_LOCAL}}]},
+                *(
+                    {
+                        "to": [{"ipBlock": {"cidr": endpoint.cidr}}],
+                        "ports": [{"protocol": "TCP", "port": port} for port in endpoint.ports],
+                    }
+                    for endpoint in upload.credentials
+                ),
             ],
         },
     }

@@ -40,6 +40,11 @@ def selector(model: ModelSettings) -> dict[str, str]:
     return {"app.kubernetes.io/name": model.name, MODEL_LABEL: model.name}
 
 
+STAYS: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+"""An autoscaler that tidies nodes up must not move a model: its load costs more than the node's corner. Only silence
+lets a model go. Source: Kubernetes cluster autoscaler FAQ, What types of pods can prevent CA from removing a node."""
+
+
 def deployment(model: ModelSettings, place: Placement) -> Manifest:
     """``apps/v1 Deployment``. ``replicas`` is only the number to start with: KEDA owns it afterwards.
 
@@ -56,7 +61,7 @@ def deployment(model: ModelSettings, place: Placement) -> Manifest:
             "selector": {"matchLabels": selector(model)},
             "strategy": _strategy(model),
             "template": {
-                "metadata": {"labels": {**place.pod_labels, **selector(model)}},
+                "metadata": {"labels": {**place.pod_labels, **selector(model)}, "annotations": dict(STAYS)},
                 "spec": _pod(model, place),
             },
         },

@@ -173,11 +173,13 @@ class Identity:
 @dataclass(frozen=True)
 class Upload:
     """Where and as whom the mirror Job writes weights: ``root`` is the store's URI (``s3://…``), ``identity`` the only
-    one that may write there, ``environment`` what the client needs besides (an account's name, a region)."""
+    one that may write there, ``environment`` what the client needs besides (an account's name, a region), and
+    ``credentials`` the link-local addresses where the place hands that identity out."""
 
     root: str
     identity: Identity
     environment: Mapping[str, str] = field(default_factory=dict)
+    credentials: tuple[Endpoint, ...] = ()
 
 
 class ModelStore(Protocol):

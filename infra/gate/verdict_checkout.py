@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -29,15 +28,42 @@ def commit(repository: Path, ref: str) -> str:
 
 
 def extract(repository: Path, ref: str, folder: Path) -> str:
-    """Put what ``ref`` holds under ``folder``; gives the commit. Links that lead out of it are left out."""
+    """Put what ``ref`` holds under ``folder``; gives the commit. Links are left out.
+
+    Read object by object: `git archive` and `git checkout` obey the commit's own attributes, by which its author could
+    hide or rewrite what is judged.
+    """
     found = commit(repository, ref)
-    done = _git(repository, "archive", "--format=tar", found)
-    if done.returncode != 0:
-        raise NoCheckout(f"git archive {found} failed: {done.stderr.decode(errors='replace').strip()[:200]}")
+    listed = _git(repository, "ls-tree", "-r", "-z", "--full-tree", found)
+    if listed.returncode != 0:
+        raise NoCheckout(f"git ls-tree {found} failed: {listed.stderr.decode(errors='replace').strip()[:200]}")
     folder.mkdir(parents=True)
-    with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    files = [entry for line in listed.stdout.split(b"\0") if line and (entry := _entry(line, folder))]
+    asked = b"".join(sha + b"\n" for _, sha, _ in files)
+    contents = _git(repository, "cat-file", "--batch", stdin=asked)
+    if contents.returncode != 0:
+        raise NoCheckout(f"git cat-file failed: {contents.stderr.decode(errors='replace').strip()[:200]}")
+    stream = BytesIO(contents.stdout)
+    for target, sha, executable in files:
+        head = stream.readline().split()
+        if len(head) != 3 or head[0] != sha:
+            raise NoCheckout(f"git has no object {sha.decode()}; fix: fetch the whole history of {ref}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(stream.read(int(head[2])))
+        target.chmod(0o755 if executable else 0o644)
+        stream.read(1)
     return found
+
+
+def _entry(line: bytes, folder: Path) -> tuple[Path, bytes, bool] | None:
+    """One line of `git ls-tree`: where the file goes, its object, whether it may be run. None for links and
+    submodules, and for a name that would lead out of the folder (git refuses those; a made-up tree may hold them)."""
+    told, _, name = line.partition(b"\t")
+    mode, kind, sha = told.split()
+    path = Path(os.fsdecode(name))
+    if kind != b"blob" or mode == b"120000" or path.is_absolute() or ".." in path.parts or ".git" in path.parts:
+        return None
+    return folder / path, sha, mode == b"100755"
 
 
 def copy_working_tree(repository: Path, folder: Path) -> None:
@@ -78,7 +104,7 @@ def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def _git(repository: Path, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     env = {
         "PATH": os.environ.get("PATH", os.defpath),
         "LC_ALL": "C",
@@ -86,4 +112,5 @@ def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[bytes
         "HOME": "/nonexistent",
     }
     safe = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", f"safe.directory={repository}"]
-    return subprocess.run(["git", *safe, *arguments], cwd=repository, env=env, capture_output=True, check=False)
+    argv = ["git", *safe, *arguments]
+    return subprocess.run(argv, cwd=repository, env=env, input=stdin, capture_output=True, check=False)

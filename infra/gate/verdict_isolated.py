@@ -43,8 +43,8 @@ def namespaces() -> bool:
     """Whether this machine lets a process be shut in."""
     if shutil.which(_NAMESPACE[0]) is None:
         return False
-    with tempfile.TemporaryDirectory() as covered:
-        shut = [*_NAMESPACE, *_COVER, covered, tempfile.gettempdir(), "true"]
+    with tempfile.TemporaryDirectory() as covered, tempfile.TemporaryDirectory() as room:
+        shut = [*_NAMESPACE, *_COVER, covered, room, "true"]
         return subprocess.run(shut, capture_output=True, check=False).returncode == 0
 
 

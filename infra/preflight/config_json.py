@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,14 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 # Positions already scaled in ``max_position_embeddings``, so that the factor is not applied again. Source: vLLM 0.32.0,
 # config/model.py, _get_and_verify_max_len.
 ALREADY_SCALED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "mrope"})
+
+# Above what any model has by far, and small enough to be counted with: a list has an entry for each layer.
+MOST: Mapping[str, int] = {
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers"), 10_000),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_key_value_heads", "num_kv_heads"), 1_000_000),
+    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "n_shared_experts"), 1_000_000),
+}
+_MOST_OF_OTHERS, _MOST_FACTOR, _MOST_NESTED = 2**32, 10_000, 4  # positions' stretch; one text_config in another
 
 
 class UnreadableConfig(ValueError):
@@ -60,42 +69,59 @@ class Shape:
     remote_code: bool
 
 
-def text_part(config: Config) -> Config:
-    """The language model's own part: multimodal configurations nest it."""
+def text_part(config: Config, depth: int = 0) -> Config:
+    """The language model's own part: multimodal configurations nest it. Raises ``UnreadableConfig``."""
+    if depth > _MOST_NESTED:
+        raise UnreadableConfig(
+            f"config.json nests one text_config in another; allowed: {_MOST_NESTED} levels; fix: fetch the file again"
+        )
     for name in ("text_config", "llm_config", "language_config", "thinker_config"):
         nested = config.get(name)
         if isinstance(nested, Mapping) and ("num_hidden_layers" in nested or "text_config" in nested):
-            return text_part({**{k: config[k] for k in ("tie_word_embeddings",) if k in config}, **nested})
+            return text_part({**{k: config[k] for k in ("tie_word_embeddings",) if k in config}, **nested}, depth + 1)
     missing = DEFAULTS.get(str(config.get("model_type", "")), {})
     return {**missing, **{k: v for k, v in config.items() if v is not None or k not in missing}} if missing else config
 
 
-def _number(config: Config, *names: str, default: int | None = None) -> int:
+def number(config: Config, *names: str, default: int | None = None, least: int = 0) -> int:
+    """The first of ``names`` that holds a whole number. Raises ``UnreadableConfig`` where none does and there is no
+    default, or where it is one that no model has."""
     for name in names:
         value = config.get(name)
         if isinstance(value, bool):
             continue
+        if isinstance(value, float) and math.isfinite(value) and value == int(value):
+            value = int(value)
         if isinstance(value, int):
-            return value
-        if isinstance(value, float) and value == int(value):
-            return int(value)
+            return _bounded(name, value, least)
     if default is None:
         raise UnreadableConfig(f"config.json has no {names[0]}")
     return default
+
+
+def _bounded(name: str, value: int, least: int) -> int:
+    most = MOST.get(name, _MOST_OF_OTHERS)
+    if least <= value <= most:
+        return value
+    # a number of hundreds of digits cannot even be written out
+    told = str(value) if abs(value) < 10**20 else "a very large number"
+    raise UnreadableConfig(
+        f"config.json: {name} is {told}, which no model has; allowed: {least}..{most}; fix: fetch the file again"
+    )
 
 
 def read(config: Config) -> Shape:
     """Raises ``UnreadableConfig`` when a number that everything depends on is not there."""
     architectures = config.get("architectures")
     text = text_part(config)
-    heads = _number(text, "num_attention_heads", "n_head", "n_heads")
-    hidden = _number(text, "hidden_size", "n_embd", "d_model")
-    layers = _number(text, "num_hidden_layers", "n_layer", "n_layers")
-    head_dim = _number(text, "head_dim", default=hidden // max(heads, 1))
+    heads = number(text, "num_attention_heads", "n_head", "n_heads", least=1)
+    hidden = number(text, "hidden_size", "n_embd", "d_model", least=1)
+    layers = number(text, "num_hidden_layers", "n_layer", "n_layers", least=1)
+    head_dim = number(text, "head_dim", default=hidden // heads, least=1)
     kv_heads = _kv_heads(text, heads)
     quantization, bits = _quantization(config)
-    experts = _number(text, "num_local_experts", "num_experts", "n_routed_experts", default=0)
-    intermediate = _number(text, "intermediate_size", "n_inner", "ffn_dim", default=4 * hidden)
+    experts = number(text, "num_local_experts", "num_experts", "n_routed_experts", default=0)
+    intermediate = number(text, "intermediate_size", "n_inner", "ffn_dim", default=4 * hidden)
     return Shape(
         architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else None,
         model_type=str(config.get("model_type", "")),
@@ -105,15 +131,15 @@ def read(config: Config) -> Shape:
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        vocab=_number(text, "vocab_size"),
+        vocab=number(text, "vocab_size", least=1),
         context=_context(text),
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", _ties_by_default(text)))),
         dtype=_dtype(config) or _dtype(text),
         kv=_kv(text, layers, kv_heads, head_dim),
         experts=experts,
-        experts_per_token=_number(text, "num_experts_per_tok", "experts_per_token", default=0),
-        expert_intermediate=_number(text, "moe_intermediate_size", default=intermediate) if experts else 0,
-        dense_layers=_number(text, "first_k_dense_replace", default=0) if experts else layers,
+        experts_per_token=number(text, "num_experts_per_tok", "experts_per_token", default=0),
+        expert_intermediate=number(text, "moe_intermediate_size", default=intermediate) if experts else 0,
+        dense_layers=number(text, "first_k_dense_replace", default=0) if experts else layers,
         quantization=quantization,
         quantization_bits=bits,
         remote_code=bool(config.get("auto_map")),
@@ -123,21 +149,31 @@ def read(config: Config) -> Shape:
 def _kv_heads(text: Config, heads: int) -> int:
     if text.get("multi_query") is True and "num_key_value_heads" not in text and "num_kv_heads" not in text:
         return 1
-    return _number(text, "num_key_value_heads", "num_kv_heads", "multi_query_group_num", default=heads)
+    return number(text, "num_key_value_heads", "num_kv_heads", "multi_query_group_num", default=heads, least=1)
 
 
 def _context(text: Config) -> int | None:
     """What vLLM lets a request be long: the positions, times the factor of scalings that are not in them yet."""
-    base = _number(text, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", default=0)
+    base = number(text, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", default=0)
     if "gemma3" in str(text.get("model_type", "")):
         return base or None
     factor = 1.0
     for scaling in _scalings(text.get("rope_parameters") or text.get("rope_scaling")):
         given = scaling.get("factor")
         kind = scaling.get("rope_type", scaling.get("type"))
-        if kind not in ALREADY_SCALED and isinstance(given, (int, float)) and not isinstance(given, bool):
-            factor = float(given)
+        if str(kind) not in ALREADY_SCALED and isinstance(given, (int, float)) and not isinstance(given, bool):
+            factor = _factor(given)
     return int(base * factor) or None
+
+
+def _factor(given: float) -> float:
+    # told apart before it becomes a float, which the largest whole numbers cannot
+    if 0 < given <= _MOST_FACTOR:
+        return float(given)
+    raise UnreadableConfig(
+        "config.json: the positions' factor is not one; "
+        f"allowed: a number above 0 and at most {_MOST_FACTOR}; fix: fetch the file again"
+    )
 
 
 def _scalings(found: object) -> list[Config]:
@@ -179,9 +215,9 @@ def _quantization(config: Config) -> tuple[str | None, int | None]:
 def _kv(text: Config, layers: int, kv_heads: int, head_dim: int) -> tuple[KvLayers, ...]:
     if str(text.get("model_type", "")) in ENCODERS:
         return ()
-    latent = text.get("kv_lora_rank")
-    if isinstance(latent, int) and latent:
-        elements = latent + _number(text, "qk_rope_head_dim", default=0)
+    latent = number(text, "kv_lora_rank", default=0)
+    if latent:
+        elements = latent + number(text, "qk_rope_head_dim", default=0)
         return (KvLayers(layers, 1, elements, divides=False),)
     windows = _windows(text, layers)
     groups: dict[int | None, int] = {}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.preflight.config_json import ENCODERS, Shape, text_part
+from infra.preflight.config_json import ENCODERS, Shape, number, text_part
 from infra.preflight.estimate_vision import vision_parameters
 from infra.preflight.model_facts import ELEMENT_BYTES, WeightBytes
 
@@ -53,11 +53,9 @@ def parameters(shape: Shape, config: Mapping[str, Any]) -> Parameters:
     linear = shape.layers * attention + dense * matrices * hidden * shape.intermediate
     sparse = shape.layers - dense
     experts = sparse * shape.experts * 3 * hidden * shape.expert_intermediate
-    shared = text.get("n_shared_experts")
-    if isinstance(shared, int):
-        linear += sparse * shared * 3 * hidden * shape.expert_intermediate
-    elif isinstance(text.get("shared_expert_intermediate_size"), int):
-        linear += sparse * 3 * hidden * int(text["shared_expert_intermediate_size"])
+    shared = number(text, "n_shared_experts", default=0) * shape.expert_intermediate
+    shared = shared or number(text, "shared_expert_intermediate_size", default=0)
+    linear += sparse * 3 * hidden * shared
     small = shape.layers * _small_of_layer(shape, text) + hidden + sparse * _small_of_router(shape, text)
     return Parameters(
         embedding, shape.layers * kv, linear, experts, small, shape.layers * down, vision_parameters(config, hidden)
@@ -67,13 +65,13 @@ def parameters(shape: Shape, config: Mapping[str, Any]) -> Parameters:
 def _attention(shape: Shape, text: Mapping[str, Any]) -> tuple[int, int, int]:
     """Of one layer: what is divided over all GPUs, what over KV heads, what is whole everywhere."""
     hidden, heads = shape.hidden, shape.heads
-    latent = text.get("kv_lora_rank")
-    if isinstance(latent, int) and latent:
-        nope, rope = int(text.get("qk_nope_head_dim", 0)), int(text.get("qk_rope_head_dim", 0))
-        value = int(text.get("v_head_dim", shape.head_dim))
-        rank = text.get("q_lora_rank")
+    latent = number(text, "kv_lora_rank", default=0)
+    if latent:
+        nope, rope = number(text, "qk_nope_head_dim", default=0), number(text, "qk_rope_head_dim", default=0)
+        value = number(text, "v_head_dim", default=shape.head_dim)
+        rank = number(text, "q_lora_rank", default=0)
         down = hidden * (latent + rope)
-        if isinstance(rank, int) and rank:
+        if rank:
             down += hidden * rank
             query = rank * heads * (nope + rope)
         else:
@@ -94,7 +92,7 @@ def _small_of_layer(shape: Shape, text: Mapping[str, Any]) -> int:
     elif text.get("attention_bias") is True:
         count += queries + 2 * keys + shape.hidden
     for rank in ("kv_lora_rank", "q_lora_rank"):  # the norms between MLA's projections
-        count += int(text[rank]) if isinstance(text.get(rank), int) else 0
+        count += number(text, rank, default=0)
     return count + (shape.heads if family == "gpt_oss" else 0)  # attention sinks
 
 
@@ -111,7 +109,7 @@ def _small_of_router(shape: Shape, text: Mapping[str, Any]) -> int:
 def _encoder(shape: Shape, text: Mapping[str, Any]) -> Parameters:
     """BERT and RoBERTa as transformers builds them, with the pooler."""
     hidden, inner = shape.hidden, shape.intermediate
-    positions = int(text.get("max_position_embeddings") or 0) + int(text.get("type_vocab_size") or 0)
+    positions = number(text, "max_position_embeddings", default=0) + number(text, "type_vocab_size", default=0)
     embedding = (shape.vocab + positions) * hidden
     kv = shape.layers * 2 * hidden * hidden
     linear = shape.layers * (2 * hidden * hidden + 2 * hidden * inner) + hidden * hidden
@@ -138,8 +136,9 @@ def estimate(shape: Shape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]
 
 def _scale_bytes(config: Mapping[str, Any]) -> float:
     """Of one FP8 weight: a 32-bit scale a block where there are blocks, next to nothing where there is one a tensor."""
-    block = (config.get("quantization_config") or {}).get("weight_block_size")
-    if isinstance(block, list) and len(block) == 2 and all(isinstance(n, int) and n > 0 for n in block):
+    found = config.get("quantization_config")
+    block = found.get("weight_block_size") if isinstance(found, Mapping) else None
+    if isinstance(block, list) and len(block) == 2 and all(isinstance(n, int) and 0 < n < 2**32 for n in block):
         return 4 / float(block[0] * block[1])
     return 0.0
 

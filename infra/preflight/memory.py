@@ -26,7 +26,9 @@ SAMPLER_BYTES = 4 + 4 + 2  # logits as fp32, their sorted copy, and a mask, per 
 
 @dataclass(frozen=True)
 class Engine:
-    """The engine's settings that decide memory. ``max_batched_tokens`` is how many tokens one step computes."""
+    """The engine's settings that decide memory. ``max_batched_tokens`` is how many tokens one step computes;
+    ``steps_in_flight`` how many steps are under way at once: vLLM prepares the next while one computes, except on the
+    CPU and with ``--no-async-scheduling``. Source: vLLM 0.32.0, config/vllm.py, max_concurrent_batches."""
 
     context: int
     sequences: int = 16
@@ -35,14 +37,16 @@ class Engine:
     kv_dtype: str = "auto"
     tensor_parallel: int = 1
     eager: bool = False
+    steps_in_flight: int = 2
     lora_rank: int = 0
     loras: int = 0
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Of one GPU, in bytes. ``kv_free`` is what is left for the KV cache and may be negative; ``needed_for_one`` is one
-    sequence of the full context. ``longest_context`` and ``sequences`` count whole sequences; 0 where nothing fits."""
+    """Of one GPU, in bytes. ``kv_free`` is what is left for the KV cache and may be negative; ``null_block`` of it is
+    the one block that no sequence gets; ``needed_for_one`` is one sequence of the full context. ``longest_context`` and
+    ``sequences`` count whole sequences; 0 where nothing fits."""
 
     gpu_bytes: int
     usable: int
@@ -56,6 +60,7 @@ class MemoryPlan:
     longest_context: int
     sequences: float
     kv_tokens: int
+    null_block: int = 0
 
     @property
     def loads(self) -> bool:
@@ -65,7 +70,7 @@ class MemoryPlan:
     @property
     def fits(self) -> bool:
         """Whether vLLM would start: one sequence of the full context must have its cache."""
-        return self.kv_free > 0 and self.kv_free >= self.needed_for_one
+        return self.kv_free > 0 and self.kv_free - self.null_block >= self.needed_for_one
 
     def told(self) -> str:
         """The arithmetic in one line, in GiB."""
@@ -100,9 +105,9 @@ def kv_bytes_per_token(facts: ModelFacts, tensor_parallel: int = 1, kv_dtype: st
 def kv_bytes_of_sequence(facts: ModelFacts, engine: Engine, context: int | None = None, block: int = BLOCK) -> int:
     """The cache of one sequence of ``context`` tokens on one GPU, in whole blocks, as vLLM reserves it.
 
-    A windowed layer keeps its window and what one step adds to it, never more than the context, and one block because
-    the window need not begin with one. Layers of several kinds lie in groups of equal size: the last group of a kind is
-    filled up with padding. Source: vLLM, v1/kv_cache_interface.py and v1/core/kv_cache_utils.py.
+    A windowed layer keeps its window and what the steps in flight add to it, never more than the context, and one block
+    because the window need not begin with one. Layers of several kinds lie in groups of equal size: the last group of a
+    kind is filled up with padding. Source: vLLM, v1/kv_cache_interface.py and v1/core/kv_cache_utils.py.
     """
     tokens = context if context is not None else engine.context
     element = kv_element_bytes(facts, engine.kv_dtype)
@@ -112,12 +117,22 @@ def kv_bytes_of_sequence(facts: ModelFacts, engine: Engine, context: int | None 
     for group in groups:
         kept, spare = tokens, 0
         if group.window is not None:
-            kept, spare = min(tokens, group.window - 1 + engine.max_batched_tokens), 1
+            kept, spare = min(tokens, group.window - 1 + engine.steps_in_flight * engine.max_batched_tokens), 1
         blocks = -(-kept // block) + spare
         layers = -(-group.count // size) * size
         per_layer = group.heads_per_gpu(engine.tensor_parallel) * group.elements * element
         total += blocks * block * layers * per_layer
     return int(total)
+
+
+def block_bytes(facts: ModelFacts, engine: Engine, block: int = BLOCK) -> int:
+    """What one block takes on one GPU: its tokens in every layer of one group. The engine parts the cache's memory into
+    such blocks and holds one back that no sequence gets. Source: vLLM 0.32.0, v1/core/kv_cache_utils.py."""
+    groups = [g for g in facts.kv if g.count]
+    size = _group_size([g.count for g in groups])
+    element = kv_element_bytes(facts, engine.kv_dtype)
+    pages = (g.heads_per_gpu(engine.tensor_parallel) * g.elements * element * block for g in groups)
+    return int(size * max(pages, default=0))
 
 
 def _group_size(counts: Iterable[int]) -> int:
@@ -160,7 +175,7 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
     activations, overhead = activation_bytes(facts, engine), overhead_bytes(facts, engine)
     lora = lora_bytes(facts, engine)
     free = usable - weights - activations - overhead - lora
-    one = kv_bytes_of_sequence(facts, engine)
+    one, null_block = kv_bytes_of_sequence(facts, engine), block_bytes(facts, engine)
     per_token = kv_bytes_per_token(facts, engine.tensor_parallel, engine.kv_dtype)
     return MemoryPlan(
         gpu_bytes=gpu_bytes,
@@ -173,14 +188,16 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
         kv_bytes_per_token=per_token,
         needed_for_one=one,
         longest_context=longest_context(facts, engine, free),
-        sequences=max(0.0, free / one) if one else float("inf"),
-        kv_tokens=int(max(0, free) / per_token) if per_token else 0,
+        sequences=max(0.0, (free - null_block) / one) if one else float("inf"),
+        kv_tokens=int(max(0, free - null_block) / per_token) if per_token else 0,
+        null_block=null_block,
     )
 
 
 def longest_context(facts: ModelFacts, engine: Engine, free: int, most: int | None = None) -> int:
-    """The longest single sequence whose cache fits ``free`` bytes, at most the model's own context (16 Mi tokens where
-    that is unknown). 0 where not even one block fits."""
+    """The longest single sequence whose cache fits ``free`` bytes beside the block that no sequence gets, at most the
+    model's own context (16 Mi tokens where that is unknown). 0 where not even one block fits."""
+    free -= block_bytes(facts, engine)
     low, high = 0, most or facts.context or 2**24
     while low < high:
         middle = (low + high + 1) // 2

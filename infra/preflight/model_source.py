@@ -83,15 +83,13 @@ def from_folder(folder: Path, model_id: str | None = None, revision: str | None 
         raise UnreadableConfig(f"{folder} has no config.json")
     shape = config_json.read(config)
     names = sorted(file.name for file in folder.iterdir() if file.is_file())
-    index = _json(folder / "model.safetensors.index.json")
-    listed = set(index.get("weight_map", {}).values()) if index else set()
+    listed, total = _index(folder / "model.safetensors.index.json")
     # Mistral's own repositories hold the weights twice: once more as consolidated.safetensors
     files = [name for name in names if name.endswith(".safetensors") and not name.startswith("consolidated")]
     tensors = None
     if files and listed <= set(files):
         used = [name for name in files if not listed or name in listed]
         tensors = [tensor for name in used for tensor in safetensors_headers.tensors_of(folder / name)]
-    total = (index or {}).get("metadata", {}).get("total_size")
     weights, parameters = assemble.weights(shape, config, tensors, total)
     cached = _cached(folder)
     return facts(
@@ -108,6 +106,15 @@ def from_folder(folder: Path, model_id: str | None = None, revision: str | None 
         licence=_licence(folder / "README.md"),
         task=assemble.task_of(names),
     )
+
+
+def _index(file: Path) -> tuple[set[str], object]:
+    """The weight files an index names, and the bytes it says they hold; nothing of both where there is none."""
+    index = _json(file) or {}
+    files, about = index.get("weight_map", {}), index.get("metadata", {})
+    if not isinstance(files, dict) or not isinstance(about, dict):
+        raise UnreadableConfig(f"{file} is no index of weight files; allowed: weight_map and metadata as mappings")
+    return {str(name) for name in files.values()}, about.get("total_size")
 
 
 def _cached(folder: Path) -> tuple[str | None, str | None]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.gate.verdict_checkout import extract
 from infra.gate.verdict_front import gate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,3 +213,21 @@ def test_wrong_usage_says_what_is_allowed(clone: Path, capsys: pytest.CaptureFix
     assert gate(STACK, "HEAD", None, "html", None, None, repository=clone, environ={}) == 2
     assert gate("nothing", "HEAD", None, "text", None, None, repository=clone, environ={}) == 2
     assert "allowed: text, md, json, sarif" in capsys.readouterr().err
+
+
+def test_attributes_that_hide_or_rewrite_files_change_nothing_of_what_is_judged(clone: Path, tmp_path: Path) -> None:
+    """`git archive` would leave out what the head's own attributes mark, and write the commit into others."""
+    (clone / ".gitattributes").write_text(
+        f"stacks/Pulumi.{STACK}.yaml export-ignore\ninfra/serving.py export-ignore\nPulumi.yaml export-subst\n"
+    )
+    (clone / "link").symlink_to("/etc/passwd")
+    (clone / "run").write_text("#!/bin/sh\n")
+    (clone / "run").chmod(0o755)
+    git(clone, "add", "-A")
+    git(clone, "commit", "-q", "-m", "hide")
+    tree = tmp_path / "tree"
+    extract(clone, "HEAD", tree)
+    for name in (f"stacks/Pulumi.{STACK}.yaml", "infra/serving.py", "Pulumi.yaml"):
+        assert (tree / name).read_bytes() == (clone / name).read_bytes()
+    assert not (tree / "link").exists()
+    assert os.access(tree / "run", os.X_OK)

@@ -110,4 +110,9 @@ def test_its_instances_may_join_and_it_may_give_them_that_role_alone() -> None:
     assert entry["type"] == "EC2_LINUX"
     passing = [one for one in policies(graph(), "karpenter") if "iam:PassRole" in one["Action"]]
     assert [one["Resource"] for one in passing] == [[entry["principalArn"]]]
-    assert resource("EC2NodeClass", "gpu-1xa10").inputs["spec"]["role"] == "ebbtide-aws-node-made"
+    assert resource("EC2NodeClass", "gpu-1xa10").inputs["spec"]["role"] == "ebbtide-aws-karpenter-node-made"
+
+
+def test_the_nodes_entry_is_not_one_that_eks_makes_by_itself() -> None:
+    of_groups = {one.inputs["nodeRoleArn"] for one in graph().of("NodeGroup")}
+    assert graph().one("AccessEntry", "nodes").inputs["principalArn"] not in of_groups

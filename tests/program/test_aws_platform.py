@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 
+import pulumi
 import pytest
 
 from components.platforms.contract import About, Platform
@@ -192,6 +193,12 @@ def test_models_read_the_bucket_and_only_the_mirror_writes_it() -> None:
     assert reads == {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}
     writers = [one.name for one in plain().of("RolePolicy") if "s3:PutObject" in one.inputs["policy"]]
     assert writers == ["ebbtide-aws-mirror"]
+
+
+def test_no_pod_starts_before_its_role_is_promised_to_it() -> None:
+    store = platform(plain()).model_store
+    awaited = store.prepare("ebbtide-models", pulumi.ResourceOptions())
+    assert {one._name for one in awaited} >= {"ebbtide-aws-model", "ebbtide-aws-mirror"}
 
 
 def test_images_cannot_be_moved_under_their_tag_and_are_scanned() -> None:

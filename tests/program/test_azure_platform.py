@@ -266,6 +266,10 @@ def test_a_model_tolerates_what_aks_puts_on_spot_nodes_besides() -> None:
     assert "kubernetes.azure.com/scalesetpriority=spot:NoSchedule" in spelled
 
 
+def test_a_spot_pool_says_nothing_of_surge_which_aks_refuses() -> None:
+    assert "upgradeSettings" not in seen(request(spot=True)).pool()
+
+
 def test_a_pool_on_demand_asks_for_no_spot_price(place: Seen) -> None:
     assert {"scaleSetPriority", "scaleSetEvictionPolicy", "spotMaxPrice"}.isdisjoint(place.pool())
 

@@ -42,7 +42,11 @@ def test_the_network_gives_private_nodes_a_way_out_and_the_load_balancer_its_pro
     nodes = found.inputs("Subnetwork", "nodes-subnet")
     assert nodes["privateIpGoogleAccess"] is True
     assert [part["rangeName"] for part in nodes["secondaryIpRanges"]] == ["pods", "services"]
-    assert found.inputs("Subnetwork", "proxies-subnet")["purpose"] == "REGIONAL_MANAGED_PROXY"
+    proxies = found.inputs("Subnetwork", "proxies-subnet")
+    assert proxies["purpose"] == "REGIONAL_MANAGED_PROXY"
+    door = found.inputs("Firewall", "proxies-in")
+    assert door["sourceRanges"] == [proxies["ipCidrRange"]]
+    assert door["allows"] == [{"protocol": "tcp", "ports": ["4000"]}]
     assert found.inputs("RouterNat")["subnetworks"][0]["name"] == "nodes-subnet-id"
     assert found.inputs("Network", "vpc")["autoCreateSubnetworks"] is False
 
@@ -175,6 +179,12 @@ def test_the_load_balancers_address_is_found_by_the_name_its_annotation_gives() 
     assert http is not None
     assert found.inputs("Address")["name"] == http.annotations["kubernetes.io/ingress.regional-static-ip-name"]
     assert found.inputs("Address")["addressType"] == "INTERNAL"
+
+
+def test_what_the_load_balancer_uses_goes_after_it() -> None:
+    """Google refuses to delete an address, a policy or a TLS policy in use, and the Ingress tells them by name only."""
+    ready = {type(one).__name__ for one in seen().platform.ready}
+    assert "GcpIngress" in ready
 
 
 def test_a_protected_stack_protects_what_holds_data_or_is_slow_to_get_back() -> None:

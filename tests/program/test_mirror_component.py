@@ -11,9 +11,9 @@ import pytest
 
 from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, TokenSecret
 from components.model_mirror.image import CONTEXT
-from components.model_mirror.objects import FINAL_STATUS
+from components.model_mirror.objects import FINAL_STATUS, network_policy
 from components.model_mirror.settings import job_name
-from components.platforms.contract import Identity, Registry, RegistryAuth, Upload
+from components.platforms.contract import Endpoint, Identity, Registry, RegistryAuth, Upload
 from infra.gate.graph import graph
 from infra.gate.run import record
 from tests.program.wire_types import wrong_in
@@ -159,3 +159,20 @@ def test_a_branch_is_refused() -> None:
 def test_two_models_that_disagree_over_one_copy_are_refused() -> None:
     with pytest.raises(ValueError, match="with different tokens or consents"):
         _ = MirrorSettings((OPEN, replace(OPEN, allow_pickle=True))).each
+
+
+@pytest.mark.parametrize(
+    ("credentials", "open_"),
+    [((), []), ((Endpoint("169.254.170.23/32", (80,)),), [("169.254.170.23/32", [80])])],
+)
+def test_the_only_link_local_address_it_reaches_is_where_it_gets_its_own_identity(
+    credentials: tuple[Endpoint, ...], open_: list[tuple[str, list[int]]]
+) -> None:
+    policy = network_policy(replace(UPLOAD, credentials=credentials))
+    blocks = [
+        (to["ipBlock"]["cidr"], [port["port"] for port in rule["ports"]])
+        for rule in policy["spec"]["egress"]
+        for to in rule.get("to", [])
+        if to["ipBlock"]["cidr"].startswith("169.254.")
+    ]
+    assert blocks == open_

@@ -11,21 +11,17 @@ import yaml
 
 from infra.local.paths import paths
 from infra.local.plugins.rehearsal import Api
-from infra.local.rehearsal_cluster.api import documents
 from infra.local.rehearsal_cluster.cluster import RehearsalCluster
 from tests.rehearsal.stage import StackStage, Stage
 
 DEFINITION = "CustomResourceDefinition"
-KEDA = ("keda.yaml", "keda-http-add-on.yaml")
 
 
 def kinds(cluster: RehearsalCluster) -> None:
     """Install the custom kinds that charts would bring, since no chart can be fetched here."""
-    files = [paths().cache / "keda" / name for name in KEDA]
-    real = [each for file in files for each in documents(file.read_text()) if each["kind"] == DEFINITION]
-    karpenter = documents((paths().cache / "rehearsal" / "karpenter-kinds.yaml").read_text())
+    cluster.install_kinds()
     told = yaml.safe_load((Path(__file__).parent / "kinds.yaml").read_text())
-    cluster.api.apply_kinds([*real, *karpenter, *(definition(**each) for each in told)])
+    cluster.api.apply_kinds([definition(**each) for each in told])
 
 
 def definition(group: str, version: str, kind: str, plural: str, source: str, scope: str = "Namespaced") -> Any:

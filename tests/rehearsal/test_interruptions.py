@@ -60,8 +60,15 @@ def test_an_engine_that_was_killed_names_what_it_left_and_the_stack_can_be_repai
     stage.fail()
     assert "pulumi cancel" in stage.run("up", "--yes", "--skip-preview", "--stack=test", fails=True).output
     stage.run("cancel", "--yes", "--stack=test")
-    # before any other `up`: one that fails on the name that is taken forgets what was pending, for good
-    stage.refresh("--import-pending-creates", URN, "--import-pending-creates", "fixed")
+    # an `up` names what was pending, but forgets it when it fails on the name that is taken
+    refused = stage.up(fails=True).output
+    assert "r, interrupted while creating" in refused
+    assert "EntityAlreadyExists" in refused
+    provider = next(r for r in stage.resources() if r["type"] == "pulumi:providers:aws")["urn"]
+    stage.run(
+        "import", "aws:iam/role:Role", "r", "fixed", f"--provider=aws={provider}", "--protect=false",
+        "--generate-code=false", "--yes", "--skip-preview", "--stack=test",
+    )  # fmt: skip
     stage.up()
     stage.steady()
     assert len(stage.live("aws")) == 2

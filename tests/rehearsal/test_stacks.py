@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from infra.local.plugins.clouds import facts
 from infra.local.plugins.clouds.failures import Failure, Kind
@@ -126,3 +127,23 @@ def test_credentials_of_another_account_are_refused_before_anything_is_made(stac
         assert "Traceback" not in refused.output
         assert any(word in refused.output for word in ("not allowed", "doesn't exist", "not visible"))
     assert stage.live(kind.package) == []
+
+
+def test_a_cluster_that_is_there_gets_the_stack_and_is_left_as_it_was(
+    on_stage: OnStage, cluster: RehearsalCluster
+) -> None:
+    stage = on_stage("onprem")
+    cluster.add_node("gpu-node-1", {"nvidia.com/gpu": "1"})
+    path = "/api/v1/nodes/gpu-node-1"
+    before = (cluster.api.get(path) or {})["spec"].get("taints")
+    settings = yaml.safe_load(cluster.kubeconfig.read_text())
+    settings["contexts"][0]["name"] = settings["current-context"] = "gpu-cluster"
+    (stage.root / ".kube").mkdir()
+    (stage.root / ".kube" / "config").write_text(yaml.safe_dump(settings))
+    stage.env["HOME"] = str(stage.root)
+    stage.up()
+    stage.steady()
+    assert "gpu_1xl40s" in str((cluster.api.get(path) or {})["spec"]["taints"])
+    stage.destroy()
+    assert (cluster.api.get(path) or {})["spec"].get("taints") == before
+    assert objects(cluster) == set()

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from components.catalog.machine import Machine
+from components.gpu_layer.judge_sharing import MOST_REPLICAS
 from components.platforms.aws import names
 from components.platforms.aws.autoscaler import autoscaler_tag, autoscaler_values
 from components.platforms.aws.gpu_pool import capacity_type, group_arguments
@@ -158,8 +159,12 @@ def test_the_autoscaler_knows_label_taint_gpu_and_disk_of_a_node_that_is_not_the
 
 def test_no_model_is_moved_off_a_node_that_is_mostly_idle() -> None:
     options = template_tags(REQUEST, 200, 900)
-    assert options[f"{TEMPLATE}/autoscaling-options/scaledowngpuutilizationthreshold"] == "0"
-    assert options[f"{TEMPLATE}/autoscaling-options/scaledownutilizationthreshold"] == "0"
+    least = 1 / (8 * MOST_REPLICAS)  # a pod's share of a node, at the least
+    for threshold in ("scaledowngpuutilizationthreshold", "scaledownutilizationthreshold"):
+        below = float(options[f"{TEMPLATE}/autoscaling-options/{threshold}"])
+        assert below < least
+        # the autoscaler's own comparison is `use >= threshold: keep`, and an empty node's use is 0
+        assert below > 0.0, "an empty node would be kept, and billed, for ever"
     assert options[f"{TEMPLATE}/autoscaling-options/scaledownunneededtime"] == "900s"
 
 

@@ -1,4 +1,5 @@
-"""No text makes the loader fail in any other way than by a ConfigError. EBBTIDE_FUZZ sets how many texts are tried."""
+"""No text makes the loader fail in any other way than by a ConfigError, and no model's folder the planner in any other
+than by a sentence. EBBTIDE_FUZZ sets how many of each are tried; `tests/bench/fuzz.py` tries 10,000."""
 
 from __future__ import annotations
 
@@ -12,8 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.config import ConfigError, load, load_file
+from tests.bench import fuzz
+from tests.unit.fuzz_kit import model_files, stack_texts
 
 TRIES = int(os.environ.get("EBBTIDE_FUZZ", "150"))
+FORMATS = st.sampled_from(fuzz.FORMATS)
 GOOD = (Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml").read_text()
 STACKS = Path(__file__).parents[2] / "stacks"
 
@@ -118,6 +122,36 @@ def test_any_bytes_are_judged(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "Pulumi.x.yaml"
     file.write_bytes(content)
     judged(load_file, file)
+
+
+@bounded
+@given(content=stack_texts())
+def test_a_stack_file_that_was_broken_in_several_places_is_judged(tmp_path: Path, content: bytes) -> None:
+    assert fuzz.through_loader(tmp_path, content) in ("accepted", "refused")
+
+
+@bounded
+@given(content=stack_texts(), form=FORMATS)
+def test_a_plan_of_a_broken_stack_file_ends_with_a_status_it_documents(
+    tmp_path: Path, content: bytes, form: str
+) -> None:
+    assert fuzz.through_plan(tmp_path, content, form) in ("exit 0", "exit 1")
+
+
+@bounded
+@given(files=model_files(), form=st.sampled_from(["text", "json"]))
+def test_a_model_with_a_broken_configuration_is_answered_or_refused(
+    tmp_path: Path, files: dict[str, bytes], form: str
+) -> None:
+    assert fuzz.through_fit(tmp_path, files, form) in ("exit 0", "exit 1", "exit 2")
+
+
+def test_an_exception_at_any_door_is_counted_as_a_traceback_and_says_what_went_in() -> None:
+    """Otherwise the kept result would be zero whatever happens."""
+    tally = fuzz.Tally()
+    tally.note(lambda: str(1 // 0), b"what went in")
+    assert tally.outcomes["traceback"] == 1
+    assert ["what went in" in told for told in tally.failures.values()] == [True]
 
 
 @pytest.mark.parametrize("depth", [45, 400, 5000])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+from obstore.exceptions import PermissionDeniedError
 from obstore.store import LocalStore, MemoryStore
 
 from tests.unit.mirror_kit import MODEL, PROJECT, REVISION, TOKEN, FakeHub, served
@@ -21,7 +22,7 @@ from ebbtide_mirror.hub import Hub  # isort: skip
 from ebbtide_mirror.mirror import MARK, mirror  # isort: skip
 from ebbtide_mirror.problem import Passing, Problem  # isort: skip
 from ebbtide_mirror.settings import Settings, settings  # isort: skip
-from ebbtide_mirror.store import Store  # isort: skip
+from ebbtide_mirror.store import Store, _told  # isort: skip
 
 WEIGHTS = random.Random(1).randbytes(20 * 2**20)
 CONFIG = b'{"architectures": ["LlamaForCausalLM"]}\n'
@@ -246,3 +247,9 @@ def test_the_program_ends_with_0_when_done_and_2_when_no_further_try_can_help(fa
     assert refused.stdout.startswith("error: acme/tiny@ffffffffffff: the model has no such revision")
     assert "Traceback" not in refused.stderr
     assert TOKEN not in refused.stdout + refused.stderr
+
+
+def test_a_right_that_does_not_work_yet_is_waited_for() -> None:
+    """Rights that the same `up` gave take minutes on every cloud: a first refusal must not be the last try."""
+    with pytest.raises(Passing, match="refuses this pod"), _told():
+        raise PermissionDeniedError("403 Forbidden")

@@ -329,3 +329,8 @@ def test_the_guard_counts_every_gpu_resource_once() -> None:
 def test_a_negative_guard_is_refused() -> None:
     with pytest.raises(ValueError, match="maxGpus is -1, allowed is 0 or more"):
         gpu_quota(-1, ["nvidia.com/gpu"])
+
+
+def test_an_autoscaler_that_tidies_up_moves_no_model() -> None:
+    annotations = deployment(MODEL, PLACE)["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"

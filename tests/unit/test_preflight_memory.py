@@ -168,6 +168,55 @@ def test_windowed_layers_stop_growing_with_the_context() -> None:
     assert (long - short) == (131_072 - 32_768) * 8 * 2 * 128 * 2 * 8  # only the 8 layers that see everything
 
 
+SMALL = {
+    **LLAMA_8B,
+    "hidden_size": 512,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 6,
+    "head_dim": 64,
+    "vocab_size": 32000,
+}
+MIXED = {**SMALL, "sliding_window": 256}
+
+
+@pytest.mark.parametrize(
+    ("config", "blocks", "tokens"),
+    [
+        (SMALL, 682, 87_296),
+        ({**MIXED, "model_type": "mistral"}, 682, 253_952),
+        ({**MIXED, "model_type": "gemma3_text", "num_hidden_layers": 13}, 2048, 85_598),
+        ({**MIXED, "model_type": "gemma2", "num_hidden_layers": 7}, 1024, 97_541),
+    ],
+)
+def test_the_cache_holds_as_many_tokens_as_the_engine_logs(config: dict[str, Any], blocks: int, tokens: int) -> None:
+    # vLLM 0.32.0 on the CPU (blocks of 128 tokens, one step in flight), 256 MiB of cache, 4,096 tokens of context:
+    # docs/results/planner.json
+    facts, engine = facts_of(config), Engine(context=4096, max_batched_tokens=1024, steps_in_flight=1)
+    of_block, one = memory.block_bytes(facts, engine, 128), memory.kv_bytes_of_sequence(facts, engine, block=128)
+    assert 256 * 2**20 // of_block == blocks
+    assert int(blocks * of_block / one * 4096) == tokens
+
+
+def test_a_windowed_layer_keeps_what_every_step_in_flight_adds() -> None:
+    windowed = facts_of({**MIXED, "model_type": "mistral"})
+    engine = Engine(context=32_768, max_batched_tokens=2048)
+    for steps in (1, 2):
+        kept = memory.kv_bytes_of_sequence(windowed, replace(engine, steps_in_flight=steps))
+        blocks = -(-(255 + steps * 2048) // memory.BLOCK) + 1
+        assert kept == blocks * memory.BLOCK * memory.kv_bytes_per_token(windowed)
+    assert engine.steps_in_flight == 2  # as on a GPU
+
+
+def test_a_cache_of_one_sequence_and_not_a_block_more_does_not_start() -> None:
+    # vLLM holds one block back: with it the sequence would not fit
+    plan = memory.plan(EIGHT, 24 * GIB, Engine(context=4096, max_batched_tokens=2048))
+    assert plan.null_block == memory.BLOCK * 131_072
+    just = replace(plan, kv_free=plan.needed_for_one + plan.null_block)
+    assert just.fits
+    assert not replace(just, kv_free=just.kv_free - 1).fits
+
+
 def test_a_model_that_does_not_divide_over_the_gpus_is_not_split_so() -> None:
     odd = facts_of({**LLAMA_8B, "num_attention_heads": 36, "num_key_value_heads": 4, "head_dim": 128})
     assert [n for n in (1, 2, 4, 8) if memory.divides(odd, n)] == [1, 2, 4]
@@ -237,7 +286,7 @@ def test_the_longest_context_fits_and_one_token_more_does_not(facts: ModelFacts,
     plan = memory.plan(facts, gib * GIB, engine)
     longest = plan.longest_context
     if longest:
-        assert memory.kv_bytes_of_sequence(facts, engine, longest) <= plan.kv_free
+        assert memory.kv_bytes_of_sequence(facts, engine, longest) <= plan.kv_free - plan.null_block
     if facts.context is None or longest < facts.context:
-        assert memory.kv_bytes_of_sequence(facts, engine, longest + 1) > plan.kv_free
+        assert memory.kv_bytes_of_sequence(facts, engine, longest + 1) > plan.kv_free - plan.null_block
     assert plan.fits == (engine.context <= longest) or engine.context > (facts.context or 0)

@@ -28,7 +28,8 @@ _OLD_VERSIONS_DAYS, _BROKEN_UPLOAD_DAYS = 30, 7
 class S3Store:
     """Weights in a bucket of the same region, read by the engine itself through the Run:ai streamer.
 
-    ``after`` is what must exist before a pod can read: the bucket and the association that gives the pod its role.
+    ``after`` is what must exist before a pod can read or write: the bucket and the associations that give pods their
+    roles.
     """
 
     bucket: str
@@ -38,7 +39,7 @@ class S3Store:
     @property
     def upload(self) -> Upload:
         """The mirror's service account has the only role that writes."""
-        return Upload(f"s3://{self.bucket}", Identity(), {"AWS_REGION": self.region})
+        return Upload(f"s3://{self.bucket}", Identity(), {"AWS_REGION": self.region}, (POD_IDENTITY_AGENT,))
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
         """Nothing is created in the cluster; models wait for the bucket and their role."""
@@ -123,8 +124,12 @@ class AwsModelStore(pulumi.ComponentResource):
         reader = PodRole(
             name, "model", cluster.ref, MODELS, SERVICE_ACCOUNT, rights.apply(lambda arns: read_weights(*arns)), mine
         )
-        PodRole(name, "mirror", cluster.ref, MIRROR, MIRROR, rights.apply(lambda arns: write_weights(*arns)), mine)
-        self.store = S3Store(bucket_name(name, account), region, (reader.association, encrypted, policy))
+        writer = PodRole(
+            name, "mirror", cluster.ref, MIRROR, MIRROR, rights.apply(lambda arns: write_weights(*arns)), mine
+        )
+        # a pod made before its association stays without a role for life
+        after = (reader.association, writer.association, encrypted, versioned, policy)
+        self.store = S3Store(bucket_name(name, account), region, after)
         self.register_outputs({"bucket": bucket.bucket})
 
     def _expiry(self, name: str, bucket: aws.s3.Bucket, versioned: aws.s3.BucketVersioning) -> None:

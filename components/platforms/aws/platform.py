@@ -172,6 +172,10 @@ class AwsPlatform(pulumi.ComponentResource):
         idle, protect = settings.node_idle.seconds, about.protect
         if settings.node_provisioning == "karpenter":
             brings = list(base)
+            if not settings.adopted:
+                # EKS makes the access entry of a node group's role by itself; Karpenter's nodes need one that is the
+                # stack's, and a role has one entry. Source: aws/containers-roadmap 2425
+                role = NodeRole(f"{name}-karpenter", settings.region, self._on_aws)
             if settings.installs_autoscaler:
                 replicas = min(2, settings.cluster.system_pool.min)
                 region, account = settings.region, settings.account

@@ -9,6 +9,9 @@ from components.platforms.contract import PoolRequest
 ACCELERATOR = "k8s.amazonaws.com/accelerator"
 _TEMPLATE = "k8s.io/cluster-autoscaler/node-template"
 _GPU = "nvidia.com/gpu"
+# less than one of 8 cards shared by 48 pods. Not 0: the autoscaler keeps a node whose use is not *below* the threshold,
+# and an empty node's is 0. Source: kubernetes/autoscaler, eligibility.go, isNodeBelowUtilizationThreshold
+NOTHING_RUNS = "0.001"
 
 
 def own_labels(request: PoolRequest) -> dict[str, str]:
@@ -42,7 +45,7 @@ def local_disk_gib(request: PoolRequest) -> int:
 def template_tags(request: PoolRequest, disk_gib: int, idle_seconds: int) -> dict[str, str]:
     """Tags for the auto scaling group of a managed node group, to which EKS passes none of its own labels and taints.
 
-    The thresholds of 0 say: take a node away only when nothing runs on it. A model on one of eight GPUs would otherwise
+    The thresholds say: take a node away only when nothing runs on it. A model on one of eight GPUs would otherwise
     be moved, that is killed, because its node is mostly idle.
     Source: kubernetes/autoscaler, Cluster Autoscaler on AWS, Auto-Discovery Setup.
     """
@@ -54,8 +57,8 @@ def template_tags(request: PoolRequest, disk_gib: int, idle_seconds: int) -> dic
     tags[f"{_TEMPLATE}/resources/ephemeral-storage"] = f"{local or disk_gib}Gi"
     options = {
         "scaledownunneededtime": f"{idle_seconds}s",
-        "scaledowngpuutilizationthreshold": "0",
-        "scaledownutilizationthreshold": "0",
+        "scaledowngpuutilizationthreshold": NOTHING_RUNS,
+        "scaledownutilizationthreshold": NOTHING_RUNS,
         "ignoredaemonsetsutilization": "true",
     }
     return tags | {f"{_TEMPLATE}/autoscaling-options/{key}": value for key, value in options.items()}

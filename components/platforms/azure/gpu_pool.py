@@ -126,6 +126,8 @@ def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
     if request.spot:
         # -1: at most the price on demand, so that only a lack of room evicts
         args |= {"scale_set_priority": "Spot", "scale_set_eviction_policy": "Delete", "spot_max_price": -1.0}
+        # "Spot pools can't set max surge", whatever the number. Source: hashicorp/terraform-provider-azurerm 19355
+        args["upgrade_settings"] = None
     return args
 
 

@@ -69,7 +69,7 @@ class GcsStore:
 
     @property
     def upload(self) -> Upload:
-        return Upload(root=f"gs://{self.bucket}", identity=Identity())
+        return Upload(root=f"gs://{self.bucket}", identity=Identity(), credentials=(METADATA_SERVER,))
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
         """Nothing is made in the cluster; what must be there first is the bucket and the right to read it."""

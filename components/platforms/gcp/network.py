@@ -12,6 +12,8 @@ from components.platforms.gcp.address_plan import AddressPlan, address_plan
 from components.platforms.gcp.names import fitted
 from components.platforms.gcp.settings import AdoptedNetwork, GcpSettings
 
+GATEWAY_PORT = 4000  # components/gateway: what the load balancer's proxies connect to, pod by pod
+
 PODS, SERVICES = "pods", "services"
 
 
@@ -67,8 +69,9 @@ def proxies_subnet(plan: AddressPlan, region: str, network: pulumi.Input[str]) -
 
 class GcpNetwork(pulumi.ComponentResource):
     """A VPC with one subnet for nodes, pods and Services, a way out through Cloud NAT, and a subnet for the proxies of
-    internal load balancers. At rest it costs Cloud NAT's hourly price and an address (unknown here). No firewall rule
-    is made: GKE makes its own, and NetworkPolicies say the rest. Source: pulumi-gcp 10.2."""
+    internal load balancers. At rest it costs Cloud NAT's hourly price and an address (unknown here). One
+    firewall rule lets those proxies in to the gateway's port: Google's page on internal Ingress leaves it to us, GKE
+    makes its own others, and NetworkPolicies say the rest. Source: pulumi-gcp 10.2."""
 
     result: Network
 
@@ -80,9 +83,18 @@ class GcpNetwork(pulumi.ComponentResource):
         nodes = gcp.compute.Subnetwork("nodes-subnet", nodes_subnet(plan, settings.region, vpc.id), opts=child)
         made: list[pulumi.Resource] = [nodes]
         if settings.ingress is not None and not settings.ingress.public:
-            made.append(
-                gcp.compute.Subnetwork("proxies-subnet", proxies_subnet(plan, settings.region, vpc.id), opts=child)
-            )
+            made += [
+                gcp.compute.Subnetwork("proxies-subnet", proxies_subnet(plan, settings.region, vpc.id), opts=child),
+                gcp.compute.Firewall(
+                    "proxies-in",
+                    name=fitted(f"{about.name}-proxies", 63),
+                    network=vpc.id,
+                    direction="INGRESS",
+                    source_ranges=[plan.proxies],
+                    allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=[str(GATEWAY_PORT)])],
+                    opts=child,
+                ),
+            ]
         router = gcp.compute.Router("router", name=name, region=settings.region, network=vpc.id, opts=child)
         nat = gcp.compute.RouterNat(
             "nat",

@@ -67,8 +67,11 @@ class GcpPlatform(pulumi.ComponentResource):
             for name, request in pools.items()
         }
         ingress = Ingress()
+        way_in: tuple[pulumi.Resource, ...] = ()
         if settings.ingress is not None:
-            ingress = GcpIngress(settings, about, cluster.subnet, inside).ingress
+            made_ingress = GcpIngress(settings, about, cluster.subnet, inside)
+            # the gateway's Ingress tells them by name only: without this `destroy` would try what is still in use
+            ingress, way_in = made_ingress.ingress, (made_ingress,)
         provider = k8s.Provider(
             "cluster",
             kubeconfig=cluster.kubeconfig,
@@ -87,7 +90,7 @@ class GcpPlatform(pulumi.ComponentResource):
             identity=Identity(),  # IAM knows the models' service account by its own name: nothing is written on it
             ingress=ingress,
             storage_class=STORAGE_CLASS,
-            ready=(*cluster.ready, *registry.ready, *(pool.made for pool in made.values())),
+            ready=(*cluster.ready, *registry.ready, *way_in, *(pool.made for pool in made.values())),
         )
         self.register_outputs({"cluster": cluster.path, "bucket": store.store.bucket})
 

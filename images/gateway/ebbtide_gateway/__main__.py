@@ -52,7 +52,9 @@ def main() -> int:
         access_log=False,
         server_header=False,
         lifespan="on",
-        timeout_keep_alive=75,
+        # longer than any load balancer keeps an idle connection (4000 s at most): one that we close first may just be
+        # carrying the next request, and its client gets a 502
+        timeout_keep_alive=4100,
         timeout_graceful_shutdown=settings.limits.shutdown_seconds,
     )
     return 0

@@ -73,8 +73,9 @@ class _told:  # noqa: N801  reads as a word of the block it heads
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
-            fix = "check that the Job's service account carries the identity that may write there"
-            raise Problem(f"the store refuses this pod: {_first_line(error)}", fix) from None
+            # a right given by the same `up` can take minutes to work: tried again, and told each time
+            fix = "if it goes on, check that the Job's service account carries the identity that may write there"
+            raise Passing(f"the store refuses this pod: {_first_line(error)}; {fix}") from None
         if isinstance(error, BaseError):
             raise Passing(f"the store: {_first_line(error)}") from None
 

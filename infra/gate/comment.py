@@ -1,0 +1,113 @@
+"""A gate's report as a comment, made by a job with rights from what a job without any left behind.
+
+Whoever wrote the change may have written that report as well: it is text from a stranger. Only the standard library is
+needed, so that the job with rights installs nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# in front of every comment of ours; the same as ``render_md.MARK``
+MARK = "<!-- ebbtide-gate -->"
+LARGEST_ARCHIVE = 8 * 2**20
+LARGEST_REPORT = 2**18
+LONGEST = 60_000  # a comment holds 65,536 letters
+MOST_STACKS = 20
+_NAME = re.compile(r"(?:report/)?([A-Za-z0-9][A-Za-z0-9._-]{0,60})\.md")
+_TAGS = re.compile(r"(</?(?:details|summary|code)>)")
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+class NotAReport(Exception):
+    """Why what was left behind cannot be shown."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the forge itself says of the run: all that a verdict rests on."""
+
+    commit: str
+    page: str
+    passed: bool
+    edited: tuple[str, ...] = ()  # files of the pipeline that the change edits: its report is then its author's word
+
+    @property
+    def counts(self) -> bool:
+        return self.passed and not self.edited
+
+
+def reports(archive: bytes) -> dict[str, str]:
+    """The reports by stack. Nothing is unpacked to the disk. Raises ``NotAReport``."""
+    if len(archive) > LARGEST_ARCHIVE:
+        raise NotAReport(f"it is larger than {LARGEST_ARCHIVE // 2**20} MiB")
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            named = {found[1]: item for item in opened.infolist() if (found := _NAME.fullmatch(item.filename))}
+            if not 0 < len(named) <= MOST_STACKS:
+                raise NotAReport(f"it has reports of {len(named)} stacks; 1 to {MOST_STACKS} are allowed")
+            return {stack: _read(opened, item) for stack, item in sorted(named.items())}
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError) as error:
+        raise NotAReport(f"it cannot be read: {type(error).__name__}") from None
+
+
+def _read(opened: zipfile.ZipFile, item: zipfile.ZipInfo) -> str:
+    with opened.open(item) as file:
+        content = file.read(LARGEST_REPORT + 1)  # what the archive says of sizes is a stranger's word too
+    if len(content) > LARGEST_REPORT:
+        raise NotAReport(f"the report of {item.filename[:70]} is larger than {LARGEST_REPORT // 1024} KiB")
+    return content.decode("utf-8")
+
+
+def harmless(text: str) -> str:
+    """``text`` without anything that a forge acts on: no mention, link, image, tag, reference, command or marker. A
+    report of ours looks the same afterwards."""
+    text = _UNSEEN.sub("", text.replace("\r\n", "\n")).replace(MARK + "\n", "", 1)
+    text = "".join(part if _TAGS.fullmatch(part) else part.replace("<", "&lt;") for part in _TAGS.split(text))
+    text = re.sub(r"@(?!\u200b)", "@\u200b", text)
+    text = re.sub(r"\](?=[(:\[])", "]\u200b", text.replace("://", ":\u200b//"))
+    text = re.sub(r"(?i)\bwww\.", "www\u200b.", text)
+    text = re.sub(r"([#!&%~])(?=\d)", "\\1\u200b", text)  # issues, merge requests, milestones
+    return re.sub(r"(?m)^(\s*)/(?=\w)", "\\1\u200b/", text)  # commands that a forge or a bot would obey
+
+
+def body(found: Mapping[str, str] | str, run: Run) -> str:
+    """The comment. ``found`` are the reports by stack, or why there is none."""
+    lines = [MARK]
+    if run.edited:
+        named = ", ".join(f"`{_plain(name)}`" for name in run.edited[:5])
+        lines.append(
+            f"> ⚠️ **This change edits its own pipeline** ({named}), so what follows may be its author's word. "
+            "It does not count as judged; a maintainer has to read these files.\n"
+        )
+    if isinstance(found, str):
+        lines.append(f"## ⛔ Not judged\n\nThe report of the gate cannot be shown: {_plain(found)}.\n")
+    else:
+        each = (LONGEST - 2000) // max(1, len(found))
+        # what is blocked comes first
+        lines += [_cut(harmless(text), each) for _, text in sorted(found.items(), key=lambda item: "⛔" not in item[1])]
+    state = "passed" if run.passed else "did not pass"
+    lines.append(f"<sub>The gate {state} for {run.commit[:12]} ([log]({run.page})).</sub>")
+    return "\n".join(lines) + "\n"
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return _closed(text)
+    return f"{_closed(text[:most].rpartition(chr(10))[0])}\n\nThe rest is left out; the job's log has all of it.\n"
+
+
+def _closed(text: str) -> str:
+    """What is folded ends with its own report. A report of ours leaves one fold open at most, where it was cut."""
+    left = text.count("<details>") - text.count("</details>")
+    if not 0 <= left <= 3:
+        return _TAGS.sub("", text)
+    return text + "\n\n</details>\n" * left
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w ./:;,()-]", "?", text)[:200]

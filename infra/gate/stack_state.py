@@ -1,0 +1,113 @@
+"""The rules on what a stack really is: ``python -m infra.gate.stack_state STACK EXPORT``, without an engine.
+
+``pulumi policy analyze`` would do, but of 3.259 tells a policy pack nothing of the stack's configuration, on which the
+environment and half the rules hang. EXPORT is what ``pulumi stack export`` wrote, secrets encrypted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from infra.config.cleartext import is_encrypted
+from infra.config.load import NAMESPACE
+from infra.config.yaml_source import read
+from infra.gate.render_clean import without
+from infra.gate.stack_source import stack_file
+from infra.gate.waivers import WAIVERS_FILE, Waiver, load_waivers
+from infra.policies.evaluate import Verdict, judge_all
+from infra.policies.model import Graph, Violation, graph_of
+from infra.policies.rules import rules
+from infra.policies.seen import HIDDEN
+from infra.policies.settings import settings_for
+
+STACKS = Path(__file__).resolve().parents[2] / "stacks"
+# Pulumi's mark on a value that is not plain; source: pulumi SDK, resource/properties.go
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+
+
+def main() -> int:
+    """0: every mandatory rule holds, or is waived; 1: one does not, or could not read what it found."""
+    stack, export = sys.argv[1], Path(sys.argv[2])
+    values = stack_values(stack_file(STACKS, stack))
+    today = date.today()
+    waivers = [waiver for waiver in load_waivers(WAIVERS_FILE, today).waivers if waiver.in_force(today)]
+    broken = False
+    for line, blocks in report(graph(json.loads(export.read_text(encoding="utf-8")), values), values, waivers):
+        print(without(line, ()))
+        broken = broken or blocks
+    return 1 if broken else 0
+
+
+def stack_values(file: Path) -> dict[str, Any]:
+    """The stack file's own sections, what Pulumi had encrypted left out."""
+    config = read(file).value["config"].items()
+    prefix = f"{NAMESPACE}:"
+    return {
+        key.removeprefix(prefix): value for key, value in config if key.startswith(prefix) and not is_encrypted(value)
+    }
+
+
+def graph(export: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
+    """The resources of an export as the rules see them; what an interrupted run left to be deleted is left out."""
+    found = export["deployment"].get("resources") or []
+    return graph_of(
+        [_entry(each) for each in found if each["type"] != "pulumi:pulumi:Stack" and not each.get("delete")], values
+    )
+
+
+def _entry(each: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "urn": each["urn"],
+        "type": each["type"],
+        "name": str(each["urn"]).rpartition("::")[2],
+        "parent": each.get("parent", ""),
+        "inputs": _open(each.get("inputs") or {}),
+        "protect": each.get("protect", False),
+        "ignoreChanges": each.get("ignoreChanges", []),
+        "dependsOn": each.get("dependencies", []),
+        "external": each.get("external", False),
+    }
+
+
+def _open(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return HIDDEN if _SIGNATURE in value else {key: _open(item) for key, item in value.items()}
+    return [_open(item) for item in value] if isinstance(value, list) else value
+
+
+def report(whole: Graph, values: Mapping[str, Any], waivers: list[Waiver]) -> Iterator[tuple[str, bool]]:
+    """Lines, each with whether it fails the run."""
+    verdicts = judge_all(
+        (rule for rule in rules() if rule.scope != "change"),
+        whole,
+        settings_for(str(values.get("environment", "prod"))),
+    )
+    for verdict in verdicts:
+        for violation in verdict.violations:
+            waived = _waived(verdict, violation, waivers)
+            state = "waived" if waived else verdict.level
+            yield (
+                f"{state}  {verdict.rule.id}  {violation.at} {violation.path} {violation.message}",
+                state == "mandatory",
+            )
+        for gap in verdict.not_evaluated:
+            yield (
+                f"not evaluated  {verdict.rule.id}  {gap.at} {gap.path} {gap.why}",
+                gap.broken and verdict.level == "mandatory",
+            )
+    passed = sum(verdict.state == "passed" for verdict in verdicts)
+    yield f"{passed} of {len(verdicts)} rules passed over {len(whole.resources)} resources", False
+
+
+def _waived(verdict: Verdict, violation: Violation, waivers: list[Waiver]) -> bool:
+    places = (violation.at, f"{violation.at}.{violation.path}")
+    return any(waiver.covers(verdict.rule.id, place) for waiver in waivers for place in places)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,313 @@
+"""The job that may write: what a stranger's report, branch, comment or host can get it to do."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from infra.gate import comment_gitlab
+from infra.gate.comment import LARGEST_REPORT, LONGEST, MARK, NotAReport, Run, body, harmless, reports
+from infra.gate.comment_api import Api
+from infra.gate.comment_github import BOT, comment
+from infra.gate.render_md import MARK as RENDERED_MARK
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "docs" / "examples" / "pull-request-comment.md"
+SHA, OTHER = "a" * 40, "b" * 40
+RUN = Run(commit=SHA, page="https://forge.example/run/1", passed=True)
+
+
+def archive(**files: str) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, text in files.items():
+            opened.writestr(name.replace("__", "/").replace("_", "."), text)
+    return made.getvalue()
+
+
+# text of a stranger
+
+
+def test_a_report_of_ours_looks_the_same_afterwards() -> None:
+    ours = EXAMPLE.read_text()
+    assert ours.startswith(MARK + "\n")
+    assert harmless(ours) == ours.removeprefix(MARK + "\n")
+    assert RENDERED_MARK == MARK
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@everyone", "cc @org/team", "<img src=x>", "<!-- ebbtide-gate -->", "[a](//evil.example)", "![a](b)", "[a][b]",
+        "[b]: //evil.example", "https://evil.example", "www.evil.example", "#12", "!12", "GH@x", "/approve", "  /merge",
+        "<details onclick=x>", "</details><script>", "\u202eright to left", "<a href=x>y</a>", "org/repo#7",
+    ],
+)  # fmt: skip
+def test_nothing_in_a_report_is_acted_on_by_a_forge(text: str) -> None:
+    shown = harmless(f"x\n{text}\n")
+    assert text not in shown.splitlines()
+    assert "<" not in shown.replace("</details>", "")
+    assert "](" not in shown
+    assert "@\u200b" in shown or "@" not in shown
+
+
+def test_a_tag_that_was_escaped_stays_escaped() -> None:
+    assert harmless("&lt;details&gt;") == "&lt;details&gt;"
+
+
+def test_a_report_that_unfolds_to_gigabytes_is_refused_before_it_is_read() -> None:
+    with pytest.raises(NotAReport, match="larger than 256 KiB"):
+        reports(archive(bad_md="x" * (LARGEST_REPORT + 1)))
+
+
+def test_only_reports_by_the_name_of_a_stack_are_read() -> None:
+    found = reports(archive(good_md="a", report__other_md="b", ______etc__passwd_md="c", good_json="{}"))
+    assert found == {"good": "a", "other": "b"}
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", archive(), archive(a_json="{}")])
+def test_what_is_no_report_is_told_as_such(content: bytes) -> None:
+    with pytest.raises(NotAReport):
+        reports(content)
+
+
+def test_a_text_that_is_not_utf_8_is_no_report() -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as opened:
+        opened.writestr("good.md", b"\xff\xfe")
+    with pytest.raises(NotAReport, match="UnicodeDecodeError"):
+        reports(made.getvalue())
+
+
+def test_a_comment_is_never_longer_than_a_forge_takes_and_what_blocks_comes_first() -> None:
+    text = body({"a": "## ✅ a\n" + "<details>\nx\n" * 9000, "b": "## ⛔ b\n" + "y\n" * 90000}, RUN)
+    assert len(text) <= LONGEST
+    assert text.index("⛔ b") < text.index("✅ a")
+    assert text.count("<details>") == text.count("</details>")
+
+
+def test_a_change_of_the_pipeline_itself_is_said_above_everything_and_does_not_count() -> None:
+    run = Run(SHA, RUN.page, passed=True, edited=(".github/workflows/gate.yml",))
+    assert not run.counts
+    assert body({"a": "## ✅ a"}, run).splitlines()[1].startswith("> ⚠️ **This change edits its own pipeline**")
+
+
+# GitHub
+
+
+class Forge:
+    """A forge on loopback: answers by path, and what was sent to it."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.sent: list[tuple[str, str, Any]] = []
+        self.asked: list[tuple[str, dict[str, list[str]], str | None]] = []
+        forge = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                where = urlsplit(self.path)
+                token = self.headers.get("Authorization") or self.headers.get("PRIVATE-TOKEN")
+                forge.asked.append((where.path, parse_qs(where.query), token))
+                answer = forge.answers.get(where.path)
+                if callable(answer):
+                    answer = answer(parse_qs(where.query))
+                if isinstance(answer, tuple):
+                    self.send_response(302)
+                    self.send_header("Location", answer[0])
+                    self.end_headers()
+                    return
+                self.send_response(404 if answer is None else 200)
+                self.end_headers()
+                self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+            def _take(self) -> None:
+                content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                forge.sent.append((self.command, self.path, content))
+                self.send_response(200)
+                self.end_headers()
+
+            do_POST = do_PATCH = do_PUT = _take  # noqa: N815
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+
+@pytest.fixture
+def make_forge() -> Iterator[Callable[[], Forge]]:
+    made: list[Forge] = []
+
+    def make() -> Forge:
+        made.append(Forge())
+        return made[-1]
+
+    yield make
+    for forge in made:
+        forge.server.shutdown()
+        forge.server.server_close()
+
+
+@pytest.fixture
+def github(make_forge: Callable[[], Forge]) -> Forge:
+    """A pull request from a fork, judged, with a comment of a stranger's who knows the marker."""
+    forge, elsewhere = make_forge(), make_forge()
+    elsewhere.answers["/blob"] = archive(prod_md="## ✅ prod: may pass\n@everyone")
+    forge.answers = {
+        "/repos/o/r/pulls": [
+            {"number": 7, "head": {"sha": SHA, "repo": {"full_name": "fork/r"}}, "base": {"ref": "main"}},
+            {"number": 8, "head": {"sha": SHA, "repo": {"full_name": "fork/r"}}, "base": {"ref": "other"}},
+        ],
+        "/repos/o/r/pulls/7/files": [{"filename": "stacks/Pulumi.prod.yaml"}],
+        "/repos/o/r/actions/runs/1/artifacts": {
+            "artifacts": [
+                {"id": 3, "name": "ebbtide-gate", "expired": False, "size_in_bytes": 500, "created_at": "2026-01-02"},
+                {"id": 2, "name": "ebbtide-gate", "expired": False, "size_in_bytes": 500, "created_at": "2026-01-01"},
+            ]
+        },
+        "/repos/o/r/actions/artifacts/3/zip": (f"{elsewhere.url.replace('127.0.0.1', 'localhost')}/blob",),
+        "/repos/o/r/issues/7/comments": [{"id": 50, "user": {"login": "stranger"}, "body": f"{MARK}\nmine"}],
+    }
+    forge.elsewhere = elsewhere  # type: ignore[attr-defined]
+    return forge
+
+
+def event(**changed: Any) -> dict[str, Any]:
+    run = {
+        "id": 1, "event": "pull_request", "path": ".github/workflows/gate.yml", "head_sha": SHA,
+        "conclusion": "success", "head_branch": "a&b=c", "html_url": RUN.page,
+        "head_repository": {"full_name": "fork/r", "owner": {"login": "fork"}},
+    }  # fmt: skip
+    return {"workflow_run": {**run, **changed}, "repository": {"default_branch": "main"}}
+
+
+def act(forge: Forge, told: dict[str, Any] | None = None) -> str:
+    return comment(Api(forge.url, {"Authorization": "Bearer secret"}), "o/r", told or event())
+
+
+def test_a_judged_pull_request_of_a_fork_gets_one_comment_and_a_status(github: Forge) -> None:
+    assert act(github) == "commented on #7"
+    (how, where, said), (_, there, status) = github.sent
+    assert (how, where) == ("POST", "/repos/o/r/issues/7/comments")
+    assert said["body"].startswith(MARK)
+    assert "@\u200beveryone" in said["body"]
+    assert there == f"/repos/o/r/statuses/{SHA}"
+    assert (status["state"], status["context"]) == ("success", "ebbtide/gate")
+
+
+def test_a_second_run_writes_in_the_place_of_our_comment_and_leaves_a_strangers_alone(github: Forge) -> None:
+    github.answers["/repos/o/r/issues/7/comments"].append({"id": 51, "user": {"login": BOT}, "body": f"{MARK}\nold"})
+    act(github)
+    assert github.sent[0][:2] == ("PATCH", "/repos/o/r/issues/comments/51")
+
+
+def test_the_token_goes_to_no_other_host(github: Forge) -> None:
+    act(github)
+    elsewhere: Forge = github.elsewhere  # type: ignore[attr-defined]
+    assert [token for _, _, token in elsewhere.asked] == [None]
+    assert {token for _, _, token in github.asked} == {"Bearer secret"}
+
+
+def test_a_branch_named_like_a_query_asks_for_nothing_else(github: Forge) -> None:
+    act(github)
+    query = next(query for path, query, _ in github.asked if path == "/repos/o/r/pulls")
+    assert query["head"] == ["fork:a&b=c"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"head_sha": OTHER},  # pushed to since
+        {"head_repository": {"full_name": "another/r", "owner": {"login": "another"}}},
+        {"head_repository": None},  # the fork is gone
+        {"path": ".github/workflows/mine.yml"},  # the gate's name, another file
+        {"event": "push"},
+    ],
+)
+def test_a_run_that_is_not_of_this_head_by_the_gate_says_nothing(github: Forge, changed: dict[str, Any]) -> None:
+    act(github, event(**changed))
+    assert github.sent == []
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"filename": ".github/workflows/gate.yml"},
+        {"filename": "x.yml", "previous_filename": ".github/workflows/gate-comment.yml"},
+    ],
+)
+def test_a_change_that_edits_the_pipeline_cannot_judge_itself(github: Forge, file: dict[str, str]) -> None:
+    github.answers["/repos/o/r/pulls/7/files"].append(file)
+    act(github)
+    assert github.sent[-1][2]["state"] == "failure"
+    assert "edits its own pipeline" in github.sent[0][2]["body"]
+
+
+def test_a_report_that_says_pass_does_not_outweigh_a_run_that_failed(github: Forge) -> None:
+    act(github, event(conclusion="failure"))
+    assert github.sent[-1][2]["state"] == "failure"
+
+
+@pytest.mark.parametrize("left", [[], [{"name": "ebbtide-gate", "id": 3, "expired": True}]])
+def test_a_green_run_without_a_report_does_not_pass(github: Forge, left: list[Any]) -> None:
+    github.answers["/repos/o/r/actions/runs/1/artifacts"] = {"artifacts": left}
+    act(github)
+    assert "Not judged" in github.sent[0][2]["body"]
+    assert github.sent[-1][2]["state"] == "failure"
+
+
+# GitLab
+
+
+@pytest.fixture
+def gitlab(make_forge: Callable[[], Forge]) -> Forge:
+    forge = make_forge()
+    pipeline = {"id": 9, "project_id": 77, "sha": SHA}
+    job = {"id": 4, "name": "gate", "status": "failed", "web_url": RUN.page, "artifacts_file": {"size": 500}}
+    forge.answers = {
+        "/projects/5/merge_requests/3": {"iid": 3, "sha": SHA, "head_pipeline": pipeline},
+        "/projects/77/pipelines/9/jobs": [{"id": 1, "name": "lint"}, job],
+        "/projects/77/jobs/4/artifacts": archive(report__prod_md="## ⛔ prod: blocked"),
+        "/projects/5/merge_requests/3/diffs": [{"old_path": "a", "new_path": "a"}],
+        "/projects/5/merge_requests/3/notes": [{"id": 1, "author": {"id": 1}, "body": MARK}],
+    }
+    return forge
+
+
+def swept(forge: Forge) -> str:
+    return comment_gitlab.comment(Api(forge.url, {"PRIVATE-TOKEN": "secret"}), "5", 3, me=2)
+
+
+def test_a_judged_merge_request_of_a_fork_gets_one_comment_which_is_kept_up_to_date(gitlab: Forge) -> None:
+    assert swept(gitlab) == "commented"
+    said = gitlab.sent[0][2]["body"]
+    assert "⛔ prod: blocked" in said
+    gitlab.answers["/projects/5/merge_requests/3/notes"].append({"id": 2, "author": {"id": 2}, "body": said})
+    assert swept(gitlab) == "nothing new"
+    gitlab.answers["/projects/77/jobs/4/artifacts"] = archive(report__prod_md="## ⛔ prod: blocked still")
+    assert swept(gitlab) == "comment updated"
+    assert gitlab.sent[-1][:2] == ("PUT", "/projects/5/merge_requests/3/notes/2")
+
+
+def test_a_merge_request_pushed_to_since_its_pipeline_gets_no_stale_comment(gitlab: Forge) -> None:
+    gitlab.answers["/projects/5/merge_requests/3"]["sha"] = OTHER
+    assert swept(gitlab) == "its head has no pipeline yet"
+    assert gitlab.sent == []
+
+
+def test_a_merge_request_that_edits_the_pipeline_is_marked(gitlab: Forge) -> None:
+    gitlab.answers["/projects/5/merge_requests/3/diffs"] = [{"old_path": ".gitlab-ci.yml", "new_path": "b"}]
+    swept(gitlab)
+    assert "edits its own pipeline" in gitlab.sent[0][2]["body"]

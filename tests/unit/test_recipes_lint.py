@@ -1,0 +1,118 @@
+"""The pipelines as files: what a stranger's pull request could reach through them, and whether they are well-formed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.local import toolchain
+from infra.local.paths import paths
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+GITLAB = ROOT / "recipes" / "gitlab-ci.yml"
+ACTIONLINT = toolchain.GoProgram("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
+
+
+def read(name: str) -> dict[str, Any]:
+    # YAML 1.1 takes the key `on` for true
+    told = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
+    return {("on" if key is True else key): value for key, value in told.items()}
+
+
+def steps(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for job in told["jobs"].values():
+        yield from job.get("steps", [])
+
+
+@pytest.mark.slow
+def test_actionlint_finds_nothing_in_the_workflows() -> None:
+    toolchain.build((ACTIONLINT,), paths(), lambda program: None, lambda text: None)
+    command = [str(paths().bin / ACTIONLINT.name), "-no-color", "-shellcheck=", "-pyflakes=", *map(str, WORKFLOWS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_every_action_is_pinned_to_a_whole_commit_and_says_its_version(file: Path) -> None:
+    for line in file.read_text().splitlines():
+        if (found := re.search(r"\buses: (\S+)(.*)", line)) and not found[1].startswith("./"):
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", found[1]), line
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", found[2]), line
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_no_step_pastes_a_value_into_its_script(file: Path) -> None:
+    for step in steps(read(file.stem)):
+        assert "${{" not in step.get("run", ""), step
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_every_workflow_says_its_permissions_and_no_checkout_keeps_the_token(file: Path) -> None:
+    told = read(file.stem)
+    assert told["permissions"] in ({}, {"contents": "read"})
+    for step in steps(told):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_the_judge_has_nothing_to_lose() -> None:
+    told = read("gate")
+    assert set(told["on"]) == {"pull_request"}
+    assert told["permissions"] == {"contents": "read"}
+    text = (ROOT / ".github" / "workflows" / "gate.yml").read_text()
+    assert "secrets." not in text
+    assert "github.token" not in text
+    assert not any("permissions" in job or "environment" in job for job in told["jobs"].values())
+
+
+def test_the_commenting_job_comes_from_the_protected_branch_and_fetches_nothing_of_the_change() -> None:
+    told = read("gate-comment")
+    assert set(told["on"]) == {"workflow_run"}
+    assert told["on"]["workflow_run"]["workflows"] == [read("gate")["name"]]
+    (checkout,) = [step for step in steps(told) if "uses" in step]
+    assert checkout["with"]["ref"] == "${{ github.event.repository.default_branch }}"
+    assert set(told["jobs"]["comment"]["permissions"]) == {"contents", "actions", "pull-requests", "statuses"}
+    assert told["jobs"]["comment"]["permissions"]["contents"] == "read"
+
+
+def test_credentials_of_a_cloud_are_asked_for_by_the_environment_of_one_job_alone() -> None:
+    for name in ("gate", "gate-comment"):
+        assert "id-token" not in (ROOT / ".github" / "workflows" / f"{name}.yml").read_text()
+    assert read("stack")["jobs"]["stack"]["environment"] == "${{ inputs.environment }}"
+    for name in ("preview", "deploy", "nightly"):
+        assert "pull_request" not in (ROOT / ".github" / "workflows" / f"{name}.yml").read_text()
+
+
+def test_reading_workflows_never_run_in_an_environment_that_may_write() -> None:
+    for name in ("preview", "nightly"):
+        for job in read(name)["jobs"].values():
+            assert job["with"]["environment"].endswith("-read")
+            assert job["with"]["command"] != "up"
+
+
+def test_pipelines_install_the_pulumi_that_the_program_is_locked_to() -> None:
+    wanted = [
+        d for d in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"] if "pulumi==" in d
+    ]
+    (install,) = [step for step in steps(read("stack")) if step.get("uses", "").startswith("pulumi/actions@")]
+    assert wanted == [f"pulumi=={install['with']['pulumi-version']}"]
+
+
+def test_on_gitlab_only_the_schedule_of_the_protected_branch_reaches_the_token() -> None:
+    told = yaml.safe_load(GITLAB.read_text())
+    assert "EBBTIDE_GATE_TOKEN" not in GITLAB.read_text().replace("# ", "")
+    (rule,) = told["comment"]["rules"]
+    assert 'CI_PIPELINE_SOURCE == "schedule"' in rule["if"]
+    assert 'CI_COMMIT_REF_PROTECTED == "true"' in rule["if"]
+    for name, job in told.items():
+        if "rules" in job and name != "gate":
+            assert all('CI_COMMIT_REF_PROTECTED == "true"' in rule["if"] for rule in job["rules"]), name
+    assert "id_tokens" not in told["gate"]
