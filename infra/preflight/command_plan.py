@@ -26,7 +26,6 @@ from infra.preflight.report_document import Document, document
 
 STACKS = PROJECT / "stacks"
 CLEAN, ERRORS, USAGE = 0, 1, 2
-NO_GRAPH = 258
 
 
 class WrongUsage(Exception):
