@@ -318,6 +318,8 @@ def machine_spec(at: Layout) -> dict[str, Any]:
             root_ca_file=f"{at.pki}/ca.crt",
             service_account_private_key_file=f"{at.pki}/sa.key",
             use_service_account_credentials="true",
+            # a busy machine whose kubelet is late for a minute must not lose its nodes, nor have them tainted
+            node_monitor_grace_period="2m0s",
             cluster_signing_cert_file=f"{at.pki}/ca.crt",
             cluster_signing_key_file=f"{at.pki}/ca.key",
         ),

@@ -12,13 +12,14 @@ import importlib.util
 import inspect
 import json
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pulumi import _types
+
+from infra.local.plugins.late_imports import ONE_AT_A_TIME
 
 _REGISTERED = re.compile(r'resource_modules="""(.*?)"""', re.DOTALL)
 
@@ -48,13 +49,9 @@ def module_of(package: str) -> str:
     return "pulumi_" + package.replace("-", "_")
 
 
-# The SDKs import their modules when first touched, and two threads that touch them at once see half of one.
-_IMPORTING = threading.RLock()
-
-
 def shape(token: str) -> Shape | None:
     """The shape of a type; None for a token that the SDK does not have."""
-    with _IMPORTING:
+    with ONE_AT_A_TIME:
         return _shape(token)
 
 
@@ -72,7 +69,7 @@ def _shape(token: str) -> Shape | None:
 
 def provider_inputs(package: str) -> Mapping[str, Any]:
     """What a provider of the package can be configured with."""
-    with _IMPORTING:
+    with ONE_AT_A_TIME:
         module = importlib.import_module(f"{module_of(package)}.provider")
         return hints_of(module.ProviderArgs)
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from infra.local.plugins.kube.settings import Settings
+from infra.local.plugins.late_imports import ONE_AT_A_TIME
 from infra.local.plugins.plugin import RefusedError
 
 _CONNECTIONS = 64
@@ -51,9 +52,10 @@ class Connection:
 
     def __init__(self, settings: Settings) -> None:
         # Half a second of imports that a preview without changes can do without.
-        from kubernetes import client
-        from kubernetes.config import kube_config
-        from kubernetes.config.config_exception import ConfigException
+        with ONE_AT_A_TIME:
+            from kubernetes import client
+            from kubernetes.config import kube_config
+            from kubernetes.config.config_exception import ConfigException
 
         loaded = settings.load()
         self.context, self.address = settings.context_name(loaded), settings.address(loaded)

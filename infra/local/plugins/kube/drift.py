@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from infra.local.plugins.late_imports import ONE_AT_A_TIME
 from infra.local.plugins.properties import Path
 
 _QUANTITIES = {
@@ -100,7 +101,8 @@ def _equivalent(path: Path, live: Any, old: Any) -> bool:
         return True
     if not _QUANTITIES.intersection(map(str, path)):
         return False
-    from kubernetes.utils.quantity import parse_quantity  # costs half a second that only a refresh needs
+    with ONE_AT_A_TIME:
+        from kubernetes.utils.quantity import parse_quantity  # costs half a second that only a refresh needs
 
     try:
         amount: Any = parse_quantity
