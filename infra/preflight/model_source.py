@@ -142,6 +142,7 @@ def _json(file: Path) -> dict[str, Any] | None:
     """The object in ``file``; None where there is none. Raises ``UnreadableConfig`` for anything else."""
     try:
         read = json.loads(file.read_text())
+        json.dumps(read, ensure_ascii=False).encode()  # half a letter can be written as an escape, and shown to nobody
     except FileNotFoundError:
         return None
     except (ValueError, OSError, RecursionError) as error:

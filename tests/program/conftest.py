@@ -28,7 +28,15 @@ from infra.local.paths import paths
 from infra.local.plugins import install
 
 TOKEN = "token-of-the-test-cluster"
+# a cloud's SDK takes seconds to import, and its whole graph seconds to record: not in the first minute
+WITH_AN_SDK = re.compile(r"test_(aws|azure|gcp)_|test_graph_(stacks|wire_types|command)|test_plan_page")
 READY_SECONDS = 90
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents and WITH_AN_SDK.match(item.path.name):
+            item.add_marker(pytest.mark.slow)
 
 
 def tool(name: str) -> str:

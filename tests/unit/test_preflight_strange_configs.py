@@ -89,3 +89,9 @@ def test_an_index_of_weight_files_that_is_none_is_named(tmp_path: Path, index: o
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(UnreadableConfig, match=r"model\.safetensors\.index\.json is no index of weight files"):
         model_source.resolve(str(tmp_path))
+
+
+def test_half_a_letter_in_a_configuration_is_refused_and_never_printed(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["\\ud800"], "hidden_size": 384}')
+    with pytest.raises(UnreadableConfig, match="cannot be read as JSON"):
+        model_source.from_folder(tmp_path)
