@@ -14,21 +14,11 @@ from infra.config.findings import ConfigError
 from infra.config.load import finding
 from infra.config.pool_request import pool_request
 from infra.config.stack import StackConfig
+from infra.preflight.plan_ingress import longest_silence_seconds
 
 __all__ = ["about", "create", "local_facts", "look", "requests"]
 
-# From the end of a load to the first byte of an answer: the queue before the engine and a long prompt.
-FIRST_BYTE_SECONDS = 5 * 60
 STACK_FILE = "stacks/Pulumi.{}.yaml"
-
-
-def longest_silence_seconds(stack: StackConfig) -> int:
-    """How long a request may go without a byte: waiting for the guard, then for the wake, then for the first token."""
-    waits = (
-        (stack.wait_limit(model).seconds if stack.guard.when_full == "wait" else 0) + model.hold.seconds
-        for model in stack.models.values()
-    )
-    return max(waits, default=0) + FIRST_BYTE_SECONDS
 
 
 def requests(stack: StackConfig) -> dict[str, PoolRequest]:

@@ -19,11 +19,10 @@ def changes(arguments: Sequence[str]) -> bool:
     return bool(arguments) and arguments[0] in CHANGING and not {"--help", "-h"} & set(arguments)
 
 
-def stack_named(arguments: Sequence[str]) -> str | None:
-    """The stack that a command line names; None: the one that is selected."""
+def stacks_named(arguments: Sequence[str]) -> list[str]:
+    """The stacks that a command line names by option, in order; the engine takes the last."""
     after = [value for option, value in itertools.pairwise(arguments) if option in ("-s", "--stack")]
-    after += [word.partition("=")[2] for word in arguments if word.startswith(("--stack=", "-s="))]
-    return after[-1] if after else None
+    return after + [word.partition("=")[2] for word in arguments if word.startswith(("--stack=", "-s="))]
 
 
 def advice(command: str, stack: str, resources: int | None) -> str:
@@ -52,7 +51,7 @@ def run(program: Path, arguments: Sequence[str], env: Mapping[str, str]) -> int:
     finally:
         signal.signal(signal.SIGINT, previous)
     if status != 0:
-        found = _found(program, stack_named(arguments), env)
+        found = _found(program, next(reversed(stacks_named(arguments)), None), env)
         if found:
             sys.stderr.write(advice(arguments[0], *found) + "\n")
     return status if status >= 0 else 128 - status

@@ -5,7 +5,6 @@ environment says wins, except for the stack called ``local``: it is this machine
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import ssl
@@ -40,8 +39,7 @@ def is_local(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Whether a command line is about this machine's own stack, whatever back-end the user has chosen for others."""
     if environ.get("EBBTIDE_OWN_BACKEND"):
         return True
-    named = [after for before, after in itertools.pairwise(arguments) if before in ("-s", "--stack")]
-    named += [word.partition("=")[2] for word in arguments if word.startswith(("--stack=", "-s="))]
+    named = after_failure.stacks_named(arguments)
     named += arguments[2:] if tuple(arguments[:2]) in _NAMING else []
     return "local" in named
 

@@ -73,10 +73,14 @@ def _look(api: httpx.Client, namespaces: Iterable[str], since: datetime | None) 
     return unsettled(found, since)
 
 
-def _gateway(url: str) -> list[str]:
+def gateway(url: str) -> str:
+    """What the gateway says of itself: ready, not ready, does not answer."""
     try:
-        if httpx.get(f"{url}/health/readiness", timeout=5, trust_env=False).status_code == 200:
-            return []
+        answer = httpx.get(f"{url}/health/readiness", timeout=5, trust_env=False)
+        return "ready" if answer.status_code == 200 else "not ready"
     except httpx.HTTPError:
-        pass
-    return [f"the gateway at {url} takes no requests"]
+        return "does not answer"
+
+
+def _gateway(url: str) -> list[str]:
+    return [] if gateway(url) == "ready" else [f"the gateway at {url} takes no requests"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from infra.local import cluster, kube_client, machine, nodes
+from infra.local import cluster, kube_client, machine, nodes, settled
 from infra.local.ask import NAMESPACE, Access
 from infra.local.choice import Choice
 from infra.local.paths import Paths, paths
@@ -40,7 +40,7 @@ def show() -> int:
             word = "asleep" if not wanted else "awake" if awake else "waking"
             say(f"model     {name}: {word} ({awake} of {wanted} ready)")
     url = _gateway_url(at)
-    gateway = _gateway(url)
+    gateway = settled.gateway(url)
     say(f"gateway   {url} {gateway}")
     return 0 if gateway == "ready" and not bad else 1
 
@@ -64,14 +64,6 @@ def _gateway_url(at: Paths) -> str:
         return Access.load(at).url
     except LocalProblem:  # the stack has not been up yet
         return f"http://127.0.0.1:{cluster.PORTS.gateway}"
-
-
-def _gateway(url: str) -> str:
-    try:
-        answer = httpx.get(f"{url}/health/readiness", timeout=5, trust_env=False)
-        return "ready" if answer.status_code == 200 else "not ready"
-    except httpx.HTTPError:
-        return "does not answer"
 
 
 def logs(part: str | None, lines: int) -> None:
