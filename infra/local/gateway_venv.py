@@ -47,6 +47,7 @@ def _make(venv: Path, lock: Path, log: Path) -> None:
                 "pip",
                 "install",
                 "--disable-pip-version-check",
+                "--no-deps",
                 "--require-hashes",
                 "-r",
                 str(lock),

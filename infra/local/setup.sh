@@ -44,13 +44,15 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
 fi
 
 echo "  • Python environment (.venv)"
-# an environment without its stamp is half made: anew, from pip's cache. While it is worked on it has none.
+# The locks are whole, so nothing is resolved (--no-deps): pip looks at newer versions of a package that is asked for with
+# an extra before it looks at the pin, and then refuses them for having no hash.
+# An environment without its stamp is half made: anew, from pip's cache. While it is worked on it has none.
 [ -f "$stamp" ] || rm -rf .venv
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 rm -f "$stamp"
 for lock in $locks; do
     [ "$lock" = locks/dev.txt ] || echo "  • ${lock#locks/} SDK (about 300 MB)"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
 done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 printf '%s\n%s\n' "$want" "$clouds" > "$stamp"

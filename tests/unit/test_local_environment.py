@@ -10,7 +10,7 @@ import pytest
 from components.platforms.local.facts import LocalFacts, facts_file
 from infra.local import cluster, debian, images, pulumi_command, reachable, toolchain
 from infra.local.engine import Engine
-from infra.local.paths import Paths, paths
+from infra.local.paths import PROJECT, Paths, paths
 from infra.local.problem import LocalProblem
 from infra.local.reachable import Reachable
 
@@ -224,3 +224,17 @@ def test_a_port_that_somebody_holds_is_named_with_what_to_do() -> None:
         with pytest.raises(LocalProblem, match=rf"127.0.0.1:{port} is taken by another program.*\n  fix: .*ss -ltnp"):
             cluster._refuse_taken(port)
     cluster._refuse_taken(port)
+
+
+def test_locked_packages_are_installed_as_locked_and_nothing_is_resolved() -> None:
+    """With pip's resolver in the way, a newer release of a package asked for with an extra ended a fresh set-up."""
+    seen = []
+    for pattern in ("images/*/Dockerfile*", "infra/local/*.sh", "infra/local/*.py"):
+        for file in sorted(PROJECT.glob(pattern)):
+            lines = file.read_text().splitlines()
+            for number, line in enumerate(lines):
+                if "--require-hashes" in line:
+                    around = " ".join(lines[max(0, number - 1) : number + 1])
+                    seen.append(file.name)
+                    assert "--no-deps" in around, f"{file.name}:{number + 1}: {line.strip()}"
+    assert {"setup.sh", "Dockerfile", "Dockerfile.cpu", "gateway_venv.py", "model_cache.py"} <= set(seen)
