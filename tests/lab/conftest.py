@@ -75,6 +75,18 @@ class Lab:
     def until_awake(self, model: str, seconds: float = WAKE_SECONDS) -> None:
         wait_until(lambda: self.ready(model), seconds, f"{model} ready")
 
+    def until_rolled_out(self, model: str, seconds: float = WAKE_SECONDS) -> None:
+        """A change of the Deployment has reached its pods: every old one is gone, the new ones (if any) are ready."""
+
+        def done() -> bool:
+            seen = self.deployment(model)
+            status, wanted = seen["status"], int(seen["spec"].get("replicas", 0))
+            current = status.get("observedGeneration", 0) >= seen["metadata"]["generation"]
+            counts = [int(status.get(key, 0)) for key in ("replicas", "updatedReplicas", "readyReplicas")]
+            return current and counts == [wanted] * 3 and len(self.pods(model, leaving=True)) == wanted
+
+        wait_until(done, seconds, f"{model} rolled out")
+
     def client(self, key: str | None = "demo", timeout: float = 600) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
         return httpx.Client(base_url=self.access.url, headers=headers, timeout=timeout, trust_env=False)

@@ -115,6 +115,8 @@ def test_a_load_longer_than_the_ttl_is_not_killed_by_it(lab: Lab) -> None:
         undo = {"spec": {"template": {"spec": {"initContainers": None}}}}
         headers = {"Content-Type": "application/merge-patch+json"}
         lab.api.patch(path, content=json.dumps(undo), headers=headers).raise_for_status()
+        # the old pod still answers while it leaves, and is then no longer there to be looked at
+        lab.until_rolled_out(FIRST)
 
 
 def test_a_context_above_the_limit_is_a_400_that_says_so(lab: Lab) -> None:

@@ -17,8 +17,10 @@ pytestmark = pytest.mark.engine
 PROGRAM = """
 import pulumi_aws as aws
 there = pulumi.ResourceOptions(provider=aws.Provider("aws", region="eu-west-1", allowed_account_ids=["123456789012"]))
-aws.ec2.Vpc("net", cidr_block="10.0.0.0/16", opts=there)
-aws.iam.Role("r", name="fixed", assume_role_policy="{}", opts=there)
+net = aws.ec2.Vpc("net", cidr_block="10.0.0.0/16", opts=there)
+# one after the other: when the role hangs, nothing else is half done
+after = pulumi.ResourceOptions(provider=there.provider, depends_on=[net])
+aws.iam.Role("r", name="fixed", assume_role_policy="{}", opts=after)
 """
 URN = "urn:pulumi:test::probe::aws:iam/role:Role::r"
 
@@ -32,7 +34,7 @@ def creating(stage: Stage) -> subprocess.Popen[str]:
     deadline = time.monotonic() + 120
     while not stage.live("aws", "Role"):
         assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, "the role was not created within 120 s"
         os.sched_yield()
     return process
 
