@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from components.catalog.gpus import gpus
@@ -27,7 +27,7 @@ def judge_place(draft: Draft) -> Iterator[Problem]:
     settings: Any = draft.platform
     sound = {name: pool_request(part.value) for name, part in draft.pools.items() if not part.broken}
     judge = kind_of(settings).judge()
-    found = judge(settings, sound, draft.environment or "") if judge is not None else ()
+    found: Iterable[Problem] = judge(settings, sound, draft.environment or "") if judge is not None else ()
     own = [problem for problem in found if draft.place.judged(problem.path)]
     if draft.gpu_layer_install == "helm":
         own += judge_gpu_layer(sound, settings.kind, _cuda(draft))
