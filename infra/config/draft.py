@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError, create_model
+from pydantic import ValidationError, create_model
 
 from components.platforms.kinds import kind_of
 from components.typed.fields import Shape
@@ -19,11 +19,11 @@ from infra.config.gpu_layer import GpuLayerConfig
 from infra.config.image import ImageConfig
 from infra.config.model import ModelConfig
 from infra.config.platform import PlatformConfig
+from infra.config.platform_draft import PlatformDraft, platform_draft
 from infra.config.pool import PoolConfig
 from infra.config.stack import GuardConfig
 
 S = TypeVar("S", bound=Shape)
-_PLATFORM: TypeAdapter[PlatformConfig] = TypeAdapter(PlatformConfig)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Draft:
     """All parts that rules look at. A part that is no mapping is absent, its name is there all the same."""
 
     environment: str | None = None
-    platform: PlatformConfig | None = None
+    place: PlatformDraft | None = None
     gpu_layer: Part[GpuLayerConfig] | None = None
     image: Part[ImageConfig] | None = None
     idle_scaling_install: str | None = None
@@ -59,6 +59,11 @@ class Draft:
     pool_names: tuple[str, ...] = ()
     model_names: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
+
+    @property
+    def platform(self) -> PlatformConfig | None:
+        """The place's settings, as far as they could be read."""
+        return self.place.value if self.place is not None else None
 
     @property
     def gpu_layer_install(self) -> str | None:
@@ -74,7 +79,7 @@ def draft(raw: Mapping[str, Any]) -> Draft:
     gateway = _mapping(raw.get("gateway"))
     return Draft(
         environment=_text(raw.get("environment")),
-        platform=_platform(raw.get("platform")),
+        place=platform_draft(raw.get("platform")),
         gpu_layer=_part(GpuLayerConfig, raw.get("gpuLayer", {})),
         image=_part(ImageConfig, raw.get("image", {})),
         idle_scaling_install=_mapping(raw.get("idleScaling")).get("install"),
@@ -95,13 +100,6 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _platform(raw: Any) -> PlatformConfig | None:
-    try:
-        return _PLATFORM.validate_python(raw)
-    except ValidationError:
-        return None
 
 
 def _parts(cls: type[S], raw: Any) -> dict[str, Part[S]]:

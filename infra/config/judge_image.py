@@ -37,8 +37,9 @@ def _floor(draft: Draft) -> Iterator[Problem]:
     yield from _too_old(("image",), pinned("vllm").version, None)
     if draft.image is None:
         return
-    if draft.image.sound("base") and draft.image.value.base is not None:
-        base = draft.image.value.base
+    # read as it stands: an image by tag alone is refused for that, and may be too old besides
+    base = draft.image.raw.get("base")
+    if isinstance(base, str):
         yield from _too_old(("image", "base"), base.partition("@")[0].rpartition(":")[2], base)
     for index, package in enumerate(draft.image.value.extra_packages if draft.image.sound("extra_packages") else ()):
         name, _, version = package.partition("==")

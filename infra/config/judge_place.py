@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from components.catalog.gpus import gpus
@@ -22,12 +22,13 @@ _NETWORKS = "networks"
 
 def judge_place(draft: Draft) -> Iterator[Problem]:
     """All problems of the place that its own fields do not show alone."""
-    settings: Any = draft.platform
-    if settings is None:
+    if draft.place is None:
         return
+    settings: Any = draft.platform
     sound = {name: pool_request(part.value) for name, part in draft.pools.items() if not part.broken}
     judge = kind_of(settings).judge()
-    own = list(judge(settings, sound, draft.environment or "")) if judge is not None else []
+    found: Iterable[Problem] = judge(settings, sound, draft.environment or "") if judge is not None else ()
+    own = [problem for problem in found if draft.place.judged(problem.path)]
     if draft.gpu_layer_install == "helm":
         own += judge_gpu_layer(sound, settings.kind, _cuda(draft))
     yield from own
@@ -121,10 +122,9 @@ def _open(path: Path, value: Any) -> Problem:
 
 
 def _doors(settings: Any, draft: Draft) -> Iterator[Problem]:
-    ingress = getattr(settings, "ingress", None)
-    if ingress is None:
+    ingress, at = getattr(settings, "ingress", None), (*AT, "ingress")
+    if ingress is None or (draft.place is not None and not draft.place.judged(at)):
         return
-    at = (*AT, "ingress")
     public = getattr(ingress, "public", False)
     balanced = getattr(ingress, "service_type", None) == "LoadBalancer"
     if public and not getattr(ingress, "allowed_networks", ("unknown",)):

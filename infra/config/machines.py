@@ -47,6 +47,7 @@ def _check(value: Any, info: ValidationInfo) -> Any:
     if value is None or not makes_nodes(place):
         return value
     if find(place, value) is None:
+        fix = f"use a machine of components/catalog/machines/{place}.yaml"
         if re.match(_without_gpu().get(place, r"(?!)"), value):
             raise refuse(4, "has no GPU", allowed="a machine with GPUs that the platform sells", fix=fix)
         from components.catalog import machines

@@ -29,7 +29,9 @@ from infra.local.plugins import install
 
 TOKEN = "token-of-the-test-cluster"
 # a cloud's SDK takes seconds to import, and its whole graph seconds to record: not in the first minute
-WITH_AN_SDK = re.compile(r"test_(aws|azure|gcp)_|test_graph_(stacks|wire_types|command)|test_plan_page")
+WITH_AN_SDK = re.compile(
+    r"test_(aws|azure|gcp)_|test_graph_(stacks|wire_types|command)|test_(plan_page|deployer_rights)"
+)
 READY_SECONDS = 90
 
 

@@ -164,3 +164,10 @@ def test_a_price_list_of_one_region_does_not_say_where_else_a_machine_is_sold(tm
     partial = machines("x", write(tmp_path, HEAD.replace("true", "false") + row))
     assert partial["m"].regions == ()
     assert partial["m"].prices["us-1"].on_demand == 1.0
+
+
+def test_a_local_disk_of_aws_is_in_gib_and_not_in_the_gb_that_ec2_tells() -> None:
+    # the autoscaler plans an empty group's node with it: told too much, it brings nodes that the pod does not fit
+    sold = {name: machine.local_disk_gib for name, machine in machines("aws").items()}
+    assert sold["g5.8xlarge"] == 838  # 900 GB
+    assert sold["p4d.24xlarge"] == 7450  # 8 × 1000 GB

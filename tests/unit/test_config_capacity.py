@@ -125,7 +125,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         pool(machine="?"),
         [
             f"pools.gpu-1xa10.machine: '?' is not a machine this catalogue knows; allowed: {SELLS}; "
-            "fix: use a machine of the catalogue [EBB003 error]"
+            "fix: use a machine of components/catalog/machines/aws.yaml [EBB003 error]"
         ],
     ),
     "3 a machine that is a number": (
@@ -139,7 +139,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         pool(machine="m7i.large"),
         [
             f"pools.gpu-1xa10.machine: 'm7i.large' has no GPU; allowed: {SELLS}; "
-            "fix: use a machine of the catalogue [EBB004 error]"
+            "fix: use a machine of components/catalog/machines/aws.yaml [EBB004 error]"
         ],
     ),
     "5 a machine not sold in the region": (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from infra.config import ConfigError, load_file
+from infra.config.yaml_source import read
 from infra.preflight import command_plan
 
 GOOD = Path(__file__).parents[1] / "fixtures" / "config" / "Pulumi.good.yaml"
@@ -64,3 +67,70 @@ def test_a_plan_shows_the_same_fifty_and_ends_with_status_one(broken: Path) -> N
     shown = {(finding["path"], finding["code"]) for finding in json.loads(out.getvalue())["findings"]}
     assert status == 1
     assert shown >= EXPECTED
+
+
+STACKS = Path(__file__).parents[2] / "stacks"
+PLACES = sorted(file.name for file in STACKS.glob("Pulumi.*.yaml"))
+
+
+def _leaves(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of all settings that hold no further ones."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*at, key))
+    else:
+        yield at
+
+
+def _found(stack: Any, folder: Path) -> set[tuple[str, str]]:
+    file = folder / "Pulumi.one.yaml"
+    file.write_text(yaml.safe_dump(stack, sort_keys=False))
+    try:
+        return {(finding.path, finding.code) for finding in load_file(file).warnings}
+    except ConfigError as refused:
+        return {(finding.path, finding.code) for finding in refused.findings}
+
+
+def _set(stack: Any, path: tuple[str, ...], value: Any) -> Any:
+    changed = copy.deepcopy(stack)
+    here = changed["config"]["ebbtide:platform"]
+    for key in path[:-1]:
+        here = here.setdefault(key, {})
+    here[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_one_wrong_setting_of_a_place_brings_no_finding_about_another(name: str, tmp_path: Path) -> None:
+    stack: Any = read(STACKS / name).value
+    before = _found(stack, tmp_path)
+    for path in [*_leaves(stack["config"]["ebbtide:platform"]), ("no", "such"), ("cluster", "noSuch")]:
+        if path == ("kind",):
+            continue  # of an unknown kind nothing else can be said
+        found = _found(_set(stack, path, {"not": "this"}), tmp_path) - before
+        assert found, path
+        assert {where.split(".")[1] for where, _ in found} == {path[0]}, (path, found)
+
+
+@pytest.mark.parametrize("name", [name for name in PLACES if "-" in name])
+def test_a_wrong_setting_of_a_place_does_not_hide_an_open_network(name: str, tmp_path: Path) -> None:
+    stack: Any = read(STACKS / name).value
+    stack = _set(stack, ("cluster", "apiAllowedNetworks"), ["0.0.0.0/0"])
+    for wrong in [("ingress", "certificate"), ("cluster", "version"), ("network", "zones"), ("clustre",)]:
+        found = _found(_set(stack, wrong, {"not": "this"}), tmp_path)
+        assert ("platform.cluster.apiAllowedNetworks[0]", "EBB039") in found, wrong
+
+
+def test_a_machine_not_sold_in_the_region_is_told_beside_a_missing_certificate(tmp_path: Path) -> None:
+    stack: Any = read(STACKS / "Pulumi.azure-prod.yaml").value
+    stack = _set(stack, ("region",), "westcentralus")
+    del stack["config"]["ebbtide:platform"]["ingress"]["certificate"]
+    found = _found(stack, tmp_path)
+    assert ("platform.ingress.certificate", "EBB103") in found
+    assert ("pools.gpu-1xa10.machine", "EBB005") in found
+
+
+def test_an_engine_by_tag_alone_and_below_the_floor_is_told_both(tmp_path: Path) -> None:
+    stack: Any = read(STACKS / "Pulumi.aws-prod.yaml").value
+    stack["config"]["ebbtide:image"] = {"base": "docker.io/vllm/vllm-openai:v0.18.0"}
+    assert {code for where, code in _found(stack, tmp_path) if where == "image.base"} == {"EBB041", "EBB053"}

@@ -53,7 +53,7 @@ def test_every_place_says_how_long_its_load_balancer_waits_or_that_nobody_knows(
 def test_what_is_planned_is_what_the_components_set() -> None:
     pytest.importorskip("pulumi_aws")
     from components.platforms.aws.ingress import LONGEST_SILENCE_SECONDS
-    from components.platforms.azure.ingress import IDLE_TIMEOUT_MINUTES
+    from components.platforms.azure.ingress import patience_seconds
     from components.platforms.gcp.load_balancer import timeout_seconds
     from infra import place
 
@@ -63,5 +63,6 @@ def test_what_is_planned_is_what_the_components_set() -> None:
     stack = load_file(PROJECT / "stacks" / f"Pulumi.{STACKS['gcp']}.yaml").config
     assert plan_ingress.longest_silence_seconds(stack) == place.longest_silence_seconds(stack)
     assert planned("aws") == LONGEST_SILENCE_SECONDS
-    assert planned("azure") == IDLE_TIMEOUT_MINUTES * 60
+    azure = load_file(PROJECT / "stacks" / f"Pulumi.{STACKS['azure']}.yaml").config
+    assert planned("azure") == patience_seconds(place.about(azure, "ebbtide", "azure-prod"))
     assert planned("gcp") == timeout_seconds(place.about(stack, "ebbtide", "gcp-prod"))

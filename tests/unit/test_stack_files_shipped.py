@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from infra.config import StackConfig, load_file
 from infra.config.judge_cost import price_per_hour
+from infra.preflight import command_plan
 
 STACKS = Path(__file__).parents[2] / "stacks"
 NAMES = tuple(sorted(file.name.split(".")[1] for file in STACKS.glob("Pulumi.*.yaml")))
@@ -36,6 +40,15 @@ def test_a_stack_that_is_shipped_stops_nobody_and_warns_of_nothing_that_could_be
     # the driver of Azure's A10 machines is Azure's, and was too old for the engine's image when somebody looked
     known = ["EBB043"] if name.startswith("azure-") else []
     assert [finding.code for finding in load_file(STACKS / f"Pulumi.{name}.yaml").warnings] == known
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_plan_of_a_shipped_stack_warns_of_nothing_else_either(name: str) -> None:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        command_plan.run(command_plan.Wish(name, str(STACKS / f"Pulumi.{name}.yaml"), format="json", with_graph=False))
+    known = {"EBB043"} if name.startswith("azure-") else set()
+    assert {finding["code"] for finding in json.loads(out.getvalue())["findings"]} == known
 
 
 @pytest.mark.parametrize("name", NAMES)

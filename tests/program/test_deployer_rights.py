@@ -1,0 +1,107 @@
+"""The rights the pages ask for whoever deploys, against what the stacks really make: Google Cloud and on premises."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.program.graph_reading import Resource, of, resources
+
+DOCS = Path(__file__).parents[2] / "docs" / "clouds"
+GCP = "gcp-dev", "gcp-prod"
+MADE = {  # kind of resource: permissions that name what it is, before .create, .get and .delete
+    "artifactregistry/repository:Repository": "artifactregistry.repositories",
+    "compute/address:Address": "compute.addresses",
+    "compute/firewall:Firewall": "compute.firewalls",
+    "compute/network:Network": "compute.networks",
+    "compute/router:Router": "compute.routers",
+    "compute/subnetwork:Subnetwork": "compute.subnetworks",
+    "kms/cryptoKey:CryptoKey": "cloudkms.cryptoKeys",
+    "kms/keyRing:KeyRing": "cloudkms.keyRings",
+    "serviceaccount/account:Account": "iam.serviceAccounts",
+    "storage/bucket:Bucket": "storage.buckets",
+}
+GIVEN = {  # what gives a right on one thing: that thing's policy
+    "artifactregistry/repositoryIamMember:RepositoryIamMember": "artifactregistry.repositories",
+    "kms/cryptoKeyIAMMember:CryptoKeyIAMMember": "cloudkms.cryptoKeys",
+    "storage/bucketIAMMember:BucketIAMMember": "storage.buckets",
+}
+ELSEWHERE = {
+    "compute/routerNat:RouterNat",  # a part of the router
+    "container/cluster:Cluster",  # roles/container.admin
+    "container/nodePool:NodePool",
+    "projects/iAMMember:IAMMember",  # the conditional grant
+}
+NEVER_DELETED = {"cloudkms.keyRings", "cloudkms.cryptoKeys"}  # Google Cloud has no such permission
+# an address inside the network has permissions of its own
+SPELLED = {"compute.addresses.create": "compute.addresses.createInternal"}
+SPELLED |= {"compute.addresses.delete": "compute.addresses.deleteInternal"}
+VERBS = {"create", "delete", "get", "patch"}
+
+
+def _asked() -> set[str]:
+    return {r["type"][4:] for stack in GCP for r in resources(stack) if r["type"].startswith("gcp:")}
+
+
+def _role() -> list[str]:
+    return list(yaml.safe_load((DOCS / "gcp-deployer-role.yaml").read_text())["includedPermissions"])
+
+
+def test_google_clouds_role_makes_reads_and_takes_away_every_kind_of_resource() -> None:
+    assert _asked() == {*MADE, *GIVEN, *ELSEWHERE}
+    wanted = {f"{thing}.{verb}" for thing in MADE.values() for verb in ("create", "get", "delete")}
+    wanted -= {f"{thing}.delete" for thing in NEVER_DELETED}
+    wanted |= {f"{thing}.{verb}" for thing in GIVEN.values() for verb in ("getIamPolicy", "setIamPolicy")}
+    assert {SPELLED.get(one, one) for one in wanted} - set(_role()) == set()
+
+
+def test_google_clouds_role_names_each_permission_once_and_none_that_gives_itself_more() -> None:
+    role = _role()
+    assert sorted(role) == sorted(set(role))
+    more = re.compile(r"iam\.roles|resourcemanager\..*set|container\.|.*getAccessToken")
+    assert [one for one in role if more.match(one)] == []
+
+
+def _rules() -> list[dict[str, Any]]:
+    return list(yaml.safe_load((DOCS / "on-prem-deployer.yaml").read_text())["rules"])
+
+
+def _allowed(group: str, resource: str) -> set[str]:
+    return {
+        v for rule in _rules() if group in rule["apiGroups"] and resource in rule["resources"] for v in rule["verbs"]
+    }
+
+
+def _plain(resource: Resource) -> tuple[str, str]:
+    """Its group and its name in the API's rules, which is the plural of its kind."""
+    group = str(resource["inputs"]["apiVersion"]).rpartition("/")[0]
+    kind = str(resource["inputs"]["kind"]).lower()
+    return group, {"networkpolicy": "networkpolicies"}.get(kind, f"{kind}s")
+
+
+@pytest.fixture
+def objects() -> list[Resource]:
+    """What the shipped stack sends, but for charts: with those an administrator is asked for."""
+    sent = [r for r in resources("onprem") if r["type"].startswith("kubernetes:")]
+    return [r for r in sent if "kind" in r["inputs"]]
+
+
+def test_on_premises_the_deployer_may_send_every_object_of_the_stack(objects: list[Resource]) -> None:
+    assert len(objects) > 10
+    asked = set(map(_plain, objects)) - {("", "nodes")}
+    assert {one: VERBS - _allowed(*one) for one in asked if not _allowed(*one) >= VERBS} == {}
+    assert {"get", "patch"} <= _allowed("", "nodes")  # nodes are there; they get a label and a taint
+
+
+def test_on_premises_the_deployer_has_what_its_role_for_the_gateway_gives(objects: list[Resource]) -> None:
+    given = of(tuple(objects), "Role")
+    assert given
+    # Kubernetes lets nobody give away a right of which he has less himself
+    for rule in (rule for role in given for rule in role["inputs"]["rules"]):
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                assert set(rule["verbs"]) <= _allowed(group, resource), (group, resource)
