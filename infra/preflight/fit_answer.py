@@ -12,6 +12,7 @@ from infra.config.load import finding
 from infra.preflight import fit, memory
 from infra.preflight.compatibility import Wanted, judge_model_facts
 from infra.preflight.compatibility_gpu import Gpu
+from infra.preflight.doubts import judge_doubts
 from infra.preflight.fit import Card, Fit
 from infra.preflight.fit_candidates import cheapest_with
 from infra.preflight.memory import Engine
@@ -20,7 +21,14 @@ from infra.preflight.plan_engine import as_loaded
 from infra.preflight.report_document import finding_of
 
 # what a person typed for what the stack file calls so
-_TYPED = {"gpus": "--tp", "maxTokens": "--context", "dtype": "--dtype", "pool": "--gpu", "id": "MODEL"}
+_TYPED = {
+    "gpus": "--tp",
+    "maxTokens": "--context",
+    "dtype": "--dtype",
+    "pool": "--gpu",
+    "id": "MODEL",
+    "extraArgs": "--kv-dtype",
+}
 _SHOWN = 8
 
 
@@ -68,9 +76,11 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
     found = [_try(loaded, card, engine, question) for card in tried]
     judged = [(each, _problems(loaded, each, question)) for each in found]
     able = [each for each, problems in judged if each.fits and not _stopped(problems)]
+    # where the engine refuses them all, the card that would hold it says why best; else the largest does
+    held = able or [each for each in found if each.fits]
     # bare cards have no price: there the fewest are the cheapest, and they come in that order
-    able.sort(key=fit.order if all(each.card.machine for each in able) else lambda each: (each.card.gpus,))
-    best = able[0] if able else _largest(found)
+    held.sort(key=fit.order if all(each.card.machine for each in held) else lambda each: (each.card.gpus,))
+    best = held[0] if held else _largest(found)
     problems = next(problems for each, problems in judged if each is best)
     machine = (
         best.card if best.card.machine else cheapest_with(best.card.product, best.tensor_parallel, question.region)
@@ -116,10 +126,12 @@ def _problems(facts: ModelFacts, tried: Fit, question: Question) -> list[Problem
         tensor_parallel=tried.tensor_parallel,
         context=question.context,
         dtype=question.dtype,
+        kv_dtype=question.kv_dtype,
         licence_accepted=True,
     )
     card = tried.card
-    return list(judge_model_facts(facts, Gpu(card.product, card.compute_capability), wanted, ()))
+    found = judge_model_facts(facts, Gpu(card.product, card.compute_capability), wanted, ())
+    return [*found, *judge_doubts(facts, ())]
 
 
 def _stopped(problems: Iterable[Problem]) -> list[Problem]:
@@ -194,7 +206,7 @@ def as_json(found: Answer) -> dict[str, Any]:
         "activation_bytes_per_gpu": plan.activations,
         "overhead_bytes_per_gpu": plan.overhead,
         "usable_bytes_per_gpu": plan.usable,
-        "max_context_tokens": plan.longest_context,
+        "max_context_tokens": plan.longest_context if facts.kv or facts.context else None,
         "sequences_at_context": best.sequences if facts.kv else None,
         "tensor_parallel": best.tensor_parallel,
         "gpu": best.card.product,
