@@ -17,7 +17,7 @@ from infra.preflight.fit import Card, Fit
 from infra.preflight.fit_candidates import cheapest_with
 from infra.preflight.memory import Engine
 from infra.preflight.model_facts import ModelFacts
-from infra.preflight.plan_engine import as_loaded
+from infra.preflight.plan_engine import as_loaded, batched_tokens
 from infra.preflight.report_document import finding_of
 
 # what a person typed for what the stack file calls so
@@ -68,7 +68,7 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
     loaded = as_loaded(facts, question.dtype)
     engine = Engine(
         context=question.context,
-        sequences=max(16, question.concurrency),
+        sequences=_sequences(question),
         max_batched_tokens=0,
         memory_share=question.memory_share,
         kv_dtype=question.kv_dtype,
@@ -105,6 +105,11 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
         ),
         others=tuple(able[1:_SHOWN]),
     )
+
+
+def _sequences(question: Question) -> int:
+    """How many the engine is reckoned to run at once."""
+    return max(16, question.concurrency)
 
 
 def _try(facts: ModelFacts, card: Card, engine: Engine, question: Question) -> Fit:
@@ -208,6 +213,9 @@ def as_json(found: Answer) -> dict[str, Any]:
         "usable_bytes_per_gpu": plan.usable,
         "max_context_tokens": plan.longest_context if facts.kv or facts.context else None,
         "sequences_at_context": best.sequences if facts.kv else None,
+        "max_batched_tokens": batched_tokens(
+            best.card.memory_bytes, best.card.product, _sequences(found.question), found.question.context
+        ),
         "tensor_parallel": best.tensor_parallel,
         "gpu": best.card.product,
         "gpu_bytes": best.card.memory_bytes,

@@ -46,6 +46,7 @@ def test_a_folder_with_a_configuration_alone_is_enough(folder: Path) -> None:
     assert (read["kv_bytes_per_token"], read["kv_bytes_per_token_per_gpu"]) == (131072, 131072)
     assert (read["machine"], read["usd_per_hour"]) == ("g5.xlarge", 1.006)
     assert read["sequences_at_context"] >= 1
+    assert read["max_batched_tokens"] == 2048  # the engine's own for such a card
     assert read["max_context_tokens"] > read["context_tokens"] == 8192
 
 
