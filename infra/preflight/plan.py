@@ -17,7 +17,7 @@ from infra.preflight.compatibility import Wanted
 from infra.preflight.cost import Cost
 from infra.preflight.memory import Engine, MemoryPlan
 from infra.preflight.model_facts import ModelFacts
-from infra.preflight.plan_engine import as_loaded, engine_of, unfollowed
+from infra.preflight.plan_engine import as_loaded, engine_of, flags, unfollowed
 from infra.preflight.plan_findings import judge_model_plan
 from infra.preflight.plan_ingress import Front, front, silence_seconds
 from infra.preflight.plan_pool import PoolPlan, engine_cuda, pool_plan
@@ -94,7 +94,7 @@ def _model(
     facts = as_loaded(found, model.dtype) if found is not None else None
     engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
     planned, why_not = _memory(facts, pool, engine)
-    weights = planned.weights if planned else _weights_per_gpu(facts, model)
+    weights = _weights_of_node(facts, model)
     path = cold_path(stack.platform.kind, int(limits().engine_image.pulled_gb * 10**9), weights, measured)
     timers = Timers(
         model.name, model.cold_start.seconds, model.hold.seconds, model.idle_ttl.seconds, model.drain.seconds
@@ -121,11 +121,12 @@ def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[M
     return memory.plan(facts, pool.gpu_bytes, engine), None
 
 
-def _weights_per_gpu(facts: ModelFacts | None, model: ModelConfig) -> int | None:
-    """The facts', else what the stack file says; None where neither knows."""
+def _weights_of_node(facts: ModelFacts | None, model: ModelConfig) -> int | None:
+    """What one replica has to fetch: the facts', else what the stack file says; None where neither knows. All of it,
+    however many GPUs share it: they have one node's network and nobody is known to have measured more."""
     if facts is not None and facts.weights is not None:
-        return facts.weights.per_gpu(model.gpus, facts.kv_heads)
-    return model.weights.bytes // model.gpus if model.weights else None
+        return facts.weights.total
+    return model.weights.bytes if model.weights else None
 
 
 def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
@@ -133,7 +134,13 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
     given: Any = model
     # whoever names a token for the hub has the licence, and so has whoever filled the store that is there already
     accepted = given.licence_accepted
-    return Wanted(tensor_parallel=model.gpus, context=model.max_tokens, dtype=model.dtype, licence_accepted=accepted)
+    return Wanted(
+        tensor_parallel=model.gpus,
+        context=model.max_tokens,
+        dtype=model.dtype,
+        kv_dtype=flags(model.extra_args).get("--kv-cache-dtype", "auto"),
+        licence_accepted=accepted,
+    )
 
 
 def _problems(stack: StackConfig, models: tuple[ModelPlan, ...]) -> Iterator[Problem]:

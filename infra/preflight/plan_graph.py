@@ -7,7 +7,9 @@ depends on: the stack file, this program's sources, the SDKs' versions. Where a 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import sysconfig
@@ -63,7 +65,10 @@ def _recorded(file: Path, stack: str, kind: str) -> Graph:
     except ImportError as error:
         raise NoGraph(_missing(error, kind)) from error
     try:
-        return counted(graph(command.recording_of(read_stack(file), stack).records))
+        # the program logs the stack file's warnings on its way: the plan says them already
+        with contextlib.redirect_stderr(io.StringIO()):
+            recording = command.recording_of(read_stack(file), stack)
+        return counted(graph(recording.records))
     except command.GraphProblem as problem:
         cause = problem.__cause__
         raise NoGraph(_missing(cause, kind) if isinstance(cause, ImportError) else str(problem)) from problem

@@ -159,6 +159,13 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "allowed: an idleTtl where min is 0; fix: take idleTtl out, or set min: 0 [EBB013 warning]"
         ],
     ),
+    "17 a pipeline over nodes, which only gpus may say": (
+        model(extraArgs=["--pipeline-parallel-size", "2"]),
+        [
+            "models.llama-8b.extraArgs[0]: '--pipeline-parallel-size' overrides --pipeline-parallel-size, which the "
+            f"product sets; {MANAGED} set gpus [EBB051 error]"
+        ],
+    ),
     "18 id without owner": (model(id="llama"), [f"models.llama-8b.id: 'llama' {HUB_ID}"]),
     "18 id with a path": (model(id="a/b/c"), [f"models.llama-8b.id: 'a/b/c' {HUB_ID}"]),
     "18 id that leaves its folder": (model(id="a/.."), [f"models.llama-8b.id: 'a/..' {HUB_ID}"]),
@@ -231,6 +238,13 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "cross the network in "
             "clear; allowed: https://host, without /v1; http only for this machine itself; "
             "fix: write https://llm.example.com:8080, with a certificate at the load balancer or ingress [EBB040 error]"
+        ],
+    ),
+    "44 a drain without the engine's own flag for it": (
+        model(extraArgs=["--shutdown-timeout=900"]),
+        [
+            "models.llama-8b.extraArgs[0]: '--shutdown-timeout=900' overrides --shutdown-timeout, which the product "
+            f"sets; {MANAGED} set drain [EBB051 error]"
         ],
     ),
     "50 an unknown key": (

@@ -233,3 +233,21 @@ def test_the_help_of_both_commands_is_whole(ebbtide: Run) -> None:
         code, out, _ = ebbtide(command, "--help")
         assert code == 0
         assert all(option in out for option in options)
+
+
+def test_counting_resources_says_no_warning_a_second_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from infra.gate import command
+    from infra.preflight import plan_graph
+
+    class Recording:
+        records = ()
+
+    def recorded(source: object, stack: str) -> Recording:
+        print("the stack's own warning, as the program logs it", file=sys.stderr)
+        return Recording()
+
+    monkeypatch.setattr(command, "recording_of", recorded)
+    assert plan_graph._recorded(write(folder, sections()), "test", "aws").total == 0
+    assert capsys.readouterr().err == ""
