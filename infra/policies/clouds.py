@@ -46,7 +46,7 @@ class Pool:
 
     @property
     def is_gpu(self) -> bool:
-        return self.machine is not None or (bool(self.resource.parent) and "GpuPool" in self.resource.parent)
+        return self.machine is not None or stands_in_gpu_pool(self.resource.parent)
 
     def number(self, what: str) -> int | None:
         """``min`` or ``max``; None where it is not given."""
@@ -65,6 +65,11 @@ class Pool:
     @property
     def is_spot(self) -> bool:
         return bool(look(self.resource.inputs, self.row["spot"]["path"]) == self.row["spot"]["is"])
+
+
+def stands_in_gpu_pool(urn: str) -> bool:
+    """Whether a component for a pool with GPUs is in a URN."""
+    return any(name in urn for name in clouds()["gpuPoolComponents"])
 
 
 def gpu_pools(graph: Graph) -> list[Pool]:
