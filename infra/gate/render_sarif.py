@@ -9,7 +9,7 @@ from infra.gate.render_words import place
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 # what blocks and is no rule's: a stack file that is refused, a program without a graph, a budget
-_VERDICT = {
+_VERDICT: Mapping[str, Any] = {
     "id": "verdict", "title": "The change may pass", "level": "mandatory",
     "reason": "what cannot be judged, or costs more than allowed, does not pass",
     "fix": "the report in text or Markdown says what stops it",

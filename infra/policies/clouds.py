@@ -116,7 +116,8 @@ def holds(check: Mapping[str, Any], inputs: Any) -> bool:
 
 def _are_closed(networks: Sequence[Any], key: str) -> bool:
     """An open one among them is found whatever else is not known yet."""
-    known, gap = [], None
+    known: list[str] = []
+    gap: NotKnown | None = None
     for index in range(len(networks)):
         try:
             known.append(str(look(networks[index], key, "") if key else networks[index]))
