@@ -94,6 +94,17 @@ def test_what_is_only_known_after_up_is_not_evaluated_and_never_passed(
     assert next(v for v in verdicts if v.rule.id == rule).state == "not evaluated"
 
 
+@pytest.mark.parametrize("base", ["vllm/vllm-openai@sha256:" + "a" * 64, "r.example.com/ours/engine:7"])
+def test_an_engine_whose_base_names_no_version_has_not_passed_the_floor(base: str) -> None:
+    stack = Stack()
+    stack.inputs("Image")["buildArgs"] = {"BASE": base}
+    (verdict,) = [j.verdict for j in gate(Stack(), stack).judged if j.verdict.rule.id == "engine-floor"]
+    assert verdict.state == "not evaluated"
+    stack.inputs("Image")["buildArgs"] = {"BASE": "vllm/vllm-openai:v0.32.0@sha256:" + "a" * 64}
+    (verdict,) = [j.verdict for j in gate(Stack(), stack).judged if j.verdict.rule.id == "engine-floor"]
+    assert verdict.state == "passed"
+
+
 def test_a_text_that_only_looks_like_a_reference_does_not_hide_what_it_is() -> None:
     stack = Stack()
     stack.container["image"] = "${urn:pulumi:test::ebbtide::x::none#ref}"
@@ -128,3 +139,11 @@ def test_a_ceiling_above_the_budget_blocks() -> None:
     stack = Stack()
     assert gate(stack, stack.copy(), budget=3000).blocked_by == ["the budget of 3,000 $/month"]
     assert gate(stack, stack.copy(), budget=4000).blocked_by == []
+
+
+def test_the_kept_table_of_mutations_is_what_the_gate_says_now() -> None:
+    from tests.bench import mutations
+
+    page, missed = mutations.table()
+    assert missed == 0
+    assert mutations.RESULTS.read_text(encoding="utf-8") == page, "run: python -m tests.bench.mutations"
