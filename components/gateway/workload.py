@@ -85,7 +85,7 @@ def _container(image: pulumi.Input[str]) -> Manifest:
         "name": NAME,
         "image": image,
         "ports": [{"name": "http", "containerPort": PORT}],
-        "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
+        "resources": {"requests": {"cpu": "250m", "memory": "128Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -12,11 +12,11 @@ import yaml
 from pydantic import ValidationError
 
 from .cluster import SERVICE_ACCOUNT, Deployments, connect
-from .engine import Engine
 from .front import Gateway
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
 from .settings import Settings, load
+from .upstream import WakeTransport
 
 
 def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT) -> Gateway:
@@ -28,8 +28,16 @@ def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT)
 
     guard = WakeGuard(settings.guard, {model.name: model.gpus for model in settings.models}, observe)
     client = connect(settings.cluster.api_server, account)
-    view = Deployments(client, settings.cluster.namespace, account / "token", guard.changed)
-    return Gateway(settings, KeyFile(keys), Engine(settings), guard, view)
+    transport = WakeTransport(settings.interceptor_url, settings.limits.request_seconds)
+    gateway: Gateway
+
+    def changed() -> None:
+        guard.changed()
+        gateway.looked()
+
+    view = Deployments(client, settings.cluster.namespace, account / "token", changed)
+    gateway = Gateway(settings, KeyFile(keys), transport, guard, view)
+    return gateway
 
 
 def main() -> int:
@@ -52,6 +60,9 @@ def main() -> int:
         access_log=False,
         server_header=False,
         lifespan="on",
+        loop="uvloop",
+        http="httptools",
+        ws="none",
         # longer than any load balancer keeps an idle connection (4000 s at most): one that we close first may just be
         # carrying the next request, and its client gets a 502
         timeout_keep_alive=4100,
