@@ -34,7 +34,8 @@ from infra.local.gateway_venv import gateway_python
 from infra.local.paths import PROJECT
 from tests.unit import gateway_kit as kit
 
-CONCURRENCY = {1: 150, 8: 400, 32: 640}
+# requests by shape and by how many are under way at once
+REQUESTS = {"chat": {1: 150, 8: 400, 32: 640}, "stream": {1: 30, 8: 120, 32: 320}}
 TOKENS, TOKEN_SECONDS = 32, 0.005
 MODEL, KEY = "small", "sk-bench"
 RESULTS = PROJECT / "docs" / "results" / "gateway.json"
@@ -72,7 +73,7 @@ class Target:
 
 async def load(target: Target, shape: str, at_once: int) -> None:
     """Closed loop: ``at_once`` clients, each with its next request when the last is answered."""
-    left = CONCURRENCY[at_once]
+    left = REQUESTS[shape][at_once]
     times: list[float] = []
     body = {"model": MODEL, "messages": [{"role": "user", "content": "word " * 200}], "stream": shape == "stream"}
     headers = {"authorization": f"Bearer {KEY}"}
@@ -202,8 +203,8 @@ def main() -> int:
             asyncio.run(load(target, "chat", 8))
             target.taken.clear(), target.rates.clear(), target.cpu.clear()
         for number in range(asked.rounds):
-            for shape in ("chat", "stream"):
-                for at_once in CONCURRENCY:
+            for shape, loads in REQUESTS.items():
+                for at_once in loads:
                     for target in targets if number % 2 == 0 else reversed(targets):
                         asyncio.run(load(target, shape, at_once))
         rows = [result(direct, target) for target in targets]

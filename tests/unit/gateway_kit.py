@@ -249,15 +249,17 @@ class KubeApi:
         return len(self._watchers)
 
 
-def key_file(keys: dict[str, tuple[str, str]], groups: dict[str, list[str]]) -> str:
-    """Key name → (key, group) as the Secret carries them."""
+def key_file(
+    keys: dict[str, tuple[str, str]], groups: dict[str, list[str]], rights: dict[str, dict[str, Any]] | None = None
+) -> str:
+    """Key name → (key, group) as the Secret carries them; ``rights`` adds to a group's models."""
     return json.dumps(
         {
             "keys": [
                 {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "group": group}
                 for name, (key, group) in keys.items()
             ],
-            "groups": {name: {"models": models} for name, models in groups.items()},
+            "groups": {name: {"models": models} | (rights or {}).get(name, {}) for name, models in groups.items()},
         }
     )
 
@@ -294,6 +296,7 @@ class Gateway:
     url: str
     folder: Path
     started: float
+    metrics_url: str
     live_after: float = 0.0
     ready_after: float = 0.0
 
@@ -325,7 +328,7 @@ def start(
     (folder / "token").write_text("pod-token")
     (folder / "keys").mkdir()
     swap(folder / "keys", keys)
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -338,12 +341,14 @@ def start(
         "EBBTIDE_GATEWAY_SERVICE_ACCOUNT": str(folder),
         "EBBTIDE_GATEWAY_HOST": "127.0.0.1",
         "EBBTIDE_GATEWAY_PORT": str(port),
+        "EBBTIDE_GATEWAY_METRICS_PORT": str(metrics_port),
     }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [str(python), *command], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder
         )
-    return Gateway(process, f"http://127.0.0.1:{port}", folder, time.monotonic())
+    metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+    return Gateway(process, f"http://127.0.0.1:{port}", folder, time.monotonic(), metrics_url)
 
 
 @contextlib.contextmanager

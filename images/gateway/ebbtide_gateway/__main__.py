@@ -15,11 +15,12 @@ from .cluster import SERVICE_ACCOUNT, Deployments, connect
 from .front import Gateway
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
+from .metrics import Metrics
 from .settings import Settings, load
 from .upstream import WakeTransport
 
 
-def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT) -> Gateway:
+def application(settings: Settings, keys: Path, metrics: Metrics, account: Path = SERVICE_ACCOUNT) -> Gateway:
     """Put the parts together."""
     view: Deployments
 
@@ -36,7 +37,7 @@ def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT)
         gateway.looked()
 
     view = Deployments(client, settings.cluster.namespace, account / "token", changed)
-    gateway = Gateway(settings, KeyFile(keys), transport, guard, view)
+    gateway = Gateway(settings, KeyFile(keys), transport, guard, view, metrics)
     return gateway
 
 
@@ -51,10 +52,13 @@ def main() -> int:
     except (OSError, yaml.YAMLError, ValidationError) as problem:
         print(f"{config}: {problem}", file=sys.stderr)
         return 2
+    # The pod's own address; who may reach it is the NetworkPolicy's matter.
+    host = os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0")  # noqa: S104
+    metrics = Metrics()
+    metrics.serve(host, int(os.environ.get("EBBTIDE_GATEWAY_METRICS_PORT", "9090")))
     uvicorn.run(
-        application(settings, keys, account),
-        # The pod's own address; who may reach it is the NetworkPolicy's matter.
-        host=os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0"),  # noqa: S104
+        application(settings, keys, metrics, account),
+        host=host,
         port=int(os.environ.get("EBBTIDE_GATEWAY_PORT", "4000")),
         log_level="warning",
         access_log=False,

@@ -35,12 +35,13 @@ class Call:
     """Made by the front after the caller was admitted, filled in by the transport.
 
     ``held`` says that the model slept or had to be asked more than once; ``waited_seconds`` then counts until
-    its first byte.
+    its first byte. ``woken`` says that this request is the one that began the wake.
     """
 
     model: Model
     path: str
     held: bool = False
+    woken: bool = False
     waited_seconds: float = 0.0
     attempts: int = 0
     response: aiohttp.ClientResponse | None = None

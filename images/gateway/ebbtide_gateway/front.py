@@ -9,11 +9,13 @@ import logging
 from typing import Any
 
 from .access_log import NOT_ANSWERED, Record
-from .call import Call
+from .budgets import Budgets, Group
+from .call import Answer, Call
 from .cluster import Deployments
 from .errors import ApiError, error_headers
 from .guard import WakeGuard
 from .keys import KeyFile
+from .metrics import Metrics
 from .relay import deliver
 from .request import (
     LIVE,
@@ -42,7 +44,13 @@ class Gateway:
     """One process's front. Liveness answers from the first moment, requests once the cluster was looked at."""
 
     def __init__(
-        self, settings: Settings, keys: KeyFile, transport: WakeTransport, guard: WakeGuard, view: Deployments
+        self,
+        settings: Settings,
+        keys: KeyFile,
+        transport: WakeTransport,
+        guard: WakeGuard,
+        view: Deployments,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._models = settings.by_any_name()
@@ -50,6 +58,8 @@ class Gateway:
         self._transport = transport
         self._guard = guard
         self._view = view
+        self._metrics = metrics
+        self._budgets = Budgets()
         self._looked = False
 
     def looked(self) -> None:
@@ -105,6 +115,7 @@ class Gateway:
                 await answer(send, broken.status, broken.headers(), broken.body())
         if path not in (LIVE, READY):
             record.write()
+            self._metrics.finished(record)
 
     async def _health(self, path: str, send: Send) -> None:
         good = path == LIVE or (self._looked and self._keys.ready)
@@ -131,6 +142,7 @@ class Gateway:
             raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
         asked = parse(path, body, self._models, caller)
         record.model = asked.model.name
+        self._budgets.ask(caller.rights)
         await self._until_gone(asked, record, receive, send)
 
     async def _document(self, send: Send, record: Record, document: dict[str, Any]) -> None:
@@ -155,14 +167,36 @@ class Gateway:
                         await task
 
     async def _serve(self, asked: Generation, record: Record, send: Send) -> None:
-        call = Call(asked.model, asked.path, held=self._guard.asleep(asked.model))
+        model = asked.model
+        slept = self._guard.asleep(model)
+        call = Call(model, asked.path, held=slept)
         try:
-            async with self._guard.admitted(asked.model) as waited:
-                call.held, call.waited_seconds = call.held or waited >= 0.001, waited
-                await deliver(await self._transport.ask(call, asked.body), call, record, send)
+            with contextlib.ExitStack() as waiting:
+                if slept:
+                    self._budgets.may_wake(asked.caller.rights, model, self._groups())
+                    waiting.enter_context(self._metrics.holding(model.name))
+                async with self._guard.admitted(model) as waited:
+                    call.held, call.waited_seconds = call.held or waited >= 0.001, waited
+                    call.woken = self._begin_wake(asked)
+                    found = await self._transport.ask(call, asked.body)
+                    waiting.close()
+                    if slept and isinstance(found, Answer):
+                        self._metrics.woke(model.name, call.waited_seconds)
+                    await deliver(found, call, record, send)
         finally:
             call.close()
             record.wait_seconds, record.attempts = (call.waited_seconds if call.held else 0.0), call.attempts
+
+    def _begin_wake(self, asked: Generation) -> bool:
+        """Whether this request is what wakes the model; then it is taken from its group's budget."""
+        if not self._guard.first(asked.model):
+            return False
+        self._budgets.wake(asked.caller.rights, asked.model, self._groups())
+        return True
+
+    def _groups(self) -> tuple[Group, ...]:
+        ring = self._keys.ring()
+        return ring.groups if ring is not None else ()
 
 
 async def _left(receive: Receive) -> None:

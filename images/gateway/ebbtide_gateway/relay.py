@@ -68,5 +68,9 @@ async def _start(status: int, headers: Headers, call: Call, record: Record, send
     headers.append((b"x-ebbtide-model", call.model.name.encode()))
     if call.held:
         headers.append((b"x-ebbtide-wait-seconds", f"{call.waited_seconds:.3f}".encode()))
+    if call.woken:
+        headers.append((b"x-ebbtide-woken", b"true"))
+        if call.model.usd_per_hour is not None:
+            headers.append((b"x-ebbtide-usd-per-hour", f"{call.model.usd_per_hour:.2f}".encode()))
     record.status, record.complete = status, False
     await send({"type": "http.response.start", "status": status, "headers": headers})

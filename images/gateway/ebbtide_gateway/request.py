@@ -32,6 +32,7 @@ class Generation:
     path: str
     model: Model
     body: bytes
+    caller: Caller
 
 
 def method_for(path: str) -> str:
@@ -119,7 +120,7 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
         body = json.dumps(document, separators=(",", ":")).encode()
     except RecursionError:
         raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
-    return Generation(path, model, body)
+    return Generation(path, model, body, caller)
 
 
 def described(model: Model) -> dict[str, Any]:
