@@ -24,8 +24,6 @@ _OF_PROXIES = frozenset(
         *("num_retries", "max_retries", "retry_policy", "retry_strategy", "router_settings_override", "client"),
         *("callbacks", "success_callback", "failure_callback", "input_callback", "litellm_metadata", "guardrails"),
         *("mock_response", "mock_tool_calls", "mock_timeout", "mock_delay", "proxy_server_request"),
-        *("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_region_name"),
-        *("vertex_project", "vertex_location", "vertex_credentials", "azure_ad_token", "azure_ad_token_provider"),
     )
 )
 # vLLM's own parameters that reach beyond the one request.
