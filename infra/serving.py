@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 
 from components.catalog.versions import pinned
-from components.gateway import ApiKey, Gateway, GatewaySettings, RoutedModel, WakeGuard
+from components.gateway import ApiKey, Gateway, GatewaySettings, Group, RoutedModel, WakeGuard
 from components.gpu_layer.gpu_layer import GpuLayer, gpu_pools
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.engine import IdleScalingEngine
@@ -26,6 +26,7 @@ from components.platforms.contract import Platform
 from components.platforms.local.facts import LocalFacts
 from components.vllm_image import VllmImage
 from infra import place
+from infra.config.judge_cost import price_per_hour
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
 
@@ -101,10 +102,20 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
     return GatewaySettings(
         interceptor_url=interceptor_url,
         models=[
-            RoutedModel(model.name, host_of(model.name, MODELS), model.gpus, model.hold.seconds, model.aliases)
+            RoutedModel(
+                model.name,
+                host_of(model.name, MODELS),
+                model.gpus,
+                model.hold.seconds,
+                model.aliases,
+                price_per_hour(stack.pool_of(model), getattr(stack.platform, "region", None)),
+            )
             for model in stack.models.values()
         ],
-        groups={name: group.models for name, group in stack.gateway.groups.items()},
+        groups={
+            name: Group(group.models, group.wake, group.max_wakes_per_day, group.requests_per_minute)
+            for name, group in stack.gateway.groups.items()
+        },
         keys=[ApiKey(name, key.group, key.sha256) for name, key in stack.gateway.keys.items()],
         guard=WakeGuard(guard.max_gpus, guard.when_full, guard.wait_limit.seconds if guard.wait_limit else None),
         namespace=GATEWAY,

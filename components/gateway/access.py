@@ -9,6 +9,7 @@ from components.gateway.config import GatewaySettings
 Manifest = dict[str, Any]
 NAME = "gateway"
 PORT = 4000
+METRICS_PORT = 9090
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
 _DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's
@@ -33,8 +34,8 @@ def reader_binding(settings: GatewaySettings) -> Manifest:
 
 
 def network_policy(settings: GatewaySettings) -> Manifest:
-    """In: its port, from anyone: keys decide, and a load balancer comes with any address of its network. Out: DNS, the
-    interceptor, the API server; never a link-local address.
+    """In: its port, from anyone: keys decide, and a load balancer comes with any address of its network; the metrics'
+    port, from pods of this cluster. Out: DNS, the interceptor, the API server; never a link-local address.
 
     The API server is no pod and its address differs by cluster, so it can only be named by port.
     """
@@ -47,7 +48,10 @@ def network_policy(settings: GatewaySettings) -> Manifest:
         "spec": {
             "podSelector": {"matchLabels": LABELS},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
+            "ingress": [
+                {"ports": [{"protocol": "TCP", "port": PORT}]},
+                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
+            ],
             "egress": [
                 {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
                 {"to": [interceptor], "ports": [{"protocol": "TCP", "port": settings.interceptor_port}]},

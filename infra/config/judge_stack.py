@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from components.typed.fields import NAME_ALLOWED, is_name, suggest_name
 from components.typed.refusal import Path, Problem
-from infra.config.draft import Draft
+from infra.config.draft import Draft, Part
 from infra.config.findings import show_path
-from infra.config.gateway import ALL_MODELS
+from infra.config.gateway import ALL_MODELS, GroupConfig
 from infra.config.judge_cost import judge_cost
 from infra.config.judge_disk import judge_disk
 from infra.config.judge_image import judge_image
@@ -80,15 +80,39 @@ def _aliases(draft: Draft) -> Iterator[Problem]:
 
 def _groups(draft: Draft) -> Iterator[Problem]:
     for group, part in draft.groups.items():
-        if not part.sound("models"):
-            continue
-        for index, model in enumerate(part.value.models):
-            if model != ALL_MODELS and model not in draft.model_names:
-                allowed = ", ".join([f"'{ALL_MODELS}'", *draft.model_names])
-                path = ("gateway", "groups", group, "models", index)
-                owner = _alias_owner(draft, model)
-                fix = f"write its name, {owner}" if owner else "use one of them, or add the model"
-                yield Problem(106, path, "is not a model of this stack", allowed, fix, model)
+        path = ("gateway", "groups", group)
+        if part.sound("models"):
+            yield from _known_models(draft, part.value.models, (*path, "models"))
+        if part.sound("wake") and part.value.wake is not None:
+            yield from _known_models(draft, part.value.wake, (*path, "wake"))
+            yield from _wake(draft, part, path)
+
+
+def _known_models(draft: Draft, models: Iterable[str], at: Path) -> Iterator[Problem]:
+    for index, model in enumerate(models):
+        if model != ALL_MODELS and model not in draft.model_names:
+            allowed = ", ".join([f"'{ALL_MODELS}'", *draft.model_names])
+            owner = _alias_owner(draft, model)
+            fix = f"write its name, {owner}" if owner else "use one of them, or add the model"
+            yield Problem(106, (*at, index), "is not a model of this stack", allowed, fix, model)
+
+
+def _wake(draft: Draft, part: Part[GroupConfig], path: Path) -> Iterator[Problem]:
+    group = part.value
+    wake = group.wake or ()
+    if part.sound("models"):
+        for index, model in enumerate(wake):
+            if model in draft.model_names and not group.may_use(model):
+                message = "is a model this group may not use, so it cannot wake it"
+                allowed = ", ".join(group.models) or "none: the group may use no model"
+                fix = "add it to the group's models, or take it out here"
+                yield Problem(122, (*path, "wake", index), message, allowed, fix, model)
+    if part.sound("max_wakes_per_day") and group.max_wakes_per_day is not None and not wake:
+        message = "has no effect: wake is empty, so this group wakes nothing"
+        allowed, fix = "a group that may wake a model", "take it out, or name models under wake"
+        yield Problem(
+            123, (*path, "maxWakesPerDay"), message, allowed, fix, group.max_wakes_per_day, severity="warning"
+        )
 
 
 def _alias_owner(draft: Draft, alias: str) -> str | None:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,7 @@ def chunk(request: web.Request, body: dict[str, Any], text: str, finish: str | N
     kind = "chat.completion.chunk" if chat else "text_completion"
     choice = {"index": 0, "finish_reason": finish} | said
     event = {"id": "r", "object": kind, "created": 1, "model": body["model"], "choices": [choice]}
-    return f"data: {json.dumps(event)}\n\n".encode()
+    return f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode()  # without blanks, as vLLM does
 
 
 def streams(count: int, *, gate: Callable[[int], bool] | None = None, cut_after: int | None = None) -> Behaviour:
@@ -198,6 +198,7 @@ class KubeApi:
         self.items: dict[str, dict[str, Any]] = {}
         self.version = 1
         self.lists = 0
+        self.answering = True
         self.tokens: set[str] = set()
         self._watchers: list[asyncio.Queue[dict[str, Any]]] = []
         app = web.Application()
@@ -208,6 +209,8 @@ class KubeApi:
         self.tokens.add(request.headers.get("authorization", ""))
         if "watch" not in request.query:
             self.lists += 1
+            while not self.answering:
+                await asyncio.sleep(0.02)
             metadata = {"resourceVersion": str(self.version)}
             return web.json_response({"metadata": metadata, "items": list(self.items.values())})
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -246,15 +249,17 @@ class KubeApi:
         return len(self._watchers)
 
 
-def key_file(keys: dict[str, tuple[str, str]], groups: dict[str, list[str]]) -> str:
-    """Key name → (key, group) as the Secret carries them."""
+def key_file(
+    keys: dict[str, tuple[str, str]], groups: dict[str, list[str]], rights: dict[str, dict[str, Any]] | None = None
+) -> str:
+    """Key name → (key, group) as the Secret carries them; ``rights`` adds to a group's models."""
     return json.dumps(
         {
             "keys": [
                 {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "group": group}
                 for name, (key, group) in keys.items()
             ],
-            "groups": {name: {"models": models} for name, models in groups.items()},
+            "groups": {name: {"models": models} | (rights or {}).get(name, {}) for name, models in groups.items()},
         }
     )
 
@@ -291,9 +296,9 @@ class Gateway:
     url: str
     folder: Path
     started: float
+    metrics_url: str
     live_after: float = 0.0
     ready_after: float = 0.0
-    refused_while_starting: dict[str, Any] = field(default_factory=dict)
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
@@ -310,18 +315,25 @@ class Gateway:
         return self.process.wait(20)
 
 
-def start(python: Path, folder: Path, settings: dict[str, Any], keys: str) -> Gateway:
+def start(
+    python: Path,
+    folder: Path,
+    settings: dict[str, Any],
+    keys: str,
+    image: Path = IMAGE,
+    command: tuple[str, ...] = ("-c", _LAUNCHER),
+) -> Gateway:
     """Start it; does not wait."""
     (folder / "gateway.yaml").write_text(yaml.safe_dump(settings))
     (folder / "token").write_text("pod-token")
     (folder / "keys").mkdir()
     swap(folder / "keys", keys)
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "TMPDIR": str(folder),
-        "PYTHONPATH": str(IMAGE),
+        "PYTHONPATH": str(image),
         "PYTHONDONTWRITEBYTECODE": "1",
         "AUDIT_LOG": str(folder / "audit"),
         "EBBTIDE_GATEWAY_CONFIG": str(folder / "gateway.yaml"),
@@ -329,12 +341,14 @@ def start(python: Path, folder: Path, settings: dict[str, Any], keys: str) -> Ga
         "EBBTIDE_GATEWAY_SERVICE_ACCOUNT": str(folder),
         "EBBTIDE_GATEWAY_HOST": "127.0.0.1",
         "EBBTIDE_GATEWAY_PORT": str(port),
+        "EBBTIDE_GATEWAY_METRICS_PORT": str(metrics_port),
     }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [str(python), "-c", _LAUNCHER], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder
+            [str(python), *command], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder
         )
-    return Gateway(process, f"http://127.0.0.1:{port}", folder, time.monotonic())
+    metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+    return Gateway(process, f"http://127.0.0.1:{port}", folder, time.monotonic(), metrics_url)
 
 
 @contextlib.contextmanager

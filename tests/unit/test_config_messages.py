@@ -358,6 +358,35 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "fix: use one of them, or add the model [EBB106 error]"
         ],
     ),
+    "a group that may wake an unknown model": (
+        [(("gateway", "groups", "everyone", "wake"), ["llama"])],
+        [
+            "gateway.groups.everyone.wake[0]: 'llama' is not a model of this stack; allowed: '*', llama-8b; "
+            "fix: use one of them, or add the model [EBB106 error]"
+        ],
+    ),
+    "a group that may wake what it may not use": (
+        [(("gateway", "groups", "everyone"), {"models": [], "wake": ["llama-8b"]})],
+        [
+            "gateway.groups.everyone.wake[0]: 'llama-8b' is a model this group may not use, so it cannot wake it; "
+            "allowed: none: the group may use no model; fix: add it to the group's models, or take it out here "
+            "[EBB122 error]"
+        ],
+    ),
+    "a number of wakes for a group that wakes nothing": (
+        [(("gateway", "groups", "everyone"), {"models": ["*"], "wake": [], "maxWakesPerDay": 3})],
+        [
+            "gateway.groups.everyone.maxWakesPerDay: 3 has no effect: wake is empty, so this group wakes nothing; "
+            "allowed: a group that may wake a model; fix: take it out, or name models under wake [EBB123 warning]"
+        ],
+    ),
+    "requests a minute that are none": (
+        [(("gateway", "groups", "everyone", "requestsPerMinute"), 0)],
+        [
+            "gateway.groups.everyone.requestsPerMinute: 0 is less than 1; allowed: a whole number from 1 to 100000; "
+            "fix: give a whole number, or leave it out for no limit [EBB111 error]"
+        ],
+    ),
     "a key of an unknown group": (
         [(("gateway", "keys", "demo", "group"), "all")],
         [

@@ -1,4 +1,4 @@
-"""The gateway's decisions by themselves: keys, settings, errors, the wake guard, LiteLLM's configuration."""
+"""The gateway's decisions by themselves: keys, settings, errors, the wake guard, a body's parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.unit import gateway_kit as kit  # puts the image's package on the path
 
-from ebbtide_gateway import cluster, engine, guard, keys, request, settings, upstream  # isort: skip
+from ebbtide_gateway import cluster, guard, keys, parameters, request, settings, upstream  # isort: skip
 from ebbtide_gateway.errors import ApiError, upstream_error  # isort: skip
 
 SMALL = settings.Model(name="small", host="small.ebbtide-models", gpus=1, holdSeconds=5)
@@ -179,17 +179,29 @@ def test_a_models_name_wins_over_another_models_alias() -> None:
     assert {name: model.name for name, model in named.items()} == {"a": "a", "b": "b", "c": "a"}
 
 
-def test_litellm_neither_retries_nor_cools_down_nor_checks_health() -> None:
-    config = engine.litellm_config(settings.Settings(interceptorUrl="http://hop:8080", models=(SMALL,)))
-    assert config["router_settings"] | {"num_retries": 0, "disable_cooldowns": True} == config["router_settings"]
-    assert config["litellm_settings"]["num_retries"] == 0
-    assert config["general_settings"]["background_health_checks"] is False
-    chat, raw = (route["litellm_params"] for route in config["model_list"])
-    assert (chat["model"], raw["model"]) == ("hosted_vllm/small", "text-completion-openai/small")
-    for params in (chat, raw):
-        assert (params["api_base"], params["max_retries"]) == ("http://hop:8080/v1", 0)
-        assert params["extra_headers"] == {"Host": "small.ebbtide-models"}
-        assert params["timeout"] > 3600 + SMALL.hold_seconds
+def test_the_hop_is_asked_without_proxy_cookies_or_limit_and_patience_is_the_requests() -> None:
+    async def made() -> None:
+        session = upstream.connections(3600)
+        try:
+            connector = session.connector
+            assert connector is not None
+            assert (session.trust_env, connector.limit, connector.limit_per_host) == (False, 0, 0)
+            assert (session.timeout.total, session.timeout.sock_read) == (None, 3600)
+        finally:
+            await session.close()
+
+    run(made())
+
+
+def test_a_parameter_is_refused_by_its_full_name_where_it_stands() -> None:
+    document = {
+        "model": "m",
+        "messages": [{"chat_template": "a word of the conversation"}],
+        "chat_template_kwargs": {"tokenize": True, "enable_thinking": False},
+        "api_base": None,
+        "vllm_xargs": "kv_transfer_params",
+    }
+    assert parameters.refused(document) == ["api_base", "chat_template_kwargs.tokenize"]
 
 
 @pytest.mark.parametrize(

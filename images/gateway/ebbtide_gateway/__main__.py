@@ -12,14 +12,15 @@ import yaml
 from pydantic import ValidationError
 
 from .cluster import SERVICE_ACCOUNT, Deployments, connect
-from .engine import Engine
 from .front import Gateway
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
+from .metrics import Metrics
 from .settings import Settings, load
+from .upstream import WakeTransport
 
 
-def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT) -> Gateway:
+def application(settings: Settings, keys: Path, metrics: Metrics, account: Path = SERVICE_ACCOUNT) -> Gateway:
     """Put the parts together."""
     view: Deployments
 
@@ -28,8 +29,16 @@ def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT)
 
     guard = WakeGuard(settings.guard, {model.name: model.gpus for model in settings.models}, observe)
     client = connect(settings.cluster.api_server, account)
-    view = Deployments(client, settings.cluster.namespace, account / "token", guard.changed)
-    return Gateway(settings, KeyFile(keys), Engine(settings), guard, view)
+    transport = WakeTransport(settings.interceptor_url, settings.limits.request_seconds)
+    gateway: Gateway
+
+    def changed() -> None:
+        guard.changed()
+        gateway.looked()
+
+    view = Deployments(client, settings.cluster.namespace, account / "token", changed)
+    gateway = Gateway(settings, KeyFile(keys), transport, guard, view, metrics)
+    return gateway
 
 
 def main() -> int:
@@ -43,15 +52,21 @@ def main() -> int:
     except (OSError, yaml.YAMLError, ValidationError) as problem:
         print(f"{config}: {problem}", file=sys.stderr)
         return 2
+    # The pod's own address; who may reach it is the NetworkPolicy's matter.
+    host = os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0")  # noqa: S104
+    metrics = Metrics()
+    metrics.serve(host, int(os.environ.get("EBBTIDE_GATEWAY_METRICS_PORT", "9090")))
     uvicorn.run(
-        application(settings, keys, account),
-        # The pod's own address; who may reach it is the NetworkPolicy's matter.
-        host=os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0"),  # noqa: S104
+        application(settings, keys, metrics, account),
+        host=host,
         port=int(os.environ.get("EBBTIDE_GATEWAY_PORT", "4000")),
         log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="on",
+        loop="uvloop",
+        http="httptools",
+        ws="none",
         # longer than any load balancer keeps an idle connection (4000 s at most): one that we close first may just be
         # carrying the next request, and its client gets a 502
         timeout_keep_alive=4100,
