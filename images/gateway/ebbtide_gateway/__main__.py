@@ -11,8 +11,9 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 
-from .cluster import SERVICE_ACCOUNT, Deployments, connect
+from .cluster import SERVICE_ACCOUNT, Deployments, Watched, connect, scaled_objects
 from .engine import Engine
+from .failed_wakes import FailedWakes
 from .front import Gateway
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
@@ -22,6 +23,7 @@ from .settings import Settings, load
 def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT) -> Gateway:
     """Put the parts together."""
     view: Deployments
+    scaled: Watched
 
     def observe() -> Taken | None:
         return view.taken()
@@ -29,7 +31,15 @@ def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT)
     guard = WakeGuard(settings.guard, {model.name: model.gpus for model in settings.models}, observe)
     client = connect(settings.cluster.api_server, account)
     view = Deployments(client, settings.cluster.namespace, account / "token", guard.changed)
-    return Gateway(settings, KeyFile(keys), Engine(settings), guard, view)
+    failed = FailedWakes(lambda: scaled.seen)
+    scaled = Watched(
+        client,
+        scaled_objects(settings.cluster.namespace),
+        account / "token",
+        failed.changed,
+        "requests for a model that cannot be woken are held",
+    )
+    return Gateway(settings, KeyFile(keys), Engine(settings), guard, failed, (view, scaled))
 
 
 def main() -> int:

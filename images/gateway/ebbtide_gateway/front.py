@@ -8,13 +8,15 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 from .access_log import Record
 from .call import Call, current
-from .cluster import Deployments
+from .cluster import Watched
 from .engine import Engine
 from .errors import ApiError, error_headers
+from .failed_wakes import FailedWakes
 from .guard import WakeGuard
 from .keys import KeyFile
 from .relay import Relay
@@ -43,13 +45,22 @@ _log = logging.getLogger("ebbtide.gateway")
 class Gateway:
     """One process's front. ``engine`` starts in the background: liveness answers from the first moment."""
 
-    def __init__(self, settings: Settings, keys: KeyFile, engine: Engine, guard: WakeGuard, view: Deployments) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keys: KeyFile,
+        engine: Engine,
+        guard: WakeGuard,
+        failed: FailedWakes,
+        views: Sequence[Watched],
+    ) -> None:
         self._settings = settings
         self._models = settings.by_any_name()
         self._keys = keys
         self._engine = engine
         self._guard = guard
-        self._view = view
+        self._failed = failed
+        self._views = views
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
@@ -65,10 +76,10 @@ class Gateway:
         await receive()
         starting = asyncio.create_task(self._engine.start())
         starting.add_done_callback(_end_on_failure)
-        following = asyncio.create_task(self._view.follow())
+        following = [asyncio.create_task(view.follow()) for view in self._views]
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for task in (following, starting):
+        for task in (*following, starting):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
@@ -146,13 +157,20 @@ class Gateway:
         current.set(call)
         relay = Relay(call, record, send)
         try:
-            async with self._guard.admitted(asked.model) as waited:
-                call.held, call.waited_seconds = call.held or waited >= 0.001, waited
-                await self._through_litellm(asked, relay)
-                await relay.finish()
+            await self._failed.unless_failing(
+                asked.model,
+                lambda: relay.started or call.response is not None,
+                lambda: self._admitted(asked, call, relay),
+            )
         finally:
             await call.close()
             record.wait_seconds, record.attempts = (call.waited_seconds if call.held else 0.0), call.attempts
+
+    async def _admitted(self, asked: Generation, call: Call, relay: Relay) -> None:
+        async with self._guard.admitted(asked.model) as waited:
+            call.held, call.waited_seconds = call.held or waited >= 0.001, waited
+            await self._through_litellm(asked, relay)
+            await relay.finish()
 
     async def _through_litellm(self, asked: Generation, relay: Relay) -> None:
         try:
