@@ -34,19 +34,18 @@ WEIGHTS = Cause("weights", "its weights are missing or cannot be read")
 CRASHES = Cause("crash_loop", "its engine ended again and again before it was ready")
 TOO_LONG = Cause("load_too_long", "it was not ready within its hold")
 
-# How the engine and what it loads with say it. vLLM's own words are in its source: v1/core/kv_cache_utils.py (cache
-# blocks, KV cache memory), v1/worker (free memory), model_executor/model_loader (weights); torch names OutOfMemoryError;
-# safetensors' Rust errors come as SafetensorError; transformers says OSError for a folder without a config.
+# How the engine and what it loads with say it: vLLM's words as of 0.32.0 (v1/core/kv_cache_utils.py, v1/worker,
+# model_executor/model_loader, transformers_utils/config.py), torch's, safetensors', transformers' and Python's own.
 _TEXTS: Mapping[re.Pattern[str], Cause] = MappingProxyType(
     {
         re.compile(
             r"CUDA out of memory|OutOfMemoryError|No available memory for the cache blocks"
             r"|larger than the available KV cache memory"
-            r"|is less than desired GPU memory utilization|CUDA error: out of memory"
+            r"|desired (?:GPU|CPU) memory utilization|CUDA error: out of memory"
         ): NO_MEMORY,
         re.compile(
             r"Cannot find any model weights|SafetensorError|does not appear to have a file named"
-            r"|Invalid repository ID or local directory specified|[Cc]hecksum (?:mismatch|does not match)"
+            r"|Invalid repository ID or local directory specified"
             r"|No such file or directory: '[^']*\.(?:safetensors|bin|json)'"
         ): WEIGHTS,
     }
