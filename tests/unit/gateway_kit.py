@@ -204,6 +204,7 @@ class KubeApi:
         self.lists = 0
         self.tokens: set[str] = set()
         self._watchers: dict[str, list[asyncio.Queue[dict[str, Any]]]] = {kind: [] for kind in self.kinds}
+        self._past: dict[str, list[tuple[int, dict[str, Any]]]] = {kind: [] for kind in self.kinds}
         app = web.Application()
         for kind, group in (("deployments", "apis/apps/v1"), ("pods", "api/v1"), ("scaledobjects", SCALED)):
             path = f"/{group}/namespaces/ebbtide-models/{kind}"
@@ -227,6 +228,9 @@ class KubeApi:
             metadata = {"resourceVersion": str(self.version)}
             return web.json_response({"metadata": metadata, "items": list(self.kinds[kind].values())})
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        for version, event in self._past[kind]:
+            if version > int(request.query["resourceVersion"]):
+                queue.put_nowait(event)  # what happened between the list and this watch
         self._watchers[kind].append(queue)
         response = web.StreamResponse(headers={"content-type": "application/json"})
         await response.prepare(request)
@@ -262,8 +266,10 @@ class KubeApi:
             self.kinds[kind].pop(item["metadata"]["name"], None)
         else:
             self.kinds[kind][item["metadata"]["name"]] = item
+        event = {"type": happened, "object": item}
+        self._past[kind].append((self.version, event))
         for queue in self._watchers[kind]:
-            queue.put_nowait({"type": happened, "object": item})
+            queue.put_nowait(event)
 
     def put(self, kind: str, item: dict[str, Any], happened: str = "MODIFIED") -> None:
         """An object as it is from now on, or with ``DELETED`` is no more."""

@@ -134,7 +134,10 @@ def test_the_lease_counts_from_the_first_pod_and_not_from_the_last_start() -> No
 def test_a_pod_on_its_way_out_is_part_of_no_wake() -> None:
     leaving = on_node(waiting("CrashLoopBackOff", 9, ended()))
     leaving["metadata"]["deletionTimestamp"] = kit.stamp(5)
-    assert doing(9, leaving, on_node(running())).what == "loading"
+    assert doing(9, leaving).what == "loading", "its successor is on its way"
+    leaving_ready = on_node(running(), ready=("True", 30))
+    leaving_ready["metadata"]["deletionTimestamp"] = kit.stamp(40)
+    assert doing(41, leaving_ready, on_node(running())).what == "loading"
 
 
 def test_no_message_repeats_what_a_log_said() -> None:

@@ -153,6 +153,23 @@ def test_a_load_that_says_nothing_is_ended_by_the_clock(stage: Stage) -> None:
     assert json.loads(stage.annotations[ANNOTATION])["reason"] == "load_too_long"
 
 
+def test_a_model_that_waits_for_anothers_pod_to_go_is_not_given_up(stage: Stage) -> None:
+    other = keeper_kit.pod("other-1", 0, leaving=True)
+    other["metadata"]["labels"] = {"ebbtide.dev/model": "other"}
+    stage.kube.put("pods", other)
+    stage.kube.put("pods", keeper_kit.pod("small-1", 0, keeper_kit.unschedulable(0)))
+    stage.kube.put("deployments", keeper_kit.deployment(1))
+    stage.later(60)
+    stage.sees("loading")
+    stage.two_ticks()
+    assert not stage.kube.patches
+    stage.kube.put("pods", other, "DELETED")
+    stage.two_ticks()
+    stage.later(6)
+    stage.sees("held_off")
+    assert json.loads(stage.annotations[ANNOTATION])["reason"] == "unschedulable"
+
+
 def test_a_new_keeper_goes_on_where_the_last_one_stopped(stage: Stage) -> None:
     stage.pod(BROKEN)
     stage.sees("held_off")
