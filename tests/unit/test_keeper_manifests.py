@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
 import yaml
 
 from components.gateway import GatewaySettings
@@ -15,6 +17,8 @@ from components.wake_keeper import KeeperSettings, KeptModel
 from components.wake_keeper.access import LABELS, network_policy, role, role_binding
 from components.wake_keeper.settings import keeper_yaml
 from components.wake_keeper.workload import COMMAND, config_map, deployment
+from infra.config.stack import StackConfig
+from infra.serving import keeper_settings
 from tests.unit import gateway_kit
 
 from ebbtide_keeper import settings as process_settings  # isort: skip
@@ -96,3 +100,12 @@ def test_the_image_carries_the_program_the_pod_starts_and_the_pull_secret_is_the
     assert pod()["spec"]["containers"][0]["command"] == COMMAND
     assert deployment(SETTINGS, "i", "pull")["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "pull"}]
     assert yaml.safe_load(keeper_yaml(KeeperSettings())) == {"namespace": "ebbtide-models", "models": []}
+
+
+@pytest.mark.parametrize(
+    ("kind", "growable"), [("local", False), ("existing", False), ("aws", True), ("azure", True), ("gcp", True)]
+)
+def test_a_node_may_come_where_the_place_makes_its_nodes(kind: str, growable: bool) -> None:
+    model = SimpleNamespace(name="small", hold=SimpleNamespace(seconds=900), cold_start=SimpleNamespace(seconds=600))
+    stack = cast("StackConfig", SimpleNamespace(models={"small": model}))
+    assert keeper_settings(stack, kind).models == [KeptModel("small", 900, 600, growable)]
