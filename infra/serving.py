@@ -23,8 +23,10 @@ from components.model_service.service import ModelService
 from components.model_service.settings import ModelSettings
 from components.model_service.workload import Placement
 from components.platforms.contract import Platform
+from components.platforms.kinds import KINDS
 from components.platforms.local.facts import LocalFacts
 from components.vllm_image import VllmImage
+from components.wake_keeper import KeeperSettings, KeptModel, WakeKeeper
 from infra import place
 from infra.config.judge_cost import price_per_hour
 from infra.config.model import ModelConfig
@@ -124,6 +126,19 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
     )
 
 
+def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
+    """How long each model's load may take, and whether a node for it may still come."""
+    growable = KINDS[platform_kind].makes_nodes
+    return KeeperSettings(
+        models=[
+            KeptModel(model.name, model.hold.seconds, model.cold_start.seconds, growable)
+            for model in stack.models.values()
+        ],
+        namespace=GATEWAY,
+        models_namespace=MODELS,
+    )
+
+
 def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
     """NVIDIA's software on the nodes where the stack installs it; models wait for it."""
     if stack.gpu_layer_install != "helm":
@@ -208,6 +223,13 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         platform.ingress,
         # its load balancer must go before what the place made it with
         pulumi.ResourceOptions(providers=[platform.provider], depends_on=[engine, namespace, *platform.ready]),
+    )
+    WakeKeeper(
+        "wake-keeper",
+        keeper_settings(stack, platform.kind),
+        gateway.image,
+        platform.registry.pull_secret,
+        pulumi.ResourceOptions(providers=[platform.provider], depends_on=[gateway, engine, namespace]),
     )
     return Served(
         gateway.endpoint, gateway.api_keys, {"gateway": gateway.image, **{d: i.ref for d, i in images.items()}}

@@ -17,10 +17,13 @@ _LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 
 def reader_role(settings: GatewaySettings) -> Manifest:
-    """Read Deployments in the models' namespace, for the wake guard; nothing else anywhere."""
+    """Read in the models' namespace: Deployments for the wake guard, ScaledObjects for failed wakes; nothing else."""
     return {
         "metadata": {"name": f"{NAME}-reader", "namespace": settings.models_namespace},
-        "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]}],
+        "rules": [
+            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]},
+        ],
     }
 
 

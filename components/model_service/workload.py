@@ -144,6 +144,8 @@ def _container(model: ModelSettings, place: Placement) -> Manifest:
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         # GPUs only as limits and requests alike: Kubernetes allows no difference for an extended resource
         "resources": {"limits": gpus, "requests": {**model.requests, **gpus}},
+        # the last of the log becomes the container's message, by which the wake keeper tells why an engine ended
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def clean(upstream: kit.Upstream, kube: kit.KubeApi, gateway: kit.Gateway) -> No
     upstream.reset()
     for model in ("small", "twin", "big"):
         kube.scale(model, 0)
+        kube.fail(model, None)
 
 
 def ask(gateway: kit.Gateway, model: str = "small", key: str = "sk-demo-secret", **more: Any) -> httpx.Response:
@@ -467,6 +469,76 @@ def _impatient(gateway: kit.Gateway, model: str, seconds: float) -> None:
     headers = {"authorization": "Bearer sk-demo-secret"}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=seconds)
+
+
+def failure(seconds: float, reason: str = "weights") -> str:
+    """As the wake keeper writes it."""
+    now = datetime.now(UTC)
+    until = (now + timedelta(seconds=seconds)).isoformat()
+    told = {"reason": reason, "message": "its weights are missing", "since": now.isoformat(), "until": until}
+    return json.dumps(told | {"failures": 1})
+
+
+def test_a_request_for_a_model_that_cannot_be_woken_is_told_so_and_wakes_nobody(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    kube.fail("small", failure(40))
+    response = kit.until(lambda: (found := ask(gateway)).status_code == 503 and found, "the failure seen")
+    found = error(response)
+    assert (found["code"], found["param"], found["type"]) == ("wake_failed", "weights", "server_error")
+    assert found["message"] == "model 'small' cannot be woken: its weights are missing"
+    assert 30 < int(response.headers["retry-after"]) <= 40
+    upstream.reset()
+    with pytest.raises(openai.InternalServerError, match="cannot be woken"):
+        client(gateway).chat.completions.create(model="small", messages=[{"role": "user", "content": "x"}])
+    assert not upstream.seen
+    assert ask(gateway, "twin").status_code == 200, "another model is none the worse"
+    kube.fail("small", failure(-1))
+    kit.until(lambda: ask(gateway).status_code == 200, "tried again once its time is over")
+
+
+def test_a_held_request_ends_when_the_failure_becomes_visible_and_its_upstream_request_too(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    upstream.script = [kit.holds]
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(ask, gateway)
+        kit.until(lambda: upstream.seen, "held by the interceptor")
+        began = time.monotonic()
+        kube.fail("small", failure(60, "out_of_memory"))
+        response = held.result(10)
+    assert time.monotonic() - began < HOLD, "well before the hold's own end"
+    assert (response.status_code, error(response)["param"]) == (503, "out_of_memory")
+    kit.until(lambda: upstream.seen[0].cut_off, "the upstream request ended")
+    record = kit.until(lambda: [r for r in gateway.records() if r.get("code") == "wake_failed"], "logged")[-1]
+    assert record["status"] == 503
+
+
+def test_a_request_that_waits_for_room_ends_too(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    wake(gateway, upstream, kube, "big", 2)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(ask, gateway)
+        time.sleep(0.3)
+        assert not waiting.done()
+        kube.fail("small", failure(60, "quota"))
+        assert error(waiting.result(2))["param"] == "quota"
+
+
+def test_an_answer_that_has_begun_goes_on_to_its_end(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    go = threading.Event()
+    upstream.script = [kit.streams(3, gate=lambda number: number == 0 or go.is_set())]
+    stream = client(gateway).chat.completions.create(
+        model="small", messages=[{"role": "user", "content": "x"}], stream=True
+    )
+    first = next(iter(stream)).choices[0].delta.content
+    kube.fail("small", failure(60))
+    kit.until(lambda: ask(gateway).status_code == 503, "the failure seen")
+    go.set()
+    assert (first or "") + "".join(part.choices[0].delta.content or "" for part in stream) == "012"
 
 
 def test_the_watch_reads_with_the_pods_token(gateway: kit.Gateway, kube: kit.KubeApi) -> None:

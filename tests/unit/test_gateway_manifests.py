@@ -104,10 +104,13 @@ def test_a_key_of_an_unknown_group_is_refused_with_its_path() -> None:
         replace(SETTINGS, replicas=0)
 
 
-def test_it_may_read_deployments_of_the_models_namespace_and_nothing_else() -> None:
+def test_it_may_read_deployments_and_scaled_objects_of_the_models_namespace_and_write_nothing() -> None:
     role = reader_role(SETTINGS)
     assert role["metadata"]["namespace"] == "ebbtide-models"
-    assert role["rules"] == [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]}]
+    assert role["rules"] == [
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]},
+    ]
     (subject,) = reader_binding(SETTINGS)["subjects"]
     assert subject == {"kind": "ServiceAccount", "name": "gateway", "namespace": "ebbtide"}
 

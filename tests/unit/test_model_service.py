@@ -233,6 +233,10 @@ def test_the_pod_gets_no_token_and_no_service_variables() -> None:
     assert pod["enableServiceLinks"] is False
 
 
+def test_an_engine_that_ends_leaves_its_last_words_with_the_kubelet() -> None:
+    assert container_of()["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_weights_and_shared_memory_are_mounted() -> None:
     pod = pod_of(replace(MODEL, gpus=4))
     volumes = {volume["name"]: volume for volume in pod["volumes"]}

@@ -11,7 +11,8 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 
-from .cluster import SERVICE_ACCOUNT, Deployments, connect
+from .cluster import SERVICE_ACCOUNT, Deployments, Watched, connect, scaled_objects
+from .failed_wakes import FailedWakes
 from .front import Gateway
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
@@ -23,6 +24,7 @@ from .upstream import WakeTransport
 def application(settings: Settings, keys: Path, metrics: Metrics, account: Path = SERVICE_ACCOUNT) -> Gateway:
     """Put the parts together."""
     view: Deployments
+    scaled: Watched
 
     def observe() -> Taken | None:
         return view.taken()
@@ -37,7 +39,15 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         gateway.looked()
 
     view = Deployments(client, settings.cluster.namespace, account / "token", changed)
-    gateway = Gateway(settings, KeyFile(keys), transport, guard, view, metrics)
+    failed = FailedWakes(lambda: scaled.seen)
+    scaled = Watched(
+        client,
+        scaled_objects(settings.cluster.namespace),
+        account / "token",
+        failed.changed,
+        "requests for a model that cannot be woken are held",
+    )
+    gateway = Gateway(settings, KeyFile(keys), transport, guard, failed, (view, scaled), metrics)
     return gateway
 
 

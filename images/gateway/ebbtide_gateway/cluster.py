@@ -1,7 +1,7 @@
-"""How many GPUs the models hold, from the cluster's own Deployments: list, then watch.
+"""What the cluster shows of the models: list, then watch; and how many GPUs they hold.
 
 A watch and not a poll: the guard lets the next model up the moment the last one is gone, and an idle gateway
-asks the API server nothing. When the API is away the view is unknown and the guard stands aside.
+asks the API server nothing. When the API is away the view is unknown and whoever looks through it stands aside.
 """
 
 from __future__ import annotations
@@ -49,24 +49,27 @@ def gpus_of(deployment: Mapping[str, Any]) -> int:
     )
 
 
-class Deployments:
-    """The watched Deployments. ``taken`` is None until the first list and while the API cannot be reached."""
+class Watched:
+    """The models' objects of one kind by their own names, kept up to date. ``path`` is the API's list of them.
 
-    def __init__(self, client: httpx.AsyncClient, namespace: str, token: Path, changed: Callable[[], None]) -> None:
+    ``seen`` is None until the first list and while the API cannot be reached; ``changed`` is called whenever it
+    may have moved. ``without`` says in the log what does not work while nothing is seen.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, path: str, token: Path, changed: Callable[[], None], without: str
+    ) -> None:
         self._client = client
-        self._path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        self._path = path
         self._token = token
         self._changed = changed
+        self._without = without
         self._seen: dict[str, Mapping[str, Any]] | None = None
 
-    def taken(self) -> Taken | None:
-        """What the cluster shows now."""
-        if self._seen is None:
-            return None
-        return Taken(
-            {name: replicas_of(item) for name, item in self._seen.items()},
-            {name: gpus_of(item) for name, item in self._seen.items()},
-        )
+    @property
+    def seen(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """The objects by name."""
+        return self._seen
 
     async def follow(self) -> None:
         """Run until cancelled."""
@@ -75,7 +78,7 @@ class Deployments:
             try:
                 version = await self._list()
                 if not reachable:
-                    _log.warning("the Kubernetes API answers again: the wake guard is in force")
+                    _log.warning("%s: the Kubernetes API answers again", self._kind)
                 reachable = True
                 while True:
                     started = time.monotonic()
@@ -87,13 +90,16 @@ class Deployments:
             except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError) as problem:
                 if reachable:
                     _log.warning(
-                        "the Kubernetes API cannot be read (%s): the wake guard stands aside",
-                        describe(problem),
+                        "%s: the Kubernetes API cannot be read (%s): %s", self._kind, describe(problem), self._without
                     )
                 reachable = False
                 self._seen = None
                 self._changed()
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    @property
+    def _kind(self) -> str:
+        return self._path.rpartition("/")[2]
 
     async def _list(self) -> str:
         answer = await self._client.get(
@@ -101,7 +107,7 @@ class Deployments:
         )
         answer.raise_for_status()
         document = answer.json()
-        self._seen = {_model(item): item for item in document["items"]}
+        self._seen = {_name(item): item for item in document["items"]}
         self._changed()
         return str(document["metadata"]["resourceVersion"])
 
@@ -131,16 +137,53 @@ class Deployments:
             raise ValueError(f"watch error {item.get('code')}")
         if self._seen is not None and kind != "BOOKMARK":
             if kind == "DELETED":
-                self._seen.pop(_model(item), None)
+                self._seen.pop(_name(item), None)
             else:
-                self._seen[_model(item)] = item
+                self._seen[_name(item)] = item
             self._changed()
         version = item.get("metadata", {}).get("resourceVersion")
         return None if version is None else str(version)
 
     def _headers(self) -> dict[str, str]:
         # Read each time: the kubelet rotates a projected token about every hour.
-        return {"authorization": f"Bearer {self._token.read_text().strip()}"}
+        return authorization(self._token)
+
+
+class Deployments(Watched):
+    """The models' Deployments as the wake guard reads them."""
+
+    def __init__(self, client: httpx.AsyncClient, namespace: str, token: Path, changed: Callable[[], None]) -> None:
+        super().__init__(client, deployments(namespace), token, changed, "the wake guard stands aside")
+
+    def taken(self) -> Taken | None:
+        """What the cluster shows now."""
+        if self._seen is None:
+            return None
+        models = {model_of(item): item for item in self._seen.values()}
+        return Taken(
+            {name: replicas_of(item) for name, item in models.items()},
+            {name: gpus_of(item) for name, item in models.items()},
+        )
+
+
+def deployments(namespace: str) -> str:
+    """The API's list of Deployments."""
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments"
+
+
+def pods(namespace: str) -> str:
+    """The API's list of pods."""
+    return f"/api/v1/namespaces/{namespace}/pods"
+
+
+def scaled_objects(namespace: str) -> str:
+    """The API's list of KEDA's ScaledObjects."""
+    return f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects"
+
+
+def authorization(token: Path) -> dict[str, str]:
+    """The header that says who asks."""
+    return {"authorization": f"Bearer {token.read_text().strip()}"}
 
 
 def describe(problem: Exception) -> str:
@@ -150,8 +193,13 @@ def describe(problem: Exception) -> str:
     return type(problem).__name__
 
 
-def _model(deployment: Mapping[str, Any]) -> str:
-    return str(deployment["metadata"]["labels"][MODEL_LABEL])
+def _name(item: Mapping[str, Any]) -> str:
+    return str(item["metadata"]["name"])
+
+
+def model_of(item: Mapping[str, Any]) -> str:
+    """The model an object belongs to."""
+    return str(item["metadata"]["labels"][MODEL_LABEL])
 
 
 def connect(api_server: str | None, account: Path = SERVICE_ACCOUNT) -> httpx.AsyncClient:

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from .access_log import NOT_ANSWERED, Record
 from .budgets import Budgets, Group
 from .call import Answer, Call
-from .cluster import Deployments
+from .cluster import Watched
 from .errors import ApiError, error_headers
+from .failed_wakes import FailedWakes
 from .guard import WakeGuard
 from .keys import KeyFile
 from .metrics import Metrics
@@ -49,7 +51,8 @@ class Gateway:
         keys: KeyFile,
         transport: WakeTransport,
         guard: WakeGuard,
-        view: Deployments,
+        failed: FailedWakes,
+        views: Sequence[Watched],
         metrics: Metrics,
     ) -> None:
         self._settings = settings
@@ -57,7 +60,8 @@ class Gateway:
         self._keys = keys
         self._transport = transport
         self._guard = guard
-        self._view = view
+        self._failed = failed
+        self._views = views
         self._metrics = metrics
         self._budgets = Budgets()
         self._looked = False
@@ -81,12 +85,13 @@ class Gateway:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         await self._transport.start()
-        following = asyncio.create_task(self._view.follow())
+        following = [asyncio.create_task(view.follow()) for view in self._views]
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await following
+        for task in following:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
         await self._transport.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -171,21 +176,29 @@ class Gateway:
         slept = self._guard.asleep(model)
         call = Call(model, asked.path, held=slept)
         try:
-            with contextlib.ExitStack() as waiting:
-                if slept:
-                    self._budgets.may_wake(asked.caller.rights, model, self._groups())
-                    waiting.enter_context(self._metrics.holding(model.name))
-                async with self._guard.admitted(model) as waited:
-                    call.held, call.waited_seconds = call.held or waited >= 0.001, waited
-                    call.woken = self._begin_wake(asked)
-                    found = await self._transport.ask(call, asked.body)
-                    waiting.close()
-                    if slept and isinstance(found, Answer):
-                        self._metrics.woke(model.name, call.waited_seconds)
-                    await deliver(found, call, record, send)
+            await self._failed.unless_failing(
+                model,
+                lambda: call.response is not None or record.status != NOT_ANSWERED,
+                lambda: self._admitted(asked, call, slept, record, send),
+            )
         finally:
             call.close()
             record.wait_seconds, record.attempts = (call.waited_seconds if call.held else 0.0), call.attempts
+
+    async def _admitted(self, asked: Generation, call: Call, slept: bool, record: Record, send: Send) -> None:
+        model = asked.model
+        with contextlib.ExitStack() as waiting:
+            if slept:
+                self._budgets.may_wake(asked.caller.rights, model, self._groups())
+                waiting.enter_context(self._metrics.holding(model.name))
+            async with self._guard.admitted(model) as waited:
+                call.held, call.waited_seconds = call.held or waited >= 0.001, waited
+                call.woken = self._begin_wake(asked)
+                found = await self._transport.ask(call, asked.body)
+                waiting.close()
+                if slept and isinstance(found, Answer):
+                    self._metrics.woke(model.name, call.waited_seconds)
+                await deliver(found, call, record, send)
 
     def _begin_wake(self, asked: Generation) -> bool:
         """Whether this request is what wakes the model; then it is taken from its group's budget."""
