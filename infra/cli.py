@@ -232,9 +232,9 @@ def bench(
     from infra.bench.wish import Wish
 
     wish = Wish(
-        url, model, key_env, host_header, against, against_model, against_key_env, against_host_header, concurrency, rate,
-        requests, seconds, input_tokens, output_tokens, exact, stream, turns, warm_up, seed, time_limit, yardstick,
-        ttft_limit, tpot_limit, most, cold, idle, format_, out, plot, from_file,
+        url, model, key_env, host_header, against, against_model, against_key_env, against_host_header, concurrency,
+        rate, requests, seconds, input_tokens, output_tokens, exact, stream, turns, warm_up, seed, time_limit,
+        yardstick, ttft_limit, tpot_limit, most, cold, idle, format_, out, plot, from_file,
     )  # fmt: skip
     # left as it is: an early end has been told of already, and in words of its own
     sys.exit(command.run(wish))

@@ -242,7 +242,8 @@ def test_ctrl_c_ends_it_cleanly_and_keeps_what_was_measured(tmp_path: Path, engi
     file = tmp_path / "result.json"
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "infra.cli", "bench", "--url", engine.url, "--concurrency", "2,64", "--requests", "40", "--warm-up", "0",
+            sys.executable, "-m", "infra.cli", "bench", "--url", engine.url, "--concurrency", "2,64",
+            "--requests", "40", "--warm-up", "0",
             "--output-tokens", "4", "--turns", "1", "--out", str(file), "--format", "json",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT,
