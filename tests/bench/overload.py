@@ -2,10 +2,10 @@
 
 On the local stack, 300 seconds at 3 times its capacity unless told otherwise. Capacity is measured first: answers a
 second with as many at once as the model runs. Then an open loop at a multiple of it. Who is accepted must see a
-first token within a bound that follows from the queue: all who may wait and run before one, at the measured pace, half
-as much again, and the first token of an empty engine. The rest must get a 503 with Retry-After. Afterwards one request a second
-tells when the first token is back to what it was. Results go to ``docs/results/overload.json``; the command ends with 1
-where something else happened.
+first token within a bound that follows from the queue: all who may wait and run before one, at the measured pace,
+half as much again, and the first token of an empty engine. The rest must get a 503 with Retry-After. Afterwards one
+request a second tells when the first token is back to what it was. Results go to ``docs/results/overload.json``; the
+command ends with 1 where something else happened.
 """
 
 from __future__ import annotations
