@@ -75,13 +75,16 @@ class Engine:
         name = f"chat-{len(self.seen)}"
         if not body.get("stream"):
             await asyncio.sleep(self.per_token * count)
-            choices = [{"index": 0, "message": {"content": "a " * count}, "finish_reason": "length"}]
-            return web.json_response({"id": name, "choices": choices, "usage": usage})
+            said = {"role": "assistant", "content": "a " * count}
+            choices = [{"index": 0, "message": said, "finish_reason": "length"}]
+            whole = {"object": "chat.completion", "created": 1, "model": body["model"]}
+            return web.json_response({"id": name, "choices": choices, "usage": usage} | whole)
         answer = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await answer.prepare(request)
 
         async def event(**more: Any) -> None:
-            await answer.write(f"data: {json.dumps({'id': name} | more)}\n\n".encode())
+            head = {"id": name, "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
+            await answer.write(f"data: {json.dumps(head | more)}\n\n".encode())
 
         await event(choices=[{"index": 0, "delta": {"role": "assistant", "content": ""}}])
         for number in range(count):
