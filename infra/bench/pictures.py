@@ -78,17 +78,26 @@ def _chart(title: str, unit: str, kinds: list[_Kind], levels: list[Document]) ->
     values = [(kind, [_value(level, kind) for level in drawn]) for kind in kinds]
     top = max((value for _, row in values for value in row if value is not None), default=0.0)
     marks = ticks(top)
-    across = tuple((_x(index, len(drawn)), level_name(level)) for index, level in enumerate(drawn))
+    across = tuple((_x(index, len(drawn)), _short(level)) for index, level in enumerate(drawn))
     lines = []
     for kind, row in values:
         points = tuple(
-            Point(_x(index, len(drawn)), _y(value, marks[-1]), f"{kind.name}, {across[index][1]}: {value:,.3g} {unit}")
+            Point(
+                _x(index, len(drawn)),
+                _y(value, marks[-1]),
+                f"{kind.name}, {level_name(drawn[index])}: {value:,.3g} {unit}",
+            )
             for index, value in enumerate(row)
             if value is not None
         )
         if points:
             lines.append(Line(kind.name, kind.kind, kind.side == "against", points))
     return Chart(title, unit, tuple(lines), across, tuple((_y(mark, marks[-1]), f"{mark:g}") for mark in marks))
+
+
+def _short(level: Document) -> str:
+    """Many levels share the width of a phone."""
+    return str(level["concurrency"]) if level["rate"] is None else f"{level['rate']:g}/s"
 
 
 def _value(level: Document, kind: _Kind) -> float | None:
