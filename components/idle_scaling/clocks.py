@@ -24,14 +24,16 @@ class Change:
     """Wall-clock minutes of the week (0 is Monday 00:00) from ``start`` to before ``end``, which may be past the week's
     end. ``skips``: there is no such hour on the day of the change; else it comes twice.
 
-    ``lost_day`` is the weekday whose midnight is skipped where KEDA's cron library then loses that day: Go reads the
-    missing midnight as the hour after it only east of Greenwich.
     """
 
     start: int
     end: int
     skips: bool
-    lost_day: int | None = None
+
+    @property
+    def skips_a_midnight(self) -> bool:
+        """Whether a day begins later than at 00:00."""
+        return self.skips and -(-self.start // DAY) * DAY < self.end
 
 
 def timezones() -> frozenset[str]:
@@ -77,9 +79,7 @@ def _change(before: datetime, after: datetime) -> Change:
     clock = _of_the_week(before) + 1  # what the old clock would have shown at the change
     start, end = (clock, clock + moved) if moved > 0 else (clock + moved, clock)
     start, end = start % WEEK, start % WEEK + end - start
-    midnight = -(-start // DAY) * DAY
-    loses = moved > 0 and midnight < end and _minutes(before) >= 0
-    return Change(start, end, moved > 0, midnight // DAY % 7 if loses else None)
+    return Change(start, end, moved > 0)
 
 
 def _minutes(moment: datetime) -> int:

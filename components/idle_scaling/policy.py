@@ -23,7 +23,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.idle_scaling.addresses import host_of
-from components.idle_scaling.schedule import Window, cron_triggers, crosses_a_lost_midnight, is_always
+from components.idle_scaling.schedule import Window, cron_triggers, is_always, is_misread
 from components.idle_scaling.timing import POLLING_SECONDS, RATE_WINDOW_SECONDS
 
 _UNREACHABLE_RATE = 1000
@@ -74,8 +74,10 @@ class IdlePolicy:
                 )
             if is_always(window):
                 wrong.append("a window never ends, allowed is one with an end: use min")
-            elif crosses_a_lost_midnight(window):
-                wrong.append(f"a window crosses a midnight that {window.timezone} skips, which KEDA misreads")
+            elif is_misread(window):
+                wrong.append(
+                    f"a window in {window.timezone} would be misread by KEDA when its clocks change: use another zone"
+                )
         if wrong:
             raise ValueError(f"idle policy of {self.name}: " + "; ".join(wrong))
 

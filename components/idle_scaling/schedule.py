@@ -10,8 +10,8 @@ for waking, and the larger number of replicas counts. What a plain pair of cron 
   twice. So none is ever put there: on that day of the week a start moves before the hour, an end behind it.
 - **``ahead`` across a spring change** would be an hour short: it is lengthened by that hour.
 - **Windows that meet**, across midnight or by ``ahead``, would hide each other's end: they are joined first.
-- **Clocks that skip midnight** (Cairo, Beirut): the cron library loses that day when it looks from the day before.
-  A window across such a midnight cannot be said to KEDA; ``crosses_a_lost_midnight`` tells.
+- **Clocks that skip midnight** (the Azores, Cairo, Santiago) **or move by half an hour** (Lord Howe): the cron library
+  (robfig/cron 3.0.1) loses that day or takes it for the one before. ``is_misread`` tells; nothing can be done for it.
 """
 
 from __future__ import annotations
@@ -92,15 +92,16 @@ def is_always(window: Window) -> bool:
     return spans(window) == (Span(0, WEEK),)
 
 
-def crosses_a_lost_midnight(window: Window) -> bool:
-    """Whether KEDA would misread it once a year: its time zone skips a midnight that lies between its ends."""
-    lost = {change.lost_day for change in changes(window.timezone)} - {None}
-    return any(
-        span.start // DAY != span.end // DAY and {span.start // DAY, span.end // DAY % 7} & lost
-        for same in _alike(window).values()
-        for span in same
-        if len(same) < len(ALL_DAYS)  # no date is looked at where every day is meant
-    )
+def is_misread(window: Window) -> bool:
+    """Whether KEDA would keep it at wrong hours for a day or a week of each year, because of how its clocks move.
+
+    A skipped midnight does no harm where the lines name every day, because no date is looked at then.
+    """
+    clocks = changes(window.timezone)
+    if any((change.end - change.start) % 60 for change in clocks):
+        return True
+    daily = all(len(same) == len(ALL_DAYS) for same in _alike(window).values())
+    return not daily and any(change.skips_a_midnight for change in clocks)
 
 
 def cron_triggers(windows: Iterable[Window]) -> list[dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from components.idle_scaling.clocks import DAY
-from components.idle_scaling.schedule import crosses_a_lost_midnight, is_always
+from components.idle_scaling.schedule import is_always, is_misread
 from components.typed.refusal import Path, Problem
 from infra.config.draft import Part
+from infra.config.keep_warm import week
 from infra.config.model import ModelConfig
 from infra.config.schedule import ScheduleConfig
 
@@ -34,6 +35,17 @@ def judge_schedules(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
             yield Problem(129, (*path, "replicas"), message, allowed, fix, schedule.replicas, severity="warning")
 
 
+def kept_at_once(models: Mapping[str, Part[ModelConfig]]) -> int:
+    """The most GPUs that windows and mins hold at one moment; of models whose windows could be read."""
+    read = [part.value for part in models.values() if part.sound("name", "gpus", "min", "idle_ttl", "schedules")]
+    sound = [model for model in read if all(_is_sound(schedule) for schedule in model.schedules.values())]
+    return max(sum(model.gpus * replicas[model.name] for model in sound) for _, replicas in week(sound, tail=False))
+
+
+def _is_sound(schedule: ScheduleConfig) -> bool:
+    return next(_times(schedule, ()), None) is None
+
+
 def _times(schedule: ScheduleConfig, path: Path) -> Iterator[Problem]:
     wrong = False
     if schedule.start.minutes == DAY:
@@ -58,8 +70,10 @@ def _times(schedule: ScheduleConfig, path: Path) -> Iterator[Problem]:
             f"set min: {schedule.replicas} and take it out",
         )
         yield Problem(125, path, message, "a window with an end", fix, has_value=False)
-    elif crosses_a_lost_midnight(window):
-        message = "skips a midnight once a year that this window crosses, and KEDA would misread it for up to a week"
-        allowed = "windows that neither begin before that midnight nor end behind it, or days: daily"
-        fix = 'split it in two, one to: "23:59" and one from: "01:00", or write days: daily'
+    elif is_misread(window):
+        message = (
+            "moves its clocks at midnight or by half an hour, which KEDA misreads for a day or a week of each year"
+        )
+        allowed = "a zone that moves them by an hour at another time; at midnight also days: daily, away from it"
+        fix = "write days: daily, or a zone without changes, like Etc/GMT+1 for one hour behind UTC"
         yield Problem(128, (*path, "timezone"), message, allowed, fix, schedule.timezone)

@@ -345,14 +345,11 @@ def test_the_liveness_probe_asks_for_a_sign_that_the_engine_computes() -> None:
     ]  # fmt: skip
 
 
-def test_a_stalled_engine_is_restarted_no_sooner_than_its_bound_and_at_most_two_periods_later() -> None:
+def test_a_stalled_engine_is_restarted_no_sooner_than_its_bound() -> None:
     for stall in (120, 300, 3600):
         probe = container_of(replace(MODEL, stall_seconds=stall))["livenessProbe"]
         patience = int(probe["exec"]["command"][-1])
-        rest = (probe["failureThreshold"] - 1) * probe["periodSeconds"]
-        assert patience + rest == stall
-        # noticed by the next probe, and failing from the one after the patience on
-        assert patience + rest + 2 * probe["periodSeconds"] <= stall + 2 * 60
+        assert patience + (probe["failureThreshold"] - 1) * probe["periodSeconds"] == stall
 
 
 def test_the_kubelet_waits_for_the_canary_longer_than_it_waits_itself_and_less_than_to_the_next() -> None:
