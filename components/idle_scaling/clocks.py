@@ -36,6 +36,7 @@ class Change:
         return self.skips and -(-self.start // DAY) * DAY < self.end
 
 
+@cache
 def timezones() -> frozenset[str]:
     """Every name of the time zone database that stands for one zone everywhere."""
     return frozenset(available_timezones() - _NO_PLACES)

@@ -27,9 +27,9 @@ def canary_patience_seconds(stall_seconds: int) -> int:
     ``stall_seconds``: the kubelet asks for ``CANARY_FAILURES`` in a row, a period apart.
 
     The engine is restarted no sooner than ``stall_seconds`` after its last sign, and at most three periods later: the
-    silence is noticed by the next probe, which takes up to one itself, and outlasts the patience by the one after. An engine whose /health fails is
-    restarted after two to three periods. The kubelet asks no pod that is loading (startup probe) or told to go
-    (pkg/kubelet/prober/worker.go, Kubernetes 1.34).
+    silence is noticed by the next probe, which takes up to one itself, and outlasts the patience by the one after. An
+    engine whose /health fails is restarted after two to three periods. The kubelet asks no pod that is loading (startup
+    probe) or told to go (pkg/kubelet/prober/worker.go, Kubernetes 1.34).
     """
     return max(0, stall_seconds - (CANARY_FAILURES - 1) * CANARY_PERIOD_SECONDS)
 
