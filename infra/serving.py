@@ -65,6 +65,7 @@ def model_settings(model: ModelConfig) -> ModelSettings:
         cold_start_seconds=model.cold_start.seconds,
         hold_seconds=model.hold.seconds,
         drain_seconds=model.drain.seconds,
+        stall_seconds=model.stall.seconds,
         extra_args=model.extra_args,
         extra_env=dict(model.extra_env),
     )
@@ -81,6 +82,7 @@ def idle_policy(model: ModelConfig) -> IdlePolicy:
         cold_start_seconds=model.cold_start.seconds,
         hold_seconds=model.hold.seconds,
         concurrency_target=model.concurrency_target,
+        windows=model.windows,
     )
 
 

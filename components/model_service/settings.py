@@ -19,7 +19,8 @@ class ModelSettings:
 
     ``name`` is the name of every Kubernetes object of this model and the model name in the API; ``aliases`` are
     further API names. ``max_queued``: requests that may wait beyond the ``max_sequences`` that run; one more gets 503.
-    ``drain_seconds``: the longest answer that may finish when a replica is scaled in.
+    ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``stall_seconds``: how long an
+    engine may show no sign of life, with requests or without, before it is started again.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ModelSettings:
     cold_start_seconds: int = 600
     hold_seconds: int = 900
     drain_seconds: int = 120
+    stall_seconds: int = 300
     extra_args: tuple[str, ...] = ()
     extra_env: Mapping[str, str] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from infra.config.judge_image import judge_image
 from infra.config.judge_model import judge_model
 from infra.config.judge_place import judge_place
 from infra.config.judge_pool import judge_pool, judge_pools
+from infra.config.judge_schedule import kept_at_once
 
 
 def judge(draft: Draft) -> Iterator[Problem]:
@@ -148,10 +149,13 @@ def _guard(draft: Draft) -> Iterator[Problem]:
         yield Problem(8, path, message, f"a whole number from {largest}", fix, has_value=False, severity="mandatory")
         return
     kept = {n: m.gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
-    need = max(largest, sum(kept.values()))
+    warm = kept_at_once(draft.models)
+    need = max(largest, sum(kept.values()), warm)
     if ceiling >= need or not sized:
         return
-    if need > largest:
+    if need > max(largest, sum(kept.values())):
+        message = f"is fewer than the models keep warm at once in their schedules, which is {need}"
+    elif need > largest:
         message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(kept)})"
     else:
         name = next(name for name, model in sized.items() if model.gpus == largest)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
+from components.idle_scaling.schedule import Window
 from components.typed.fields import (
     EnvName,
     FewestCount,
@@ -20,6 +21,7 @@ from components.typed.fields import (
 )
 from components.typed.units import Duration, Quantity
 from infra.config.money import Reason
+from infra.config.schedule import ScheduleConfig
 
 # A pod that is told to go first leaves the Service's endpoints (preStop), then finishes its streams (drain), then has
 # a margin in which the engine frees the GPU. The sum is the grace period, so the grace can never be the shorter one.
@@ -82,6 +84,9 @@ class ModelConfig(Shape):
     idle_ttl: Duration = Field(
         default=Duration(20 * 60), description="gone after this long without a request; at least coldStart"
     )
+    schedules: Mapping[str, ScheduleConfig] = Field(
+        default_factory=dict, description="hours in which it stays warm whether anybody asks or not"
+    )
     cold_start: Duration = Field(default=Duration(10 * 60), description="the longest a start may take, from no node on")
     hold: Duration = Field(
         default_factory=_hold,
@@ -114,10 +119,20 @@ class ModelConfig(Shape):
         default=Duration(2 * 60), description="how long running answers may go on when a replica is told to go"
     )
 
+    stall: Duration = Field(
+        default=Duration(5 * 60),
+        description="the engine is started again after this long without a sign that it computes; at least 2m",
+    )
+
     @property
     def grace_period_seconds(self) -> int:
         """The pod's terminationGracePeriodSeconds: preStop, then the drain, then a margin."""
         return PRE_STOP_SECONDS + self.drain.seconds + GRACE_MARGIN_SECONDS
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The hours in which it stays warm."""
+        return tuple(schedule.window for schedule in self.schedules.values())
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -255,7 +255,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "extraArgs, extraEnv, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, licenceAccepted, "
             "max, "
             "maxQueued, maxSequences, "
-            "maxTokens, min, minReason, pool, revision, weights; fix: did you mean idleTtl? [EBB050 error]"
+            "maxTokens, min, minReason, pool, revision, "
+            "schedules, stall, weights; fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),
     "50 an unknown section": (
