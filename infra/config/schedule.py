@@ -63,7 +63,7 @@ class ScheduleConfig(Shape):
     """A keep-warm window: on ``days``, from ``start`` to ``to``, at least ``replicas`` run whether anybody asks or not,
     started ``ahead`` before. A ``to`` that is not later than ``start`` is on the next day. After it the model is idle
     like any other, and gone an ``idleTtl`` later. Clocks that change are followed: on the weekday of a change a window
-    may begin or end up to an hour wider, never narrower.
+    may begin or end an hour wider (up to three in a few zones), never narrower.
     """
 
     days: Days = Field(
