@@ -107,12 +107,12 @@ def _wake(draft: Draft, part: Part[GroupConfig], path: Path) -> Iterator[Problem
                 message = "is a model this group may not use, so it cannot wake it"
                 allowed = ", ".join(group.models) or "none: the group may use no model"
                 fix = "add it to the group's models, or take it out here"
-                yield Problem(130, (*path, "wake", index), message, allowed, fix, model)
+                yield Problem(210, (*path, "wake", index), message, allowed, fix, model)
     if part.sound("max_wakes_per_day") and group.max_wakes_per_day is not None and not wake:
         message = "has no effect: wake is empty, so this group wakes nothing"
         allowed, fix = "a group that may wake a model", "take it out, or name models under wake"
         yield Problem(
-            131, (*path, "maxWakesPerDay"), message, allowed, fix, group.max_wakes_per_day, severity="warning"
+            211, (*path, "maxWakesPerDay"), message, allowed, fix, group.max_wakes_per_day, severity="warning"
         )
 
 

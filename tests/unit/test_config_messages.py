@@ -371,14 +371,14 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             "gateway.groups.everyone.wake[0]: 'llama-8b' is a model this group may not use, so it cannot wake it; "
             "allowed: none: the group may use no model; fix: add it to the group's models, or take it out here "
-            "[EBB130 error]"
+            "[EBB210 error]"
         ],
     ),
     "a number of wakes for a group that wakes nothing": (
         [(("gateway", "groups", "everyone"), {"models": ["*"], "wake": [], "maxWakesPerDay": 3})],
         [
             "gateway.groups.everyone.maxWakesPerDay: 3 has no effect: wake is empty, so this group wakes nothing; "
-            "allowed: a group that may wake a model; fix: take it out, or name models under wake [EBB131 warning]"
+            "allowed: a group that may wake a model; fix: take it out, or name models under wake [EBB211 warning]"
         ],
     ),
     "requests a minute that are none": (
