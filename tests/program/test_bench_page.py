@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,20 +13,14 @@ from infra.bench.html import page
 from infra.bench.replies import Reply
 from infra.bench.statistics import Summary, summary
 from infra.bench.wish import Level, Wish
-from tests.program.chromium import Browser, program
+from tests.program.chromium import Browser, needed
 
 WIDTHS = {"phone": 390, "desk": 1280}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = program()
-    if path is None:
-        said = "no Chromium here: install it (Debian: apt install chromium), or name one in EBBTIDE_CHROMIUM"
-        if os.environ.get("EBBTIDE_BROWSER_TESTS"):
-            pytest.fail(said)
-        pytest.skip(said)
-    with Browser(path) as opened:
+    with Browser(needed()) as opened:
         yield opened
 
 

@@ -240,7 +240,6 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
 
 
 def test_the_numbers_are_there_from_the_start() -> None:
-    pytest.importorskip("prometheus_client")
     from ebbtide_keeper.metrics import Metrics
 
     metrics = Metrics(["small"], ["quota"])
