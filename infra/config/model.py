@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,7 @@ GRACE_MARGIN_SECONDS = 10
 
 SHORTEST_DEFAULT_HOLD_SECONDS = 60
 
+_COMMIT = r"[0-9a-f]{40}"
 HuggingFaceId = Annotated[
     str,
     text(
@@ -43,11 +45,13 @@ Revision = Annotated[
     str,
     text(
         20,
-        r"[0-9a-f]{40}",
+        _COMMIT,
         "is not a full commit: a branch, tag or short form can change under a running model",
         allowed="the 40 hexadecimal digits of a commit",
         fix="copy the commit from the model's page on Hugging Face, under Files and versions, History",
         severity="mandatory",
+        # a branch, tag or short commit that can be a folder's name as well
+        waived=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
     ),
 ]
 
@@ -113,6 +117,11 @@ class ModelConfig(Shape):
     drain: Duration = Field(
         default=Duration(2 * 60), description="how long running answers may go on when a replica is told to go"
     )
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit; only a waiver lets it be another."""
+        return re.fullmatch(_COMMIT, self.revision) is not None
 
     @property
     def grace_period_seconds(self) -> int:

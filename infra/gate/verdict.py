@@ -8,10 +8,11 @@ from datetime import date
 from typing import Any
 
 from infra.config.findings import Finding
+from infra.config.waiver import Waiver
+from infra.config.waivers import Waivers, unused
 from infra.gate.diff import Changed, diff
 from infra.gate.verdict_cost import Cost, Pricer, cold_starts, nodes
 from infra.gate.verdict_isolated import Recorded
-from infra.gate.waivers import Waiver, Waivers, unused
 from infra.policies.evaluate import Verdict, judge_all
 from infra.policies.model import ENVIRONMENTS, Change, Graph, NotEvaluated, Violation, graph_of
 from infra.policies.rules import rules
@@ -72,7 +73,9 @@ class Report:
         return found
 
     def used(self, waiver: Waiver) -> bool:
-        return any(waiver == by for judged in self.judged for _, by in judged.waived)
+        return any(waiver == by for judged in self.judged for _, by in judged.waived) or any(
+            waiver == finding.waiver for finding in self.findings
+        )
 
 
 def judge(

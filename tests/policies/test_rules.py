@@ -6,9 +6,9 @@ from datetime import date
 
 import pytest
 
+from infra.config.waivers import Waivers
 from infra.gate.verdict import Report, Side, judge
 from infra.gate.verdict_isolated import Recorded
-from infra.gate.waivers import Waivers
 from infra.policies.evaluate import judge_all
 from infra.policies.model import ENVIRONMENTS, graph_of
 from infra.policies.rules import rules
