@@ -23,6 +23,7 @@ from infra.gate import render
 from infra.gate.verdict import Side, judge
 from infra.gate.verdict_checkout import changed_files, overlay
 from infra.gate.verdict_isolated import Recorded, namespaces, record
+from infra.gate.verdict_record import AS_DEPLOYED
 from infra.local.plugins.clouds.facts import FOLDER, book
 from infra.policies.cleartext import plain
 from infra.policies.clouds import clouds
@@ -71,7 +72,8 @@ def _sides(told: Mapping[str, Any], trusted: Path, base: Path, head: Path, room:
             return Side(str(told[f"{name}Commit"]), None, Recorded([]))
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=told["runs"], ignore_cleanup_errors=True) as made:
             overlay(trusted, folder, Path(made) / "tree")
-            recorded = record(Path(made) / "tree", stack, Path(made) / "room", room)
+            more = (AS_DEPLOYED,) if name == "base" else ()
+            recorded = record(Path(made) / "tree", stack, Path(made) / "room", room, *more)
         return Side(str(told[f"{name}Commit"]), values, recorded)
 
     if not namespaces():

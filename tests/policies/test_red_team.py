@@ -165,9 +165,9 @@ def branches(told: Any) -> None:
         model["revision"] = "main"
 
 
-def waive_branches(clone: Path) -> None:
+def waive_branches(clone: Path, expiry: date = date(2027, 11, 1)) -> None:
     entry = {
-        "rule": "pinned-revision", "resource": "*", "owner": "platform team", "expiry": date(2027, 11, 1),
+        "rule": "pinned-revision", "resource": "*", "owner": "platform team", "expiry": expiry,
         "reason": "the vendor tags its commits from December on",
     }  # fmt: skip
     names = yaml.safe_load((clone / "stacks" / f"Pulumi.{STACK}.yaml").read_text())["config"]["ebbtide:models"]
@@ -204,6 +204,35 @@ def test_a_waiver_of_the_protected_branch_lifts_it_even_where_the_change_takes_i
     assert said
     assert all("(waived by platform team until 2027-11-01)" in text and "EBB020 warning" in text for text in said)
     assert all(waiver["used"] for waiver in told["waivers"])
+
+
+def test_a_base_whose_waiver_has_ended_can_be_mended_because_what_is_deployed_is_still_compared_with(
+    clone: Path, tmp_path: Path
+) -> None:
+    file = clone / "stacks" / f"Pulumi.{STACK}.yaml"
+    before = file.read_text()
+    waive_branches(clone, date(2026, 3, 1))
+    edit(file, branches)
+    git(clone, "add", "-A")
+    git(clone, "commit", "-q", "-m", "a branch, while it was waived")
+    git(clone, "branch", "ended")
+    status, text = judged(clone, tmp_path, base="ended")
+    assert (status, json.loads(text)["baseProblem"]) == (1, "")
+    assert "(the waiver of platform team ended on 2026-03-01)" in text
+    file.write_text(before)
+    status, text = judged(clone, tmp_path, base="ended")
+    assert (json.loads(text)["baseProblem"], json.loads(text)["blockedBy"], status) == ("", [], 0)
+
+
+def test_a_base_that_gives_no_graph_does_not_let_a_deletion_through(clone: Path, tmp_path: Path) -> None:
+    program(clone, "raise SystemExit(3)")
+    git(clone, "commit", "-q", "-am", "broken")
+    git(clone, "branch", "broken")
+    git(clone, "checkout", "-q", "origin/main", "--", "infra")
+    status, text = judged(clone, tmp_path, base="broken")
+    told = json.loads(text)
+    assert (status, told["blockedBy"]) == (1, ["rule deletion-approved"])
+    assert "mend the base in a change of its own" in text
 
 
 def test_a_pool_under_another_name_is_seen_as_what_it_is(clone: Path, tmp_path: Path) -> None:
