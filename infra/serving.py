@@ -151,14 +151,18 @@ def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
 
 
 def mirror_models(stack: StackConfig, platform: Platform, store: Sequence[pulumi.Resource]) -> None:
-    """Fill the place's store where the stack may. Nothing waits for it: weights may be large."""
+    """Fill the place's store where the stack may. Nothing waits for it: weights may be large.
+
+    A branch or tag, which takes a waiver, is not copied: the folder is written once, and would be another's tomorrow.
+    """
     upload = platform.model_store.upload
-    if upload is None or not stack.models:
-        return
     models = tuple(
         MirroredModel(model.id, model.revision, token=TokenSecret(model.hub_token) if model.hub_token else None)
         for model in stack.models.values()
+        if model.is_pinned
     )
+    if upload is None or not models:
+        return
     opts = pulumi.ResourceOptions(providers=[platform.provider], depends_on=[*platform.ready, *store])
     ModelMirror("mirror", MirrorSettings(models), upload, platform.registry, opts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,7 @@ GRACE_MARGIN_SECONDS = 10
 
 SHORTEST_DEFAULT_HOLD_SECONDS = 60
 
+_COMMIT = r"[0-9a-f]{40}"
 HuggingFaceId = Annotated[
     str,
     text(
@@ -45,11 +47,13 @@ Revision = Annotated[
     str,
     text(
         20,
-        r"[0-9a-f]{40}",
+        _COMMIT,
         "is not a full commit: a branch, tag or short form can change under a running model",
         allowed="the 40 hexadecimal digits of a commit",
         fix="copy the commit from the model's page on Hugging Face, under Files and versions, History",
         severity="mandatory",
+        # a branch, tag or short commit that can be a folder's name as well
+        waived=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
     ),
 ]
 
@@ -123,6 +127,11 @@ class ModelConfig(Shape):
         default=Duration(5 * 60),
         description="the engine is started again after this long without a sign that it computes; at least 2m",
     )
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit; only a waiver lets it be another."""
+        return re.fullmatch(_COMMIT, self.revision) is not None
 
     @property
     def grace_period_seconds(self) -> int:

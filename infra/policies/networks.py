@@ -18,5 +18,6 @@ def open_to_all(networks: Iterable[str]) -> bool:
         return True
     four = [network for network in parsed if isinstance(network, ipaddress.IPv4Network)]
     six = [network for network in parsed if isinstance(network, ipaddress.IPv6Network)]
+    merged: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
     merged = [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
     return any(network.prefixlen < _LARGEST[network.version] for network in merged)

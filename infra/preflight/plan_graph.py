@@ -91,7 +91,8 @@ def _kept(file: Path, stack: str) -> Path:
 
 def _depends_on(file: Path) -> Iterator[bytes]:
     yield file.read_bytes()
-    yield (PROJECT / "Pulumi.yaml").read_bytes() if (PROJECT / "Pulumi.yaml").is_file() else b""
+    for beside in ("Pulumi.yaml", "waivers.yaml"):
+        yield (PROJECT / beside).read_bytes() if (PROJECT / beside).is_file() else b""
     for room in _SOURCES:
         for source in sorted((PROJECT / room).rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:

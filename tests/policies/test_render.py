@@ -7,12 +7,13 @@ from datetime import date
 
 import pytest
 
+from infra.config.waiver import Waiver
+from infra.config.waivers import Waivers
 from infra.gate.render import render
 from infra.gate.render_clean import without, worth_hiding
 from infra.gate.verdict import Side, judge
 from infra.gate.verdict_front import FORMATS
 from infra.gate.verdict_isolated import Recorded
-from infra.gate.waivers import Waiver, Waivers
 from tests.policies.mutations import MUTATIONS, _machine
 from tests.policies.stack import Stack
 from tests.policies.test_rules import TODAY, gate, mutated

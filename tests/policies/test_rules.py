@@ -6,9 +6,11 @@ from datetime import date
 
 import pytest
 
+from infra.config.waiver import Waiver
+from infra.config.waivers import Waivers
+from infra.gate.render import render
 from infra.gate.verdict import Report, Side, judge
 from infra.gate.verdict_isolated import Recorded
-from infra.gate.waivers import Waivers
 from infra.policies.evaluate import judge_all
 from infra.policies.model import ENVIRONMENTS, graph_of
 from infra.policies.rules import rules
@@ -133,6 +135,33 @@ def test_a_change_whose_program_gives_no_graph_is_blocked_and_still_told_what_it
     report = judge("test", base, Side("head", head.config, Recorded(None, "it stopped")), Waivers(), today=TODAY)
     assert report.blocked_by == ["the program of this change gives no graph", "rule pinned-revision"]
     assert all(judged.verdict.state != "passed" for judged in report.judged)
+
+
+def without_base(*waivers: Waiver) -> Report:
+    head = Side("head", Stack().config, Recorded(Stack().resources))
+    base = Side("base", Stack().config, Recorded(None, "it stopped"))
+    return judge("test", base, head, Waivers(waivers), today=TODAY)
+
+
+def test_a_base_without_a_graph_blocks_because_nobody_can_say_what_is_deleted_and_the_text_says_how_to_go_on() -> None:
+    report = without_base()
+    assert report.blocked_by == ["rule deletion-approved"]
+    (standing,) = next(judged.standing for judged in report.judged if judged.blocks)
+    assert (standing.at, standing.message) == (
+        "stack:test",
+        "cannot be judged: the base gives no graph, so nobody can say what this change deletes or replaces. To go on: "
+        "mend the base in a change of its own; or judge against the last commit that gives a graph (--base COMMIT); or "
+        "have a waiver for stack:test merged before this change",
+    )
+    assert standing.message in render(report, "text")
+    leave = Waiver("deletion-approved", "stack:test", "platform team", "the base was broken by a new rule", TODAY)
+    assert without_base(leave).blocked_by == []
+
+
+def test_a_stack_that_the_base_does_not_have_deletes_nothing() -> None:
+    head = Side("head", Stack().config, Recorded(Stack().resources))
+    report = judge("test", Side("base", None, Recorded([])), head, Waivers(), today=TODAY)
+    assert report.blocked_by == []
 
 
 def test_a_ceiling_above_the_budget_blocks() -> None:
