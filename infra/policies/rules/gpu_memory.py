@@ -20,8 +20,11 @@ def judge(graph: Graph, settings: Settings) -> Iterator[Outcome]:
             missing = "weights" if weights is None else f"the memory of a GPU of pool {pool.name}"
             yield NotEvaluated(at, "weights", f"needs {missing}, which nobody has said")
             continue
-        gpus, share = model.get("gpus", 1), model.get("gpuMemoryUtilization", 0.9)
-        if isinstance(gpus, int) and isinstance(share, (int, float)) and weights > gpus * pool.gpu_memory * share:
+        each, nodes, share = model.get("gpus", 1), model.get("nodes", 1), model.get("gpuMemoryUtilization", 0.9)
+        if not (isinstance(each, int) and isinstance(nodes, int) and isinstance(share, (int, float))):
+            continue
+        gpus = nodes * each
+        if weights > gpus * pool.gpu_memory * share:
             room = gpus * pool.gpu_memory * share / 2**30
             yield Violation(
                 at, "weights", f"are {weights / 2**30:.1f} GiB; {gpus} GPUs of {pool.name} leave {room:.1f} GiB"
