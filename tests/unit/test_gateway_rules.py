@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +135,87 @@ def test_gpus_are_counted_from_limits_and_a_draining_pod_still_counts() -> None:
     assert cluster.gpus_of({"spec": spec}) == 3
     assert cluster.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 1
     assert cluster.replicas_of({"spec": spec, "status": {}}) == 0
+
+
+def test_of_a_group_all_pods_are_counted() -> None:
+    def template(gpus: str) -> dict[str, object]:
+        return {"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": gpus}}}]}}
+
+    group = {"size": 3, "leaderTemplate": template("4"), "workerTemplate": template("8")}
+    spec = {"replicas": 2, "leaderWorkerTemplate": group}
+    assert cluster.gpus_of({"spec": spec}) == 4 + 2 * 8
+    del group["leaderTemplate"]
+    assert cluster.gpus_of({"spec": spec}) == 3 * 8
+    assert cluster.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 2
+
+
+class View:
+    def __init__(self, taken: guard.Taken | None) -> None:
+        self._taken = taken
+
+    def taken(self) -> guard.Taken | None:
+        return self._taken
+
+
+def seen(*views: guard.Taken | None) -> guard.Taken | None:
+    return cluster.Workloads([View(view) for view in views]).taken()  # type: ignore[misc]
+
+
+def test_deployments_and_groups_are_counted_together() -> None:
+    taken = seen(guard.Taken({"small": 2}, {"small": 1}), guard.Taken({"large": 1}, {"large": 16}))
+    assert taken is not None
+    assert taken.holders() == {"large": 16, "small": 2}
+
+
+def test_a_model_that_becomes_a_group_holds_the_gpus_of_both_until_its_old_pods_are_gone() -> None:
+    taken = seen(guard.Taken({"m": 1}, {"m": 8}), guard.Taken({"m": 0}, {"m": 16}))
+    assert taken is not None
+    assert taken.replicas == {"m": 1}
+
+
+@pytest.mark.parametrize(("groups", "held"), [(False, {"small": 1}), (True, {"large": 16, "small": 1})])
+def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
+    groups: bool, held: dict[str, int], tmp_path: Path
+) -> None:
+    def item(name: str, **spec: Any) -> dict[str, Any]:
+        return {"metadata": {"name": name, "labels": {"ebbtide.dev/model": name}}, "spec": {"replicas": 1, **spec}}
+
+    def template(gpus: int) -> dict[str, Any]:
+        return {"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": gpus}}}]}}
+
+    lists = {
+        "/apis/apps/v1/namespaces/ns/deployments": item("small", template=template(1)),
+        "/apis/leaderworkerset.x-k8s.io/v1/namespaces/ns/leaderworkersets": item(
+            "large", leaderWorkerTemplate={"size": 2, "leaderTemplate": template(8), "workerTemplate": template(8)}
+        ),
+    }
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if "watch" in request.url.params:
+            return httpx.Response(200)
+        return httpx.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": [lists[request.url.path]]})
+
+    async def look() -> guard.Taken | None:
+        (tmp_path / "token").write_text("t")
+        client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://kube")
+        view = cluster.workloads(client, "ns", groups, tmp_path / "token", lambda: None)
+        following = asyncio.create_task(view.follow())
+        async with asyncio.timeout(5):
+            while view.taken() is None:
+                await asyncio.sleep(0.01)
+        following.cancel()
+        return view.taken()
+
+    taken = run(look())
+    assert taken is not None
+    assert taken.holders() == held
+    assert set(asked) == set(list(lists)[: 1 + groups])
+
+
+def test_half_a_view_is_none() -> None:
+    assert seen(guard.Taken({"small": 2}, {"small": 1}), None) is None
 
 
 def test_a_key_is_found_by_its_digest_and_only_whole() -> None:

@@ -11,7 +11,7 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 
-from .cluster import SERVICE_ACCOUNT, Deployments, connect
+from .cluster import SERVICE_ACCOUNT, Workloads, connect, workloads
 from .engine import Engine
 from .front import Gateway
 from .guard import Taken, WakeGuard
@@ -21,14 +21,15 @@ from .settings import Settings, load
 
 def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT) -> Gateway:
     """Put the parts together."""
-    view: Deployments
+    view: Workloads
 
     def observe() -> Taken | None:
         return view.taken()
 
     guard = WakeGuard(settings.guard, {model.name: model.gpus for model in settings.models}, observe)
     client = connect(settings.cluster.api_server, account)
-    view = Deployments(client, settings.cluster.namespace, account / "token", guard.changed)
+    place = settings.cluster
+    view = workloads(client, place.namespace, place.groups, account / "token", guard.changed)
     return Gateway(settings, KeyFile(keys), Engine(settings), guard, view)
 
 

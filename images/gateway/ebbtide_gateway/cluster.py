@@ -1,4 +1,4 @@
-"""How many GPUs the models hold, from the cluster's own Deployments: list, then watch.
+"""How many GPUs the models hold, from the cluster's own Deployments and LeaderWorkerSets: list, then watch.
 
 A watch and not a poll: the guard lets the next model up the moment the last one is gone, and an idle gateway
 asks the API server nothing. When the API is away the view is unknown and the guard stands aside.
@@ -12,7 +12,8 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,24 @@ class ListAgain(Exception):
     """The watch cannot go on from where it was (410 Gone)."""
 
 
-def replicas_of(deployment: Mapping[str, Any]) -> int:
+def replicas_of(workload: Mapping[str, Any]) -> int:
     """Replicas wanted, or still there when fewer are wanted: a pod that drains holds its GPU."""
-    wanted = deployment.get("spec", {}).get("replicas", 1)
-    return max(int(wanted), int(deployment.get("status", {}).get("replicas", 0)))
+    wanted = workload.get("spec", {}).get("replicas", 1)
+    return max(int(wanted), int(workload.get("status", {}).get("replicas", 0)))
 
 
-def gpus_of(deployment: Mapping[str, Any]) -> int:
-    """GPUs one pod asks for: limits of GPU and MIG resources over its containers."""
-    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+def gpus_of(workload: Mapping[str, Any]) -> int:
+    """GPUs one replica asks for, of a group all its pods: limits of GPU and MIG resources over the containers."""
+    spec = workload.get("spec", {})
+    group = spec.get("leaderWorkerTemplate")
+    if group is None:
+        return _gpus_of_pod(spec.get("template", {}))
+    worker = group.get("workerTemplate", {})
+    return _gpus_of_pod(group.get("leaderTemplate") or worker) + (int(group.get("size", 1)) - 1) * _gpus_of_pod(worker)
+
+
+def _gpus_of_pod(template: Mapping[str, Any]) -> int:
+    containers = template.get("spec", {}).get("containers", [])
     limits = [container.get("resources", {}).get("limits", {}) for container in containers]
     return sum(
         int(count)
@@ -49,12 +59,47 @@ def gpus_of(deployment: Mapping[str, Any]) -> int:
     )
 
 
-class Deployments:
-    """The watched Deployments. ``taken`` is None until the first list and while the API cannot be reached."""
+class Workloads:
+    """What runs models, of every kind that is watched. ``taken`` is None until all are listed and while the API cannot
+    be reached: half of a view would let one model up over another.
+    """
 
-    def __init__(self, client: httpx.AsyncClient, namespace: str, token: Path, changed: Callable[[], None]) -> None:
+    def __init__(self, views: Sequence[Watched]) -> None:
+        self._views = tuple(views)
+
+    def taken(self) -> Taken | None:
+        """What the cluster shows now."""
+        seen = [view.taken() for view in self._views]
+        known = [taken for taken in seen if taken is not None]
+        if len(known) < len(seen):
+            return None
+        # a model that changes its kind has both for a while, and the old pods hold their GPUs
+        replicas: Counter[str] = Counter()
+        for taken in known:
+            replicas.update(taken.replicas)
+        return Taken(replicas, {name: count for taken in known for name, count in taken.gpus.items()})
+
+    async def follow(self) -> None:
+        """Run until cancelled."""
+        await asyncio.gather(*(view.follow() for view in self._views))
+
+
+def workloads(
+    client: httpx.AsyncClient, namespace: str, groups: bool, token: Path, changed: Callable[[], None]
+) -> Workloads:
+    """Deployments, and LeaderWorkerSets where the stack has ``groups``: a cluster without them knows no such list."""
+    kinds = ["apps/v1/namespaces/{}/deployments"]
+    if groups:
+        kinds.append("leaderworkerset.x-k8s.io/v1/namespaces/{}/leaderworkersets")
+    return Workloads([Watched(client, "/apis/" + kind.format(namespace), token, changed) for kind in kinds])
+
+
+class Watched:
+    """All workloads of one kind. ``taken`` is None until the first list and while the API cannot be reached."""
+
+    def __init__(self, client: httpx.AsyncClient, path: str, token: Path, changed: Callable[[], None]) -> None:
         self._client = client
-        self._path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        self._path = path
         self._token = token
         self._changed = changed
         self._seen: dict[str, Mapping[str, Any]] | None = None
@@ -150,8 +195,8 @@ def describe(problem: Exception) -> str:
     return type(problem).__name__
 
 
-def _model(deployment: Mapping[str, Any]) -> str:
-    return str(deployment["metadata"]["labels"][MODEL_LABEL])
+def _model(workload: Mapping[str, Any]) -> str:
+    return str(workload["metadata"]["labels"][MODEL_LABEL])
 
 
 def connect(api_server: str | None, account: Path = SERVICE_ACCOUNT) -> httpx.AsyncClient:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .access_log import Record
 from .call import Call, current
-from .cluster import Deployments
+from .cluster import Workloads
 from .engine import Engine
 from .errors import ApiError, error_headers
 from .guard import WakeGuard
@@ -43,7 +43,7 @@ _log = logging.getLogger("ebbtide.gateway")
 class Gateway:
     """One process's front. ``engine`` starts in the background: liveness answers from the first moment."""
 
-    def __init__(self, settings: Settings, keys: KeyFile, engine: Engine, guard: WakeGuard, view: Deployments) -> None:
+    def __init__(self, settings: Settings, keys: KeyFile, engine: Engine, guard: WakeGuard, view: Workloads) -> None:
         self._settings = settings
         self._models = settings.by_any_name()
         self._keys = keys

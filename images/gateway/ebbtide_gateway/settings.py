@@ -46,9 +46,12 @@ class Limits(_Frozen):
 
 
 class Cluster(_Frozen):
-    """Where the guard reads how many GPUs are taken. ``api_server`` None: the pod's own cluster."""
+    """Where the guard reads how many GPUs are taken. ``api_server`` None: the pod's own cluster.
+    ``groups``: some models run as LeaderWorkerSets.
+    """
 
     namespace: str = "ebbtide-models"
+    groups: bool = False
     api_server: str | None = None
 
 
