@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from components.idle_scaling.addresses import host_of
 from components.idle_scaling.engine import IdleScalingEngine
 from components.idle_scaling.policy import IdlePolicy, IdleScalingPolicy
 from components.idle_scaling.settings import EngineSettings, one_image
+from components.leader_worker_set.controller import LeaderWorkerSetController
 from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, TokenSecret
+from components.model_service.group import API as GROUP_API
+from components.model_service.group import KIND as GROUP_KIND
 from components.model_service.namespace import ModelNamespace
 from components.model_service.network import Peer
 from components.model_service.service import ModelService
@@ -50,6 +53,9 @@ def model_settings(model: ModelConfig) -> ModelSettings:
         model_id=model.id,
         revision=model.revision,
         gpus=model.gpus,
+        nodes=model.nodes,
+        tensor_parallel=model.tensor_parallel,
+        pipeline_parallel=model.pipeline_parallel,
         min_replicas=model.min,
         max_replicas=model.max,
         aliases=model.aliases,
@@ -69,7 +75,7 @@ def model_settings(model: ModelConfig) -> ModelSettings:
 
 def idle_policy(model: ModelConfig) -> IdlePolicy:
     """When the model runs."""
-    return IdlePolicy(
+    policy = IdlePolicy(
         name=model.name,
         namespace=MODELS,
         min_replicas=model.min,
@@ -79,6 +85,7 @@ def idle_policy(model: ModelConfig) -> IdlePolicy:
         hold_seconds=model.hold.seconds,
         concurrency_target=model.concurrency_target,
     )
+    return replace(policy, target_api=GROUP_API, target_kind=GROUP_KIND) if model.nodes > 1 else policy
 
 
 def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSettings:
@@ -101,7 +108,7 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
     return GatewaySettings(
         interceptor_url=interceptor_url,
         models=[
-            RoutedModel(model.name, host_of(model.name, MODELS), model.gpus, model.hold.seconds, model.aliases)
+            RoutedModel(model.name, host_of(model.name, MODELS), model.replica_gpus, model.hold.seconds, model.aliases)
             for model in stack.models.values()
         ],
         groups={name: group.models for name, group in stack.gateway.groups.items()},
@@ -110,6 +117,7 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
         namespace=GATEWAY,
         models_namespace=MODELS,
         interceptor_namespace=interceptor_namespace,
+        groups_of_pods=has_groups(stack),
     )
 
 
@@ -120,6 +128,18 @@ def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
     pools = gpu_pools(platform.kind, place.requests(stack), platform.pools)
     opts = pulumi.ResourceOptions(providers=[platform.provider], depends_on=list(platform.ready))
     return [GpuLayer("gpu-operator", pools, opts=opts)]
+
+
+def has_groups(stack: StackConfig) -> bool:
+    """Whether some model's replica takes several machines."""
+    return any(model.nodes > 1 for model in stack.models.values())
+
+
+def group_controller(stack: StackConfig, after_place: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+    """LeaderWorkerSet's controller where some model needs it and the cluster has none; such models wait for it."""
+    if not has_groups(stack) or stack.leader_worker_set.install != "helm":
+        return []
+    return [LeaderWorkerSetController("leader-worker-set", after_place)]
 
 
 def mirror_models(stack: StackConfig, platform: Platform, store: Sequence[pulumi.Resource]) -> None:
@@ -149,6 +169,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
     after_place = pulumi.ResourceOptions(providers=[platform.provider], depends_on=list(platform.ready))
     layer = gpu_layer(stack, platform)
     engine = IdleScalingEngine("idle-scaling", engine_settings(stack, facts), after_place)
+    controller = group_controller(stack, after_place)
     namespace = ModelNamespace(
         "models",
         MODELS,
@@ -167,6 +188,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         d: VllmImage(f"vllm-{d}", platform.registry, d, packages, architecture=stack.image.architecture)
         for d in devices
     }
+    before_models = [namespace, *store, *layer, *controller]
     callers = [Peer(engine.settings.namespace, engine.settings.interceptor_pod_labels())]
     for model in stack.models.values():
         pool = platform.pools[model.pool]
@@ -181,7 +203,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
                 platform.identity.pod_labels,
             ),
             callers,
-            opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=[namespace, *store, *layer]),
+            opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=before_models),
         )
         IdleScalingPolicy(
             model.name,

@@ -16,10 +16,16 @@ _LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 
 def reader_role(settings: GatewaySettings) -> Manifest:
-    """Read Deployments in the models' namespace, for the wake guard; nothing else anywhere."""
+    """Read Deployments in the models' namespace, and LeaderWorkerSets where there are any, for the wake guard; nothing
+    else anywhere."""
+    read = ["get", "list", "watch"]
+    groups = [{"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read}]
     return {
         "metadata": {"name": f"{NAME}-reader", "namespace": settings.models_namespace},
-        "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]}],
+        "rules": [
+            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": read},
+            *(groups if settings.groups_of_pods else []),
+        ],
     }
 
 

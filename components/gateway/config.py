@@ -53,6 +53,7 @@ class GatewaySettings:
 
     ``request_seconds`` bounds the silence of one answer, ``shutdown_seconds`` is how long a pod that goes away lets
     running answers finish. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
+    ``groups_of_pods``: some model runs as a LeaderWorkerSet, so the guard has to see those besides Deployments.
     """
 
     interceptor_url: str
@@ -68,6 +69,7 @@ class GatewaySettings:
     request_seconds: int = 3600
     shutdown_seconds: int = 300
     max_body_bytes: int = 32 * 1024 * 1024
+    groups_of_pods: bool = False
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
     def __post_init__(self) -> None:
@@ -104,7 +106,10 @@ def gateway_document(settings: GatewaySettings) -> Document:
             "requestSeconds": settings.request_seconds,
             "shutdownSeconds": settings.shutdown_seconds,
         },
-        "cluster": {"namespace": settings.models_namespace},
+        "cluster": {
+            "namespace": settings.models_namespace,
+            **({"groups": True} if settings.groups_of_pods else {}),
+        },
     }
 
 

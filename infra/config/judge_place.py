@@ -146,8 +146,8 @@ def _doors(settings: Any, draft: Draft) -> Iterator[Problem]:
 def _claim(settings: Any, draft: Draft) -> Iterator[Problem]:
     """A ReadWriteOnce volume is mounted on one node at a time: a second replica elsewhere waits for it for ever."""
     mode = getattr(getattr(settings, "model_store", None), "access_mode", None)
-    models = {n: p.value for n, p in draft.models.items() if p.sound("pool", "max")}
-    if mode != "ReadWriteOnce" or sum(model.max for model in models.values()) < 2:
+    models = {n: p.value for n, p in draft.models.items() if p.sound("pool", "max", "nodes")}
+    if mode != "ReadWriteOnce" or sum(model.max * model.nodes for model in models.values()) < 2:
         return
     used = {model.pool for model in models.values() if model.max > 0}
     nodes = sum(part.value.max for name, part in draft.pools.items() if name in used and part.sound("max"))

@@ -116,20 +116,20 @@ def _guard(draft: Draft) -> Iterator[Problem]:
     if draft.guard is None or not draft.guard.sound("max_gpus") or not draft.model_names:
         return
     ceiling, path = draft.guard.value.max_gpus, ("guard", "maxGpus")
-    sized = {name: p.value for name, p in draft.models.items() if p.sound("gpus")}
-    largest = max((model.gpus for model in sized.values()), default=1)
+    sized = {name: p.value for name, p in draft.models.items() if p.sound("gpus", "nodes")}
+    largest = max((model.replica_gpus for model in sized.values()), default=1)
     if ceiling is None:
         message = "is missing: without a ceiling nothing bounds the cost of all models together"
         fix = f"add maxGpus: {largest} or more"
         yield Problem(8, path, message, f"a whole number from {largest}", fix, has_value=False, severity="mandatory")
         return
-    kept = {n: m.gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
+    kept = {n: m.replica_gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
     need = max(largest, sum(kept.values()))
     if ceiling >= need or not sized:
         return
     if need > largest:
         message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(kept)})"
     else:
-        name = next(name for name, model in sized.items() if model.gpus == largest)
+        name = next(name for name, model in sized.items() if model.replica_gpus == largest)
         message = f"is fewer than model {name} needs to start, which is {largest}"
     yield Problem(114, path, message, f"{need} or more", f"set maxGpus: {need} or more", ceiling)

@@ -46,6 +46,13 @@ class IdleScalingConfig(Shape):
     )
 
 
+class LeaderWorkerSetConfig(Shape):
+    """Where LeaderWorkerSet's controller comes from, which models with ``nodes`` above 1 need: its chart, or the
+    cluster has it. Without such a model nothing is installed."""
+
+    install: Literal["helm", "existing"] = Field(default="helm", description="from its chart, or there already")
+
+
 class StackConfig(Shape):
     """One stack: a place, its GPU pools, the models on them, who may ask. No models is valid: the platform alone."""
 
@@ -57,6 +64,9 @@ class StackConfig(Shape):
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="who may ask what")
     gpu_layer: GpuLayerConfig = Field(default=GpuLayerConfig(), description="the GPU software on the nodes")
     idle_scaling: IdleScalingConfig = Field(default=IdleScalingConfig(), description="what wakes and ends models")
+    leader_worker_set: LeaderWorkerSetConfig = Field(
+        default=LeaderWorkerSetConfig(), description="what runs models larger than one machine"
+    )
     image: ImageConfig = Field(default=ImageConfig(), description="the engine's image")
 
     @property

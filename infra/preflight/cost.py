@@ -121,7 +121,7 @@ def node_price(pool: PoolConfig, region: str | None) -> NodePrice:
 def nodes_kept(pool: PoolConfig, per_node: int, models: Iterable[ModelConfig]) -> int:
     """Nodes that are there when nobody asks: the pool's own min, and those that replicas of models with a min need."""
     free: list[int] = []
-    for gpus in sorted((m.gpus for m in models for _ in range(m.min)), reverse=True):
+    for gpus in sorted((m.gpus for m in models for _ in range(m.min * m.nodes)), reverse=True):
         fitting = next((index for index, left in enumerate(free) if left >= gpus), None)
         if fitting is None:
             free.append(per_node - gpus)
@@ -150,8 +150,8 @@ def cost(stack: StackConfig, gpus_per_node: Mapping[str, int]) -> Cost:
 
 def _model(model: ModelConfig, pool: PoolCost, per_node: int) -> ModelCost:
     node = pool.per_hour(1)
-    one = None if node is None else node * model.gpus / max(1, per_node)
-    most = min(model.max, pool.ceiling_nodes * per_node // max(1, model.gpus))
+    one = None if node is None else node * model.replica_gpus / max(1, per_node)
+    most = min(model.max, pool.ceiling_nodes * per_node // max(1, model.replica_gpus))
     return ModelCost(model.name, _times(one, model.min), _times(one, most), one)
 
 

@@ -21,6 +21,7 @@ from infra.preflight.plan_engine import as_loaded, engine_of, unfollowed
 from infra.preflight.plan_findings import judge_model_plan
 from infra.preflight.plan_ingress import Front, front, silence_seconds
 from infra.preflight.plan_pool import PoolPlan, engine_cuda, pool_plan
+from infra.preflight.stages import largest_stage
 from infra.preflight.timeouts import Hop, Timers
 
 FactsOf = Callable[[str], ModelFacts | None]
@@ -124,8 +125,9 @@ def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[M
 def _weights_per_gpu(facts: ModelFacts | None, model: ModelConfig) -> int | None:
     """The facts', else what the stack file says; None where neither knows."""
     if facts is not None and facts.weights is not None:
-        return facts.weights.per_gpu(model.gpus, facts.kv_heads)
-    return model.weights.bytes // model.gpus if model.weights else None
+        stage = largest_stage(facts, model.split[1]).weights
+        return stage.per_gpu(model.split[0], facts.kv_heads) if stage else None
+    return model.weights.bytes // model.replica_gpus if model.weights else None
 
 
 def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
@@ -133,7 +135,15 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
     given: Any = model
     # whoever names a token for the hub has the licence, and so has whoever filled the store that is there already
     accepted = given.licence_accepted
-    return Wanted(tensor_parallel=model.gpus, context=model.max_tokens, dtype=model.dtype, licence_accepted=accepted)
+    return Wanted(
+        tensor_parallel=model.split[0],
+        pipeline_parallel=model.split[1],
+        split_key="gpus" if model.tensor_parallel is None else "tensorParallel",
+        stages_key="nodes" if model.pipeline_parallel is None else "pipelineParallel",
+        context=model.max_tokens,
+        dtype=model.dtype,
+        licence_accepted=accepted,
+    )
 
 
 def _problems(stack: StackConfig, models: tuple[ModelPlan, ...]) -> Iterator[Problem]:

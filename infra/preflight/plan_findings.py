@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from infra.preflight.plan import ModelPlan
 
 _MOST_SHARE = 1.0
+_MORE_ROOM = "use a pool with more memory a GPU, more GPUs, several machines a replica (nodes), or a quantized build"
 
 
 def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> Iterator[Problem]:
@@ -69,7 +70,7 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
     if not plan.loads:
         message = f"GPU{'s' if gpus > 1 else ''} cannot hold the weights of {facts.id}: {plan.told()}"
         better = smallest(stack, facts, engine)
-        fix = f"use {better}" if better else "use a pool with more memory a GPU, more GPUs, or a quantized build"
+        fix = f"use {better}" if better else _MORE_ROOM
         yield Problem(25, (*at, "gpus"), message, better or "GPUs with more memory", fix, gpus, severity=severity)
     else:
         most = plan.longest_context
@@ -107,8 +108,9 @@ class _Key:
 
 @lru_cache(maxsize=1024)
 def _smallest(place: str, region: str | None, key: _Key, engine: Engine) -> str | None:
-    # each card with the engine's own default for a step
-    found = fit.ranked(key.facts, machines(place).values(), replace(engine, max_batched_tokens=0), region)
+    # one machine, and each card with the engine's own default for a step
+    alone = replace(engine, max_batched_tokens=0, pipeline_parallel=1, steps_in_flight=2)
+    found = fit.ranked(key.facts, machines(place).values(), alone, region)
     if not found:
         return None
     best = found[0]

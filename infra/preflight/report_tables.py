@@ -49,7 +49,7 @@ def _models(document: Document) -> Table:
             model["id"],
             parameters(model["facts"]["parameters"]) if model["facts"] else "unknown",
             f"{model['gpus']} × {model['gpu'] or 'unknown'}",
-            model["machine"] or model["pool"],
+            ("" if model["nodes"] == 1 else f"{model['nodes']} × ") + (model["machine"] or model["pool"]),
             f"{model['min']}..{model['max']}",
             count(model["context_tokens"]),
             _fits(model),

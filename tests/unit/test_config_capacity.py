@@ -345,6 +345,18 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
 }  # fmt: skip
 
 
+CASES["198 several machines whose cards are shared"] = (
+    [
+        *pool(sharing={"timeSlicing": {"replicas": 4}}),
+        ((*MODEL, "nodes"), 2),
+    ],
+    [
+        "models.llama-8b.nodes: 2 is more than one, and the cards of pool gpu-1xa10 are shared: slices do not work "
+        "together; allowed: 1; fix: leave nodes out, or use a pool without sharing [EBB198 error]"
+    ],
+)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_whole_message_of_a_pool_that_cannot_be_had(case: str) -> None:
     changes, expected = CASES[case]

@@ -113,6 +113,19 @@ def test_a_changed_configuration_rolls_the_pods_and_a_changed_key_does_not() -> 
     assert pod() == pod(replace(SETTINGS, keys=[ApiKey("demo", "everyone", "0" * 64)]))
 
 
+def test_a_stack_with_groups_lets_the_guard_see_them_and_one_without_changes_nothing() -> None:
+    groups = replace(SETTINGS, groups_of_pods=True)
+    assert yaml.safe_load(gateway_yaml(groups))["cluster"] == {"namespace": SETTINGS.models_namespace, "groups": True}
+    assert yaml.safe_load(gateway_yaml(SETTINGS))["cluster"] == {"namespace": SETTINGS.models_namespace}
+    read = ["get", "list", "watch"]
+    deployments = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": read}
+    assert reader_role(SETTINGS)["rules"] == [deployments]
+    assert reader_role(groups)["rules"] == [
+        deployments,
+        {"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read},
+    ]
+
+
 def test_a_pod_that_goes_away_has_time_to_finish_its_answers() -> None:
     assert grace_seconds(SETTINGS) == pod()["spec"]["terminationGracePeriodSeconds"] > 5 + SETTINGS.shutdown_seconds
     limits = yaml.safe_load(gateway_yaml(SETTINGS))["limits"]
