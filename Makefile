@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: local setup setup-all running test test-fast test-engine test-lab test-rehearsal test-long lint types bench lock down
+.PHONY: local setup setup-all browser running test test-fast test-engine test-lab test-rehearsal test-long lint types bench lock down
 .DEFAULT_GOAL := local
 
 local: setup
@@ -20,9 +20,16 @@ test-engine test-lab test-long running: export EBBTIDE_CLUSTER = lab
 test: lint types test-fast test-engine test-long
 
 # coverage is counted over this and the next tier, and judged there (pyproject.toml: fail_under)
+# the pages that `plan` and `bench` write are opened in a real browser: Debian's, where this may be installed
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "  • Chromium, for the tests of pages" && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+		echo "  no Chromium: the tests of pages are skipped"
+
 # units and the program under Pulumi's mocks, in less than a minute: builds nothing, starts no cluster, needs root for
 # the tests of namespaces
-test-fast: setup-all
+test-fast: setup-all browser
 	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter \
 		-m "not engine and not slow" \
 		--cov=infra --cov=components --cov-report= --cov-fail-under=0

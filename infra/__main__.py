@@ -7,12 +7,16 @@ import pulumi
 from infra import place
 from infra.config.findings import ConfigError
 from infra.config.pulumi_source import load_pulumi
+from infra.config.waivers import WAIVERS_FILE, load_waivers
 from infra.serving import serve
 
 
 def main() -> None:
+    waivers = load_waivers(WAIVERS_FILE)
+    for found in waivers.findings:
+        pulumi.log.warn(str(found))
     try:
-        loaded = load_pulumi()
+        loaded = load_pulumi(waivers.waivers)
     except ConfigError as refused:
         raise pulumi.RunError(str(refused)) from None
     for warning in loaded.warnings:

@@ -184,6 +184,62 @@ def gate(
     raise typer.Exit(verdict_front.gate(stack, base, head, form, budget, out))
 
 
+@app.command()
+def bench(
+    url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint; default: the local stack's.")] = None,
+    model: Annotated[str | None, typer.Option(help="Default: the stack's first, or the only one there is.")] = None,
+    key_env: Annotated[str | None, typer.Option(help="The variable with the key; default: the local demo key.")] = None,
+    host_header: Annotated[str | None, typer.Option(help="A Host header other than the address's own.")] = None,
+    against: Annotated[str | None, typer.Option(help="Another endpoint, measured in turns in the same run.")] = None,
+    against_model: Annotated[str | None, typer.Option(help="Its name of the model; default: the same.")] = None,
+    against_key_env: Annotated[str | None, typer.Option(help="The variable with its key; default: none.")] = None,
+    against_host_header: Annotated[str | None, typer.Option(help="A Host header for it.")] = None,
+    concurrency: Annotated[
+        str | None, typer.Option(help="So many at once, one level each; 1,8,32 if nothing else is asked for.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="So many a second whether answered or not, one level each, like 0.5,2.")
+    ] = None,
+    requests: Annotated[
+        int | None, typer.Option(help="Requests of a level and side; default: 4 each at once, 32 at least.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="In place of a number: how long a level and side lasts.")
+    ] = None,
+    input_tokens: Annotated[int, typer.Option(help="Tokens of a prompt, about.")] = 200,
+    output_tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 100,
+    exact: Annotated[bool, typer.Option(help="Ask for exactly so many (vLLM's ignore_eos), or at most.")] = True,
+    stream: Annotated[bool, typer.Option(help="Token by token, or in one piece.")] = True,
+    turns: Annotated[int, typer.Option(help="Parts of a level between which the two endpoints take turns.")] = 2,
+    warm_up: Annotated[int | None, typer.Option(help="Requests before each level that do not count.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed, the same prompts and times.")] = 1,
+    time_limit: Annotated[float, typer.Option(help="Seconds after which a request counts as lost.")] = 900,
+    yardstick: Annotated[bool, typer.Option("--yardstick", help="Find the most at once that are served well.")] = False,
+    ttft_limit: Annotated[float, typer.Option(help="--yardstick: p90 of the first token under so many seconds.")] = 10,
+    tpot_limit: Annotated[float, typer.Option(help="--yardstick: p90 of a token under so many seconds.")] = 0.25,
+    most: Annotated[int, typer.Option(help="--yardstick: never more at once than this.")] = 512,
+    cold: Annotated[int, typer.Option(help="Wake the sleeping model so many times.")] = 0,
+    idle: Annotated[float | None, typer.Option(help="--cold with --url: silence before each.")] = None,
+    format_: Annotated[
+        Literal["text", "json", "html"], typer.Option("--format", help="How to show it on standard output.")
+    ] = "text",
+    out: Annotated[str | None, typer.Option(help="Keep the result as JSON in this file.")] = None,
+    plot: Annotated[str | None, typer.Option(help="Draw it: a .html, or a .png where Chromium is there.")] = None,
+    from_file: Annotated[str | None, typer.Option("--from", help="Show a kept result; measure nothing.")] = None,
+) -> None:
+    """How quick a served model is: first token, tokens, throughput and errors over concurrency; and its wakes."""
+    from infra.bench import command
+    from infra.bench.wish import Wish
+
+    wish = Wish(
+        url, model, key_env, host_header, against, against_model, against_key_env, against_host_header, concurrency,
+        rate, requests, seconds, input_tokens, output_tokens, exact, stream, turns, warm_up, seed, time_limit,
+        yardstick, ttft_limit, tpot_limit, most, cold, idle, format_, out, plot, from_file,
+    )  # fmt: skip
+    # left as it is: an early end has been told of already, and in words of its own
+    sys.exit(command.run(wish))
+
+
 @catalog.command()
 def refresh(
     place: Annotated[

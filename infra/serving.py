@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 
 from components.catalog.versions import pinned
-from components.gateway import ApiKey, Gateway, GatewaySettings, RoutedModel, WakeGuard
+from components.gateway import ApiKey, Gateway, GatewaySettings, Group, RoutedModel, WakeGuard
 from components.gpu_layer.gpu_layer import GpuLayer, gpu_pools
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.engine import IdleScalingEngine
@@ -26,9 +26,12 @@ from components.model_service.service import ModelService
 from components.model_service.settings import ModelSettings
 from components.model_service.workload import Placement
 from components.platforms.contract import Platform
+from components.platforms.kinds import KINDS
 from components.platforms.local.facts import LocalFacts
 from components.vllm_image import VllmImage
+from components.wake_keeper import KeeperSettings, KeptModel, WakeKeeper
 from infra import place
+from infra.config.judge_cost import price_per_hour
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
 
@@ -68,6 +71,7 @@ def model_settings(model: ModelConfig) -> ModelSettings:
         cold_start_seconds=model.cold_start.seconds,
         hold_seconds=model.hold.seconds,
         drain_seconds=model.drain.seconds,
+        stall_seconds=model.stall.seconds,
         extra_args=model.extra_args,
         extra_env=dict(model.extra_env),
     )
@@ -84,6 +88,7 @@ def idle_policy(model: ModelConfig) -> IdlePolicy:
         cold_start_seconds=model.cold_start.seconds,
         hold_seconds=model.hold.seconds,
         concurrency_target=model.concurrency_target,
+        windows=model.windows,
     )
     return replace(policy, target_api=GROUP_API, target_kind=GROUP_KIND) if model.nodes > 1 else policy
 
@@ -102,22 +107,54 @@ def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSetti
     return EngineSettings(**common)
 
 
+def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
+    """What the machines of one replica cost an hour; None: unknown."""
+    one = price_per_hour(stack.pool_of(model), getattr(stack.platform, "region", None))
+    return None if one is None else one * model.nodes
+
+
 def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
     """Who may ask which model, and where the gateway sends the request."""
     guard = stack.guard
     return GatewaySettings(
         interceptor_url=interceptor_url,
         models=[
-            RoutedModel(model.name, host_of(model.name, MODELS), model.replica_gpus, model.hold.seconds, model.aliases)
+            RoutedModel(
+                model.name,
+                host_of(model.name, MODELS),
+                model.replica_gpus,
+                model.hold.seconds,
+                model.aliases,
+                wake_price(stack, model),
+            )
             for model in stack.models.values()
         ],
-        groups={name: group.models for name, group in stack.gateway.groups.items()},
+        groups={
+            name: Group(group.models, group.wake, group.max_wakes_per_day, group.requests_per_minute)
+            for name, group in stack.gateway.groups.items()
+        },
         keys=[ApiKey(name, key.group, key.sha256) for name, key in stack.gateway.keys.items()],
         guard=WakeGuard(guard.max_gpus, guard.when_full, guard.wait_limit.seconds if guard.wait_limit else None),
         namespace=GATEWAY,
         models_namespace=MODELS,
         interceptor_namespace=interceptor_namespace,
         groups_of_pods=has_groups(stack),
+    )
+
+
+def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
+    """How long each model's load may take, and whether a node for it may still come. Models on several machines are not
+    kept: whose load begins anew with every pod that ends looks to the keeper as if it had just begun.
+    """
+    growable = KINDS[platform_kind].makes_nodes
+    return KeeperSettings(
+        models=[
+            KeptModel(model.name, model.hold.seconds, model.cold_start.seconds, growable)
+            for model in stack.models.values()
+            if model.nodes == 1
+        ],
+        namespace=GATEWAY,
+        models_namespace=MODELS,
     )
 
 
@@ -143,14 +180,18 @@ def group_controller(stack: StackConfig, after_place: pulumi.ResourceOptions) ->
 
 
 def mirror_models(stack: StackConfig, platform: Platform, store: Sequence[pulumi.Resource]) -> None:
-    """Fill the place's store where the stack may. Nothing waits for it: weights may be large."""
+    """Fill the place's store where the stack may. Nothing waits for it: weights may be large.
+
+    A branch or tag, which takes a waiver, is not copied: the folder is written once, and would be another's tomorrow.
+    """
     upload = platform.model_store.upload
-    if upload is None or not stack.models:
-        return
     models = tuple(
         MirroredModel(model.id, model.revision, token=TokenSecret(model.hub_token) if model.hub_token else None)
         for model in stack.models.values()
+        if model.is_pinned
     )
+    if upload is None or not models:
+        return
     opts = pulumi.ResourceOptions(providers=[platform.provider], depends_on=[*platform.ready, *store])
     ModelMirror("mirror", MirrorSettings(models), upload, platform.registry, opts)
 
@@ -219,6 +260,13 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         platform.ingress,
         # its load balancer must go before what the place made it with
         pulumi.ResourceOptions(providers=[platform.provider], depends_on=[engine, namespace, *platform.ready]),
+    )
+    WakeKeeper(
+        "wake-keeper",
+        keeper_settings(stack, platform.kind),
+        gateway.image,
+        platform.registry.pull_secret,
+        pulumi.ResourceOptions(providers=[platform.provider], depends_on=[gateway, engine, namespace]),
     )
     return Served(
         gateway.endpoint, gateway.api_keys, {"gateway": gateway.image, **{d: i.ref for d, i in images.items()}}

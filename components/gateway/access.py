@@ -9,6 +9,7 @@ from components.gateway.config import GatewaySettings
 Manifest = dict[str, Any]
 NAME = "gateway"
 PORT = 4000
+METRICS_PORT = 9090
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
 _DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's
@@ -16,8 +17,9 @@ _LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 
 def reader_role(settings: GatewaySettings) -> Manifest:
-    """Read Deployments in the models' namespace, and LeaderWorkerSets where there are any, for the wake guard; nothing
-    else anywhere."""
+    """Read in the models' namespace: Deployments, and LeaderWorkerSets where there are any, for the wake guard;
+    ScaledObjects for failed wakes; nothing else.
+    """
     read = ["get", "list", "watch"]
     groups = [{"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read}]
     return {
@@ -25,6 +27,7 @@ def reader_role(settings: GatewaySettings) -> Manifest:
         "rules": [
             {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": read},
             *(groups if settings.groups_of_pods else []),
+            {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]},
         ],
     }
 
@@ -39,8 +42,8 @@ def reader_binding(settings: GatewaySettings) -> Manifest:
 
 
 def network_policy(settings: GatewaySettings) -> Manifest:
-    """In: its port, from anyone: keys decide, and a load balancer comes with any address of its network. Out: DNS, the
-    interceptor, the API server; never a link-local address.
+    """In: its port, from anyone: keys decide, and a load balancer comes with any address of its network; the metrics'
+    port, from pods of this cluster. Out: DNS, the interceptor, the API server; never a link-local address.
 
     The API server is no pod and its address differs by cluster, so it can only be named by port.
     """
@@ -53,7 +56,10 @@ def network_policy(settings: GatewaySettings) -> Manifest:
         "spec": {
             "podSelector": {"matchLabels": LABELS},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
+            "ingress": [
+                {"ports": [{"protocol": "TCP", "port": PORT}]},
+                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
+            ],
             "egress": [
                 {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
                 {"to": [interceptor], "ports": [{"protocol": "TCP", "port": settings.interceptor_port}]},

@@ -16,13 +16,15 @@ Document = dict[str, Any]
 @dataclass(frozen=True)
 class RoutedModel:
     """One model as the gateway sees it. ``gpus`` is what one replica takes; ``host`` is what the interceptor routes
-    by; ``hold_seconds`` is how long a request may wait for the wake."""
+    by; ``hold_seconds`` is how long a request may wait for the wake; ``usd_per_hour`` is what the node costs that a
+    wake may start, told to whoever wakes it (None: unknown)."""
 
     name: str
     host: str
     gpus: int
     hold_seconds: float
     aliases: tuple[str, ...] = ()
+    usd_per_hour: float | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ class WakeGuard:
 
 
 @dataclass(frozen=True)
+class Group:
+    """What the keys of a group may: ``models`` they may ask, of these in ``wake`` also while they sleep (None: all of
+    them); ``*`` stands for every model. The limits are counted by each replica of the gateway for itself."""
+
+    models: Sequence[str]
+    wake: Sequence[str] | None = None
+    max_wakes_per_day: int | None = None
+    requests_per_minute: int | None = None
+
+
+@dataclass(frozen=True)
 class ApiKey:
     """A key of a group. ``sha256`` (64 hex digits) of a key made elsewhere; None: the stack makes the key."""
 
@@ -49,7 +62,7 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """All that the gateway is told. ``groups``: the models each group may use, ``*`` for all.
+    """All that the gateway is told.
 
     ``request_seconds`` bounds the silence of one answer, ``shutdown_seconds`` is how long a pod that goes away lets
     running answers finish. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
@@ -58,7 +71,7 @@ class GatewaySettings:
 
     interceptor_url: str
     models: Sequence[RoutedModel] = ()
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
     keys: Sequence[ApiKey] = ()
     guard: WakeGuard = WakeGuard()
     namespace: str = "ebbtide"
@@ -90,16 +103,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
         guard["waitLimitSeconds"] = settings.guard.wait_limit_seconds
     return {
         "interceptorUrl": settings.interceptor_url,
-        "models": [
-            {
-                "name": model.name,
-                "host": model.host,
-                "gpus": model.gpus,
-                "holdSeconds": model.hold_seconds,
-                "aliases": list(model.aliases),
-            }
-            for model in settings.models
-        ],
+        "models": [_model(model) for model in settings.models],
         "guard": guard,
         "limits": {
             "maxBodyBytes": settings.max_body_bytes,
@@ -111,6 +115,19 @@ def gateway_document(settings: GatewaySettings) -> Document:
             **({"groups": True} if settings.groups_of_pods else {}),
         },
     }
+
+
+def _model(model: RoutedModel) -> Document:
+    document: Document = {
+        "name": model.name,
+        "host": model.host,
+        "gpus": model.gpus,
+        "holdSeconds": model.hold_seconds,
+        "aliases": list(model.aliases),
+    }
+    if model.usd_per_hour is not None:
+        document["usdPerHour"] = model.usd_per_hour
+    return document
 
 
 def gateway_yaml(settings: GatewaySettings) -> str:
@@ -135,7 +152,18 @@ def keys_json(settings: GatewaySettings, digests: Mapping[str, str]) -> str:
             "keys": [
                 {"name": key.name, "sha256": digests[key.name].lower(), "group": key.group} for key in settings.keys
             ],
-            "groups": {name: {"models": list(models)} for name, models in sorted(settings.groups.items())},
+            "groups": {name: _group(group) for name, group in sorted(settings.groups.items())},
         },
         indent=2,
     )
+
+
+def _group(group: Group) -> Document:
+    document: Document = {"models": list(group.models)}
+    if group.wake is not None:
+        document["wake"] = list(group.wake)
+    if group.max_wakes_per_day is not None:
+        document["maxWakesPerDay"] = group.max_wakes_per_day
+    if group.requests_per_minute is not None:
+        document["requestsPerMinute"] = group.requests_per_minute
+    return document

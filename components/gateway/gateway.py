@@ -25,7 +25,7 @@ class Gateway(pulumi.ComponentResource):
     Creates the gateway's namespace, image, keys (a random one for each key without a ``sha256``), ConfigMap and
     Secret, a service account that may read the models' Deployments, NetworkPolicy, Deployment, Service, an Ingress
     where the place's load balancer wants one and, from two replicas on, a disruption budget. At rest it costs 0.25 CPU
-    and 512 MiB a replica on nodes without a GPU. It wakes no model by itself and keeps no record of use beyond its log.
+    and 128 MiB a replica on nodes without a GPU. It wakes no model by itself and keeps no record of use beyond its log.
 
     The models' namespace must exist: name it in ``depends_on``.
     """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 
-from components.gateway.access import LABELS, NAME, PORT, Manifest
+from components.gateway.access import LABELS, METRICS_PORT, NAME, PORT, Manifest
 from components.gateway.config import GatewaySettings, checksum, gateway_yaml
 from components.platforms.contract import Ingress
 
@@ -84,8 +84,8 @@ def _container(image: pulumi.Input[str]) -> Manifest:
     return {
         "name": NAME,
         "image": image,
-        "ports": [{"name": "http", "containerPort": PORT}],
-        "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
+        "ports": [{"name": "http", "containerPort": PORT}, {"name": "metrics", "containerPort": METRICS_PORT}],
+        "resources": {"requests": {"cpu": "250m", "memory": "128Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -61,7 +61,7 @@ def _driver(at: Path, request: PoolRequest, image: NodeImage, cuda: str | None) 
     kind = "vGPU driver" if vgpu else "driver"
     # a driver that its place renews as it likes was that old when somebody looked; one in a pinned image is that old
     renewed = image.driver == "place"
-    seen = f" (looked up in {node_images_read_on()})" if renewed else ""
+    seen = f" (looked up on {node_images_read_on()})" if renewed else ""
     message = f"has {kind} {driver}{seen}, and the engine's image is built for CUDA {cuda}"
     allowed = f"driver {least_driver(cuda)} or newer for CUDA {cuda.partition('.')[0]}"
     where = (*at, "machine") if vgpu else (*at, "nodeImage")

@@ -10,6 +10,7 @@ How the timers meet
   most ``hold + TTL``.
 - Short requests fall between the interceptor's 500 ms samples, so the rate is watched beside the concurrency. Its
   target is out of reach on purpose: it keeps a model active and never scales it out.
+- A keep-warm window (``schedule.py``) is use like any other: it wakes the model, and the TTL begins with its end.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.idle_scaling.addresses import host_of
+from components.idle_scaling.schedule import Window, cron_triggers, is_always, is_misread
 from components.idle_scaling.timing import POLLING_SECONDS, RATE_WINDOW_SECONDS
 
 _UNREACHABLE_RATE = 1000
@@ -31,7 +33,8 @@ _LONGEST_STABILIZATION_SECONDS = 3600  # Kubernetes' own limit
 @dataclass(frozen=True)
 class IdlePolicy:
     """When one model runs. Durations in whole seconds; ``concurrency_target``: requests in flight per replica;
-    ``target_api`` and ``target_kind``: what is scaled under the model's name.
+    ``windows``: when replicas run without a request. ``target_api`` and ``target_kind``: what is scaled under the
+    model's name.
 
     Raises ``ValueError`` naming every value that cannot work.
     """
@@ -45,6 +48,7 @@ class IdlePolicy:
     hold_seconds: int
     concurrency_target: int
     port: int = 8000
+    windows: tuple[Window, ...] = ()
     target_api: str = "apps/v1"
     target_kind: str = "Deployment"
 
@@ -66,6 +70,17 @@ class IdlePolicy:
             )
         if self.concurrency_target < 1:
             wrong.append(f"concurrency target is {self.concurrency_target}, allowed is 1 or more")
+        for window in self.windows:
+            if window.replicas > self.max_replicas:
+                wrong.append(
+                    f"a window keeps {window.replicas} replicas, allowed is {self.max_replicas} (max) or fewer"
+                )
+            if is_always(window):
+                wrong.append("a window never ends, allowed is one with an end: use min")
+            elif is_misread(window):
+                wrong.append(
+                    f"a window in {window.timezone} would be misread by KEDA when its clocks change: use another zone"
+                )
         if wrong:
             raise ValueError(f"idle policy of {self.name}: " + "; ".join(wrong))
 
@@ -126,7 +141,8 @@ def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
                 {
                     "type": "external-push",
                     "metadata": {"scalerAddress": scaler_address, "interceptorRoute": policy.name},
-                }
+                },
+                *cron_triggers(policy.windows),
             ],
         },
     }

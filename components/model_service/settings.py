@@ -23,9 +23,10 @@ class ModelSettings:
 
     ``name`` is the name of every Kubernetes object of this model and the model name in the API; ``aliases`` are
     further API names. ``max_queued``: requests that may wait beyond the ``max_sequences`` that run; one more gets 503.
-    ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``nodes`` machines with ``gpus``
-    each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``) is all of
-    its GPUs.
+    ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``stall_seconds``: how long an
+    engine may show no sign of life, with requests or without, before it is started again. ``nodes`` machines with
+    ``gpus`` each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``)
+    is all of its GPUs.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ModelSettings:
     cold_start_seconds: int = 600
     hold_seconds: int = 900
     drain_seconds: int = 120
+    stall_seconds: int = 300
     extra_args: tuple[str, ...] = ()
     extra_env: Mapping[str, str] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,26 @@ SHUTDOWN_MARGIN_SECONDS: Final = 25
 STARTUP_FACTOR: Final = 3
 """How far a load may exceed its estimate before the kubelet calls it hung and starts it again."""
 
+CANARY_PERIOD_SECONDS: Final = 60
+CANARY_FAILURES: Final = 3
+CANARY_TIMEOUT_SECONDS: Final = 55
+"""Longer than the probe's own waits together: /health 10 s, /metrics 10 s, one token 20 s, /metrics again 10 s."""
+
+WEDGED_GRACE_SECONDS: Final = PRE_STOP_SECONDS + SHUTDOWN_MARGIN_SECONDS
+"""For an engine that is ended because it computes nothing: there is no answer left that a drain could save."""
+
+
+def canary_patience_seconds(stall_seconds: int) -> int:
+    """How long the probe itself bears an engine without a sign of life, so that kubelet and probe together come to
+    ``stall_seconds``: the kubelet asks for ``CANARY_FAILURES`` in a row, a period apart.
+
+    The engine is restarted no sooner than ``stall_seconds`` after its last sign, and at most three periods later: the
+    silence is noticed by the next probe, which takes up to one itself, and outlasts the patience by the one after. An
+    engine whose /health fails is restarted after two to three periods. The kubelet asks no pod that is loading (startup
+    probe) or told to go (pkg/kubelet/prober/worker.go, Kubernetes 1.34).
+    """
+    return max(0, stall_seconds - (CANARY_FAILURES - 1) * CANARY_PERIOD_SECONDS)
+
 
 def termination_grace_seconds(drain_seconds: int) -> int:
     """Longer than preStop and drain together, so that the kubelet never kills a stream that was promised its end."""

@@ -11,7 +11,12 @@ import pulumi
 from components.model_service.arguments import CACHE, engine_arguments, engine_environment
 from components.model_service.settings import MODEL_LABEL, PORT, SERVICE_ACCOUNT, ModelSettings
 from components.model_service.timing import (
+    CANARY_FAILURES,
+    CANARY_PERIOD_SECONDS,
+    CANARY_TIMEOUT_SECONDS,
     PRE_STOP_SECONDS,
+    WEDGED_GRACE_SECONDS,
+    canary_patience_seconds,
     startup_budget_seconds,
     termination_grace_seconds,
 )
@@ -160,6 +165,8 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
         **({} if headless else {"ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]}),
         # GPUs only as limits and requests alike: Kubernetes allows no difference for an extended resource
         "resources": {"limits": gpus, "requests": {**model.requests, **gpus}},
+        # the last of the log becomes the container's message, by which the wake keeper tells why an engine ended
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -188,8 +195,21 @@ def _probes(model: ModelSettings) -> Manifest:
         },
         # patient: a replica that is busy is not a replica that is gone
         "readinessProbe": {**health, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 5},
-        "livenessProbe": {**health, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
+        # /health says 200 while the engine process behind it is wedged: this one asks for a sign that it computes
+        "livenessProbe": {
+            "exec": {"command": _canary(model)},
+            "periodSeconds": CANARY_PERIOD_SECONDS,
+            "timeoutSeconds": CANARY_TIMEOUT_SECONDS,
+            "failureThreshold": CANARY_FAILURES,
+            "terminationGracePeriodSeconds": WEDGED_GRACE_SECONDS,
+        },
     }
+
+
+def _canary(model: ModelSettings) -> list[str]:
+    """``images/vllm/canary.py``; without site packages, whose import would cost more than the probe."""
+    patience = canary_patience_seconds(model.stall_seconds)
+    return ["python3", "-I", "-S", "/usr/local/bin/canary.py", str(PORT), model.name, str(patience)]
 
 
 def _scratch_volumes(model: ModelSettings) -> list[Manifest]:

@@ -82,6 +82,31 @@ class Quantity:
         return _text_schema(cls, cls.parse, 112, allowed, "write a number and its unit, like 24Gi")
 
 
+@dataclass(frozen=True, order=True)
+class TimeOfDay:
+    """A moment of the day in whole minutes, written ``08:30``; ``24:00`` is the end of the day."""
+
+    minutes: int
+
+    @classmethod
+    def parse(cls, text: Any) -> Self:
+        """Read ``08:30``. Raises ValueError with what is wrong, worded to follow the value."""
+        if isinstance(text, int) and not isinstance(text, bool):
+            raise ValueError("is a number: without quotes YAML reads a time as one")
+        match = re.fullmatch(r"([0-9]{2}):([0-9]{2})", text) if isinstance(text, str) else None
+        if match is None or int(match[2]) > 59 or int(match[1]) * 60 + int(match[2]) > 24 * 60:
+            raise ValueError("is not a time of day")
+        return cls(int(match[1]) * 60 + int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.minutes // 60:02}:{self.minutes % 60:02}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        allowed = 'hours and minutes from "00:00" to "24:00", in quotes'
+        return _text_schema(cls, cls.parse, 122, allowed, 'write it in quotes, like "08:30"')
+
+
 def _text_schema(cls: type, parse: Callable[[Any], Any], number: int, allowed: str, fix: str) -> CoreSchema:
     def validate(value: Any) -> Any:
         if isinstance(value, cls):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.typed.refusal import Path, Severity
+
+if TYPE_CHECKING:
+    from infra.config.waiver import Waiver
 
 _LONGEST_SHOWN = 80
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_<>-]+(:[A-Za-z0-9_-]+)?")
@@ -18,7 +21,8 @@ class Finding:
     """One thing to mend. ``value`` is already printable and free of secrets; None where there is no value to show.
 
     ``error`` and ``mandatory`` both stop the stack: an error can never work, a mandatory one breaks a policy.
-    ``warning`` only tells. ``code`` (``EBB001``) never changes its meaning.
+    ``warning`` only tells; ``waiver`` is the one that made a mandatory finding such a one. ``code`` (``EBB001``) never
+    changes its meaning.
     """
 
     code: str
@@ -29,6 +33,7 @@ class Finding:
     message: str
     allowed: str
     fix: str
+    waiver: Waiver | None = None
 
     def __str__(self) -> str:
         where = f"{self.file}: {self.path}" if self.path else self.file

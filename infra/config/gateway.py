@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from components.typed.fields import Shape, text
+from components.typed.fields import Limit, Shape, text, whole
 
 ALL_MODELS = "*"
 
@@ -24,14 +24,38 @@ Sha256 = Annotated[
 ]
 
 
+# each replica remembers when these came
+RequestsPerMinute = Annotated[int, whole(111, 1, 100_000, fix="give a whole number, or leave it out for no limit")]
+
+
 class GroupConfig(Shape):
-    """What the keys of a group may use: names of models, or ``*`` for all of them."""
+    """What the keys of a group may use: names of models, or ``*`` for all of them.
+
+    A model that is awake answers every group that may use it. Who asks for one that sleeps needs the right to wake it,
+    else gets 403 `wake_not_allowed`. Limits give 429 with Retry-After, and are counted by each replica of the gateway
+    for itself: with N replicas a group may get up to N times as much.
+    """
 
     models: tuple[str, ...] = Field(description="a list of model names", examples=['["*"]'])
+    wake: tuple[str, ...] | None = Field(
+        default=None,
+        description="models it may wake, or `*`; default: all it may use; `[]`: none",
+        examples=["[llama-8b]"],
+    )
+    max_wakes_per_day: Limit | None = Field(
+        default=None, description="wakes it may begin from midnight to midnight, UTC"
+    )
+    requests_per_minute: RequestsPerMinute | None = Field(
+        default=None, description="in any 60 seconds, over all models"
+    )
 
     def may_use(self, model: str) -> bool:
         """Whether a key of this group may ask ``model`` (its name, not an alias)."""
         return ALL_MODELS in self.models or model in self.models
+
+    def may_wake(self, model: str) -> bool:
+        """Whether a key of this group may ask ``model`` while it sleeps."""
+        return self.may_use(model) and (self.wake is None or ALL_MODELS in self.wake or model in self.wake)
 
 
 class KeyConfig(Shape):

@@ -27,6 +27,7 @@ ByDigest = Annotated[
         allowed="registry/name:tag@sha256: and 64 hexadecimal digits",
         fix="copy the digest from: docker buildx imagetools inspect IMAGE",
         severity="mandatory",
+        waived=r"[A-Za-z0-9][A-Za-z0-9.:-]*(/[a-z0-9._-]+)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?",
     ),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components.model_service.timing import CANARY_FAILURES, CANARY_PERIOD_SECONDS
 from components.typed.refusal import Path, Problem
 from infra.config.draft import Draft, Part
 from infra.config.engine_flags import (
@@ -17,10 +18,12 @@ from infra.config.engine_flags import (
 )
 from infra.config.judge_nodes import judge_nodes
 from infra.config.judge_reason import more_than_max, without_reason
+from infra.config.judge_schedule import judge_schedules
 from infra.config.model import ModelConfig
 from infra.config.pool import PoolConfig
 
 GIB = 2**30
+SHORTEST_STALL_SECONDS = (CANARY_FAILURES - 1) * CANARY_PERIOD_SECONDS
 
 
 def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
@@ -29,6 +32,7 @@ def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Pro
     if part.sound("min", "min_reason"):
         yield from without_reason(at, part.value.min, part.value.min_reason, draft)
     yield from _times(part, at)
+    yield from judge_schedules(part, at)
     if part.sound("pool"):
         yield from _pool(part, at, draft)
     yield from judge_nodes(part, at, draft)
@@ -72,6 +76,10 @@ def _times(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
             "leave hold out for one and a half times coldStart",
             str(model.hold),
         )
+    if part.sound("stall") and model.stall.seconds < SHORTEST_STALL_SECONDS:
+        message = "is shorter than three probes of the engine take, a minute apart"
+        fix = "leave stall out for 5m, or set it above the longest prefill"
+        yield Problem(115, (*at, "stall"), message, "2m or more", fix, str(model.stall))
 
 
 def _pool(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:

@@ -51,7 +51,7 @@ def _pool(model: ModelConfig, at: Path, draft: Draft) -> Iterator[Problem]:
         return
     if pool.sound("device") and pool.value.device == "cpu":
         message = f"is more than one, and pool {model.pool} computes on the CPU, on one machine at a time"
-        yield Problem(122, path, message, "1", "leave nodes out, or use a pool with GPUs", model.nodes)
+        yield Problem(200, path, message, "1", "leave nodes out, or use a pool with GPUs", model.nodes)
     elif pool.sound("sharing") and pool.value.sharing is not None:
         message = f"is more than one, and the cards of pool {model.pool} are shared: slices do not work together"
         yield Problem(198, path, message, "1", "leave nodes out, or use a pool without sharing", model.nodes)
@@ -60,5 +60,5 @@ def _pool(model: ModelConfig, at: Path, draft: Draft) -> Iterator[Problem]:
         message = f"is more machines than pool {model.pool} may have, which is {most}: no replica could start"
         allowed = "1" if most <= 1 else f"1..{most}"
         yield Problem(
-            122, path, message, allowed, f"set max of pool {model.pool} to {model.nodes} or more", model.nodes
+            200, path, message, allowed, f"set max of pool {model.pool} to {model.nodes} or more", model.nodes
         )

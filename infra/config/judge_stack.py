@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator
 
 from components.typed.fields import NAME_ALLOWED, is_name, suggest_name
 from components.typed.refusal import Path, Problem
-from infra.config.draft import Draft
+from infra.config.draft import Draft, Part
 from infra.config.findings import show_path
-from infra.config.gateway import ALL_MODELS
+from infra.config.gateway import ALL_MODELS, GroupConfig
 from infra.config.judge_cost import judge_cost
 from infra.config.judge_disk import judge_disk
 from infra.config.judge_image import judge_image
 from infra.config.judge_model import judge_model
 from infra.config.judge_place import judge_place
 from infra.config.judge_pool import judge_pool, judge_pools
+from infra.config.judge_schedule import kept_at_once
 
 
 def judge(draft: Draft) -> Iterator[Problem]:
@@ -80,15 +81,39 @@ def _aliases(draft: Draft) -> Iterator[Problem]:
 
 def _groups(draft: Draft) -> Iterator[Problem]:
     for group, part in draft.groups.items():
-        if not part.sound("models"):
-            continue
-        for index, model in enumerate(part.value.models):
-            if model != ALL_MODELS and model not in draft.model_names:
-                allowed = ", ".join([f"'{ALL_MODELS}'", *draft.model_names])
-                path = ("gateway", "groups", group, "models", index)
-                owner = _alias_owner(draft, model)
-                fix = f"write its name, {owner}" if owner else "use one of them, or add the model"
-                yield Problem(106, path, "is not a model of this stack", allowed, fix, model)
+        path = ("gateway", "groups", group)
+        if part.sound("models"):
+            yield from _known_models(draft, part.value.models, (*path, "models"))
+        if part.sound("wake") and part.value.wake is not None:
+            yield from _known_models(draft, part.value.wake, (*path, "wake"))
+            yield from _wake(draft, part, path)
+
+
+def _known_models(draft: Draft, models: Iterable[str], at: Path) -> Iterator[Problem]:
+    for index, model in enumerate(models):
+        if model != ALL_MODELS and model not in draft.model_names:
+            allowed = ", ".join([f"'{ALL_MODELS}'", *draft.model_names])
+            owner = _alias_owner(draft, model)
+            fix = f"write its name, {owner}" if owner else "use one of them, or add the model"
+            yield Problem(106, (*at, index), "is not a model of this stack", allowed, fix, model)
+
+
+def _wake(draft: Draft, part: Part[GroupConfig], path: Path) -> Iterator[Problem]:
+    group = part.value
+    wake = group.wake or ()
+    if part.sound("models"):
+        for index, model in enumerate(wake):
+            if model in draft.model_names and not group.may_use(model):
+                message = "is a model this group may not use, so it cannot wake it"
+                allowed = ", ".join(group.models) or "none: the group may use no model"
+                fix = "add it to the group's models, or take it out here"
+                yield Problem(210, (*path, "wake", index), message, allowed, fix, model)
+    if part.sound("max_wakes_per_day") and group.max_wakes_per_day is not None and not wake:
+        message = "has no effect: wake is empty, so this group wakes nothing"
+        allowed, fix = "a group that may wake a model", "take it out, or name models under wake"
+        yield Problem(
+            211, (*path, "maxWakesPerDay"), message, allowed, fix, group.max_wakes_per_day, severity="warning"
+        )
 
 
 def _alias_owner(draft: Draft, alias: str) -> str | None:
@@ -124,10 +149,13 @@ def _guard(draft: Draft) -> Iterator[Problem]:
         yield Problem(8, path, message, f"a whole number from {largest}", fix, has_value=False, severity="mandatory")
         return
     kept = {n: m.replica_gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
-    need = max(largest, sum(kept.values()))
+    warm = kept_at_once(draft.models)
+    need = max(largest, sum(kept.values()), warm)
     if ceiling >= need or not sized:
         return
-    if need > largest:
+    if need > max(largest, sum(kept.values())):
+        message = f"is fewer than the models keep warm at once in their schedules, which is {need}"
+    elif need > largest:
         message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(kept)})"
     else:
         name = next(name for name, model in sized.items() if model.replica_gpus == largest)

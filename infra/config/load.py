@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path as FilePath
 from typing import Any
 
-from pydantic import ValidationError
-
 from components.typed.refusal import Path, Problem, code
 from infra.config.cleartext import REDACTED, Secrets, find_secrets, is_encrypted
-from infra.config.draft import draft
 from infra.config.findings import ConfigError, Finding, printable, show, show_path
-from infra.config.judge_stack import judge
 from infra.config.stack import SECTIONS, StackConfig
-from infra.config.translate import UNKNOWN_KEY, problems_of, unknown_key
+from infra.config.translate import UNKNOWN_KEY, unknown_key
+from infra.config.under_waivers import judged, under
+from infra.config.waiver import Waiver
 from infra.config.yaml_source import DEEPEST, Unreadable, read
 
 NAMESPACE = "ebbtide"
@@ -29,19 +28,20 @@ class Loaded:
     warnings: tuple[Finding, ...] = ()
 
 
-def load(raw: Mapping[str, Any], file: str) -> Loaded:
+def load(raw: Mapping[str, Any], file: str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Loaded:
     """Judge the values of one stack, keyed without namespace (``models``, ``pools``, …).
 
-    ``file`` only names the place in findings. Raises ConfigError with all findings if any of them stops the stack.
+    ``file`` only names the place in findings. A mandatory finding that one of ``waivers`` covers ``today`` is a
+    warning. Raises ConfigError with all findings if any of them stops the stack.
     """
     try:
         plain = _plain(raw, 0)
     except Unreadable as error:
         raise ConfigError([_finding(error.problem, file, Secrets())]) from None
-    return _load(plain, file, (), find_secrets(plain))
+    return _load(plain, file, (), find_secrets(plain), waivers, today)
 
 
-def load_file(path: FilePath | str) -> Loaded:
+def load_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Loaded:
     """Read and judge ``stacks/Pulumi.NAME.yaml``; no Pulumi, no network. Raises ConfigError."""
     path = FilePath(path)
     file = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
@@ -53,34 +53,37 @@ def load_file(path: FilePath | str) -> Loaded:
     own, foreign, unknown = _split(config)
     secrets = find_secrets(foreign, ("config",))
     secrets.merge(find_secrets(own))
-    return _load(own, file, [*map(_without_namespace, content.repeated), *unknown], secrets)
+    return _load(own, file, [*map(_without_namespace, content.repeated), *unknown], secrets, waivers, today)
 
 
-def _load(raw: Mapping[str, Any], file: str, before: Iterable[Problem], secrets: Secrets) -> Loaded:
+def _load(
+    raw: Mapping[str, Any],
+    file: str,
+    before: Iterable[Problem],
+    secrets: Secrets,
+    waivers: Sequence[Waiver],
+    today: date | None,
+) -> Loaded:
     sections = {str(key): value for key, value in raw.items() if value is not None}
     encrypted = list(_encrypted(sections, ()))
     closed = {problem.path for problem in encrypted}
-    named = _with_names(sections)
-    problems = [*before, *secrets.problems, *encrypted]
-    config: StackConfig | None = None
-    try:
-        config = StackConfig.model_validate(named)
-    except ValidationError as error:
-        problems += [p for p in problems_of(error, StackConfig) if not _within(p.path, closed)]
-    problems += [p for p in judge(draft(named)) if not _within(p.path, closed)]
-    problems.sort(key=_order(sections))
-    findings = tuple(_finding(problem, file, secrets) for problem in problems)
+    own = [*before, *secrets.problems, *encrypted]
+    config, problems = judged(_with_names(sections), closed, own, waivers, today or date.today())
+    order = _order(sections)
+    problems.sort(key=lambda found: order(found[0]))
+    findings = tuple(_finding(problem, file, secrets, waiver) for problem, waiver in problems)
     if config is None or any(finding.stops for finding in findings):
         raise ConfigError(findings)
     return Loaded(config, findings)
 
 
-def finding(problem: Problem, file: str) -> Finding:
+def finding(problem: Problem, file: str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Finding:
     """A problem that was found beside the stack file, for a reader of that file."""
-    return _finding(problem, file, Secrets())
+    found, waiver = under(problem, waivers, today or date.today())
+    return _finding(found, file, Secrets(), waiver)
 
 
-def _finding(problem: Problem, file: str, secrets: Secrets) -> Finding:
+def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | None = None) -> Finding:
     def clean(text: str) -> str:
         return printable(secrets.redact(text))
 
@@ -100,6 +103,7 @@ def _finding(problem: Problem, file: str, secrets: Secrets) -> Finding:
         message=clean(problem.message),
         allowed=clean(problem.allowed),
         fix=clean(fix),
+        waiver=waiver,
     )
 
 
@@ -182,10 +186,6 @@ def _encrypted(raw: Any, at: Path) -> Iterator[Problem]:
     elif isinstance(raw, list):
         for index, value in enumerate(raw):
             yield from _encrypted(value, (*at, index))
-
-
-def _within(path: Path, closed: Iterable[Path]) -> bool:
-    return any(path[: len(outer)] == outer for outer in closed)
 
 
 def _order(sections: Mapping[str, Any]) -> Callable[[Problem], tuple[list[int], int]]:

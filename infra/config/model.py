@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
+from components.idle_scaling.schedule import Window
 from components.typed.fields import (
     EnvName,
     FewestCount,
@@ -22,6 +24,7 @@ from components.typed.fields import (
 )
 from components.typed.units import Duration, Quantity
 from infra.config.money import Reason
+from infra.config.schedule import ScheduleConfig
 
 # A pod that is told to go first leaves the Service's endpoints (preStop), then finishes its streams (drain), then has
 # a margin in which the engine frees the GPU. The sum is the grace period, so the grace can never be the shorter one.
@@ -30,6 +33,7 @@ GRACE_MARGIN_SECONDS = 10
 
 SHORTEST_DEFAULT_HOLD_SECONDS = 60
 
+_COMMIT = r"[0-9a-f]{40}"
 HuggingFaceId = Annotated[
     str,
     text(
@@ -45,11 +49,13 @@ Revision = Annotated[
     str,
     text(
         20,
-        r"[0-9a-f]{40}",
+        _COMMIT,
         "is not a full commit: a branch, tag or short form can change under a running model",
         allowed="the 40 hexadecimal digits of a commit",
         fix="copy the commit from the model's page on Hugging Face, under Files and versions, History",
         severity="mandatory",
+        # a branch, tag or short commit that can be a folder's name as well
+        waived=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
     ),
 ]
 
@@ -91,6 +97,9 @@ class ModelConfig(Shape):
     idle_ttl: Duration = Field(
         default=Duration(20 * 60), description="gone after this long without a request; at least coldStart"
     )
+    schedules: Mapping[str, ScheduleConfig] = Field(
+        default_factory=dict, description="hours in which it stays warm whether anybody asks or not"
+    )
     cold_start: Duration = Field(default=Duration(10 * 60), description="the longest a start may take, from no node on")
     hold: Duration = Field(
         default_factory=_hold,
@@ -123,10 +132,25 @@ class ModelConfig(Shape):
         default=Duration(2 * 60), description="how long running answers may go on when a replica is told to go"
     )
 
+    stall: Duration = Field(
+        default=Duration(5 * 60),
+        description="the engine is started again after this long without a sign that it computes; at least 2m",
+    )
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit; only a waiver lets it be another."""
+        return re.fullmatch(_COMMIT, self.revision) is not None
+
     @property
     def grace_period_seconds(self) -> int:
         """The pod's terminationGracePeriodSeconds: preStop, then the drain, then a margin."""
         return PRE_STOP_SECONDS + self.drain.seconds + GRACE_MARGIN_SECONDS
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The hours in which it stays warm."""
+        return tuple(schedule.window for schedule in self.schedules.values())
 
     @property
     def replica_gpus(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
@@ -10,13 +11,14 @@ from pulumi.runtime import config as runtime_config
 
 from infra.config.load import NAMESPACE, Loaded, load
 from infra.config.stack import SECTIONS
+from infra.config.waiver import Waiver
 
 _TEXT_SECTIONS = frozenset({"environment"})
 
 
-def load_pulumi() -> Loaded:
+def load_pulumi(waivers: Sequence[Waiver] = ()) -> Loaded:
     """Judge the running stack's own values. Raises ConfigError, which names the file the user would edit."""
-    return load(_values(), f"stacks/Pulumi.{pulumi.get_stack()}.yaml")
+    return load(_values(), f"stacks/Pulumi.{pulumi.get_stack()}.yaml", waivers)
 
 
 def _values() -> dict[str, Any]:

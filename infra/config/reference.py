@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from components.platforms.kinds import KINDS
 from components.typed.fields import Shape
-from components.typed.units import Duration, Quantity
+from components.typed.units import Duration, Quantity, TimeOfDay
 from infra.config.stack import StackConfig
 
 _HEAD = """\
@@ -124,7 +124,9 @@ def _type(annotation: Any) -> str:
         return f"name: {_type(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Shape):
         return "keys"
-    return {Duration: "time", Quantity: "amount of memory"}.get(annotation) or _WORDS.get(annotation, "text")
+    return {Duration: "time", Quantity: "amount of memory", TimeOfDay: "time of day"}.get(annotation) or _WORDS.get(
+        annotation, "text"
+    )
 
 
 def _shape(annotation: Any) -> tuple[type[Shape] | None, str]:

@@ -71,8 +71,11 @@ class StackConfig(Shape):
 
     @property
     def gpu_quota(self) -> int:
-        """The most GPUs all models together may hold; 0 where there is no model."""
-        return self.guard.max_gpus or 0
+        """The most GPUs all models together may hold; 0 where there is no model. Without a ceiling, which takes a
+        waiver, what all of them hold at their max."""
+        if self.guard.max_gpus is not None:
+            return self.guard.max_gpus
+        return sum(model.replica_gpus * model.max for model in self.models.values())
 
     @property
     def gpu_layer_install(self) -> str:

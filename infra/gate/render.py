@@ -88,5 +88,8 @@ def _rule(judged: Judged) -> dict[str, Any]:
             {"at": v.at, "path": v.path, "message": v.message, "key": v.key or rule.key} for v in judged.standing
         ],
         "waived": [{"at": v.at, "path": v.path, "message": v.message, "owner": w.owner} for v, w in judged.waived],
-        "notEvaluated": [{"at": n.at, "path": n.path, "why": n.why, "blocks": n.broken} for n in verdict.not_evaluated],
+        "notEvaluated": [
+            {"at": n.at, "path": n.path, "why": n.why, "blocks": n.broken, "later": n.later}
+            for n in verdict.not_evaluated
+        ],
     }  # fmt: skip

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from infra.gate.render_words import ACTIONS, cost_lines, duration, gathered, headline, place
+from infra.gate.render_words import ACTIONS, cost_lines, counts, duration, faults, gathered, headline, place
 
 MARK = "<!-- ebbtide-gate -->"
 LONGEST = 60_000  # a comment holds 65,536 letters
@@ -37,27 +37,54 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rules(told: Mapping[str, Any]) -> Iterator[str]:
-    violated = [rule for rule in told["rules"] if rule["state"] == "violated"]
+    violated = [rule for rule in told["rules"] if rule["state"] == "violated" or rule["blocks"]]
     for rule in sorted(violated, key=lambda rule: not rule["blocks"]):
         yield f"### {'⛔' if rule['blocks'] else '⚠️'} {rule['id']}: {rule['title']}\n"
         yield f"{rule['reason'].capitalize()}.\n"
-        for found in rule["violations"][:_ROWS]:
-            where = _code(place(found["at"], found["path"]))
-            yield f"- {where} {_safe(found['message'])} (change {_code(found['key'])})"
+        found = faults(rule)
+        for where, message, key in found[:_ROWS]:
+            yield f"- {_code(where)} {_safe(message)}" + (f" (change {_code(key)})" if key else "")
+        yield _more(found)
         yield f"\n**Fix:** {rule['fix']}\n"
+    if any(rule["blocks"] for rule in violated):
+        yield (
+            "What cannot be mended yet may be waived: an entry in `waivers.yaml` "
+            "(rule, resource, owner, reason, expiry) that is merged *before* this change.\n"
+        )
+    waived = [(rule["id"], one) for rule in told["rules"] for one in rule["waived"]]
+    if waived:
+        yield "### Waived\n"
+        for name, one in waived[:_ROWS]:
+            where = _code(place(one["at"], one["path"]))
+            yield f"- {_code(name)}: {where} {_safe(one['message'])} (waived by {_safe(one['owner'])})"
+        yield _more(waived) + "\n"
     passed = [rule["id"] for rule in told["rules"] if rule["state"] == "passed"]
-    yield f"<details><summary>{len(passed)} rules passed</summary>\n\n{', '.join(passed)}\n\n</details>\n"
-    gaps = gathered(told)
-    if gaps:
-        summary = f"{len(gaps)} not evaluated: only known after <code>up</code>, which judges them"
+    if passed:
+        yield f"<details><summary>{len(passed)} rules passed</summary>\n\n{', '.join(passed)}\n\n</details>\n"
+    unsaid = gathered(told, later=False)
+    if unsaid:
+        yield f"### ⚠️ {len(unsaid)} not evaluated, and `up` will not judge them either\n"
+        yield _gaps(unsaid) + "\n"
+    late = gathered(told, later=True)
+    if late:
+        summary = f"{len(late)} not evaluated: only known after <code>up</code>, which judges them"
         yield f"<details><summary>{summary}</summary>\n"
-        rows = ((_code(rules), _code(where), _safe(why)) for rules, where, why in gaps[:_ROWS])
-        yield _table(("rule", "where", "why"), rows)
+        yield _gaps(late)
         yield "\n</details>\n"
 
 
+def _gaps(gaps: Sequence[tuple[str, str, str]]) -> str:
+    rows = ((_code(rules), _code(where), _safe(why)) for rules, where, why in gaps[:_ROWS])
+    return _table(("rule", "where", "why"), rows) + _more(gaps)
+
+
+def _more(items: Sequence[object]) -> str:
+    """That a list was cut: a deletion nobody was told of would be the one that matters."""
+    return f"\n\nAnd {len(items) - _ROWS} more; `--format json` has all of them." if len(items) > _ROWS else ""
+
+
 def _changes(told: Mapping[str, Any]) -> Iterator[str]:
-    yield "### Resources: " + ", ".join(f"{number} {action}" for action, number in told["counts"].items()) + "\n"
+    yield f"### Resources: {counts(told)}\n"
     if not told["changes"]:
         return
     rows = [
@@ -65,7 +92,7 @@ def _changes(told: Mapping[str, Any]) -> Iterator[str]:
             f"{ACTIONS[change['action']]} {change['action']}{' 🔒' if change['protected'] else ''}",
             _code(change["type"]),
             _code(change["name"]),
-            _safe(change["why"] or ", ".join(change["paths"][:4])),
+            _safe(change["why"] or ", ".join(change["paths"][:4]) + (", …" if len(change["paths"]) > 4 else "")),
         )
         for change in told["changes"]
     ]
@@ -73,10 +100,10 @@ def _changes(told: Mapping[str, Any]) -> Iterator[str]:
     rest = [row for row, change in zip(rows, told["changes"], strict=True) if not _matters(change)]
     head = ("what", "type", "name", "why")
     if front:
-        yield _table(head, front[:_ROWS])
+        yield _table(head, front[:_ROWS]) + _more(front)
     if rest:
         yield f"\n<details><summary>{len(rest)} created or updated in place</summary>\n"
-        yield _table(head, rest[:_ROWS])
+        yield _table(head, rest[:_ROWS]) + _more(rest)
         yield "\n</details>\n"
 
 

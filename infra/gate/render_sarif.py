@@ -8,6 +8,12 @@ from typing import Any
 from infra.gate.render_words import place
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+# what blocks and is no rule's: a stack file that is refused, a program without a graph, a budget
+_VERDICT: Mapping[str, Any] = {
+    "id": "verdict", "title": "The change may pass", "level": "mandatory",
+    "reason": "what cannot be judged, or costs more than allowed, does not pass",
+    "fix": "the report in text or Markdown says what stops it",
+}  # fmt: skip
 
 
 def sarif(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,6 +33,13 @@ def sarif(told: Mapping[str, Any]) -> dict[str, Any]:
         for gap in rule["notEvaluated"]:
             text = f"not evaluated: {place(gap['at'], gap['path'])} {gap['why']}"
             results.append(_result(told, rule, index, "note", text, gap["at"]) | {"kind": "open"})
+    named = {f"rule {rule['id']}" for rule in rules}
+    for number, reason in enumerate(reason for reason in told["blockedBy"] if reason not in named):
+        if number == 0:
+            index["verdict"] = len(rules)
+            rules.append(_VERDICT)
+        text = f"blocked by {reason}"
+        results.append(_result(told, _VERDICT, index, "error", text, "stack:"))
     driver = {
         "name": "ebbtide gate",
         "rules": [

@@ -11,6 +11,7 @@ from typing import Any
 from infra.config.cleartext import is_encrypted
 from infra.config.findings import Finding, show
 from infra.config.load import Loaded, load_file
+from infra.config.waivers import WAIVERS_FILE, load_waivers
 from infra.config.yaml_source import read
 from infra.gate.wire import HIDDEN
 
@@ -47,8 +48,9 @@ def stack_file(folder: Path, stack: str) -> Path:
 
 
 def read_stack(file: Path) -> StackSource:
-    """Judge the file, then hand its values over. Raises ``ConfigError`` with everything that stops it."""
-    loaded = load_file(file)
+    """Judge the file under this project's waivers, then hand its values over. Raises ``ConfigError`` with everything
+    that stops it."""
+    loaded = load_file(file, load_waivers(WAIVERS_FILE).waivers)
     config: dict[str, str] = {}
     secret: list[str] = []
     values: Mapping[str, Any] = read(file).value["config"]

@@ -15,13 +15,14 @@ from typing import Any
 
 from infra.config.cleartext import is_encrypted
 from infra.config.load import NAMESPACE
+from infra.config.waiver import Waiver
+from infra.config.waivers import WAIVERS_FILE, load_waivers
 from infra.config.yaml_source import read
 from infra.gate.render_clean import without
 from infra.gate.stack_source import stack_file
-from infra.gate.waivers import WAIVERS_FILE, Waiver, load_waivers
 from infra.policies.evaluate import Verdict, judge_all
 from infra.policies.model import Graph, Violation, graph_of
-from infra.policies.rules import rules
+from infra.policies.rules import rule_ids, rules
 from infra.policies.seen import HIDDEN
 from infra.policies.settings import settings_for
 
@@ -35,7 +36,8 @@ def main() -> int:
     stack, export = sys.argv[1], Path(sys.argv[2])
     values = stack_values(stack_file(STACKS, stack))
     today = date.today()
-    waivers = [waiver for waiver in load_waivers(WAIVERS_FILE, today).waivers if waiver.in_force(today)]
+    known = load_waivers(WAIVERS_FILE, today, rule_ids()).waivers
+    waivers = [waiver for waiver in known if waiver.in_force(today)]
     broken = False
     for line, blocks in report(graph(json.loads(export.read_text(encoding="utf-8")), values), values, waivers):
         print(without(line, ()))

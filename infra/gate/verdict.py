@@ -8,10 +8,11 @@ from datetime import date
 from typing import Any
 
 from infra.config.findings import Finding
+from infra.config.waiver import Waiver
+from infra.config.waivers import Waivers, unused
 from infra.gate.diff import Changed, diff
 from infra.gate.verdict_cost import Cost, Pricer, cold_starts, nodes
 from infra.gate.verdict_isolated import Recorded
-from infra.gate.waivers import Waiver, Waivers, unused
 from infra.policies.evaluate import Verdict, judge_all
 from infra.policies.model import ENVIRONMENTS, Change, Graph, NotEvaluated, Violation, graph_of
 from infra.policies.rules import rules
@@ -72,7 +73,9 @@ class Report:
         return found
 
     def used(self, waiver: Waiver) -> bool:
-        return any(waiver == by for judged in self.judged for _, by in judged.waived)
+        return any(waiver == by for judged in self.judged for _, by in judged.waived) or any(
+            waiver == finding.waiver for finding in self.findings
+        )
 
 
 def judge(
@@ -98,7 +101,8 @@ def judge(
     if head.recorded.graph is None:
         verdicts = _from_stack_file_alone(graph, environment)
     if not comparable:
-        verdicts = [_without_base(verdict) for verdict in verdicts]
+        unknown = _deletions_unknown(stack) if head.recorded.graph is not None else ()
+        verdicts = [_without_both(verdict, unknown) for verdict in verdicts]
     judged = tuple(_waive(verdict, waivers.waivers, today) for verdict in verdicts)
     if _environment(base.stack) not in (None, _environment(head.stack)):
         told.append(f"this change turns the environment of the stack; it is judged as {environment}, the stricter one")
@@ -134,10 +138,22 @@ def _from_stack_file_alone(graph: Graph, environment: str) -> list[Verdict]:
     return [v if v.violations or v.level == "disabled" else Verdict(v.rule, v.level, (), (gap,)) for v in verdicts]
 
 
-def _without_base(verdict: Verdict) -> Verdict:
+def _without_both(verdict: Verdict, unknown: tuple[Violation, ...]) -> Verdict:
+    """Rules that compare say what is ``unknown``; where that is nothing, the change is blocked already."""
     if verdict.rule.scope != "change" or verdict.level == "disabled":
         return verdict
-    return Verdict(verdict.rule, verdict.level, (), (NotEvaluated("stack:", "", "needs both graphs"),))
+    gaps = () if unknown else (NotEvaluated("stack:", "", "needs both graphs"),)
+    return Verdict(verdict.rule, verdict.level, unknown, gaps)
+
+
+def _deletions_unknown(stack: str) -> tuple[Violation, ...]:
+    """A base without a graph must not be a way to delete what nobody has seen."""
+    message = (
+        "cannot be judged: the base gives no graph, so nobody can say what this change deletes or replaces. To go on: "
+        "mend the base in a change of its own; or judge against the last commit that gives a graph (--base COMMIT); or "
+        f"have a waiver for stack:{stack} merged before this change"
+    )
+    return (Violation(f"stack:{stack}", "", message, "--base"),)
 
 
 def _waive(verdict: Verdict, waivers: Iterable[Waiver], today: date) -> Judged:

@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 # What the base alone decides: the head's copy of these is never run nor read for a verdict.
-TRUSTED = ("infra/gate", "infra/policies")
+TRUSTED = ("infra/gate", "infra/policies", "waivers.yaml")
 
 
 class NoCheckout(Exception):
@@ -80,11 +80,13 @@ def copy_working_tree(repository: Path, folder: Path) -> None:
 
 
 def overlay(trusted: Path, head: Path, folder: Path) -> None:
-    """``head``'s program with the recorder and the rules of ``trusted``: what is run to record the head's graph."""
+    """``head``'s program with the recorder, rules and waivers of ``trusted``: what is run to record its graph."""
     shutil.copytree(head, folder, symlinks=True, ignore=lambda where, names: _left_out(head, where, names))
     for part in TRUSTED:
         if (trusted / part).is_dir():
             shutil.copytree(trusted / part, folder / part, dirs_exist_ok=True)
+        elif (trusted / part).is_file():
+            shutil.copyfile(trusted / part, folder / part)
 
 
 def changed_files(base: Path, head: Path) -> list[str]:

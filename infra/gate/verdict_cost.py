@@ -53,7 +53,9 @@ def nodes(stack: Mapping[str, Any]) -> Cost:
             continue
         floor += max(pool.min, _kept(graph, pool)) * price
         ceiling += (pool.max or 0) * price
-    return Cost(round(floor, 4), round(ceiling, 4), tuple(unknown))
+    scheduled = any(model.get("schedules") for _, model in graph.entries("models"))
+    scope = "GPU nodes alone, without the hours that schedules keep warm" if scheduled else Cost.scope
+    return Cost(round(floor, 4), round(ceiling, 4), tuple(unknown), scope)
 
 
 def _kept(graph: Graph, pool: FilePool) -> int:

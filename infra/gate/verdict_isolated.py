@@ -61,14 +61,15 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def record(tree: Path, stack: str, room: Path, covered: Path) -> Recorded:
+def record(tree: Path, stack: str, room: Path, covered: Path, *more: str) -> Recorded:
     """The graph of ``stack`` in the checkout ``tree``, recorded by the recorder that lies in it. ``room`` is new and
     beside ``tree``; what both are in is this run's alone. ``covered`` is what the program must not see, where
-    namespaces are to be had. What it prints is thrown away: it is the author's word, and could be anything."""
+    namespaces are to be had; ``more`` is for the recorder. What the program prints is thrown away: it is the author's
+    word, and could be anything."""
     home, out = room / "home", room / "graph.json"
     home.mkdir(parents=True)
     start = "import sys; sys.path.insert(0, sys.argv[1]); from infra.gate.verdict_record import main; main()"
-    command = [sys.executable, "-I", "-B", "-c", start, str(tree), stack, str(out)]
+    command = [sys.executable, "-I", "-B", "-c", start, str(tree), stack, str(out), *more]
     if namespaces():
         command = [*_NAMESPACE, *_COVER, str(covered), str(tree.parent), *command]
     process = subprocess.Popen(

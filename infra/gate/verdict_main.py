@@ -17,21 +17,23 @@ from infra.config.cleartext import find_secrets
 from infra.config.findings import ConfigError, Finding
 from infra.config.limits import limits
 from infra.config.load import NAMESPACE, load_file
+from infra.config.waivers import Waivers, load_waivers
 from infra.config.yaml_source import Unreadable, read
 from infra.gate import render
 from infra.gate.verdict import Side, judge
 from infra.gate.verdict_checkout import changed_files, overlay
 from infra.gate.verdict_isolated import Recorded, namespaces, record
-from infra.gate.waivers import Waivers, load_waivers
+from infra.gate.verdict_record import AS_DEPLOYED
 from infra.local.plugins.clouds.facts import FOLDER, book
 from infra.policies.cleartext import plain
 from infra.policies.clouds import clouds
-from infra.policies.rules import rules
+from infra.policies.rules import rule_ids, rules
 from infra.policies.settings import settings_for
 from infra.policies.stackfile import catalogue
 
 JUDGES = (
-    "infra/policies/", "infra/gate/", "infra/preflight/", "infra/config/limits", "components/catalog/", "waivers.yaml",
+    "infra/policies/", "infra/gate/", "infra/preflight/", "infra/config/limits", "infra/config/waiver",
+    "components/catalog/", "waivers.yaml",
 )  # fmt: skip
 PROGRAM = ("infra/", "components/", "images/", "Pulumi.yaml", "pyproject.toml")
 
@@ -41,7 +43,8 @@ def main() -> None:
     told = json.loads(sys.argv[1])
     trusted, base, head, room = (Path(told[key]) for key in ("trusted", "base", "head", "room"))
     stack, day = str(told["stack"]), date.fromisoformat(told["today"])
-    waivers, findings = _look_first(trusted, day), _findings(head, stack, day)
+    waivers = _look_first(trusted, day)
+    findings = _findings(head, stack, waivers, day)
     notes = [*told["notes"], *_notes(base, head)]
     sides = _sides(told, trusted, base, head, room, stack)
     report = judge(
@@ -69,7 +72,8 @@ def _sides(told: Mapping[str, Any], trusted: Path, base: Path, head: Path, room:
             return Side(str(told[f"{name}Commit"]), None, Recorded([]))
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=told["runs"], ignore_cleanup_errors=True) as made:
             overlay(trusted, folder, Path(made) / "tree")
-            recorded = record(Path(made) / "tree", stack, Path(made) / "room", room)
+            more = (AS_DEPLOYED,) if name == "base" else ()
+            recorded = record(Path(made) / "tree", stack, Path(made) / "room", room, *more)
         return Side(str(told[f"{name}Commit"]), values, recorded)
 
     if not namespaces():
@@ -87,7 +91,7 @@ def _look_first(trusted: Path, day: date) -> Waivers:
         book(package.stem)
     for place in KINDS:
         machines(place)
-    return load_waivers(trusted / "waivers.yaml", day)
+    return load_waivers(trusted / "waivers.yaml", day, rule_ids())
 
 
 def _file(folder: Path, stack: str) -> Path:
@@ -105,17 +109,18 @@ def stack_values(folder: Path, stack: str) -> dict[str, Any] | None:
     return {str(key).removeprefix(prefix): value for key, value in items if str(key).startswith(prefix)}
 
 
-def _findings(head: Path, stack: str, day: date) -> list[Finding]:
-    """What the base's own loader says of the head's stack file, and of the waivers file that the head proposes."""
+def _findings(head: Path, stack: str, waivers: Waivers, day: date) -> list[Finding]:
+    """What the base's own loader says of the head's stack file under the base's waivers, and of the waivers file that
+    the head proposes."""
     found: list[Finding] = []
     if _file(head, stack).exists():
         try:
-            found += load_file(_file(head, stack)).warnings
+            found += load_file(_file(head, stack), waivers.waivers, day).warnings
         except ConfigError as refused:
             found += refused.findings
         except OSError:
             pass
-    return [*found, *load_waivers(head / "waivers.yaml", day).findings]
+    return [*found, *load_waivers(head / "waivers.yaml", day, rule_ids()).findings]
 
 
 def _notes(base: Path, head: Path) -> Iterator[str]:

@@ -5,17 +5,35 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+AS_DEPLOYED = "as-deployed"
 
 
 def main() -> None:
     """Write ``{"graph": […]}`` or ``{"problem": "…"}`` to the file named last."""
-    _, tree, stack, out = sys.argv
-    told = _told(Path(tree), stack)
+    _, tree, stack, out, *more = sys.argv
+    with _expired_too() if AS_DEPLOYED in more else nullcontext():
+        told = _told(Path(tree), stack)
     # the file is written at the very end, and nothing of the program runs after it
     Path(out).write_text(json.dumps(told), encoding="utf-8")
     os._exit(0)
+
+
+@contextmanager
+def _expired_too() -> Iterator[None]:
+    """What was deployed while a waiver held is there all the same: a base is compared with, and not judged."""
+    try:
+        from infra.config.waiver import Waiver
+    except ImportError:  # a base from before waivers reached the loader
+        yield
+        return
+    with mock.patch.object(Waiver, "in_force", return_value=True):
+        yield
 
 
 def _told(tree: Path, stack: str) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class ModuleProgram:
     sum: str
     package: str
     ldflags: str
+    # the time zone database: an image FROM scratch has none, and a cron trigger without it never lets a model go
+    tags: str = "timetzdata"
 
 
 KEDA = GoModule("github.com/kedacore/keda/v2", f"v{KEDA_VERSION}", "h1:SR60v8uIcelbveS8n/1jcl8tLdBBIbHMxmdOHw8tKqA=")

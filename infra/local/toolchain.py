@@ -131,10 +131,21 @@ class _Compiler:
     def go(self) -> str:
         return ensure_go(self.paths, self.log, self.note)
 
-    def compile(self, name: str, package: str, ldflags: str, module: Path) -> None:
+    def compile(self, name: str, package: str, ldflags: str, module: Path, tags: str = "") -> None:
         """``package`` as seen from ``module`` into ``<cache>/bin/<name>``, whole or not at all."""
         partial = self.paths.bin / f".{name}.partial"
-        argv = [self.go, "build", "-trimpath", "-ldflags", f"-s -w {ldflags}", "-o", str(partial), package]
+        argv = [
+            self.go,
+            "build",
+            "-trimpath",
+            "-tags",
+            tags,
+            "-ldflags",
+            f"-s -w {ldflags}",
+            "-o",
+            str(partial),
+            package,
+        ]
         fix = "look at the log; what was built already is kept"
         run_logged(argv, self.log, fix=fix, note=self.note, env=self.env, cwd=module)
         with partial.open("rb") as built:
@@ -165,7 +176,7 @@ class _InCopy:
     prepared: tuple[str, ...] = ()
 
     def wanted(self) -> str:
-        built_from = [(p.name, p.version, p.sum, p.package, p.ldflags) for p in self.programs]
+        built_from = [(p.name, p.version, p.sum, p.package, p.ldflags, p.tags) for p in self.programs]
         return once.key(built_from, *self.prepared)
 
 
@@ -215,7 +226,7 @@ def _build_in_copy(compiler: _Compiler, at: _InCopy, starting: Callable[[str], N
         at.prepare(copy)
         for program in todo:
             starting(program.name)
-            compiler.compile(program.name, program.package, program.ldflags, copy)
+            compiler.compile(program.name, program.package, program.ldflags, copy, program.tags)
             once.mark_done(_stamp(program.name, paths), wanted)
         starting(f"manifests of {at.module.path}")
         at.render(copy)

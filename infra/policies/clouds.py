@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import yaml
 from components.catalog.machine import Machine
 from components.catalog.machines import find
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource
+from infra.policies.networks import open_to_all
 from infra.policies.seen import NotKnown, look
 
 _FILE = Path(__file__).with_name("clouds.yaml")
@@ -45,7 +46,7 @@ class Pool:
 
     @property
     def is_gpu(self) -> bool:
-        return self.machine is not None or (bool(self.resource.parent) and "GpuPool" in self.resource.parent)
+        return self.machine is not None or stands_in_gpu_pool(self.resource.parent)
 
     def number(self, what: str) -> int | None:
         """``min`` or ``max``; None where it is not given."""
@@ -64,6 +65,11 @@ class Pool:
     @property
     def is_spot(self) -> bool:
         return bool(look(self.resource.inputs, self.row["spot"]["path"]) == self.row["spot"]["is"])
+
+
+def stands_in_gpu_pool(urn: str) -> bool:
+    """Whether a component for a pool with GPUs is in a URN."""
+    return any(name in urn for name in clouds()["gpuPoolComponents"])
 
 
 def gpu_pools(graph: Graph) -> list[Pool]:
@@ -96,6 +102,8 @@ def holds(check: Mapping[str, Any], inputs: Any) -> bool:
     """Whether one row's demand is met. Raises ``NotKnown``."""
     if check.get("present"):
         return _is_there(check["path"], inputs)
+    if "closed" in check:
+        return _are_closed(look(inputs, check["path"]) or (), check["closed"])
     value = look(inputs, check["path"])
     if "is" in check:
         return value in check["is"] and not (isinstance(value, int) and not isinstance(value, bool))
@@ -104,6 +112,22 @@ def holds(check: Mapping[str, Any], inputs: Any) -> bool:
     if "holds" in check:
         return any(wanted in (value or ()) for wanted in check["holds"])
     return value is not None
+
+
+def _are_closed(networks: Sequence[Any], key: str) -> bool:
+    """An open one among them is found whatever else is not known yet."""
+    known: list[str] = []
+    gap: NotKnown | None = None
+    for index in range(len(networks)):
+        try:
+            known.append(str(look(networks[index], key, "") if key else networks[index]))
+        except NotKnown as unknown:
+            gap = unknown
+    if open_to_all(known):
+        return False
+    if gap is not None:
+        raise gap
+    return bool(known)
 
 
 def _is_there(path: str, inputs: Any) -> bool:

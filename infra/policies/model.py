@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from infra.policies.seen import NotKnown, SeenMap, Unknown, look
+from infra.policies.seen import LATER, NotKnown, SeenMap, Unknown, look
 
 Level = Literal["mandatory", "advisory", "disabled"]
 Scope = Literal["resource", "stack", "change"]
@@ -38,6 +38,11 @@ class NotEvaluated:
     path: str
     why: str
     broken: bool = False
+
+    @property
+    def later(self) -> bool:
+        """``up`` will know it, and judges it then; anything else nobody but a reviewer can judge."""
+        return self.why.startswith(LATER)
 
 
 Outcome = Violation | NotEvaluated

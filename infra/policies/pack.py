@@ -17,12 +17,13 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-from infra.gate.waivers import WAIVERS_FILE, Waiver, load_waivers
+from infra.config.waiver import Waiver
+from infra.config.waivers import WAIVERS_FILE, load_waivers
 from infra.policies.engine_config import StackKnown
 from infra.policies.engine_values import NotEvaluatedYet, plain
 from infra.policies.evaluate import outcomes
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, Rule, Violation
-from infra.policies.rules import rules
+from infra.policies.rules import rule_ids, rules
 from infra.policies.seen import SeenMap
 from infra.policies.settings import settings_for
 
@@ -37,7 +38,8 @@ Report = Callable[..., None]
 def policies(known: StackKnown, today: date | None = None) -> list[Policy]:
     """One policy a rule. Rules that compare with a base are the gate's alone: an engine only shows what will be."""
     day = today or date.today()
-    waivers = tuple(waiver for waiver in load_waivers(WAIVERS_FILE, day).waivers if waiver.in_force(day))
+    known_waivers = load_waivers(WAIVERS_FILE, day, rule_ids()).waivers
+    waivers = tuple(waiver for waiver in known_waivers if waiver.in_force(day))
     return [
         _collector(known),
         _configured(known),

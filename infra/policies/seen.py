@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 HIDDEN = "[secret]"
+LATER = "is only known after "
 
 
 class Unknown:
@@ -69,7 +70,7 @@ class SeenList(Sequence[Any]):
 def seen(value: Any, path: str) -> Any:
     """``value`` for a rule. Raises ``NotKnown`` for one that is unknown, or a secret that was hidden on the way."""
     if isinstance(value, Unknown):
-        raise NotKnown(path, f"is only known after {value.of}" if value.of else "is only known after `up`")
+        raise NotKnown(path, LATER + (value.of or "`up`"))
     if value == HIDDEN:
         raise NotKnown(path, "is a secret, which is not shown to rules")
     if isinstance(value, Mapping):

@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.preflight import estimate_weights, safetensors_headers
 from infra.preflight.architectures import purpose
-from infra.preflight.config_json import Shape
+from infra.preflight.config_json import Shape, printable
 from infra.preflight.model_facts import ModelFacts, Task, WeightBytes, WeightsFrom
 from infra.preflight.safetensors_headers import Tensor
 
@@ -39,7 +39,7 @@ def facts(
 ) -> ModelFacts:
     """``task`` and ``context`` are given where the configuration does not tell them rightly."""
     return ModelFacts(
-        id=model_id,
+        id=printable(model_id),
         revision=revision,
         architecture=shape.architecture,
         task=task or _task(shape, chat_template),
@@ -58,7 +58,7 @@ def facts(
         active_parameters=estimate_weights.active(shape, config, parameters),
         chat_template=chat_template,
         remote_code=shape.remote_code,
-        licence=licence,
+        licence=printable(licence) if licence is not None else None,
         gated=gated,
         weight_files=weight_files,
         disk_bytes=disk_bytes,

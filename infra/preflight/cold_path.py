@@ -77,11 +77,14 @@ def figures() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 def cold_path(
     place: str,
     image_bytes: int | None,
-    weight_bytes_per_gpu: int | None,
+    weight_bytes: int | None,
     measured: Mapping[str, float] | None = None,
 ) -> ColdPath:
-    """For a model on ``place``; ``measured`` are seconds by phase that take the place of the table's."""
-    sizes = {"image": image_bytes, "weights": weight_bytes_per_gpu}
+    """For a model on ``place`` with ``weight_bytes`` to fetch for one replica.
+
+    ``measured`` are seconds by phase that take the place of the table's.
+    """
+    sizes = {"image": image_bytes, "weights": weight_bytes}
     return ColdPath(tuple(_phase(name, place, sizes.get(name), measured or {}) for name in PHASES))
 
 

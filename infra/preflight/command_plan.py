@@ -16,6 +16,7 @@ from pathlib import Path
 from infra.config.findings import ConfigError, Finding, show
 from infra.config.load import finding, load_file
 from infra.config.stack import StackConfig
+from infra.config.waivers import WAIVERS_FILE, load_waivers
 from infra.local.paths import PROJECT
 from infra.preflight import plan_against, plan_measured, presets
 from infra.preflight.model_facts import ModelFacts
@@ -118,8 +119,9 @@ def _planned(file: Path, wish: Wish, measured: Mapping[str, Mapping[str, float]]
     """Without the graph, and the kind of place where a graph could be had."""
     findings: tuple[Finding, ...]
     config: StackConfig | None
+    waivers = load_waivers(WAIVERS_FILE)
     try:
-        loaded = load_file(file)
+        loaded = load_file(file, waivers.waivers)
         config, findings, refused = loaded.config, loaded.warnings, False
     except ConfigError as error:
         config, findings, refused = sound_part(file), error.findings, True
@@ -130,8 +132,8 @@ def _planned(file: Path, wish: Wish, measured: Mapping[str, Mapping[str, float]]
         facts.folders = _by_id(facts.folders, config)
         plan = plan_stack(config, facts, measured)
     named = f"{file.parent.name}/{file.name}"
-    own = [finding(problem, named) for problem in plan.problems] if plan else []
-    made = document(wish.stack, named, _merged(findings, own), plan, None, facts.notes)
+    own = [finding(problem, named, waivers.waivers) for problem in plan.problems] if plan else []
+    made = document(wish.stack, named, _merged(findings, own), plan, None, [*map(str, waivers.findings), *facts.notes])
     if refused and plan is not None:
         made["notes"].append("the stack file is refused: only what is sound in it is planned")
     return made, config.platform.kind if config is not None and not refused else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from components.typed.refusal import Path, Problem
 from infra.preflight import memory
 from infra.preflight.compatibility_engine import Asked, choose
-from infra.preflight.compatibility_gpu import Gpu, judge_gpu
+from infra.preflight.compatibility_gpu import Gpu, judge_cache, judge_gpu
 from infra.preflight.config_json import text_part
 from infra.preflight.model_facts import ModelFacts, Task
 
@@ -31,6 +31,7 @@ class Wanted:
     stages_key: str = "nodes"
     context: int | None = None
     dtype: str = "auto"
+    kv_dtype: str = "auto"
     engine: Asked = "AUTO"
     licence_accepted: bool = False
     pickle_accepted: bool = False
@@ -54,6 +55,7 @@ def judge_model_facts(facts: ModelFacts, gpu: Gpu | None, wanted: Wanted, at: Pa
     yield from _split(facts, wanted, at)
     if gpu is not None:
         yield from judge_gpu(facts, gpu, wanted.dtype, wanted.plugins, wanted.tensor_parallel, at)
+        yield from judge_cache(facts, gpu, wanted.kv_dtype, at)
 
 
 def _files(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from components.catalog import cuda as drivers
 from components.typed.refusal import Path, Problem
+from infra.preflight.config_json import dtype_in
 from infra.preflight.model_facts import ModelFacts
 
 _FILE = FilePath(__file__).with_name("quantization.yaml")
@@ -21,6 +22,7 @@ Capability = tuple[int, int]
 LEAST: Capability = (7, 0)
 LEAST_OF_CUDA_13: Capability = (7, 5)  # Source: CUDA Toolkit 13.0 Release Notes, deprecated architectures
 BFLOAT16: Capability = (8, 0)
+FP8_LATENT: Capability = (8, 9)
 # Unstable in float16, which the engine refuses. Source: vLLM 0.32.0, config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS
 NO_FLOAT16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
 
@@ -99,6 +101,8 @@ def _driver(gpu: Gpu, at: Path) -> Iterator[Problem]:
 def _number_type(facts: ModelFacts, gpu: str, found: Capability, dtype: str, at: Path) -> Iterator[Problem]:
     family = str(facts.raw.get("model_type", ""))
     used = (facts.dtype or "bfloat16") if dtype == "auto" else dtype
+    if dtype == "auto" and found < BFLOAT16 and dtype_in(facts.raw) == "float32" and family not in NO_FLOAT16:
+        return  # the engine takes 16 bits of either kind for a model in 32
     if used == "float16" and family in NO_FLOAT16:
         fix = "leave dtype out" if found >= BFLOAT16 else "use a pool with cards of compute capability 8.0 or more"
         message = f"is not stable for {family} models, and the engine refuses it"
@@ -110,6 +114,27 @@ def _number_type(facts: ModelFacts, gpu: str, found: Capability, dtype: str, at:
         message = f"{says} {gpu} (compute capability {_shown(found)}) cannot compute it"
         allowed = "float16 here, bfloat16 from 8.0 on" if stable else "bfloat16, from compute capability 8.0 on"
         yield Problem(30, (*at, "dtype"), message, allowed, fix, used)
+
+
+def judge_cache(facts: ModelFacts, gpu: Gpu, kv_dtype: str, at: Path) -> Iterator[Problem]:
+    """Whether any of the engine's attention kernels keeps a cache of ``kv_dtype`` on this card. Source: vLLM 0.32.0,
+    v1/attention/backends: below 8.9 only FlashInfer's has FP8, from 8.0 on and not for a latent cache, and no kernel
+    keeps a latent cache in fp8_e5m2."""
+    if kv_dtype == "auto" or gpu.capability is None or not facts.kv:
+        return
+    latent, float8 = any(not group.divides for group in facts.kv), kv_dtype.startswith("fp8")
+    path, allowed = (*at, "extraArgs"), "auto, or a type the card's kernels have"
+    if latent and kv_dtype == "fp8_e5m2":
+        message = "is a cache type that no kernel of the engine has for latent attention"
+        yield Problem(263, path, message, "auto, fp8", "take fp8, or leave --kv-cache-dtype out", kv_dtype)
+        return
+    least = FP8_LATENT if float8 and latent else BFLOAT16 if float8 or kv_dtype == "bfloat16" else LEAST
+    if gpu.capability < least:
+        kind = "a latent cache" if latent else "a cache"
+        card = f"{gpu.name} (compute capability {_shown(gpu.capability)})"
+        message = f"is asked for, and the engine has no kernel that keeps {kind} so on {card}"
+        fix = f"leave --kv-cache-dtype out, or use cards of compute capability {_shown(least)} or more"
+        yield Problem(263, path, message, allowed, fix, kv_dtype)
 
 
 def _method(facts: ModelFacts, plugins: frozenset[str], tensor_parallel: int, at: Path) -> Iterator[Problem]:

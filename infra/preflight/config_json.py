@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra.preflight import layer_kinds, quantized
 from infra.preflight.model_facts import KvLayers
 
 Config = Mapping[str, Any]
@@ -37,6 +38,7 @@ MOST: Mapping[str, int] = {
     **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "n_shared_experts"), 1_000_000),
 }
 _MOST_OF_OTHERS, _MOST_FACTOR, _MOST_NESTED = 2**32, 10_000, 4  # positions' stretch; one text_config in another
+_MOST_TEXT = 200  # letters of a name
 
 
 class UnreadableConfig(ValueError):
@@ -95,7 +97,8 @@ def number(config: Config, *names: str, default: int | None = None, least: int =
         if isinstance(value, int):
             return _bounded(name, value, least)
     if default is None:
-        raise UnreadableConfig(f"config.json has no {names[0]}")
+        allowed = "a configuration as transformers writes it, with that number"
+        raise UnreadableConfig(f"config.json has no {names[0]}; allowed: {allowed}; fix: fetch the file again")
     return default
 
 
@@ -119,12 +122,12 @@ def read(config: Config) -> Shape:
     layers = number(text, "num_hidden_layers", "n_layer", "n_layers", least=1)
     head_dim = number(text, "head_dim", default=hidden // heads, least=1)
     kv_heads = _kv_heads(text, heads)
-    quantization, bits = _quantization(config)
+    held = _stored(config)
     experts = number(text, "num_local_experts", "num_experts", "n_routed_experts", default=0)
     intermediate = number(text, "intermediate_size", "n_inner", "ffn_dim", default=4 * hidden)
     return Shape(
-        architecture=str(architectures[0]) if isinstance(architectures, list) and architectures else None,
-        model_type=str(config.get("model_type", "")),
+        architecture=printable(architectures[0]) if isinstance(architectures, list) and architectures else None,
+        model_type=printable(config.get("model_type", "")),
         layers=layers,
         hidden=hidden,
         intermediate=intermediate,
@@ -134,14 +137,14 @@ def read(config: Config) -> Shape:
         vocab=number(text, "vocab_size", least=1),
         context=_context(text),
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", _ties_by_default(text)))),
-        dtype=_dtype(config) or _dtype(text),
+        dtype=dtype_in(config),
         kv=_kv(text, layers, kv_heads, head_dim),
         experts=experts,
         experts_per_token=number(text, "num_experts_per_tok", "experts_per_token", default=0),
         expert_intermediate=number(text, "moe_intermediate_size", default=intermediate) if experts else 0,
         dense_layers=number(text, "first_k_dense_replace", default=0) if experts else layers,
-        quantization=quantization,
-        quantization_bits=bits,
+        quantization=printable(held.method) if held else None,
+        quantization_bits=held.bits if held else None,
         remote_code=bool(config.get("auto_map")),
     )
 
@@ -192,34 +195,37 @@ def _ties_by_default(text: Config) -> bool:
     }
 
 
+def dtype_in(config: Config) -> str | None:
+    """The type the checkpoint says it is in; None where it does not."""
+    return _dtype(config) or _dtype(text_part(config))
+
+
 def _dtype(config: Config) -> str | None:
     value = config.get("dtype") or config.get("torch_dtype")
-    return str(value).removeprefix("torch.") if isinstance(value, str) else None
+    return printable(value).removeprefix("torch.") if isinstance(value, str) else None
 
 
-def _quantization(config: Config) -> tuple[str | None, int | None]:
-    found = config.get("quantization_config") or config.get("compression_config")
-    if not isinstance(found, Mapping):
-        return None, None
-    method = str(found.get("quant_method", "unknown")).lower()
-    bits = found.get("bits") or found.get("w_bit")
-    if method == "bitsandbytes":
-        bits = 4 if found.get("load_in_4bit") else 8
-    elif method == "fp8":
-        bits = 8
-    elif method == "mxfp4":
-        bits = 4
-    return method, int(bits) if isinstance(bits, int) else None
+def printable(value: object) -> str:
+    """As text that moves no cursor and fills no screen: the file is somebody else's."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:_MOST_TEXT])
+
+
+def _stored(config: Config) -> quantized.Stored | None:
+    try:
+        return quantized.stored(config)
+    except ValueError as error:
+        allowed = "the settings of one method, with its quant_method"
+        raise UnreadableConfig(f"config.json: {error}; allowed: {allowed}; fix: fetch the file again") from error
 
 
 def _kv(text: Config, layers: int, kv_heads: int, head_dim: int) -> tuple[KvLayers, ...]:
     if str(text.get("model_type", "")) in ENCODERS:
         return ()
     latent = number(text, "kv_lora_rank", default=0)
+    windows = _windows(text, layers)
     if latent:
         elements = latent + number(text, "qk_rope_head_dim", default=0)
-        return (KvLayers(layers, 1, elements, divides=False),)
-    windows = _windows(text, layers)
+        return (KvLayers(len(windows), 1, elements, divides=False),) if windows else ()
     groups: dict[int | None, int] = {}
     for window in windows:
         groups[window] = groups.get(window, 0) + 1
@@ -233,10 +239,10 @@ def _windows(text: Config, layers: int) -> list[int | None]:
     the list."""
     window = text.get("sliding_window")
     size = window if isinstance(window, int) and window > 0 else None
-    types = text.get("layer_types")
-    if isinstance(types, list) and len(types) == layers:
-        kept = [str(t) for t in types if "linear" not in str(t) and "mamba" not in str(t) and "conv" not in str(t)]
-        return [size if "sliding" in t or "chunked" in t else None for t in kept]
+    kinds = layer_kinds.kinds(text, layers)
+    if kinds is not None:
+        kept = [kind for kind in kinds if layer_kinds.attends(kind)]
+        return [size if "sliding" in kind or "chunked" in kind else None for kind in kept]
     if size is None or text.get("use_sliding_window") is False:
         return [None] * layers
     pattern = text.get("sliding_window_pattern")

@@ -1,5 +1,7 @@
 """What a stack costs when nobody asks (floor) and when everything runs (ceiling), by pool and by model. Pure.
 
+The floor is an average over a week where keep-warm windows hold replicas in some of its hours.
+
 A node's price is ``infra.config.judge_cost.price_per_hour``, the same that the cap in the stack file is held against.
 Counted are the GPU nodes alone: the cluster itself, its system pool, network, storage and traffic are not in the
 catalogue, and the report says so.
@@ -11,12 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from infra.config.judge_cost import price_per_hour
+from infra.config.keep_warm import Replicas, week
 from infra.config.machines import find
 from infra.config.model import ModelConfig
 from infra.config.pool import PoolConfig
 from infra.config.stack import StackConfig
 
 HOURS_A_MONTH = 730
+HOURS_A_WEEK = 168
 NOT_COUNTED = "the cluster itself, its system pool, network, load balancer, storage and traffic"
 
 
@@ -34,14 +38,16 @@ class NodePrice:
 
 @dataclass(frozen=True)
 class PoolCost:
-    """One pool: nodes that are always there, nodes at its max."""
+    """One pool: nodes that are always there, nodes at its max. ``warm_nodes`` is what keep-warm windows add to the
+    first, on average over a week."""
 
     name: str
     price: NodePrice
     floor_nodes: int
     ceiling_nodes: int
+    warm_nodes: float = 0.0
 
-    def per_hour(self, nodes: int, price: float | None = None) -> float | None:
+    def per_hour(self, nodes: float, price: float | None = None) -> float | None:
         """Dollars for ``nodes``: none cost nothing, also at an unknown price. ``price`` None: what the pool pays."""
         each = self.price.paid if price is None else price
         if nodes == 0 or (self.price.free and each is None):
@@ -50,7 +56,7 @@ class PoolCost:
 
     @property
     def floor(self) -> float | None:
-        return self.per_hour(self.floor_nodes)
+        return self.per_hour(self.floor_nodes + self.warm_nodes)
 
     @property
     def ceiling(self) -> float | None:
@@ -63,12 +69,14 @@ class PoolCost:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """A model's part of the nodes its replicas hold, by GPUs: the rest of a node is billed all the same."""
+    """A model's part of the nodes its replicas hold, by GPUs: the rest of a node is billed all the same.
+    ``warm_hours`` is how long in a week windows keep more replicas than its min, added up over these replicas."""
 
     name: str
     floor: float | None
     ceiling: float | None
     one_replica: float | None
+    warm_hours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,10 +126,12 @@ def node_price(pool: PoolConfig, region: str | None) -> NodePrice:
     return NodePrice(paid, on_demand, spot, machine is None, told)
 
 
-def nodes_kept(pool: PoolConfig, per_node: int, models: Iterable[ModelConfig]) -> int:
-    """Nodes that are there when nobody asks: the pool's own min, and those that replicas of models with a min need."""
+def nodes_kept(pool: PoolConfig, per_node: int, models: Iterable[ModelConfig], replicas: Replicas | None = None) -> int:
+    """Nodes that are there when nobody asks: the pool's own min, and those that ``replicas`` need, by default each
+    model's min."""
     free: list[int] = []
-    for gpus in sorted((m.gpus for m in models for _ in range(m.min * m.nodes)), reverse=True):
+    counts = ((m.gpus, m.nodes * (m.min if replicas is None else replicas[m.name])) for m in models)
+    for gpus in sorted((gpus for gpus, count in counts for _ in range(count)), reverse=True):
         fitting = next((index for index, left in enumerate(free) if left >= gpus), None)
         if fitting is None:
             free.append(per_node - gpus)
@@ -137,7 +147,7 @@ def cost(stack: StackConfig, gpus_per_node: Mapping[str, int]) -> Cost:
     for model in stack.models.values():
         by_pool.setdefault(model.pool, []).append(model)
     pools = tuple(
-        PoolCost(name, node_price(pool, region), nodes_kept(pool, gpus_per_node[name], by_pool.get(name, [])), pool.max)
+        _pool(pool, node_price(pool, region), gpus_per_node[name], by_pool.get(name, []))
         for name, pool in stack.pools.items()
     )
     of = {pool.name: pool for pool in pools}
@@ -148,12 +158,19 @@ def cost(stack: StackConfig, gpus_per_node: Mapping[str, int]) -> Cost:
     return Cost(pools, models, stack.guard.max_dollars_per_hour, unknown)
 
 
+def _pool(pool: PoolConfig, price: NodePrice, per_node: int, models: list[ModelConfig]) -> PoolCost:
+    least = nodes_kept(pool, per_node, models)
+    average = sum(share * (nodes_kept(pool, per_node, models, replicas) - least) for share, replicas in week(models))
+    return PoolCost(pool.name, price, least, pool.max, average)
+
+
 def _model(model: ModelConfig, pool: PoolCost, per_node: int) -> ModelCost:
+    warm = sum(share * (replicas[model.name] - model.min) for share, replicas in week([model]))
     node = pool.per_hour(1)
     one = None if node is None else node * model.replica_gpus / max(1, per_node)
     most = min(model.max, pool.ceiling_nodes * per_node // max(1, model.replica_gpus))
-    return ModelCost(model.name, _times(one, model.min), _times(one, most), one)
+    return ModelCost(model.name, _times(one, model.min + warm), _times(one, most), one, warm * HOURS_A_WEEK)
 
 
-def _times(one: float | None, replicas: int) -> float | None:
+def _times(one: float | None, replicas: float) -> float | None:
     return 0.0 if replicas == 0 else None if one is None else one * replicas

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra.preflight import quantized
 from infra.preflight.config_json import ENCODERS, Shape, number, text_part
 from infra.preflight.estimate_vision import vision_parameters
 from infra.preflight.model_facts import ELEMENT_BYTES, WeightBytes
@@ -18,8 +19,6 @@ PLAIN_MLP = {"gpt2", "gptj", "gpt_neox", "opt", "bloom", "falcon", "phi", "starc
 FOUR_NORMS = {"gemma2", "gemma3", "gemma3_text", "glm4"}  # before and after attention, before and after the MLP
 QK_NORM = {"qwen3", "qwen3_moe", "gemma3", "gemma3_text"}
 QKV_BIAS = {"qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl"}  # not in their configuration: the classes have them
-SCALE_BYTES = {4: 0.5 + 2.5 / 128, 8: 1.0 + 2 / 128}  # group-wise scales and zeros of AWQ and GPTQ at group size 128
-MXFP4_BYTES = 4.25 / 8  # a scale of 8 bits for 32 numbers
 
 
 @dataclass(frozen=True)
@@ -121,26 +120,12 @@ def estimate(shape: Shape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]
     """Bytes and the number of parameters."""
     found = parameters(shape, config)
     plain = ELEMENT_BYTES.get(shape.dtype or "bfloat16", 2)
-    packed = plain
-    if shape.quantization == "mxfp4":
-        packed = MXFP4_BYTES
-    elif shape.quantization in ("awq", "gptq", "compressed-tensors", "bitsandbytes"):
-        packed = SCALE_BYTES.get(shape.quantization_bits or 4, plain)
-    elif shape.quantization == "fp8":
-        packed = 1.0 + _scale_bytes(config)
+    held = quantized.stored(config)
+    packed = plain if held is None or held.weight_bytes is None else held.weight_bytes
     linear = plain if shape.quantization == "mxfp4" else packed  # only the experts are in four bits there
     sharded = (found.embedding + found.vision) * plain + found.linear * linear + found.experts * packed
     replicated = found.small * plain + found.down * linear
     return WeightBytes(int(sharded), int(found.kv * linear), int(replicated), "architecture"), found.total
-
-
-def _scale_bytes(config: Mapping[str, Any]) -> float:
-    """Of one FP8 weight: a 32-bit scale a block where there are blocks, next to nothing where there is one a tensor."""
-    found = config.get("quantization_config")
-    block = found.get("weight_block_size") if isinstance(found, Mapping) else None
-    if isinstance(block, list) and len(block) == 2 and all(isinstance(n, int) and 0 < n < 2**32 for n in block):
-        return 4 / float(block[0] * block[1])
-    return 0.0
 
 
 def active(shape: Shape, config: Mapping[str, Any], total: int | None) -> int | None:

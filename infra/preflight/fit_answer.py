@@ -12,15 +12,23 @@ from infra.config.load import finding
 from infra.preflight import fit, memory
 from infra.preflight.compatibility import Wanted, judge_model_facts
 from infra.preflight.compatibility_gpu import Gpu
+from infra.preflight.doubts import judge_doubts
 from infra.preflight.fit import Card, Fit
 from infra.preflight.fit_candidates import cheapest_with
 from infra.preflight.memory import Engine
 from infra.preflight.model_facts import ModelFacts
-from infra.preflight.plan_engine import as_loaded
+from infra.preflight.plan_engine import as_loaded, batched_tokens
 from infra.preflight.report_document import finding_of
 
 # what a person typed for what the stack file calls so
-_TYPED = {"gpus": "--tp", "maxTokens": "--context", "dtype": "--dtype", "pool": "--gpu", "id": "MODEL"}
+_TYPED = {
+    "gpus": "--tp",
+    "maxTokens": "--context",
+    "dtype": "--dtype",
+    "pool": "--gpu",
+    "id": "MODEL",
+    "extraArgs": "--kv-dtype",
+}
 _SHOWN = 8
 
 
@@ -60,7 +68,7 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
     loaded = as_loaded(facts, question.dtype)
     engine = Engine(
         context=question.context,
-        sequences=max(16, question.concurrency),
+        sequences=_sequences(question),
         max_batched_tokens=0,
         memory_share=question.memory_share,
         kv_dtype=question.kv_dtype,
@@ -68,9 +76,11 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
     found = [_try(loaded, card, engine, question) for card in tried]
     judged = [(each, _problems(loaded, each, question)) for each in found]
     able = [each for each, problems in judged if each.fits and not _stopped(problems)]
+    # where the engine refuses them all, the card that would hold it says why best; else the largest does
+    held = able or [each for each in found if each.fits]
     # bare cards have no price: there the fewest are the cheapest, and they come in that order
-    able.sort(key=fit.order if all(each.card.machine for each in able) else lambda each: (each.card.gpus,))
-    best = able[0] if able else _largest(found)
+    held.sort(key=fit.order if all(each.card.machine for each in held) else lambda each: (each.card.gpus,))
+    best = held[0] if held else _largest(found)
     problems = next(problems for each, problems in judged if each is best)
     machine = (
         best.card if best.card.machine else cheapest_with(best.card.product, best.tensor_parallel, question.region)
@@ -97,6 +107,11 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
     )
 
 
+def _sequences(question: Question) -> int:
+    """How many the engine is reckoned to run at once."""
+    return max(16, question.concurrency)
+
+
 def _try(facts: ModelFacts, card: Card, engine: Engine, question: Question) -> Fit:
     splits: list[int] | None = None
     if question.tensor_parallel is not None:
@@ -116,10 +131,12 @@ def _problems(facts: ModelFacts, tried: Fit, question: Question) -> list[Problem
         tensor_parallel=tried.tensor_parallel,
         context=question.context,
         dtype=question.dtype,
+        kv_dtype=question.kv_dtype,
         licence_accepted=True,
     )
     card = tried.card
-    return list(judge_model_facts(facts, Gpu(card.product, card.compute_capability), wanted, ()))
+    found = judge_model_facts(facts, Gpu(card.product, card.compute_capability), wanted, ())
+    return [*found, *judge_doubts(facts, ())]
 
 
 def _stopped(problems: Iterable[Problem]) -> list[Problem]:
@@ -194,8 +211,11 @@ def as_json(found: Answer) -> dict[str, Any]:
         "activation_bytes_per_gpu": plan.activations,
         "overhead_bytes_per_gpu": plan.overhead,
         "usable_bytes_per_gpu": plan.usable,
-        "max_context_tokens": plan.longest_context,
+        "max_context_tokens": plan.longest_context if facts.kv or facts.context else None,
         "sequences_at_context": best.sequences if facts.kv else None,
+        "max_batched_tokens": batched_tokens(
+            best.card.memory_bytes, best.card.product, _sequences(found.question), found.question.context
+        ),
         "tensor_parallel": best.tensor_parallel,
         "gpu": best.card.product,
         "gpu_bytes": best.card.memory_bytes,

@@ -17,9 +17,10 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 @cache
-def _environment() -> Environment:
+def environment(*folders: Path) -> Environment:
+    """For this page and others in its dress; theirs are looked for in ``folders`` first."""
     made = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader([*folders, _TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -46,7 +47,7 @@ def page(document: Document) -> str:
         ],
         "money": money(document),
     }
-    return _environment().get_template("plan.html.j2").render(shown)
+    return environment().get_template("plan.html.j2").render(shown)
 
 
 def _longest(path: Document) -> float:

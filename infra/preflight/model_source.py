@@ -15,6 +15,7 @@ from infra.preflight.config_json import UnreadableConfig
 from infra.preflight.model_facts import ModelFacts
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_OBJECT = "allowed: one JSON object in UTF-8, as transformers writes it; fix: fetch the file again"
 _CACHED = re.compile(r"models--(?P<owner>[\w.-]+?)--(?P<name>[\w.-]+)")
 
 
@@ -80,7 +81,8 @@ def from_folder(folder: Path, model_id: str | None = None, revision: str | None 
     only that is, else from the architecture. Raises ``UnreadableConfig`` or ``UnreadableWeights``."""
     config = _json(folder / "config.json")
     if config is None:
-        raise UnreadableConfig(f"{folder} has no config.json")
+        allowed = "a folder with the model's config.json at its top"
+        raise UnreadableConfig(f"{folder} has no config.json; allowed: {allowed}; fix: fetch it beside the weights")
     shape = config_json.read(config)
     names = sorted(file.name for file in folder.iterdir() if file.is_file())
     listed, total = _index(folder / "model.safetensors.index.json")
@@ -146,7 +148,7 @@ def _json(file: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, OSError, RecursionError) as error:
-        raise UnreadableConfig(f"{file} cannot be read as JSON") from error
+        raise UnreadableConfig(f"{file} cannot be read as JSON; {_OBJECT}") from error
     if not isinstance(read, dict):
-        raise UnreadableConfig(f"{file} is not a JSON object")
+        raise UnreadableConfig(f"{file} is not a JSON object; {_OBJECT}")
     return read

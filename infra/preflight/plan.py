@@ -17,11 +17,10 @@ from infra.preflight.compatibility import Wanted
 from infra.preflight.cost import Cost
 from infra.preflight.memory import Engine, MemoryPlan
 from infra.preflight.model_facts import ModelFacts
-from infra.preflight.plan_engine import as_loaded, engine_of, unfollowed
+from infra.preflight.plan_engine import as_loaded, engine_of, flags, unfollowed
 from infra.preflight.plan_findings import judge_model_plan
 from infra.preflight.plan_ingress import Front, front, silence_seconds
 from infra.preflight.plan_pool import PoolPlan, engine_cuda, pool_plan
-from infra.preflight.stages import largest_stage
 from infra.preflight.timeouts import Hop, Timers
 
 FactsOf = Callable[[str], ModelFacts | None]
@@ -95,7 +94,7 @@ def _model(
     facts = as_loaded(found, model.dtype) if found is not None else None
     engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
     planned, why_not = _memory(facts, pool, engine)
-    weights = planned.weights if planned else _weights_per_gpu(facts, model)
+    weights = _weights_of_node(facts, model)
     path = cold_path(stack.platform.kind, int(limits().engine_image.pulled_gb * 10**9), weights, measured)
     timers = Timers(
         model.name, model.cold_start.seconds, model.hold.seconds, model.idle_ttl.seconds, model.drain.seconds
@@ -122,12 +121,13 @@ def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[M
     return memory.plan(facts, pool.gpu_bytes, engine), None
 
 
-def _weights_per_gpu(facts: ModelFacts | None, model: ModelConfig) -> int | None:
-    """The facts', else what the stack file says; None where neither knows."""
+def _weights_of_node(facts: ModelFacts | None, model: ModelConfig) -> int | None:
+    """What one replica has to fetch: the facts', else what the stack file says; None where neither knows. All of it,
+    however many GPUs share it: they have one node's network and nobody is known to have measured more. Of several
+    machines each fetches its part, and any of them may fetch all."""
     if facts is not None and facts.weights is not None:
-        stage = largest_stage(facts, model.split[1]).weights
-        return stage.per_gpu(model.split[0], facts.kv_heads) if stage else None
-    return model.weights.bytes // model.replica_gpus if model.weights else None
+        return facts.weights.total
+    return model.weights.bytes if model.weights else None
 
 
 def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
@@ -142,6 +142,7 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
         stages_key="nodes" if model.pipeline_parallel is None else "pipelineParallel",
         context=model.max_tokens,
         dtype=model.dtype,
+        kv_dtype=flags(model.extra_args).get("--kv-cache-dtype", "auto"),
         licence_accepted=accepted,
     )
 

@@ -13,6 +13,7 @@ from components.typed.refusal import Path, Problem, Severity
 from infra.config.stack import StackConfig
 from infra.preflight import fit
 from infra.preflight.compatibility import Wanted, judge_model_facts
+from infra.preflight.doubts import judge_doubts
 from infra.preflight.memory import Engine
 from infra.preflight.model_facts import ModelFacts
 from infra.preflight.timeouts import Hop
@@ -29,6 +30,7 @@ def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> It
     at: Path = ("models", model.name)
     if model.facts is not None:
         yield from judge_model_facts(model.facts, model.pool.gpu, wanted, at)
+        yield from judge_doubts(model.facts, at)
         yield from _revision(model, at)
         yield from _declared_weights(model, at)
     yield from _unknown(model, at)

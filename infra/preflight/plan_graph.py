@@ -7,7 +7,9 @@ depends on: the stack file, this program's sources, the SDKs' versions. Where a 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import sysconfig
@@ -63,7 +65,10 @@ def _recorded(file: Path, stack: str, kind: str) -> Graph:
     except ImportError as error:
         raise NoGraph(_missing(error, kind)) from error
     try:
-        return counted(graph(command.recording_of(read_stack(file), stack).records))
+        # the program logs the stack file's warnings on its way: the plan says them already
+        with contextlib.redirect_stderr(io.StringIO()):
+            recording = command.recording_of(read_stack(file), stack)
+        return counted(graph(recording.records))
     except command.GraphProblem as problem:
         cause = problem.__cause__
         raise NoGraph(_missing(cause, kind) if isinstance(cause, ImportError) else str(problem)) from problem
@@ -86,7 +91,8 @@ def _kept(file: Path, stack: str) -> Path:
 
 def _depends_on(file: Path) -> Iterator[bytes]:
     yield file.read_bytes()
-    yield (PROJECT / "Pulumi.yaml").read_bytes() if (PROJECT / "Pulumi.yaml").is_file() else b""
+    for beside in ("Pulumi.yaml", "waivers.yaml"):
+        yield (PROJECT / beside).read_bytes() if (PROJECT / beside).is_file() else b""
     for room in _SOURCES:
         for source in sorted((PROJECT / room).rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:

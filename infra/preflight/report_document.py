@@ -120,6 +120,7 @@ def _model_cost(own: ModelCost | None) -> Document | None:
         "floor_usd_per_hour": own.floor,
         "ceiling_usd_per_hour": own.ceiling,
         "one_replica_usd_per_hour": own.one_replica,
+        "kept_warm_hours_per_week": round(own.warm_hours, 2),
         "floor_usd_per_month": month(own.floor),
         "ceiling_usd_per_month": month(own.ceiling),
     }
@@ -150,6 +151,7 @@ def _pool_cost(pool: PoolCost) -> Document:
     return {
         "floor_nodes": pool.floor_nodes,
         "ceiling_nodes": pool.ceiling_nodes,
+        "kept_warm_nodes": round(pool.warm_nodes, 4),
         "usd_per_node_hour": price.paid,
         "on_demand_usd_per_node_hour": price.on_demand,
         "spot_usd_per_node_hour": price.spot,

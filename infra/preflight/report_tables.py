@@ -129,7 +129,14 @@ def _cost(document: Document) -> Table:
         rows = (*rows, ("all", "", "", "", *(usd(total[kind]) + missing for kind in kinds)))
     columns = ("pool", "nodes", "node/h", "spot/h", "floor/h", "ceiling/h", "floor/mo", "ceiling/mo")
     below = f"not counted: {total['not_counted']}" if total else ""
+    warm = [f"{model['name']} {hours:g} h a week" for model in document["models"] if (hours := _warm(model))]
+    if warm:
+        below = f"floor, on average over a week: kept warm by schedules, {', '.join(warm)} with idleTtl\n{below}"
     return Table("Cost, in US dollars", columns, rows, frozenset(range(2, 8)), below)
+
+
+def _warm(model: Document) -> float:
+    return float(model["cost"]["kept_warm_hours_per_week"]) if model["cost"] else 0.0
 
 
 _SHORT = {

@@ -59,15 +59,15 @@ def clone(protected: Path, tmp_path: Path) -> Path:
     return tmp_path / "clone"
 
 
-def judged(clone: Path, tmp_path: Path, form: str = "json", commit: bool = True) -> tuple[int, str]:
+def judged(
+    clone: Path, tmp_path: Path, form: str = "json", commit: bool = True, base: str = "origin/main"
+) -> tuple[int, str]:
     if commit:
         git(clone, "add", "-A")
         git(clone, "commit", "-q", "--allow-empty", "-m", "head")
     out = tmp_path / "report"
     head = "HEAD" if commit else None
-    status = gate(
-        STACK, "origin/main", head, form, None, str(out), repository=clone, environ=ENVIRON, today=date(2026, 11, 21)
-    )
+    status = gate(STACK, base, head, form, None, str(out), repository=clone, environ=ENVIRON, today=date(2026, 11, 21))
     return status, out.read_text() if out.exists() else ""
 
 
@@ -158,6 +158,81 @@ def test_an_edited_pack_edited_waivers_and_edited_prices_do_not_count_before_the
     assert json.loads(text)["cost"] == json.loads(before)["cost"]
     assert json.loads(text)["waivers"] == []
     assert "edits what judges it" in text
+
+
+def branches(told: Any) -> None:
+    for model in told["config"]["ebbtide:models"].values():
+        model["revision"] = "main"
+
+
+def waive_branches(clone: Path, expiry: date = date(2027, 11, 1)) -> None:
+    entry = {
+        "rule": "pinned-revision", "resource": "*", "owner": "platform team", "expiry": expiry,
+        "reason": "the vendor tags its commits from December on",
+    }  # fmt: skip
+    names = yaml.safe_load((clone / "stacks" / f"Pulumi.{STACK}.yaml").read_text())["config"]["ebbtide:models"]
+    entries = [{**entry, "resource": f"*{name}*"} for name in names]
+    (clone / "waivers.yaml").write_text(yaml.safe_dump({"waivers": entries}))
+
+
+def test_a_waiver_of_the_changes_own_does_not_lift_what_the_loader_refuses(clone: Path, tmp_path: Path) -> None:
+    waive_branches(clone)
+    edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", branches)
+    status, text = judged(clone, tmp_path)
+    told = json.loads(text)
+    assert (status, told["waivers"]) == (1, [])
+    # nor does the change's own program see it
+    assert told["blockedBy"] == [
+        "the program of this change gives no graph", "rule pinned-revision", "findings in files of this change"
+    ]  # fmt: skip
+    assert any("[EBB020 mandatory]" in finding["text"] for finding in told["findings"])
+
+
+def test_a_waiver_of_the_protected_branch_lifts_it_even_where_the_change_takes_it_out(
+    clone: Path, tmp_path: Path
+) -> None:
+    waive_branches(clone)
+    git(clone, "add", "-A")
+    git(clone, "commit", "-q", "-m", "waivers")
+    git(clone, "branch", "waived")
+    edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", branches)
+    (clone / "waivers.yaml").write_text("waivers: []\n")
+    status, text = judged(clone, tmp_path, base="waived")
+    told = json.loads(text)
+    assert (told["problem"], told["blockedBy"], status) == ("", [], 0)
+    said = [finding["text"] for finding in told["findings"] if "EBB020" in finding["text"]]
+    assert said
+    assert all("(waived by platform team until 2027-11-01)" in text and "EBB020 warning" in text for text in said)
+    assert all(waiver["used"] for waiver in told["waivers"])
+
+
+def test_a_base_whose_waiver_has_ended_can_be_mended_because_what_is_deployed_is_still_compared_with(
+    clone: Path, tmp_path: Path
+) -> None:
+    file = clone / "stacks" / f"Pulumi.{STACK}.yaml"
+    before = file.read_text()
+    waive_branches(clone, date(2026, 3, 1))
+    edit(file, branches)
+    git(clone, "add", "-A")
+    git(clone, "commit", "-q", "-m", "a branch, while it was waived")
+    git(clone, "branch", "ended")
+    status, text = judged(clone, tmp_path, base="ended")
+    assert (status, json.loads(text)["baseProblem"]) == (1, "")
+    assert "(the waiver of platform team ended on 2026-03-01)" in text
+    file.write_text(before)
+    status, text = judged(clone, tmp_path, base="ended")
+    assert (json.loads(text)["baseProblem"], json.loads(text)["blockedBy"], status) == ("", [], 0)
+
+
+def test_a_base_that_gives_no_graph_does_not_let_a_deletion_through(clone: Path, tmp_path: Path) -> None:
+    program(clone, "raise SystemExit(3)")
+    git(clone, "commit", "-q", "-am", "broken")
+    git(clone, "branch", "broken")
+    git(clone, "checkout", "-q", "origin/main", "--", "infra")
+    status, text = judged(clone, tmp_path, base="broken")
+    told = json.loads(text)
+    assert (status, told["blockedBy"]) == (1, ["rule deletion-approved"])
+    assert "mend the base in a change of its own" in text
 
 
 def test_a_pool_under_another_name_is_seen_as_what_it_is(clone: Path, tmp_path: Path) -> None:

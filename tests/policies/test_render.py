@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import pytest
 
+from infra.config.waiver import Waiver
+from infra.config.waivers import Waivers
 from infra.gate.render import render
 from infra.gate.render_clean import without, worth_hiding
+from infra.gate.verdict import Side, judge
 from infra.gate.verdict_front import FORMATS
+from infra.gate.verdict_isolated import Recorded
 from tests.policies.mutations import MUTATIONS, _machine
 from tests.policies.stack import Stack
-from tests.policies.test_rules import gate, mutated
+from tests.policies.test_rules import TODAY, gate, mutated
 
 SECRETS = ("hf_" + "x" * 34, "glpat-" + "y" * 24, "correct-horse-battery")
 
@@ -81,3 +86,71 @@ def test_json_and_sarif_carry_the_verdict_and_one_result_a_violation() -> None:
     run = json.loads(render(report, "sarif"))["runs"][0]
     assert [result["ruleId"] for result in run["results"] if result["level"] == "error"] == ["image-digest"]
     assert run["tool"]["driver"]["rules"][run["results"][0]["ruleIndex"]]["id"] == run["results"][0]["ruleId"]
+
+
+def _said(head: Stack, form: str = "md", **more: object) -> str:
+    return render(gate(Stack(), head, **more), form)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["md", "text"])
+def test_what_is_waived_is_told_one_by_one_with_whose_leave(form: str) -> None:
+    waiver = Waiver("image-digest", "llama-*", "platform team", "the vendor gives no digest yet", date(2026, 12, 1))
+    _, head = mutated(next(m for m in MUTATIONS if m.rule == "image-digest"))
+    text = _said(head, form, waivers=Waivers((waiver,)))
+    assert "waived by platform team" in text
+    assert text.count("is not named by digest") == 1
+    assert "the vendor gives no digest yet" in text
+
+
+@pytest.mark.parametrize("form", ["md", "text"])
+def test_a_rule_that_could_not_read_a_value_is_told_as_what_blocks_with_its_fix(form: str) -> None:
+    head = Stack()
+    head.inputs("ScaledObject")["spec"]["cooldownPeriod"] = "soon"
+    text = _said(head, form)
+    assert "cannot read" in text
+    assert "set idleTtl to coldStart or more" in text
+    assert "only known after" not in text
+
+
+@pytest.mark.parametrize("form", ["md", "text"])
+def test_what_up_will_not_judge_either_is_not_promised_to_be_judged_by_it(form: str) -> None:
+    head = Stack()
+    head.model["id"] = "somebody/their-own-model"
+    text = _said(head, form)
+    assert "`up` will not judge" in text
+    assert "which judges them" not in text
+
+
+@pytest.mark.parametrize("form", ["md", "text"])
+def test_without_a_graph_nobody_is_told_that_nothing_is_deleted(form: str) -> None:
+    sides = [
+        Side("base", Stack().config, Recorded(Stack().resources)),
+        Side("head", Stack().config, Recorded(None, "x")),
+    ]
+    text = render(judge("test", *sides, Waivers(), today=TODAY), form)
+    assert "0 deleted" not in text
+    assert "not known without both graphs" in text
+    assert "0 rules passed" not in text or form == "text"
+
+
+def test_a_blocked_author_is_told_where_a_waiver_goes_and_that_it_goes_first() -> None:
+    _, head = mutated(next(m for m in MUTATIONS if m.rule == "image-digest"))
+    assert "`waivers.yaml` (rule, resource, owner, reason, expiry) that is merged *before* this change" in _said(head)
+    assert "waivers.yaml" not in _said(Stack())
+
+
+def test_a_list_that_is_cut_says_how_much_is_left_out() -> None:
+    head = Stack()
+    for number in range(100):
+        copy = json.loads(json.dumps(head.find("ResourceQuota")))
+        copy["urn"], copy["name"] = f"{copy['urn']}{number}", f"quota-{number}"
+        head.resources.append(copy)
+    assert "And 40 more; `--format json` has all of them." in _said(head)
+    assert " more; " not in _said(Stack())
+
+
+def test_sarif_has_a_result_for_what_blocks_and_is_no_rules() -> None:
+    run = json.loads(_said(Stack(), "sarif", budget=1))["runs"][0]
+    (result,) = [result for result in run["results"] if result["level"] == "error"]
+    assert result["message"]["text"] == "blocked by the budget of 1 $/month"
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]

@@ -6,9 +6,11 @@ from datetime import date
 
 import pytest
 
+from infra.config.waiver import Waiver
+from infra.config.waivers import Waivers
+from infra.gate.render import render
 from infra.gate.verdict import Report, Side, judge
 from infra.gate.verdict_isolated import Recorded
-from infra.gate.waivers import Waivers
 from infra.policies.evaluate import judge_all
 from infra.policies.model import ENVIRONMENTS, graph_of
 from infra.policies.rules import rules
@@ -94,6 +96,17 @@ def test_what_is_only_known_after_up_is_not_evaluated_and_never_passed(
     assert next(v for v in verdicts if v.rule.id == rule).state == "not evaluated"
 
 
+@pytest.mark.parametrize("base", ["vllm/vllm-openai@sha256:" + "a" * 64, "r.example.com/ours/engine:7"])
+def test_an_engine_whose_base_names_no_version_has_not_passed_the_floor(base: str) -> None:
+    stack = Stack()
+    stack.inputs("Image")["buildArgs"] = {"BASE": base}
+    (verdict,) = [j.verdict for j in gate(Stack(), stack).judged if j.verdict.rule.id == "engine-floor"]
+    assert verdict.state == "not evaluated"
+    stack.inputs("Image")["buildArgs"] = {"BASE": "vllm/vllm-openai:v0.32.0@sha256:" + "a" * 64}
+    (verdict,) = [j.verdict for j in gate(Stack(), stack).judged if j.verdict.rule.id == "engine-floor"]
+    assert verdict.state == "passed"
+
+
 def test_a_text_that_only_looks_like_a_reference_does_not_hide_what_it_is() -> None:
     stack = Stack()
     stack.container["image"] = "${urn:pulumi:test::ebbtide::x::none#ref}"
@@ -124,7 +137,42 @@ def test_a_change_whose_program_gives_no_graph_is_blocked_and_still_told_what_it
     assert all(judged.verdict.state != "passed" for judged in report.judged)
 
 
+def without_base(*waivers: Waiver) -> Report:
+    head = Side("head", Stack().config, Recorded(Stack().resources))
+    base = Side("base", Stack().config, Recorded(None, "it stopped"))
+    return judge("test", base, head, Waivers(waivers), today=TODAY)
+
+
+def test_a_base_without_a_graph_blocks_because_nobody_can_say_what_is_deleted_and_the_text_says_how_to_go_on() -> None:
+    report = without_base()
+    assert report.blocked_by == ["rule deletion-approved"]
+    (standing,) = next(judged.standing for judged in report.judged if judged.blocks)
+    assert (standing.at, standing.message) == (
+        "stack:test",
+        "cannot be judged: the base gives no graph, so nobody can say what this change deletes or replaces. To go on: "
+        "mend the base in a change of its own; or judge against the last commit that gives a graph (--base COMMIT); or "
+        "have a waiver for stack:test merged before this change",
+    )
+    assert standing.message in render(report, "text")
+    leave = Waiver("deletion-approved", "stack:test", "platform team", "the base was broken by a new rule", TODAY)
+    assert without_base(leave).blocked_by == []
+
+
+def test_a_stack_that_the_base_does_not_have_deletes_nothing() -> None:
+    head = Side("head", Stack().config, Recorded(Stack().resources))
+    report = judge("test", Side("base", None, Recorded([])), head, Waivers(), today=TODAY)
+    assert report.blocked_by == []
+
+
 def test_a_ceiling_above_the_budget_blocks() -> None:
     stack = Stack()
     assert gate(stack, stack.copy(), budget=3000).blocked_by == ["the budget of 3,000 $/month"]
     assert gate(stack, stack.copy(), budget=4000).blocked_by == []
+
+
+def test_the_kept_table_of_mutations_is_what_the_gate_says_now() -> None:
+    from tests.bench import mutations
+
+    page, missed = mutations.table()
+    assert missed == 0
+    assert mutations.RESULTS.read_text(encoding="utf-8") == page, "run: python -m tests.bench.mutations"

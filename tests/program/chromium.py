@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
 import websocket
 
 _READY_SECONDS = 60.0
@@ -22,6 +23,15 @@ def program() -> str | None:
     """Where Chromium is on this machine, if it is; ``EBBTIDE_CHROMIUM`` names another."""
     named = os.environ.get("EBBTIDE_CHROMIUM")
     return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def needed() -> str:
+    """The same for a test, which is skipped where there is none, or fails where EBBTIDE_BROWSER_TESTS is set."""
+    found = program()
+    if found is None:
+        said = "no Chromium here: install it (Debian: apt install chromium), or name one in EBBTIDE_CHROMIUM"
+        (pytest.fail if os.environ.get("EBBTIDE_BROWSER_TESTS") else pytest.skip)(said)
+    return str(found)
 
 
 class Browser:

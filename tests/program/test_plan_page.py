@@ -19,7 +19,7 @@ from infra.preflight.html import page
 from infra.preflight.plan import plan_stack
 from infra.preflight.plan_graph import Graph
 from infra.preflight.report_document import document
-from tests.program.chromium import Browser, program
+from tests.program.chromium import Browser, needed
 from tests.unit.plan_kit import EIGHT, facts, renamed, stack
 
 WIDTHS = {"phone": 390, "tablet": 820, "desk": 1280}
@@ -27,13 +27,7 @@ WIDTHS = {"phone": 390, "tablet": 820, "desk": 1280}
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = program()
-    if path is None:
-        told = "no Chromium here: install it (Debian: apt install chromium), or name one in EBBTIDE_CHROMIUM"
-        if os.environ.get("EBBTIDE_BROWSER_TESTS"):
-            pytest.fail(told)
-        pytest.skip(told)
-    with Browser(path) as opened:
+    with Browser(needed()) as opened:
         yield opened
 
 

@@ -30,7 +30,12 @@ LARGE = {
     "coldStart": "25m",
     "maxTokens": 8192,
 }
-POOL = {"gpu": {"count": 8, "product": "H100-80GB", "memory": "80Gi"}, "max": 2, "nodes": ["dgx-1", "dgx-2"]}
+POOL = {
+    "gpu": {"count": 8, "product": "H100-80GB", "memory": "80Gi"},
+    "max": 2,
+    "nodes": ["dgx-1", "dgx-2"],
+    "pricePerHour": 30,
+}
 LWS = "sigs.k8s.io/lws@v0.8.0"
 
 
@@ -132,8 +137,34 @@ def test_the_gateway_counts_a_whole_replica_and_may_read_groups(graph: Graph) ->
     role = graph.one("Role", "gateway-reader")
     assert {group for rule in role.inputs["rules"] for group in rule["apiGroups"]} == {
         "apps",
+        "keda.sh",
         "leaderworkerset.x-k8s.io",
     }
+
+
+def test_an_engine_that_is_wedged_is_seen_at_the_leader_alone(group: Recorded) -> None:
+    templates = group.inputs["spec"]["leaderWorkerTemplate"]
+    (leader,), (worker,) = (templates[which]["spec"]["containers"] for which in ("leaderTemplate", "workerTemplate"))
+    assert "/usr/local/bin/canary.py" in leader["livenessProbe"]["exec"]["command"]
+    assert not [key for key in worker if key.endswith("Probe")]
+
+
+def test_hours_kept_warm_are_told_to_keda_for_a_group_as_for_any_model() -> None:
+    office = {"days": "weekdays", "from": "08:30", "to": "18:00", "timezone": "Europe/Berlin"}
+    made = recorded(config(schedules={"office": office})).one("ScaledObject", "large").inputs["spec"]
+    assert made["scaleTargetRef"]["kind"] == "LeaderWorkerSet"
+    assert {trigger["type"] for trigger in made["triggers"]} == {"external-push", "cron"}
+
+
+def test_the_keeper_is_not_told_of_a_group_and_a_wakes_price_is_of_all_its_machines(graph: Graph) -> None:
+    told = {
+        name: yaml.safe_load(found.inputs["data"][name])["models"]
+        for name in ("keeper.yaml", "gateway.yaml")
+        for found in graph.of("ConfigMap")
+        if name in found.inputs.get("data", {})
+    }
+    assert [model["name"] for model in told["keeper.yaml"]] == ["llama-8b"]
+    assert {model["name"]: model.get("usdPerHour") for model in told["gateway.yaml"]} == {"llama-8b": None, "large": 60}
 
 
 def test_the_rules_see_both_pods_of_the_group(graph: Graph, group: Recorded) -> None:

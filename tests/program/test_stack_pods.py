@@ -112,11 +112,12 @@ def test_every_image_is_named_by_digest(graph: Graph) -> None:
             assert DIGEST.fullmatch(container["image"]), f"{deployment.urn}: {container['image']}"
 
 
-def test_models_and_gateway_run_what_this_stack_built(graph: Graph, stack: str) -> None:
+def test_models_gateway_and_keeper_run_what_this_stack_built(graph: Graph, stack: str) -> None:
     engine = {"local": "vllm-cpu", "onprem": "vllm-cuda"}[stack]
     builds = {r.name: r for r in graph.of("Image")}
     assert set(builds) == {engine, "gateway-image"}
-    for deployment, build in [*((m, engine) for m in graph.models()), (graph.gateway(), "gateway-image")]:
+    ours = [(graph.gateway(), "gateway-image"), (keeper(graph), "gateway-image")]
+    for deployment, build in [*((m, engine) for m in graph.models()), *ours]:
         assert deployment.pod["containers"][0]["image"] == f"registry/{build}@sha256:{BUILT[build]}"
         assert builds[build].urn in deployment.dependencies
 
@@ -141,9 +142,14 @@ def test_the_local_engine_for_scaling_runs_the_image_that_was_made_here() -> Non
     assert {d.pod["containers"][0]["image"] for d in keda} == {KEDA_IMAGE}
 
 
+def keeper(graph: Graph) -> Recorded:
+    """The wake keeper's Deployment."""
+    return graph.one("Deployment", "wake-keeper")
+
+
 def own(graph: Graph) -> list[Recorded]:
     """The pods whose every line is ours."""
-    return [*graph.models(), graph.gateway()]
+    return [*graph.models(), graph.gateway(), keeper(graph)]
 
 
 def test_our_namespaces_refuse_pods_that_are_not_restricted(graph: Graph) -> None:
@@ -170,16 +176,38 @@ def test_our_pods_satisfy_restricted_pod_security(graph: Graph) -> None:
             assert not [port for port in container["ports"] if "hostPort" in port]
 
 
-def test_models_carry_no_token_and_the_gateways_may_only_read_deployments(graph: Graph) -> None:
+def test_models_carry_no_token_the_gateways_may_only_read_and_the_keepers_pauses_and_tells(graph: Graph) -> None:
     for model in graph.models():
         assert model.pod["automountServiceAccountToken"] is False
         account = graph.one("ServiceAccount", model.pod["serviceAccountName"])
         assert account.inputs["automountServiceAccountToken"] is False
     rights = [r for r in graph.recorded if r.kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")]
     assert {r.kind for r in rights} == {"Role", "RoleBinding"}
-    (rule,) = graph.one("Role").inputs["rules"]
-    assert (rule["apiGroups"], rule["resources"]) == (["apps"], ["deployments"])
-    assert set(rule["verbs"]) <= {"get", "list", "watch"}
+    assert {r.object_name for r in graph.of("Role")} == {"gateway-reader", "wake-keeper"}
+    reading = {"get", "list", "watch"}
+    read = graph.one("Role", "gateway-reader").inputs["rules"]
+    assert [(rule["apiGroups"], rule["resources"]) for rule in read] == [
+        (["apps"], ["deployments"]),
+        (["keda.sh"], ["scaledobjects"]),
+    ]
+    assert all(set(rule["verbs"]) <= reading for rule in read)
+    kept = {rule["resources"][0]: set(rule["verbs"]) for rule in graph.one("Role", "wake-keeper").inputs["rules"]}
+    assert set(kept) == {"deployments", "pods", "scaledobjects", "events"}
+    assert {name: verbs - reading for name, verbs in kept.items() if verbs - reading} == {
+        "scaledobjects": {"patch"},
+        "events": {"create"},
+    }
+    subjects = {r.object_name: r.inputs["subjects"][0]["name"] for r in graph.of("RoleBinding")}
+    assert subjects == {"gateway-reader": "gateway", "wake-keeper": "wake-keeper"}
+
+
+def test_the_keeper_is_told_how_long_each_load_may_take_and_that_no_node_will_come(graph: Graph, stack: str) -> None:
+    told = yaml.safe_load(graph.one("ConfigMap", "wake-keeper").inputs["data"]["keeper.yaml"])
+    assert {model["name"] for model in told["models"]} == set(sections(stack)["ebbtide:models"])
+    gateway = yaml.safe_load(graph.one("ConfigMap", "gateway").inputs["data"]["gateway.yaml"])
+    holds = {model["name"]: model["holdSeconds"] for model in gateway["models"]}
+    assert {model["name"]: model["holdSeconds"] for model in told["models"]} == holds
+    assert not any(model["growable"] for model in told["models"]), "these places' nodes are there already"
 
 
 def test_no_model_pod_is_told_of_services_by_variables(graph: Graph) -> None:

@@ -1,11 +1,12 @@
-"""Fakes around the real gateway: an upstream that does as told, a Kubernetes API with Deployments, the
-process.
+"""Fakes around the real gateway: an upstream that does as told, a Kubernetes API with the models' objects,
+the process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 IMAGE = PROJECT / "images" / "gateway"
 sys.path.insert(0, str(IMAGE))
 
+SCALED = "apis/keda.sh/v1alpha1"
 Behaviour = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
@@ -169,7 +171,7 @@ def chunk(request: web.Request, body: dict[str, Any], text: str, finish: str | N
     kind = "chat.completion.chunk" if chat else "text_completion"
     choice = {"index": 0, "finish_reason": finish} | said
     event = {"id": "r", "object": kind, "created": 1, "model": body["model"], "choices": [choice]}
-    return f"data: {json.dumps(event)}\n\n".encode()
+    return f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode()  # without blanks, as vLLM does
 
 
 def streams(count: int, *, gate: Callable[[int], bool] | None = None, cut_after: int | None = None) -> Behaviour:
@@ -192,69 +194,124 @@ def streams(count: int, *, gate: Callable[[int], bool] | None = None, cut_after:
 
 
 class KubeApi:
-    """List and watch of Deployments, and nothing else."""
+    """List and watch of Deployments, pods and ScaledObjects; patches of the last; Events taken in."""
 
     def __init__(self) -> None:
-        self.items: dict[str, dict[str, Any]] = {}
+        self.kinds: dict[str, dict[str, dict[str, Any]]] = {"deployments": {}, "pods": {}, "scaledobjects": {}}
+        self.events: list[dict[str, Any]] = []
+        self.patches: list[dict[str, Any]] = []
         self.version = 1
         self.lists = 0
+        self.answering = True
         self.tokens: set[str] = set()
-        self._watchers: list[asyncio.Queue[dict[str, Any]]] = []
+        self._watchers: dict[str, list[asyncio.Queue[dict[str, Any]]]] = {kind: [] for kind in self.kinds}
+        self._past: dict[str, list[tuple[int, dict[str, Any]]]] = {kind: [] for kind in self.kinds}
         app = web.Application()
-        app.router.add_get("/apis/apps/v1/namespaces/ebbtide-models/deployments", self._handle)
+        for kind, group in (("deployments", "apis/apps/v1"), ("pods", "api/v1"), ("scaledobjects", SCALED)):
+            path = f"/{group}/namespaces/ebbtide-models/{kind}"
+            app.router.add_get(path, functools.partial(self._handle, kind))
+        app.router.add_patch(f"/{SCALED}/namespaces/ebbtide-models/scaledobjects/{{name}}", self._patch)
+        app.router.add_post("/api/v1/namespaces/ebbtide-models/events", self._event)
         self.served = Served(app)
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    @property
+    def items(self) -> dict[str, dict[str, Any]]:
+        return self.kinds["deployments"]
+
+    @property
+    def watchers(self) -> int:
+        return len(self._watchers["deployments"])
+
+    async def _handle(self, kind: str, request: web.Request) -> web.StreamResponse:
         self.tokens.add(request.headers.get("authorization", ""))
         if "watch" not in request.query:
-            self.lists += 1
+            self.lists += kind == "deployments"
+            while not self.answering:
+                await asyncio.sleep(0.02)
             metadata = {"resourceVersion": str(self.version)}
-            return web.json_response({"metadata": metadata, "items": list(self.items.values())})
+            return web.json_response({"metadata": metadata, "items": list(self.kinds[kind].values())})
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._watchers.append(queue)
+        for version, event in self._past[kind]:
+            if version > int(request.query["resourceVersion"]):
+                queue.put_nowait(event)  # what happened between the list and this watch
+        self._watchers[kind].append(queue)
         response = web.StreamResponse(headers={"content-type": "application/json"})
         await response.prepare(request)
         try:
             while True:
                 await response.write(json.dumps(await queue.get()).encode() + b"\n")
         finally:
-            self._watchers.remove(queue)
+            self._watchers[kind].remove(queue)
 
-    def scale(self, name: str, replicas: int, gpus: int = 1) -> None:
-        """What the cluster does to a model's Deployment."""
+    async def _patch(self, request: web.Request) -> web.StreamResponse:
+        """A merge patch as the API server takes it: with an older version in it, 409. Only annotations are taken."""
+        item = self.kinds["scaledobjects"][request.match_info["name"]]
+        change = await request.json()
+        version = change["metadata"].pop("resourceVersion")
+        assert request.content_type == "application/merge-patch+json"
+        assert (set(change), set(change["metadata"])) == ({"metadata"}, {"annotations"})
+        if version != item["metadata"]["resourceVersion"]:
+            return web.json_response({"kind": "Status", "code": 409}, status=409)
+        self.patches.append(change)
+        merged = {**item["metadata"].get("annotations", {}), **change["metadata"]["annotations"]}
+        kept = {name: value for name, value in merged.items() if value is not None}
+        self._put("scaledobjects", {**item, "metadata": {**item["metadata"], "annotations": kept}})
+        return web.json_response(self.kinds["scaledobjects"][request.match_info["name"]])
+
+    async def _event(self, request: web.Request) -> web.StreamResponse:
+        self.events.append(await request.json())
+        return web.json_response({}, status=201)
+
+    def _put(self, kind: str, item: dict[str, Any], happened: str = "MODIFIED") -> None:
+        self.version += 1
+        item = {**item, "metadata": {**item["metadata"], "resourceVersion": str(self.version)}}
+        if happened == "DELETED":
+            self.kinds[kind].pop(item["metadata"]["name"], None)
+        else:
+            self.kinds[kind][item["metadata"]["name"]] = item
+        event = {"type": happened, "object": item}
+        self._past[kind].append((self.version, event))
+        for queue in self._watchers[kind]:
+            queue.put_nowait(event)
+
+    def put(self, kind: str, item: dict[str, Any], happened: str = "MODIFIED") -> None:
+        """An object as it is from now on, or with ``DELETED`` is no more."""
 
         async def change() -> None:
-            self.version += 1
-            container = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
-            item = {
-                "metadata": {
-                    "name": name,
-                    "labels": {"ebbtide.dev/model": name},
-                    "resourceVersion": str(self.version),
-                },
-                "spec": {"replicas": replicas, "template": {"spec": {"containers": [container]}}},
-                "status": {},
-            }
-            self.items[name] = item
-            for queue in self._watchers:
-                queue.put_nowait({"type": "MODIFIED", "object": item})
+            self._put(kind, item, happened)
 
         self.served.run(change())
 
-    @property
-    def watchers(self) -> int:
-        return len(self._watchers)
+    def fail(self, name: str, failure: str | None) -> None:
+        """What the wake keeper writes on a model's ScaledObject; None: nothing."""
+        annotations = {"ebbtide.dev/wake-failure": failure} if failure is not None else {}
+        labels = {"ebbtide.dev/model": name}
+        self.put("scaledobjects", {"metadata": {"name": name, "labels": labels, "annotations": annotations}})
+
+    def scale(self, name: str, replicas: int, gpus: int = 1) -> None:
+        """What the cluster does to a model's Deployment."""
+        container = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
+        self.put(
+            "deployments",
+            {
+                "metadata": {"name": name, "labels": {"ebbtide.dev/model": name}},
+                "spec": {"replicas": replicas, "template": {"spec": {"containers": [container]}}},
+                "status": {},
+            },
+        )
 
 
-def key_file(keys: dict[str, tuple[str, str]], groups: dict[str, list[str]]) -> str:
-    """Key name → (key, group) as the Secret carries them."""
+def key_file(
+    keys: dict[str, tuple[str, str]], groups: dict[str, list[str]], rights: dict[str, dict[str, Any]] | None = None
+) -> str:
+    """Key name → (key, group) as the Secret carries them; ``rights`` adds to a group's models."""
     return json.dumps(
         {
             "keys": [
                 {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "group": group}
                 for name, (key, group) in keys.items()
             ],
-            "groups": {name: {"models": models} for name, models in groups.items()},
+            "groups": {name: {"models": models} | (rights or {}).get(name, {}) for name, models in groups.items()},
         }
     )
 
@@ -291,9 +348,9 @@ class Gateway:
     url: str
     folder: Path
     started: float
+    metrics_url: str
     live_after: float = 0.0
     ready_after: float = 0.0
-    refused_while_starting: dict[str, Any] = field(default_factory=dict)
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
@@ -310,18 +367,25 @@ class Gateway:
         return self.process.wait(20)
 
 
-def start(python: Path, folder: Path, settings: dict[str, Any], keys: str) -> Gateway:
+def start(
+    python: Path,
+    folder: Path,
+    settings: dict[str, Any],
+    keys: str,
+    image: Path = IMAGE,
+    command: tuple[str, ...] = ("-c", _LAUNCHER),
+) -> Gateway:
     """Start it; does not wait."""
     (folder / "gateway.yaml").write_text(yaml.safe_dump(settings))
     (folder / "token").write_text("pod-token")
     (folder / "keys").mkdir()
     swap(folder / "keys", keys)
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "TMPDIR": str(folder),
-        "PYTHONPATH": str(IMAGE),
+        "PYTHONPATH": str(image),
         "PYTHONDONTWRITEBYTECODE": "1",
         "AUDIT_LOG": str(folder / "audit"),
         "EBBTIDE_GATEWAY_CONFIG": str(folder / "gateway.yaml"),
@@ -329,12 +393,14 @@ def start(python: Path, folder: Path, settings: dict[str, Any], keys: str) -> Ga
         "EBBTIDE_GATEWAY_SERVICE_ACCOUNT": str(folder),
         "EBBTIDE_GATEWAY_HOST": "127.0.0.1",
         "EBBTIDE_GATEWAY_PORT": str(port),
+        "EBBTIDE_GATEWAY_METRICS_PORT": str(metrics_port),
     }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [str(python), "-c", _LAUNCHER], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder
+            [str(python), *command], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder
         )
-    return Gateway(process, f"http://127.0.0.1:{port}", folder, time.monotonic())
+    metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+    return Gateway(process, f"http://127.0.0.1:{port}", folder, time.monotonic(), metrics_url)
 
 
 @contextlib.contextmanager

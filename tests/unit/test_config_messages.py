@@ -118,25 +118,25 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "fix: leave it out: gpus and nodes give it [EBB017 error]"
         ],
     ),
-    "122 more machines than the pool may have": (
+    "200 more machines than the pool may have": (
         [*model(gpus=8, nodes=3), (("guard", "maxGpus"), 24)],
         [
             "models.llama-8b.nodes: 3 is more machines than pool gpu-8xa100 may have, which is 2: no replica could "
-            "start; allowed: 1..2; fix: set max of pool gpu-8xa100 to 3 or more [EBB122 error]"
+            "start; allowed: 1..2; fix: set max of pool gpu-8xa100 to 3 or more [EBB200 error]"
         ],
     ),
-    "122 no machine": (
+    "200 no machine": (
         model(nodes=0),
         [
             "models.llama-8b.nodes: 0 is less than 1; allowed: a whole number from 1 to 64; "
-            "fix: leave nodes out for one machine a replica [EBB122 error]"
+            "fix: leave nodes out for one machine a replica [EBB200 error]"
         ],
     ),
-    "122 machines that compute on the CPU": (
+    "200 machines that compute on the CPU": (
         [*model(nodes=2), (("pools", "gpu-8xa100", "device"), "cpu")],
         [
             "models.llama-8b.nodes: 2 is more than one, and pool gpu-8xa100 computes on the CPU, on one machine at a "
-            "time; allowed: 1; fix: leave nodes out, or use a pool with GPUs [EBB122 error]"
+            "time; allowed: 1; fix: leave nodes out, or use a pool with GPUs [EBB200 error]"
         ],
     ),
     "114 a guard below one replica on two machines": (
@@ -253,6 +253,13 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "allowed: an idleTtl where min is 0; fix: take idleTtl out, or set min: 0 [EBB013 warning]"
         ],
     ),
+    "17 stages that are not written with the key for them": (
+        model(extraArgs=["--pipeline-parallel-size", "2"]),
+        [
+            "models.llama-8b.extraArgs[0]: '--pipeline-parallel-size' overrides --pipeline-parallel-size, which the "
+            f"product sets; {MANAGED} set pipelineParallel [EBB051 error]"
+        ],
+    ),
     "18 id without owner": (model(id="llama"), [f"models.llama-8b.id: 'llama' {HUB_ID}"]),
     "18 id with a path": (model(id="a/b/c"), [f"models.llama-8b.id: 'a/b/c' {HUB_ID}"]),
     "18 id that leaves its folder": (model(id="a/.."), [f"models.llama-8b.id: 'a/..' {HUB_ID}"]),
@@ -327,6 +334,13 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "fix: write https://llm.example.com:8080, with a certificate at the load balancer or ingress [EBB040 error]"
         ],
     ),
+    "44 a drain without the engine's own flag for it": (
+        model(extraArgs=["--shutdown-timeout=900"]),
+        [
+            "models.llama-8b.extraArgs[0]: '--shutdown-timeout=900' overrides --shutdown-timeout, which the product "
+            f"sets; {MANAGED} set drain [EBB051 error]"
+        ],
+    ),
     "50 an unknown key": (
         model(idlettl="5m"),
         [
@@ -335,8 +349,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "extraArgs, extraEnv, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, licenceAccepted, "
             "max, "
             "maxQueued, maxSequences, "
-            "maxTokens, min, minReason, nodes, pipelineParallel, pool, revision, tensorParallel, weights; "
-            "fix: did you mean idleTtl? [EBB050 error]"
+            "maxTokens, min, minReason, nodes, pipelineParallel, pool, revision, "
+            "schedules, stall, tensorParallel, weights; fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),
     "50 an unknown section": (
@@ -437,6 +451,35 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             "gateway.groups.everyone.models[0]: 'llama' is not a model of this stack; allowed: '*', llama-8b; "
             "fix: use one of them, or add the model [EBB106 error]"
+        ],
+    ),
+    "a group that may wake an unknown model": (
+        [(("gateway", "groups", "everyone", "wake"), ["llama"])],
+        [
+            "gateway.groups.everyone.wake[0]: 'llama' is not a model of this stack; allowed: '*', llama-8b; "
+            "fix: use one of them, or add the model [EBB106 error]"
+        ],
+    ),
+    "a group that may wake what it may not use": (
+        [(("gateway", "groups", "everyone"), {"models": [], "wake": ["llama-8b"]})],
+        [
+            "gateway.groups.everyone.wake[0]: 'llama-8b' is a model this group may not use, so it cannot wake it; "
+            "allowed: none: the group may use no model; fix: add it to the group's models, or take it out here "
+            "[EBB210 error]"
+        ],
+    ),
+    "a number of wakes for a group that wakes nothing": (
+        [(("gateway", "groups", "everyone"), {"models": ["*"], "wake": [], "maxWakesPerDay": 3})],
+        [
+            "gateway.groups.everyone.maxWakesPerDay: 3 has no effect: wake is empty, so this group wakes nothing; "
+            "allowed: a group that may wake a model; fix: take it out, or name models under wake [EBB211 warning]"
+        ],
+    ),
+    "requests a minute that are none": (
+        [(("gateway", "groups", "everyone", "requestsPerMinute"), 0)],
+        [
+            "gateway.groups.everyone.requestsPerMinute: 0 is less than 1; allowed: a whole number from 1 to 100000; "
+            "fix: give a whole number, or leave it out for no limit [EBB111 error]"
         ],
     ),
     "a key of an unknown group": (

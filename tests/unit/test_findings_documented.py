@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.unit.findings_in_sources import PROJECT, SEVERITIES, numbers
+from tests.unit.findings_in_sources import PROJECT, ROOMS, SEVERITIES, numbers
 
 PAGE = (PROJECT / "docs" / "findings.md").read_text()
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("| EBB")]
@@ -45,6 +46,20 @@ def test_the_reading_of_the_sources_finds_the_numbers_a_plain_search_finds() -> 
     }
     assert len(searched) > 100
     assert searched <= set(GIVEN)
+
+
+def test_no_finding_is_made_without_saying_what_is_wrong_what_is_allowed_and_how_to_mend_it() -> None:
+    """A text left empty reads ``fix: [EBB132 error]``."""
+    empty = [
+        f"{file.relative_to(PROJECT)}:{call.lineno}"
+        for room in ROOMS
+        for file in sorted((PROJECT / room).rglob("*.py"))
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("Problem", "refuse")
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords))
+        if isinstance(argument, ast.Constant) and argument.value == ""
+    ]
+    assert not empty
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)

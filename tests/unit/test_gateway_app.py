@@ -1,4 +1,4 @@
-"""The real gateway (uvicorn, LiteLLM, its own front) against a fake interceptor and a fake Kubernetes API.
+"""The real gateway (uvicorn and its front) against a fake interceptor and a fake Kubernetes API.
 
 The first run makes the gateway's virtual environment; after that the module takes well under a minute.
 """
@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -71,11 +73,7 @@ def gateway(
     try:
         kit.until(lambda: httpx.get(gateway.url + "/health/liveness").status_code == 200, "liveness", 20)
         gateway.live_after = time.monotonic() - gateway.started
-        gateway.refused_while_starting = {
-            "ready": httpx.get(gateway.url + "/health/readiness").status_code,
-            "chat": ask(gateway).status_code,
-        }
-        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 90)
+        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 20)
         gateway.ready_after = time.monotonic() - gateway.started
         yield gateway
     finally:
@@ -88,6 +86,7 @@ def clean(upstream: kit.Upstream, kube: kit.KubeApi, gateway: kit.Gateway) -> No
     upstream.reset()
     for model in ("small", "twin", "big"):
         kube.scale(model, 0)
+        kube.fail(model, None)
 
 
 def ask(gateway: kit.Gateway, model: str = "small", key: str = "sk-demo-secret", **more: Any) -> httpx.Response:
@@ -178,14 +177,54 @@ def test_a_group_may_not_use_another_model_and_does_not_wake_it(gateway: kit.Gat
         {"fallbacks": ["big"]},
         {"mock_response": "free"},
         {"num_retries": 5},
+        {"chat_template": "{% for _ in range(10 ** 12) %}{% endfor %}"},
+        {"chat_template_kwargs": {"chat_template": "x"}},
+        {"chat_template_kwargs": {"tokenize": True}},
+        {"kv_transfer_params": {"remote_host": "169.254.169.254", "remote_port": 80}},
+        {"vllm_xargs": {"kv_transfer_params": "x"}},
+        {"logits_processors": ["os.system"]},
+        {"prompt_embeds": "AAAA"},
     ],
 )
-def test_a_body_cannot_steer_litellm_elsewhere(
+def test_a_body_cannot_steer_anything_elsewhere(
     gateway: kit.Gateway, upstream: kit.Upstream, steering: dict[str, Any]
 ) -> None:
     refused = ask(gateway, "small", "sk-intern-secret", **steering)
     assert (refused.status_code, error(refused)["code"]) == (400, "unsupported_parameter")
     assert upstream.seen == []
+
+
+def test_the_engines_own_parameters_go_up_as_they_are(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    own: dict[str, Any] = {
+        "top_k": 3,
+        "min_p": 0.05,
+        "repetition_penalty": 1.1,
+        "stop_token_ids": [2],
+        "chat_template_kwargs": {"enable_thinking": False},
+        "guided_json": {"type": "object"},
+        "structured_outputs": {"regex": "[a-z]+"},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+        "logit_bias": {"5": -100},
+        "seed": 2**63,
+        "metadata": {"team": "a"},
+        "user": "u\u00e9\ud800",
+        "priority": 0,
+    }
+    content = json.dumps({"model": "tiny", "messages": []} | own)
+    headers = {"authorization": "Bearer sk-demo-secret"}
+    assert httpx.post(gateway.url + "/v1/chat/completions", content=content, headers=headers).status_code == 200
+    assert upstream.seen[0].body == {"model": "small", "messages": []} | own
+
+
+def test_a_name_given_twice_goes_up_once_with_the_admitted_models_name(
+    gateway: kit.Gateway, upstream: kit.Upstream
+) -> None:
+    content = b'{"model": "big", "messages": [], "model": "small"}'
+    headers = {"authorization": "Bearer sk-intern-secret"}
+    answer = httpx.post(gateway.url + "/v1/chat/completions", content=content, headers=headers)
+    assert (answer.status_code, answer.headers["x-ebbtide-model"]) == (200, "small")
+    assert upstream.seen[0].body == {"model": "small", "messages": []}
 
 
 def test_an_unknown_model_gets_404_with_the_names_the_caller_may_use(gateway: kit.Gateway) -> None:
@@ -234,14 +273,18 @@ def test_malformed_and_oversized_bodies_are_refused(gateway: kit.Gateway, upstre
     assert upstream.seen == []
 
 
-def test_litellms_own_refusal_has_openais_shape(gateway: kit.Gateway) -> None:
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "embeddings"])
+def test_a_body_without_what_its_path_needs_is_refused_in_openais_shape_and_wakes_nothing(
+    gateway: kit.Gateway, upstream: kit.Upstream, path: str
+) -> None:
     refused = httpx.post(
-        gateway.url + "/v1/chat/completions",
+        f"{gateway.url}/v1/{path}",
         json={"model": "small"},
         headers={"authorization": "Bearer sk-demo-secret"},
     )
-    assert 400 <= refused.status_code < 500
-    assert error(refused)["type"] == "invalid_request_error"
+    assert refused.status_code == 400
+    assert (error(refused)["type"], error(refused)["code"]) == ("invalid_request_error", "missing_parameter")
+    assert upstream.seen == []
 
 
 def test_a_key_file_swapped_in_counts_at_once(gateway: kit.Gateway) -> None:
@@ -353,6 +396,14 @@ def test_a_stream_that_breaks_after_its_first_byte_is_not_retried_and_not_dresse
     assert len(upstream.seen) == 1
 
 
+def test_a_stream_that_breaks_off_raises_in_the_openai_library(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    upstream.script.append(kit.streams(5, cut_after=2))
+    chat = client(gateway).chat.completions.create(model="small", messages=[], stream=True)
+    with pytest.raises(openai.APIError, match="what came so far is not all of it"):
+        list(chat)
+    kit.until(lambda: [r for r in gateway.records() if r["code"] == "answer_broken_off"], "logged", 3)
+
+
 @pytest.mark.parametrize("stage", ["held", "streaming"])
 def test_a_client_that_leaves_takes_its_upstream_request_along(
     gateway: kit.Gateway, upstream: kit.Upstream, stage: str
@@ -420,15 +471,119 @@ def _impatient(gateway: kit.Gateway, model: str, seconds: float) -> None:
         httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=seconds)
 
 
+def failure(seconds: float, reason: str = "weights") -> str:
+    """As the wake keeper writes it."""
+    now = datetime.now(UTC)
+    until = (now + timedelta(seconds=seconds)).isoformat()
+    told = {"reason": reason, "message": "its weights are missing", "since": now.isoformat(), "until": until}
+    return json.dumps(told | {"failures": 1})
+
+
+def test_a_request_for_a_model_that_cannot_be_woken_is_told_so_and_wakes_nobody(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    kube.fail("small", failure(40))
+    response = kit.until(lambda: (found := ask(gateway)).status_code == 503 and found, "the failure seen")
+    found = error(response)
+    assert (found["code"], found["param"], found["type"]) == ("wake_failed", "weights", "server_error")
+    assert found["message"] == "model 'small' cannot be woken: its weights are missing"
+    assert 30 < int(response.headers["retry-after"]) <= 40
+    upstream.reset()
+    with pytest.raises(openai.InternalServerError, match="cannot be woken"):
+        client(gateway).chat.completions.create(model="small", messages=[{"role": "user", "content": "x"}])
+    assert not upstream.seen
+    assert ask(gateway, "twin").status_code == 200, "another model is none the worse"
+    kube.fail("small", failure(-1))
+    kit.until(lambda: ask(gateway).status_code == 200, "tried again once its time is over")
+
+
+def test_a_held_request_ends_when_the_failure_becomes_visible_and_its_upstream_request_too(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    upstream.script = [kit.holds]
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(ask, gateway)
+        kit.until(lambda: upstream.seen, "held by the interceptor")
+        began = time.monotonic()
+        kube.fail("small", failure(60, "out_of_memory"))
+        response = held.result(10)
+    assert time.monotonic() - began < HOLD, "well before the hold's own end"
+    assert (response.status_code, error(response)["param"]) == (503, "out_of_memory")
+    kit.until(lambda: upstream.seen[0].cut_off, "the upstream request ended")
+    record = kit.until(lambda: [r for r in gateway.records() if r.get("code") == "wake_failed"], "logged")[-1]
+    assert record["status"] == 503
+
+
+def test_a_request_that_waits_for_room_ends_too(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    wake(gateway, upstream, kube, "big", 2)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(ask, gateway)
+        time.sleep(0.3)
+        assert not waiting.done()
+        kube.fail("small", failure(60, "quota"))
+        assert error(waiting.result(2))["param"] == "quota"
+
+
+def test_an_answer_that_has_begun_goes_on_to_its_end(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    go = threading.Event()
+    upstream.script = [kit.streams(3, gate=lambda number: number == 0 or go.is_set())]
+    stream = client(gateway).chat.completions.create(
+        model="small", messages=[{"role": "user", "content": "x"}], stream=True
+    )
+    first = next(iter(stream)).choices[0].delta.content
+    kube.fail("small", failure(60))
+    kit.until(lambda: ask(gateway).status_code == 503, "the failure seen")
+    go.set()
+    assert (first or "") + "".join(part.choices[0].delta.content or "" for part in stream) == "012"
+
+
 def test_the_watch_reads_with_the_pods_token(gateway: kit.Gateway, kube: kit.KubeApi) -> None:
     assert kube.tokens == {"Bearer pod-token"}
     assert kube.lists == 1, "changes come by watch, not by listing again"
 
 
-def test_liveness_does_not_wait_for_litellm_and_readiness_does(gateway: kit.Gateway) -> None:
-    assert gateway.live_after < gateway.ready_after / 2
-    assert gateway.refused_while_starting == {"ready": 503, "chat": 503}
-    assert httpx.get(gateway.url + "/health/readiness").json() == {"ok": True}
+def test_liveness_does_not_wait_for_the_cluster_and_readiness_does(upstream: kit.Upstream, tmp_path: Path) -> None:
+    slow = kit.KubeApi()
+    slow.answering = False
+    settings = {
+        "interceptorUrl": upstream.served.url,
+        "models": [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": HOLD}],
+        "cluster": {"apiServer": slow.served.url},
+    }
+    starting = kit.start(gateway_python(), tmp_path, settings, kit.key_file(KEYS, GROUPS))
+    try:
+        kit.until(lambda: httpx.get(starting.url + "/health/liveness").status_code == 200, "liveness", 20)
+        assert httpx.get(starting.url + "/health/readiness").status_code == 503
+        refused = ask(starting)
+        assert (refused.status_code, error(refused)["code"]) == (503, "starting")
+        assert int(refused.headers["retry-after"]) > 0
+        slow.answering = True
+        kit.until(lambda: httpx.get(starting.url + "/health/readiness").status_code == 200, "readiness", 20)
+        assert httpx.get(starting.url + "/health/readiness").json() == {"ok": True}
+        assert ask(starting).status_code == 200
+    finally:
+        starting.process.kill()
+        starting.process.wait(10)
+        slow.served.stop()
+
+
+def test_a_cluster_that_cannot_be_read_keeps_no_gateway_from_answering(upstream: kit.Upstream, tmp_path: Path) -> None:
+    settings = {
+        "interceptorUrl": upstream.served.url,
+        "models": [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": HOLD}],
+        "cluster": {"apiServer": f"http://127.0.0.1:{kit.free_port()}"},
+    }
+    alone = kit.start(gateway_python(), tmp_path, settings, kit.key_file(KEYS, GROUPS))
+    try:
+        kit.until(lambda: httpx.get(alone.url + "/health/readiness").status_code == 200, "readiness", 20)
+        assert ask(alone).status_code == 200
+    finally:
+        alone.process.kill()
+        alone.process.wait(10)
 
 
 def test_neither_keys_nor_bodies_are_in_the_log_and_every_line_of_it_is_a_record(
@@ -462,8 +617,8 @@ def test_the_added_latency_is_small(gateway: kit.Gateway, kube: kit.KubeApi, rec
     print(json.dumps(figures | {"ready_s": gateway.ready_after}))
     for name, value in figures.items():
         record_property(name, value)
-    # Measured: 10 ms on two cores with some load, 60 with load 9. Far above that, something in the way blocks.
-    assert p50 < 400
+    # A few milliseconds, more on a machine that does other things. Far above that, something in the way blocks.
+    assert p50 < 100
 
 
 def test_sigterm_lets_a_running_stream_finish(gateway: kit.Gateway, upstream: kit.Upstream) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.gateway import ApiKey, Gateway, GatewaySettings
+from components.gateway import ApiKey, Gateway, GatewaySettings, Group
 from components.gateway.access import LABELS, PORT, network_policy
 from components.gateway.front import ingress_object
 from components.gateway.workload import deployment, service
 from components.platforms.contract import HttpIngress, Ingress, Registry
 from tests.unit.test_gateway_manifests import _awaited
 
-SETTINGS = GatewaySettings(interceptor_url="http://i", groups={"all": ["*"]}, keys=[ApiKey("k", "all")])
+SETTINGS = GatewaySettings(interceptor_url="http://i", groups={"all": Group(["*"])}, keys=[ApiKey("k", "all")])
 SPEC = {"apiVersion": "lb.example.com/v1", "kind": "BackendConfig", "spec": {"t": 1}}
 BACKEND = {**SPEC, "metadata": {"name": "gateway"}}
 HTTP = HttpIngress("alb", "llm.example.com", {"lb.example.com/certificate": "c"}, objects=(BACKEND,))
@@ -45,7 +45,8 @@ def test_tls_is_by_the_secret_where_there_is_one_and_else_by_the_places_annotati
 
 
 def test_the_load_balancer_is_let_in_by_the_network_policy_on_the_pods_port() -> None:
-    (rule,) = network_policy(SETTINGS)["spec"]["ingress"]
+    rule, metrics = network_policy(SETTINGS)["spec"]["ingress"]
+    assert "from" in metrics, "what needs no key is not for a load balancer"
     assert rule == {"ports": [{"protocol": "TCP", "port": PORT}]}, "without `from`: it comes with any address"
     assert network_policy(SETTINGS)["spec"]["podSelector"]["matchLabels"] == LABELS
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
-from components.gateway import ApiKey, Gateway, GatewaySettings, RoutedModel, WakeGuard
+from components.gateway import ApiKey, Gateway, GatewaySettings, Group, RoutedModel, WakeGuard
 from components.gateway.access import network_policy, reader_binding, reader_role
 from components.gateway.config import gateway_yaml, keys_json
 from components.gateway.image import build_arguments
@@ -27,11 +28,12 @@ from ebbtide_gateway import settings as process_settings  # isort: skip
 
 assert gateway_kit
 
+GOOD = Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml"
 GIVEN = hashlib.sha256(b"made elsewhere").hexdigest()
 SETTINGS = GatewaySettings(
     interceptor_url="http://keda-add-ons-http-interceptor-proxy.keda:8080",
     models=[RoutedModel("small", "small.ebbtide-models", 1, 300, ("tiny",))],
-    groups={"everyone": ["*"], "ci": ["small"]},
+    groups={"everyone": Group(["*"]), "ci": Group(["small"], [], 3, 60)},
     keys=[ApiKey("demo", "everyone"), ApiKey("ci", "ci", GIVEN.upper())],
     guard=WakeGuard(2, "refuse", 60),
 )
@@ -52,11 +54,33 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
         "gpus": 1,
         "hold_seconds": 300,
         "aliases": ("tiny",),
+        "usd_per_hour": None,
     }
     assert read.guard.model_dump() == {"max_gpus": 2, "when_full": "refuse", "wait_limit_seconds": 60}
     assert (read.interceptor_url, read.cluster.namespace) == (SETTINGS.interceptor_url, "ebbtide-models")
     file.write_text(gateway_yaml(replace(SETTINGS, guard=WakeGuard())))
     assert process_settings.load(file).guard.max_gpus is None
+
+
+def test_the_price_of_a_models_node_reaches_the_process(tmp_path: Any) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(gateway_yaml(replace(SETTINGS, models=[replace(SETTINGS.models[0], usd_per_hour=1.212)])))
+    assert process_settings.load(file).models[0].usd_per_hour == 1.212
+
+
+def test_a_stacks_groups_and_prices_are_what_the_gateway_is_told() -> None:
+    from infra.config import load
+    from infra.serving import gateway_settings
+
+    config = yaml.safe_load(GOOD.read_text())["config"]
+    raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
+    raw["gateway"]["groups"]["everyone"] |= {"wake": [], "requestsPerMinute": 90}
+    without = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda")
+    assert without.groups == {"everyone": Group(("*",), (), None, 90)}
+    assert [model.usd_per_hour for model in without.models] == [None], "a pool nobody knows the price of"
+    raw["pools"]["gpu-8xa100"]["pricePerHour"] = 32.5
+    priced = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda")
+    assert [model.usd_per_hour for model in priced.models] == [32.5]
 
 
 def test_the_rendered_key_file_is_what_the_process_reads() -> None:
@@ -67,6 +91,10 @@ def test_the_rendered_key_file_is_what_the_process_reads() -> None:
     assert ci_caller is not None
     assert (demo_caller.group, ci_caller.group) == ("everyone", "ci")
     assert (ci_caller.may_use("small"), ci_caller.may_use("big")) == (True, False)
+    rights = ci_caller.rights
+    assert (rights.may_wake("small"), rights.max_wakes_per_day, rights.requests_per_minute) == (False, 3, 60)
+    rights = demo_caller.rights
+    assert (rights.may_wake("small"), rights.max_wakes_per_day, rights.requests_per_minute) == (True, None, None)
 
 
 def test_a_key_of_an_unknown_group_is_refused_with_its_path() -> None:
@@ -76,10 +104,13 @@ def test_a_key_of_an_unknown_group_is_refused_with_its_path() -> None:
         replace(SETTINGS, replicas=0)
 
 
-def test_it_may_read_deployments_of_the_models_namespace_and_nothing_else() -> None:
+def test_it_may_read_deployments_and_scaled_objects_of_the_models_namespace_and_write_nothing() -> None:
     role = reader_role(SETTINGS)
     assert role["metadata"]["namespace"] == "ebbtide-models"
-    assert role["rules"] == [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]}]
+    assert role["rules"] == [
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]},
+    ]
     (subject,) = reader_binding(SETTINGS)["subjects"]
     assert subject == {"kind": "ServiceAccount", "name": "gateway", "namespace": "ebbtide"}
 
@@ -119,10 +150,12 @@ def test_a_stack_with_groups_lets_the_guard_see_them_and_one_without_changes_not
     assert yaml.safe_load(gateway_yaml(SETTINGS))["cluster"] == {"namespace": SETTINGS.models_namespace}
     read = ["get", "list", "watch"]
     deployments = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": read}
-    assert reader_role(SETTINGS)["rules"] == [deployments]
+    scaled = {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]}
+    assert reader_role(SETTINGS)["rules"] == [deployments, scaled]
     assert reader_role(groups)["rules"] == [
         deployments,
         {"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read},
+        scaled,
     ]
 
 
@@ -150,7 +183,9 @@ def test_the_service_is_what_the_place_says() -> None:
 def test_it_talks_to_dns_the_interceptor_and_the_api_server_only() -> None:
     spec = network_policy(SETTINGS)["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
-    assert spec["ingress"] == [{"ports": [{"protocol": "TCP", "port": 4000}]}]
+    front, metrics = spec["ingress"]
+    assert front == {"ports": [{"protocol": "TCP", "port": 4000}]}
+    assert metrics == {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": 9090}]}
     dns, interceptor, api = spec["egress"]
     assert {port["port"] for port in dns["ports"]} == {53, 5353}
     assert interceptor["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}]

@@ -1,4 +1,4 @@
-"""The gateway's decisions by themselves: keys, settings, errors, the wake guard, LiteLLM's configuration."""
+"""The gateway's decisions by themselves: keys, settings, errors, the wake guard, a body's parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit import gateway_kit as kit  # puts the image's package on the path
 
-from ebbtide_gateway import cluster, engine, guard, keys, request, settings, upstream  # isort: skip
+from ebbtide_gateway import cluster, guard, keys, parameters, request, settings, upstream, workloads  # isort: skip
 from ebbtide_gateway.errors import ApiError, upstream_error  # isort: skip
 
 SMALL = settings.Model(name="small", host="small.ebbtide-models", gpus=1, holdSeconds=5)
@@ -132,9 +132,9 @@ def test_gpus_are_counted_from_limits_and_a_draining_pod_still_counts() -> None:
         {},
     ]
     spec = {"replicas": 0, "template": {"spec": {"containers": containers}}}
-    assert cluster.gpus_of({"spec": spec}) == 3
-    assert cluster.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 1
-    assert cluster.replicas_of({"spec": spec, "status": {}}) == 0
+    assert workloads.gpus_of({"spec": spec}) == 3
+    assert workloads.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 1
+    assert workloads.replicas_of({"spec": spec, "status": {}}) == 0
 
 
 def test_of_a_group_all_pods_are_counted() -> None:
@@ -143,32 +143,26 @@ def test_of_a_group_all_pods_are_counted() -> None:
 
     group = {"size": 3, "leaderTemplate": template("4"), "workerTemplate": template("8")}
     spec = {"replicas": 2, "leaderWorkerTemplate": group}
-    assert cluster.gpus_of({"spec": spec}) == 4 + 2 * 8
+    assert workloads.gpus_of({"spec": spec}) == 4 + 2 * 8
     del group["leaderTemplate"]
-    assert cluster.gpus_of({"spec": spec}) == 3 * 8
-    assert cluster.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 2
+    assert workloads.gpus_of({"spec": spec}) == 3 * 8
+    assert workloads.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 2
 
 
-class View:
-    def __init__(self, taken: guard.Taken | None) -> None:
-        self._taken = taken
-
-    def taken(self) -> guard.Taken | None:
-        return self._taken
-
-
-def seen(*views: guard.Taken | None) -> guard.Taken | None:
-    return cluster.Workloads([View(view) for view in views]).taken()  # type: ignore[misc]
+def listed(name: str, replicas: int, gpus: int) -> dict[str, Any]:
+    template = {"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}]}}
+    spec = {"replicas": replicas, "template": template}
+    return {name: {"metadata": {"name": name, "labels": {"ebbtide.dev/model": name}}, "spec": spec}}
 
 
 def test_deployments_and_groups_are_counted_together() -> None:
-    taken = seen(guard.Taken({"small": 2}, {"small": 1}), guard.Taken({"large": 1}, {"large": 16}))
+    taken = workloads.taken([listed("small", 2, 1), listed("large", 1, 16)])
     assert taken is not None
     assert taken.holders() == {"large": 16, "small": 2}
 
 
 def test_a_model_that_becomes_a_group_holds_the_gpus_of_both_until_its_old_pods_are_gone() -> None:
-    taken = seen(guard.Taken({"m": 1}, {"m": 8}), guard.Taken({"m": 0}, {"m": 16}))
+    taken = workloads.taken([listed("m", 1, 8), listed("m", 0, 16)])
     assert taken is not None
     assert taken.replicas == {"m": 1}
 
@@ -190,6 +184,7 @@ def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
         ),
     }
     asked: list[str] = []
+    told: list[guard.Taken | None] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path)
@@ -200,22 +195,27 @@ def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
     async def look() -> guard.Taken | None:
         (tmp_path / "token").write_text("t")
         client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://kube")
-        view = cluster.workloads(client, "ns", groups, tmp_path / "token", lambda: None)
-        following = asyncio.create_task(view.follow())
+        kinds = (cluster.deployments, cluster.groups) if groups else (cluster.deployments,)
+        paths = [kind("ns") for kind in kinds]
+        view = workloads.Workloads(client, paths, tmp_path / "token", lambda: told.append(view.taken()))
+        following = [asyncio.create_task(each.follow()) for each in view.views]
         async with asyncio.timeout(5):
             while view.taken() is None:
                 await asyncio.sleep(0.01)
-        following.cancel()
+        for task in following:
+            task.cancel()
         return view.taken()
 
     taken = run(look())
     assert taken is not None
     assert taken.holders() == held
     assert set(asked) == set(list(lists)[: 1 + groups])
+    # the gateway is ready with the first word of it, which half a view must not give
+    assert told[0] is not None
 
 
 def test_half_a_view_is_none() -> None:
-    assert seen(guard.Taken({"small": 2}, {"small": 1}), None) is None
+    assert workloads.taken([listed("small", 2, 1), None]) is None
 
 
 def test_a_key_is_found_by_its_digest_and_only_whole() -> None:
@@ -261,17 +261,29 @@ def test_a_models_name_wins_over_another_models_alias() -> None:
     assert {name: model.name for name, model in named.items()} == {"a": "a", "b": "b", "c": "a"}
 
 
-def test_litellm_neither_retries_nor_cools_down_nor_checks_health() -> None:
-    config = engine.litellm_config(settings.Settings(interceptorUrl="http://hop:8080", models=(SMALL,)))
-    assert config["router_settings"] | {"num_retries": 0, "disable_cooldowns": True} == config["router_settings"]
-    assert config["litellm_settings"]["num_retries"] == 0
-    assert config["general_settings"]["background_health_checks"] is False
-    chat, raw = (route["litellm_params"] for route in config["model_list"])
-    assert (chat["model"], raw["model"]) == ("hosted_vllm/small", "text-completion-openai/small")
-    for params in (chat, raw):
-        assert (params["api_base"], params["max_retries"]) == ("http://hop:8080/v1", 0)
-        assert params["extra_headers"] == {"Host": "small.ebbtide-models"}
-        assert params["timeout"] > 3600 + SMALL.hold_seconds
+def test_the_hop_is_asked_without_proxy_cookies_or_limit_and_patience_is_the_requests() -> None:
+    async def made() -> None:
+        session = upstream.connections(3600)
+        try:
+            connector = session.connector
+            assert connector is not None
+            assert (session.trust_env, connector.limit, connector.limit_per_host) == (False, 0, 0)
+            assert (session.timeout.total, session.timeout.sock_read) == (None, 3600)
+        finally:
+            await session.close()
+
+    run(made())
+
+
+def test_a_parameter_is_refused_by_its_full_name_where_it_stands() -> None:
+    document = {
+        "model": "m",
+        "messages": [{"chat_template": "a word of the conversation"}],
+        "chat_template_kwargs": {"tokenize": True, "enable_thinking": False},
+        "api_base": None,
+        "vllm_xargs": "kv_transfer_params",
+    }
+    assert parameters.refused(document) == ["api_base", "chat_template_kwargs.tokenize"]
 
 
 @pytest.mark.parametrize(

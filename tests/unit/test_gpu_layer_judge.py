@@ -89,7 +89,7 @@ def test_an_engine_newer_than_the_driver_of_its_node_image_is_refused(monkeypatc
 def test_an_engine_newer_than_a_driver_that_its_place_renews_is_warned_of_with_the_date() -> None:
     problem = one(judged("azure", "13.0", a=request(AZURE_A10)), 43, "a", "machine")
     assert problem.severity == "warning"
-    assert "570.237 (looked up in 2026-" in problem.message
+    assert "570.237 (looked up on 2026-" in problem.message
     assert "580.65.06" in problem.allowed
     assert judged("azure", "12.9", a=request(AZURE_A10)) == []
 

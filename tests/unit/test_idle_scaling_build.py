@@ -98,3 +98,7 @@ def test_the_image_runs_as_a_numeric_user() -> None:
     assert text.startswith("FROM scratch\n")
     assert text.endswith("USER 65532:65532\n")
     assert text.count("COPY ") == 6
+
+
+def test_keda_in_an_image_from_scratch_knows_the_time_zones_of_its_cron_triggers() -> None:
+    assert {program.tags for program in binaries()} == {"timetzdata"}

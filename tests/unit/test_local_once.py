@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import select
+import selectors
 import subprocess
 import sys
 from pathlib import Path
@@ -83,8 +83,10 @@ def holder(lock: Path) -> subprocess.Popen[str]:
 
 def says_held(process: subprocess.Popen[str], seconds: float) -> bool:
     assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], seconds)
-    return bool(readable) and process.stdout.readline() == "held\n"
+    with selectors.DefaultSelector() as ready:  # select() takes no descriptor above 1023
+        ready.register(process.stdout, selectors.EVENT_READ)
+        readable = bool(ready.select(seconds))
+    return readable and process.stdout.readline() == "held\n"
 
 
 def test_a_second_process_waits_for_the_first_and_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from components.model_service.settings import ModelSettings
 from components.model_service.timing import startup_budget_seconds, termination_grace_seconds
 from components.model_service.workload import Placement, deployment, disruption_budget, selector, service
 from components.platforms.contract import Endpoint, Pool, Taint, Weights
+from components.vllm_image.build import CONTEXT
 
 MODEL = ModelSettings(
     name="smollm2-135m",
@@ -233,6 +234,10 @@ def test_the_pod_gets_no_token_and_no_service_variables() -> None:
     assert pod["enableServiceLinks"] is False
 
 
+def test_an_engine_that_ends_leaves_its_last_words_with_the_kubelet() -> None:
+    assert container_of()["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_weights_and_shared_memory_are_mounted() -> None:
     pod = pod_of(replace(MODEL, gpus=4))
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
@@ -334,3 +339,32 @@ def test_a_negative_guard_is_refused() -> None:
 def test_an_autoscaler_that_tidies_up_moves_no_model() -> None:
     annotations = deployment(MODEL, PLACE)["spec"]["template"]["metadata"]["annotations"]
     assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+def test_the_liveness_probe_asks_for_a_sign_that_the_engine_computes() -> None:
+    probe = container_of(replace(MODEL, stall_seconds=600))["livenessProbe"]
+    assert "httpGet" not in probe
+    assert probe["exec"]["command"] == [
+        "python3", "-I", "-S", "/usr/local/bin/canary.py", "8000", "smollm2-135m", "480",
+    ]  # fmt: skip
+
+
+def test_a_stalled_engine_is_restarted_no_sooner_than_its_bound() -> None:
+    for stall in (120, 300, 3600):
+        probe = container_of(replace(MODEL, stall_seconds=stall))["livenessProbe"]
+        patience = int(probe["exec"]["command"][-1])
+        assert patience + (probe["failureThreshold"] - 1) * probe["periodSeconds"] == stall
+
+
+def test_the_kubelet_waits_for_the_canary_longer_than_it_waits_itself_and_less_than_to_the_next() -> None:
+    source = (CONTEXT / "canary.py").read_text()
+    looks = float(source.split("LOOK_SECONDS = ")[1].split()[0])
+    answer = float(source.split("patience, seconds=")[1].split(")")[0])
+    probe = container_of()["livenessProbe"]
+    assert 3 * looks + answer < probe["timeoutSeconds"] < probe["periodSeconds"]
+
+
+def test_a_wedged_engine_is_not_given_the_drain_of_one_that_answers() -> None:
+    probe, pod = container_of()["livenessProbe"], pod_of()
+    stop = container_of()["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert stop < probe["terminationGracePeriodSeconds"] < pod["terminationGracePeriodSeconds"]

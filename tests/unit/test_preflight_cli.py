@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 
 from infra import cli
 from infra.local.paths import PROJECT
+from infra.preflight import command_plan
 from tests.unit.plan_kit import CONFIG, sections, write
 
+LATER = date.today() + timedelta(days=30)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -90,6 +93,25 @@ def test_all_findings_of_a_refused_file_come_with_what_the_plan_finds(ebbtide: R
     assert {"EBB001", "EBB111", "EBB026"} <= codes
     assert [model["name"] for model in read["models"]] == ["eight"]
     assert read["graph"] is None
+
+
+def test_a_waiver_of_the_project_lets_a_plan_pass_and_says_who_answers_for_it(
+    ebbtide: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(folder, sections({"models.eight.revision": "main"}))
+    command = ["plan", "-s", "test", "--config-file", str(file), "--no-graph", "--format", "json"]
+    assert ebbtide(*command)[0] == 1
+    entry = {"rule": "pinned-revision", "resource": "*eight*", "owner": "platform team", "expiry": LATER.isoformat()}
+    (folder / "waivers.yaml").write_text(
+        json.dumps({"waivers": [{**entry, "reason": "the vendor tags its commits from May on"}, {"rule": "x"}]})
+    )
+    monkeypatch.setattr(command_plan, "WAIVERS_FILE", folder / "waivers.yaml")
+    code, out, _ = ebbtide(*command)
+    told = json.loads(out)
+    (finding,) = [each for each in told["findings"] if each["code"] == "EBB020"]
+    assert (code, finding["severity"]) == (0, "warning")
+    assert finding["message"].endswith(f"(waived by platform team until {LATER})")
+    assert any("waivers.yaml: waivers[1].owner: is missing" in note for note in told["notes"])
 
 
 def test_a_secret_in_a_refused_file_is_in_no_format(ebbtide: Run, folder: Path) -> None:
@@ -233,3 +255,21 @@ def test_the_help_of_both_commands_is_whole(ebbtide: Run) -> None:
         code, out, _ = ebbtide(command, "--help")
         assert code == 0
         assert all(option in out for option in options)
+
+
+def test_counting_resources_says_no_warning_a_second_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from infra.gate import command
+    from infra.preflight import plan_graph
+
+    class Recording:
+        records = ()
+
+    def recorded(source: object, stack: str) -> Recording:
+        print("the stack's own warning, as the program logs it", file=sys.stderr)
+        return Recording()
+
+    monkeypatch.setattr(command, "recording_of", recorded)
+    assert plan_graph._recorded(write(folder, sections()), "test", "aws").total == 0
+    assert capsys.readouterr().err == ""

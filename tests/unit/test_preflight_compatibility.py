@@ -18,6 +18,7 @@ from infra.preflight.compatibility import Wanted, judge_model_facts, splits
 from infra.preflight.compatibility_engine import Choice, choose
 from infra.preflight.compatibility_gpu import Gpu, capability, judge_gpu, table
 from infra.preflight.model_facts import ModelFacts
+from infra.preflight.plan_engine import as_loaded
 
 AT = ("models", "m")
 T4, A10G, L4, H100 = Gpu("T4", (7, 5)), Gpu("A10G", (8, 6)), Gpu("L4", (8, 9)), Gpu("H100", (9, 0))
@@ -258,6 +259,37 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
         "driver 580.65.06 or newer; fix: use a node image with a newer driver, or an engine image for an older "
         "CUDA [EBB043 error]",
     ),
+    "a cache in FP8 on a T4": (
+        quantized("awq"),
+        T4,
+        Wanted(kv_dtype="fp8"),
+        "models.m.extraArgs: 'fp8' is asked for, and the engine has no kernel that keeps a cache so on T4 (compute "
+        "capability 7.5); allowed: auto, or a type the card's kernels have; fix: leave --kv-cache-dtype out, or use "
+        "cards of compute capability 8.0 or more [EBB263 error]",
+    ),
+    "a cache in bfloat16 on a T4": (
+        quantized("awq"),
+        T4,
+        Wanted(kv_dtype="bfloat16"),
+        "models.m.extraArgs: 'bfloat16' is asked for, and the engine has no kernel that keeps a cache so on T4 "
+        "(compute capability 7.5); allowed: auto, or a type the card's kernels have; fix: leave --kv-cache-dtype out, "
+        "or use cards of compute capability 8.0 or more [EBB263 error]",
+    ),
+    "a latent cache in FP8 on Ampere": (
+        replace(DEEPSEEK, quantization=None),
+        A10G,
+        Wanted(kv_dtype="fp8"),
+        "models.m.extraArgs: 'fp8' is asked for, and the engine has no kernel that keeps a latent cache so on A10G "
+        "(compute capability 8.6); allowed: auto, or a type the card's kernels have; fix: leave --kv-cache-dtype out, "
+        "or use cards of compute capability 8.9 or more [EBB263 error]",
+    ),
+    "a latent cache in the other FP8": (
+        DEEPSEEK,
+        H100,
+        Wanted(kv_dtype="fp8_e5m2"),
+        "models.m.extraArgs: 'fp8_e5m2' is a cache type that no kernel of the engine has for latent attention; "
+        "allowed: auto, fp8; fix: take fp8, or leave --kv-cache-dtype out [EBB263 error]",
+    ),
     "FP8 blocks cut": (
         replace(DEEPSEEK, raw=raw(DEEPSEEK, moe_intermediate_size=1536)),
         H100,
@@ -326,10 +358,22 @@ def test_what_cannot_work_is_refused_with_what_is_allowed_and_how_to_mend_it(cas
         (quantized("bitsandbytes"), Wanted(plugins=frozenset({"vllm-bnb-plugin"}))),
         (replace(QWEN, gated=None, disk_bytes=1), Wanted()),  # its files are at hand
         (replace(QWEN, weight_files=()), Wanted()),  # unknown is not refused
+        (QWEN, Wanted(kv_dtype="fp8")),
+        (DEEPSEEK, Wanted(kv_dtype="fp8")),
     ],
 )
 def test_what_works_is_left_alone(facts: ModelFacts, wanted: Wanted) -> None:
     assert messages(facts, H100, wanted) == []
+
+
+def test_a_cache_in_fp8_does_on_ampere_where_it_is_no_latent_one() -> None:
+    assert messages(QWEN, A10G, Wanted(kv_dtype="fp8")) == []
+
+
+def test_a_model_in_32_bits_does_on_a_t4_which_the_engine_takes_in_float16() -> None:
+    wanted = Wanted(task="embed", pickle_accepted=True)
+    assert messages(as_loaded(known("bge-m3"), "auto"), T4, wanted) == []
+    assert "EBB030" in messages(as_loaded(known("bge-m3"), "auto"), T4, replace(wanted, dtype="bfloat16"))[0]
 
 
 def test_float16_makes_a_t4_do() -> None:

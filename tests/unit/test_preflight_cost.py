@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.catalog.machines import find
+from infra.config.model import ModelConfig
 from infra.preflight.cost import month, nodes_kept
 from tests.unit.plan_kit import plan, stack
 
@@ -92,3 +93,60 @@ def test_the_ceiling_is_what_the_cap_is_held_against(tmp_path: Path) -> None:
     stack(tmp_path, {"guard.maxDollarsPerHour": made.cost.ceiling + 0.01})
     with pytest.raises(ConfigError, match="EBB009"):
         stack(tmp_path, {"guard.maxDollarsPerHour": made.cost.ceiling - 0.01})
+
+
+OFFICE = {"office": {"days": "weekdays", "from": "08:30", "to": "18:00", "timezone": "Europe/Berlin", "ahead": "30m"}}
+
+
+def test_hours_kept_warm_cost_what_they_take_with_ahead_and_the_idle_time_behind(tmp_path: Path) -> None:
+    cost = plan(tmp_path, changes={"models.eight.schedules": OFFICE}).cost
+    hours = 5 * (10 + 20 / 60)  # 08:00 to 18:00, and the idleTtl of 20 minutes
+    assert cost.models[0].warm_hours == pytest.approx(hours)
+    assert cost.floor == pytest.approx(PRICE * hours / 168)
+    assert month(cost.floor) == pytest.approx(PRICE * hours / 168 * 730)
+    assert cost.models[0].floor == pytest.approx(cost.floor)
+    assert (cost.pools[0].floor_nodes, cost.ceiling) == (0, 2 * PRICE)
+
+
+def test_hours_kept_warm_cost_all_machines_of_a_replica(tmp_path: Path) -> None:
+    cost = plan(tmp_path, changes={"models.eight.schedules": OFFICE}, nodes=2, max=1).cost
+    hours = 5 * (10 + 20 / 60)
+    assert cost.floor == pytest.approx(2 * PRICE * hours / 168)
+    assert cost.models[0].floor == pytest.approx(cost.floor)
+    assert cost.models[0].warm_hours == pytest.approx(hours)
+
+
+def test_windows_at_the_same_time_are_paid_once_and_on_top_of_a_min(tmp_path: Path) -> None:
+    twice = {"a": OFFICE["office"], "b": OFFICE["office"] | {"replicas": 2}}
+    reason = {"models.eight.min": 1, "models.eight.minReason": "the shop asks it all day"}
+    cost = plan(tmp_path, changes={**reason, "models.eight.schedules": twice}).cost
+    assert cost.floor == pytest.approx(PRICE * (1 + 5 * (10 + 20 / 60) / 168))
+
+
+def test_models_kept_warm_at_once_share_a_node_and_at_other_hours_pay_it_each(tmp_path: Path) -> None:
+    from infra.preflight.cost import cost
+
+    made = stack(tmp_path, {"pools.four": {"machine": "g5.12xlarge", "max": 3}}, pool="four", schedules=OFFICE)
+    model = made.models["eight"]
+
+    def warm_nodes(*models: ModelConfig) -> float:
+        found = cost(made.model_copy(update={"models": {m.name: m for m in models}}), {"one": 1, "four": 4})
+        return next(pool.warm_nodes for pool in found.pools if pool.name == "four")
+
+    hours = 5 * (10 + 20 / 60)
+    assert warm_nodes(model) == pytest.approx(hours / 168)
+    other = model.model_copy(update={"name": "other"})
+    assert warm_nodes(model, other) == pytest.approx(hours / 168)
+    west = model.schedules["office"].model_copy(update={"timezone": "America/Los_Angeles"})
+    # 17:00 to 03:20 in Berlin: one hour and twenty minutes of it are shared
+    apart = other.model_copy(update={"schedules": {"office": west}})
+    assert warm_nodes(model, apart) == pytest.approx((2 * hours - 5 * 80 / 60) / 168)
+
+
+def test_the_plan_says_what_schedules_keep_warm(tmp_path: Path) -> None:
+    from infra.preflight.report_document import document
+    from infra.preflight.report_tables import tables
+
+    made = document("test", "f", [], plan(tmp_path, changes={"models.eight.schedules": OFFICE}), None)
+    (table,) = [table for table in tables(made) if table.title.startswith("Cost")]
+    assert "kept warm by schedules, eight 51.67 h a week" in table.below

@@ -46,6 +46,7 @@ def test_a_folder_with_a_configuration_alone_is_enough(folder: Path) -> None:
     assert (read["kv_bytes_per_token"], read["kv_bytes_per_token_per_gpu"]) == (131072, 131072)
     assert (read["machine"], read["usd_per_hour"]) == ("g5.xlarge", 1.006)
     assert read["sequences_at_context"] >= 1
+    assert read["max_batched_tokens"] == 2048  # the engine's own for such a card
     assert read["max_context_tokens"] > read["context_tokens"] == 8192
 
 
@@ -183,6 +184,30 @@ def test_a_strange_configuration_is_an_answer_or_wrong_usage(
     for form in ("json", "text"):
         assert run(Wish(str(folder), Named(gpu="A10G"), format=form)) in (0, 1, 2)
     assert capsys.readouterr()
+
+
+def test_text_of_a_configuration_moves_no_cursor(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    strange = {"architectures": ["\x1b[2J\x07X"], "model_type": "\x1b[31m", "_name_or_path": "\x1b]0;title\x07"}
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **strange}))
+    assert run(Wish(str(folder), Named(gpu="A10G"))) == 1
+    shown = capsys.readouterr().out
+    assert "is of architecture ?[2J?X" in shown
+    assert not {"\x1b", "\x07"} & set(shown)
+
+
+def test_what_the_engine_refuses_is_shown_on_the_fewest_cards_that_would_hold_it(folder: Path) -> None:
+    read = fit(folder, gpu="T4")
+    assert (read["fits"], read["tensor_parallel"], read["machine"]) == (False, 2, "g4dn.12xlarge")
+
+
+def test_a_cache_type_the_card_has_no_kernel_for_does_not_fit(folder: Path) -> None:
+    read = fit(folder, gpu="T4", gpus=2, dtype="float16", kv_dtype="fp8")
+    assert not read["fits"]
+    assert [(f["code"], f["path"]) for f in read["findings"]] == [("EBB263", "--kv-dtype")]
+
+
+def test_an_image_model_has_no_context() -> None:
+    assert as_json(answered(Wish("flux.1-schnell")))["max_context_tokens"] is None
 
 
 def test_status_is_whether_it_fits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,6 +151,57 @@ def test_measured_seconds_take_the_place_of_the_tables(tmp_path: Path) -> None:
     assert phases["engine"][1] == "measured"
 
 
+def test_weights_for_several_gpus_come_over_one_nodes_network(tmp_path: Path) -> None:
+    pools = {"pools.four": {"machine": "g5.12xlarge", "max": 1}}
+    one, four = plan(tmp_path).models[0], plan(tmp_path, EIGHT, pools, pool="four", gpus=4).models[0]
+    seconds = [next(p.seconds for p in model.cold.phases if p.name == "weights") for model in (one, four)]
+    assert seconds[0] == seconds[1] == pytest.approx(EIGHT.weights.total / 900e6)  # type: ignore[union-attr]
+
+
+WHOLE: dict[str, tuple[Any, dict[str, Any], dict[str, Any], str]] = {
+    "26 a context without room": (
+        EIGHT,
+        {},
+        {"maxTokens": 65536},
+        "models.eight.maxTokens: 65536 is more than one sequence's KV cache has room for: 22.3 GiB card, 20.1 usable - "
+        "14.96 weights - 0.16 activations - 1.10 engine and graphs = 3.90 for the KV cache; one full sequence needs "
+        "8.00; allowed: 1..31904; fix: set maxTokens: 31904, or use g6e.xlarge with gpus: 1 (1 × L40S, 1.86 USD an "
+        "hour) [EBB026 error]",
+    ),
+    "45 a hold longer than a hop": (
+        EIGHT,
+        {},
+        {"coldStart": "50m", "idleTtl": "60m"},
+        "models.eight.hold: '75m' is longer than the gateway lets a request wait, 3600 s: it cuts what is still held; "
+        "allowed: at most 3600s; fix: set hold: 3600s or less, or raise it at components/gateway: request_seconds "
+        "[EBB045 error]",
+    ),
+    "256 waiting for a guard and a wake": (
+        EIGHT,
+        {"guard.whenFull": "wait", "guard.waitLimit": "60m"},
+        {},
+        "models.eight.hold: '15m' and the wait for a full guard make 4500 s of silence, and the gateway gives up after "
+        "3600 s: who waits for the guard may be cut off during the wake; allowed: at most 3600 s together; "
+        "fix: set guard.waitLimit: 2700s or less, or whenFull: refuse [EBB256 warning]",
+    ),
+    "263 a cache type the card has no kernel for": (
+        EIGHT,
+        {"pools.old": {"machine": "g4dn.12xlarge", "max": 1}},
+        {"pool": "old", "gpus": 4, "dtype": "float16", "extraArgs": ["--kv-cache-dtype=fp8"]},
+        "models.eight.extraArgs: 'fp8' is asked for, and the engine has no kernel that keeps a cache so on T4 (compute "
+        "capability 7.5); allowed: auto, or a type the card's kernels have; fix: leave --kv-cache-dtype out, or use "
+        "cards of compute capability 8.0 or more [EBB263 error]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_the_whole_message_of_what_a_plan_finds(tmp_path: Path, case: str) -> None:
+    known, changes, model, expected = WHOLE[case]
+    made = plan(tmp_path, known, changes, **model)
+    assert [str(finding(problem, "f")) for problem in made.problems] == [f"f: {expected}"]
+
+
 def test_no_model_is_a_plan_too(tmp_path: Path) -> None:
     made = plan(tmp_path, None, {"models": {}})
     assert (made.models, made.problems, made.cost.floor) == ((), (), 0)

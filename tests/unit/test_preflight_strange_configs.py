@@ -45,7 +45,10 @@ def test_a_number_that_no_model_has_is_named_with_what_is_allowed(key: str, valu
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [], "4096", None, True])
 def test_a_number_that_is_none_counts_as_not_there(value: object) -> None:
-    assert refusal({**LLAMA, "hidden_size": value}) == "config.json has no hidden_size"
+    assert refusal({**LLAMA, "hidden_size": value}) == (
+        "config.json has no hidden_size; allowed: a configuration as transformers writes it, with that number; "
+        "fix: fetch the file again"
+    )
 
 
 @pytest.mark.parametrize("key", ["qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "q_lora_rank", "kv_lora_rank"])

@@ -180,3 +180,11 @@ def test_a_misspelled_field_of_the_catalogue_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v.yaml").write_text(yaml.safe_dump({"thing": entry}))
     with pytest.raises(ValidationError, match="digets"):
         versions(tmp_path / "v.yaml")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_both_images_carry_the_liveness_probe_after_everything_that_takes_long(device: str) -> None:
+    lines = (CONTEXT / f"Dockerfile.{device}").read_text().splitlines()
+    copied = lines.index("COPY canary.py /usr/local/bin/canary.py")
+    assert not [line for line in lines[copied:] if line.startswith("RUN ")]
+    assert "!canary.py" in (CONTEXT / ".dockerignore").read_text().splitlines()

@@ -44,7 +44,8 @@ def _zones(place: AwsSettings) -> Iterator[Problem]:
             yield Problem(132, (*_AT, "network", "zones"), message, "nothing", "take it out", list(place.network.zones))
     for zone in place.zones:
         if zone[:-1] != place.region:
-            yield Problem(132, path, f"has {zone}, which is not in {place.region}", "zones of the region", "", zone)
+            fix = f"name zones of {place.region}, or set region: {zone[:-1]}"
+            yield Problem(132, path, f"has {zone}, which is not in {place.region}", "zones of the region", fix, zone)
     if len(set(place.zones)) < len(place.zones):
         yield Problem(132, path, "names a zone twice", "each once", "take one out", list(place.zones))
     # Source: EKS user guide, VPC and subnet requirements: subnets in two zones at least
@@ -97,7 +98,8 @@ def _cluster(place: AwsSettings) -> Iterator[Problem]:
         yield Problem(143, (*_AT, "cluster", "version"), message, ", ".join(known_minors()), fix, cluster.version)
     pool, path = cluster.system_pool, (*_AT, "cluster", "systemPool")
     if pool.min > pool.max:
-        yield Problem(6, (*path, "min"), f"is more than max, which is {pool.max}", f"1 to {pool.max}", "", pool.min)
+        fix = f"lower min to {pool.max} or raise max to {pool.min}"
+        yield Problem(6, (*path, "min"), f"is more than max, which is {pool.max}", f"1 to {pool.max}", fix, pool.min)
     if is_arm(pool.machine):
         message = "has an Arm processor; the stack's images are built for x86-64"
         yield Problem(42, (*path, "machine"), message, "an x86-64 type", "write m7i.large", pool.machine)
@@ -124,7 +126,8 @@ def _open_networks(place: AwsSettings) -> Iterator[Problem]:
             try:
                 block = ipaddress.IPv4Network(network, strict=False)
             except ValueError:
-                yield Problem(139, path, "is not a network", "IPv4 in CIDR notation", "", network)
+                fix = "write it like 203.0.113.0/24"
+                yield Problem(139, path, "is not a network", "IPv4 in CIDR notation", fix, network)
                 continue
             if block.prefixlen < 8:
                 message = "lets a large part of the internet in" if block.prefixlen else "lets everybody in"

@@ -71,7 +71,8 @@ def _disk(path: Path, disk: Disk) -> Iterator[Problem]:
     for key, value, (least, most), unit in checks:
         if value is not None and not least <= value <= most:
             allowed = f"{least}{unit} to {most}{unit}"
-            yield Problem(138, (*path, "disk", key), "is not what a gp3 volume takes", allowed, "", f"{value}{unit}")
+            fix = f"set {key}: {least if value < least else most}{unit}"
+            yield Problem(138, (*path, "disk", key), "is not what a gp3 volume takes", allowed, fix, f"{value}{unit}")
     if disk.throughput_mib and disk.throughput_mib > (disk.iops or _needed_iops(disk)) * _MIB_A_SECOND_PER_IOPS:
         message = "is more than these iops carry: a gp3 volume moves a quarter MiB/s for each"
         fix = f"write iops: {_needed_iops(disk)} or more"

@@ -1,1 +1,1 @@
-"""The gateway's front: authenticates, admits and wakes, with LiteLLM behind it in the same process."""
+"""The gateway: authenticates, admits and wakes, then passes bytes between the client and the interceptor."""

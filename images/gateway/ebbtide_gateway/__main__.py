@@ -11,26 +11,48 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 
-from .cluster import SERVICE_ACCOUNT, Workloads, connect, workloads
-from .engine import Engine
+from .cluster import SERVICE_ACCOUNT, Watched, connect, deployments, groups, scaled_objects
+from .failed_wakes import FailedWakes
 from .front import Gateway
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
+from .metrics import Metrics
 from .settings import Settings, load
+from .upstream import WakeTransport
+from .workloads import Workloads
 
 
-def application(settings: Settings, keys: Path, account: Path = SERVICE_ACCOUNT) -> Gateway:
+def application(settings: Settings, keys: Path, metrics: Metrics, account: Path = SERVICE_ACCOUNT) -> Gateway:
     """Put the parts together."""
     view: Workloads
+    scaled: Watched
 
     def observe() -> Taken | None:
         return view.taken()
 
     guard = WakeGuard(settings.guard, {model.name: model.gpus for model in settings.models}, observe)
     client = connect(settings.cluster.api_server, account)
-    place = settings.cluster
-    view = workloads(client, place.namespace, place.groups, account / "token", guard.changed)
-    return Gateway(settings, KeyFile(keys), Engine(settings), guard, view)
+    transport = WakeTransport(settings.interceptor_url, settings.limits.request_seconds)
+    gateway: Gateway
+
+    def changed() -> None:
+        guard.changed()
+        gateway.looked()
+
+    place, token = settings.cluster, account / "token"
+    # a cluster without LeaderWorkerSets knows no list of them
+    kinds = (deployments, groups) if place.groups else (deployments,)
+    view = Workloads(client, [kind(place.namespace) for kind in kinds], token, changed)
+    failed = FailedWakes(lambda: scaled.seen)
+    scaled = Watched(
+        client,
+        scaled_objects(place.namespace),
+        token,
+        failed.changed,
+        "requests for a model that cannot be woken are held",
+    )
+    gateway = Gateway(settings, KeyFile(keys), transport, guard, failed, (*view.views, scaled), metrics)
+    return gateway
 
 
 def main() -> int:
@@ -44,15 +66,21 @@ def main() -> int:
     except (OSError, yaml.YAMLError, ValidationError) as problem:
         print(f"{config}: {problem}", file=sys.stderr)
         return 2
+    # The pod's own address; who may reach it is the NetworkPolicy's matter.
+    host = os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0")  # noqa: S104
+    metrics = Metrics()
+    metrics.serve(host, int(os.environ.get("EBBTIDE_GATEWAY_METRICS_PORT", "9090")))
     uvicorn.run(
-        application(settings, keys, account),
-        # The pod's own address; who may reach it is the NetworkPolicy's matter.
-        host=os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0"),  # noqa: S104
+        application(settings, keys, metrics, account),
+        host=host,
         port=int(os.environ.get("EBBTIDE_GATEWAY_PORT", "4000")),
         log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="on",
+        loop="uvloop",
+        http="httptools",
+        ws="none",
         # longer than any load balancer keeps an idle connection (4000 s at most): one that we close first may just be
         # carrying the next request, and its client gets a 502
         timeout_keep_alive=4100,

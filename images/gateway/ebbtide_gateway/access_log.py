@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+NOT_ANSWERED = 499
+
 
 @dataclass
 class Record:
@@ -18,7 +20,7 @@ class Record:
     key: str | None = None
     group: str | None = None
     model: str | None = None
-    status: int = 499
+    status: int = NOT_ANSWERED
     code: str | int | None = None
     wait_seconds: float = 0.0
     attempts: int = 0
@@ -46,5 +48,4 @@ class Record:
 
     def write(self) -> None:
         """Write it at once: a log that sits in a buffer is no use beside a hanging request."""
-        # Not sys.stdout: that is turned away while LiteLLM prints its banner.
-        print(self.line(), file=sys.__stdout__, flush=True)
+        print(self.line(), file=sys.stdout, flush=True)

@@ -1,11 +1,11 @@
-"""What one request knows about itself on its way through LiteLLM to the interceptor and back."""
+"""What one admitted request knows about itself on its way to the interceptor and back."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import httpx
+import aiohttp
 
 from .settings import Model
 
@@ -19,29 +19,35 @@ class Failure:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True)
+class Answer:
+    """An answer whose first bytes are here. ``rest`` is None when they are all of it."""
+
+    status: int
+    content_type: str
+    cache_control: str | None
+    first: bytes
+    rest: AsyncIterator[bytes] | None
+
+
 @dataclass
 class Call:
-    """Made by the front after the caller was admitted; read and filled in by the transport below LiteLLM.
+    """Made by the front after the caller was admitted, filled in by the transport.
 
-    ``path`` is the only upstream path this request may reach. ``held`` says that the model slept or had to be
-    asked more than once; ``waited_seconds`` then counts until its first byte. ``failure`` is the final error
-    as it came from upstream (or was made at the deadline): LiteLLM rewords errors, the front gives the client
-    this one.
+    ``held`` says that the model slept or had to be asked more than once; ``waited_seconds`` then counts until
+    its first byte. ``woken`` says that this request is the one that began the wake.
     """
 
     model: Model
     path: str
     held: bool = False
+    woken: bool = False
     waited_seconds: float = 0.0
     attempts: int = 0
-    failure: Failure | None = None
-    response: httpx.Response | None = None
+    response: aiohttp.ClientResponse | None = None
 
-    async def close(self) -> None:
-        """Close the upstream connection now, whoever still holds an iterator over it."""
+    def close(self) -> None:
+        """Close the upstream connection now, unless its answer was read to the end."""
         if self.response is not None:
-            await self.response.aclose()
+            self.response.close()
             self.response = None
-
-
-current: ContextVar[Call | None] = ContextVar("ebbtide_call", default=None)

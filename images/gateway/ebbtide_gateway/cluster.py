@@ -1,7 +1,7 @@
-"""How many GPUs the models hold, from the cluster's own Deployments and LeaderWorkerSets: list, then watch.
+"""What the cluster shows of the models: list, then watch.
 
 A watch and not a poll: the guard lets the next model up the moment the last one is gone, and an idle gateway
-asks the API server nothing. When the API is away the view is unknown and the guard stands aside.
+asks the API server nothing. When the API is away the view is unknown and whoever looks through it stands aside.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ import logging
 import os
 import ssl
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
-
-from .guard import Taken
 
 MODEL_LABEL = "ebbtide.dev/model"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -32,86 +29,27 @@ class ListAgain(Exception):
     """The watch cannot go on from where it was (410 Gone)."""
 
 
-def replicas_of(workload: Mapping[str, Any]) -> int:
-    """Replicas wanted, or still there when fewer are wanted: a pod that drains holds its GPU."""
-    wanted = workload.get("spec", {}).get("replicas", 1)
-    return max(int(wanted), int(workload.get("status", {}).get("replicas", 0)))
+class Watched:
+    """The models' objects of one kind by their own names, kept up to date. ``path`` is the API's list of them.
 
-
-def gpus_of(workload: Mapping[str, Any]) -> int:
-    """GPUs one replica asks for, of a group all its pods: limits of GPU and MIG resources over the containers."""
-    spec = workload.get("spec", {})
-    group = spec.get("leaderWorkerTemplate")
-    if group is None:
-        return _gpus_of_pod(spec.get("template", {}))
-    worker = group.get("workerTemplate", {})
-    return _gpus_of_pod(group.get("leaderTemplate") or worker) + (int(group.get("size", 1)) - 1) * _gpus_of_pod(worker)
-
-
-def _gpus_of_pod(template: Mapping[str, Any]) -> int:
-    containers = template.get("spec", {}).get("containers", [])
-    limits = [container.get("resources", {}).get("limits", {}) for container in containers]
-    return sum(
-        int(count)
-        for limit in limits
-        for resource, count in limit.items()
-        if resource.endswith("/gpu") or "/mig-" in resource
-    )
-
-
-class Workloads:
-    """What runs models, of every kind that is watched. ``taken`` is None until all are listed and while the API cannot
-    be reached: half of a view would let one model up over another.
+    ``seen`` is None until the first list and while the API cannot be reached; ``changed`` is called whenever it
+    may have moved. ``without`` says in the log what does not work while nothing is seen.
     """
 
-    def __init__(self, views: Sequence[Watched]) -> None:
-        self._views = tuple(views)
-
-    def taken(self) -> Taken | None:
-        """What the cluster shows now."""
-        seen = [view.taken() for view in self._views]
-        known = [taken for taken in seen if taken is not None]
-        if len(known) < len(seen):
-            return None
-        # a model that changes its kind has both for a while, and the old pods hold their GPUs
-        replicas: Counter[str] = Counter()
-        for taken in known:
-            replicas.update(taken.replicas)
-        return Taken(replicas, {name: count for taken in known for name, count in taken.gpus.items()})
-
-    async def follow(self) -> None:
-        """Run until cancelled."""
-        await asyncio.gather(*(view.follow() for view in self._views))
-
-
-def workloads(
-    client: httpx.AsyncClient, namespace: str, groups: bool, token: Path, changed: Callable[[], None]
-) -> Workloads:
-    """Deployments, and LeaderWorkerSets where the stack has ``groups``: a cluster without them knows no such list."""
-    kinds = ["apps/v1/namespaces/{}/deployments"]
-    if groups:
-        kinds.append("leaderworkerset.x-k8s.io/v1/namespaces/{}/leaderworkersets")
-    return Workloads([Watched(client, "/apis/" + kind.format(namespace), token, changed) for kind in kinds])
-
-
-class Watched:
-    """All workloads of one kind. ``taken`` is None until the first list and while the API cannot be reached."""
-
-    def __init__(self, client: httpx.AsyncClient, path: str, token: Path, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, path: str, token: Path, changed: Callable[[], None], without: str
+    ) -> None:
         self._client = client
         self._path = path
         self._token = token
         self._changed = changed
+        self._without = without
         self._seen: dict[str, Mapping[str, Any]] | None = None
 
-    def taken(self) -> Taken | None:
-        """What the cluster shows now."""
-        if self._seen is None:
-            return None
-        return Taken(
-            {name: replicas_of(item) for name, item in self._seen.items()},
-            {name: gpus_of(item) for name, item in self._seen.items()},
-        )
+    @property
+    def seen(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """The objects by name."""
+        return self._seen
 
     async def follow(self) -> None:
         """Run until cancelled."""
@@ -120,7 +58,7 @@ class Watched:
             try:
                 version = await self._list()
                 if not reachable:
-                    _log.warning("the Kubernetes API answers again: the wake guard is in force")
+                    _log.warning("%s: the Kubernetes API answers again", self._kind)
                 reachable = True
                 while True:
                     started = time.monotonic()
@@ -132,13 +70,16 @@ class Watched:
             except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError) as problem:
                 if reachable:
                     _log.warning(
-                        "the Kubernetes API cannot be read (%s): the wake guard stands aside",
-                        describe(problem),
+                        "%s: the Kubernetes API cannot be read (%s): %s", self._kind, describe(problem), self._without
                     )
                 reachable = False
                 self._seen = None
                 self._changed()
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    @property
+    def _kind(self) -> str:
+        return self._path.rpartition("/")[2]
 
     async def _list(self) -> str:
         answer = await self._client.get(
@@ -146,7 +87,7 @@ class Watched:
         )
         answer.raise_for_status()
         document = answer.json()
-        self._seen = {_model(item): item for item in document["items"]}
+        self._seen = {_name(item): item for item in document["items"]}
         self._changed()
         return str(document["metadata"]["resourceVersion"])
 
@@ -176,16 +117,41 @@ class Watched:
             raise ValueError(f"watch error {item.get('code')}")
         if self._seen is not None and kind != "BOOKMARK":
             if kind == "DELETED":
-                self._seen.pop(_model(item), None)
+                self._seen.pop(_name(item), None)
             else:
-                self._seen[_model(item)] = item
+                self._seen[_name(item)] = item
             self._changed()
         version = item.get("metadata", {}).get("resourceVersion")
         return None if version is None else str(version)
 
     def _headers(self) -> dict[str, str]:
         # Read each time: the kubelet rotates a projected token about every hour.
-        return {"authorization": f"Bearer {self._token.read_text().strip()}"}
+        return authorization(self._token)
+
+
+def deployments(namespace: str) -> str:
+    """The API's list of Deployments."""
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments"
+
+
+def groups(namespace: str) -> str:
+    """The API's list of LeaderWorkerSets."""
+    return f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{namespace}/leaderworkersets"
+
+
+def pods(namespace: str) -> str:
+    """The API's list of pods."""
+    return f"/api/v1/namespaces/{namespace}/pods"
+
+
+def scaled_objects(namespace: str) -> str:
+    """The API's list of KEDA's ScaledObjects."""
+    return f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects"
+
+
+def authorization(token: Path) -> dict[str, str]:
+    """The header that says who asks."""
+    return {"authorization": f"Bearer {token.read_text().strip()}"}
 
 
 def describe(problem: Exception) -> str:
@@ -195,8 +161,13 @@ def describe(problem: Exception) -> str:
     return type(problem).__name__
 
 
-def _model(workload: Mapping[str, Any]) -> str:
-    return str(workload["metadata"]["labels"][MODEL_LABEL])
+def _name(item: Mapping[str, Any]) -> str:
+    return str(item["metadata"]["name"])
+
+
+def model_of(item: Mapping[str, Any]) -> str:
+    """The model an object belongs to."""
+    return str(item["metadata"]["labels"][MODEL_LABEL])
 
 
 def connect(api_server: str | None, account: Path = SERVICE_ACCOUNT) -> httpx.AsyncClient:

@@ -1,4 +1,4 @@
-"""The ASGI application: everything a request must pass before LiteLLM sees it."""
+"""The ASGI application: everything a request must pass before it is asked upstream."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import signal
+from collections.abc import Sequence
 from typing import Any
 
-from .access_log import Record
-from .call import Call, current
-from .cluster import Workloads
-from .engine import Engine
+from .access_log import NOT_ANSWERED, Record
+from .budgets import Budgets, Group
+from .call import Answer, Call
+from .cluster import Watched
 from .errors import ApiError, error_headers
+from .failed_wakes import FailedWakes
 from .guard import WakeGuard
 from .keys import KeyFile
-from .relay import Relay
+from .metrics import Metrics
+from .relay import deliver
 from .request import (
     LIVE,
     MODELS,
@@ -36,20 +37,40 @@ from .request import (
     usable,
 )
 from .settings import Settings
+from .upstream import WakeTransport
 
 _log = logging.getLogger("ebbtide.gateway")
 
 
 class Gateway:
-    """One process's front. ``engine`` starts in the background: liveness answers from the first moment."""
+    """One process's front. Liveness answers from the first moment, requests once the cluster was looked at."""
 
-    def __init__(self, settings: Settings, keys: KeyFile, engine: Engine, guard: WakeGuard, view: Workloads) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keys: KeyFile,
+        transport: WakeTransport,
+        guard: WakeGuard,
+        failed: FailedWakes,
+        views: Sequence[Watched],
+        metrics: Metrics,
+    ) -> None:
         self._settings = settings
         self._models = settings.by_any_name()
         self._keys = keys
-        self._engine = engine
+        self._transport = transport
         self._guard = guard
-        self._view = view
+        self._failed = failed
+        self._views = views
+        self._metrics = metrics
+        self._budgets = Budgets()
+        self._looked = False
+
+    def looked(self) -> None:
+        """The cluster was looked at, or it was seen that it cannot be: from here the guard decides as it should, and a
+        cluster's API that is away for longer does not keep the gateway from answering.
+        """
+        self._looked = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
@@ -63,16 +84,15 @@ class Gateway:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        starting = asyncio.create_task(self._engine.start())
-        starting.add_done_callback(_end_on_failure)
-        following = asyncio.create_task(self._view.follow())
+        await self._transport.start()
+        following = [asyncio.create_task(view.follow()) for view in self._views]
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for task in (following, starting):
+        for task in following:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
-        await self._engine.stop()
+        await self._transport.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,11 +110,20 @@ class Gateway:
             await answer(send, refusal.status, refusal.headers(), refusal.body())
         except Gone:
             record.complete = False
+        except Exception as problem:
+            # Only the type: a message may repeat what the client sent.
+            _log.error("internal error on %s: %s", path, type(problem).__name__)
+            record.code = "internal"
+            if record.status == NOT_ANSWERED:
+                broken = ApiError(500, "internal", "the gateway could not handle this request")
+                record.status = broken.status
+                await answer(send, broken.status, broken.headers(), broken.body())
         if path not in (LIVE, READY):
             record.write()
+            self._metrics.finished(record)
 
     async def _health(self, path: str, send: Send) -> None:
-        good = path == LIVE or (self._engine.ready and self._keys.ready)
+        good = path == LIVE or (self._looked and self._keys.ready)
         body = b'{"ok": true}' if good else b'{"ok": false}'
         await answer(send, 200 if good else 503, error_headers(None), body)
 
@@ -114,10 +143,11 @@ class Gateway:
             await self._document(send, record, described(model))
             return
         body = await read_body(headers, receive, self._settings.limits.max_body_bytes)
-        if not self._engine.ready:
+        if not self._looked:
             raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
-        asked = parse(path, body, self._models, caller, self._engine.owned_parameters)
+        asked = parse(path, body, self._models, caller)
         record.model = asked.model.name
+        self._budgets.ask(caller.rights)
         await self._until_gone(asked, record, receive, send)
 
     async def _document(self, send: Send, record: Record, document: dict[str, Any]) -> None:
@@ -142,26 +172,44 @@ class Gateway:
                         await task
 
     async def _serve(self, asked: Generation, record: Record, send: Send) -> None:
-        call = Call(asked.model, asked.path, held=self._guard.asleep(asked.model))
-        current.set(call)
-        relay = Relay(call, record, send)
+        model = asked.model
+        slept = self._guard.asleep(model)
+        call = Call(model, asked.path, held=slept)
         try:
-            async with self._guard.admitted(asked.model) as waited:
-                call.held, call.waited_seconds = call.held or waited >= 0.001, waited
-                await self._through_litellm(asked, relay)
-                await relay.finish()
+            await self._failed.unless_failing(
+                model,
+                lambda: call.response is not None or record.status != NOT_ANSWERED,
+                lambda: self._admitted(asked, call, slept, record, send),
+            )
         finally:
-            await call.close()
+            call.close()
             record.wait_seconds, record.attempts = (call.waited_seconds if call.held else 0.0), call.attempts
 
-    async def _through_litellm(self, asked: Generation, relay: Relay) -> None:
-        try:
-            await self._engine.handle(asked.path, asked.body, relay.send)
-        except Exception as problem:
-            # Only the type: LiteLLM's messages repeat what the client sent.
-            _log.error("LiteLLM failed on %s: %s", asked.path, type(problem).__name__)
-            if relay.started:
-                raise
+    async def _admitted(self, asked: Generation, call: Call, slept: bool, record: Record, send: Send) -> None:
+        model = asked.model
+        with contextlib.ExitStack() as waiting:
+            if slept:
+                self._budgets.may_wake(asked.caller.rights, model, self._groups())
+                waiting.enter_context(self._metrics.holding(model.name))
+            async with self._guard.admitted(model) as waited:
+                call.held, call.waited_seconds = call.held or waited >= 0.001, waited
+                call.woken = self._begin_wake(asked)
+                found = await self._transport.ask(call, asked.body)
+                waiting.close()
+                if slept and isinstance(found, Answer):
+                    self._metrics.woke(model.name, call.waited_seconds)
+                await deliver(found, call, record, send)
+
+    def _begin_wake(self, asked: Generation) -> bool:
+        """Whether this request is what wakes the model; then it is taken from its group's budget."""
+        if not self._guard.first(asked.model):
+            return False
+        self._budgets.wake(asked.caller.rights, asked.model, self._groups())
+        return True
+
+    def _groups(self) -> tuple[Group, ...]:
+        ring = self._keys.ring()
+        return ring.groups if ring is not None else ()
 
 
 async def _left(receive: Receive) -> None:
@@ -174,10 +222,3 @@ async def answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], bo
     headers = [*headers, (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _end_on_failure(starting: asyncio.Task[None]) -> None:
-    if not starting.cancelled() and starting.exception() is not None:
-        # A gateway that can never become ready must restart and be seen restarting.
-        _log.critical("LiteLLM did not start: %r", starting.exception())
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -84,6 +84,10 @@ class WakeGuard:
         taken = self._observe()
         return taken is not None and taken.replicas.get(model.name, 0) == 0
 
+    def first(self, model: Model) -> bool:
+        """For one who was just admitted: whether the model sleeps and nobody else's request is waking it."""
+        return self.asleep(model) and self._waking[model.name] == 1
+
     @asynccontextmanager
     async def admitted(self, model: Model) -> AsyncIterator[float]:
         """Hold a place for one call; gives the seconds waited for it. Raises ``ApiError`` 503 when there is

@@ -1,4 +1,4 @@
-"""Who may use which model: sha256 of keys in a mounted Secret, read again when the kubelet swaps it."""
+"""Who asks, and of which group they are: sha256 of keys in a mounted Secret, read again when the kubelet swaps it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-ANY_MODEL = "*"
+from .budgets import Group
 
 
 @dataclass(frozen=True)
@@ -17,26 +18,31 @@ class Caller:
     """A key's owner. The key itself is nowhere in the process once it was checked."""
 
     name: str
-    group: str
-    models: frozenset[str]
+    rights: Group
+
+    @property
+    def group(self) -> str:
+        """The name of the key's group."""
+        return self.rights.name
 
     def may_use(self, model: str) -> bool:
         """Whether the caller's group lists this model's canonical name."""
-        return ANY_MODEL in self.models or model in self.models
+        return self.rights.may_use(model)
 
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Parsed key file: digests (hex, lower case) with their owners."""
+    """Parsed key file: digests (hex, lower case) with their owners, and every group there is."""
 
     owners: tuple[tuple[str, Caller], ...]
+    groups: tuple[Group, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> KeyRing:
         """Raises ``ValueError`` naming the entry that is wrong; never repeats a digest."""
         try:
             document = json.loads(text)
-            groups = {str(name): frozenset(map(str, group["models"])) for name, group in document["groups"].items()}
+            groups = {str(name): _group(str(name), group) for name, group in document["groups"].items()}
             entries = [(str(key["name"]), str(key["sha256"]), str(key["group"])) for key in document["keys"]]
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             shape = "{keys: [{name, sha256, group}], groups: {name: {models}}}"
@@ -47,8 +53,8 @@ class KeyRing:
                 raise ValueError(f"key {name!r}: sha256 must be 64 hexadecimal digits")
             if group not in groups:
                 raise ValueError(f"key {name!r}: group {group!r} is none of {sorted(groups)}")
-            owners.append((digest.lower(), Caller(name, group, groups[group])))
-        return cls(tuple(owners))
+            owners.append((digest.lower(), Caller(name, groups[group])))
+        return cls(tuple(owners), tuple(groups.values()))
 
     def find(self, presented: bytes) -> Caller | None:
         """The owner of a key. Every digest is compared, so the time taken tells nothing about which one was
@@ -60,6 +66,17 @@ class KeyRing:
             if hmac.compare_digest(known, digest):
                 found = caller
         return found
+
+
+def _group(name: str, group: dict[str, Any]) -> Group:
+    wake, wakes, requests = group.get("wake"), group.get("maxWakesPerDay"), group.get("requestsPerMinute")
+    return Group(
+        name,
+        frozenset(map(str, group["models"])),
+        None if wake is None else frozenset(map(str, wake)),
+        None if wakes is None else int(wakes),
+        None if requests is None else int(requests),
+    )
 
 
 class KeyFile:

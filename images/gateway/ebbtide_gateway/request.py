@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .engine import COMPLETIONS_SUFFIX
 from .errors import ApiError
 from .keys import Caller
+from .parameters import missing, refused
 from .settings import Model
 
 Scope = Mapping[str, Any]
@@ -19,16 +19,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 LIVE, READY, MODELS = "/health/liveness", "/health/readiness", "/v1/models"
 GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-# What a client could steer LiteLLM with, beside the names LiteLLM lists as its own. The transport would not
-# follow any of it; refusing it here tells the client so.
-_STEERING = frozenset(
-    (
-        *("headers", "extra_headers", "extra_query", "extra_body", "base_url", "organization", "timeout"),
-        *("user_config", "callbacks", "success_callback", "failure_callback", "input_callback"),
-        *("context_window_fallbacks", "content_policy_fallbacks", "router_settings_override"),
-        "specific_deployment",
-    )
-)
 
 
 class Gone(Exception):
@@ -37,11 +27,12 @@ class Gone(Exception):
 
 @dataclass(frozen=True)
 class Generation:
-    """One checked POST: ``body`` is what LiteLLM gets, with the model's own name in it."""
+    """One checked POST: ``body`` is what goes up, with the model's own name in it."""
 
     path: str
     model: Model
     body: bytes
+    caller: Caller
 
 
 def method_for(path: str) -> str:
@@ -104,8 +95,11 @@ def choose(models: Mapping[str, Model], caller: Caller, asked: str) -> Model:
     return model
 
 
-def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller, refused: Collection[str]) -> Generation:
-    """Check a body and put the model's own name into it. Raises ``ApiError`` 400, 403 or 404."""
+def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) -> Generation:
+    """Check a body and put the model's own name into it. Raises ``ApiError`` 400, 403 or 404.
+
+    What goes up is written anew from what was read here: a name given twice in the client's text is there once.
+    """
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError) as problem:
@@ -117,13 +111,16 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller, re
     if not isinstance(asked, str) or not asked:
         raise ApiError(400, "missing_model", "the body needs 'model': a model's name or alias")
     model = choose(models, caller, asked)
-    steering = sorted(name for name in document if name in _STEERING or name in refused)
-    if steering:
-        raise ApiError(400, "unsupported_parameter", f"not accepted here: {', '.join(steering)}")
-    # LiteLLM keeps its own records under this name and vLLM has no use for the client's.
-    document.pop("metadata", None)
-    document["model"] = model.name + (COMPLETIONS_SUFFIX if path == "/v1/completions" else "")
-    return Generation(path, model, json.dumps(document).encode())
+    if found := refused(document):
+        raise ApiError(400, "unsupported_parameter", f"not accepted here: {', '.join(found)}")
+    if lacking := missing(path, document):
+        raise ApiError(400, "missing_parameter", f"the body needs {lacking}")
+    document["model"] = model.name
+    try:
+        body = json.dumps(document, separators=(",", ":")).encode()
+    except RecursionError:
+        raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
+    return Generation(path, model, body, caller)
 
 
 def described(model: Model) -> dict[str, Any]:

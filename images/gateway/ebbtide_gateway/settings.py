@@ -15,13 +15,16 @@ class _Frozen(BaseModel):
 
 
 class Model(_Frozen):
-    """One served model: ``host`` is the name the interceptor routes by, ``gpus`` what one replica takes."""
+    """One served model: ``host`` is the name the interceptor routes by, ``gpus`` what one replica takes,
+    ``usd_per_hour`` what the node costs that a wake may start; None is unknown.
+    """
 
     name: str
     host: str
     gpus: int = Field(ge=0)
     hold_seconds: float = Field(gt=0)
     aliases: tuple[str, ...] = ()
+    usd_per_hour: float | None = Field(default=None, ge=0)
 
 
 class Guard(_Frozen):

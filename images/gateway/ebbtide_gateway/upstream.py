@@ -1,32 +1,32 @@
-"""The only way out: LiteLLM's HTTP clients send through this transport, which retries while a model wakes.
+"""The only way out: one admitted call is sent to the interceptor, again and again while its model wakes.
 
-It sits below LiteLLM because only here the interceptor's own status is known: above, a refused connection, a
-502 of a hop without a pod and a full engine's 503 all look like LiteLLM's exceptions. It also takes the
-target from the admitted ``Call`` and not from the request, so nothing in a client's body can lead to another
-model or host.
+Host and path come from the admitted ``Call``; the client's headers do not go up. So nothing that a client
+sends can lead to another model or host.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
 import socket
 import time
+from asyncio import sleep
 from collections.abc import AsyncIterator
 
-import httpx
+import aiohttp
+from yarl import URL
 
-from .call import Call, Failure, current
+from .call import Answer, Call, Failure
 from .errors import error_body, error_type, upstream_error
 
 _CONNECT_SECONDS = 5.0
+_KEEPALIVE_SECONDS = 15.0
 _BACKOFF_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _BUSY_RETRY_AFTER_SECONDS = 5.0
 _NOT_READY_RETRY_AFTER_SECONDS = 15.0
 _HOP_STATUSES = frozenset({502, 503, 504})
 _MAX_ERROR_BYTES = 1024 * 1024
 # A hold sends nothing for minutes: probes find a peer that vanished without a word.
-_KEEPALIVE = (
+_PROBES = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
@@ -38,97 +38,121 @@ class Interrupted(Exception):
     """An attempt that ended before its first byte for a reason that a wake explains."""
 
 
-def connection_pool() -> httpx.AsyncHTTPTransport:
-    """The real connections: unlimited, since each held request keeps one; no retries of its own."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=15)
-    return httpx.AsyncHTTPTransport(limits=limits, socket_options=_KEEPALIVE, trust_env=False)
+class BrokenOff(Exception):
+    """An answer that ended in its middle."""
 
 
-class WakeTransport(httpx.AsyncBaseTransport):
+def connections(request_seconds: float) -> aiohttp.ClientSession:
+    """The real connections: unlimited, since each held request keeps one; no proxy, no cookie, no redirect of the
+    environment's or the upstream's choice. Needs a running event loop.
+    """
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, socket_factory=_socket)
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=request_seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("accept", "user-agent"),
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    for level, option, value in _PROBES:
+        made.setsockopt(level, option, value)
+    return made
+
+
+class WakeTransport:
     """Sends one admitted call to the interceptor until it answers or the model's hold is over."""
 
-    def __init__(self, interceptor_url: str, request_seconds: float, pool: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, interceptor_url: str, request_seconds: float) -> None:
         self._base = interceptor_url.rstrip("/")
-        self._timeout = httpx.Timeout(request_seconds, connect=_CONNECT_SECONDS, pool=None)
-        self._pool = pool
+        self._request_seconds = request_seconds
+        self._urls: dict[str, URL] = {}
+        self._session: aiohttp.ClientSession | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Never raises for the network: a deadline or a final error comes back as a response."""
-        call = current.get()
-        if call is None:
-            raise httpx.UnsupportedProtocol("only admitted model requests may leave the gateway", request=request)
-        if call.failure is None:
-            body = await request.aread()
-            started = time.monotonic()
-            response = await self._until_answered(call, body, started + call.model.hold_seconds)
+    async def start(self) -> None:
+        """Make the connection pool; nothing is connected to yet."""
+        self._session = connections(self._request_seconds)
+
+    async def stop(self) -> None:
+        """Close what is still open."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, call: Call, body: bytes) -> Answer | Failure:
+        """Never raises for the network: a deadline or a final error comes back as a ``Failure``."""
+        started = time.monotonic()
+        try:
+            return await self._until_answered(call, body, started + call.model.hold_seconds)
+        finally:
             call.held = call.held or call.attempts > 1
             if call.held:
                 call.waited_seconds += time.monotonic() - started
-            if response is not None:
-                call.response = response
-                return response
-        failure = call.failure
-        assert failure is not None
-        return httpx.Response(failure.status, headers={"content-type": "application/json"}, content=failure.body)
 
-    async def _until_answered(self, call: Call, body: bytes, deadline: float) -> httpx.Response | None:
+    async def _until_answered(self, call: Call, body: bytes, deadline: float) -> Answer | Failure:
         while True:
             try:
                 return await self._attempt(call, body)
             except Interrupted as reason:
                 pause = pause_after(call.attempts)
                 if time.monotonic() + pause >= deadline:
-                    call.failure = not_ready(call, str(reason))
-                    return None
-                await asyncio.sleep(pause)
-            except httpx.TimeoutException:
-                call.failure = too_slow(call, self._timeout.read or 0)
-                return None
+                    return not_ready(call, str(reason))
+                await sleep(pause)
+            except aiohttp.SocketTimeoutError:
+                return too_slow(call, self._request_seconds)
 
-    async def _attempt(self, call: Call, body: bytes) -> httpx.Response | None:
+    async def _attempt(self, call: Call, body: bytes) -> Answer | Failure:
+        assert self._session is not None
         call.attempts += 1
-        request = httpx.Request(
-            "POST",
-            self._base + call.path,
-            headers={
-                "host": call.model.host,
-                "content-type": "application/json",
-                "accept-encoding": "identity",
-                "user-agent": "ebbtide-gateway",
-            },
-            content=body,
-            extensions={"timeout": self._timeout.as_dict()},
-        )
         try:
-            response = await self._pool.handle_async_request(request)
-        except httpx.ReadTimeout:
+            response = await self._session.post(
+                self._url(call.path),
+                data=body,
+                headers={
+                    "host": call.model.host,
+                    "content-type": "application/json",
+                    "accept-encoding": "identity",
+                    "user-agent": "ebbtide-gateway",
+                },
+                allow_redirects=False,
+            )
+        except aiohttp.SocketTimeoutError:
             raise
-        except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException) as problem:
+        except (aiohttp.ClientError, OSError) as problem:
             raise Interrupted(f"no answer from the interceptor ({type(problem).__name__})") from None
-        if response.status_code >= 400:
-            call.failure = await _judged(call, response)
-            return None
-        return await _begun(response)
+        call.response = response
+        try:
+            return await (_judged(call, response) if response.status >= 300 else _begun(response))
+        except Interrupted:
+            call.close()
+            raise
 
-    async def aclose(self) -> None:
-        """LiteLLM closes clients it has done with; the pool is everybody's and lives as long as the process."""
+    def _url(self, path: str) -> URL:
+        if path not in self._urls:  # parsing it for each request would cost more than sending it
+            self._urls[path] = URL(self._base + path, encoded=True)
+        return self._urls[path]
 
 
-async def _judged(call: Call, response: httpx.Response) -> Failure:
+async def _judged(call: Call, response: aiohttp.ClientResponse) -> Failure:
     """A final error, or ``Interrupted`` when the hop before the engine gave it."""
     try:
         content = await _read(response, _MAX_ERROR_BYTES)
-    except (httpx.NetworkError, httpx.RemoteProtocolError):
+    except (aiohttp.ClientError, OSError):
         content = b""
-    finally:
-        await response.aclose()
-    status = response.status_code
+    status = response.status
     error = upstream_error(status, content)
     if error is None and status in _HOP_STATUSES:
         raise Interrupted(f"the interceptor answered {status}")
     if error is None and status == 404:
         message = f"the interceptor has no route for {call.model.host}; is the model's InterceptorRoute there?"
         return Failure(502, error_body(message, "server_error", "route_missing"))
+    if status < 400:
+        message = f"model {call.model.name!r} answered {status}, which is no answer to a POST"
+        return Failure(502, error_body(message, "server_error", "upstream_error"))
     if error is None:
         message = f"model {call.model.name!r} answered {status} without a reason"
         return Failure(status, error_body(message, error_type(status), "upstream_error"))
@@ -161,52 +185,42 @@ def too_slow(call: Call, seconds: float) -> Failure:
     return Failure(504, error_body(message, "server_error", "request_timeout"), _NOT_READY_RETRY_AFTER_SECONDS)
 
 
-async def _begun(response: httpx.Response) -> httpx.Response:
-    """The same answer once its first bytes are here. A pod that goes away before them has cost nothing:
-    retry.
+async def _begun(response: aiohttp.ClientResponse) -> Answer:
+    """The answer once its first bytes are here, or all of them if it is no stream. A pod that goes away before them
+    has cost nothing: retry.
     """
-    chunks = aiter(_stream_of(response))
-    streamed = response.headers.get("content-type", "").startswith("text/event-stream")
-    first = []
+    content_type = response.headers.get("content-type", "application/json")
+    rest: AsyncIterator[bytes] | None = None
     try:
-        async for chunk in chunks:
-            first.append(chunk)
-            if streamed:
-                break
-    except (httpx.NetworkError, httpx.RemoteProtocolError) as problem:
-        await response.aclose()
+        if content_type.startswith("text/event-stream"):
+            first = await response.content.readany()
+            rest = _rest(response)
+        else:
+            first = await response.read()
+    except aiohttp.SocketTimeoutError:
+        raise
+    except (aiohttp.ClientError, OSError) as problem:
         raise Interrupted(f"the answer broke off before its first byte ({type(problem).__name__})") from None
-    return httpx.Response(response.status_code, headers=response.headers, stream=_Resumed(first, chunks, response))
+    return Answer(response.status, content_type, response.headers.get("cache-control"), first, rest)
 
 
-async def _read(response: httpx.Response, limit: int) -> bytes:
+async def _rest(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Bytes as they come. Not read ahead of the client: a slow one slows the engine's socket, not this memory."""
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, OSError) as problem:
+        raise BrokenOff(type(problem).__name__) from None
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     content = b""
-    async for chunk in _stream_of(response):
+    async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > limit:
             break
     return content
 
 
-def _stream_of(response: httpx.Response) -> httpx.AsyncByteStream:
-    stream = response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)
-    return stream
-
-
 def _seconds(header: str | None) -> float | None:
     return float(header) if header is not None and header.isdigit() else None
-
-
-class _Resumed(httpx.AsyncByteStream):
-    def __init__(self, first: list[bytes], rest: AsyncIterator[bytes], response: httpx.Response) -> None:
-        self._first, self._rest, self._response = first, rest, response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self._first:
-            yield chunk
-        async for chunk in self._rest:
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._response.aclose()

@@ -17,3 +17,8 @@ def rules() -> tuple[Rule, ...]:
     if len(set(ids)) != len(ids):
         raise ValueError(f"two rules have one id: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
     return tuple(sorted(found, key=lambda rule: rule.id))
+
+
+def rule_ids() -> tuple[str, ...]:
+    """What a waiver may name besides the findings' codes."""
+    return tuple(rule.id for rule in rules())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.policies.clouds import clouds
+from infra.policies.clouds import clouds, stands_in_gpu_pool
 from infra.policies.model import Graph, Outcome, Rule, Violation
 from infra.policies.settings import Settings
 
@@ -14,7 +14,7 @@ def judge(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     for change in graph.changes:
         if change.action not in ("deleted", "replaced"):
             continue
-        pool = change.type in table["pools"] and "GpuPool" in change.urn
+        pool = change.type in table["pools"] and stands_in_gpu_pool(change.urn)
         if pool or change.protected or change.type in table["stateful"]:
             what = "a GPU pool" if pool else "protected" if change.protected else "stateful"
             because = f": {change.why}" if change.why else ""

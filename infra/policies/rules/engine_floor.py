@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from infra.policies.model import Graph, Outcome, Resource, Rule, each
+from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, Rule, each
 from infra.policies.pods import Pod, pods
 from infra.policies.seen import Unknown, look
 from infra.policies.settings import Settings
@@ -18,7 +18,12 @@ def judge(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
     def built(image: Resource) -> Iterator[Outcome]:
         names = [str(look(image.inputs, "buildArgs.BASE", "")), *map(str, look(image.inputs, "tags") or ())]
-        yield from _below([name for name in names if "vllm" in name], image, "tags")
+        engines = [name for name in names if "vllm" in name]
+        yield from _below(engines, image, "tags")
+        base = str(look(image.inputs, "buildArgs.BASE", ""))
+        if base and image.name.startswith("vllm-cuda") and TAG.search(base) is None:
+            why = "names no version of vLLM, only a digest or another name"
+            yield NotEvaluated(image.urn, "buildArgs.BASE", why)
 
     def running(pod: Pod) -> Iterator[Outcome]:
         for path, container in pod.main_containers():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.policies.clouds import clouds
+from infra.policies.clouds import clouds, stands_in_gpu_pool
 from infra.policies.model import PROD_ONLY, Outcome, Resource, Rule
 from infra.policies.settings import Settings
 
@@ -13,7 +13,7 @@ _KINDS = ("Cluster", "ManagedCluster", "Bucket", "StorageAccount", "Repository",
 
 def judge(resource: Resource, settings: Settings) -> Iterator[Outcome]:
     table = clouds()
-    pool = resource.type in table["pools"] and "GpuPool" in resource.parent
+    pool = resource.type in table["pools"] and stands_in_gpu_pool(resource.parent)
     stateful = resource.type in table["stateful"] and resource.kind in _KINDS
     if (pool or stateful) and not resource.protect:
         yield resource.violation("protect", "is not protected")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from infra.policies.clouds import clouds
 from infra.policies.model import CLOUD, Graph, Outcome, Resource, Rule, each
+from infra.policies.networks import open_to_all
 from infra.policies.seen import look
 from infra.policies.settings import Settings
 from infra.policies.stackfile import mapping
@@ -21,7 +22,7 @@ def judge(graph: Graph, settings: Settings) -> Iterator[Outcome]:
         if any(look(found.inputs, way["path"]) in way["is"] for way in table["publicUnless"]):
             return
         lists = [look(found.inputs, way["path"]) for way in table["allowLists"]]
-        if not any(networks and not OPEN & set(str(networks).split(",")) for networks in lists):
+        if not any(networks and not open_to_all(str(networks).split(",")) for networks in lists):
             yield found.violation("metadata.annotations", "is open to the whole internet")
         if not keys:
             yield found.violation("spec", "is public while no key says who may ask", "gateway.keys")
@@ -31,16 +32,13 @@ def judge(graph: Graph, settings: Settings) -> Iterator[Outcome]:
             return
         if any(look(found.inputs, way["path"]) in way["is"] for way in clouds()["internalServices"]):
             return
-        ranges = {str(network) for network in look(found.inputs, "spec.loadBalancerSourceRanges") or ()}
-        if not ranges or ranges & OPEN:
+        ranges = [str(network) for network in look(found.inputs, "spec.loadBalancerSourceRanges") or ()]
+        if not ranges or open_to_all(ranges):
             yield found.violation("spec.loadBalancerSourceRanges", "is open to the whole internet")
         yield found.violation("spec.type", "is a public listener without TLS of its own")
 
     yield from each(graph.of_kind("Ingress"), ingress, "stack:platform.ingress")
     yield from each(graph.of_kind("Service"), service, "stack:platform.ingress")
-
-
-OPEN = {"0.0.0.0/0", "::/0"}
 
 
 RULE = Rule(

@@ -1,9 +1,9 @@
-"""Waivers: what may be violated for a while, by whose leave, why, and until when."""
+"""The project's waivers.yaml: what may be violated for a while, by whose leave, why, and until when."""
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -14,36 +14,13 @@ import yaml
 from components.typed.refusal import Problem, code
 from infra.config.cleartext import Secrets
 from infra.config.findings import Finding, show, show_path
-from infra.policies.rules import rules
+from infra.config.waiver import CODES, Waiver
 
 WAIVERS_FILE = Path(__file__).resolve().parents[2] / "waivers.yaml"
 KEYS = ("rule", "resource", "owner", "reason", "expiry")
 LONGEST = timedelta(days=366)
-SOON = timedelta(days=14)
 _SHORTEST_REASON = 12
-
-
-@dataclass(frozen=True)
-class Waiver:
-    """``resource`` is a glob over a URN, a resource's name, or a place of the stack file (``stack:models.*``). It holds
-    to the end of the day of ``expiry``."""
-
-    rule: str
-    resource: str
-    owner: str
-    reason: str
-    expiry: date
-
-    def covers(self, rule: str, at: str) -> bool:
-        """Whether a violation of ``rule`` at ``at`` is waived, while the waiver is in force."""
-        names = (at, at.rpartition("::")[2], at.removeprefix("stack:"))
-        return self.rule == rule and any(fnmatch.fnmatchcase(name, self.resource) for name in names)
-
-    def in_force(self, today: date) -> bool:
-        return today <= self.expiry
-
-    def expires_soon(self, today: date) -> bool:
-        return self.in_force(today) and self.expiry - today <= SOON
+_CODE = re.compile(r"EBB\d+")
 
 
 @dataclass(frozen=True)
@@ -54,8 +31,12 @@ class Waivers:
     findings: tuple[Finding, ...] = ()
 
 
-def load_waivers(file: Path, today: date | None = None) -> Waivers:
-    """Read a waivers file; one that is not there has none. An entry with anything wrong in it waives nothing."""
+def load_waivers(file: Path, today: date | None = None, policies: Sequence[str] | None = None) -> Waivers:
+    """Read a waivers file; one that is not there has none. An entry with anything wrong in it waives nothing.
+
+    ``policies`` are the ids that a waiver may name besides codes of findings; None: whoever asks has no policies, and
+    takes any.
+    """
     if not file.is_file():
         return Waivers()
     name = file.name
@@ -75,14 +56,14 @@ def load_waivers(file: Path, today: date | None = None) -> Waivers:
     good: list[Waiver] = []
     problems: list[Problem] = []
     for index, entry in enumerate(entries):
-        found = list(_judge(entry, index, today or date.today()))
+        found = list(_judge(entry, index, today or date.today(), policies))
         problems += found
         if not any(problem.severity == "error" for problem in found):
             good.append(_made(entry))
     return Waivers(tuple(good), tuple(_finding(problem, name) for problem in problems))
 
 
-def _judge(entry: Any, index: int, today: date) -> Iterator[Problem]:
+def _judge(entry: Any, index: int, today: date, policies: Sequence[str] | None) -> Iterator[Problem]:
     at = ("waivers", index)
     if not isinstance(entry, Mapping):
         yield Problem(270, at, "is not a mapping", ", ".join(KEYS), "write rule:, resource: and so on", has_value=False)
@@ -93,9 +74,7 @@ def _judge(entry: Any, index: int, today: date) -> Iterator[Problem]:
     for key in KEYS:
         if entry.get(key) in (None, ""):
             yield Problem(272, (*at, key), "is missing", "all of " + ", ".join(KEYS), f"add {key}:", has_value=False)
-    known = [rule.id for rule in rules()]
-    if entry.get("rule") not in (None, "", *known):
-        yield Problem(273, (*at, "rule"), "is no rule", ", ".join(known), "use one of them", entry["rule"])
+    yield from _rule(entry.get("rule"), (*at, "rule"), policies)
     pattern = entry.get("resource")
     if pattern and (not isinstance(pattern, str) or not pattern.strip("*?/:")):
         fix = "name what it is for: a resource, or a part of its name"
@@ -106,6 +85,17 @@ def _judge(entry: Any, index: int, today: date) -> Iterator[Problem]:
             fix = "say why it has to be, and what ends it" if key == "reason" else "name a person or a team"
             yield Problem(275, (*at, key), f"is no {key} that another person could judge", "a sentence", fix, text)
     yield from _expiry(entry.get("expiry"), (*at, "expiry"), today)
+
+
+def _rule(value: Any, at: tuple[str | int, ...], policies: Sequence[str] | None) -> Iterator[Problem]:
+    if value in (None, "", *CODES, *(policies or ())):
+        return
+    allowed = ", ".join([*(policies or ("a policy of docs/policies.md",)), *CODES])
+    if not isinstance(value, str) or (policies is not None and not _CODE.fullmatch(value)):
+        yield Problem(273, at, "is no rule", allowed, "use one of them", value)
+    elif _CODE.fullmatch(value):
+        message, fix = "is the code of no finding that may be waived", "mend what it says: an error can never work"
+        yield Problem(273, at, message, allowed, fix, value)
 
 
 def _expiry(value: Any, at: tuple[str | int, ...], today: date) -> Iterator[Problem]:

@@ -1,0 +1,65 @@
+"""What the keeper may do and whom it may talk to: RBAC and NetworkPolicy as pure objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.wake_keeper.settings import KeeperSettings
+
+Manifest = dict[str, Any]
+NAME = "wake-keeper"
+PORT = 9090
+LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
+
+_DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's
+_LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
+
+
+def role(settings: KeeperSettings) -> Manifest:
+    """In the models' namespace alone: see what the models do, pause and resume them, tell of it. It can neither read a
+    log or a Secret nor write a number of replicas.
+    """
+    return {
+        "metadata": {"name": NAME, "namespace": settings.models_namespace},
+        "rules": [
+            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {
+                "apiGroups": ["keda.sh"],
+                "resources": ["scaledobjects"],
+                "verbs": ["get", "list", "watch", "patch"],
+            },
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+        ],
+    }
+
+
+def role_binding(settings: KeeperSettings) -> Manifest:
+    """Gives that role to the keeper's service account."""
+    return {
+        "metadata": {"name": NAME, "namespace": settings.models_namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
+        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": settings.namespace}],
+    }
+
+
+def network_policy(settings: KeeperSettings) -> Manifest:
+    """In: its metrics, from pods of the cluster. Out: DNS and the API server, which is no pod and can only be named by
+    port; never a link-local address.
+    """
+    anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
+    return {
+        "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
+        "spec": {
+            "podSelector": {"matchLabels": LABELS},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": PORT}]}],
+            "egress": [
+                {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
+                {
+                    "to": [anywhere],
+                    "ports": [{"protocol": "TCP", "port": port} for port in settings.api_server_ports],
+                },
+            ],
+        },
+    }

@@ -1,0 +1,50 @@
+"""What the keeper's process reads: ``keeper.yaml``, rendered from plain typed values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """One model. ``hold_seconds`` is how long a load may take before it is given up: nobody waits any longer for it.
+    ``growable``: an autoscaler may bring its pool another node, within ``cold_start_seconds``.
+    """
+
+    name: str
+    hold_seconds: int
+    cold_start_seconds: int
+    growable: bool
+
+
+@dataclass(frozen=True)
+class KeeperSettings:
+    """Where it runs and what it keeps. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API
+    server.
+    """
+
+    models: Sequence[KeptModel] = ()
+    namespace: str = "ebbtide"
+    models_namespace: str = "ebbtide-models"
+    api_server_ports: tuple[int, ...] = (443, 6443, 16443)
+
+
+def keeper_yaml(settings: KeeperSettings) -> str:
+    """``keeper.yaml``, stable from run to run."""
+    document: dict[str, Any] = {
+        "namespace": settings.models_namespace,
+        "models": [
+            {
+                "name": model.name,
+                "holdSeconds": model.hold_seconds,
+                "coldStartSeconds": model.cold_start_seconds,
+                "growable": model.growable,
+            }
+            for model in settings.models
+        ],
+    }
+    return yaml.safe_dump(document, sort_keys=False)

@@ -1,0 +1,93 @@
+"""What a group may ask of this process: requests a minute, wakes a day, and which models it may wake at all.
+
+Counted in this process and gone with it: with N gateways a group may have up to N times as much.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from .errors import ApiError
+from .settings import Model
+
+ANY_MODEL = "*"
+_DAY = 86_400
+_MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of keys. ``wake`` None: whatever it may use, it may wake. A limit that is None is none."""
+
+    name: str
+    models: frozenset[str]
+    wake: frozenset[str] | None = None
+    max_wakes_per_day: int | None = None
+    requests_per_minute: int | None = None
+
+    def may_use(self, model: str) -> bool:
+        """Whether its keys may ask this model (its name, not an alias)."""
+        return ANY_MODEL in self.models or model in self.models
+
+    def may_wake(self, model: str) -> bool:
+        """Whether its keys may ask this model while it sleeps."""
+        return self.may_use(model) and (self.wake is None or ANY_MODEL in self.wake or model in self.wake)
+
+
+class Budgets:
+    """The counts. ``wall`` gives the time of day in seconds since 1970 (UTC), ``clock`` one that never jumps."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wall, self._clock = wall, clock
+        self._recent: dict[str, deque[float]] = {}
+        self._day = 0
+        self._wakes: Counter[str] = Counter()
+
+    def ask(self, group: Group) -> None:
+        """Count a request. Raises ``ApiError`` 429 when the last 60 seconds had as many as the group may have."""
+        most = group.requests_per_minute
+        if most is None:
+            return
+        now = self._clock()
+        recent = self._recent.setdefault(group.name, deque())
+        while recent and now - recent[0] >= _MINUTE:
+            recent.popleft()
+        if len(recent) >= most:
+            message = f"group {group.name!r} may send {most} request(s) a minute, and has"
+            raise ApiError(429, "request_limit", message, retry_after=_MINUTE - (now - recent[0]))
+        recent.append(now)
+
+    def may_wake(self, group: Group, model: Model, groups: Collection[Group]) -> None:
+        """Raises ``ApiError`` 403 without the right to wake this model, 429 when today's wakes are used up."""
+        if not group.may_wake(model.name):
+            raise not_allowed(group, model, groups)
+        most = group.max_wakes_per_day
+        if most is not None and self._today()[group.name] >= most:
+            message = (
+                f"model {model.name!r} sleeps, and group {group.name!r} may wake models {most} time(s) a day (UTC), "
+                "which it has; models that are awake still answer"
+            )
+            raise ApiError(429, "wake_budget", message, retry_after=_DAY - self._wall() % _DAY)
+
+    def wake(self, group: Group, model: Model, groups: Collection[Group]) -> None:
+        """Count a wake that begins now. Raises as ``may_wake`` does: another request may have had the last one."""
+        self.may_wake(group, model, groups)
+        self._today()[group.name] += 1
+
+    def _today(self) -> Counter[str]:
+        day = math.floor(self._wall() / _DAY)
+        if day != self._day:
+            self._day, self._wakes = day, Counter()
+        return self._wakes
+
+
+def not_allowed(group: Group, model: Model, groups: Collection[Group]) -> ApiError:
+    """Who may wake the model instead."""
+    who = sorted(other.name for other in groups if other.may_wake(model.name))
+    ask = f"ask somebody with a key of group {' or '.join(who)}" if who else "no group may wake it"
+    message = f"model {model.name!r} sleeps, and group {group.name!r} may use it only while it is awake; {ask}"
+    return ApiError(403, "wake_not_allowed", message)

@@ -1,0 +1,122 @@
+"""Wakes that fail: what the wake keeper wrote on a model's ScaledObject, and the answer a client gets for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from .errors import ApiError, error_body, error_type
+from .settings import Model
+
+ANNOTATION = "ebbtide.dev/wake-failure"
+
+
+@dataclass(frozen=True)
+class WakeFailure:
+    """Why the last wake failed. From ``since`` to ``until`` no other is tried; ``failures`` in a row so far."""
+
+    reason: str
+    message: str
+    since: datetime
+    until: datetime
+    failures: int
+
+    def text(self) -> str:
+        """As the annotation carries it."""
+        times = {"since": written(self.since), "until": written(self.until)}
+        return json.dumps({"reason": self.reason, "message": self.message, **times, "failures": self.failures})
+
+
+def written(moment: datetime) -> str:
+    """RFC 3339 in UTC, whole seconds, as Kubernetes writes times."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def last_failure(annotations: Mapping[str, str]) -> WakeFailure | None:
+    """The failure an annotation tells of, in force or not. One that cannot be read tells of none."""
+    try:
+        told = json.loads(annotations[ANNOTATION])
+        since, until = (datetime.fromisoformat(told[name]) for name in ("since", "until"))
+        if since.tzinfo is None or until.tzinfo is None:
+            return None
+        return WakeFailure(str(told["reason"]), str(told["message"]), since, until, int(told["failures"]))
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def failure_in_force(annotations: Mapping[str, str], now: datetime) -> WakeFailure | None:
+    """The failure for which a request is refused at this moment."""
+    failure = last_failure(annotations)
+    return failure if failure is not None and now < failure.until else None
+
+
+class WakeFailed(ApiError):
+    """503 with the reason as ``param``, and ``Retry-After`` until the next wake may be tried."""
+
+    def __init__(self, model: Model, failure: WakeFailure, now: datetime) -> None:
+        wait = (failure.until - now).total_seconds()
+        message = f"model {model.name!r} cannot be woken: {failure.message}"
+        super().__init__(503, "wake_failed", message, retry_after=wait)
+        self.reason = failure.reason
+
+    def body(self) -> bytes:
+        """The JSON body."""
+        return error_body(self.message, error_type(self.status), self.code, self.reason)
+
+
+class FailedWakes:
+    """Ends requests, held ones too, whose model cannot be woken. ``observe`` gives the ScaledObjects by model name,
+    or None when unknown: then nothing is known to fail.
+    """
+
+    def __init__(
+        self,
+        observe: Callable[[], Mapping[str, Mapping[str, Any]] | None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._observe = observe
+        self._clock = clock
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """The cluster moved: those who wait look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def refusal(self, model: Model) -> WakeFailed | None:
+        """Why a request for this model is not even tried now."""
+        found = (self._observe() or {}).get(model.name, {})
+        now = self._clock()
+        failure = failure_in_force(found.get("metadata", {}).get("annotations") or {}, now)
+        return WakeFailed(model, failure, now) if failure is not None else None
+
+    async def unless_failing(
+        self, model: Model, begun: Callable[[], bool], work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Do ``work``, and stop it with ``WakeFailed`` when the model's wake is known to fail before the answer has
+        ``begun``.
+        """
+        if (refusal := self.refusal(model)) is not None:
+            raise refusal
+        serving = asyncio.create_task(work())
+        try:
+            while not serving.done() and not begun():
+                # no await between a look at the cluster and this line: a change in between would be missed
+                moved = asyncio.create_task(self._changed.wait())
+                await asyncio.wait((serving, moved), return_when=asyncio.FIRST_COMPLETED)
+                moved.cancel()
+                if serving.done() or begun():
+                    break
+                if (refusal := self.refusal(model)) is not None:
+                    raise refusal
+            await serving
+        finally:
+            if not serving.done():
+                serving.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await serving

@@ -1,0 +1,71 @@
+"""What Prometheus reads, on a port of its own: nothing here needs a key, so it is not where clients are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from .access_log import Record
+
+_WAKE_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900, 1800)
+# answers by which the gateway kept a model from being woken, or its GPUs from being asked
+_REFUSALS = frozenset({"gpus_in_use", "wake_not_allowed", "wake_budget", "request_limit"})
+
+
+class Metrics:
+    """One process's counts. Labels are names of the configuration: no client can make up a new one."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "ebbtide_gateway_requests",
+            "Requests answered; model and group are empty where it did not get that far.",
+            ("model", "group", "status"),
+            registry=self.registry,
+        )
+        self._held = Gauge(
+            "ebbtide_gateway_held_requests",
+            "Requests that wait now for a model that slept when they came.",
+            ("model",),
+            registry=self.registry,
+        )
+        self._wakes = Histogram(
+            "ebbtide_gateway_wake_seconds",
+            "From a request for a sleeping model to its first byte.",
+            ("model",),
+            buckets=_WAKE_SECONDS,
+            registry=self.registry,
+        )
+        self._refused = Counter(
+            "ebbtide_gateway_refusals",
+            "Requests the guard, a wake right or a budget refused.",
+            ("model", "group", "code"),
+            registry=self.registry,
+        )
+
+    def serve(self, host: str, port: int) -> None:
+        """Answer scrapes in a thread until the process ends."""
+        start_http_server(port, host, self.registry)
+
+    @contextmanager
+    def holding(self, model: str) -> Iterator[None]:
+        """A request waits."""
+        held = self._held.labels(model)
+        held.inc()
+        try:
+            yield
+        finally:
+            held.dec()
+
+    def woke(self, model: str, seconds: float) -> None:
+        """A request that found the model asleep has its first byte."""
+        self._wakes.labels(model).observe(seconds)
+
+    def finished(self, record: Record) -> None:
+        """A request has ended."""
+        model, group = record.model or "", record.group or ""
+        self._requests.labels(model, group, str(record.status)).inc()
+        if record.code in _REFUSALS:
+            self._refused.labels(model, group, record.code).inc()

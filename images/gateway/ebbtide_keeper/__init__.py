@@ -1,0 +1,1 @@
+"""The wake keeper: ends wakes that cannot succeed and says why. It serves no request."""

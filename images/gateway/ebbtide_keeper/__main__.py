@@ -1,0 +1,49 @@
+"""``python -m ebbtide_keeper``: read the configuration, keep watch, answer Prometheus until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import get_args
+
+import uvicorn
+import yaml
+from ebbtide_gateway.cluster import SERVICE_ACCOUNT, connect
+from pydantic import ValidationError
+
+from .causes import Reason
+from .door import Door
+from .keeper import Keeper
+from .metrics import CONTENT_TYPE, Metrics
+from .settings import load
+
+
+def main() -> int:
+    """Exit status 2 for a configuration that cannot be used."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    config = Path(os.environ.get("EBBTIDE_KEEPER_CONFIG", "/etc/ebbtide/config/keeper.yaml"))
+    account = Path(os.environ.get("EBBTIDE_KEEPER_SERVICE_ACCOUNT", str(SERVICE_ACCOUNT)))
+    try:
+        settings = load(config)
+    except (OSError, yaml.YAMLError, ValidationError) as problem:
+        print(f"{config}: {problem}", file=sys.stderr)
+        return 2
+    metrics = Metrics((model.name for model in settings.models), get_args(Reason))
+    keeper = Keeper(settings, connect(settings.api_server, account), account / "token", metrics)
+    uvicorn.run(
+        Door(keeper, metrics.text, CONTENT_TYPE),
+        # The pod's own address; who may reach it is the NetworkPolicy's matter.
+        host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
+        port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,66 @@
+"""Why an engine ended or never began, as a word for programs and a short text of our own for people.
+
+The text never repeats a log line: those may hold prompts, keys or addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+Reason = Literal[
+    "unschedulable", "quota", "image_pull", "weights", "out_of_memory", "crash_loop", "load_too_long"
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A reason and what a client is told."""
+
+    reason: Reason
+    message: str
+
+
+QUOTA = Cause("quota", "its GPUs would exceed the quota of the models' namespace")
+REFUSED = Cause("unschedulable", "the cluster refuses to create its pod")
+NO_NODE = Cause("unschedulable", "no node has room for its pod")
+NO_NEW_NODE = Cause("unschedulable", "no node has room for its pod, and none was added in time")
+IMAGE = Cause("image_pull", "its image cannot be pulled")
+NO_MEMORY = Cause("out_of_memory", "its engine ran out of memory while it started")
+WEIGHTS = Cause("weights", "its weights are missing or cannot be read")
+CRASHES = Cause("crash_loop", "its engine ended again and again before it was ready")
+TOO_LONG = Cause("load_too_long", "it was not ready within its hold")
+
+# How the engine and what it loads with say it: vLLM's words as of 0.32.0 (v1/core/kv_cache_utils.py, v1/worker,
+# model_executor/model_loader, transformers_utils/config.py), torch's, safetensors', transformers' and Python's own.
+_TEXTS: Mapping[re.Pattern[str], Cause] = MappingProxyType(
+    {
+        re.compile(
+            r"CUDA out of memory|OutOfMemoryError|No available memory for the cache blocks"
+            r"|larger than the available KV cache memory"
+            r"|desired (?:GPU|CPU) memory utilization|CUDA error: out of memory"
+        ): NO_MEMORY,
+        re.compile(
+            r"Cannot find any model weights|SafetensorError|does not appear to have a file named"
+            r"|Invalid repository ID or local directory specified"
+            r"|No such file or directory: '[^']*\.(?:safetensors|bin|json)'"
+        ): WEIGHTS,
+    }
+)
+IMAGE_WAITS = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+
+
+def of_end(terminated: Mapping[str, Any]) -> Cause | None:
+    """What a container's end tells by itself; None when it only tells that it ended."""
+    if terminated.get("reason") == "OOMKilled":
+        return NO_MEMORY
+    said = str(terminated.get("message", ""))
+    return next((cause for pattern, cause in _TEXTS.items() if pattern.search(said)), None)
+
+
+def of_refusal(message: str) -> Cause:
+    """Why the API server would not take a pod."""
+    return QUOTA if "exceeded quota" in message else REFUSED

@@ -1,0 +1,155 @@
+"""What a model is doing, from its Deployment and pods as the cluster shows them: pure.
+
+A wake fails when every pod it has fails: one that still loads may yet answer, and a replica too many that finds no
+room is no failure. A pod on its way out is no longer part of any wake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from .causes import CRASHES, IMAGE, IMAGE_WAITS, NO_NEW_NODE, NO_NODE, TOO_LONG, Cause, of_end, of_refusal
+from .settings import Model
+
+Object = Mapping[str, Any]
+
+CERTAIN_SECONDS = 5.0
+"""How long a refusal must stand: the scheduler and the quota are a moment behind a pod that just went."""
+
+RESTARTS = 2
+"""An engine that ended once may have met a passing fault; a second time it met the cause again."""
+
+_STATUS_WRITTEN_WITHIN = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Doing:
+    """``since``: the load's beginning, or of what makes it fail. ``cause`` only with ``failing``."""
+
+    what: Literal["asleep", "loading", "ready", "failing"]
+    since: datetime | None = None
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One model in the cluster. ``room_since``: the last moment at which some pod of the namespace was still on its way
+    out, and with it GPUs that this model may be waiting for.
+    """
+
+    deployment: Object
+    pods: Sequence[Object] = ()
+    room_since: datetime | None = None
+
+
+def judge(sight: Sight, model: Model, now: datetime) -> Doing:
+    """What the model is doing at ``now``."""
+    if int(sight.deployment.get("spec", {}).get("replicas", 1)) == 0:
+        return Doing("asleep")
+    present = [pod for pod in sight.pods if "deletionTimestamp" not in pod["metadata"]]
+    live = [pod for pod in present if pod.get("status", {}).get("phase") not in ("Failed", "Succeeded")]
+    if not live:
+        return _without_pod(sight, model, now)
+    if any(_is(pod, "Ready", "True") for pod in live):
+        return Doing("ready")
+    found = [_pod(pod, sight, model, now) for pod in live]
+    begun = min(doing.since or now for doing in found)
+    if all(doing.what == "failing" for doing in found):
+        return next(doing for doing in found if doing.what == "failing")
+    if now - begun >= timedelta(seconds=model.hold_seconds):
+        return Doing("failing", begun, TOO_LONG)
+    return Doing("loading", begun)
+
+
+def _without_pod(sight: Sight, model: Model, now: datetime) -> Doing:
+    condition = _condition(sight.deployment, "ReplicaFailure", "True")
+    if condition is None:
+        return Doing("loading", now)
+    since = _time(condition["lastTransitionTime"])
+    if now < _patience(since, sight.room_since, model):
+        return Doing("loading", since)
+    return Doing("failing", since, of_refusal(str(condition.get("message", ""))))
+
+
+def _patience(since: datetime, room_since: datetime | None, model: Model) -> datetime:
+    """Until when a refused pod may still come. Kubernetes doubles its pauses between tries, so after room was made the
+    next try can be as far away as the last one has been waited for.
+    """
+    waited = max(room_since - since, timedelta()) if room_since is not None else timedelta()
+    return since + min(2 * waited + timedelta(seconds=CERTAIN_SECONDS), timedelta(seconds=model.hold_seconds))
+
+
+def _pod(pod: Object, sight: Sight, model: Model, now: datetime) -> Doing:
+    """One live pod that is not ready."""
+    status = pod.get("status", {})
+    lost = _lost_readiness(pod)
+    since = lost or _time(pod["metadata"]["creationTimestamp"])
+    cause = _no_node(pod, sight, model, now) or _of_containers(_containers(status), served=lost is not None)
+    return Doing("loading", since) if cause is None else Doing("failing", since, cause)
+
+
+def _no_node(pod: Object, sight: Sight, model: Model, now: datetime) -> Cause | None:
+    condition = _condition(pod, "PodScheduled", "False")
+    if condition is None or condition.get("reason") != "Unschedulable":
+        return None
+    refused = _time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
+    if model.growable:
+        return NO_NEW_NODE if now - refused >= timedelta(seconds=model.cold_start_seconds) else None
+    room = max(refused, sight.room_since or refused)
+    lease = refused + timedelta(seconds=model.hold_seconds)
+    return NO_NODE if now >= min(room + timedelta(seconds=CERTAIN_SECONDS), lease) else None
+
+
+def _of_containers(statuses: Iterable[Object], served: bool) -> Cause | None:
+    """What the containers tell. An engine that has ``served`` and then ended may come back by itself: only when the
+    kubelet holds it off (CrashLoopBackOff) it has failed again.
+    """
+    for status in statuses:
+        waits = status.get("state", {}).get("waiting", {}).get("reason")
+        if waits in IMAGE_WAITS:
+            return IMAGE
+        ends = [part["terminated"] for part in _states(status) if "terminated" in part]
+        told = next((cause for cause in map(of_end, ends) if cause is not None), None)
+        if waits == "CrashLoopBackOff":
+            return told or CRASHES
+        if ends and not served and (told is not None or int(status.get("restartCount", 0)) >= RESTARTS):
+            return told or CRASHES
+    return None
+
+
+def _states(status: Object) -> tuple[Object, Object]:
+    return status.get("state", {}), status.get("lastState", {})
+
+
+def _containers(status: Object) -> list[Object]:
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _lost_readiness(pod: Object) -> datetime | None:
+    """When a pod that was ready ceased to be. The kubelet writes ``Ready: False`` with its first word on a pod, and the
+    time only moves with a change: a later one means that it was ready in between.
+    """
+    condition = _condition(pod, "Ready", "False")
+    started = pod.get("status", {}).get("startTime")
+    if condition is None or started is None or not condition.get("lastTransitionTime"):
+        return None
+    moved = _time(condition["lastTransitionTime"])
+    return moved if moved - _time(started) > _STATUS_WRITTEN_WITHIN else None
+
+
+def _is(item: Object, kind: str, status: str) -> bool:
+    return _condition(item, kind, status) is not None
+
+
+def _condition(item: Object, kind: str, status: str) -> Object | None:
+    for condition in item.get("status", {}).get("conditions") or ():
+        if condition.get("type") == kind and condition.get("status") == status:
+            return dict(condition)
+    return None
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

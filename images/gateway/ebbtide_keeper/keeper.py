@@ -1,0 +1,154 @@
+"""The loop: look whenever the cluster moves and once a second, judge, and write what is decided."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+from ebbtide_gateway.cluster import (
+    Watched,
+    authorization,
+    deployments,
+    describe,
+    model_of,
+    pods,
+    scaled_objects,
+)
+from ebbtide_gateway.failed_wakes import WakeFailure, failure_in_force
+
+from .act import Step, decide
+from .event import wake_failed
+from .judge import Doing, Object, Sight, judge
+from .settings import Model, Settings
+
+_TICK_SECONDS = 1.0
+_ALIVE_SECONDS = 30.0
+_WITHOUT = "failing wakes are not ended"
+_log = logging.getLogger("ebbtide.keeper")
+
+
+class Told(Protocol):
+    """Where the numbers go."""
+
+    def woken(self, model: str) -> None: ...
+    def failed(self, model: str, reason: str) -> None: ...
+    def state(self, model: str, now: str) -> None: ...
+
+
+class Keeper:
+    """Watches one namespace. Keeps nothing of its own that it could not do without after a restart."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: httpx.AsyncClient,
+        token: Path,
+        told: Told,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._token = token
+        self._told = told
+        self._clock = clock
+        self._moved = asyncio.Event()
+        paths = [make(settings.namespace) for make in (deployments, pods, scaled_objects)]
+        self._views = [Watched(client, path, token, self._moved.set, _WITHOUT) for path in paths]
+        self._room_since: datetime | None = None
+        self._before: dict[str, str] = {}
+        self._looked = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop still turns. It does so while the API server is away, too."""
+        return time.monotonic() - self._looked < _ALIVE_SECONDS
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        following = [asyncio.create_task(view.follow()) for view in self._views]
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._moved.wait(), _TICK_SECONDS)
+                self._moved.clear()
+                await self.look()
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
+
+    async def look(self) -> None:
+        """One look at every model, and what follows from it."""
+        seen = [view.seen for view in self._views]
+        self._looked = time.monotonic()
+        if any(found is None for found in seen):
+            return
+        targets, running, scaled = (found or {} for found in seen)
+        now = self._clock()
+        if any("deletionTimestamp" in pod["metadata"] for pod in running.values()):
+            self._room_since = now
+        by_model = defaultdict(list)
+        for pod in running.values():
+            by_model[model_of(pod)].append(pod)
+        for model in self._settings.models:
+            self._looked = time.monotonic()  # a slow write for one is no standstill
+            if model.name in targets and model.name in scaled:
+                sight = Sight(targets[model.name], by_model[model.name], self._room_since)
+                try:
+                    await self._model(model, sight, scaled[model.name], now)
+                except (KeyError, TypeError, ValueError, AttributeError) as problem:
+                    # an object of a shape nobody thought of must not end the others' keeping
+                    _log.error("model %s cannot be judged: %s", model.name, type(problem).__name__)
+
+    async def _model(self, model: Model, sight: Sight, scaled: Object, now: datetime) -> None:
+        annotations = scaled["metadata"].get("annotations") or {}
+        doing = judge(sight, model, now)
+        step = decide(doing, annotations, now)
+        self._tell(model.name, doing, annotations, now)
+        if step.kind == "nothing" or not await self._write(scaled, step):
+            return
+        if step.failure is not None:
+            self._told.failed(model.name, step.failure.reason)
+            self._told.state(model.name, "held_off")
+            _log.warning("wake of %s failed (%s): %s", model.name, step.failure.reason, step.failure.message)
+            await self._event(sight.deployment, step.failure)
+
+    def _tell(self, name: str, doing: Doing, annotations: Mapping[str, str], now: datetime) -> None:
+        if self._before.get(name) == "asleep" and doing.what != "asleep":
+            self._told.woken(name)
+        self._before[name] = doing.what
+        held_off = doing.what != "ready" and failure_in_force(annotations, now) is not None
+        self._told.state(name, "held_off" if held_off else doing.what)
+
+    async def _write(self, scaled: Object, step: Step) -> bool:
+        """Whether it was written. With the version that was looked at: what changed meanwhile is looked at again."""
+        metadata = {"resourceVersion": scaled["metadata"]["resourceVersion"], "annotations": dict(step.annotations)}
+        path = f"{scaled_objects(self._settings.namespace)}/{scaled['metadata']['name']}"
+        headers = {"content-type": "application/merge-patch+json"}
+        return await self._send("PATCH", path, {"metadata": metadata}, headers, ignored=409)
+
+    async def _event(self, deployment: Object, failure: WakeFailure) -> None:
+        path = f"/api/v1/namespaces/{self._settings.namespace}/events"
+        await self._send("POST", path, wake_failed(deployment, failure, time.time_ns()), {})
+
+    async def _send(
+        self, method: str, path: str, body: dict[str, Any], headers: dict[str, str], ignored: int | None = None
+    ) -> bool:
+        try:
+            sent = {**authorization(self._token), **headers}
+            answer = await self._client.request(method, path, json=body, headers=sent, timeout=10)
+            if answer.status_code == ignored:
+                return False
+            answer.raise_for_status()
+        except (httpx.HTTPError, OSError) as problem:
+            _log.warning("%s %s: %s", method, path, describe(problem))
+            return False
+        return True

@@ -1,0 +1,37 @@
+"""The mounted ``keeper.yaml``, typed. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Model(_Frozen):
+    """One model. A load may take ``hold_seconds``, the longest that a request waits for it. ``growable``: an autoscaler
+    may bring its pool another node, which may take the whole ``cold_start_seconds``.
+    """
+
+    name: str
+    hold_seconds: float = Field(gt=0)
+    cold_start_seconds: float = Field(gt=0)
+    growable: bool = False
+
+
+class Settings(_Frozen):
+    """Everything. ``api_server`` None: the pod's own cluster."""
+
+    models: tuple[Model, ...] = ()
+    namespace: str = "ebbtide-models"
+    api_server: str | None = None
+
+
+def load(path: Path) -> Settings:
+    """Read and check the file; raises ``OSError``, ``yaml.YAMLError`` or ``pydantic.ValidationError``."""
+    return Settings.model_validate(yaml.safe_load(path.read_text()))

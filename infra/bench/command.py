@@ -1,0 +1,124 @@
+"""``ebbtide bench``. Exit status: 0 measured, 1 somebody did not answer, 2 wrong usage, 130 ended early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from infra.bench import html, picture_png
+from infra.bench.cold import Cold, told
+from infra.bench.document import Document, begun, read
+from infra.bench.measure import Measurement
+from infra.bench.report_text import text
+from infra.bench.wish import Wish, WrongUsage, check, endpoints
+from infra.local.paths import paths
+
+DONE, USAGE, INTERRUPTED = 0, 2, 130
+
+
+def say(line: str) -> None:
+    """Progress, apart from the result: that one may go into a pipe."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run(wish: Wish) -> int:
+    """Measures, shows and keeps. Raises ``LocalProblem`` when somebody does not answer."""
+    try:
+        check(wish)
+        if wish.plot and wish.plot.endswith(".png"):
+            picture_png.program()  # before an hour of measuring, not after
+        if wish.from_file:
+            found, ended = read(wish.from_file), False
+        else:
+            found, ended = _measured(wish)
+    except WrongUsage as wrong:
+        say(f"error: {wrong}")
+        return USAGE
+    _keep(found, wish)
+    if wish.plot:
+        _plot(found, Path(wish.plot))
+    sys.stdout.write(_shown(found, wish.format))
+    if ended:
+        kept = f", and is in {wish.out}" if wish.out else ""
+        say(f"ended early: what was measured until then is above{kept}, marked as incomplete")
+    return INTERRUPTED if ended else DONE
+
+
+def _measured(wish: Wish) -> tuple[Document, bool]:
+    at = paths()
+    measured, against = endpoints(wish, at)
+    found: Document = begun(wish)
+    ended = False
+    if wish.levels() or wish.yardstick:
+        work = Measurement(wish, measured, against, say, lambda _: _keep(found, wish))
+        found = work.document
+        ended = asyncio.run(until_stopped(work.run()))
+        measured = work.measured
+    if wish.cold and not ended:
+        found["endpoints"].setdefault(
+            "measured",
+            {"url": measured.url, "model": measured.model, "host_header": measured.host, "engine_version": None},
+        )
+        cold = Cold(say)
+        try:
+            if wish.url is None:
+                cold.local(at, measured, wish.cold)
+            else:
+                work_ = cold.elsewhere(measured, wish.cold, wish.idle or 0.0, wish.limit_seconds)
+                ended = asyncio.run(until_stopped(work_))
+        except KeyboardInterrupt:
+            ended = True
+        finally:
+            found["cold"] = told(cold.rounds, len(cold.rounds) == wish.cold)
+            _keep(found, wish)
+    found["complete"] = not ended
+    return found, ended
+
+
+async def until_stopped(work: Coroutine[Any, Any, None]) -> bool:
+    """Whether it was ended by Ctrl-C or SIGTERM, after which what it awaited has been put away in order."""
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return True
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+    return False
+
+
+def _keep(found: Document, wish: Wish) -> None:
+    """Whole or not at all: a reader never meets half a file."""
+    if wish.out:
+        file = Path(wish.out)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_name(f".{file.name}.new")
+        fresh.write_text(json.dumps(found, indent=1) + "\n")
+        fresh.rename(file)
+
+
+def _plot(found: Document, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    page = html.page(found)
+    if file.suffix == ".html":
+        file.write_text(page)
+    else:
+        rows = len(found["levels"]) + 2 * len((found["cold"] or {}).get("rounds", []))
+        picture_png.picture(page, 1000 + 170 * rows + (400 if found["yardstick"] else 0), file)
+
+
+def _shown(found: Document, form: str) -> str:
+    if form == "json":
+        return json.dumps(found, indent=1) + "\n"
+    return html.page(found) if form == "html" else text(found)

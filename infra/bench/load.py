@@ -1,0 +1,44 @@
+"""Two ways to ask: so many at once, each the next when its last is answered; or at times of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from infra.bench.replies import Reply
+
+# the number of a request and when it is due; never raises
+Ask = Callable[[int, float], Awaitable[Reply]]
+Heard = Callable[[Reply], None]
+
+
+async def closed_loop(ask: Ask, heard: Heard, concurrency: int, requests: int | None, seconds: float | None) -> None:
+    """``requests`` in all, or as many as start within ``seconds``; returns when the last is answered."""
+    until = None if seconds is None else time.monotonic() + seconds
+    numbers = itertools.count()
+
+    async def one_after_the_other() -> None:
+        for number in numbers:
+            now = time.monotonic()
+            if (requests is not None and number >= requests) or (until is not None and now >= until):
+                return
+            heard(await ask(number, now))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(one_after_the_other())
+
+
+async def open_loop(ask: Ask, heard: Heard, due: Sequence[float]) -> None:
+    """Each request at its time, ``due`` seconds from now, however many wait; returns when the last is answered."""
+    began = time.monotonic()
+
+    async def one(number: int, at: float) -> None:
+        heard(await ask(number, at))
+
+    async with asyncio.TaskGroup() as group:
+        for number, offset in enumerate(due):
+            await asyncio.sleep(max(0.0, began + offset - time.monotonic()))
+            group.create_task(one(number, began + offset))

@@ -1,0 +1,171 @@
+"""Runs the levels. Two endpoints take turns, the first one changing: a drift of the machine meets both alike."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from infra.bench import document as doc
+from infra.bench import yardstick
+from infra.bench.arrivals import poisson
+from infra.bench.client import Client, Endpoint
+from infra.bench.load import Ask, closed_loop, open_loop
+from infra.bench.replies import Reply
+from infra.bench.side import Side
+from infra.bench.statistics import Summary, summary
+from infra.bench.wish import Level, Wish
+
+Say = Callable[[str], None]
+_LOOK_SECONDS = 5.0
+_LEAST_REQUESTS, _ROUNDS_OF_ALL = 32, 4
+_MOST_WARM_UP = 32
+
+
+@dataclass
+class Taken:
+    """What one side did on one level so far."""
+
+    replies: list[Reply] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def summary(self) -> Summary:
+        return summary(self.replies, self.seconds)
+
+
+class Measurement:
+    """``document`` is true at any moment: cancelled, it holds what was measured until then. ``keep`` is called whenever
+    something was added."""
+
+    def __init__(self, wish: Wish, measured: Endpoint, against: Endpoint | None, say: Say, keep: Say) -> None:
+        self.wish, self.document, self._say, self._keep = wish, doc.begun(wish), say, keep
+        self._sides = [Side("measured", Client(measured, wish.limit_seconds))]
+        if against is not None:
+            self._sides.append(Side("against", Client(against, wish.limit_seconds)))
+
+    @property
+    def measured(self) -> Endpoint:
+        """With its model's name, also where that had to be asked for."""
+        return self._sides[0].client.endpoint
+
+    async def run(self) -> None:
+        try:
+            for side in self._sides:
+                self._say(f"  {side.name}: {side.client.endpoint.url}; it is woken if it sleeps")
+                await side.prepare(self.wish.exact)
+                self.document["endpoints"][side.name] = doc.endpoint(side)
+            for level in self.wish.levels():
+                await self._level(level)
+            if self.wish.yardstick:
+                await self._yardstick()
+        finally:
+            for side in self._sides:
+                await side.client.__aexit__()
+
+    async def _level(self, level: Level) -> list[Summary]:
+        taken = [Taken() for _ in self._sides]
+        complete = False
+        try:
+            await self._warm_up(level)
+            for turn in range(self.wish.turns):
+                order = list(zip(self._sides, taken, strict=True))
+                for side, into in order if turn % 2 == 0 else reversed(order):
+                    await self._turn(level, turn, side, into)
+            complete = True
+        finally:
+            summaries = [each.summary() for each in taken]
+            if any(each.sent for each in summaries):
+                against = summaries[1] if len(summaries) > 1 else None
+                self.document["levels"].append(doc.level(level, summaries[0], against, complete))
+                self._keep("level")
+        return summaries
+
+    async def _warm_up(self, level: Level) -> None:
+        """Connections, caches and compiled shapes of this level; not counted."""
+        count = self.wish.warm_up
+        if count is None:
+            count = min(level.concurrency or 8, _MOST_WARM_UP)
+        for side in self._sides if count else ():
+            ask = self._asker(side, f"{level.told} warm-up")
+            await closed_loop(ask, lambda _: None, min(count, level.concurrency or 8), count, None)
+
+    async def _turn(self, level: Level, turn: int, side: Side, into: Taken) -> None:
+        ask = self._asker(side, f"{level.told} turn {turn}")
+        requests, seconds = self.amount(level, turn)
+        began = time.monotonic()
+        already = len(into.replies)
+        try:
+            async with self._told(level, turn, side, into, already, requests):
+                if level.concurrency is not None:
+                    await closed_loop(ask, into.replies.append, level.concurrency, requests, seconds)
+                else:
+                    # both sides meet the same times
+                    due = poisson(level.rate or 0.0, f"{self.wish.seed} {level.told} {turn}", requests, seconds)
+                    await open_loop(ask, into.replies.append, due)
+        finally:
+            into.seconds += time.monotonic() - began
+
+    def amount(self, level: Level, turn: int) -> tuple[int | None, float | None]:
+        """Requests or seconds of one turn: its share of the level's."""
+        if self.wish.seconds is not None:
+            return None, self.wish.seconds / self.wish.turns
+        whole = self.wish.requests or max(_LEAST_REQUESTS, _ROUNDS_OF_ALL * (level.concurrency or 0))
+        share, more = divmod(whole, self.wish.turns)
+        return share + (turn < more), None
+
+    def _asker(self, side: Side, part: str) -> Ask:
+        wish = self.wish
+        return side.asker(f"{wish.seed} {part}", wish.input_tokens, wish.output_tokens, wish.stream, wish.exact)
+
+    @contextlib.asynccontextmanager
+    async def _told(
+        self, level: Level, turn: int, side: Side, into: Taken, already: int, requests: int | None
+    ) -> AsyncIterator[None]:
+        """A line at the end of the turn, and one every few seconds until then."""
+        what = f"{level.told}, {side.name}, turn {turn + 1} of {self.wish.turns}"
+        began = time.monotonic()
+
+        async def pulse() -> None:
+            while True:
+                await asyncio.sleep(_LOOK_SECONDS)
+                of = "" if requests is None else f" of {requests}"
+                self._say(f"    … {what}: {len(into.replies) - already}{of}, {time.monotonic() - began:.0f} s")
+
+        ticking = asyncio.create_task(pulse())
+        try:
+            yield
+        finally:
+            ticking.cancel()
+        found = summary(into.replies[already:], time.monotonic() - began)
+        first = f", first token p50 {1000 * found.ttft.p50:.0f} ms" if found.ttft else ""
+        errors = f", errors {found.errors}" if found.errors else ""
+        self._say(f"  ✓ {what}: {found.whole} answers{first}, {found.tokens_per_second:.1f} tokens/s{errors}")
+
+    async def _yardstick(self) -> None:
+        """Only the measured side: it is a question about people, not about the way."""
+        wish = self.wish
+        told: doc.Document = {
+            "ttft_p90_below_seconds": wish.ttft_limit,
+            "tpot_p90_below_seconds": wish.tpot_limit,
+            "most": wish.most,
+            "concurrency": None,
+            "tries": [],
+        }
+        self.document["yardstick"] = told
+        sides, self._sides = self._sides, self._sides[:1]
+        try:
+            trying = yardstick.search(wish.most)
+            try:
+                at = next(trying)
+                while True:
+                    found = await self._level(Level(concurrency=at))
+                    verdict = yardstick.judge(at, found[0], wish.ttft_limit, wish.tpot_limit)
+                    self._say(f"  {at} at once: {'served well' if verdict.good else '; '.join(verdict.why)}")
+                    told["tries"].append({"concurrency": at, "good": verdict.good, "why": list(verdict.why)})
+                    at = trying.send(verdict.good)
+            except StopIteration as end:
+                told["concurrency"] = end.value
+        finally:
+            self._sides = sides

@@ -1,0 +1,79 @@
+"""The largest number of people at once who are all served well: by doubling, then halving the gap. Pure.
+
+The sizing guide's words, under *Max Real-Time Concurrency*: "the number of concurrent queries (each with a few hundred
+tokens) that can be served while maintaining a good user experience: responses start in under 10 seconds; token
+generation speed exceeds the average reading pace". It puts no figure to that pace. A quarter of a second a token is
+ours: adults read 238 words of English a minute (M. Brysbaert, 2019, doi:10.1016/j.jml.2019.104047), one in 0.252 s,
+with a word taken for one token. Where a word is 1.3 tokens the same pace is 0.19 s a token: ``--tpot-limit 0.19``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from infra.bench.statistics import Summary
+
+TTFT_LIMIT, TPOT_LIMIT = 10.0, 0.25
+MOST = 512
+_PRECISION = 0.05  # of the answer: the last few per cent are not worth a try each
+
+
+@dataclass(frozen=True)
+class Row:
+    model: str
+    gpus: str
+    concurrency: int
+
+
+# the guide's table, to hold a result against
+TABLE = (
+    Row("Llama-3.1-8B", "1x A10", 30),
+    Row("Llama-3.1-70B", "8x A100", 50),
+    Row("Mistral-7B", "1x A10", 30),
+    Row("Mixtral-8x7B", "8x A100", 50),
+    Row("Gemma-2-9B", "1x A10", 5),
+    Row("Llama-3.1-8B", "1x L40", 50),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``why`` is empty where all were served well."""
+
+    concurrency: int
+    why: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        return not self.why
+
+
+def judge(concurrency: int, found: Summary, ttft_limit: float = TTFT_LIMIT, tpot_limit: float = TPOT_LIMIT) -> Verdict:
+    why = [f"{count} requests: {fault}" for fault, count in found.errors.items()]
+    if not found.whole:
+        why.append("no answer")
+    if found.ttft and found.ttft.p90 >= ttft_limit:
+        why.append(f"p90 of the first token {found.ttft.p90:.2f} s, not under {ttft_limit:g} s")
+    if found.tpot and found.tpot.p90 >= tpot_limit:
+        why.append(f"p90 a token {found.tpot.p90:.3f} s, not under {tpot_limit:g} s")
+    return Verdict(concurrency, tuple(why))
+
+
+def search(most: int = MOST) -> Generator[int, bool, int]:
+    """Yields a number to try and is sent whether it was good; ends with the largest good one, 0 for none. At most
+    ``most`` is tried, and no number twice."""
+    good, bad, at = 0, most + 1, 1
+    while at <= most and bad > most:
+        if (yield at):
+            good = at
+            at = min(2 * at, most) if at < most else most + 1
+        else:
+            bad = at
+    while bad <= most and bad - good > max(1, good * _PRECISION):
+        middle = (good + bad) // 2
+        if (yield middle):
+            good = middle
+        else:
+            bad = middle
+    return good

@@ -1,0 +1,155 @@
+"""Wakes that cannot succeed: the client hears why within seconds of it being visible, the pod goes, a later wake works.
+
+Each cause is put into the model's Deployment (or the quota) by hand, as a node, a registry or a broken image would
+bring it about; everything that judges and answers is what runs in a cloud.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.lab.conftest import FIRST, Lab, wait_until
+
+NAMESPACE = "ebbtide-models"
+DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{FIRST}"
+SCALED = f"/apis/keda.sh/v1alpha1/namespaces/{NAMESPACE}/scaledobjects/{FIRST}"
+QUOTA = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas/gpu-guard"
+MERGE = {"Content-Type": "application/merge-patch+json"}
+JSON_PATCH = {"Content-Type": "application/json-patch+json"}
+WITHIN_SECONDS = 10.0
+KEEPERS = ("autoscaling.keda.sh/paused-replicas", "ebbtide.dev/paused-by", "ebbtide.dev/wake-failure")
+
+
+def container(lab: Lab, path: str, value: Any) -> None:
+    """Set one field of the engine's container."""
+    patch = [{"op": "add", "path": f"/spec/template/spec/containers/0/{path}", "value": value}]
+    lab.api.patch(DEPLOYMENT, content=json.dumps(patch), headers=JSON_PATCH).raise_for_status()
+
+
+def quota(lab: Lab, gpus: int) -> None:
+    patch = {"spec": {"hard": {"requests.nvidia.com/gpu": str(gpus)}}}
+    lab.api.patch(QUOTA, content=json.dumps(patch), headers=MERGE).raise_for_status()
+
+
+def waiting(lab: Lab, *reasons: str) -> bool:
+    states = [c["state"] for p in lab.pods(FIRST) for c in p["status"].get("containerStatuses", [])]
+    return any(state.get("waiting", {}).get("reason") in reasons for state in states)
+
+
+def restarts(lab: Lab, at_least: int) -> bool:
+    counts = [c["restartCount"] for p in lab.pods(FIRST) for c in p["status"].get("containerStatuses", [])]
+    return any(count >= at_least for count in counts)
+
+
+def ended(lab: Lab) -> bool:
+    states = [c for p in lab.pods(FIRST) for c in p["status"].get("containerStatuses", [])]
+    return any("terminated" in {**c["state"], **c.get("lastState", {})} for c in states)
+
+
+def unschedulable(lab: Lab) -> bool:
+    conditions = [c for p in lab.pods(FIRST) for c in p["status"].get("conditions", [])]
+    return any(c["type"] == "PodScheduled" and c.get("reason") == "Unschedulable" for c in conditions)
+
+
+def refused(lab: Lab) -> bool:
+    conditions = lab.deployment(FIRST).get("status", {}).get("conditions", [])
+    return any(c["type"] == "ReplicaFailure" and c["status"] == "True" for c in conditions)
+
+
+def script(lab: Lab, text: str) -> None:
+    container(lab, "command", ["sh", "-c", text])
+
+
+CAUSES: dict[str, tuple[str, Callable[[Lab], None], Callable[[Lab], bool]]] = {
+    "no node takes it": (
+        "unschedulable",
+        lambda lab: (
+            lab.api.patch(
+                DEPLOYMENT,
+                content=json.dumps({"spec": {"template": {"spec": {"nodeSelector": {"nowhere": "x"}}}}}),
+                headers=MERGE,
+            ).raise_for_status()
+            and None
+        ),
+        unschedulable,
+    ),
+    "the quota is full": ("quota", lambda lab: quota(lab, 0), refused),
+    "its image is not there": (
+        "image_pull",
+        lambda lab: container(lab, "image", "127.0.0.1:5000/ebbtide/none:none"),
+        lambda lab: waiting(lab, "ImagePullBackOff"),
+    ),
+    "the GPU is too small": (
+        "out_of_memory",
+        lambda lab: script(lab, "echo torch.OutOfMemoryError: CUDA out of memory >&2; exit 1"),
+        ended,
+    ),
+    "its weights are not there": (
+        "weights",
+        lambda lab: script(lab, "echo Cannot find any model weights with /models/none >&2; exit 1"),
+        ended,
+    ),
+    "the engine ends again and again": (
+        "crash_loop",
+        lambda lab: script(lab, "exit 1"),
+        lambda lab: restarts(lab, 2) or waiting(lab, "CrashLoopBackOff"),
+    ),
+}
+
+
+@pytest.fixture
+def broken(lab: Lab) -> Iterator[Lab]:
+    """The first model asleep, to be broken; as it was, and able to wake, afterwards."""
+    lab.until_asleep(FIRST)
+    before = lab.deployment(FIRST)["spec"]["template"]["spec"]
+    limit = lab.get(QUOTA)["spec"]["hard"]["requests.nvidia.com/gpu"]
+    yield lab
+    quota(lab, int(limit))
+    patch = [{"op": "replace", "path": "/spec/template/spec", "value": before}]
+    lab.api.patch(DEPLOYMENT, content=json.dumps(patch), headers=JSON_PATCH).raise_for_status()
+    cleared = {"metadata": {"annotations": dict.fromkeys(KEEPERS)}}
+    lab.api.patch(SCALED, content=json.dumps(cleared), headers=MERGE).raise_for_status()
+    lab.until_asleep(FIRST)
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_held_client_hears_why_within_seconds_and_no_pod_is_left(broken: Lab, cause: str) -> None:
+    reason, break_it, visible = CAUSES[cause]
+    break_it(broken)
+    answers: list[tuple[httpx.Response, float]] = []
+    asking = threading.Thread(target=lambda: answers.append((broken.chat(FIRST), time.monotonic())), daemon=True)
+    asking.start()
+    wait_until(lambda: visible(broken) or answers, 150, f"{reason} is visible", every=0.1)
+    seen = time.monotonic()
+    wait_until(lambda: answers, WITHIN_SECONDS + 5, f"an answer for {reason}", every=0.05)
+    answer, at = answers[0]
+    assert answer.status_code == 503, answer.text
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("wake_failed", reason)
+    assert int(answer.headers["retry-after"]) >= 1
+    assert at - seen <= WITHIN_SECONDS
+    # the next one is not held, and does not wake anything
+    again = broken.chat(FIRST)
+    assert (again.status_code, again.json()["error"]["param"]) == (503, reason)
+    wait_until(lambda: broken.asleep(FIRST), 60, "no pod left")
+    events = broken.get(f"/api/v1/namespaces/{NAMESPACE}/events?fieldSelector=reason=WakeFailed")["items"]
+    assert any(reason in json.dumps(event) for event in events)
+
+
+def test_after_the_back_off_the_next_request_wakes_the_model_and_the_failure_is_forgotten(broken: Lab) -> None:
+    script(broken, "exit 1")
+    assert broken.chat(FIRST).json()["error"]["code"] == "wake_failed"
+    container(broken, "command", None)
+    retry = wait_until(lambda: broken.get(SCALED)["metadata"].get("annotations", {}), 5, "annotations")
+    assert KEEPERS[0] in retry
+    wait_until(lambda: KEEPERS[0] not in broken.get(SCALED)["metadata"].get("annotations", {}), 60, "the pause is over")
+    answer = broken.chat(FIRST)
+    assert answer.status_code == 200, answer.text
+    wait_until(lambda: KEEPERS[2] not in broken.get(SCALED)["metadata"].get("annotations", {}), 15, "forgotten")

@@ -1,0 +1,312 @@
+"""``ebbtide bench`` against small endpoints on this machine: what is sent, what is told, what is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.bench import command
+from infra.bench.cold import steps, told
+from infra.bench.html import page
+from infra.bench.report_text import text
+from infra.bench.wish import Level, Wish, WrongUsage, check, endpoints
+from infra.local.ask import Access
+from infra.local.paths import PROJECT, Paths
+from infra.local.problem import LocalProblem
+from tests.unit.bench_kit import FIXED, PER_WORD, Engine
+from tests.unit.gateway_kit import free_port
+
+KEY = "sk-very-secret"
+QUICK = {"input_tokens": 40, "output_tokens": 4, "warm_up": 1}
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    made = Engine(first=0.02, per_token=0.005)
+    yield made
+    made.served.stop()
+
+
+@pytest.fixture
+def other() -> Iterator[Engine]:
+    made = Engine(first=0.002, per_token=0.001)
+    yield made
+    made.served.stop()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EBBTIDE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("EBBTIDE_CACHE", str(tmp_path / "cache"))
+
+
+def measured(tmp_path: Path, capsys: pytest.CaptureFixture[str], **more: Any) -> tuple[dict[str, Any], str, str]:
+    """The kept document, standard output, standard error."""
+    file = tmp_path / "kept" / "result.json"
+    assert command.run(Wish(**{**QUICK, "out": str(file)} | more)) == 0
+    shown = capsys.readouterr()
+    return json.loads(file.read_text()), shown.out, shown.err
+
+
+def test_each_level_has_its_figures_and_the_load_is_the_one_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
+) -> None:
+    found, out, err = measured(tmp_path, capsys, url=engine.url + "/v1", concurrency="1,4", requests=12)
+    assert found["complete"] is True
+    assert [level["concurrency"] for level in found["levels"]] == [1, 4]
+    for level in found["levels"]:
+        of = level["measured"]
+        assert (of["sent"], of["whole"], of["errors"], of["tokens"]) == (12, 12, {}, 48)
+        assert of["ttft"]["p50"] >= 0.02
+        assert of["tpot"]["p50"] >= 0.005
+        assert of["latency"]["p50"] >= of["ttft"]["p50"] + 3 * 0.005
+        assert of["ttft"]["count"] == 12
+        assert of["gap"]["count"] == 36
+    assert (
+        found["levels"][1]["measured"]["requests_per_second"]
+        > 2 * found["levels"][0]["measured"]["requests_per_second"]
+    )
+    assert engine.most_at_once == 4
+    counted = engine.seen[2:]  # the first two tell how long a word is
+    assert len(counted) == 1 + 12 + 1 + 12, "a warm-up each, and the requests"
+    words = {len(body["messages"][0]["content"].split()) for body in counted}
+    assert words == {round((40 - FIXED) / PER_WORD)}
+    assert len({body["messages"][0]["content"] for body in counted}) == len(counted), "a prompt was asked twice"
+    assert {(b["max_tokens"], b["min_tokens"], b["ignore_eos"], b["model"]) for b in counted} == {(4, 4, True, "small")}
+    assert found["endpoints"]["measured"]["engine_version"] == "9.9"
+    assert found["machine"]["cpus"] == os.cpu_count()
+    assert found["versions"]["httpx"]
+    assert "4 at once" in out
+    assert "turn 2 of 2" in err
+
+
+def test_the_other_endpoint_takes_turns_and_the_difference_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine, other: Engine
+) -> None:
+    found, out, err = measured(
+        tmp_path, capsys, url=engine.url, against=other.url, against_host_header="small.models", concurrency="2",
+        requests=16, against_model="bare",
+    )  # fmt: skip
+    level = found["levels"][0]
+    assert (level["measured"]["sent"], level["against"]["sent"]) == (16, 16)
+    assert level["ratio"]["ttft_added_ms"]["p50"] == pytest.approx(
+        1000 * (level["measured"]["ttft"]["p50"] - level["against"]["ttft"]["p50"]), abs=0.01
+    )
+    assert level["ratio"]["ttft_added_ms"]["p50"] > 5
+    assert 0 < level["ratio"]["tokens_share"] < 0.9
+    assert other.hosts == {"small.models"}
+    assert {body["model"] for body in other.seen} == {"bare"}
+    order = re.findall(r"✓ 2 at once, (\w+), turn (\d)", err)
+    assert order == [("measured", "1"), ("against", "1"), ("against", "2"), ("measured", "2")]
+    assert re.search(r"^  added .*%", out, re.M)
+    mine = {body["messages"][0]["content"] for body in engine.seen}
+    assert not mine & {body["messages"][0]["content"] for body in other.seen}, (
+        "the second one would answer from a cache"
+    )
+
+
+def test_an_open_loop_sends_whether_or_not_it_is_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
+) -> None:
+    engine.first = 0.5
+    found, _, _ = measured(tmp_path, capsys, url=engine.url, rate="40", seconds=1.0, turns=1)
+    of = found["levels"][0]["measured"]
+    assert found["levels"][0]["rate"] == 40
+    assert 20 <= of["sent"] <= 65
+    assert engine.most_at_once > 8
+
+
+def test_errors_are_counted_by_status_and_by_what_broke(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
+) -> None:
+    file = tmp_path / "result.json"
+    engine.faults = ["", "", "", "503", "cut", "error", "stuck", "503"]
+    wish = Wish(url=engine.url, concurrency="2", requests=20, out=str(file), limit_seconds=1.0, **QUICK)  # type: ignore[arg-type]
+    assert command.run(wish) == 0
+    of = json.loads(file.read_text())["levels"][0]["measured"]
+    assert of["errors"] == {"503": 2, "cut off": 1, "error in the stream": 1, "time-out": 1}
+    assert (of["sent"], of["whole"]) == (20, 15)
+    assert "errors: 503 × 2" in capsys.readouterr().out
+
+
+def test_an_answer_in_one_piece_has_no_first_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
+) -> None:
+    found, out, _ = measured(tmp_path, capsys, url=engine.url, concurrency="1", requests=4, stream=False, exact=False)
+    of = found["levels"][0]["measured"]
+    assert (of["ttft"], of["tpot"], of["tokens"], of["whole"]) == (None, None, 16, 4)
+    assert not any("ignore_eos" in body or "stream" in body for body in engine.seen)
+    assert "in one piece" in out
+
+
+def test_the_yardstick_finds_where_the_queue_begins_to_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = Engine(first=0.2, slots=4, queue=2)
+    try:
+        found, out, _ = measured(tmp_path, capsys, url=engine.url, yardstick=True, most=64, requests=14)
+    finally:
+        engine.served.stop()
+    assert found["yardstick"]["concurrency"] == 6
+    assert [each["concurrency"] for each in found["yardstick"]["tries"]] == [1, 2, 4, 8, 6, 7]
+    assert "6 at once" in out
+
+
+def test_the_key_comes_from_the_environment_and_is_nowhere_to_be_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.key = KEY
+    monkeypatch.setenv("MY_KEY", KEY)
+    file = tmp_path / "page.html"
+    found, out, err = measured(
+        tmp_path, capsys, url=engine.url, key_env="MY_KEY", concurrency="1", requests=2, plot=str(file)
+    )
+    assert found["levels"][0]["measured"]["whole"] == 2
+    assert KEY not in json.dumps(found) + out + err + file.read_text() + repr(
+        endpoints(Wish(url="http://x", key_env="MY_KEY"), Paths(tmp_path, tmp_path))
+    )
+
+
+def test_the_local_key_goes_to_the_local_stack_alone(tmp_path: Path) -> None:
+    at = Paths(tmp_path / "cache", tmp_path / "state")
+    at.state.mkdir()
+    Access("http://127.0.0.1:4000", KEY, ("small", "big")).save(at)
+    local, elsewhere = endpoints(Wish(against="http://engine:8000"), at, {})
+    assert (local.url, local.model, local.key) == ("http://127.0.0.1:4000", "small", KEY)
+    assert elsewhere is not None
+    assert (elsewhere.model, elsewhere.key) == ("small", None)
+    named, _ = endpoints(Wish(url="http://elsewhere/v1"), at, {})
+    assert (named.url, named.key) == ("http://elsewhere", None)
+    with pytest.raises(LocalProblem, match="no MY_KEY"):
+        endpoints(Wish(url="http://elsewhere", key_env="MY_KEY"), at, {})
+
+
+def test_who_does_not_answer_is_told_with_a_fix(engine: Engine) -> None:
+    engine.key = KEY
+    with pytest.raises(LocalProblem, match=r"(?s)401.*--key-env"):
+        command.run(Wish(url=engine.url))
+    engine.models = ("a", "b")
+    with pytest.raises(LocalProblem, match=r"(?s)2 models: a, b.*--model"):
+        command.run(Wish(url=engine.url))
+    with pytest.raises(LocalProblem, match=r"(?s)no connection.*something listens"):
+        command.run(Wish(url=f"http://127.0.0.1:{free_port()}", model="a"))
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (Wish(concurrency="1,x"), "--concurrency x: allowed"),
+        (Wish(concurrency="0"), "--concurrency 0: allowed"),
+        (Wish(rate="-1"), "--rate -1: allowed"),
+        (Wish(rate="nan"), "--rate nan: allowed"),
+        (Wish(requests=5, seconds=5), "fix: leave one out"),
+        (Wish(requests=0), "--requests 0: allowed: 1 or more"),
+        (Wish(url="ftp://x"), "--url ftp://x: allowed"),
+        (Wish(url="https://user:pass@host"), "--key-env"),
+        (Wish(against_model="x"), "--against"),
+        (Wish(yardstick=True, stream=False), "--no-stream"),
+        (Wish(url="http://x", cold=3), "--idle"),
+        (Wish(plot="x.pdf"), "--plot x.pdf: allowed"),
+        (Wish(from_file="/nonexistent"), "--from /nonexistent"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_request(wish: Wish, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(wish) == 2
+    told_of = capsys.readouterr().err
+    assert words in told_of
+    assert "pass@" not in told_of
+
+
+def test_without_a_wish_for_levels_three_are_measured_and_else_only_those_named() -> None:
+    assert Wish().levels() == (Level(1), Level(8), Level(32))
+    assert Wish(rate="2").levels() == (Level(rate=2.0),)
+    assert Wish(rate="2", concurrency="4,4").levels() == (Level(4), Level(rate=2.0))
+    assert Wish(yardstick=True).levels() == Wish(cold=2).levels() == ()
+    check(Wish())
+    with pytest.raises(WrongUsage):
+        check(Wish(most=0))
+
+
+def test_ctrl_c_ends_it_cleanly_and_keeps_what_was_measured(tmp_path: Path, engine: Engine) -> None:
+    engine.per_token = 0.05
+    file = tmp_path / "result.json"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "infra.cli", "bench", "--url", engine.url, "--concurrency", "2,64",
+            "--requests", "40", "--warm-up", "0",
+            "--output-tokens", "4", "--turns", "1", "--out", str(file), "--format", "json",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(engine.seen) < 12 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "marked as incomplete" in err
+    kept = json.loads(file.read_text())
+    assert kept == json.loads(out)
+    assert kept["complete"] is False
+    assert [level["complete"] for level in kept["levels"]] == [False]
+    assert 4 <= kept["levels"][0]["measured"]["whole"] < 40
+    assert "INCOMPLETE" in text(kept)
+
+
+def test_a_kept_result_is_shown_again_without_a_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
+) -> None:
+    _, out, _ = measured(tmp_path, capsys, url=engine.url, concurrency="1", requests=2)
+    asked = len(engine.seen)
+    assert command.run(Wish(from_file=str(tmp_path / "kept" / "result.json"))) == 0
+    assert capsys.readouterr().out == out
+    assert len(engine.seen) == asked
+
+
+def test_the_page_stands_alone_and_lets_no_text_become_markup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine, other: Engine
+) -> None:
+    found, _, _ = measured(
+        tmp_path, capsys, url=engine.url, against=other.url, model="<b>m", concurrency="1,2", requests=4
+    )
+    found["cold"] = told(
+        [{"first_token": 24.0, "phases": steps({"woken": 0.5, "image": 2.0, "first token": 24.0})}], True
+    )
+    html = page(found)
+    assert "&lt;b&gt;m" in html
+    assert "<b>m" not in html
+    assert not re.search(r"(?:src|href)=|url\(|@import|<script", html)
+    assert html.count("<polyline") == 3 * 6 + 2
+    assert html.count("stroke-dasharray") == 1
+    assert "prefers-color-scheme: dark" in html
+    assert 'id="cold"' in html
+    found["levels"], found["cold"] = [], None
+    assert "<polyline" not in page(found)
+
+
+def test_phases_of_a_wake_become_how_long_each_took() -> None:
+    passed = {"woken": 0.5, "scheduled": 0.5, "image": 2.0, "weights": 20.0, "first token": 24.0}
+    assert steps(passed) == {"woken": 0.5, "scheduled": 0.0, "image": 1.5, "weights": 18.0, "first token": 4.0}
+    whole = told([{"first_token": 24.0, "phases": steps(passed)}, {"first_token": 26.0, "phases": {}}], False)
+    assert (whole["first_token"]["p50"], whole["phases"]["image"]["count"], whole["complete"]) == (25.0, 1, False)
+
+
+def test_a_cold_path_elsewhere_waits_and_takes_the_first_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
+) -> None:
+    found, out, _ = measured(tmp_path, capsys, url=engine.url, model="small", cold=2, idle=0.05)
+    assert len(found["cold"]["rounds"]) == 2
+    assert found["cold"]["first_token"]["p50"] >= 0.02
+    assert (found["levels"], len(engine.seen)) == ([], 2), "anything else would have woken it"
+    assert "Cold path, 2 wakes" in out

@@ -1,0 +1,122 @@
+"""Wake rights, wakes a day and requests a minute, by clocks that the tests hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit import gateway_kit as kit  # puts the image's package on the path
+
+from ebbtide_gateway import settings  # isort: skip
+from ebbtide_gateway.budgets import Budgets, Group  # isort: skip
+from ebbtide_gateway.errors import ApiError  # isort: skip
+
+assert kit
+BIG = settings.Model(name="big", host="big.ebbtide-models", gpus=2, holdSeconds=5)
+NIGHT = 20_000 * 86_400.0  # a midnight
+
+
+@dataclass
+class Clock:
+    now: float
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def group(name: str = "ci", **limits: object) -> Group:
+    return Group(name, frozenset({"*"}), **limits)  # type: ignore[arg-type]
+
+
+def test_a_group_without_the_right_is_told_whom_to_ask() -> None:
+    poor = group(wake=frozenset({"small"}))
+    others = [poor, group("ops"), Group("small-only", frozenset({"small"})), group("leads", wake=frozenset({"big"}))]
+    with pytest.raises(ApiError) as refusal:
+        Budgets().may_wake(poor, BIG, others)
+    assert (refusal.value.status, refusal.value.code) == (403, "wake_not_allowed")
+    assert refusal.value.message == (
+        "model 'big' sleeps, and group 'ci' may use it only while it is awake; ask somebody with a key of group "
+        "leads or ops"
+    )
+    with pytest.raises(ApiError, match="no group may wake it"):
+        Budgets().may_wake(poor, BIG, [poor])
+
+
+@pytest.mark.parametrize(
+    ("models", "wake", "may"),
+    [
+        ({"*"}, None, True),
+        ({"big"}, None, True),
+        ({"*"}, {"*"}, True),
+        ({"*"}, {"big"}, True),
+        ({"*"}, {"small"}, False),
+        ({"*"}, set(), False),
+        ({"small"}, {"*"}, False),
+    ],
+)
+def test_the_right_to_wake_never_goes_beyond_the_right_to_use(
+    models: set[str], wake: set[str] | None, may: bool
+) -> None:
+    rights = Group("g", frozenset(models), None if wake is None else frozenset(wake))
+    assert rights.may_wake("big") is may
+
+
+def test_wakes_are_counted_by_group_until_midnight_utc() -> None:
+    wall = Clock(NIGHT + 3600)
+    budgets, two = Budgets(wall=wall), group(max_wakes_per_day=2)
+    for _ in range(2):
+        budgets.wake(two, BIG, [two])
+    with pytest.raises(ApiError) as refusal:
+        budgets.may_wake(two, BIG, [two])
+    assert (refusal.value.status, refusal.value.code) == (429, "wake_budget")
+    assert refusal.value.retry_after == 23 * 3600
+    budgets.wake(group("other", max_wakes_per_day=1), BIG, [])
+    wall.now = NIGHT + 86_399
+    with pytest.raises(ApiError):
+        budgets.wake(two, BIG, [two])
+    wall.now = NIGHT + 86_400
+    budgets.wake(two, BIG, [two])
+
+
+def test_requests_are_counted_over_the_last_minute_and_the_refused_ones_are_not() -> None:
+    clock = Clock(100.0)
+    budgets, two = Budgets(clock=clock), group(requests_per_minute=2)
+    budgets.ask(two)
+    clock.now = 130.0
+    budgets.ask(two)
+    for _ in range(3):
+        with pytest.raises(ApiError) as refusal:
+            budgets.ask(two)
+    assert (refusal.value.status, refusal.value.code, refusal.value.retry_after) == (429, "request_limit", 30.0)
+    budgets.ask(group("other", requests_per_minute=1))
+    clock.now = 160.0
+    budgets.ask(two)
+    with pytest.raises(ApiError):
+        budgets.ask(two)
+
+
+@given(st.lists(st.floats(0, 40), min_size=1, max_size=60), st.integers(1, 5))
+def test_no_minute_has_more_requests_than_the_limit(pauses: list[float], most: int) -> None:
+    clock = Clock(0.0)
+    budgets, some = Budgets(clock=clock), group(requests_per_minute=most)
+    passed, told = [], []
+    for pause in pauses:
+        clock.now += pause
+        try:
+            budgets.ask(some)
+            passed.append(clock.now)
+        except ApiError as refusal:
+            told.append(refusal.retry_after or 0)
+    assert all(0 < seconds <= 60 for seconds in told)
+    for start in passed:
+        assert sum(0 <= moment - start < 60 for moment in passed) <= most
+
+
+def test_a_group_without_limits_is_not_counted() -> None:
+    budgets, free = Budgets(), group()
+    for _ in range(1000):
+        budgets.ask(free)
+        budgets.wake(free, BIG, [free])

@@ -1,0 +1,158 @@
+"""Wake rights, budgets, what a wake costs and the metrics, on the real gateway's process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.local.gateway_venv import gateway_python
+from tests.unit import gateway_kit as kit
+
+pytestmark = pytest.mark.slow
+
+KEYS = {name: (f"sk-{name}-secret", name) for name in ("ops", "guests", "once", "slow")}
+GROUPS = {"ops": ["*"], "guests": ["*"], "once": ["*"], "slow": ["*"]}
+RIGHTS: dict[str, dict[str, Any]] = {
+    "guests": {"wake": []},
+    "once": {"maxWakesPerDay": 1},
+    "slow": {"requestsPerMinute": 2},
+}
+
+
+@pytest.fixture
+def upstream() -> Iterator[kit.Upstream]:
+    served = kit.Upstream()
+    yield served
+    served.served.stop()
+
+
+@pytest.fixture
+def kube() -> Iterator[kit.KubeApi]:
+    api = kit.KubeApi()
+    api.scale("small", 0)
+    api.scale("big", 0)
+    yield api
+    api.served.stop()
+
+
+@pytest.fixture
+def gateway(
+    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[kit.Gateway]:
+    models = [
+        {"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 10, "usdPerHour": 1.2},
+        {"name": "big", "host": "big.ebbtide-models", "gpus": 2, "holdSeconds": 10},
+    ]
+    settings = {
+        "interceptorUrl": upstream.served.url,
+        "models": models,
+        "guard": {"maxGpus": 2, "whenFull": "refuse"},
+        "cluster": {"apiServer": kube.served.url},
+    }
+    folder = tmp_path_factory.mktemp("gateway")
+    gateway = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS, RIGHTS))
+    try:
+        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 20)
+        yield gateway
+    finally:
+        gateway.process.kill()
+        gateway.process.wait(10)
+
+
+def ask(gateway: kit.Gateway, who: str, model: str = "small") -> httpx.Response:
+    headers = {"authorization": f"Bearer {KEYS[who][0]}"}
+    body = {"model": model, "messages": []}
+    return httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=20)
+
+
+def code(answer: httpx.Response) -> tuple[int, Any]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+def metrics(gateway: kit.Gateway) -> dict[str, float]:
+    lines = httpx.get(gateway.metrics_url).text.splitlines()
+    return {name: float(value) for name, _, value in (x.rpartition(" ") for x in lines if not x.startswith("#"))}
+
+
+def test_a_group_without_the_right_wakes_nothing_and_is_answered_once_the_model_is_awake(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    refused = ask(gateway, "guests")
+    assert code(refused) == (403, "wake_not_allowed")
+    assert "ask somebody with a key of group once or ops or slow" in refused.json()["error"]["message"]
+    assert upstream.seen == []
+    kube.scale("small", 1)
+    kit.until(lambda: ask(gateway, "guests").status_code == 200, "an awake model answers")
+
+
+def test_the_wakes_of_a_day_are_used_up_and_an_awake_model_still_answers(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    assert ask(gateway, "once").headers["x-ebbtide-woken"] == "true"
+    refused = ask(gateway, "once")
+    assert code(refused) == (429, "wake_budget")
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    assert len(upstream.seen) == 1
+    kube.scale("small", 1)
+    kit.until(lambda: ask(gateway, "once").status_code == 200, "an awake model answers")
+
+
+def test_a_refused_wake_takes_nothing_from_the_budget(gateway: kit.Gateway, kube: kit.KubeApi) -> None:
+    kube.scale("big", 1, gpus=2)
+    kit.until(lambda: "x-ebbtide-woken" not in ask(gateway, "ops", "big").headers, "big seen awake")
+    assert code(ask(gateway, "once")) == (503, "gpus_in_use")
+    kube.scale("big", 0, gpus=2)
+    kit.until(lambda: ask(gateway, "once").status_code == 200, "the wake it had left")
+
+
+def test_requests_above_the_limit_get_429_with_retry_after(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    assert [ask(gateway, "slow").status_code for _ in range(2)] == [200, 200]
+    refused = ask(gateway, "slow")
+    assert code(refused) == (429, "request_limit")
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert (ask(gateway, "ops").status_code, len(upstream.seen)) == (200, 3)
+
+
+def test_of_two_requests_for_a_sleeping_model_one_woke_it_and_is_told_the_price(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    go_on = threading.Event()
+    upstream.script += [kit.streams(1, gate=lambda _: go_on.is_set())] * 2
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(ask, gateway, "ops") for _ in range(2)]
+        kit.until(lambda: len(upstream.seen) == 2, "both are held")
+        assert metrics(gateway)['ebbtide_gateway_held_requests{model="small"}'] == 2
+        go_on.set()
+        answers = [each.result(10) for each in both]
+    woke = [answer for answer in answers if answer.headers.get("x-ebbtide-woken") == "true"]
+    assert [answer.headers["x-ebbtide-usd-per-hour"] for answer in woke] == ["1.20"]
+    assert all("x-ebbtide-wait-seconds" in answer.headers for answer in answers)
+    big = ask(gateway, "ops", "big")
+    assert big.headers["x-ebbtide-woken"] == "true"
+    assert "x-ebbtide-usd-per-hour" not in big.headers, "its price is unknown"
+    kube.scale("small", 1)
+    kit.until(lambda: "x-ebbtide-wait-seconds" not in ask(gateway, "ops").headers, "small seen awake")
+    assert "x-ebbtide-usd-per-hour" not in ask(gateway, "ops").headers
+
+
+def test_the_metrics_tell_requests_wakes_and_refusals_and_no_key(gateway: kit.Gateway, kube: kit.KubeApi) -> None:
+    ask(gateway, "ops")
+    ask(gateway, "guests")
+    httpx.post(gateway.url + "/v1/chat/completions", json={"model": "x"}, headers={"authorization": "Bearer sk-none"})
+    found = metrics(gateway)
+    requests = "ebbtide_gateway_requests_total"
+    assert found[f'{requests}{{group="ops",model="small",status="200"}}'] == 1
+    assert found[f'{requests}{{group="guests",model="small",status="403"}}'] == 1
+    assert found[f'{requests}{{group="",model="",status="401"}}'] == 1
+    assert found['ebbtide_gateway_wake_seconds_count{model="small"}'] == 1
+    assert found['ebbtide_gateway_held_requests{model="small"}'] == 0
+    refusals = 'ebbtide_gateway_refusals_total{code="wake_not_allowed",group="guests",model="small"}'
+    assert found[refusals] == 1
+    assert "sk-" not in json.dumps(found)
+    assert httpx.get(gateway.url + "/metrics").status_code == 404, "not where clients are"

@@ -1,0 +1,259 @@
+"""The keeper's loop against a Kubernetes API that lists, watches, merges patches and takes Events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit import gateway_kit, keeper_kit
+from tests.unit.keeper_kit import NOON, on_node, running, waiting
+
+from ebbtide_gateway.cluster import connect  # isort: skip
+from ebbtide_gateway.failed_wakes import ANNOTATION  # isort: skip
+from ebbtide_keeper.door import LIVE, METRICS, Door  # isort: skip
+from ebbtide_keeper.keeper import Keeper  # isort: skip
+from ebbtide_keeper.settings import Model, Settings, load  # isort: skip
+
+PAUSE = "autoscaling.keda.sh/paused-replicas"
+BROKEN = waiting("CrashLoopBackOff", 2, keeper_kit.ended("Cannot find any model weights with `/models/secret`"))
+
+
+class Told:
+    def __init__(self) -> None:
+        self.wakes: list[str] = []
+        self.failures: list[tuple[str, str]] = []
+        self.states: dict[str, str] = {}
+
+    def woken(self, model: str) -> None:
+        self.wakes.append(model)
+
+    def failed(self, model: str, reason: str) -> None:
+        self.failures.append((model, reason))
+
+    def state(self, model: str, now: str) -> None:
+        self.states[model] = now
+
+
+class Stage:
+    """A keeper in a thread of its own, whose clock the test turns."""
+
+    def __init__(self, kube: gateway_kit.KubeApi, token: Path) -> None:
+        self.kube, self.told, self.now = kube, Told(), NOON
+        self._token = token
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.start()
+
+    def start(self) -> None:
+        """A new process as far as anybody can tell."""
+        models = (Model(name="small", holdSeconds=90, coldStartSeconds=60),)
+        settings = Settings(models=models, apiServer=self.kube.served.url)
+
+        async def begin() -> None:
+            client = connect(self.kube.served.url, self._token.parent)
+            self.keeper = Keeper(settings, client, self._token, self.told, lambda: self.now)
+            self._running = asyncio.create_task(self.keeper.run())
+
+        asyncio.run_coroutine_threadsafe(begin(), self._loop).result(5)
+
+    def end(self) -> None:
+        async def cancel() -> None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(cancel(), self._loop).result(5)
+
+    def close(self) -> None:
+        self.end()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    def later(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return dict(self.kube.kinds["scaledobjects"]["small"]["metadata"]["annotations"])
+
+    @property
+    def until(self) -> datetime:
+        return datetime.fromisoformat(json.loads(self.annotations[ANNOTATION])["until"])
+
+    def pod(self, container: dict[str, Any], ready: tuple[str, float] = ("False", 1)) -> None:
+        self.kube.put("pods", on_node(container, ready=ready))
+        self.kube.put("deployments", keeper_kit.deployment(1))
+
+    def asleep(self) -> None:
+        """What KEDA makes of a pause at zero."""
+        self.kube.put("deployments", keeper_kit.deployment(0))
+        self.kube.put("pods", on_node(running()), "DELETED")
+
+    def sees(self, state: str) -> None:
+        gateway_kit.until(lambda: self.told.states.get("small") == state, f"state {state}")
+
+    def two_ticks(self) -> None:
+        time.sleep(2.2)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    (tmp_path / "token").write_text("pod-token")
+    kube = gateway_kit.KubeApi()
+    kube.put("deployments", keeper_kit.deployment(0))
+    kube.put("scaledobjects", keeper_kit.scaled_object({"other": "kept"}))
+    stage = Stage(kube, tmp_path / "token")
+    stage.sees("asleep")
+    yield stage
+    stage.close()
+    kube.served.stop()
+
+
+def test_a_wake_that_fails_is_paused_told_tried_again_and_forgotten_once_it_succeeds(stage: Stage) -> None:
+    stage.pod(running())
+    stage.sees("loading")
+    stage.pod(BROKEN)
+    stage.sees("held_off")
+    assert stage.annotations[PAUSE] == "0"
+    assert json.loads(stage.annotations[ANNOTATION])["reason"] == "weights"
+    (event,) = gateway_kit.until(lambda: stage.kube.events, "the Event")
+    assert (event["reason"], event["involvedObject"]["name"]) == ("WakeFailed", "small")
+    assert "secret" not in json.dumps([event, stage.annotations])
+    stage.two_ticks()
+    assert len(stage.kube.patches) == 1, "one failure is one write while its pod is still there"
+    stage.asleep()
+    stage.now = stage.until
+    gateway_kit.until(lambda: PAUSE not in stage.annotations, "resumed when its time was over")
+    assert json.loads(stage.annotations[ANNOTATION])["failures"] == 1
+    stage.pod(running(), ready=("True", 40))
+    gateway_kit.until(lambda: ANNOTATION not in stage.annotations, "forgotten")
+    stage.sees("ready")
+    assert stage.annotations == {"other": "kept"}
+    assert (stage.told.wakes, stage.told.failures) == (["small", "small"], [("small", "weights")])
+    assert stage.kube.tokens == {"Bearer pod-token"}
+
+
+def test_a_load_that_says_nothing_is_ended_by_the_clock(stage: Stage) -> None:
+    stage.pod(running())
+    stage.sees("loading")
+    stage.later(89)
+    stage.two_ticks()
+    assert not stage.kube.patches
+    stage.later(1)
+    stage.sees("held_off")
+    assert json.loads(stage.annotations[ANNOTATION])["reason"] == "load_too_long"
+
+
+def test_a_model_that_waits_for_anothers_pod_to_go_is_not_given_up(stage: Stage) -> None:
+    other = keeper_kit.pod("other-1", 0, leaving=True)
+    other["metadata"]["labels"] = {"ebbtide.dev/model": "other"}
+    stage.kube.put("pods", other)
+    stage.kube.put("pods", keeper_kit.pod("small-1", 0, keeper_kit.unschedulable(0)))
+    stage.kube.put("deployments", keeper_kit.deployment(1))
+    stage.later(60)
+    stage.sees("loading")
+    stage.two_ticks()
+    assert not stage.kube.patches
+    stage.kube.put("pods", other, "DELETED")
+    stage.two_ticks()
+    stage.later(6)
+    stage.sees("held_off")
+    assert json.loads(stage.annotations[ANNOTATION])["reason"] == "unschedulable"
+
+
+def test_a_new_keeper_goes_on_where_the_last_one_stopped(stage: Stage) -> None:
+    stage.pod(BROKEN)
+    stage.sees("held_off")
+    stage.end()
+    stage.asleep()
+    before, until = stage.annotations, stage.until
+    stage.told.states.clear()
+    stage.start()
+    stage.sees("held_off")
+    assert stage.annotations == before
+    stage.now = until
+    gateway_kit.until(lambda: PAUSE not in stage.annotations, "resumed by the new one")
+    stage.pod(BROKEN)
+    gateway_kit.until(lambda: PAUSE in stage.annotations, "paused again")
+    assert json.loads(stage.annotations[ANNOTATION])["failures"] == 2
+    assert stage.until - stage.now == timedelta(seconds=60)
+
+
+def test_a_pause_of_somebody_else_stays_as_it_is(stage: Stage) -> None:
+    stage.kube.put("scaledobjects", keeper_kit.scaled_object({PAUSE: "0"}))
+    stage.pod(BROKEN)
+    stage.sees("failing")
+    stage.later(10_000)
+    stage.two_ticks()
+    assert not stage.kube.patches
+    assert stage.annotations == {PAUSE: "0"}
+
+
+def test_one_object_nobody_can_read_does_not_end_the_keeping(stage: Stage) -> None:
+    broken = keeper_kit.pod("odd", 0)
+    broken["metadata"]["creationTimestamp"] = "yesterday"
+    stage.kube.put("pods", broken)
+    stage.kube.put("deployments", keeper_kit.deployment(1))
+    stage.two_ticks()
+    assert stage.keeper.alive
+    stage.kube.put("pods", broken, "DELETED")
+    stage.pod(BROKEN)
+    stage.sees("held_off")
+
+
+def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(stage: Stage) -> None:
+    async def ask(path: str, keeper: Any) -> tuple[int, bytes]:
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        await Door(keeper, lambda: b"numbers", "text/plain")({"type": "http", "path": path}, receive, send)
+        return sent[0]["status"], sent[1]["body"]
+
+    class Stands:
+        alive = False
+
+    def answer(path: str, keeper: Any = stage.keeper) -> tuple[int, bytes]:
+        loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(ask(path, keeper))
+        finally:
+            loop.close()
+
+    assert answer(LIVE) == (200, b"ok\n")
+    assert answer(LIVE, Stands())[0] == 503
+    assert answer(METRICS) == (200, b"numbers")
+    assert answer("/")[0] == 404
+
+
+def test_the_numbers_are_there_from_the_start() -> None:
+    from ebbtide_keeper.metrics import Metrics
+
+    metrics = Metrics(["small"], ["quota"])
+    metrics.woken("small")
+    metrics.state("small", "loading")
+    lines = Counter(metrics.text().decode().splitlines())
+    assert lines['ebbtide_wakes_total{model="small"} 1.0'] == 1
+    assert lines['ebbtide_wake_failures_total{model="small",reason="quota"} 0.0'] == 1
+    assert lines['ebbtide_model_state{model="small",state="loading"} 1.0'] == 1
+    assert lines['ebbtide_model_state{model="small",state="ready"} 0.0'] == 1
+
+
+def test_settings_refuse_what_they_do_not_know(tmp_path: Path) -> None:
+    file = tmp_path / "keeper.yaml"
+    file.write_text("models: [{name: small, holdSeconds: 90, coldStartSeconds: 60, hold: 3}]")
+    with pytest.raises(ValueError, match="hold"):
+        load(file)

@@ -1,0 +1,121 @@
+"""What the wake keeper's component asks Kubernetes for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from components.gateway import GatewaySettings
+from components.gateway.access import LABELS as GATEWAY_LABELS
+from components.gateway.image import CONTEXT
+from components.wake_keeper import KeeperSettings, KeptModel
+from components.wake_keeper.access import LABELS, network_policy, role, role_binding
+from components.wake_keeper.settings import keeper_yaml
+from components.wake_keeper.workload import COMMAND, config_map, deployment
+from infra.config.stack import StackConfig
+from infra.serving import keeper_settings
+from tests.unit import gateway_kit
+
+from ebbtide_keeper import settings as process_settings  # isort: skip
+
+assert gateway_kit
+
+SETTINGS = KeeperSettings([KeptModel("small", 900, 600, True), KeptModel("tiny", 90, 60, False)])
+
+
+def pod(settings: KeeperSettings = SETTINGS) -> dict[str, Any]:
+    return dict(deployment(settings, "image@sha256:1")["spec"]["template"])
+
+
+def test_what_is_rendered_is_what_the_process_reads(tmp_path: Path) -> None:
+    file = tmp_path / "keeper.yaml"
+    file.write_text(keeper_yaml(SETTINGS))
+    read = process_settings.load(file)
+    assert read.namespace == SETTINGS.models_namespace
+    assert [model.model_dump() for model in read.models] == [
+        {"name": "small", "hold_seconds": 900, "cold_start_seconds": 600, "growable": True},
+        {"name": "tiny", "hold_seconds": 90, "cold_start_seconds": 60, "growable": False},
+    ]
+    assert config_map(SETTINGS)["data"] == {"keeper.yaml": keeper_yaml(SETTINGS)}
+
+
+def test_it_may_write_nothing_but_scaled_objects_and_events_and_only_beside_the_models() -> None:
+    found = role(SETTINGS)
+    assert found["metadata"]["namespace"] == "ebbtide-models"
+    verbs = {(rule["apiGroups"][0], rule["resources"][0]): set(rule["verbs"]) for rule in found["rules"]}
+    reading = {"get", "list", "watch"}
+    writing = {resource: verbs - reading for resource, verbs in verbs.items() if verbs - reading}
+    assert writing == {("keda.sh", "scaledobjects"): {"patch"}, ("", "events"): {"create"}}
+    assert set(verbs) == {("apps", "deployments"), ("", "pods"), *writing}
+    (subject,) = role_binding(SETTINGS)["subjects"]
+    assert subject == {"kind": "ServiceAccount", "name": "wake-keeper", "namespace": "ebbtide"}
+
+
+def test_the_pod_meets_the_restricted_standard_with_a_read_only_root() -> None:
+    spec = pod()["spec"]
+    (container,) = spec["containers"]
+    assert (spec["securityContext"]["runAsNonRoot"], spec["securityContext"]["runAsUser"]) == (True, 10001)
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert "tolerations" not in spec
+
+
+def test_two_keepers_never_count_one_failure_and_a_changed_configuration_rolls_the_pod() -> None:
+    spec = deployment(SETTINGS, "image@sha256:1")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    other = replace(SETTINGS, models=[replace(SETTINGS.models[0], hold_seconds=901)])
+    assert pod()["metadata"]["annotations"] != pod(other)["metadata"]["annotations"]
+
+
+def test_it_talks_to_dns_and_the_api_server_only_and_is_asked_for_numbers_only() -> None:
+    spec = network_policy(SETTINGS)["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    (inward,) = spec["ingress"]
+    assert inward["ports"] == [{"protocol": "TCP", "port": 9090}]
+    dns, api = spec["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53, 5353}
+    assert api["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
+    assert {port["port"] for port in api["ports"]} == set(GatewaySettings("http://x").api_server_ports)
+
+
+def test_no_selector_of_the_gateway_takes_its_pod_nor_the_other_way_round() -> None:
+    assert pod()["metadata"]["labels"] == LABELS
+    assert not GATEWAY_LABELS.items() <= LABELS.items()
+    assert not LABELS.items() <= GATEWAY_LABELS.items()
+
+
+def test_the_image_carries_the_program_the_pod_starts_and_the_pull_secret_is_the_places() -> None:
+    copied = (CONTEXT / "Dockerfile").read_text()
+    assert f"COPY {COMMAND[-1]} " in copied
+    assert (CONTEXT / COMMAND[-1] / "__main__.py").is_file()
+    assert pod()["spec"]["containers"][0]["command"] == COMMAND
+    assert deployment(SETTINGS, "i", "pull")["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "pull"}]
+    assert yaml.safe_load(keeper_yaml(KeeperSettings())) == {"namespace": "ebbtide-models", "models": []}
+
+
+def kept(name: str, nodes: int = 1) -> SimpleNamespace:
+    times = {"hold": SimpleNamespace(seconds=900), "cold_start": SimpleNamespace(seconds=600)}
+    return SimpleNamespace(name=name, nodes=nodes, **times)
+
+
+@pytest.mark.parametrize(
+    ("kind", "growable"), [("local", False), ("existing", False), ("aws", True), ("azure", True), ("gcp", True)]
+)
+def test_a_node_may_come_where_the_place_makes_its_nodes(kind: str, growable: bool) -> None:
+    model = kept("small")
+    stack = cast("StackConfig", SimpleNamespace(models={"small": model}))
+    assert keeper_settings(stack, kind).models == [KeptModel("small", 900, 600, growable)]
+
+
+def test_a_model_on_several_machines_is_not_kept_since_its_pods_would_be_misread() -> None:
+    stack = cast("StackConfig", SimpleNamespace(models={"small": kept("small"), "large": kept("large", nodes=2)}))
+    assert [model.name for model in keeper_settings(stack, "aws").models] == ["small"]
