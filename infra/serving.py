@@ -179,6 +179,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
                 images[pool.device].ref,
                 platform.model_store.weights(model.id, model.revision),
                 platform.identity.pod_labels,
+                tuple(platform.pools[name] for name in model.fallback_pools),
             ),
             callers,
             opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=[namespace, *store, *layer]),

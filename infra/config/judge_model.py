@@ -15,6 +15,7 @@ from infra.config.engine_flags import (
     secret_flag,
     unsafe_flag,
 )
+from infra.config.judge_fallback import judge_fallback
 from infra.config.judge_reason import more_than_max, without_reason
 from infra.config.model import ModelConfig
 from infra.config.pool import PoolConfig
@@ -30,6 +31,7 @@ def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Pro
     yield from _times(part, at)
     if part.sound("pool"):
         yield from _pool(part, at, draft)
+    yield from judge_fallback(part, at, draft)
     yield from _arguments(part.raw.get("extraArgs"), at)
     yield from _variables(part.raw.get("extraEnv"), at)
 

@@ -75,6 +75,9 @@ class ModelConfig(Shape):
         description="the 40 hexadecimal digits of a commit", examples=["and the commit from the model's page"]
     )
     pool: str = Field(description="the name of a pool", examples=["gpu-1xa10"])
+    fallback_pools: tuple[str, ...] = Field(
+        default=(), description="further pools, in order, for when pool has no node to give; GPUs alike"
+    )
     gpus: GpuCount = Field(default=1, description="GPUs of one replica; tensor parallelism over all of them")
     min: FewestCount = Field(default=0, description="replicas that are always there; 0: asleep while nobody asks")
     max: MostCount = Field(description="the most replicas")
@@ -118,6 +121,11 @@ class ModelConfig(Shape):
     def grace_period_seconds(self) -> int:
         """The pod's terminationGracePeriodSeconds: preStop, then the drain, then a margin."""
         return PRE_STOP_SECONDS + self.drain.seconds + GRACE_MARGIN_SECONDS
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Every pool it may run on, the first choice first."""
+        return (self.pool, *self.fallback_pools)
 
     @property
     def names(self) -> tuple[str, ...]:
