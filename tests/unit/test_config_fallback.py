@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.catalog import machines
 from components.catalog.machine import Machine, Price
@@ -217,3 +220,18 @@ def test_the_place_is_told_the_order_and_nothing_where_no_model_has_a_choice() -
     assert {name: request.preference for name, request in asked.items()} == {"spot": 2, "on-demand": 1}
     alone = place.requests(loaded(stack({"llama-8b": {"pool": "on-demand"}})))
     assert {name: request.preference for name, request in alone.items()} == {"spot": 0, "on-demand": 0}
+
+
+PAGE = Path(__file__).parents[2] / "docs/several-pools.md"
+SHIPPED = Path(__file__).parents[2] / "stacks/Pulumi.aws-prod.yaml"
+
+
+@pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL))
+def test_each_example_of_the_page_is_a_stack_file_without_a_finding(
+    example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the real catalogue
+    shipped = yaml.safe_load(SHIPPED.read_text())["config"]
+    raw = {key.partition(":")[2]: value for key, value in {**shipped, **yaml.safe_load(example)}.items()}
+    raw["gateway"] = GOOD["gateway"]
+    assert [str(warning) for warning in load(raw, FILE).warnings] == []
