@@ -108,9 +108,11 @@ def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSetti
 
 
 def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
-    """What the machines of one replica cost an hour; None: unknown."""
-    one = price_per_hour(stack.pool_of(model), getattr(stack.platform, "region", None))
-    return None if one is None else one * model.nodes
+    """What the machines of one replica cost an hour, on the dearest of its pools; None: of one it is unknown."""
+    region = getattr(stack.platform, "region", None)
+    prices = [price_per_hour(stack.pools[name], region) for name in model.pools]
+    known = [price for price in prices if price is not None]
+    return max(known) * model.nodes if len(known) == len(prices) else None
 
 
 def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
@@ -242,6 +244,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
                 images[pool.device].ref,
                 platform.model_store.weights(model.id, model.revision),
                 platform.identity.pod_labels,
+                tuple(platform.pools[name] for name in model.fallback_pools),
             ),
             callers,
             opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=before_models),

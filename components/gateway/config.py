@@ -16,7 +16,7 @@ Document = dict[str, Any]
 @dataclass(frozen=True)
 class RoutedModel:
     """One model as the gateway sees it. ``gpus`` is what one replica takes; ``host`` is what the interceptor routes
-    by; ``hold_seconds`` is how long a request may wait for the wake; ``usd_per_hour`` is what the node costs that a
+    by; ``hold_seconds`` is how long a request may wait for the wake; ``usd_per_hour`` is what the nodes cost that a
     wake may start, told to whoever wakes it (None: unknown)."""
 
     name: str

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pulumi
 
 from components.model_service.arguments import CACHE, engine_arguments, engine_environment
+from components.model_service.pools import where
 from components.model_service.settings import MODEL_LABEL, PORT, SERVICE_ACCOUNT, ModelSettings
 from components.model_service.timing import (
     CANARY_FAILURES,
@@ -31,13 +32,15 @@ _SHARED_MEMORY_PER_GPU_GIB: Final = 2
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a model runs and from what. ``image`` is a reference by digest; ``pod_labels`` come from the identity."""
+    """Where a model runs and from what. ``image`` is a reference by digest; ``pod_labels`` come from the identity;
+    ``fallbacks`` are pools with the same GPUs, in order, for when ``pool`` has no node to give."""
 
     namespace: str
     pool: Pool
     image: pulumi.Input[str]
     weights: Weights
     pod_labels: Mapping[str, str] = field(default_factory=dict)
+    fallbacks: tuple[Pool, ...] = ()
 
 
 def selector(model: ModelSettings) -> dict[str, str]:
@@ -137,8 +140,7 @@ def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manif
         "automountServiceAccountToken": False,
         # a Service called `vllm` would set VLLM_PORT=tcp://… in every pod, and the engine reads that variable
         "enableServiceLinks": False,
-        "nodeSelector": dict(place.pool.labels),
-        "tolerations": place.pool.tolerations(),
+        **where((place.pool, *place.fallbacks)),
         "terminationGracePeriodSeconds": termination_grace_seconds(model.drain_seconds),
         "securityContext": {
             "runAsNonRoot": True,

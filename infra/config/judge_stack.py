@@ -11,6 +11,7 @@ from infra.config.findings import show_path
 from infra.config.gateway import ALL_MODELS, GroupConfig
 from infra.config.judge_cost import judge_cost
 from infra.config.judge_disk import judge_disk
+from infra.config.judge_fallback import judge_orders
 from infra.config.judge_image import judge_image
 from infra.config.judge_model import judge_model
 from infra.config.judge_place import judge_place
@@ -30,6 +31,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from judge_pools(draft)
     for name, model in draft.models.items():
         yield from judge_model(model, ("models", name), draft)
+    yield from judge_orders(draft)
     yield from _aliases(draft)
     yield from _groups(draft)
     yield from _keys(draft)

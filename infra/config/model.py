@@ -83,6 +83,9 @@ class ModelConfig(Shape):
         description="the 40 hexadecimal digits of a commit", examples=["and the commit from the model's page"]
     )
     pool: str = Field(description="the name of a pool", examples=["gpu-1xa10"])
+    fallback_pools: tuple[str, ...] = Field(
+        default=(), description="further pools, in order, for when pool has no node to give; GPUs alike"
+    )
     gpus: GpuCount = Field(default=1, description="GPUs of one replica on each of its machines")
     nodes: NodeCount = Field(default=1, description="machines of one replica; above 1 a LeaderWorkerSet runs it")
     tensor_parallel: SplitCount | None = Field(
@@ -151,6 +154,11 @@ class ModelConfig(Shape):
     def windows(self) -> tuple[Window, ...]:
         """The hours in which it stays warm."""
         return tuple(schedule.window for schedule in self.schedules.values())
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Every pool it may run on, the first choice first."""
+        return (self.pool, *self.fallback_pools)
 
     @property
     def replica_gpus(self) -> int:

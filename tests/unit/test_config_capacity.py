@@ -234,7 +234,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             "pools.gpu-1xa10.capacity: 'spot' is all that carries llama-8b in prod, where spot nodes go at short "
             "notice; allowed: onDemand for models of prod; "
-            "fix: set capacity: onDemand, or put these models on another pool [EBB015 mandatory]"
+            "fix: set capacity: onDemand, or give these models a pool with it under pool or fallbackPools "
+            "[EBB015 mandatory]"
         ],
     ),
     "15 spot outside production": (pool(capacity="spot"), []),

@@ -346,7 +346,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             "models.llama-8b.idlettl: is not a known key; allowed: aliases, coldStart, "
             "concurrencyTarget, drain, dtype, "
-            "extraArgs, extraEnv, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, licenceAccepted, "
+            "extraArgs, extraEnv, fallbackPools, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, "
+            "licenceAccepted, "
             "max, "
             "maxQueued, maxSequences, "
             "maxTokens, min, minReason, nodes, pipelineParallel, pool, revision, "

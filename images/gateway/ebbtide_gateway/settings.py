@@ -16,7 +16,7 @@ class _Frozen(BaseModel):
 
 class Model(_Frozen):
     """One served model: ``host`` is the name the interceptor routes by, ``gpus`` what one replica takes,
-    ``usd_per_hour`` what the node costs that a wake may start; None is unknown.
+    ``usd_per_hour`` what the nodes cost that a wake may start; None is unknown.
     """
 
     name: str
