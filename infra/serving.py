@@ -10,9 +10,8 @@ from typing import Any
 import pulumi
 
 from components.catalog.versions import pinned
-from components.gateway import ApiKey, Gateway, GatewaySettings, Group, RoutedModel, WakeGuard
+from components.gateway import Gateway
 from components.gpu_layer.gpu_layer import GpuLayer, gpu_pools
-from components.idle_scaling.addresses import host_of
 from components.idle_scaling.engine import IdleScalingEngine
 from components.idle_scaling.policy import IdlePolicy, IdleScalingPolicy
 from components.idle_scaling.settings import EngineSettings, one_image
@@ -26,17 +25,14 @@ from components.model_service.service import ModelService
 from components.model_service.settings import ModelSettings
 from components.model_service.workload import Placement
 from components.platforms.contract import Platform
-from components.platforms.kinds import KINDS
 from components.platforms.local.facts import LocalFacts
 from components.vllm_image import VllmImage
-from components.wake_keeper import KeeperSettings, KeptModel, WakeKeeper
+from components.wake_keeper import WakeKeeper
 from infra import place
-from infra.config.judge_cost import price_per_hour
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
+from infra.front import MODELS, gateway_settings, keeper_settings
 
-MODELS = "ebbtide-models"
-GATEWAY = "ebbtide"
 STREAMER, STREAMER_FORMAT = "runai-model-streamer", "runai_streamer"
 
 
@@ -107,59 +103,6 @@ def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSetti
     return EngineSettings(**common)
 
 
-def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
-    """What the machines of one replica cost an hour, on the dearest of its pools; None: of one it is unknown."""
-    region = getattr(stack.platform, "region", None)
-    prices = [price_per_hour(stack.pools[name], region) for name in model.pools]
-    known = [price for price in prices if price is not None]
-    return max(known) * model.nodes if len(known) == len(prices) else None
-
-
-def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
-    """Who may ask which model, and where the gateway sends the request."""
-    guard = stack.guard
-    return GatewaySettings(
-        interceptor_url=interceptor_url,
-        models=[
-            RoutedModel(
-                model.name,
-                host_of(model.name, MODELS),
-                model.replica_gpus,
-                model.hold.seconds,
-                model.aliases,
-                wake_price(stack, model),
-            )
-            for model in stack.models.values()
-        ],
-        groups={
-            name: Group(group.models, group.wake, group.max_wakes_per_day, group.requests_per_minute)
-            for name, group in stack.gateway.groups.items()
-        },
-        keys=[ApiKey(name, key.group, key.sha256) for name, key in stack.gateway.keys.items()],
-        guard=WakeGuard(guard.max_gpus, guard.when_full, guard.wait_limit.seconds if guard.wait_limit else None),
-        namespace=GATEWAY,
-        models_namespace=MODELS,
-        interceptor_namespace=interceptor_namespace,
-        groups_of_pods=has_groups(stack),
-    )
-
-
-def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
-    """How long each model's load may take, and whether a node for it may still come. Models on several machines are not
-    kept: whose load begins anew with every pod that ends looks to the keeper as if it had just begun.
-    """
-    growable = KINDS[platform_kind].makes_nodes
-    return KeeperSettings(
-        models=[
-            KeptModel(model.name, model.hold.seconds, model.cold_start.seconds, growable)
-            for model in stack.models.values()
-            if model.nodes == 1
-        ],
-        namespace=GATEWAY,
-        models_namespace=MODELS,
-    )
-
-
 def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
     """NVIDIA's software on the nodes where the stack installs it; models wait for it."""
     if stack.gpu_layer_install != "helm":
@@ -169,14 +112,9 @@ def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
     return [GpuLayer("gpu-operator", pools, opts=opts)]
 
 
-def has_groups(stack: StackConfig) -> bool:
-    """Whether some model's replica takes several machines."""
-    return any(model.nodes > 1 for model in stack.models.values())
-
-
 def group_controller(stack: StackConfig, after_place: pulumi.ResourceOptions) -> list[pulumi.Resource]:
     """LeaderWorkerSet's controller where some model needs it and the cluster has none; such models wait for it."""
-    if not has_groups(stack) or stack.leader_worker_set.install != "helm":
+    if not stack.has_groups or stack.leader_worker_set.install != "helm":
         return []
     return [LeaderWorkerSetController("leader-worker-set", after_place)]
 

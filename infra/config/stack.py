@@ -82,6 +82,11 @@ class StackConfig(Shape):
         """``helm`` or ``existing``: who installs the GPU operator."""
         return self.gpu_layer.install or kind_of(self.platform).gpu_layer
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether some model's replica takes several machines."""
+        return any(model.nodes > 1 for model in self.models.values())
+
     def pool_of(self, model: ModelConfig) -> PoolConfig:
         """The pool a model runs on."""
         return self.pools[model.pool]

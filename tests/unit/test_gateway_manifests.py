@@ -70,7 +70,7 @@ def test_the_price_of_a_models_node_reaches_the_process(tmp_path: Any) -> None:
 
 def test_a_stacks_groups_and_prices_are_what_the_gateway_is_told() -> None:
     from infra.config import load
-    from infra.serving import gateway_settings
+    from infra.front import gateway_settings
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}

@@ -18,7 +18,7 @@ from components.wake_keeper.access import LABELS, network_policy, role, role_bin
 from components.wake_keeper.settings import keeper_yaml
 from components.wake_keeper.workload import COMMAND, config_map, deployment
 from infra.config.stack import StackConfig
-from infra.serving import keeper_settings
+from infra.front import keeper_settings
 from tests.unit import gateway_kit
 
 from ebbtide_keeper import settings as process_settings  # isort: skip

@@ -54,6 +54,16 @@ def value_of(arguments: list[str], flag: str) -> str:
 BOTH = pytest.mark.parametrize("which", ["leader", "worker"])
 
 
+@BOTH
+def test_every_pod_of_a_group_may_run_on_each_of_the_models_pools(which: str) -> None:
+    spot = Pool("spot", {"workerType": "spot"}, (Taint("workerType", "spot"),), gpus_per_node=8)
+    made = leader_worker_set(MODEL, replace(PLACE, fallbacks=(spot,)))["spec"]["leaderWorkerTemplate"]
+    spec = made[f"{which}Template"]["spec"]
+    terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [term["matchExpressions"][0]["values"] for term in terms] == [["gpu_8xh100"], ["spot"]]
+    assert len(spec["tolerations"]) == 2
+
+
 def test_a_group_is_as_large_as_its_machines_and_made_anew_as_a_whole() -> None:
     assert (group()["size"], group()["restartPolicy"]) == (2, "RecreateGroupOnPodRestart")
 

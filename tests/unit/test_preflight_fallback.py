@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from infra.config.load import finding
+from infra.front import wake_price
 from infra.preflight.cost import node_price
 from infra.preflight.html_pictures import tree
 from infra.preflight.plan import Plan, plan_stack
 from infra.preflight.plan_sound import sound_part
 from infra.preflight.report_document import document
 from infra.preflight.report_text import written
-from infra.serving import wake_price
 from tests.unit.plan_kit import EIGHT, facts, plan, sections, stack, write
 
 FILE = "stacks/Pulumi.test.yaml"
