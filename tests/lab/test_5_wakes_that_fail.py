@@ -86,13 +86,14 @@ CAUSES: dict[str, tuple[str, Callable[[Lab], None], Callable[[Lab], bool]]] = {
         lambda lab: container(lab, "image", "127.0.0.1:5000/ebbtide/none:none"),
         lambda lab: waiting(lab, "ImagePullBackOff"),
     ),
-    "the GPU is too small": (
+    "its memory is too small": (
         "out_of_memory",
-        lambda lab: script(lab, "echo torch.OutOfMemoryError: CUDA out of memory >&2; exit 1"),
+        lambda lab: container(lab, "resources/limits/memory", "300Mi"),
         ended,
     ),
     "its weights are not there": (
         "weights",
+        # what vLLM says of it, at the end of its log: its own traceback is longer than what Kubernetes keeps
         lambda lab: script(lab, "echo Cannot find any model weights with /models/none >&2; exit 1"),
         ended,
     ),
