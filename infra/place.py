@@ -10,6 +10,7 @@ from components.platforms.contract import About, Platform, PoolRequest
 from components.platforms.kinds import kind_of
 from components.platforms.local.facts import local_facts
 from components.vllm_image.build import BASE_ROLES
+from infra.config.fallback import preferences
 from infra.config.findings import ConfigError
 from infra.config.load import finding
 from infra.config.pool_request import pool_request
@@ -23,7 +24,9 @@ STACK_FILE = "stacks/Pulumi.{}.yaml"
 
 def requests(stack: StackConfig) -> dict[str, PoolRequest]:
     """What is asked of the place, by pool; the GPU layer needs it beside what the place made of it."""
-    return {name: pool_request(declared) for name, declared in stack.pools.items()}
+    order, _ = preferences({name: model.pools for name, model in stack.models.items()})
+    made = {name: pool_request(declared) for name, declared in stack.pools.items()}
+    return {name: replace(request, preference=order.get(name, 0)) for name, request in made.items()}
 
 
 def about(stack: StackConfig, project: str, name: str) -> About:

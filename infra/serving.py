@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from components.catalog.versions import pinned
-from components.gateway import ApiKey, Gateway, GatewaySettings, Group, RoutedModel, WakeGuard
+from components.gateway import Gateway
 from components.gpu_layer.gpu_layer import GpuLayer, gpu_pools
-from components.idle_scaling.addresses import host_of
 from components.idle_scaling.engine import IdleScalingEngine
 from components.idle_scaling.policy import IdlePolicy, IdleScalingPolicy
 from components.idle_scaling.settings import EngineSettings, one_image
+from components.leader_worker_set.controller import LeaderWorkerSetController
 from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, TokenSecret
+from components.model_service.group import API as GROUP_API
+from components.model_service.group import KIND as GROUP_KIND
 from components.model_service.namespace import ModelNamespace
 from components.model_service.network import Peer
 from components.model_service.service import ModelService
 from components.model_service.settings import ModelSettings
 from components.model_service.workload import Placement
 from components.platforms.contract import Platform
-from components.platforms.kinds import KINDS
 from components.platforms.local.facts import LocalFacts
 from components.vllm_image import VllmImage
-from components.wake_keeper import KeeperSettings, KeptModel, WakeKeeper
+from components.wake_keeper import WakeKeeper
 from infra import place
-from infra.config.judge_cost import price_per_hour
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
+from infra.front import MODELS, gateway_settings, keeper_settings
 
-MODELS = "ebbtide-models"
-GATEWAY = "ebbtide"
 STREAMER, STREAMER_FORMAT = "runai-model-streamer", "runai_streamer"
 
 
@@ -53,6 +52,9 @@ def model_settings(model: ModelConfig) -> ModelSettings:
         model_id=model.id,
         revision=model.revision,
         gpus=model.gpus,
+        nodes=model.nodes,
+        tensor_parallel=model.tensor_parallel,
+        pipeline_parallel=model.pipeline_parallel,
         min_replicas=model.min,
         max_replicas=model.max,
         aliases=model.aliases,
@@ -73,7 +75,7 @@ def model_settings(model: ModelConfig) -> ModelSettings:
 
 def idle_policy(model: ModelConfig) -> IdlePolicy:
     """When the model runs."""
-    return IdlePolicy(
+    policy = IdlePolicy(
         name=model.name,
         namespace=MODELS,
         min_replicas=model.min,
@@ -84,6 +86,7 @@ def idle_policy(model: ModelConfig) -> IdlePolicy:
         concurrency_target=model.concurrency_target,
         windows=model.windows,
     )
+    return replace(policy, target_api=GROUP_API, target_kind=GROUP_KIND) if model.nodes > 1 else policy
 
 
 def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSettings:
@@ -100,47 +103,6 @@ def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSetti
     return EngineSettings(**common)
 
 
-def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
-    """Who may ask which model, and where the gateway sends the request."""
-    guard = stack.guard
-    return GatewaySettings(
-        interceptor_url=interceptor_url,
-        models=[
-            RoutedModel(
-                model.name,
-                host_of(model.name, MODELS),
-                model.gpus,
-                model.hold.seconds,
-                model.aliases,
-                price_per_hour(stack.pool_of(model), getattr(stack.platform, "region", None)),
-            )
-            for model in stack.models.values()
-        ],
-        groups={
-            name: Group(group.models, group.wake, group.max_wakes_per_day, group.requests_per_minute)
-            for name, group in stack.gateway.groups.items()
-        },
-        keys=[ApiKey(name, key.group, key.sha256) for name, key in stack.gateway.keys.items()],
-        guard=WakeGuard(guard.max_gpus, guard.when_full, guard.wait_limit.seconds if guard.wait_limit else None),
-        namespace=GATEWAY,
-        models_namespace=MODELS,
-        interceptor_namespace=interceptor_namespace,
-    )
-
-
-def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
-    """How long each model's load may take, and whether a node for it may still come."""
-    growable = KINDS[platform_kind].makes_nodes
-    return KeeperSettings(
-        models=[
-            KeptModel(model.name, model.hold.seconds, model.cold_start.seconds, growable)
-            for model in stack.models.values()
-        ],
-        namespace=GATEWAY,
-        models_namespace=MODELS,
-    )
-
-
 def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
     """NVIDIA's software on the nodes where the stack installs it; models wait for it."""
     if stack.gpu_layer_install != "helm":
@@ -148,6 +110,13 @@ def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
     pools = gpu_pools(platform.kind, place.requests(stack), platform.pools)
     opts = pulumi.ResourceOptions(providers=[platform.provider], depends_on=list(platform.ready))
     return [GpuLayer("gpu-operator", pools, opts=opts)]
+
+
+def group_controller(stack: StackConfig, after_place: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+    """LeaderWorkerSet's controller where some model needs it and the cluster has none; such models wait for it."""
+    if not stack.has_groups or stack.leader_worker_set.install != "helm":
+        return []
+    return [LeaderWorkerSetController("leader-worker-set", after_place)]
 
 
 def mirror_models(stack: StackConfig, platform: Platform, store: Sequence[pulumi.Resource]) -> None:
@@ -181,6 +150,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
     after_place = pulumi.ResourceOptions(providers=[platform.provider], depends_on=list(platform.ready))
     layer = gpu_layer(stack, platform)
     engine = IdleScalingEngine("idle-scaling", engine_settings(stack, facts), after_place)
+    controller = group_controller(stack, after_place)
     namespace = ModelNamespace(
         "models",
         MODELS,
@@ -199,6 +169,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         d: VllmImage(f"vllm-{d}", platform.registry, d, packages, architecture=stack.image.architecture)
         for d in devices
     }
+    before_models = [namespace, *store, *layer, *controller]
     callers = [Peer(engine.settings.namespace, engine.settings.interceptor_pod_labels())]
     for model in stack.models.values():
         pool = platform.pools[model.pool]
@@ -211,9 +182,10 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
                 images[pool.device].ref,
                 platform.model_store.weights(model.id, model.revision),
                 platform.identity.pod_labels,
+                tuple(platform.pools[name] for name in model.fallback_pools),
             ),
             callers,
-            opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=[namespace, *store, *layer]),
+            opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=before_models),
         )
         IdleScalingPolicy(
             model.name,

@@ -17,11 +17,16 @@ _LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 
 def reader_role(settings: GatewaySettings) -> Manifest:
-    """Read in the models' namespace: Deployments for the wake guard, ScaledObjects for failed wakes; nothing else."""
+    """Read in the models' namespace: Deployments, and LeaderWorkerSets where there are any, for the wake guard;
+    ScaledObjects for failed wakes; nothing else.
+    """
+    read = ["get", "list", "watch"]
+    groups = [{"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read}]
     return {
         "metadata": {"name": f"{NAME}-reader", "namespace": settings.models_namespace},
         "rules": [
-            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": read},
+            *(groups if settings.groups_of_pods else []),
             {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]},
         ],
     }

@@ -16,7 +16,7 @@ Document = dict[str, Any]
 @dataclass(frozen=True)
 class RoutedModel:
     """One model as the gateway sees it. ``gpus`` is what one replica takes; ``host`` is what the interceptor routes
-    by; ``hold_seconds`` is how long a request may wait for the wake; ``usd_per_hour`` is what the node costs that a
+    by; ``hold_seconds`` is how long a request may wait for the wake; ``usd_per_hour`` is what the nodes cost that a
     wake may start, told to whoever wakes it (None: unknown)."""
 
     name: str
@@ -66,6 +66,7 @@ class GatewaySettings:
 
     ``request_seconds`` bounds the silence of one answer, ``shutdown_seconds`` is how long a pod that goes away lets
     running answers finish. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
+    ``groups_of_pods``: some model runs as a LeaderWorkerSet, so the guard has to see those besides Deployments.
     """
 
     interceptor_url: str
@@ -81,6 +82,7 @@ class GatewaySettings:
     request_seconds: int = 3600
     shutdown_seconds: int = 300
     max_body_bytes: int = 32 * 1024 * 1024
+    groups_of_pods: bool = False
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
     def __post_init__(self) -> None:
@@ -108,7 +110,10 @@ def gateway_document(settings: GatewaySettings) -> Document:
             "requestSeconds": settings.request_seconds,
             "shutdownSeconds": settings.shutdown_seconds,
         },
-        "cluster": {"namespace": settings.models_namespace},
+        "cluster": {
+            "namespace": settings.models_namespace,
+            **({"groups": True} if settings.groups_of_pods else {}),
+        },
     }
 
 

@@ -33,7 +33,8 @@ _LONGEST_STABILIZATION_SECONDS = 3600  # Kubernetes' own limit
 @dataclass(frozen=True)
 class IdlePolicy:
     """When one model runs. Durations in whole seconds; ``concurrency_target``: requests in flight per replica;
-    ``windows``: when replicas run without a request.
+    ``windows``: when replicas run without a request. ``target_api`` and ``target_kind``: what is scaled under the
+    model's name.
 
     Raises ``ValueError`` naming every value that cannot work.
     """
@@ -48,6 +49,8 @@ class IdlePolicy:
     concurrency_target: int
     port: int = 8000
     windows: tuple[Window, ...] = ()
+    target_api: str = "apps/v1"
+    target_kind: str = "Deployment"
 
     def __post_init__(self) -> None:
         wrong = []
@@ -115,13 +118,13 @@ def interceptor_route(policy: IdlePolicy) -> dict[str, Any]:
 
 
 def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
-    """``keda.sh/v1alpha1 ScaledObject``: the only writer of the Deployment's ``replicas``."""
+    """``keda.sh/v1alpha1 ScaledObject``: the only writer of the workload's ``replicas``."""
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
         "metadata": _metadata(policy),
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": policy.name},
+            "scaleTargetRef": {"apiVersion": policy.target_api, "kind": policy.target_kind, "name": policy.name},
             "minReplicaCount": policy.min_replicas,
             "maxReplicaCount": policy.max_replicas,
             "cooldownPeriod": policy.idle_ttl_seconds,
@@ -162,9 +165,9 @@ def _metadata(policy: IdlePolicy) -> dict[str, Any]:
 
 
 class IdleScalingPolicy(pulumi.ComponentResource):
-    """One model's route and ScaledObject. Costs nothing at rest. It does not create the Deployment it scales.
+    """One model's route and ScaledObject. Costs nothing at rest. It does not create what it scales.
 
-    ``after`` is what must exist before and live longer: the engine, the Deployment and its Service. KEDA refuses a
+    ``after`` is what must exist before and live longer: the engine, the workload and its Service. KEDA refuses a
     ScaledObject without a target, and only a running KEDA lets one be deleted.
     """
 

@@ -15,6 +15,9 @@ CACHE: Final = "/cache"
 _CPU_KV_CACHE_BYTES: Final = 1024**3
 """Where nothing is said: left alone, the CPU back end takes a fraction of the whole machine's memory."""
 
+LEADER_ADDRESS, WORKER_INDEX = "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"
+_MEETING_SECONDS: Final = 600
+
 MANAGED_FLAGS: Final = frozenset(
     {
         "--model",
@@ -33,6 +36,15 @@ MANAGED_FLAGS: Final = frozenset(
         "--dtype",
         "--tensor-parallel-size",
         "-tp",
+        "--pipeline-parallel-size",
+        "-pp",
+        "--nnodes",
+        "-n",
+        "--node-rank",
+        "-r",
+        "--master-addr",
+        "--master-port",
+        "--headless",
         "--load-format",
         "--shutdown-timeout",
         "--config",
@@ -80,11 +92,12 @@ def managed_flags_in(extra_args: Iterable[str]) -> list[str]:
     return found
 
 
-def engine_arguments(model: ModelSettings, weights: Weights, device: Device) -> list[str]:
-    """Arguments for the image's entry point, an OpenAI-compatible vLLM server.
+def engine_arguments(model: ModelSettings, weights: Weights, device: Device, headless: bool = False) -> list[str]:
+    """Arguments for the image's entry point, an OpenAI-compatible vLLM server; ``headless`` those of a replica's
+    machines that answer nobody, for ``vllm serve``.
 
-    Raises ``ValueError`` when ``extra_args`` sets a flag that follows from the settings, or when one replica on a CPU
-    is to span several GPUs.
+    Raises ``ValueError`` when ``extra_args`` sets a flag that follows from the settings, when one replica on a CPU is
+    to span several GPUs, and when the split does not use every GPU once.
     """
     managed = managed_flags_in(model.extra_args)
     if managed:
@@ -92,10 +105,17 @@ def engine_arguments(model: ModelSettings, weights: Weights, device: Device) -> 
             f"{model.name}: extraArgs sets {', '.join(managed)}, which the model's own settings decide: "
             "remove it there and use the setting"
         )
-    if device == "cpu" and model.gpus != 1:
+    for name, count in (("gpus", model.gpus), ("nodes", model.nodes)):
+        if device == "cpu" and count != 1:
+            raise ValueError(
+                f"{model.name}: {name} is {count}, allowed is 1 in a pool whose device is cpu: "
+                "there is no GPU to spread the model over"
+            )
+    tensor, pipeline = model.split
+    if tensor * pipeline != model.nodes * model.gpus:
         raise ValueError(
-            f"{model.name}: gpus is {model.gpus}, allowed is 1 in a pool whose device is cpu: "
-            "there is no GPU to spread the model over"
+            f"{model.name}: tensorParallel {tensor} × pipelineParallel {pipeline} is {tensor * pipeline}, allowed is "
+            f"nodes × gpus, {model.nodes * model.gpus}: every GPU has one part of the model"
         )
     arguments = ["--model", weights.path]
     if asks_the_hub(weights):
@@ -106,8 +126,10 @@ def engine_arguments(model: ModelSettings, weights: Weights, device: Device) -> 
         arguments += ["--load-format", weights.load_format]
     if model.dtype != "auto":
         arguments += ["--dtype", model.dtype]
-    if model.gpus > 1:
-        arguments += ["--tensor-parallel-size", str(model.gpus)]
+    if tensor > 1:
+        arguments += ["--tensor-parallel-size", str(tensor)]
+    if pipeline > 1:
+        arguments += ["--pipeline-parallel-size", str(pipeline)]
     if model.max_tokens is not None:
         arguments += ["--max-model-len", str(model.max_tokens)]
     arguments += ["--max-num-seqs", str(model.max_sequences)]
@@ -124,7 +146,20 @@ def engine_arguments(model: ModelSettings, weights: Weights, device: Device) -> 
     arguments += ["--shutdown-timeout", str(model.drain_seconds)]
     # a probe every two seconds would drown what matters
     arguments += ["--disable-access-log-for-endpoints", "/health,/metrics"]
-    return [*arguments, *model.extra_args]
+    if model.is_group:
+        arguments += _group_arguments(model)
+    return [*arguments, *model.extra_args, *(["--headless"] if headless else [])]
+
+
+def _group_arguments(model: ModelSettings) -> list[str]:
+    """How the machines of one replica find each other: vLLM's own processes, without Ray. LeaderWorkerSet puts both
+    variables before all others of every container, and Kubernetes writes them into the command line."""
+    return [
+        *("--nnodes", str(model.nodes), "--node-rank", f"$({WORKER_INDEX})", "--master-addr", f"$({LEADER_ADDRESS})"),
+        *("--distributed-executor-backend", "mp"),
+        # PyTorch waits ten minutes for the others by default; a machine may come a whole cold start later
+        *("--distributed-timeout-seconds", str(max(_MEETING_SECONDS, model.cold_start_seconds))),
+    ]
 
 
 def asks_the_hub(weights: Weights) -> bool:

@@ -11,6 +11,7 @@ from components.platforms.contract import Weights
 
 Manifest = dict[str, Any]
 
+SET_LABEL = "leaderworkerset.sigs.k8s.io/name"  # set by LeaderWorkerSet on every pod of a set
 _LINK_LOCAL = "169.254.0.0/16"
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"  # set by the API server on every namespace
 
@@ -38,20 +39,31 @@ def default_deny(namespace: str) -> Manifest:
 
 
 def model_policy(
-    name: str, namespace: str, pods: Mapping[str, str], callers: Iterable[Peer], weights: Weights
+    name: str,
+    namespace: str,
+    pods: Mapping[str, str],
+    callers: Iterable[Peer],
+    weights: Weights,
+    is_group: bool = False,
 ) -> Manifest:
     """Ingress to the engine's port from ``callers`` alone: its ``--api-key`` would guard only ``/v1``.
 
     Mounted ``weights``: the engine needs nobody. From a bucket: DNS and port 443, but no link-local address, where
-    clouds hand out credentials, except where this pod gets its own.
+    clouds hand out credentials, except where this pod gets its own. ``is_group``: a replica is several pods, which
+    talk to each other on ports the engine picks, and find each other by name: any port among the pods of this model's
+    LeaderWorkerSet, and DNS. A policy cannot name one group of the set, whose key is made when it starts.
     """
+    fellows = [{"podSelector": {"matchLabels": {**pods, SET_LABEL: name}}}]
+    ingress, egress = _ingress_rules([caller.selector() for caller in callers]), _egress_rules(weights, is_group)
+    if is_group:
+        ingress, egress = [*ingress, {"from": fellows}], [*egress, {"to": fellows}]
     return {
         "metadata": {"name": name, "namespace": namespace, "labels": dict(pods)},
         "spec": {
             "podSelector": {"matchLabels": dict(pods)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": _ingress_rules([caller.selector() for caller in callers]),
-            "egress": _egress_rules(weights),
+            "ingress": ingress,
+            "egress": egress,
         },
     }
 
@@ -62,14 +74,15 @@ def _ingress_rules(peers: list[Manifest]) -> list[Manifest]:
     return [{"from": peers, "ports": [{"protocol": "TCP", "port": PORT}]}]
 
 
-def _egress_rules(weights: Weights) -> list[Manifest]:
+def _egress_rules(weights: Weights, is_group: bool) -> list[Manifest]:
+    dns = {
+        "to": [{"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: "kube-system"}}}],
+        "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+    }
     if weights.path.startswith("/"):
-        return []
+        return [dns] if is_group else []
     return [
-        {
-            "to": [{"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: "kube-system"}}}],
-            "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
-        },
+        dns,
         {
             "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}],
             "ports": [{"protocol": "TCP", "port": 443}],

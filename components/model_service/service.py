@@ -7,20 +7,22 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.model_service.group import API, KIND, leader_worker_set
 from components.model_service.network import Peer, model_policy
 from components.model_service.settings import PORT, ModelSettings
 from components.model_service.workload import Placement, deployment, disruption_budget, selector, service
 
 
 class ModelService(pulumi.ComponentResource):
-    """Deployment, Service, NetworkPolicy and, where two replicas always run, a disruption budget.
+    """Deployment, Service, NetworkPolicy and, where two replicas always run, a disruption budget; a LeaderWorkerSet in
+    place of the Deployment where one replica takes several machines.
 
-    Costs nothing at rest when ``min_replicas`` is 0: the Deployment starts with ``min_replicas`` pods and its number
+    Costs nothing at rest when ``min_replicas`` is 0: the workload starts with ``min_replicas`` replicas and its number
     belongs to KEDA from then on. Nothing here waits for a pod, creates a GPU node or decides when the model runs
     (``IdleScalingPolicy`` does). The namespace, its quota and its service account are ``ModelNamespace``'s.
     """
 
-    deployment: k8s.apps.v1.Deployment
+    workload: k8s.apps.v1.Deployment | k8s.apiextensions.CustomResource
     service: k8s.core.v1.Service
     url: str
     """The Service inside the cluster. Callers go through the interceptor instead, which wakes the model."""
@@ -35,24 +37,26 @@ class ModelService(pulumi.ComponentResource):
     ) -> None:
         super().__init__("ebbtide:model_service:ModelService", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        # before the Deployment: a pod must never run unguarded
+        # before the workload: a pod must never run unguarded
         policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-network",
-            **model_policy(model.name, place.namespace, selector(model), callers, place.weights),
+            **model_policy(model.name, place.namespace, selector(model), callers, place.weights, model.is_group),
             opts=child,
         )
         self.service = k8s.core.v1.Service(f"{name}-service", **service(model, place), opts=child)
-        self.deployment = k8s.apps.v1.Deployment(
-            f"{name}-deployment",
-            **deployment(model, place),
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[policy],
-                # as the API spells it: the snake-case form is silently ignored, and an update would put a woken
-                # model back to its starting number
-                ignore_changes=["spec.replicas"],
-            ),
+        guarded = pulumi.ResourceOptions(
+            parent=self,
+            depends_on=[policy],
+            # as the API spells it: the snake-case form is silently ignored, and an update would put a woken
+            # model back to its starting number
+            ignore_changes=["spec.replicas"],
         )
+        if model.is_group:
+            self.workload = k8s.apiextensions.CustomResource(
+                f"{name}-group", api_version=API, kind=KIND, **leader_worker_set(model, place), opts=guarded
+            )
+        else:
+            self.workload = k8s.apps.v1.Deployment(f"{name}-deployment", **deployment(model, place), opts=guarded)
         budget = disruption_budget(model, place)
         if budget is not None:
             k8s.policy.v1.PodDisruptionBudget(f"{name}-disruption-budget", **budget, opts=child)

@@ -12,6 +12,10 @@ PORT: Final = 8000
 MODEL_LABEL: Final = "ebbtide.dev/model"
 SERVICE_ACCOUNT: Final = "ebbtide-model"
 
+LONGEST_GROUP_NAME: Final = 47
+"""Of a model on several machines. Each of its groups has a StatefulSet called ``<name>-<number>``, of up to four
+digits, whose pods carry a label of that name and eleven characters, which has 63 at most."""
+
 
 @dataclass(frozen=True)
 class ModelSettings:
@@ -20,13 +24,18 @@ class ModelSettings:
     ``name`` is the name of every Kubernetes object of this model and the model name in the API; ``aliases`` are
     further API names. ``max_queued``: requests that may wait beyond the ``max_sequences`` that run; one more gets 503.
     ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``stall_seconds``: how long an
-    engine may show no sign of life, with requests or without, before it is started again.
+    engine may show no sign of life, with requests or without, before it is started again. ``nodes`` machines with
+    ``gpus`` each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``)
+    is all of its GPUs.
     """
 
     name: str
     model_id: str
     revision: str
     gpus: int = 1
+    nodes: int = 1
+    tensor_parallel: int | None = None
+    pipeline_parallel: int | None = None
     min_replicas: int = 0
     max_replicas: int = 1
     aliases: tuple[str, ...] = ()
@@ -45,3 +54,13 @@ class ModelSettings:
     requests: Mapping[str, str] = field(default_factory=dict)
     """CPU and memory to reserve (``{"cpu": "4", "memory": "32Gi"}``). There is no limit to set: a throttled or killed
     engine costs more than it saves on a node that the GPU already keeps for this model."""
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """Over how many GPUs each layer is cut, and into how many stages the layers are."""
+        return self.tensor_parallel or self.gpus, self.pipeline_parallel or self.nodes
+
+    @property
+    def is_group(self) -> bool:
+        """Whether one replica is larger than one machine: then a LeaderWorkerSet runs it, else a Deployment."""
+        return self.nodes > 1

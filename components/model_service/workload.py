@@ -9,6 +9,7 @@ from typing import Any, Final
 import pulumi
 
 from components.model_service.arguments import CACHE, engine_arguments, engine_environment
+from components.model_service.pools import where
 from components.model_service.settings import MODEL_LABEL, PORT, SERVICE_ACCOUNT, ModelSettings
 from components.model_service.timing import (
     CANARY_FAILURES,
@@ -31,19 +32,24 @@ _SHARED_MEMORY_PER_GPU_GIB: Final = 2
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a model runs and from what. ``image`` is a reference by digest; ``pod_labels`` come from the identity."""
+    """Where a model runs and from what. ``image`` is a reference by digest; ``pod_labels`` come from the identity;
+    ``fallbacks`` are pools with the same GPUs, in order, for when ``pool`` has no node to give."""
 
     namespace: str
     pool: Pool
     image: pulumi.Input[str]
     weights: Weights
     pod_labels: Mapping[str, str] = field(default_factory=dict)
+    fallbacks: tuple[Pool, ...] = ()
 
 
 def selector(model: ModelSettings) -> dict[str, str]:
     """Labels by which the Service, the NetworkPolicy and the budget find this model's pods."""
     return {"app.kubernetes.io/name": model.name, MODEL_LABEL: model.name}
 
+
+LEADERS: Final = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
+"""What LeaderWorkerSet puts on the one pod of a replica that answers."""
 
 STAYS: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 """An autoscaler that tidies nodes up must not move a model: its load costs more than the node's corner. Only silence
@@ -58,28 +64,34 @@ def deployment(model: ModelSettings, place: Placement) -> Manifest:
     """
     budget = startup_budget_seconds(model.cold_start_seconds, model.hold_seconds)
     return {
-        "metadata": {**_metadata(model, place), "annotations": dict(SKIP_AWAIT)},
+        "metadata": {**metadata(model, place), "annotations": dict(SKIP_AWAIT)},
         "spec": {
             "replicas": model.min_replicas,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": budget + termination_grace_seconds(model.drain_seconds) + 60,
             "selector": {"matchLabels": selector(model)},
             "strategy": _strategy(model),
-            "template": {
-                "metadata": {"labels": {**place.pod_labels, **selector(model)}, "annotations": dict(STAYS)},
-                "spec": _pod(model, place),
-            },
+            "template": template(model, place),
         },
     }
 
 
-def service(model: ModelSettings, place: Placement) -> Manifest:
-    """``v1 Service``. Not awaited: a sleeping model's Service has no endpoint, and that is as it should be."""
+def template(model: ModelSettings, place: Placement, headless: bool = False) -> Manifest:
+    """A pod's template: ``pod`` with the labels by which it is found."""
     return {
-        "metadata": {**_metadata(model, place), "annotations": dict(SKIP_AWAIT)},
+        "metadata": {"labels": {**place.pod_labels, **selector(model)}, "annotations": dict(STAYS)},
+        "spec": pod(model, place, headless),
+    }
+
+
+def service(model: ModelSettings, place: Placement) -> Manifest:
+    """``v1 Service``, for the pods that answer. Not awaited: a sleeping model's Service has no endpoint, and that is as
+    it should be."""
+    return {
+        "metadata": {**metadata(model, place), "annotations": dict(SKIP_AWAIT)},
         "spec": {
             "type": "ClusterIP",
-            "selector": selector(model),
+            "selector": {**selector(model), **(LEADERS if model.is_group else {})},
             "ports": [{"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
         },
     }
@@ -90,12 +102,13 @@ def disruption_budget(model: ModelSettings, place: Placement) -> Manifest | None
     if model.min_replicas < 2:
         return None
     return {
-        "metadata": _metadata(model, place),
+        "metadata": metadata(model, place),
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(model)}},
     }
 
 
-def _metadata(model: ModelSettings, place: Placement) -> Manifest:
+def metadata(model: ModelSettings, place: Placement) -> Manifest:
+    """Name, namespace and labels of a model's objects."""
     return {"name": model.name, "namespace": place.namespace, "labels": selector(model)}
 
 
@@ -110,7 +123,11 @@ def _strategy(model: ModelSettings) -> Manifest:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 
 
-def _pod(model: ModelSettings, place: Placement) -> Manifest:
+def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manifest:
+    """A pod's spec. ``headless``: one of the machines of a replica that answer nobody (``group.py``).
+
+    Raises ``ValueError`` as ``deployment`` does.
+    """
     volumes = [*_scratch_volumes(model), *(dict(volume) for volume in place.weights.volumes)]
     for volume in volumes:
         if "hostPath" in volume:
@@ -123,8 +140,7 @@ def _pod(model: ModelSettings, place: Placement) -> Manifest:
         "automountServiceAccountToken": False,
         # a Service called `vllm` would set VLLM_PORT=tcp://… in every pod, and the engine reads that variable
         "enableServiceLinks": False,
-        "nodeSelector": dict(place.pool.labels),
-        "tolerations": place.pool.tolerations(),
+        **where((place.pool, *place.fallbacks)),
         "terminationGracePeriodSeconds": termination_grace_seconds(model.drain_seconds),
         "securityContext": {
             "runAsNonRoot": True,
@@ -132,21 +148,23 @@ def _pod(model: ModelSettings, place: Placement) -> Manifest:
             "runAsGroup": UID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(model, place)],
+        "containers": [_container(model, place, headless)],
         "volumes": volumes,
     }
 
 
-def _container(model: ModelSettings, place: Placement) -> Manifest:
+def _container(model: ModelSettings, place: Placement, headless: bool) -> Manifest:
     gpus = {place.pool.gpu_resource: str(model.gpus)}
     environment = engine_environment(model, place.weights)
     return {
         "name": "vllm",
         "image": place.image,
         "imagePullPolicy": "IfNotPresent",
-        "args": engine_arguments(model, place.weights, place.pool.device),
+        # the API server that the image starts knows no --headless
+        **({"command": ["vllm", "serve"]} if headless else {}),
+        "args": engine_arguments(model, place.weights, place.pool.device, headless),
         "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        **({} if headless else {"ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]}),
         # GPUs only as limits and requests alike: Kubernetes allows no difference for an extended resource
         "resources": {"limits": gpus, "requests": {**model.requests, **gpus}},
         # the last of the log becomes the container's message, by which the wake keeper tells why an engine ended
@@ -156,7 +174,7 @@ def _container(model: ModelSettings, place: Placement) -> Manifest:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        **_probes(model),
+        **({} if headless else _probes(model)),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         "volumeMounts": [
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108  what NCCL and the workers talk through

@@ -86,7 +86,8 @@ class PoolRequest:
     adds what its nodes carry besides), and how the nodes are to be had.
 
     ``machine`` is a row of the catalogue, None where the nodes are there already. ``reservation`` names capacity bought
-    before; with ``capacity_block`` it is one with an end. ``nodes`` and ``node_labels`` tell nodes that exist.
+    before; with ``capacity_block`` it is one with an end. ``nodes`` and ``node_labels`` tell nodes that exist. Where
+    several pools do for a model, that with the higher ``preference`` is to be tried sooner; 0: no model has a choice.
     """
 
     pool: Pool
@@ -99,6 +100,7 @@ class PoolRequest:
     sharing: Sharing | None = None
     nodes: tuple[str, ...] = ()
     node_labels: Mapping[str, str] = field(default_factory=dict)
+    preference: int = 0
 
 
 @dataclass(frozen=True)

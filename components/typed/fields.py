@@ -98,6 +98,8 @@ def _check_share(value: Any) -> float:
 Name = Annotated[str, BeforeValidator(_check_name)]
 MemoryShare = Annotated[float, BeforeValidator(_check_share)]
 GpuCount = Annotated[int, whole(1, 1, 64, fix="ask for 1, 2, 4 or 8 GPUs")]
+NodeCount = Annotated[int, whole(200, 1, 64, fix="leave nodes out for one machine a replica")]
+SplitCount = Annotated[int, whole(17, 1, 1024, fix="leave it out: gpus and nodes give it")]
 FewestCount = Annotated[int, whole(7, 0, 10_000, too_small="is less than none", fix="use 0 to let it go to zero")]
 MostCount = Annotated[int, whole(111, 0, MOST_AT_ONCE, fix="give the most that may run at once")]
 Limit = Annotated[int, whole(111, 1, 10_000_000, fix="give a whole number above 0")]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 _GPUS = "set gpus"
+_NODES = "set nodes"
 _STORE = "the model store gives the path; set id and revision"
 _PORT = "leave it out; the Service expects the port the product sets"
 
@@ -25,8 +26,15 @@ MANAGED_FLAGS: Mapping[str, str] = {
     "--max-num-queued-reqs": "set maxQueued",
     "--tensor-parallel-size": _GPUS,
     "-tp": _GPUS,
-    "--pipeline-parallel-size": _GPUS,
-    "-pp": _GPUS,
+    "--pipeline-parallel-size": "set pipelineParallel",
+    "-pp": "set pipelineParallel",
+    "--nnodes": _NODES,
+    "-n": _NODES,
+    "--node-rank": _NODES,
+    "-r": _NODES,
+    "--master-addr": _NODES,
+    "--master-port": _NODES,
+    "--headless": _NODES,
     "--data-parallel-size": "set max for more replicas",
     "-dp": "set max for more replicas",
     "--gpu-memory-utilization": "set gpuMemoryUtilization",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from components.typed.refusal import Problem
 from infra.config.draft import Draft
+from infra.config.judge_fallback import spot_alone
 from infra.config.machines import find
 from infra.config.pool import PoolConfig
 
@@ -79,9 +80,10 @@ def _spot(draft: Draft) -> Iterator[Problem]:
     if draft.environment != "prod":
         return
     for name, part in draft.pools.items():
-        on_it = [n for n, model in draft.models.items() if model.sound("pool") and model.value.pool == name]
+        first = {n: m for n, m in draft.models.items() if m.sound("pool") and m.value.pool == name}
+        on_it = [n for n, model in first.items() if spot_alone(model, draft)]
         if part.sound("capacity") and part.value.capacity == "spot" and on_it:
             message = f"is all that carries {', '.join(on_it)} in prod, where spot nodes go at short notice"
-            fix = "set capacity: onDemand, or put these models on another pool"
+            fix = "set capacity: onDemand, or give these models a pool with it under pool or fallbackPools"
             path = ("pools", name, "capacity")
             yield Problem(15, path, message, "onDemand for models of prod", fix, "spot", severity="mandatory")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from components.typed.refusal import Path, Problem
 from infra.config.draft import Draft, Part
+from infra.config.fallback import named
 from infra.config.limits import limits
 from infra.config.machines import find
 from infra.config.pool import PoolConfig
@@ -40,6 +41,6 @@ def _largest(pool: PoolConfig, draft: Draft) -> tuple[int, str]:
     sizes = [
         (part.value.weights.bytes, name)
         for name, part in draft.models.items()
-        if part.sound("pool", "weights") and part.value.pool == pool.name and part.value.weights is not None
+        if pool.name in named(part) and part.sound("weights") and part.value.weights is not None
     ]
     return max(sizes, default=(0, ""))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from components.catalog.versions import pinned
 from components.typed.refusal import Problem
 from infra.config.draft import Draft
+from infra.config.fallback import users
 from infra.config.limits import limits
 from infra.config.machines import find
 
@@ -53,8 +54,7 @@ def _architecture(draft: Draft) -> Iterator[Problem]:
     built = draft.image.value.architecture
     for name, part in draft.pools.items():
         machine = find(part.value.place, part.value.machine) if part.sound("machine") else None
-        used = any(m.sound("pool") and m.value.pool == name for m in draft.models.values())
-        if machine is not None and used and machine.architecture != built:
+        if machine is not None and users(draft, name) and machine.architecture != built:
             message = f"does not run on pool {name}, whose machine {machine.name} is {machine.architecture}"
             fix = f"set architecture: {machine.architecture}, or take a machine with {built} processors"
             yield Problem(42, ("image", "architecture"), message, machine.architecture, fix, built)

@@ -16,6 +16,8 @@ from infra.config.engine_flags import (
     secret_flag,
     unsafe_flag,
 )
+from infra.config.judge_fallback import judge_fallback
+from infra.config.judge_nodes import judge_nodes
 from infra.config.judge_reason import more_than_max, without_reason
 from infra.config.judge_schedule import judge_schedules
 from infra.config.model import ModelConfig
@@ -34,6 +36,8 @@ def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Pro
     yield from judge_schedules(part, at)
     if part.sound("pool"):
         yield from _pool(part, at, draft)
+    yield from judge_nodes(part, at, draft)
+    yield from judge_fallback(part, at, draft)
     yield from _arguments(part.raw.get("extraArgs"), at)
     yield from _variables(part.raw.get("extraEnv"), at)
 

@@ -13,6 +13,7 @@ from components.platforms.kinds import KINDS, kind_of
 from components.typed.fields import Shape
 from components.typed.refusal import Path, Problem
 from infra.config.draft import Draft, Part
+from infra.config.fallback import named
 from infra.config.pool import PoolConfig
 from infra.config.pool_request import pool_request
 
@@ -146,10 +147,10 @@ def _doors(settings: Any, draft: Draft) -> Iterator[Problem]:
 def _claim(settings: Any, draft: Draft) -> Iterator[Problem]:
     """A ReadWriteOnce volume is mounted on one node at a time: a second replica elsewhere waits for it for ever."""
     mode = getattr(getattr(settings, "model_store", None), "access_mode", None)
-    models = {n: p.value for n, p in draft.models.items() if p.sound("pool", "max")}
-    if mode != "ReadWriteOnce" or sum(model.max for model in models.values()) < 2:
+    models = [p for p in draft.models.values() if p.sound("pool", "max", "nodes")]
+    if mode != "ReadWriteOnce" or sum(part.value.max * part.value.nodes for part in models) < 2:
         return
-    used = {model.pool for model in models.values() if model.max > 0}
+    used = {name for part in models if part.value.max > 0 for name in named(part)}
     nodes = sum(part.value.max for name, part in draft.pools.items() if name in used and part.sound("max"))
     if nodes > 1:
         message = f"is mounted on one node at a time, and the models' replicas may run on {nodes}"

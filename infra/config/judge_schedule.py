@@ -37,9 +37,10 @@ def judge_schedules(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
 
 def kept_at_once(models: Mapping[str, Part[ModelConfig]]) -> int:
     """The most GPUs that windows and mins hold at one moment; of models whose windows could be read."""
-    read = [part.value for part in models.values() if part.sound("name", "gpus", "min", "idle_ttl", "schedules")]
+    needed = ("name", "gpus", "nodes", "min", "idle_ttl", "schedules")
+    read = [part.value for part in models.values() if part.sound(*needed)]
     sound = [model for model in read if all(_is_sound(schedule) for schedule in model.schedules.values())]
-    return max(sum(model.gpus * replicas[model.name] for model in sound) for _, replicas in week(sound, tail=False))
+    return max(sum(m.replica_gpus * replicas[m.name] for m in sound) for _, replicas in week(sound, tail=False))
 
 
 def _is_sound(schedule: ScheduleConfig) -> bool:

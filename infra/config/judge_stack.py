@@ -11,6 +11,7 @@ from infra.config.findings import show_path
 from infra.config.gateway import ALL_MODELS, GroupConfig
 from infra.config.judge_cost import judge_cost
 from infra.config.judge_disk import judge_disk
+from infra.config.judge_fallback import judge_orders
 from infra.config.judge_image import judge_image
 from infra.config.judge_model import judge_model
 from infra.config.judge_place import judge_place
@@ -30,6 +31,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from judge_pools(draft)
     for name, model in draft.models.items():
         yield from judge_model(model, ("models", name), draft)
+    yield from judge_orders(draft)
     yield from _aliases(draft)
     yield from _groups(draft)
     yield from _keys(draft)
@@ -141,14 +143,14 @@ def _guard(draft: Draft) -> Iterator[Problem]:
     if draft.guard is None or not draft.guard.sound("max_gpus") or not draft.model_names:
         return
     ceiling, path = draft.guard.value.max_gpus, ("guard", "maxGpus")
-    sized = {name: p.value for name, p in draft.models.items() if p.sound("gpus")}
-    largest = max((model.gpus for model in sized.values()), default=1)
+    sized = {name: p.value for name, p in draft.models.items() if p.sound("gpus", "nodes")}
+    largest = max((model.replica_gpus for model in sized.values()), default=1)
     if ceiling is None:
         message = "is missing: without a ceiling nothing bounds the cost of all models together"
         fix = f"add maxGpus: {largest} or more"
         yield Problem(8, path, message, f"a whole number from {largest}", fix, has_value=False, severity="mandatory")
         return
-    kept = {n: m.gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
+    kept = {n: m.replica_gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
     warm = kept_at_once(draft.models)
     need = max(largest, sum(kept.values()), warm)
     if ceiling >= need or not sized:
@@ -158,6 +160,6 @@ def _guard(draft: Draft) -> Iterator[Problem]:
     elif need > largest:
         message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(kept)})"
     else:
-        name = next(name for name, model in sized.items() if model.gpus == largest)
+        name = next(name for name, model in sized.items() if model.replica_gpus == largest)
         message = f"is fewer than model {name} needs to start, which is {largest}"
     yield Problem(114, path, message, f"{need} or more", f"set maxGpus: {need} or more", ceiling)

@@ -17,7 +17,9 @@ from components.typed.fields import (
     MemoryShare,
     MostCount,
     Name,
+    NodeCount,
     Shape,
+    SplitCount,
     text,
 )
 from components.typed.units import Duration, Quantity
@@ -81,7 +83,17 @@ class ModelConfig(Shape):
         description="the 40 hexadecimal digits of a commit", examples=["and the commit from the model's page"]
     )
     pool: str = Field(description="the name of a pool", examples=["gpu-1xa10"])
-    gpus: GpuCount = Field(default=1, description="GPUs of one replica; tensor parallelism over all of them")
+    fallback_pools: tuple[str, ...] = Field(
+        default=(), description="further pools, in order, for when pool has no node to give; GPUs alike"
+    )
+    gpus: GpuCount = Field(default=1, description="GPUs of one replica on each of its machines")
+    nodes: NodeCount = Field(default=1, description="machines of one replica; above 1 a LeaderWorkerSet runs it")
+    tensor_parallel: SplitCount | None = Field(
+        default=None, description="GPUs over which each layer is cut; default: gpus"
+    )
+    pipeline_parallel: SplitCount | None = Field(
+        default=None, description="stages of layers, one after the other; default: nodes"
+    )
     min: FewestCount = Field(default=0, description="replicas that are always there; 0: asleep while nobody asks")
     max: MostCount = Field(description="the most replicas")
     min_reason: Reason | None = Field(default=None, description="why min is not 0 outside production")
@@ -142,6 +154,21 @@ class ModelConfig(Shape):
     def windows(self) -> tuple[Window, ...]:
         """The hours in which it stays warm."""
         return tuple(schedule.window for schedule in self.schedules.values())
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Every pool it may run on, the first choice first."""
+        return (self.pool, *self.fallback_pools)
+
+    @property
+    def replica_gpus(self) -> int:
+        """GPUs of one replica, over all its machines."""
+        return self.nodes * self.gpus
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """Over how many GPUs each layer is cut, and into how many stages the layers are."""
+        return self.tensor_parallel or self.gpus, self.pipeline_parallel or self.nodes
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -46,6 +46,13 @@ class IdleScalingConfig(Shape):
     )
 
 
+class LeaderWorkerSetConfig(Shape):
+    """Where LeaderWorkerSet's controller comes from, which models with ``nodes`` above 1 need: its chart, or the
+    cluster has it. Without such a model nothing is installed."""
+
+    install: Literal["helm", "existing"] = Field(default="helm", description="from its chart, or there already")
+
+
 class StackConfig(Shape):
     """One stack: a place, its GPU pools, the models on them, who may ask. No models is valid: the platform alone."""
 
@@ -57,6 +64,9 @@ class StackConfig(Shape):
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="who may ask what")
     gpu_layer: GpuLayerConfig = Field(default=GpuLayerConfig(), description="the GPU software on the nodes")
     idle_scaling: IdleScalingConfig = Field(default=IdleScalingConfig(), description="what wakes and ends models")
+    leader_worker_set: LeaderWorkerSetConfig = Field(
+        default=LeaderWorkerSetConfig(), description="what runs models larger than one machine"
+    )
     image: ImageConfig = Field(default=ImageConfig(), description="the engine's image")
 
     @property
@@ -65,12 +75,17 @@ class StackConfig(Shape):
         waiver, what all of them hold at their max."""
         if self.guard.max_gpus is not None:
             return self.guard.max_gpus
-        return sum(model.gpus * model.max for model in self.models.values())
+        return sum(model.replica_gpus * model.max for model in self.models.values())
 
     @property
     def gpu_layer_install(self) -> str:
         """``helm`` or ``existing``: who installs the GPU operator."""
         return self.gpu_layer.install or kind_of(self.platform).gpu_layer
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether some model's replica takes several machines."""
+        return any(model.nodes > 1 for model in self.models.values())
 
     def pool_of(self, model: ModelConfig) -> PoolConfig:
         """The pool a model runs on."""

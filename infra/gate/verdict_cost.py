@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -62,8 +63,8 @@ def _kept(graph: Graph, pool: FilePool) -> int:
     gpus = 0
     for _, model in graph.entries("models"):
         if model.get("pool") == pool.name:
-            least, each = model.get("min", 0), model.get("gpus", 1)
-            gpus += least * each if isinstance(least, int) and isinstance(each, int) else 0
+            sizes = model.get("min", 0), model.get("nodes", 1), model.get("gpus", 1)
+            gpus += math.prod(sizes) if all(isinstance(size, int) for size in sizes) else 0
     return -(-gpus // pool.gpus) if pool.gpus else 0
 
 

@@ -14,17 +14,19 @@ TYPES = r"kubernetes:[^:]+:(" + "|".join(WORKLOADS) + r")"
 _TEMPLATES = {
     "Pod": "",
     "CronJob": "spec.jobTemplate.spec.template",
-    "LeaderWorkerSet": "spec.leaderWorkerTemplate.workerTemplate",
 }
+_LEADER, _WORKER = "spec.leaderWorkerTemplate.leaderTemplate", "spec.leaderWorkerTemplate.workerTemplate"
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod or a pod's template. ``at`` is where its spec stands."""
+    """A pod or a pod's template. ``at`` is where its spec stands; ``led``: one of a group whose leader has a template
+    of its own, and answers for it."""
 
     owner: Resource
     at: str
     template: Any
+    led: bool = False
 
     @property
     def spec(self) -> Any:
@@ -60,21 +62,25 @@ def is_gpu(name: str) -> bool:
     return "." in maker and (thing.startswith(("gpu", "mig-")) or thing.endswith("gpu"))
 
 
-def pod_of(resource: Resource) -> Pod | None:
-    """The pod of a workload; None for anything else."""
+def pods_of(resource: Resource) -> Iterator[Pod]:
+    """The pod of a workload, both of a group of pods; nothing for anything else."""
     if not resource.is_kubernetes or resource.kind not in WORKLOADS:
-        return None
+        return
+    if resource.kind == "LeaderWorkerSet":
+        leader = look(resource.inputs, _LEADER)
+        if leader is not None:
+            yield Pod(resource, f"{_LEADER}.spec", leader)
+        yield Pod(resource, f"{_WORKER}.spec", look(resource.inputs, _WORKER) or {}, led=leader is not None)
+        return
     where = _TEMPLATES.get(resource.kind, "spec.template")
     template = look(resource.inputs, where) if where else resource.inputs
-    return Pod(resource, f"{where}.spec" if where else "spec", template or {})
+    yield Pod(resource, f"{where}.spec" if where else "spec", template or {})
 
 
 def pods(graph: Graph) -> Iterator[Pod]:
     """All of a stack. Raises ``NotKnown`` where a whole template is not known."""
     for resource in graph.of_kind(*WORKLOADS):
-        pod = pod_of(resource)
-        if pod is not None:
-            yield pod
+        yield from pods_of(resource)
 
 
 def flags(container: Any) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -72,6 +72,12 @@ def pools(graph: Graph) -> Iterator[FilePool]:
             # machines that are there already were paid for elsewhere
             is_priced=machine_name is not None or price is not None,
         )
+
+
+def model_pools(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """The pools a model names, the first choice first."""
+    more = model.get("fallbackPools")
+    return (str(model.get("pool")), *(str(name) for name in (more if isinstance(more, Sequence) else ())))
 
 
 def region(graph: Graph) -> str | None:

@@ -21,10 +21,14 @@ MOST_GPUS = 64
 @dataclass(frozen=True)
 class Wanted:
     """What the stack asks of one model. ``context`` in tokens; None: the model's own. The three consents are what the
-    stack's owner has agreed to; ``plugins`` are the engine's plugins in the image."""
+    stack's owner has agreed to; ``plugins`` are the engine's plugins in the image; ``split_key`` is the key that says
+    over how many GPUs a layer is cut, ``stages_key`` the one that says into how many stages they are."""
 
     task: Task = "chat"
     tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    split_key: str = "gpus"
+    stages_key: str = "nodes"
     context: int | None = None
     dtype: str = "auto"
     kv_dtype: str = "auto"
@@ -41,9 +45,10 @@ def judge_model_facts(facts: ModelFacts, gpu: Gpu | None, wanted: Wanted, at: Pa
     yield from _files(facts, wanted, at)
     yield from _purpose(facts, wanted, at)
     if facts.task == "image":
-        if wanted.tensor_parallel > 1:
-            message = "is more than one, and an image model does not split: the others would idle"
-            yield Problem(245, (*at, "gpus"), message, "1", "set gpus: 1", wanted.tensor_parallel)
+        for key, count in ((wanted.split_key, wanted.tensor_parallel), (wanted.stages_key, wanted.pipeline_parallel)):
+            if count > 1:
+                message = "is more than one, and an image model does not split: the others would idle"
+                yield Problem(245, (*at, key), message, "1", f"set {key}: 1", count)
         return
     yield from _architecture(facts, wanted, at)
     yield from _context(facts, wanted, at)
@@ -128,14 +133,14 @@ def splits(facts: ModelFacts, most: int = MOST_GPUS) -> tuple[int, ...]:
 
 
 def _split(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
-    path, count = (*at, "gpus"), wanted.tensor_parallel
+    path, count = (*at, wanted.split_key), wanted.tensor_parallel
     if not memory.divides(facts, count):
         possible = splits(facts)
         shown = ", ".join(map(str, possible))
         kv = f" and {facts.kv_heads} KV heads" if facts.kv_heads != facts.heads and facts.kv else ""
         less = max((n for n in possible if n < count), default=1)
         message = f"does not divide {facts.heads} attention heads{kv}"
-        yield Problem(28, path, message, shown, f"set gpus: {less}", count)
+        yield Problem(28, path, message, shown, f"set {wanted.split_key}: {less}", count)
         return
     block = _block(facts)
     config = text_part(facts.raw)
@@ -146,7 +151,7 @@ def _split(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
             whole = [n for n in splits(facts) if width % (n * block) == 0]
             message = f"cuts {name} {width} into parts that are no whole FP8 blocks of {block}"
             less = max((n for n in whole if n < count), default=1)
-            yield Problem(242, path, message, ", ".join(map(str, whole)), f"set gpus: {less}", count)
+            yield Problem(242, path, message, ", ".join(map(str, whole)), f"set {wanted.split_key}: {less}", count)
             return
 
 

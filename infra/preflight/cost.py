@@ -9,7 +9,7 @@ catalogue, and the report says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.config.judge_cost import price_per_hour
@@ -130,7 +130,7 @@ def nodes_kept(pool: PoolConfig, per_node: int, models: Iterable[ModelConfig], r
     """Nodes that are there when nobody asks: the pool's own min, and those that ``replicas`` need, by default each
     model's min."""
     free: list[int] = []
-    counts = ((m.gpus, m.min if replicas is None else replicas[m.name]) for m in models)
+    counts = ((m.gpus, m.nodes * (m.min if replicas is None else replicas[m.name])) for m in models)
     for gpus in sorted((gpus for gpus, count in counts for _ in range(count)), reverse=True):
         fitting = next((index for index, left in enumerate(free) if left >= gpus), None)
         if fitting is None:
@@ -152,7 +152,9 @@ def cost(stack: StackConfig, gpus_per_node: Mapping[str, int]) -> Cost:
     )
     of = {pool.name: pool for pool in pools}
     models = tuple(
-        _model(model, of[model.pool], gpus_per_node[model.pool]) for model in stack.models.values() if model.pool in of
+        _model(model, [(of[name], gpus_per_node[name]) for name in model.pools if name in of])
+        for model in stack.models.values()
+        if model.pool in of
     )
     unknown = tuple(pool.name for pool in pools if pool.ceiling is None)
     return Cost(pools, models, stack.guard.max_dollars_per_hour, unknown)
@@ -164,12 +166,32 @@ def _pool(pool: PoolConfig, price: NodePrice, per_node: int, models: list[ModelC
     return PoolCost(pool.name, price, least, pool.max, average)
 
 
-def _model(model: ModelConfig, pool: PoolCost, per_node: int) -> ModelCost:
+def _model(model: ModelConfig, pools: Sequence[tuple[PoolCost, int]]) -> ModelCost:
+    """``pools`` with their GPUs a node, the first choice first: floor and one replica are of that one. The ceiling is
+    of the dearest nodes its pods may hold, as nobody knows which pool will have room on a bad day; of a replica on
+    several machines each pod finds its pool by itself.
+    """
     warm = sum(share * (replicas[model.name] - model.min) for share, replicas in week([model]))
+    places = [(_pod(model, pool, per_node), _room(model, pool, per_node)) for pool, per_node in pools]
+    one = _times(places[0][0], model.nodes)
+    ceiling: float | None = 0.0
+    left = model.nodes * min(model.max, sum(room for _, room in places) // model.nodes)
+    # a price nobody knows comes first: it may be the dearest
+    for price, room in sorted(places, key=lambda each: float("-inf") if each[0] is None else -each[0]):
+        part = _times(price, min(left, room))
+        ceiling = None if ceiling is None or part is None else ceiling + part
+        left -= min(left, room)
+    return ModelCost(model.name, _times(one, model.min + warm), ceiling, one, warm * HOURS_A_WEEK)
+
+
+def _pod(model: ModelConfig, pool: PoolCost, per_node: int) -> float | None:
+    """One machine's part of a replica."""
     node = pool.per_hour(1)
-    one = None if node is None else node * model.gpus / max(1, per_node)
-    most = min(model.max, pool.ceiling_nodes * per_node // max(1, model.gpus))
-    return ModelCost(model.name, _times(one, model.min + warm), _times(one, most), one, warm * HOURS_A_WEEK)
+    return None if node is None else node * model.gpus / max(1, per_node)
+
+
+def _room(model: ModelConfig, pool: PoolCost, per_node: int) -> int:
+    return pool.ceiling_nodes * per_node // max(1, model.gpus)
 
 
 def _times(one: float | None, replicas: float) -> float | None:

@@ -99,7 +99,9 @@ def tree(document: Document) -> dict[str, Any] | None:
         return None
     by_pool: dict[str, list[Document]] = {}
     for model in document["models"]:
-        by_pool.setdefault(model["pool"], []).append(model)
+        by_pool.setdefault(model["pool"], []).append({**model, "falls_back": False})
+        for name in model["fallback_pools"]:
+            by_pool.setdefault(name, []).append({**model, "falls_back": True})
     return {
         "place": document["place"]["kind"],
         "region": document["place"]["region"],

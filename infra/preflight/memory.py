@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from infra.preflight.model_facts import ELEMENT_BYTES, KvLayers, ModelFacts
+from infra.preflight.stages import largest_stage
 
 GIB = 2**30
 BLOCK = 16  # tokens; vLLM's default on CUDA
@@ -28,7 +29,8 @@ SAMPLER_BYTES = 4 + 4 + 2  # logits as fp32, their sorted copy, and a mask, per 
 class Engine:
     """The engine's settings that decide memory. ``max_batched_tokens`` is how many tokens one step computes;
     ``steps_in_flight`` how many steps are under way at once: vLLM prepares the next while one computes, except on the
-    CPU and with ``--no-async-scheduling``. Source: vLLM 0.32.0, config/vllm.py, max_concurrent_batches."""
+    CPU and with ``--no-async-scheduling``, and has one more for each further stage of ``pipeline_parallel``.
+    Source: vLLM 0.32.0, config/vllm.py, max_concurrent_batches."""
 
     context: int
     sequences: int = 16
@@ -36,6 +38,7 @@ class Engine:
     memory_share: float = 0.9
     kv_dtype: str = "auto"
     tensor_parallel: int = 1
+    pipeline_parallel: int = 1
     eager: bool = False
     steps_in_flight: int = 2
     lora_rank: int = 0
@@ -157,7 +160,7 @@ def activation_bytes(facts: ModelFacts, engine: Engine) -> int:
 def overhead_bytes(facts: ModelFacts, engine: Engine) -> int:
     """What belongs to neither weights nor cache: context, communication, graphs."""
     graphs = 0 if engine.eager else facts.layers * GRAPH_BYTES_PER_LAYER
-    return CONTEXT_BYTES + graphs + (NCCL_BYTES if engine.tensor_parallel > 1 else 0)
+    return CONTEXT_BYTES + graphs + (NCCL_BYTES if engine.tensor_parallel * engine.pipeline_parallel > 1 else 0)
 
 
 def lora_bytes(facts: ModelFacts, engine: Engine) -> int:
@@ -167,7 +170,9 @@ def lora_bytes(facts: ModelFacts, engine: Engine) -> int:
 
 
 def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
-    """The memory of one GPU of ``gpu_bytes``. Raises ``ValueError`` where the weights' size is unknown."""
+    """The memory of one GPU of ``gpu_bytes``, in the largest stage. Raises ``ValueError`` where the weights' size is
+    unknown."""
+    facts = largest_stage(facts, engine.pipeline_parallel)
     if facts.weights is None:
         raise ValueError(f"{facts.id}: the size of the weights is unknown")
     usable = int(gpu_bytes * engine.memory_share)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.typed.refusal import Problem
@@ -31,7 +31,7 @@ Measured = Mapping[str, float]
 class ModelPlan:
     """One model. ``memory`` is of one GPU, None where it cannot be planned: ``why_not`` says why. ``silence`` is how
     long a request for it may go without a byte, in seconds; ``shortest`` the hop that gives up first on a held
-    request."""
+    request. ``fallbacks`` is the same model planned on each of its further pools."""
 
     config: ModelConfig
     pool: PoolPlan
@@ -44,6 +44,7 @@ class ModelPlan:
     hops: tuple[Hop, ...]
     shortest: Hop | None
     silence: int
+    fallbacks: tuple[ModelPlan, ...] = ()
 
     @property
     def name(self) -> str:
@@ -78,14 +79,31 @@ def plan_stack(stack: StackConfig, facts_of: FactsOf, measured: Mapping[str, Mea
     known = {model.id: facts_of(model.id) for model in stack.models.values()}
     seconds = measured or {}
     models = tuple(
-        _model(
-            stack, model, pools[model.pool], known[model.id], before, {**seconds.get("*", {}), **seconds.get(name, {})}
+        _everywhere(
+            stack,
+            model,
+            [pools[each] for each in model.pools if each in pools],
+            known[model.id],
+            before,
+            {**seconds.get("*", {}), **seconds.get(name, {})},
         )
         for name, model in stack.models.items()
         if model.pool in pools
     )
     cost = costs.cost(stack, {name: pool.gpus_per_node for name, pool in pools.items()})
     return Plan(stack, tuple(pools.values()), models, cost, before, tuple(_problems(stack, models)))
+
+
+def _everywhere(
+    stack: StackConfig,
+    model: ModelConfig,
+    pools: Sequence[PoolPlan],
+    found: ModelFacts | None,
+    before: Front,
+    measured: Measured,
+) -> ModelPlan:
+    first, *others = (_model(stack, model, pool, found, before, measured) for pool in pools)
+    return replace(first, fallbacks=tuple(others))
 
 
 def _model(
@@ -123,7 +141,8 @@ def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[M
 
 def _weights_of_node(facts: ModelFacts | None, model: ModelConfig) -> int | None:
     """What one replica has to fetch: the facts', else what the stack file says; None where neither knows. All of it,
-    however many GPUs share it: they have one node's network and nobody is known to have measured more."""
+    however many GPUs share it: they have one node's network and nobody is known to have measured more. Of several
+    machines each fetches its part, and any of them may fetch all."""
     if facts is not None and facts.weights is not None:
         return facts.weights.total
     return model.weights.bytes if model.weights else None
@@ -135,7 +154,10 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
     # whoever names a token for the hub has the licence, and so has whoever filled the store that is there already
     accepted = given.licence_accepted
     return Wanted(
-        tensor_parallel=model.gpus,
+        tensor_parallel=model.split[0],
+        pipeline_parallel=model.split[1],
+        split_key="gpus" if model.tensor_parallel is None else "tensorParallel",
+        stages_key="nodes" if model.pipeline_parallel is None else "pipelineParallel",
         context=model.max_tokens,
         dtype=model.dtype,
         kv_dtype=flags(model.extra_args).get("--kv-cache-dtype", "auto"),

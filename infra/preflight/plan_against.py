@@ -12,7 +12,8 @@ from infra.local.paths import PROJECT
 from infra.preflight.report_document import Document
 
 _OF_MODEL = (
-    *("id", "revision", "pool", "machine", "gpus", "min", "max", "context_tokens", "max_sequences"),
+    *("id", "revision", "pool", "fallback_pools", "machine", "gpus", "nodes", "min", "max"),
+    *("context_tokens", "max_sequences"),
     *("memory.weights", "memory.kv_free", "memory.sequences_at_context", "memory.longest_context"),
     *("cost.floor_usd_per_hour", "cost.ceiling_usd_per_hour"),
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from components.catalog.machines import machines
 from components.platforms.kinds import kind_of
 from components.typed.refusal import Path, Problem, Severity
+from infra.config.findings import show
 from infra.config.stack import StackConfig
 from infra.preflight import fit
 from infra.preflight.compatibility import Wanted, judge_model_facts
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from infra.preflight.plan import ModelPlan
 
 _MOST_SHARE = 1.0
+_MORE_ROOM = "use a pool with more memory a GPU, more GPUs, several machines a replica (nodes), or a quantized build"
+_UNKNOWN_MEMORY = 251
 
 
 def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> Iterator[Problem]:
@@ -37,6 +40,29 @@ def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> It
     yield from _shared(model, at)
     yield from _held(model, at)
     yield from _slow(model, at)
+    for other in model.fallbacks:
+        path = (*at, "fallbackPools", model.config.fallback_pools.index(other.pool.name))
+        for problem in _of_pool(other, wanted, at, stack):
+            yield _as_fallback(problem, path, other.pool.name)
+
+
+def _of_pool(model: ModelPlan, wanted: Wanted, at: Path, stack: StackConfig) -> Iterator[Problem]:
+    """What another pool might mend: the card's own, and its memory."""
+    if model.facts is not None:
+        anywhere = list(judge_model_facts(model.facts, None, wanted, at))
+        here = judge_model_facts(model.facts, model.pool.gpu, wanted, at)
+        yield from (problem for problem in here if problem not in anywhere)
+    yield from (problem for problem in _unknown(model, at) if problem.number == _UNKNOWN_MEMORY)
+    yield from _memory(model, at, stack)
+    yield from _shared(model, at)
+
+
+def _as_fallback(problem: Problem, path: Path, pool: str) -> Problem:
+    """The same finding where the pool is named: the value it is of is told in the text."""
+    value = f"{show(problem.value)} " if problem.has_value else ""
+    message = f"as a fall-back: {problem.path[-1]}: {value}{problem.message}"
+    fix = f"take it out, or {problem.fix}"
+    return replace(problem, path=path, message=message, fix=fix, value=pool, has_value=True)
 
 
 def _unknown(model: ModelPlan, at: Path) -> Iterator[Problem]:
@@ -51,7 +77,7 @@ def _unknown(model: ModelPlan, at: Path) -> Iterator[Problem]:
         fix = "say it under gpu.memory of the pool" if model.facts.weights is not None else "give its weight files"
         yield Problem(
             251, (*at, "pool"), f"cannot be planned: {model.why_not}", "what the memory plan needs", fix,
-            model.config.pool, severity="warning",
+            model.pool.name, severity="warning",
         )  # fmt: skip
     if model.unfollowed:
         message = f"changes what the memory holds ({', '.join(model.unfollowed)}), which this plan does not follow"
@@ -71,7 +97,7 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
     if not plan.loads:
         message = f"GPU{'s' if gpus > 1 else ''} cannot hold the weights of {facts.id}: {plan.told()}"
         better = smallest(stack, facts, engine)
-        fix = f"use {better}" if better else "use a pool with more memory a GPU, more GPUs, or a quantized build"
+        fix = f"use {better}" if better else _MORE_ROOM
         yield Problem(25, (*at, "gpus"), message, better or "GPUs with more memory", fix, gpus, severity=severity)
     else:
         most = plan.longest_context
@@ -109,8 +135,9 @@ class _Key:
 
 @lru_cache(maxsize=1024)
 def _smallest(place: str, region: str | None, key: _Key, engine: Engine) -> str | None:
-    # each card with the engine's own default for a step
-    found = fit.ranked(key.facts, machines(place).values(), replace(engine, max_batched_tokens=0), region)
+    # one machine, and each card with the engine's own default for a step
+    alone = replace(engine, max_batched_tokens=0, pipeline_parallel=1, steps_in_flight=2)
+    found = fit.ranked(key.facts, machines(place).values(), alone, region)
     if not found:
         return None
     best = found[0]

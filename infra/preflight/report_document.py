@@ -72,11 +72,14 @@ def _model(model: ModelPlan, cost: Cost) -> Document:
         "revision": config.revision,
         "aliases": list(config.aliases),
         "pool": config.pool,
+        "fallback_pools": list(config.fallback_pools),
         "machine": model.pool.machine.name if model.pool.machine else None,
         "gpu": model.pool.product,
         "device": model.pool.device,
         "gpus": config.gpus,
-        "tensor_parallel": config.gpus,
+        "nodes": config.nodes,
+        "tensor_parallel": config.split[0],
+        "pipeline_parallel": config.split[1],
         "min": config.min,
         "max": config.max,
         "context_tokens": config.max_tokens,
@@ -101,13 +104,32 @@ def _model(model: ModelPlan, cost: Cost) -> Document:
             **{key: value for key, value in asdict(memory).items() if key != "sequences"},
             "sequences_at_context": int(min(memory.sequences, 10**9)),
             "max_batched_tokens": model.engine.max_batched_tokens if model.engine else None,
-            "fits": memory.fits or (facts is not None and not facts.kv and memory.loads),
+            "fits": _fits(model),
             "told": memory.told(),
         }
         if memory
         else None,
         "memory_unknown": model.why_not,
+        "fallbacks": [_fallback(each) for each in model.fallbacks],
         "cost": _model_cost(own),
+    }
+
+
+def _fits(model: ModelPlan) -> bool | None:
+    """None where it cannot be planned."""
+    memory, facts = model.memory, model.facts
+    return (memory.fits or (facts is not None and not facts.kv and memory.loads)) if memory else None
+
+
+def _fallback(model: ModelPlan) -> Document:
+    """The same model on one of its further pools."""
+    return {
+        "pool": model.pool.name,
+        "machine": model.pool.machine.name if model.pool.machine else None,
+        "gpu": model.pool.product,
+        "fits": _fits(model),
+        "told": model.memory.told() if model.memory else None,
+        "memory_unknown": model.why_not,
     }
 
 
@@ -140,6 +162,7 @@ def _pool(pool: PoolPlan, plan: Plan) -> Document:
         "device": pool.device,
         "told": pool.told,
         "models": [model.name for model in plan.models if model.config.pool == pool.name],
+        "fallback_of": [model.name for model in plan.models if pool.name in model.config.fallback_pools],
         "cost": _pool_cost(cost),
     }
 

@@ -49,7 +49,7 @@ def _models(document: Document) -> Table:
             model["id"],
             parameters(model["facts"]["parameters"]) if model["facts"] else "unknown",
             f"{model['gpus']} × {model['gpu'] or 'unknown'}",
-            model["machine"] or model["pool"],
+            _where(model),
             f"{model['min']}..{model['max']}",
             count(model["context_tokens"]),
             _fits(model),
@@ -60,10 +60,20 @@ def _models(document: Document) -> Table:
     return Table("Models", columns, rows, frozenset({2, 6}))
 
 
+def _where(model: Document) -> str:
+    """``g5.8xlarge``, ``2 × g5.8xlarge``, and with several pools ``g5.8xlarge (spot, else on-demand)``."""
+    order = ", else ".join([model["pool"], *model["fallback_pools"]])
+    machine = ("" if model["nodes"] == 1 else f"{model['nodes']} × ") + (model["machine"] or model["pool"])
+    return f"{machine} ({order})" if model["fallback_pools"] else machine
+
+
 def _fits(model: Document) -> str:
     if model["memory"] is None:
         return f"not planned: {model['memory_unknown']}"
-    return "yes" if model["memory"]["fits"] else "NO"
+    if not model["memory"]["fits"]:
+        return "NO"
+    without = [each["pool"] for each in model["fallbacks"] if each["fits"] is False]
+    return f"NOT on {', '.join(without)}" if without else "yes"
 
 
 def _memory(document: Document) -> Table:
@@ -101,6 +111,9 @@ def _cold(document: Document) -> Table:
     columns = ("model", *("token" if name == "first token" else name for name in names), "cold", "warm")
     advice = {path["dominant"]: path["advice"] for path in paths}
     lines = [f"longest is {phase}; shortened by {how}" for phase, how in advice.items()]
+    several = [model["name"] for model in document["models"] if model["fallback_pools"]]
+    if several:
+        lines.append(f"on a fall-back ({', '.join(several)}): besides, the wait until the first pool is given up")
     below = "\n".join(
         ["cold: from no node; warm: on a node that has the image; ?: unknown, counted as nothing", *lines]
     )

@@ -27,6 +27,7 @@ from infra.local.rehearsal_cluster.cluster import RehearsalCluster
 NODE_SECONDS = 60
 GONE_SECONDS = 120
 EMPTY_SECONDS = 5
+ACT_SECONDS = 12  # the autoscaler gathers pending pods for a second and decides in less than ten
 
 
 def request(name: str, machine: Machine, most: int, zones: tuple[str, ...]) -> PoolRequest:
@@ -83,11 +84,12 @@ class World:
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": SERVICE_ACCOUNT, **inside}},
         )
 
-    def model(self, name: str, pool: Pool, *, gpus: int = 1, most: int = 1) -> None:
+    def model(self, name: str, pool: Pool, *, gpus: int = 1, most: int = 1, fallbacks: tuple[Pool, ...] = ()) -> None:
         """A sleeping model: the very Deployment that the component renders for a cloud's pool."""
         settings = ModelSettings(name, "owner/name", "0" * 40, gpus=gpus, max_replicas=most)
         image = "registry.example.com/ebbtide/vllm@sha256:" + "a" * 64
-        place = Placement(self.namespace, pool, image, Weights("s3://bucket/owner--name/0", "runai_streamer"))
+        weights = Weights("s3://bucket/owner--name/0", "runai_streamer")
+        place = Placement(self.namespace, pool, image, weights, fallbacks=fallbacks)
         self.cluster.api.apply({"apiVersion": "apps/v1", "kind": "Deployment", **deployment(settings, place)})
 
     def scale(self, name: str, replicas: int) -> None:

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from components.platforms.contract import Pool
-from tests.karpenter.conftest import GONE_SECONDS, LARGE, SMALL, World
+from tests.karpenter.conftest import ACT_SECONDS, GONE_SECONDS, LARGE, SMALL, World
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
-
-ACT_SECONDS = 12  # the autoscaler gathers pending pods for a second and decides in less than ten
 
 
 def taints_of(node: dict[str, Any]) -> set[tuple[str, str, str]]:

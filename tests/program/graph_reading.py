@@ -14,6 +14,7 @@ from infra.gate.command import STACKS, recording_of
 from infra.gate.graph import graph
 from infra.gate.recorder import Recording
 from infra.gate.stack_source import read_stack, stack_file, stack_names
+from infra.policies.node_choice import choices
 
 ALL_STACKS = stack_names(STACKS)
 Resource = dict[str, Any]
@@ -115,8 +116,9 @@ def tolerates(pod: dict[str, Any], taint: Taint) -> bool:
 
 
 def fits(pod: dict[str, Any], pool: SeenPool) -> bool:
-    """Whether the pod's selector is met by the pool's labels."""
-    return all(pool.labels.get(key) == value for key, value in pod.get("nodeSelector", {}).items())
+    """Whether the pod's selector, or one alternative of its affinity, is met by the pool's labels."""
+    found = choices(pod)
+    return not found or any(choice.takes(pool.labels) for choice in found)
 
 
 def strings(value: Any) -> Iterator[str]:

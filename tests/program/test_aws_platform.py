@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+from dataclasses import replace
 
 import pulumi
 import pytest
@@ -227,6 +229,28 @@ def test_the_autoscaler_may_change_the_groups_before_it_starts() -> None:
     assert plain().one("RolePolicy", "autoscaler").urn in plain().before(release)
     assert release.inputs["values"]["image"]["tag"].startswith("v1.35.")
     assert release.inputs["values"]["autoDiscovery"]["clusterName"] == "ebbtide-aws"
+
+
+def test_the_autoscaler_tries_pools_in_the_models_order_by_the_names_their_groups_got() -> None:
+    asked = {
+        "gpu": replace(pool("gpu"), preference=1),
+        "gpu-spot": replace(pool("gpu-spot", spot=True), preference=2),
+        "alone": pool("alone"),
+    }
+    release = record(pools=asked).one("Release", "cluster-autoscaler").inputs["values"]
+    assert release["extraArgs"]["expander"] == "priority,least-waste"
+    order = release["expanderPriorities"]
+    table = {number: [each.replace("\\-", "-") for each in names] for number, names in order.items()}
+    assert table == {"1": [".*"], "2": ["^asg-ebbtide-aws-gpu$"], "3": ["^asg-ebbtide-aws-gpu-spot$"]}
+
+    def number(group: str) -> int:
+        """As the priority expander gives it: the highest any of whose expressions is found in the name."""
+        return max(int(n) for n, names in order.items() if any(re.search(each, group) for each in names))
+
+    assert [number(f"asg-ebbtide-aws-{name}") for name in ("gpu-spot", "gpu", "alone")] == [3, 2, 1]
+    plain_values = plain().one("Release", "cluster-autoscaler").inputs["values"]
+    assert plain_values["extraArgs"]["expander"] == "least-waste"
+    assert "expanderPriorities" not in plain_values
 
 
 def test_no_output_but_the_kubeconfig_leads_into_the_cluster_and_it_holds_no_credential() -> None:

@@ -234,7 +234,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             "pools.gpu-1xa10.capacity: 'spot' is all that carries llama-8b in prod, where spot nodes go at short "
             "notice; allowed: onDemand for models of prod; "
-            "fix: set capacity: onDemand, or put these models on another pool [EBB015 mandatory]"
+            "fix: set capacity: onDemand, or give these models a pool with it under pool or fallbackPools "
+            "[EBB015 mandatory]"
         ],
     ),
     "15 spot outside production": (pool(capacity="spot"), []),
@@ -343,6 +344,18 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         ],
     ),
 }  # fmt: skip
+
+
+CASES["198 several machines whose cards are shared"] = (
+    [
+        *pool(sharing={"timeSlicing": {"replicas": 4}}),
+        ((*MODEL, "nodes"), 2),
+    ],
+    [
+        "models.llama-8b.nodes: 2 is more than one, and the cards of pool gpu-1xa10 are shared: slices do not work "
+        "together; allowed: 1; fix: leave nodes out, or use a pool without sharing [EBB198 error]"
+    ],
+)
 
 
 @pytest.mark.parametrize("case", CASES)

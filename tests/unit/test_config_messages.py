@@ -87,6 +87,100 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "1 gpus 0": (model(gpus=0), [f"models.llama-8b.gpus: 0 is less than 1; {GPUS}"]),
     "1 gpus negative": (model(gpus=-2), [f"models.llama-8b.gpus: -2 is less than 1; {GPUS}"]),
     "1 gpus fractional": (model(gpus=0.5), [f"models.llama-8b.gpus: 0.5 is not a whole number; {GPUS}"]),
+    "17 a split over more GPUs than a replica has": (
+        [*model(gpus=8, nodes=2, tensorParallel=16), (("guard", "maxGpus"), 16)],
+        [
+            "models.llama-8b.tensorParallel: 16 and pipelineParallel 2 split the model over 32 GPUs, and a replica has "
+            "16 (nodes 2 × gpus 8); allowed: tensorParallel × pipelineParallel = 16; fix: leave both out for "
+            "tensorParallel: 8 and pipelineParallel: 2, or change nodes or gpus [EBB017 error]"
+        ],
+    ),
+    "17 a split that leaves GPUs idle": (
+        model(gpus=8, pipelineParallel=2, tensorParallel=2),
+        [
+            "models.llama-8b.tensorParallel: 2 and pipelineParallel 2 split the model over 4 GPUs, and a replica has 8 "
+            "(nodes 1 × gpus 8); allowed: tensorParallel × pipelineParallel = 8; fix: leave both out for "
+            "tensorParallel: 8 and pipelineParallel: 1, or change nodes or gpus [EBB017 error]"
+        ],
+    ),
+    "17 stages alone that are more than the GPUs": (
+        model(gpus=4, pipelineParallel=2),
+        [
+            "models.llama-8b.pipelineParallel: 2 and tensorParallel 4 split the model over 8 GPUs, and a replica has 4 "
+            "(nodes 1 × gpus 4); allowed: tensorParallel × pipelineParallel = 4; fix: leave both out for "
+            "tensorParallel: 4 and pipelineParallel: 1, or change nodes or gpus [EBB017 error]"
+        ],
+    ),
+    "17 no number of stages": (
+        model(pipelineParallel=0),
+        [
+            "models.llama-8b.pipelineParallel: 0 is less than 1; allowed: a whole number from 1 to 1024; "
+            "fix: leave it out: gpus and nodes give it [EBB017 error]"
+        ],
+    ),
+    "200 more machines than the pool may have": (
+        [*model(gpus=8, nodes=3), (("guard", "maxGpus"), 24)],
+        [
+            "models.llama-8b.nodes: 3 is more machines than pool gpu-8xa100 may have, which is 2: no replica could "
+            "start; allowed: 1..2; fix: set max of pool gpu-8xa100 to 3 or more [EBB200 error]"
+        ],
+    ),
+    "200 no machine": (
+        model(nodes=0),
+        [
+            "models.llama-8b.nodes: 0 is less than 1; allowed: a whole number from 1 to 64; "
+            "fix: leave nodes out for one machine a replica [EBB200 error]"
+        ],
+    ),
+    "200 machines that compute on the CPU": (
+        [*model(nodes=2), (("pools", "gpu-8xa100", "device"), "cpu")],
+        [
+            "models.llama-8b.nodes: 2 is more than one, and pool gpu-8xa100 computes on the CPU, on one machine at a "
+            "time; allowed: 1; fix: leave nodes out, or use a pool with GPUs [EBB200 error]"
+        ],
+    ),
+    "114 a guard below one replica on two machines": (
+        model(gpus=8, nodes=2),
+        [
+            "guard.maxGpus: 8 is fewer than model llama-8b needs to start, which is 16; allowed: 16 or more; "
+            "fix: set maxGpus: 16 or more [EBB114 error]"
+        ],
+    ),
+    "114 a guard below the replicas that are kept, two machines each": (
+        [*model(gpus=4, nodes=2, min=2), (("guard", "maxGpus"), 15)],
+        [
+            "guard.maxGpus: 15 is fewer than the models with a min keep at all times, which is 16 (llama-8b); "
+            "allowed: 16 or more; fix: set maxGpus: 16 or more [EBB114 error]"
+        ],
+    ),
+    "35 a name too long for a group": (
+        [(("models", "a" * 48), {**OTHER, "nodes": 2}), (("guard", "maxGpus"), 16)],
+        [
+            f"models.{'a' * 48}: has 48 characters: a model on several machines has pods with longer names and "
+            "labels; allowed: at most 47 characters where nodes is above 1; fix: choose a shorter name [EBB035 error]"
+        ],
+    ),
+    "51 a flag of several machines": (
+        model(extraArgs=["--nnodes=2", "--headless"]),
+        [
+            f"models.llama-8b.extraArgs[0]: '--nnodes=2' overrides --nnodes, which the product sets; {MANAGED} set "
+            "nodes [EBB051 error]",
+            "models.llama-8b.extraArgs[1]: '--headless' overrides --headless, which the product sets; "
+            f"{MANAGED} set nodes [EBB051 error]",
+        ],
+    ),
+    "46 one volume for one replica on two machines": (
+        [
+            *model(gpus=8, nodes=2, max=1),
+            (("guard", "maxGpus"), 16),
+            (("platform", "modelStore", "accessMode"), "ReadWriteOnce"),
+        ],
+        [
+            "platform.modelStore.accessMode: 'ReadWriteOnce' is mounted on one node at a time, and the models' "
+            "replicas may run on 2; allowed: ReadOnlyMany or ReadWriteMany; fix: keep the weights on a claim that many "
+            "nodes may read, or let one pool with max: 1 serve all models [EBB046 error]"
+        ],
+    ),
     "1 gpus a truth value": (model(gpus=True), [f"models.llama-8b.gpus: true is not a whole number; {GPUS}"]),
     "1 gpus as text": (model(gpus="1"), [f"models.llama-8b.gpus: '1' is not a whole number; {GPUS}"]),
     "1 gpus of a node 0": (
@@ -159,11 +253,11 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "allowed: an idleTtl where min is 0; fix: take idleTtl out, or set min: 0 [EBB013 warning]"
         ],
     ),
-    "17 a pipeline over nodes, which only gpus may say": (
+    "17 stages that are not written with the key for them": (
         model(extraArgs=["--pipeline-parallel-size", "2"]),
         [
             "models.llama-8b.extraArgs[0]: '--pipeline-parallel-size' overrides --pipeline-parallel-size, which the "
-            f"product sets; {MANAGED} set gpus [EBB051 error]"
+            f"product sets; {MANAGED} set pipelineParallel [EBB051 error]"
         ],
     ),
     "18 id without owner": (model(id="llama"), [f"models.llama-8b.id: 'llama' {HUB_ID}"]),
@@ -252,18 +346,19 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             "models.llama-8b.idlettl: is not a known key; allowed: aliases, coldStart, "
             "concurrencyTarget, drain, dtype, "
-            "extraArgs, extraEnv, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, licenceAccepted, "
+            "extraArgs, extraEnv, fallbackPools, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, "
+            "licenceAccepted, "
             "max, "
             "maxQueued, maxSequences, "
-            "maxTokens, min, minReason, pool, revision, "
-            "schedules, stall, weights; fix: did you mean idleTtl? [EBB050 error]"
+            "maxTokens, min, minReason, nodes, pipelineParallel, pool, revision, "
+            "schedules, stall, tensorParallel, weights; fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),
     "50 an unknown section": (
         [(("model",), {})],
         [
-            "model: is not a known key; allowed: environment, gateway, gpuLayer, guard, idleScaling, image, models, "
-            "platform, pools; fix: did you mean models? [EBB050 error]"
+            "model: is not a known key; allowed: environment, gateway, gpuLayer, guard, idleScaling, image, "
+            "leaderWorkerSet, models, platform, pools; fix: did you mean models? [EBB050 error]"
         ],
     ),
     "50 an unknown key nothing is near to": (

@@ -89,6 +89,12 @@ def test_windows_that_keep_more_gpus_at_once_than_the_guard_allows_are_refused(t
     assert any("keep warm at once in their schedules, which is 2" in line and "EBB114" in line for line in found)
 
 
+def test_windows_of_a_model_on_several_machines_count_all_its_gpus(tmp_path: Path) -> None:
+    changes = {"guard": {"maxGpus": 3, "whenFull": "refuse"}, "models.eight.nodes": 2, "pools.one.max": 4}
+    found = refused(tmp_path, OFFICE | {"replicas": 2}, changes)
+    assert any("keep warm at once in their schedules, which is 4" in line and "EBB114" in line for line in found)
+
+
 def test_windows_at_other_hours_share_the_guard(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"guard": {"maxGpus": 1, "whenFull": "refuse"}}
     made = sections(changes)

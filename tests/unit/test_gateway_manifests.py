@@ -70,7 +70,7 @@ def test_the_price_of_a_models_node_reaches_the_process(tmp_path: Any) -> None:
 
 def test_a_stacks_groups_and_prices_are_what_the_gateway_is_told() -> None:
     from infra.config import load
-    from infra.serving import gateway_settings
+    from infra.front import gateway_settings
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
@@ -142,6 +142,21 @@ def test_a_changed_configuration_rolls_the_pods_and_a_changed_key_does_not() -> 
     other = replace(SETTINGS, models=[replace(SETTINGS.models[0], hold_seconds=301)])
     assert pod()["metadata"]["annotations"] != pod(other)["metadata"]["annotations"]
     assert pod() == pod(replace(SETTINGS, keys=[ApiKey("demo", "everyone", "0" * 64)]))
+
+
+def test_a_stack_with_groups_lets_the_guard_see_them_and_one_without_changes_nothing() -> None:
+    groups = replace(SETTINGS, groups_of_pods=True)
+    assert yaml.safe_load(gateway_yaml(groups))["cluster"] == {"namespace": SETTINGS.models_namespace, "groups": True}
+    assert yaml.safe_load(gateway_yaml(SETTINGS))["cluster"] == {"namespace": SETTINGS.models_namespace}
+    read = ["get", "list", "watch"]
+    deployments = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": read}
+    scaled = {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]}
+    assert reader_role(SETTINGS)["rules"] == [deployments, scaled]
+    assert reader_role(groups)["rules"] == [
+        deployments,
+        {"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read},
+        scaled,
+    ]
 
 
 def test_a_pod_that_goes_away_has_time_to_finish_its_answers() -> None:

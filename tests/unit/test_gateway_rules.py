@@ -9,13 +9,14 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit import gateway_kit as kit  # puts the image's package on the path
 
-from ebbtide_gateway import cluster, guard, keys, parameters, request, settings, upstream  # isort: skip
+from ebbtide_gateway import cluster, guard, keys, parameters, request, settings, upstream, workloads  # isort: skip
 from ebbtide_gateway.errors import ApiError, upstream_error  # isort: skip
 
 SMALL = settings.Model(name="small", host="small.ebbtide-models", gpus=1, holdSeconds=5)
@@ -131,9 +132,90 @@ def test_gpus_are_counted_from_limits_and_a_draining_pod_still_counts() -> None:
         {},
     ]
     spec = {"replicas": 0, "template": {"spec": {"containers": containers}}}
-    assert cluster.gpus_of({"spec": spec}) == 3
-    assert cluster.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 1
-    assert cluster.replicas_of({"spec": spec, "status": {}}) == 0
+    assert workloads.gpus_of({"spec": spec}) == 3
+    assert workloads.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 1
+    assert workloads.replicas_of({"spec": spec, "status": {}}) == 0
+
+
+def test_of_a_group_all_pods_are_counted() -> None:
+    def template(gpus: str) -> dict[str, object]:
+        return {"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": gpus}}}]}}
+
+    group = {"size": 3, "leaderTemplate": template("4"), "workerTemplate": template("8")}
+    spec = {"replicas": 2, "leaderWorkerTemplate": group}
+    assert workloads.gpus_of({"spec": spec}) == 4 + 2 * 8
+    del group["leaderTemplate"]
+    assert workloads.gpus_of({"spec": spec}) == 3 * 8
+    assert workloads.replicas_of({"spec": spec, "status": {"replicas": 1}}) == 2
+
+
+def listed(name: str, replicas: int, gpus: int) -> dict[str, Any]:
+    template = {"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}]}}
+    spec = {"replicas": replicas, "template": template}
+    return {name: {"metadata": {"name": name, "labels": {"ebbtide.dev/model": name}}, "spec": spec}}
+
+
+def test_deployments_and_groups_are_counted_together() -> None:
+    taken = workloads.taken([listed("small", 2, 1), listed("large", 1, 16)])
+    assert taken is not None
+    assert taken.holders() == {"large": 16, "small": 2}
+
+
+def test_a_model_that_becomes_a_group_holds_the_gpus_of_both_until_its_old_pods_are_gone() -> None:
+    taken = workloads.taken([listed("m", 1, 8), listed("m", 0, 16)])
+    assert taken is not None
+    assert taken.replicas == {"m": 1}
+
+
+@pytest.mark.parametrize(("groups", "held"), [(False, {"small": 1}), (True, {"large": 16, "small": 1})])
+def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
+    groups: bool, held: dict[str, int], tmp_path: Path
+) -> None:
+    def item(name: str, **spec: Any) -> dict[str, Any]:
+        return {"metadata": {"name": name, "labels": {"ebbtide.dev/model": name}}, "spec": {"replicas": 1, **spec}}
+
+    def template(gpus: int) -> dict[str, Any]:
+        return {"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": gpus}}}]}}
+
+    lists = {
+        "/apis/apps/v1/namespaces/ns/deployments": item("small", template=template(1)),
+        "/apis/leaderworkerset.x-k8s.io/v1/namespaces/ns/leaderworkersets": item(
+            "large", leaderWorkerTemplate={"size": 2, "leaderTemplate": template(8), "workerTemplate": template(8)}
+        ),
+    }
+    asked: list[str] = []
+    told: list[guard.Taken | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if "watch" in request.url.params:
+            return httpx.Response(200)
+        return httpx.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": [lists[request.url.path]]})
+
+    async def look() -> guard.Taken | None:
+        (tmp_path / "token").write_text("t")
+        client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://kube")
+        kinds = (cluster.deployments, cluster.groups) if groups else (cluster.deployments,)
+        paths = [kind("ns") for kind in kinds]
+        view = workloads.Workloads(client, paths, tmp_path / "token", lambda: told.append(view.taken()))
+        following = [asyncio.create_task(each.follow()) for each in view.views]
+        async with asyncio.timeout(5):
+            while view.taken() is None:
+                await asyncio.sleep(0.01)
+        for task in following:
+            task.cancel()
+        return view.taken()
+
+    taken = run(look())
+    assert taken is not None
+    assert taken.holders() == held
+    assert set(asked) == set(list(lists)[: 1 + groups])
+    # the gateway is ready with the first word of it, which half a view must not give
+    assert told[0] is not None
+
+
+def test_half_a_view_is_none() -> None:
+    assert workloads.taken([listed("small", 2, 1), None]) is None
 
 
 def test_a_key_is_found_by_its_digest_and_only_whole() -> None:

@@ -82,7 +82,7 @@ def serving() -> None:
         opts=pulumi.ResourceOptions(depends_on=[namespace]),
     )
     policy = IdlePolicy("m", "ebbtide-models", 0, 1, 60, 50, 300, 16)
-    IdleScalingPolicy("m-idle", policy, engine.scaler_address, [engine, service.deployment, service.service])
+    IdleScalingPolicy("m-idle", policy, engine.scaler_address, [engine, service.workload, service.service])
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from components.wake_keeper.access import LABELS, network_policy, role, role_bin
 from components.wake_keeper.settings import keeper_yaml
 from components.wake_keeper.workload import COMMAND, config_map, deployment
 from infra.config.stack import StackConfig
-from infra.serving import keeper_settings
+from infra.front import keeper_settings
 from tests.unit import gateway_kit
 
 from ebbtide_keeper import settings as process_settings  # isort: skip
@@ -102,10 +102,20 @@ def test_the_image_carries_the_program_the_pod_starts_and_the_pull_secret_is_the
     assert yaml.safe_load(keeper_yaml(KeeperSettings())) == {"namespace": "ebbtide-models", "models": []}
 
 
+def kept(name: str, nodes: int = 1) -> SimpleNamespace:
+    times = {"hold": SimpleNamespace(seconds=900), "cold_start": SimpleNamespace(seconds=600)}
+    return SimpleNamespace(name=name, nodes=nodes, **times)
+
+
 @pytest.mark.parametrize(
     ("kind", "growable"), [("local", False), ("existing", False), ("aws", True), ("azure", True), ("gcp", True)]
 )
 def test_a_node_may_come_where_the_place_makes_its_nodes(kind: str, growable: bool) -> None:
-    model = SimpleNamespace(name="small", hold=SimpleNamespace(seconds=900), cold_start=SimpleNamespace(seconds=600))
+    model = kept("small")
     stack = cast("StackConfig", SimpleNamespace(models={"small": model}))
     assert keeper_settings(stack, kind).models == [KeptModel("small", 900, 600, growable)]
+
+
+def test_a_model_on_several_machines_is_not_kept_since_its_pods_would_be_misread() -> None:
+    stack = cast("StackConfig", SimpleNamespace(models={"small": kept("small"), "large": kept("large", nodes=2)}))
+    assert [model.name for model in keeper_settings(stack, "aws").models] == ["small"]

@@ -41,6 +41,22 @@ def test_replicas_share_nodes_before_another_is_paid(tmp_path: Path) -> None:
         assert nodes_kept(pool, 4, [kept]) == nodes
 
 
+def test_a_replica_on_several_machines_costs_all_of_them(tmp_path: Path) -> None:
+    changes = {"models.eight.min": 1, "models.eight.minReason": "the shop asks it all day", "pools.one.max": 5}
+    cost = plan(tmp_path, changes=changes, nodes=2, max=4).cost
+    assert (cost.pools[0].floor_nodes, cost.floor, cost.ceiling) == (2, 2 * PRICE, 5 * PRICE)
+    (model,) = cost.models
+    # five nodes hold two replicas of two, whatever max says
+    assert (model.one_replica, model.floor, model.ceiling) == (2 * PRICE, 2 * PRICE, 4 * PRICE)
+
+
+def test_pods_of_groups_share_nodes_like_others(tmp_path: Path) -> None:
+    made = stack(tmp_path, {"pools.four": {"machine": "g5.12xlarge", "max": 9}}, pool="four", max=9)
+    model, pool = made.models["eight"], made.pools["four"]
+    for replicas, nodes, gpus, kept in ((1, 2, 4, 2), (3, 2, 4, 6), (2, 2, 2, 2), (1, 3, 2, 2)):
+        assert nodes_kept(pool, 4, [model.model_copy(update={"min": replicas, "nodes": nodes, "gpus": gpus})]) == kept
+
+
 def test_a_price_of_the_stacks_own_counts(tmp_path: Path) -> None:
     cost = plan(tmp_path, changes={"pools.one.pricePerHour": 1.5}).cost
     assert cost.ceiling == 3.0
@@ -90,6 +106,14 @@ def test_hours_kept_warm_cost_what_they_take_with_ahead_and_the_idle_time_behind
     assert month(cost.floor) == pytest.approx(PRICE * hours / 168 * 730)
     assert cost.models[0].floor == pytest.approx(cost.floor)
     assert (cost.pools[0].floor_nodes, cost.ceiling) == (0, 2 * PRICE)
+
+
+def test_hours_kept_warm_cost_all_machines_of_a_replica(tmp_path: Path) -> None:
+    cost = plan(tmp_path, changes={"models.eight.schedules": OFFICE}, nodes=2, max=1).cost
+    hours = 5 * (10 + 20 / 60)
+    assert cost.floor == pytest.approx(2 * PRICE * hours / 168)
+    assert cost.models[0].floor == pytest.approx(cost.floor)
+    assert cost.models[0].warm_hours == pytest.approx(hours)
 
 
 def test_windows_at_the_same_time_are_paid_once_and_on_top_of_a_min(tmp_path: Path) -> None:

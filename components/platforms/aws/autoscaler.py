@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -29,13 +30,29 @@ def autoscaler_tag(minor: str) -> str:
     return tag
 
 
-def autoscaler_values(cluster: str, region: str, tag: pulumi.Input[str]) -> dict[str, Any]:
+def priorities(preferences: Mapping[str, int]) -> dict[str, list[str]]:
+    """The priority expander's table: the highest number wins, ``.*`` is every group in whose place no other does.
+    ``preferences`` are by auto scaling group, whose whole name is matched: one pool's may begin like another's.
+    Source: kubernetes/autoscaler, cluster-autoscaler/expander/priority, readme.md."""
+    table: dict[str, list[str]] = {"1": [".*"]}
+    for group, preference in preferences.items():
+        if preference:
+            table.setdefault(str(preference + 1), []).append(f"^{re.escape(group)}$")
+    return table
+
+
+def autoscaler_values(
+    cluster: str, region: str, tag: pulumi.Input[str], order: pulumi.Input[dict[str, list[str]]] | None = None
+) -> dict[str, Any]:
     """Chart values: groups are found by the tags EKS puts on them; one group a pool, so nothing is balanced.
 
     The region is told because nodes' metadata is out of a pod's reach. Thresholds and times are on the GPU pools' own
-    groups (``template_tags.py``), so the system pool keeps the autoscaler's defaults.
+    groups (``template_tags.py``), so the system pool keeps the autoscaler's defaults. ``order`` is there where a model
+    has several pools: the autoscaler reads no preference of a pod, so it is told. The chart makes the ConfigMap and
+    the right to read it. Source: its templates priority-expander-configmap.yaml and role.yaml.
     """
-    return {
+    expander = "least-waste" if order is None else "priority,least-waste"
+    values: dict[str, Any] = {
         "cloudProvider": "aws",
         "awsRegion": region,
         "autoDiscovery": {"clusterName": cluster},
@@ -43,8 +60,9 @@ def autoscaler_values(cluster: str, region: str, tag: pulumi.Input[str]) -> dict
         "image": {"tag": tag},
         "rbac": {"serviceAccount": {"name": _ACCOUNT}},
         "resources": {"requests": {"cpu": "100m", "memory": "300Mi"}, "limits": {"memory": "1Gi"}},
-        "extraArgs": {"expander": "least-waste", "skip-nodes-with-local-storage": "false"},
+        "extraArgs": {"expander": expander, "skip-nodes-with-local-storage": "false"},
     }
+    return values if order is None else {**values, "expanderPriorities": order}
 
 
 class AwsAutoscaler(pulumi.ComponentResource):
@@ -60,6 +78,7 @@ class AwsAutoscaler(pulumi.ComponentResource):
         region: str,
         cluster: Cluster,
         after: Sequence[pulumi.Resource],
+        order: pulumi.Input[dict[str, list[str]]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("ebbtide:platforms:AwsAutoscaler", f"{name}-autoscaler", None, opts)
@@ -80,7 +99,7 @@ class AwsAutoscaler(pulumi.ComponentResource):
             version=pinned("cluster-autoscaler-chart").version,
             namespace=_NAMESPACE,
             repository_opts={"repo": _REPOSITORY},
-            values=autoscaler_values(cluster.name, region, tag),
+            values=autoscaler_values(cluster.name, region, tag, order),
             timeout=600,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[role.association, *after]),
         )

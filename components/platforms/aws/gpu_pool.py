@@ -92,7 +92,7 @@ class AwsGpuPool(pulumi.ComponentResource):
             ),
             **group_arguments(request),
         )
-        scaling_group = group.resources.apply(_scaling_group)
+        self.scaling_group = scaling_group = group.resources.apply(_scaling_group)
         ebs = arguments["block_device_mappings"][0]["ebs"]
         for key, value in template_tags(request, ebs["volume_size"], idle_seconds).items():
             aws.autoscaling.Tag(

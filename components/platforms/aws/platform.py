@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 from components.platforms.aws import cluster as clusters
 from components.platforms.aws import network as networks
 from components.platforms.aws.addons import ClusterAddons, NodeAddons
-from components.platforms.aws.autoscaler import AwsAutoscaler
+from components.platforms.aws.autoscaler import AwsAutoscaler, priorities
 from components.platforms.aws.cluster import AwsCluster, Cluster
 from components.platforms.aws.gpu_pool import AwsGpuPool
 from components.platforms.aws.ingress import AwsLoadBalancerController, ingress
@@ -188,14 +188,15 @@ class AwsPlatform(pulumi.ComponentResource):
                 for each in pools.values()
             ]
             return [*brings, *made]
+        groups = {
+            key: AwsGpuPool(name, each, cluster, network, role, idle, self._tags, protect, base[:1], self._on_aws)
+            for key, each in pools.items()
+        }
         scaler = []
         if settings.installs_autoscaler:
-            scaler.append(AwsAutoscaler(name, settings.region, cluster, base, self._inside))
-        groups = [
-            AwsGpuPool(name, each, cluster, network, role, idle, self._tags, protect, base[:1], self._on_aws)
-            for each in pools.values()
-        ]
-        return [*scaler, *groups]
+            order = _order({key: each.preference for key, each in pools.items()}, groups)
+            scaler.append(AwsAutoscaler(name, settings.region, cluster, base, order, self._inside))
+        return [*scaler, *groups.values()]
 
     def _load_balancer(
         self, cluster: Cluster, network: Network, base: tuple[pulumi.Resource, ...]
@@ -225,6 +226,16 @@ class AwsPlatform(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, provider=self._in_cluster, depends_on=[*base]),
         )
         return [made]
+
+
+def _order(
+    preferences: Mapping[str, int], groups: Mapping[str, AwsGpuPool]
+) -> pulumi.Output[dict[str, list[str]]] | None:
+    """The autoscaler's order of the pools' groups, by the names EKS gives them; None where no model has a choice."""
+    if not any(preferences.values()):
+        return None
+    names = pulumi.Output.all(**{key: groups[key].scaling_group for key in preferences})
+    return names.apply(lambda told: priorities({told[key]: wanted for key, wanted in preferences.items()}))
 
 
 def build(settings: object, pools: Mapping[str, PoolRequest], about: About) -> Platform:

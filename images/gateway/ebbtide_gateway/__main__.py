@@ -11,7 +11,7 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 
-from .cluster import SERVICE_ACCOUNT, Deployments, Watched, connect, scaled_objects
+from .cluster import SERVICE_ACCOUNT, Watched, connect, deployments, groups, scaled_objects
 from .failed_wakes import FailedWakes
 from .front import Gateway
 from .guard import Taken, WakeGuard
@@ -19,11 +19,12 @@ from .keys import KeyFile
 from .metrics import Metrics
 from .settings import Settings, load
 from .upstream import WakeTransport
+from .workloads import Workloads
 
 
 def application(settings: Settings, keys: Path, metrics: Metrics, account: Path = SERVICE_ACCOUNT) -> Gateway:
     """Put the parts together."""
-    view: Deployments
+    view: Workloads
     scaled: Watched
 
     def observe() -> Taken | None:
@@ -38,16 +39,19 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         guard.changed()
         gateway.looked()
 
-    view = Deployments(client, settings.cluster.namespace, account / "token", changed)
+    place, token = settings.cluster, account / "token"
+    # a cluster without LeaderWorkerSets knows no list of them
+    kinds = (deployments, groups) if place.groups else (deployments,)
+    view = Workloads(client, [kind(place.namespace) for kind in kinds], token, changed)
     failed = FailedWakes(lambda: scaled.seen)
     scaled = Watched(
         client,
-        scaled_objects(settings.cluster.namespace),
-        account / "token",
+        scaled_objects(place.namespace),
+        token,
         failed.changed,
         "requests for a model that cannot be woken are held",
     )
-    gateway = Gateway(settings, KeyFile(keys), transport, guard, failed, (view, scaled), metrics)
+    gateway = Gateway(settings, KeyFile(keys), transport, guard, failed, (*view.views, scaled), metrics)
     return gateway
 
 

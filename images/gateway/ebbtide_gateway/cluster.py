@@ -1,4 +1,4 @@
-"""What the cluster shows of the models: list, then watch; and how many GPUs they hold.
+"""What the cluster shows of the models: list, then watch.
 
 A watch and not a poll: the guard lets the next model up the moment the last one is gone, and an idle gateway
 asks the API server nothing. When the API is away the view is unknown and whoever looks through it stands aside.
@@ -18,8 +18,6 @@ from typing import Any
 
 import httpx
 
-from .guard import Taken
-
 MODEL_LABEL = "ebbtide.dev/model"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _WATCH_SECONDS = 240
@@ -29,24 +27,6 @@ _log = logging.getLogger("ebbtide.cluster")
 
 class ListAgain(Exception):
     """The watch cannot go on from where it was (410 Gone)."""
-
-
-def replicas_of(deployment: Mapping[str, Any]) -> int:
-    """Replicas wanted, or still there when fewer are wanted: a pod that drains holds its GPU."""
-    wanted = deployment.get("spec", {}).get("replicas", 1)
-    return max(int(wanted), int(deployment.get("status", {}).get("replicas", 0)))
-
-
-def gpus_of(deployment: Mapping[str, Any]) -> int:
-    """GPUs one pod asks for: limits of GPU and MIG resources over its containers."""
-    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
-    limits = [container.get("resources", {}).get("limits", {}) for container in containers]
-    return sum(
-        int(count)
-        for limit in limits
-        for resource, count in limit.items()
-        if resource.endswith("/gpu") or "/mig-" in resource
-    )
 
 
 class Watched:
@@ -149,26 +129,14 @@ class Watched:
         return authorization(self._token)
 
 
-class Deployments(Watched):
-    """The models' Deployments as the wake guard reads them."""
-
-    def __init__(self, client: httpx.AsyncClient, namespace: str, token: Path, changed: Callable[[], None]) -> None:
-        super().__init__(client, deployments(namespace), token, changed, "the wake guard stands aside")
-
-    def taken(self) -> Taken | None:
-        """What the cluster shows now."""
-        if self._seen is None:
-            return None
-        models = {model_of(item): item for item in self._seen.values()}
-        return Taken(
-            {name: replicas_of(item) for name, item in models.items()},
-            {name: gpus_of(item) for name, item in models.items()},
-        )
-
-
 def deployments(namespace: str) -> str:
     """The API's list of Deployments."""
     return f"/apis/apps/v1/namespaces/{namespace}/deployments"
+
+
+def groups(namespace: str) -> str:
+    """The API's list of LeaderWorkerSets."""
+    return f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{namespace}/leaderworkersets"
 
 
 def pods(namespace: str) -> str:

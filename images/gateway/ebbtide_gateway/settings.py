@@ -16,7 +16,7 @@ class _Frozen(BaseModel):
 
 class Model(_Frozen):
     """One served model: ``host`` is the name the interceptor routes by, ``gpus`` what one replica takes,
-    ``usd_per_hour`` what the node costs that a wake may start; None is unknown.
+    ``usd_per_hour`` what the nodes cost that a wake may start; None is unknown.
     """
 
     name: str
@@ -49,9 +49,12 @@ class Limits(_Frozen):
 
 
 class Cluster(_Frozen):
-    """Where the guard reads how many GPUs are taken. ``api_server`` None: the pod's own cluster."""
+    """Where the guard reads how many GPUs are taken. ``api_server`` None: the pod's own cluster.
+    ``groups``: some models run as LeaderWorkerSets.
+    """
 
     namespace: str = "ebbtide-models"
+    groups: bool = False
     api_server: str | None = None
 
 

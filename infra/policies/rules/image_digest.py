@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from infra.policies.model import Outcome, Resource, Rule, each
-from infra.policies.pods import TYPES, pod_of
+from infra.policies.pods import TYPES, pods_of
 from infra.policies.seen import look
 from infra.policies.settings import Settings
 
@@ -15,16 +15,13 @@ _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 
 
 def judge(resource: Resource, settings: Settings) -> Iterator[Outcome]:
-    pod = pod_of(resource)
-    if pod is None:
-        return
-
     def container(found: tuple[str, Any]) -> Iterator[Outcome]:
         path, inputs = found
         if not _DIGEST.fullmatch(str(look(inputs, "image", ""))):
             yield resource.violation(f"{path}.image", "is not named by digest")
 
-    yield from each(pod.containers(), container, resource.urn)
+    for pod in pods_of(resource):
+        yield from each(pod.containers(), container, resource.urn)
 
 
 RULE = Rule(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from infra.policies.model import Outcome, Resource, Rule, each
-from infra.policies.pods import TYPES, flags, pod_of
+from infra.policies.pods import TYPES, flags, pods_of
 from infra.policies.seen import look
 from infra.policies.settings import Settings
 
@@ -15,8 +15,6 @@ _VARIABLES = ("VLLM_SERVER_DEV_MODE", "VLLM_TORCH_PROFILER_DIR", "VLLM_PLUGINS",
 
 
 def judge(resource: Resource, settings: Settings) -> Iterator[Outcome]:
-    pod = pod_of(resource)
-
     def container(found: tuple[str, Any]) -> Iterator[Outcome]:
         path, inputs = found
         given = flags(inputs)
@@ -27,7 +25,7 @@ def judge(resource: Resource, settings: Settings) -> Iterator[Outcome]:
             if look(variable, "name") in _VARIABLES:
                 yield resource.violation(f"{path}.env", f"{variable['name']} opens the engine to whoever reaches it")
 
-    if pod is not None:
+    for pod in pods_of(resource):
         yield from each(pod.containers(), container, resource.urn)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from infra.policies.clouds import gpu_pools
 from infra.policies.model import Graph, Outcome, Rule, each
+from infra.policies.node_choice import choices
 from infra.policies.pods import Pod, pods
 from infra.policies.seen import look
 from infra.policies.settings import Settings
@@ -25,15 +26,15 @@ def judge(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     def pod(found: Pod) -> Iterator[Outcome]:
         if not found.gpus:
             return
-        selector = {key: str(value) for key, value in (look(found.spec, "nodeSelector") or {}).items()}
-        if not selector:
+        alternatives = choices(found.spec)
+        if not alternatives:
             yield found.owner.violation(f"{found.at}.nodeSelector", "is missing: the pod may land in any pool")
-            return
-        fitting = [taints for labels, taints in places if selector.items() <= labels.items()]
-        if not fitting:
-            yield found.owner.violation(f"{found.at}.nodeSelector", f"matches no pool: {', '.join(selector)}")
-        elif not any(all(_tolerated(taint, found.spec) for taint in taints) for taints in fitting):
-            yield found.owner.violation(f"{found.at}.tolerations", "do not cover the taints of the pool it selects")
+        for choice in alternatives:
+            fitting = [taints for labels, taints in places if choice.takes(labels)]
+            if not fitting:
+                yield found.owner.violation(f"{found.at}.{choice.at}", f"matches no pool: {choice.keys}")
+            elif not any(all(_tolerated(taint, found.spec) for taint in taints) for taints in fitting):
+                yield found.owner.violation(f"{found.at}.tolerations", "do not cover the taints of the pool it selects")
 
     yield from each(pods(graph), pod, "stack:models")
 

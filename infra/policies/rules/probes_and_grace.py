@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.policies.model import Outcome, Resource, Rule
-from infra.policies.pods import TYPES, flags, pod_of
+from infra.policies.pods import TYPES, Pod, flags, pods_of
 from infra.policies.seen import look
 from infra.policies.settings import Settings
 
 
 def judge(resource: Resource, settings: Settings) -> Iterator[Outcome]:
-    pod = pod_of(resource)
-    if pod is None or not pod.gpus:
-        return
+    for pod in pods_of(resource):
+        if pod.gpus:
+            yield from _pod(resource, pod)
+
+
+def _pod(resource: Resource, pod: Pod) -> Iterator[Outcome]:
     grace = look(pod.spec, "terminationGracePeriodSeconds", 30)
     for path, container in pod.main_containers():
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        # a headless engine has nothing to ask, and its leader's probes ask the whole group
+        quiet = pod.led and "--headless" in flags(container)
+        for probe in () if quiet else ("startupProbe", "readinessProbe", "livenessProbe"):
             if probe not in container:
                 yield resource.violation(f"{path}.{probe}", "is missing")
         before = look(container, "lifecycle.preStop.sleep.seconds", 0)

@@ -1,0 +1,85 @@
+"""How many GPUs the models hold, from the cluster's own Deployments and LeaderWorkerSets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from .cluster import Watched, model_of
+from .guard import Taken
+
+Objects = Mapping[str, Mapping[str, Any]]
+
+
+class Workloads:
+    """What runs models, of every kind in ``paths``, the API's lists of them. ``changed`` is called whenever it may have
+    moved, for the first time when no kind is left that was not looked at: before that nothing is known of any.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, paths: Iterable[str], token: Path, changed: Callable[[], None]
+    ) -> None:
+        self._changed = changed
+        without = "the wake guard stands aside"
+        self._views = {path: Watched(client, path, token, partial(self._moved, path), without) for path in paths}
+        self._to_look_at = set(self._views)
+
+    @property
+    def views(self) -> tuple[Watched, ...]:
+        """Each has to be followed."""
+        return tuple(self._views.values())
+
+    def taken(self) -> Taken | None:
+        """What the cluster shows now."""
+        return taken(view.seen for view in self.views)
+
+    def _moved(self, path: str) -> None:
+        self._to_look_at.discard(path)
+        if not self._to_look_at:
+            self._changed()
+
+
+def taken(kinds: Iterable[Objects | None]) -> Taken | None:
+    """None until all kinds are listed and while one cannot be: half of a view would let one model up over another."""
+    replicas: Counter[str] = Counter()
+    gpus: dict[str, int] = {}
+    for seen in kinds:
+        if seen is None:
+            return None
+        for item in seen.values():
+            # a model that changes its kind has both for a while, and the old pods hold their GPUs
+            replicas[model_of(item)] += replicas_of(item)
+            gpus[model_of(item)] = gpus_of(item)
+    return Taken(replicas, gpus)
+
+
+def replicas_of(workload: Mapping[str, Any]) -> int:
+    """Replicas wanted, or still there when fewer are wanted: a pod that drains holds its GPU."""
+    wanted = workload.get("spec", {}).get("replicas", 1)
+    return max(int(wanted), int(workload.get("status", {}).get("replicas", 0)))
+
+
+def gpus_of(workload: Mapping[str, Any]) -> int:
+    """GPUs one replica asks for, of a group all its pods: limits of GPU and MIG resources over the containers."""
+    spec = workload.get("spec", {})
+    group = spec.get("leaderWorkerTemplate")
+    if group is None:
+        return _gpus_of_pod(spec.get("template", {}))
+    worker = group.get("workerTemplate", {})
+    return _gpus_of_pod(group.get("leaderTemplate") or worker) + (int(group.get("size", 1)) - 1) * _gpus_of_pod(worker)
+
+
+def _gpus_of_pod(template: Mapping[str, Any]) -> int:
+    containers = template.get("spec", {}).get("containers", [])
+    limits = [container.get("resources", {}).get("limits", {}) for container in containers]
+    return sum(
+        int(count)
+        for limit in limits
+        for resource, count in limit.items()
+        if resource.endswith("/gpu") or "/mig-" in resource
+    )

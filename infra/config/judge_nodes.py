@@ -1,0 +1,64 @@
+"""Rules of a model whose replica is split: over the GPUs of one machine in two ways, or over several machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.model_service.settings import LONGEST_GROUP_NAME
+from components.typed.refusal import Path, Problem
+from infra.config.draft import Draft, Part
+from infra.config.model import ModelConfig
+
+
+def judge_nodes(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
+    """All problems of one model's machines and split."""
+    if part.sound("nodes", "gpus", "tensor_parallel", "pipeline_parallel"):
+        yield from _split(part.value, at)
+    if part.sound("nodes") and part.value.nodes > 1:
+        yield from _name(part.value, at)
+        if part.sound("pool"):
+            yield from _pool(part.value, at, draft)
+
+
+def _split(model: ModelConfig, at: Path) -> Iterator[Problem]:
+    (tensor, pipeline), gpus = model.split, model.replica_gpus
+    if tensor * pipeline == gpus:
+        return
+    key = "tensorParallel" if model.tensor_parallel is not None else "pipelineParallel"
+    other = f"pipelineParallel {pipeline}" if key == "tensorParallel" else f"tensorParallel {tensor}"
+    yield Problem(
+        17,
+        (*at, key),
+        f"and {other} split the model over {tensor * pipeline} GPUs, and a replica has {gpus} "
+        f"(nodes {model.nodes} × gpus {model.gpus})",
+        f"tensorParallel × pipelineParallel = {gpus}",
+        f"leave both out for tensorParallel: {model.gpus} and pipelineParallel: {model.nodes}, or change nodes or gpus",
+        tensor if key == "tensorParallel" else pipeline,
+    )
+
+
+def _name(model: ModelConfig, at: Path) -> Iterator[Problem]:
+    length = len(model.name)
+    if length > LONGEST_GROUP_NAME:
+        message = f"has {length} characters: a model on several machines has pods with longer names and labels"
+        allowed = f"at most {LONGEST_GROUP_NAME} characters where nodes is above 1"
+        yield Problem(35, at, message, allowed, "choose a shorter name", has_value=False)
+
+
+def _pool(model: ModelConfig, at: Path, draft: Draft) -> Iterator[Problem]:
+    pool, path = draft.pools.get(model.pool), (*at, "nodes")
+    if pool is None:
+        return
+    if pool.sound("device") and pool.value.device == "cpu":
+        message = f"is more than one, and pool {model.pool} computes on the CPU, on one machine at a time"
+        yield Problem(200, path, message, "1", "leave nodes out, or use a pool with GPUs", model.nodes)
+    elif pool.sound("sharing") and pool.value.sharing is not None:
+        message = f"is more than one, and the cards of pool {model.pool} are shared: slices do not work together"
+        yield Problem(198, path, message, "1", "leave nodes out, or use a pool without sharing", model.nodes)
+    elif pool.sound("max") and model.nodes > pool.value.max:
+        most = pool.value.max
+        message = f"is more machines than pool {model.pool} may have, which is {most}: no replica could start"
+        allowed = "1" if most <= 1 else f"1..{most}"
+        yield Problem(
+            200, path, message, allowed, f"set max of pool {model.pool} to {model.nodes} or more", model.nodes
+        )

@@ -1,0 +1,67 @@
+"""What the gateway and the wake keeper are told of a stack's models. Pure."""
+
+from __future__ import annotations
+
+from components.gateway import ApiKey, GatewaySettings, Group, RoutedModel, WakeGuard
+from components.idle_scaling.addresses import host_of
+from components.platforms.kinds import KINDS
+from components.wake_keeper import KeeperSettings, KeptModel
+from infra.config.judge_cost import price_per_hour
+from infra.config.model import ModelConfig
+from infra.config.stack import StackConfig
+
+MODELS = "ebbtide-models"
+GATEWAY = "ebbtide"
+
+
+def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
+    """What the machines of one replica cost an hour, on the dearest of its pools; None: of one it is unknown."""
+    region = getattr(stack.platform, "region", None)
+    prices = [price_per_hour(stack.pools[name], region) for name in model.pools]
+    known = [price for price in prices if price is not None]
+    return max(known) * model.nodes if len(known) == len(prices) else None
+
+
+def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
+    """Who may ask which model, and where the gateway sends the request."""
+    guard = stack.guard
+    return GatewaySettings(
+        interceptor_url=interceptor_url,
+        models=[
+            RoutedModel(
+                model.name,
+                host_of(model.name, MODELS),
+                model.replica_gpus,
+                model.hold.seconds,
+                model.aliases,
+                wake_price(stack, model),
+            )
+            for model in stack.models.values()
+        ],
+        groups={
+            name: Group(group.models, group.wake, group.max_wakes_per_day, group.requests_per_minute)
+            for name, group in stack.gateway.groups.items()
+        },
+        keys=[ApiKey(name, key.group, key.sha256) for name, key in stack.gateway.keys.items()],
+        guard=WakeGuard(guard.max_gpus, guard.when_full, guard.wait_limit.seconds if guard.wait_limit else None),
+        namespace=GATEWAY,
+        models_namespace=MODELS,
+        interceptor_namespace=interceptor_namespace,
+        groups_of_pods=stack.has_groups,
+    )
+
+
+def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
+    """How long each model's load may take, and whether a node for it may still come. Models on several machines are not
+    kept: whose load begins anew with every pod that ends looks to the keeper as if it had just begun.
+    """
+    growable = KINDS[platform_kind].makes_nodes
+    return KeeperSettings(
+        models=[
+            KeptModel(model.name, model.hold.seconds, model.cold_start.seconds, growable)
+            for model in stack.models.values()
+            if model.nodes == 1
+        ],
+        namespace=GATEWAY,
+        models_namespace=MODELS,
+    )

@@ -1,0 +1,53 @@
+"""On which nodes a pod may run: its selector and its required node affinity, read as the scheduler reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra.policies.seen import look
+
+_REQUIRED = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One alternative of a pod: the selector alone, or with one term of its affinity. ``at`` is where it stands in the
+    pod's spec."""
+
+    at: str
+    selector: Mapping[str, str]
+    expressions: Sequence[Any] = ()
+
+    def takes(self, labels: Mapping[str, str]) -> bool:
+        """Whether a node with ``labels`` will do."""
+        return self.selector.items() <= labels.items() and all(_holds(each, labels) for each in self.expressions)
+
+    @property
+    def keys(self) -> str:
+        """The labels it asks for, to tell them."""
+        return ", ".join([*self.selector, *(str(look(each, "key", "")) for each in self.expressions)])
+
+
+def choices(spec: Any) -> list[Choice]:
+    """All alternatives; none where the pod says nothing, and may land anywhere."""
+    selector = {key: str(value) for key, value in (look(spec, "nodeSelector") or {}).items()}
+    terms = look(spec, _REQUIRED) or ()
+    if not terms:
+        return [Choice("nodeSelector", selector)] if selector else []
+    # a term without expressions selects no node. Source: Kubernetes API reference, NodeSelectorTerm
+    found = [(index, look(term, "matchExpressions") or ()) for index, term in enumerate(terms)]
+    return [Choice(f"{_REQUIRED}[{index}]", selector, expressions) for index, expressions in found if expressions]
+
+
+def _holds(expression: Any, labels: Mapping[str, str]) -> bool:
+    """An operator that is not read here (``Gt``, ``Lt``) holds for no node: what is not understood is not passed."""
+    key, operator = str(look(expression, "key", "")), look(expression, "operator")
+    values = [str(value) for value in look(expression, "values") or ()]
+    found = labels.get(key)
+    if operator == "In":
+        return found in values
+    if operator == "NotIn":
+        return found not in values
+    return (operator == "Exists" and found is not None) or (operator == "DoesNotExist" and found is None)
