@@ -12,6 +12,13 @@ from components.platforms.contract import Device, Weights
 CACHE: Final = "/cache"
 """Mount point of the scratch volume that holds everything the engine writes; the root file system is read-only."""
 
+LOGGING: Final = "/usr/local/share/ebbtide/logging.json"
+"""``images/vllm/logging.json``: an engine's last words also become its container's termination message. In the log
+they stand before the front end's own trace, which is longer than what Kubernetes keeps of a log."""
+
+_LOGGING: Final = ("VLLM_LOGGING_", "VLLM_CONFIGURE_LOGGING")
+"""A model with one of these in ``extra_env`` logs as that says, and only so."""
+
 _CPU_KV_CACHE_BYTES: Final = 1024**3
 """Where nothing is said: left alone, the CPU back end takes a fraction of the whole machine's memory."""
 
@@ -193,6 +200,8 @@ def engine_environment(model: ModelSettings, weights: Weights) -> dict[str, str]
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
     }
+    if not any(name.startswith(_LOGGING) for name in model.extra_env):
+        environment["VLLM_LOGGING_CONFIG_PATH"] = LOGGING
     if not asks_the_hub(weights):
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return dict(sorted({**environment, **weights.environment, **model.extra_env}.items()))

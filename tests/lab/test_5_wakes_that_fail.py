@@ -64,7 +64,8 @@ def refused(lab: Lab) -> bool:
 
 
 def script(lab: Lab, text: str) -> None:
-    container(lab, "command", ["sh", "-c", text])
+    """In place of the image's entry point; the engine's arguments are the script's own."""
+    container(lab, "command", ["sh", "-c", text, "sh"])
 
 
 CAUSES: dict[str, tuple[str, Callable[[Lab], None], Callable[[Lab], bool]]] = {
@@ -91,10 +92,19 @@ CAUSES: dict[str, tuple[str, Callable[[Lab], None], Callable[[Lab], bool]]] = {
         lambda lab: container(lab, "resources/limits/memory", "300Mi"),
         ended,
     ),
+    "its cache is too small": (
+        "out_of_memory",
+        # vLLM itself refuses: its words stand in the middle of a long log
+        lambda lab: [container(lab, "args/-", value) for value in ("--kv-cache-memory-bytes", "4096")] and None,
+        ended,
+    ),
     "its weights are not there": (
         "weights",
-        # what vLLM says of it, at the end of its log: its own traceback is longer than what Kubernetes keeps
-        lambda lab: script(lab, "echo Cannot find any model weights with /models/none >&2; exit 1"),
+        # vLLM itself, with a model's folder that has everything but the weights
+        lambda lab: script(
+            lab,
+            'mkdir /tmp/model && cp "$2"/*.json /tmp/model/ && shift 2 && exec serve --model /tmp/model "$@"',
+        ),
         ended,
     ),
     "the engine ends again and again": (

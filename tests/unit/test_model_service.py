@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.model_service.arguments import (
+    LOGGING,
     MANAGED_ENVIRONMENT,
     engine_arguments,
     engine_environment,
@@ -150,7 +151,7 @@ def test_everything_the_engine_writes_lies_on_a_scratch_volume() -> None:
     environment = engine_environment(MODEL, LOCAL)
     mounts = {mount["mountPath"] for mount in container_of()["volumeMounts"]}
     for name, value in environment.items():
-        if value.startswith("/"):
+        if value.startswith("/") and value != LOGGING:  # read, and part of the image
             assert any(value == mount or value.startswith(f"{mount}/") for mount in mounts), name
 
 
@@ -166,7 +167,16 @@ def test_extra_environment_is_added_and_what_is_decided_here_is_refused() -> Non
 
 
 def test_every_variable_set_here_is_closed_to_extra_environment() -> None:
-    assert set(engine_environment(MODEL, LOCAL)) <= MANAGED_ENVIRONMENT
+    own_choice = {"VLLM_LOGGING_CONFIG_PATH"}
+    assert set(engine_environment(MODEL, LOCAL)) <= MANAGED_ENVIRONMENT | own_choice
+
+
+def test_an_engines_last_words_are_kept_unless_the_model_says_how_it_logs() -> None:
+    assert engine_environment(MODEL, LOCAL)["VLLM_LOGGING_CONFIG_PATH"] == LOGGING
+    for own in ({"VLLM_LOGGING_LEVEL": "DEBUG"}, {"VLLM_CONFIGURE_LOGGING": "0"}):
+        assert "VLLM_LOGGING_CONFIG_PATH" not in engine_environment(replace(MODEL, extra_env=own), LOCAL)
+    own = {"VLLM_LOGGING_CONFIG_PATH": "/etc/mine.json"}
+    assert engine_environment(replace(MODEL, extra_env=own), LOCAL)["VLLM_LOGGING_CONFIG_PATH"] == "/etc/mine.json"
 
 
 def test_a_sleeping_model_starts_without_a_pod_and_nobody_waits_for_one() -> None:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from components.catalog.versions import Pinned, pinned, versions
+from components.model_service import arguments
 from components.platforms.contract import Registry, RegistryAuth
 from components.vllm_image import VllmImage
 from components.vllm_image.build import CONTEXT, engine_recipe
@@ -183,8 +184,13 @@ def test_a_misspelled_field_of_the_catalogue_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_both_images_carry_the_liveness_probe_after_everything_that_takes_long(device: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "where"), [("canary.py", "/usr/local/bin/canary.py"), ("logging.json", arguments.LOGGING)]
+)
+def test_both_images_carry_what_the_pod_names_after_everything_that_takes_long(
+    device: str, file: str, where: str
+) -> None:
     lines = (CONTEXT / f"Dockerfile.{device}").read_text().splitlines()
-    copied = lines.index("COPY canary.py /usr/local/bin/canary.py")
+    copied = lines.index(f"COPY {file} {where}")
     assert not [line for line in lines[copied:] if line.startswith("RUN ")]
-    assert "!canary.py" in (CONTEXT / ".dockerignore").read_text().splitlines()
+    assert f"!{file}" in (CONTEXT / ".dockerignore").read_text().splitlines()

@@ -1,0 +1,147 @@
+"""What takes longer than anybody wants to sit through: ``python -m tests.bench.long_waits [load] [idle]``.
+
+Load: both models of the running local stack get ``idleTtl: 5m`` and a load made 15 minutes long (a container that
+sleeps runs before the engine). One client waits for the first; the second's client goes away after two minutes. Written down:
+what the one was answered and when, when the other's pod was gone, and by when it had to be (``hold`` and the TTL).
+Idle: nobody asks the first model for 45 minutes, then somebody does. Results go to ``docs/results/long-waits.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from infra.local.ask import NAMESPACE
+from infra.local.paths import PROJECT
+from infra.local.progress import say
+from tests.bench.load_kit import about, keep
+from tests.bench.load_kit import lab as running
+from tests.lab.conftest import FIRST, SECOND, Lab, wait_until
+
+TTL, COLD, HOLD = 300, 300, 1080
+LOAD, GONE_AFTER, IDLE = 900.0, 120.0, 45 * 60.0
+PATCH = {"Content-Type": "application/strategic-merge-patch+json"}
+
+
+def slow(lab: Lab, model: str) -> None:
+    """The load made long; the next `pulumi up` takes it away again."""
+    engine = lab.deployment(model)["spec"]["template"]["spec"]["containers"][0]
+    first = {
+        "name": "slow",
+        "image": engine["image"],
+        "command": ["python", "-c", f"import time; time.sleep({LOAD})"],
+        "securityContext": engine["securityContext"],
+    }
+    patch = {"spec": {"template": {"spec": {"initContainers": [first]}}}}
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}"
+    lab.api.patch(path, content=json.dumps(patch), headers=PATCH).raise_for_status()
+
+
+def usual(lab: Lab, model: str) -> None:
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}"
+    patch = {"spec": {"template": {"spec": {"initContainers": None}}}}
+    headers = {"Content-Type": "application/merge-patch+json"}
+    lab.api.patch(path, content=json.dumps(patch), headers=headers).raise_for_status()
+
+
+def stays(lab: Lab, seen: dict[str, Any]) -> None:
+    started = time.monotonic()
+    with lab.client(timeout=HOLD + 120) as client:
+        body = {"model": FIRST, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
+        answer = client.post("/v1/chat/completions", json=body)
+    seen |= {"status": answer.status_code, "answered_after_seconds": round(time.monotonic() - started, 1)}
+    if answer.status_code != 200:
+        seen["error"] = answer.text[:300]
+
+
+def leaves(lab: Lab, seen: dict[str, Any]) -> None:
+    body = {"model": SECOND, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
+    started = time.monotonic()
+    try:
+        with lab.client(timeout=GONE_AFTER) as client:
+            client.post("/v1/chat/completions", json=body)
+    except httpx.TimeoutException:
+        seen["left_after_seconds"] = round(time.monotonic() - started, 1)
+    wait_until(lambda: lab.asleep(SECOND), HOLD + TTL + 300, f"{SECOND} gone", every=1)
+    seen["pod_gone_after_seconds"] = round(time.monotonic() - started, 1)
+    seen["bound_seconds"] = HOLD + TTL
+
+
+def load(lab: Lab) -> dict[str, Any]:
+    def change(config: dict[str, Any]) -> None:
+        for model in (FIRST, SECOND):
+            config["ebbtide:models"][model] |= {"idleTtl": f"{TTL}s", "coldStart": f"{COLD}s", "hold": f"{HOLD}s"}
+
+    for model in (FIRST, SECOND):
+        lab.until_asleep(model)
+    held: dict[str, Any] = {}
+    left: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = lab.changed_stack(Path(folder) / "Pulumi.local.yaml", change)
+        lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(file))
+        try:
+            for model in (FIRST, SECOND):
+                slow(lab, model)
+            clients = [
+                threading.Thread(target=stays, args=(lab, held), daemon=True),
+                threading.Thread(target=leaves, args=(lab, left), daemon=True),
+            ]
+            for client in clients:
+                client.start()
+            began = time.monotonic()
+            while any(client.is_alive() for client in clients):
+                say(
+                    f"    … {(time.monotonic() - began) / 60:.0f} min; held: {held or 'waits'}; left: {left or 'waits'}"
+                )
+                for client in clients:
+                    client.join(60)
+        finally:
+            for model in (FIRST, SECOND):
+                usual(lab, model)
+            lab.pulumi("up", "--yes", "--skip-preview")
+    return {"load_seconds": LOAD, "idle_ttl_seconds": TTL, "hold_seconds": HOLD, "who_stays": held, "who_leaves": left}
+
+
+def idle(lab: Lab) -> dict[str, Any]:
+    lab.until_asleep(FIRST)
+    began = time.monotonic()
+    while (left := IDLE - (time.monotonic() - began)) > 0:
+        say(f"    … idle for another {left / 60:.0f} min")
+        time.sleep(min(300.0, left))
+    undisturbed = lab.asleep(FIRST)
+    idle_for = round(time.monotonic() - began)
+    asked = time.monotonic()
+    answer = lab.chat(FIRST)
+    return {
+        "idle_seconds": idle_for,
+        "asleep_until_asked": undisturbed,
+        "status": answer.status_code,
+        "answered_after_seconds": round(time.monotonic() - asked, 1),
+    }
+
+
+PARTS = {"load": load, "idle": idle}
+
+
+def main(wanted: list[str]) -> None:
+    if unknown := sorted(set(wanted) - set(PARTS)):
+        raise SystemExit(f"unknown: {', '.join(unknown)}; allowed: {', '.join(PARTS)}")
+    lab = running()
+    file = PROJECT / "docs/results/long-waits.json"
+    result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for part in wanted or PARTS:
+        result[part] = {**PARTS[part](lab), **about()}
+        say(f"  {part}: {json.dumps(result[part])}")
+        keep("long-waits.json", result)
+    lab.api.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
