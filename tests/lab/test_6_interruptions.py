@@ -69,6 +69,11 @@ def host(at: Paths) -> dict[str, set[str]]:
     }
 
 
+def listening() -> None:
+    """Ctrl-C reaches the command also where the tests were started with SIGINT ignored, as a shell's `&` does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def restarts(pod: dict[str, Any]) -> int:
     return sum(container["restartCount"] for container in pod["status"]["containerStatuses"])
 
@@ -81,7 +86,12 @@ def test_again_with_everything_up_takes_seconds(lab: Lab) -> None:
 
 def test_ctrl_c_in_the_middle_is_clean_and_the_same_command_goes_on(lab: Lab) -> None:
     process = subprocess.Popen(
-        [EBBTIDE, "local", "up", "--quiet"], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [EBBTIDE, "local", "up", "--quiet"],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=listening,
     )
     assert process.stdout is not None
     for line in process.stdout:
