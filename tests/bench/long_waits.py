@@ -3,7 +3,7 @@
 Load: both models of the running local stack get ``idleTtl: 5m`` and a load made 15 minutes long (a container that
 sleeps runs before the engine). One client waits for the first; the second's client goes away after two minutes.
 Written down: what the one was answered and when, when the other's pod was gone, and by when it had to be (``hold``
-and the TTL). Idle: nobody asks the first model for 45 minutes, then somebody does. Results go to
+and the TTL). Idle: nobody asks the second model for 45 minutes, then somebody does. Results go to
 ``docs/results/long-waits.json``.
 """
 
@@ -111,15 +111,15 @@ def load(lab: Lab) -> dict[str, Any]:
 
 
 def idle(lab: Lab) -> dict[str, Any]:
-    lab.until_asleep(FIRST)
+    lab.until_asleep(SECOND)
     began = time.monotonic()
     while (left := IDLE - (time.monotonic() - began)) > 0:
         say(f"    … idle for another {left / 60:.0f} min")
         time.sleep(min(300.0, left))
-    undisturbed = lab.asleep(FIRST)
+    undisturbed = lab.asleep(SECOND)
     idle_for = round(time.monotonic() - began)
     asked = time.monotonic()
-    answer = lab.chat(FIRST)
+    answer = lab.chat(SECOND)
     return {
         "idle_seconds": idle_for,
         "asleep_until_asked": undisturbed,
