@@ -152,6 +152,24 @@ def engine_error(status: int, kind: str, message: str) -> Behaviour:
     return says(status, json.dumps({"error": error}), "application/json")
 
 
+def refuses_in_the_stream(status: int, message: str, pieces: int = 1) -> Behaviour:
+    """200, a stream, and in it nothing but an error, as vLLM 0.32 ends one that was overtaken at a full queue."""
+
+    async def behaviour(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        error = {"message": message, "type": "ServiceUnavailableError", "param": None, "code": status}
+        event = f"data: {json.dumps({'error': error})}\n\n".encode()
+        size = -(-len(event) // pieces)
+        for start in range(0, len(event), size):
+            await response.write(event[start : start + size])
+            await asyncio.sleep(0.02)
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    return behaviour
+
+
 async def resets(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
     """Close the connection without a byte."""
     assert request.transport is not None

@@ -339,6 +339,27 @@ def test_a_full_engine_is_passed_on_at_once_with_retry_after(gateway: kit.Gatewa
     assert len(upstream.seen) == 1
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_an_engine_that_refuses_within_a_stream_is_a_503_with_retry_after(
+    gateway: kit.Gateway, upstream: kit.Upstream, pieces: int
+) -> None:
+    busy = "The engine is currently busy and cannot accept new requests."
+    upstream.script.append(kit.refuses_in_the_stream(503, busy, pieces))
+    refused = ask(gateway, stream=True)
+    assert refused.status_code == 503
+    assert error(refused)["message"] == busy
+    assert int(refused.headers["retry-after"]) > 0
+    assert len(upstream.seen) == 1
+
+
+def test_a_stream_that_begins_with_a_client_error_is_that_error(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    upstream.script += [kit.refuses_in_the_stream(400, "too long"), kit.refuses_in_the_stream(0, "what now")]
+    refused = ask(gateway, stream=True)
+    assert (refused.status_code, error(refused)["message"]) == (400, "too long")
+    assert "retry-after" not in refused.headers
+    assert ask(gateway, stream=True).status_code == 502
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [400, 404, 422, 429, 500])
 def test_an_error_of_the_engine_reaches_the_client_word_for_word_and_is_never_retried(

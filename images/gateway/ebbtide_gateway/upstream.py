@@ -11,6 +11,7 @@ import socket
 import time
 from asyncio import sleep
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -24,6 +25,7 @@ _BACKOFF_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _BUSY_RETRY_AFTER_SECONDS = 5.0
 _NOT_READY_RETRY_AFTER_SECONDS = 15.0
 _HOP_STATUSES = frozenset({502, 503, 504})
+_REFUSAL = b'data: {"error"'
 _MAX_ERROR_BYTES = 1024 * 1024
 # A hold sends nothing for minutes: probes find a peer that vanished without a word.
 _PROBES = (
@@ -126,7 +128,7 @@ class WakeTransport:
             raise Interrupted(f"no answer from the interceptor ({type(problem).__name__})") from None
         call.response = response
         try:
-            return await (_judged(call, response) if response.status >= 300 else _begun(response))
+            return await (_judged(call, response) if response.status >= 300 else _begun(call, response))
         except Interrupted:
             call.close()
             raise
@@ -156,7 +158,10 @@ async def _judged(call: Call, response: aiohttp.ClientResponse) -> Failure:
     if error is None:
         message = f"model {call.model.name!r} answered {status} without a reason"
         return Failure(status, error_body(message, error_type(status), "upstream_error"))
-    retry_after = _seconds(response.headers.get("retry-after"))
+    return _engines_own(status, error, _seconds(response.headers.get("retry-after")))
+
+
+def _engines_own(status: int, error: dict[str, Any], retry_after: float | None) -> Failure:
     if status in (429, 503) and retry_after is None:
         retry_after = _BUSY_RETRY_AFTER_SECONDS
     kind = error.get("type") or error_type(status)
@@ -185,15 +190,19 @@ def too_slow(call: Call, seconds: float) -> Failure:
     return Failure(504, error_body(message, "server_error", "request_timeout"), _NOT_READY_RETRY_AFTER_SECONDS)
 
 
-async def _begun(response: aiohttp.ClientResponse) -> Answer:
+async def _begun(call: Call, response: aiohttp.ClientResponse) -> Answer | Failure:
     """The answer once its first bytes are here, or all of them if it is no stream. A pod that goes away before them
-    has cost nothing: retry.
+    has cost nothing: retry. A stream whose first event is an error is none, and ends as a ``Failure``.
     """
     content_type = response.headers.get("content-type", "application/json")
     rest: AsyncIterator[bytes] | None = None
     try:
         if content_type.startswith("text/event-stream"):
             first = await response.content.readany()
+            if first.startswith(_REFUSAL):
+                refused = await _refused_in_the_stream(first, response)
+                call.close()
+                return refused
             rest = _rest(response)
         else:
             first = await response.read()
@@ -202,6 +211,20 @@ async def _begun(response: aiohttp.ClientResponse) -> Answer:
     except (aiohttp.ClientError, OSError) as problem:
         raise Interrupted(f"the answer broke off before its first byte ({type(problem).__name__})") from None
     return Answer(response.status, content_type, response.headers.get("cache-control"), first, rest)
+
+
+async def _refused_in_the_stream(first: bytes, response: aiohttp.ClientResponse) -> Failure:
+    """vLLM looks whether its queue is full before it begins a stream and once more after that: who was overtaken in
+    between is refused within a stream that says 200. Nothing has gone to the client yet, so it can be told properly.
+    """
+    event = first
+    while b"\n\n" not in event and len(event) < _MAX_ERROR_BYTES and (more := await response.content.readany()):
+        event += more
+    error = upstream_error(502, event.partition(b"\n\n")[0].removeprefix(b"data: "))
+    if error is None:
+        return Failure(502, error_body("the model began its answer with an error", "server_error", "upstream_error"))
+    code = error.get("code")
+    return _engines_own(code if isinstance(code, int) and 400 <= code < 600 else 502, error, None)
 
 
 async def _rest(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
