@@ -146,6 +146,10 @@ VICTIMS: dict[str, Callable[[Lab], None]] = {
 }
 
 
+ABSENT = {("engine", "hold")}
+"""Who is not there yet in that moment."""
+
+
 def reach(lab: Lab, moment: Moment, seen: Seen) -> None:
     """Returns once the request that is under way is in this moment."""
     if moment == "hold":
@@ -213,6 +217,8 @@ def main(victims: list[str]) -> None:
     cases: list[Case] = []
     for victim in victims or VICTIMS:
         for moment in MOMENTS:
+            if (victim, moment) in ABSENT:
+                continue
             cases.append(run(lab, victim, moment))
             again = f"; again: {told(cases[-1].again)}" if cases[-1].again else ""
             say(f"  {victim}, {moment}: {told(cases[-1].first)}{again}")
