@@ -54,7 +54,7 @@ def _common(settings: Any, draft: Draft, said: Container[Path]) -> Iterator[Prob
             yield from _purchase(part, ("pools", name))
         if part.sound("gpu", "sharing"):
             yield from _slices(part.value, ("pools", name, "sharing", "mig"))
-        if kind_of(settings).makes_nodes and "machine" not in part.raw:
+        if kind_of(settings).makes_nodes and part.raw.get("machine") is None:
             path, allowed = ("pools", name, "machine"), "a machine with GPUs that the platform sells"
             yield Problem(103, path, "is missing", allowed, "add machine: and its name", has_value=False)
 

@@ -318,6 +318,10 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         pool(machine=REMOVED),
         [f"pools.gpu-1xa10.machine: is missing; allowed: {SELLS}; fix: add machine: and its name [EBB103 error]"],
     ),
+    "a pool whose machine is empty": (
+        pool(machine=None),
+        [f"pools.gpu-1xa10.machine: is missing; allowed: {SELLS}; fix: add machine: and its name [EBB103 error]"],
+    ),
     "a pool with gpu beside a machine": (
         pool(gpu={"count": 1}),
         [

@@ -58,6 +58,7 @@ def test_each_choice_has_its_cluster(at: Paths) -> None:
 
 
 def test_docker_without_kinds_node_image_is_no_place_for_kind(at: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EBBTIDE_CLUSTER", raising=False)
     monkeypatch.setattr(docker, "has", lambda kind, name: False)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("sys.platform", "linux")
