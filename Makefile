@@ -17,9 +17,10 @@ setup-all:
 .NOTPARALLEL:
 # the tests of the running stack look into the machine that the lab is
 test-engine test-lab test-long running: export EBBTIDE_CLUSTER = lab
+# coverage is counted over the fast and the engine's tier, and judged after the second (pyproject.toml: fail_under)
+test: COVERAGE = --cov=infra --cov=components --cov-report= --cov-fail-under=0
 test: lint types test-fast test-engine test-long
 
-# coverage is counted over this and the next tier, and judged there (pyproject.toml: fail_under)
 # the pages that `plan` and `bench` write are opened in a real browser: Debian's, where this may be installed
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
@@ -30,9 +31,7 @@ browser:
 # units and the program under Pulumi's mocks, in less than a minute: builds nothing, starts no cluster, needs root for
 # the tests of namespaces
 test-fast: setup-all browser
-	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter \
-		-m "not engine and not slow" \
-		--cov=infra --cov=components --cov-report= --cov-fail-under=0
+	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter -m "not engine and not slow" $(COVERAGE)
 
 # the stack on this machine, which also builds the programs that the tests below start
 running: setup-all
