@@ -28,7 +28,7 @@ browser:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 		echo "  no Chromium: the tests of pages are skipped"
 
-# units and the program under Pulumi's mocks, in less than a minute: builds nothing, starts no cluster, needs root for
+# units and the program under Pulumi's mocks, in little more than a minute: builds nothing, starts no cluster, needs root for
 # the tests of namespaces
 test-fast: setup-all browser
 	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter -m "not engine and not slow" $(COVERAGE)
