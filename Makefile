@@ -18,7 +18,7 @@ setup-all:
 # the tests of the running stack look into the machine that the lab is
 test-engine test-lab test-long running: export EBBTIDE_CLUSTER = lab
 # coverage is counted over the fast and the engine's tier, and judged after the second (pyproject.toml: fail_under)
-test: COVERAGE = --cov=infra --cov=components --cov-report= --cov-fail-under=0
+test: COVERAGE = --cov=infra --cov=components
 test: lint types test-fast test-engine test-long
 
 # the pages that `plan` and `bench` write are opened in a real browser: Debian's, where this may be installed
@@ -28,10 +28,11 @@ browser:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 		echo "  no Chromium: the tests of pages are skipped"
 
-# units and the program under Pulumi's mocks, in little more than a minute: builds nothing, starts no cluster, needs root for
-# the tests of namespaces
+# units and the program under Pulumi's mocks, in little more than a minute: builds nothing, starts no cluster, needs root
+# for the tests of namespaces
 test-fast: setup-all browser
-	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter -m "not engine and not slow" $(COVERAGE)
+	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter -m "not engine and not slow" \
+		$(if $(COVERAGE),$(COVERAGE) --cov-report= --cov-fail-under=0)
 
 # the stack on this machine, which also builds the programs that the tests below start
 running: setup-all
@@ -39,7 +40,7 @@ running: setup-all
 
 test-engine: running
 	.venv/bin/pytest tests/unit tests/program tests/policies -m "engine or slow" \
-		--cov=infra --cov=components --cov-append --cov-report=term
+		$(if $(COVERAGE),$(COVERAGE) --cov-append --cov-report=term)
 
 test-lab: running
 	.venv/bin/pytest tests/lab

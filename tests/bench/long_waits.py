@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,6 +22,7 @@ from infra.local.paths import PROJECT
 from infra.local.progress import say
 from tests.bench.load_kit import about, keep
 from tests.bench.load_kit import lab as running
+from tests.bench.unattended import with_stack
 from tests.lab.conftest import FIRST, SECOND, Lab, wait_until
 
 TTL, COLD, HOLD = 300, 300, 1080
@@ -32,7 +31,7 @@ PATCH = {"Content-Type": "application/strategic-merge-patch+json"}
 
 
 def slow(lab: Lab, model: str) -> None:
-    """The load made long; the next `pulumi up` takes it away again."""
+    """The load made long; until `usual`."""
     engine = lab.deployment(model)["spec"]["template"]["spec"]["containers"][0]
     first = {
         "name": "slow",
@@ -84,9 +83,8 @@ def load(lab: Lab) -> dict[str, Any]:
         lab.until_asleep(model)
     held: dict[str, Any] = {}
     left: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        file = lab.changed_stack(Path(folder) / "Pulumi.local.yaml", change)
-        lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(file))
+
+    def measure() -> dict[str, Any]:
         try:
             for model in (FIRST, SECOND):
                 slow(lab, model)
@@ -98,16 +96,17 @@ def load(lab: Lab) -> dict[str, Any]:
                 client.start()
             began = time.monotonic()
             while any(client.is_alive() for client in clients):
-                say(
-                    f"    … {(time.monotonic() - began) / 60:.0f} min; held: {held or 'waits'}; left: {left or 'waits'}"
-                )
+                minutes = (time.monotonic() - began) / 60
+                say(f"    … {minutes:.0f} min; held: {held or 'waits'}; left: {left or 'waits'}")
                 for client in clients:
                     client.join(60)
         finally:
             for model in (FIRST, SECOND):
                 usual(lab, model)
-            lab.pulumi("up", "--yes", "--skip-preview")
-    return {"load_seconds": LOAD, "idle_ttl_seconds": TTL, "hold_seconds": HOLD, "who_stays": held, "who_leaves": left}
+        times = {"load_seconds": LOAD, "idle_ttl_seconds": TTL, "hold_seconds": HOLD}
+        return {**times, "who_stays": held, "who_leaves": left}
+
+    return with_stack(lab, change, measure)
 
 
 def idle(lab: Lab) -> dict[str, Any]:
