@@ -6,8 +6,9 @@ How the timers meet
 - Nobody waits any more (the client hung up, or its hold ran out): KEDA's last active moment stands still, and the
   model is gone one TTL later, loading or not. Because ``idle TTL ≥ cold start`` is demanded, a load that keeps to its
   estimate is finished before that; one that does not is cut off instead of billing for ever.
-- A POST whose client went away while it was held is only noticed when the model is ready or the hold ends. It costs at
-  most ``hold + TTL``.
+- What the gateway lets the interceptor hold is a GET, whose end is noticed at once: a client that goes away costs one
+  TTL. A POST that was sent up just before its pod went is held as it is, and its client's leaving is only noticed when
+  the model is ready or the hold ends: it costs at most ``hold + TTL``.
 - Short requests fall between the interceptor's 500 ms samples, so the rate is watched beside the concurrency. Its
   target is out of reach on purpose: it keeps a model active and never scales it out.
 - A keep-warm window (``schedule.py``) is use like any other: it wakes the model, and the TTL begins with its end.

@@ -1,9 +1,45 @@
 #!/bin/sh
 # Start the OpenAI server. Where the image carries vLLM's findings about model classes, they go into its cache first: without
 # them every start spends seconds in a second interpreter to find them out again. A cache that cannot be written is no error.
+#
+# This shell stays in front of the engine. As the first process of its container vLLM is deaf to SIGTERM until it has set a
+# handler, and while it waits for its core it loses the signal (0.32.0): a pod told to go while it loads would keep its GPU for
+# the whole grace period. An engine that does not listen yet has no answer to save, and is killed.
 set -eu
+trap 'exit 143' TERM
+
 prepared=/opt/vllm/share/vllm-cache
 if [ -d "$prepared" ] && mkdir -p "$VLLM_CACHE_ROOT" 2>/dev/null; then
     cp -R "$prepared/." "$VLLM_CACHE_ROOT/" 2>/dev/null || true
 fi
-exec python3 -m vllm.entrypoints.openai.api_server "$@"
+
+port=8000 before=
+for word in "$@"; do
+    [ "$before" != --port ] || port=$word
+    before=$word
+done
+
+served=
+leave() {
+    signalled=yes
+    # told a second time it may have closed its door and still answer those within
+    if [ -n "$served" ] || python3 -S -c "import socket; socket.create_connection(('127.0.0.1', $port), 2)" 2>/dev/null; then
+        served=yes
+        kill -TERM "$engine" 2>/dev/null || true
+    else
+        kill -KILL "$engine" 2>/dev/null || true
+    fi
+}
+
+python3 -m vllm.entrypoints.openai.api_server "$@" &
+engine=$!
+trap leave TERM INT
+
+# a signal ends the wait, not the engine; whose end is told once (127: it was told already)
+status=0 signalled=yes
+while [ -n "$signalled" ]; do
+    signalled=
+    wait "$engine" && ended=0 || ended=$?
+    [ "$ended" = 127 ] || status=$ended
+done
+exit "$status"

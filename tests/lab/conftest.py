@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,38 @@ class Lab:
             return current and counts == [wanted] * 3 and len(self.pods(model, leaving=True)) == wanted
 
         wait_until(done, seconds, f"{model} rolled out")
+
+    @contextmanager
+    def loads_for(self, model: str, seconds: float) -> Iterator[None]:
+        """The model's load made long: a container that sleeps runs before the engine. As it was at the end."""
+        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}"
+        engine = self.deployment(model)["spec"]["template"]["spec"]["containers"][0]
+        slow = {
+            "name": "slow",
+            "image": engine["image"],
+            "command": ["python", "-c", f"import time; time.sleep({seconds})"],
+            "securityContext": engine["securityContext"],
+        }
+
+        def init(containers: list[dict[str, Any]] | None) -> None:
+            patch = {"spec": {"template": {"spec": {"initContainers": containers}}}}
+            headers = {"Content-Type": "application/merge-patch+json"}
+            self.api.patch(path, content=json.dumps(patch), headers=headers).raise_for_status()
+
+        init([slow])
+        try:
+            yield
+        finally:
+            init(None)
+            self.disown(path)
+
+    def disown(self, path: str) -> None:
+        """What this client has changed and put back is its own no more: the next `pulumi up` may change it."""
+        ours = str(self.api.headers["user-agent"]).partition("/")[0]
+        kept = [each for each in self.get(path)["metadata"]["managedFields"] if each["manager"] != ours]
+        patch = [{"op": "replace", "path": "/metadata/managedFields", "value": kept}]
+        headers = {"Content-Type": "application/json-patch+json"}
+        self.api.patch(path, content=json.dumps(patch), headers=headers).raise_for_status()
 
     def client(self, key: str | None = "demo", timeout: float = 600) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}

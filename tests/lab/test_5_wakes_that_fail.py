@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from components.idle_scaling.timing import RATE_WINDOW_SECONDS
 from tests.lab.conftest import FIRST, Lab, wait_until
 
 NAMESPACE = "ebbtide-models"
@@ -24,6 +25,7 @@ QUOTA = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas/gpu-guard"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 WITHIN_SECONDS = 10.0
+QUEUES = "/api/v1/namespaces/keda/services/keda-add-ons-http-interceptor-admin:9090/proxy/queue"
 KEEPERS = ("autoscaling.keda.sh/paused-replicas", "ebbtide.dev/paused-by", "ebbtide.dev/wake-failure")
 
 
@@ -34,8 +36,28 @@ def container(lab: Lab, path: str, value: Any) -> None:
 
 
 def quota(lab: Lab, gpus: int) -> None:
-    patch = {"spec": {"hard": {"requests.nvidia.com/gpu": str(gpus)}}}
-    lab.api.patch(QUOTA, content=json.dumps(patch), headers=MERGE).raise_for_status()
+    """In force when this returns: pods are measured by the status, which a controller copies from what is asked for."""
+    hard = {"requests.nvidia.com/gpu": str(gpus)}
+    lab.api.patch(QUOTA, content=json.dumps({"spec": {"hard": hard}}), headers=MERGE).raise_for_status()
+    wait_until(lambda: hard.items() <= lab.get(QUOTA)["status"].get("hard", {}).items(), 60, f"a quota of {gpus}")
+
+
+def counted(lab: Lab) -> dict[str, int]:
+    """What the interceptor tells of the model: requests now, and all that there ever were."""
+    return dict(lab.get(QUEUES)[f"{NAMESPACE}/{FIRST}"])
+
+
+def until_forgotten(lab: Lab) -> None:
+    """Nobody waits, and nobody came within the window in which the scaler counts who came: then nothing wakes it."""
+    last, since = counted(lab), time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal last, since
+        if (now := counted(lab)) != last:
+            last, since = now, time.monotonic()
+        return now["Concurrency"] == 0 and time.monotonic() - since > RATE_WINDOW_SECONDS + 1
+
+    wait_until(quiet, 60, "no request counted any more")
 
 
 def waiting(lab: Lab, *reasons: str) -> bool:
@@ -125,6 +147,8 @@ def broken(lab: Lab) -> Iterator[Lab]:
     quota(lab, int(limit))
     patch = [{"op": "replace", "path": "/spec/template/spec", "value": before}]
     lab.api.patch(DEPLOYMENT, content=json.dumps(patch), headers=JSON_PATCH).raise_for_status()
+    lab.disown(DEPLOYMENT)
+    until_forgotten(lab)
     cleared = {"metadata": {"annotations": dict.fromkeys(KEEPERS)}}
     lab.api.patch(SCALED, content=json.dumps(cleared), headers=MERGE).raise_for_status()
     lab.until_asleep(FIRST)
@@ -146,6 +170,7 @@ def test_a_held_client_hears_why_within_seconds_and_no_pod_is_left(broken: Lab, 
     assert (error["code"], error["param"]) == ("wake_failed", reason)
     assert int(answer.headers["retry-after"]) >= 1
     assert at - seen <= WITHIN_SECONDS
+    wait_until(lambda: counted(broken)["Concurrency"] == 0, 5, "nobody waits in the interceptor any more", every=0.05)
     # the next one is not held, and does not wake anything
     again = broken.chat(FIRST)
     assert (again.status_code, again.json()["error"]["param"]) == (503, reason)

@@ -93,21 +93,26 @@ class Seen:
 
 class Upstream:
     """Interceptor and engine in one. ``script`` holds what the next requests get; then everything is
-    answered.
+    answered. Requests without a body, which ask only whether somebody is there, are ``knocks`` and have a script of
+    their own.
     """
 
     def __init__(self) -> None:
         self.script: list[Behaviour] = []
         self.seen: list[Seen] = []
+        self.knock_script: list[Behaviour] = []
+        self.knocks: list[Seen] = []
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         self.served = Served(app)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
+        knocks = request.method == "GET"
+        body = {} if knocks else await request.json()
         seen = Seen(request.host, request.path, body, dict(request.headers))
-        self.seen.append(seen)
-        behaviour = self.script.pop(0) if self.script else answers
+        (self.knocks if knocks else self.seen).append(seen)
+        script = self.knock_script if knocks else self.script
+        behaviour = script.pop(0) if script else says(200, "") if knocks else answers
         try:
             return await behaviour(request, body)
         except (asyncio.CancelledError, ConnectionError):
@@ -116,9 +121,14 @@ class Upstream:
         finally:
             seen.ended = True
 
+    @property
+    def untouched(self) -> bool:
+        """Nothing came, with a body or without: no model was woken."""
+        return not self.seen and not self.knocks
+
     def reset(self) -> None:
-        self.script.clear()
-        self.seen.clear()
+        for kept in (self.script, self.seen, self.knock_script, self.knocks):
+            kept.clear()
 
 
 async def answers(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
@@ -306,15 +316,15 @@ class KubeApi:
         labels = {"ebbtide.dev/model": name}
         self.put("scaledobjects", {"metadata": {"name": name, "labels": labels, "annotations": annotations}})
 
-    def scale(self, name: str, replicas: int, gpus: int = 1) -> None:
-        """What the cluster does to a model's Deployment."""
+    def scale(self, name: str, replicas: int, gpus: int = 1, ready: int | None = None) -> None:
+        """What the cluster does to a model's Deployment; with nothing said every replica is ready."""
         container = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
         self.put(
             "deployments",
             {
                 "metadata": {"name": name, "labels": {"ebbtide.dev/model": name}},
                 "spec": {"replicas": replicas, "template": {"spec": {"containers": [container]}}},
-                "status": {},
+                "status": {"readyReplicas": replicas if ready is None else ready},
             },
         )
 

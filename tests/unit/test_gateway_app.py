@@ -5,6 +5,7 @@ The first run makes the gateway's virtual environment; after that the module tak
 
 from __future__ import annotations
 
+import asyncio
 import json
 import statistics
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from aiohttp import web
 
 from infra.local.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
@@ -99,7 +101,7 @@ def wake(gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi, model:
     """Scale a model up and wait until the gateway has seen it: an awake model's answer names no wait."""
     kube.scale(model, 1, gpus)
     kit.until(lambda: "x-ebbtide-wait-seconds" not in ask(gateway, model).headers, f"{model} seen awake")
-    upstream.seen.clear()
+    upstream.reset()
 
 
 def client(gateway: kit.Gateway, key: str = "sk-demo-secret") -> openai.OpenAI:
@@ -157,14 +159,14 @@ def test_no_key_or_a_wrong_one_gets_401(gateway: kit.Gateway, upstream: kit.Upst
         method = "GET" if path.endswith("models") else "POST"
         refused = httpx.request(method, gateway.url + path, headers=headers, content=b"{}")
         assert (refused.status_code, error(refused)["type"]) == (401, "authentication_error")
-    assert upstream.seen == []
+    assert upstream.untouched
 
 
 def test_a_group_may_not_use_another_model_and_does_not_wake_it(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     refused = ask(gateway, "big", "sk-intern-secret")
     assert (refused.status_code, error(refused)["code"]) == (403, "model_not_allowed")
     assert "small-only" in error(refused)["message"]
-    assert upstream.seen == []
+    assert upstream.untouched
     with pytest.raises(openai.PermissionDeniedError):
         client(gateway, "sk-intern-secret").chat.completions.create(model="big", messages=[])
 
@@ -191,7 +193,7 @@ def test_a_body_cannot_steer_anything_elsewhere(
 ) -> None:
     refused = ask(gateway, "small", "sk-intern-secret", **steering)
     assert (refused.status_code, error(refused)["code"]) == (400, "unsupported_parameter")
-    assert upstream.seen == []
+    assert upstream.untouched
 
 
 def test_the_engines_own_parameters_go_up_as_they_are(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
@@ -270,7 +272,7 @@ def test_malformed_and_oversized_bodies_are_refused(gateway: kit.Gateway, upstre
     assert post(b"x" * 100_001).status_code == 413
     chunked = post(b"x" * 20_000 for _ in range(6))
     assert (chunked.status_code, error(chunked)["code"]) == (413, "body_too_large")
-    assert upstream.seen == []
+    assert upstream.untouched
 
 
 @pytest.mark.parametrize("path", ["chat/completions", "completions", "embeddings"])
@@ -284,7 +286,7 @@ def test_a_body_without_what_its_path_needs_is_refused_in_openais_shape_and_wake
     )
     assert refused.status_code == 400
     assert (error(refused)["type"], error(refused)["code"]) == ("invalid_request_error", "missing_parameter")
-    assert upstream.seen == []
+    assert upstream.untouched
 
 
 def test_a_key_file_swapped_in_counts_at_once(gateway: kit.Gateway) -> None:
@@ -429,7 +431,8 @@ def test_a_stream_that_breaks_off_raises_in_the_openai_library(gateway: kit.Gate
 def test_a_client_that_leaves_takes_its_upstream_request_along(
     gateway: kit.Gateway, upstream: kit.Upstream, stage: str
 ) -> None:
-    upstream.script.append(kit.holds if stage == "held" else kit.streams(9, gate=lambda number: number < 2))
+    upstream.knock_script = [kit.holds] if stage == "held" else []
+    upstream.script = [kit.streams(9, gate=lambda number: number < 2)]
     body = {"model": "small", "messages": [], "stream": stage == "streaming"}
     headers = {"authorization": "Bearer sk-demo-secret"}
     if stage == "held":
@@ -438,9 +441,46 @@ def test_a_client_that_leaves_takes_its_upstream_request_along(
     else:
         with httpx.stream("POST", gateway.url + "/v1/chat/completions", json=body, headers=headers) as answer:
             next(answer.iter_bytes())
-    kit.until(lambda: upstream.seen and upstream.seen[0].cut_off, "the upstream request is closed", 3)
+    reached = upstream.knocks if stage == "held" else upstream.seen
+    kit.until(lambda: reached and reached[0].cut_off, "the upstream request is closed", 3)
     kit.until(lambda: [r for r in gateway.records() if not r["complete"] or r["status"] == 499], "logged", 3)
+    assert (len(upstream.knocks), len(upstream.seen)) == ((1, 0) if stage == "held" else (1, 1))
+
+
+def test_what_is_held_for_a_sleeping_model_has_no_body_and_the_prompt_goes_up_once(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    up = threading.Event()
+
+    async def until_up(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        while not up.is_set():
+            await asyncio.sleep(0.01)
+        return await kit.says(200, "")(request, body)
+
+    upstream.knock_script = [kit.says(502, "Bad Gateway"), until_up]
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(ask, gateway)
+        kit.until(lambda: len(upstream.knocks) == 2, "asked again after the first 502")
+        assert not upstream.seen
+        kube.scale("small", 1, ready=0)
+        up.set()
+        assert held.result(5).status_code == 200
+    assert [(knock.host, knock.path) for knock in upstream.knocks] == [("small.ebbtide-models", "/health")] * 2
     assert len(upstream.seen) == 1
+
+
+def test_a_model_that_loads_is_asked_whether_it_is_there_and_one_that_is_ready_is_not(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    def knocks() -> int:
+        upstream.reset()
+        assert ask(gateway).status_code == 200
+        return len(upstream.knocks)
+
+    kube.scale("small", 1, ready=0)
+    assert knocks() == 1
+    kube.scale("small", 1)
+    kit.until(lambda: knocks() == 0, "seen to be ready")
 
 
 def test_a_second_model_waits_for_room_and_comes_up_when_the_first_is_gone(
@@ -451,7 +491,9 @@ def test_a_second_model_waits_for_room_and_comes_up_when_the_first_is_gone(
         waiting = pool.submit(ask, gateway, "small")
         for _ in range(5):
             assert ask(gateway, "big").status_code == 200, "an awake model is not in the guard's way"
-        assert {seen.host for seen in upstream.seen} == {"big.ebbtide-models"}, "or the scaler would try"
+        assert {seen.host for seen in upstream.seen + upstream.knocks} == {"big.ebbtide-models"}, (
+            "or the scaler would try"
+        )
         assert not waiting.done()
         kube.scale("big", 0, gpus=2)
         answer = waiting.result(5)
@@ -470,18 +512,18 @@ def test_a_wait_for_room_ends_with_503_and_says_who_holds_the_gpus(
         "model 'small' sleeps and needs 1 GPU(s), but 2 of 2 are in use after waiting 3 s: held by big (2)"
     )
     assert int(refused.headers["retry-after"]) > 0
-    assert upstream.seen == []
+    assert upstream.untouched
 
 
 def test_a_wake_under_way_holds_its_gpus_before_the_cluster_shows_them(
     gateway: kit.Gateway, upstream: kit.Upstream
 ) -> None:
-    upstream.script += [kit.holds] * 2
+    upstream.knock_script += [kit.holds] * 2
     with ThreadPoolExecutor() as pool:
         first = pool.submit(_impatient, gateway, "small", 1.2)
-        kit.until(lambda: upstream.seen, "the first wake goes up")
+        kit.until(lambda: upstream.knocks, "the first wake goes up")
         _impatient(gateway, "big", 0.4)
-        assert {seen.host for seen in upstream.seen} == {"small.ebbtide-models"}
+        assert {seen.host for seen in upstream.knocks} == {"small.ebbtide-models"}
         first.result(5)
 
 
@@ -512,7 +554,7 @@ def test_a_request_for_a_model_that_cannot_be_woken_is_told_so_and_wakes_nobody(
     upstream.reset()
     with pytest.raises(openai.InternalServerError, match="cannot be woken"):
         client(gateway).chat.completions.create(model="small", messages=[{"role": "user", "content": "x"}])
-    assert not upstream.seen
+    assert upstream.untouched
     assert ask(gateway, "twin").status_code == 200, "another model is none the worse"
     kube.fail("small", failure(-1))
     kit.until(lambda: ask(gateway).status_code == 200, "tried again once its time is over")
@@ -521,16 +563,16 @@ def test_a_request_for_a_model_that_cannot_be_woken_is_told_so_and_wakes_nobody(
 def test_a_held_request_ends_when_the_failure_becomes_visible_and_its_upstream_request_too(
     gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
 ) -> None:
-    upstream.script = [kit.holds]
+    upstream.knock_script = [kit.holds]
     with ThreadPoolExecutor() as pool:
         held = pool.submit(ask, gateway)
-        kit.until(lambda: upstream.seen, "held by the interceptor")
+        kit.until(lambda: upstream.knocks, "held by the interceptor")
         began = time.monotonic()
         kube.fail("small", failure(60, "out_of_memory"))
         response = held.result(10)
     assert time.monotonic() - began < HOLD, "well before the hold's own end"
     assert (response.status_code, error(response)["param"]) == (503, "out_of_memory")
-    kit.until(lambda: upstream.seen[0].cut_off, "the upstream request ended")
+    kit.until(lambda: upstream.knocks[0].cut_off, "the upstream request ended")
     record = kit.until(lambda: [r for r in gateway.records() if r.get("code") == "wake_failed"], "logged")[-1]
     assert record["status"] == 503
 

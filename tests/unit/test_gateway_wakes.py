@@ -86,7 +86,7 @@ def test_a_group_without_the_right_wakes_nothing_and_is_answered_once_the_model_
     refused = ask(gateway, "guests")
     assert code(refused) == (403, "wake_not_allowed")
     assert "ask somebody with a key of group once or ops or slow" in refused.json()["error"]["message"]
-    assert upstream.seen == []
+    assert upstream.untouched
     kube.scale("small", 1)
     kit.until(lambda: ask(gateway, "guests").status_code == 200, "an awake model answers")
 

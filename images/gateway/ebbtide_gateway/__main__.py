@@ -32,7 +32,9 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
 
     guard = WakeGuard(settings.guard, {model.name: model.gpus for model in settings.models}, observe)
     client = connect(settings.cluster.api_server, account)
-    transport = WakeTransport(settings.interceptor_url, settings.limits.request_seconds)
+    transport = WakeTransport(
+        settings.interceptor_url, settings.limits.request_seconds, lambda model: view.ready(model.name)
+    )
     gateway: Gateway
 
     def changed() -> None:

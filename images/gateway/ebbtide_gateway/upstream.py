@@ -2,6 +2,10 @@
 
 Host and path come from the admitted ``Call``; the client's headers do not go up. So nothing that a client
 sends can lead to another model or host.
+
+While a model is not known to be ready, a GET without a body goes first and is what the interceptor holds: it notices
+at once when that is given up, and nobody waits any more. A held POST it would count until its own hold ends, since Go's
+server looks at a connection only after the body was read.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import random
 import socket
 import time
 from asyncio import sleep
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -18,12 +22,14 @@ from yarl import URL
 
 from .call import Answer, Call, Failure
 from .errors import error_body, error_type, upstream_error
+from .settings import Model
 
 _CONNECT_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 15.0
 _BACKOFF_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _BUSY_RETRY_AFTER_SECONDS = 5.0
 _NOT_READY_RETRY_AFTER_SECONDS = 15.0
+_KNOCK_PATH = "/health"
 _HOP_STATUSES = frozenset({502, 503, 504})
 _REFUSAL = b'data: {"error"'
 _MAX_ERROR_BYTES = 1024 * 1024
@@ -68,11 +74,14 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
 
 
 class WakeTransport:
-    """Sends one admitted call to the interceptor until it answers or the model's hold is over."""
+    """Sends one admitted call to the interceptor until it answers or the model's hold is over. ``ready`` says whether
+    a model is known to be.
+    """
 
-    def __init__(self, interceptor_url: str, request_seconds: float) -> None:
+    def __init__(self, interceptor_url: str, request_seconds: float, ready: Callable[[Model], bool]) -> None:
         self._base = interceptor_url.rstrip("/")
         self._request_seconds = request_seconds
+        self._ready = ready
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -108,30 +117,36 @@ class WakeTransport:
                 return too_slow(call, self._request_seconds)
 
     async def _attempt(self, call: Call, body: bytes) -> Answer | Failure:
-        assert self._session is not None
         call.attempts += 1
-        try:
-            response = await self._session.post(
-                self._url(call.path),
-                data=body,
-                headers={
-                    "host": call.model.host,
-                    "content-type": "application/json",
-                    "accept-encoding": "identity",
-                    "user-agent": "ebbtide-gateway",
-                },
-                allow_redirects=False,
-            )
-        except aiohttp.SocketTimeoutError:
-            raise
-        except (aiohttp.ClientError, OSError) as problem:
-            raise Interrupted(f"no answer from the interceptor ({type(problem).__name__})") from None
+        if not self._ready(call.model):
+            await self._knock(call)
+        response = await self._send(call, "POST", call.path, body)
         call.response = response
         try:
             return await (_judged(call, response) if response.status >= 300 else _begun(call, response))
         except Interrupted:
             call.close()
             raise
+
+    async def _knock(self, call: Call) -> None:
+        """Come back once something answers for the model; what it says is for the call itself to hear."""
+        async with await self._send(call, "GET", _KNOCK_PATH) as response:
+            if response.status in _HOP_STATUSES:
+                raise Interrupted(f"the interceptor answered {response.status}")
+
+    async def _send(self, call: Call, method: str, path: str, body: bytes | None = None) -> aiohttp.ClientResponse:
+        assert self._session is not None
+        headers = {"host": call.model.host, "accept-encoding": "identity", "user-agent": "ebbtide-gateway"}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        try:
+            return await self._session.request(
+                method, self._url(path), data=body, headers=headers, allow_redirects=False
+            )
+        except aiohttp.SocketTimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError) as problem:
+            raise Interrupted(f"no answer from the interceptor ({type(problem).__name__})") from None
 
     def _url(self, path: str) -> URL:
         if path not in self._urls:  # parsing it for each request would cost more than sending it
