@@ -52,8 +52,9 @@ test-rehearsal: running
 # both: the running stack mostly waits, and the rehearsals compute meanwhile, at the lowest priority
 REHEARSAL_LOG = .tiers-rehearsal.log
 test-long: running
-	@nice -n 19 .venv/bin/pytest tests/rehearsal tests/karpenter -m engine > $(REHEARSAL_LOG) 2>&1 & rehearsal=$$!; \
-	trap 'kill $$rehearsal 2>/dev/null' INT TERM; \
+	@nice -n 19 env --default-signal=INT .venv/bin/pytest tests/rehearsal tests/karpenter -m engine \
+		> $(REHEARSAL_LOG) 2>&1 & rehearsal=$$!; \
+	trap 'kill -INT $$rehearsal 2>/dev/null' INT TERM; \
 	.venv/bin/pytest tests/lab; lab=$$?; \
 	echo "the rehearsals, which ran meanwhile:"; wait $$rehearsal; status=$$?; cat $(REHEARSAL_LOG); \
 	exit $$((lab + status))

@@ -58,7 +58,9 @@ def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
     growable = KINDS[platform_kind].makes_nodes
     return KeeperSettings(
         models=[
-            KeptModel(model.name, model.hold.seconds, model.cold_start.seconds, growable)
+            KeptModel(
+                model.name, model.hold.seconds, model.cold_start.seconds, growable, model.queue_target is not None
+            )
             for model in stack.models.values()
             if model.nodes == 1
         ],

@@ -28,10 +28,12 @@ from components.platforms.contract import Platform
 from components.platforms.local.facts import LocalFacts
 from components.vllm_image import VllmImage
 from components.wake_keeper import WakeKeeper
+from components.wake_keeper.access import LABELS as KEEPER_LABELS
+from components.wake_keeper.access import waiting_url
 from infra import place
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
-from infra.front import MODELS, gateway_settings, keeper_settings
+from infra.front import GATEWAY, MODELS, gateway_settings, keeper_settings
 
 STREAMER, STREAMER_FORMAT = "runai-model-streamer", "runai_streamer"
 
@@ -85,6 +87,8 @@ def idle_policy(model: ModelConfig) -> IdlePolicy:
         hold_seconds=model.hold.seconds,
         concurrency_target=model.concurrency_target,
         windows=model.windows,
+        waiting_target=model.queue_target,
+        waiting_url=waiting_url(GATEWAY, model.name),
     )
     return replace(policy, target_api=GROUP_API, target_kind=GROUP_KIND) if model.nodes > 1 else policy
 
@@ -171,6 +175,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
     }
     before_models = [namespace, *store, *layer, *controller]
     callers = [Peer(engine.settings.namespace, engine.settings.interceptor_pod_labels())]
+    keeper = Peer(GATEWAY, KEEPER_LABELS)
     for model in stack.models.values():
         pool = platform.pools[model.pool]
         service = ModelService(
@@ -184,7 +189,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
                 platform.identity.pod_labels,
                 tuple(platform.pools[name] for name in model.fallback_pools),
             ),
-            callers,
+            [*callers, keeper] if model.queue_target is not None else callers,
             opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=before_models),
         )
         IdleScalingPolicy(

@@ -39,6 +39,7 @@ def http_add_on_values(settings: EngineSettings) -> dict[str, Any]:
             "readinessTimeout": environment["KEDA_HTTP_READINESS_TIMEOUT"],
             "drainTimeout": environment["KEDA_HTTP_DRAIN_TIMEOUT"],
             "shutdownDelay": environment["KEDA_HTTP_SHUTDOWN_DELAY"],
+            "maxIdleConnsPerHost": int(environment["KEDA_HTTP_MAX_IDLE_CONNS_PER_HOST"]),
             "terminationGracePeriodSeconds": settings.interceptor_grace_seconds,
             # with one replica a budget would only stand in the way of draining its node
             "pdb": {"enabled": replicas > 1, "minAvailable": 0, "maxUnavailable": 1},

@@ -34,8 +34,9 @@ _LONGEST_STABILIZATION_SECONDS = 3600  # Kubernetes' own limit
 @dataclass(frozen=True)
 class IdlePolicy:
     """When one model runs. Durations in whole seconds; ``concurrency_target``: requests in flight per replica;
-    ``windows``: when replicas run without a request. ``target_api`` and ``target_kind``: what is scaled under the
-    model's name.
+    ``windows``: when replicas run without a request. ``waiting_target``: requests in the engines' own queues per
+    replica, of which ``waiting_url`` tells (JSON, ``waiting``); None: not looked at. ``target_api`` and
+    ``target_kind``: what is scaled under the model's name.
 
     Raises ``ValueError`` naming every value that cannot work.
     """
@@ -50,6 +51,8 @@ class IdlePolicy:
     concurrency_target: int
     port: int = 8000
     windows: tuple[Window, ...] = ()
+    waiting_target: int | None = None
+    waiting_url: str = ""
     target_api: str = "apps/v1"
     target_kind: str = "Deployment"
 
@@ -143,10 +146,19 @@ def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
                     "type": "external-push",
                     "metadata": {"scalerAddress": scaler_address, "interceptorRoute": policy.name},
                 },
+                *_waiting_trigger(policy),
                 *cron_triggers(policy.windows),
             ],
         },
     }
+
+
+def _waiting_trigger(policy: IdlePolicy) -> list[dict[str, Any]]:
+    """Beside the requests in flight, which say nothing of how many of them fit into the engine's memory."""
+    if policy.waiting_target is None:
+        return []
+    told = {"url": policy.waiting_url, "valueLocation": "waiting", "targetValue": str(policy.waiting_target)}
+    return [{"type": "metrics-api", "metricType": "AverageValue", "metadata": told}]
 
 
 def _scale_in(policy: IdlePolicy) -> dict[str, Any]:

@@ -87,7 +87,9 @@ class EngineSettings:
         return self.shutdown_delay_seconds + self.drain_seconds + 10
 
     def interceptor_environment(self) -> dict[str, str]:
-        """Time-outs of the interceptor. ``0s`` is 'none' for all of them but the two that are bounded on purpose."""
+        """Time-outs and connections of the interceptor. ``0s`` is 'none' for all time-outs but the two that are bounded
+        on purpose.
+        """
         return {
             "KEDA_HTTP_REQUEST_TIMEOUT": "0s",
             # the default of 300 s turns a slow answer without streaming into a 504
@@ -95,6 +97,9 @@ class EngineSettings:
             "KEDA_HTTP_READINESS_TIMEOUT": f"{self.readiness_seconds}s",
             "KEDA_HTTP_DRAIN_TIMEOUT": f"{self.drain_seconds}s",
             "KEDA_HTTP_SHUTDOWN_DELAY": f"{self.shutdown_delay_seconds}s",
+            # No connection to a model is kept for the next request: a kept one leads to the replica it was made to, and
+            # a new replica got no load before the old ones' connections were too few (Go: below 0 is none).
+            "KEDA_HTTP_MAX_IDLE_CONNS_PER_HOST": "-1",
         }
 
     def interceptor_pod_labels(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from components.wake_keeper.settings import KeeperSettings
 Manifest = dict[str, Any]
 NAME = "wake-keeper"
 PORT = 9090
+ENGINE_PORT = 8000
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
 _DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's
@@ -43,10 +44,25 @@ def role_binding(settings: KeeperSettings) -> Manifest:
     }
 
 
+def waiting_url(namespace: str, model: str) -> str:
+    """Where KEDA hears how many requests wait in a model's engines."""
+    return f"http://{NAME}.{namespace}:{PORT}/waiting/{model}"
+
+
+def service(settings: KeeperSettings) -> Manifest:
+    """The name under which KEDA finds it."""
+    return {
+        "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
+        "spec": {"selector": LABELS, "ports": [{"name": "metrics", "port": PORT, "targetPort": "metrics"}]},
+    }
+
+
 def network_policy(settings: KeeperSettings) -> Manifest:
     """In: its metrics, from pods of the cluster. Out: DNS and the API server, which is no pod and can only be named by
-    port; never a link-local address.
+    port; never a link-local address; and the models' engines where it has to count who waits there.
     """
+    models = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.models_namespace}}}
+    engines = {"to": [models], "ports": [{"protocol": "TCP", "port": ENGINE_PORT}]}
     anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
@@ -60,6 +76,7 @@ def network_policy(settings: KeeperSettings) -> Manifest:
                     "to": [anywhere],
                     "ports": [{"protocol": "TCP", "port": port} for port in settings.api_server_ports],
                 },
+                *([engines] if settings.asks_engines else []),
             ],
         },
     }

@@ -12,13 +12,15 @@ import yaml
 @dataclass(frozen=True)
 class KeptModel:
     """One model. ``hold_seconds`` is how long a load may take before it is given up: nobody waits any longer for it.
-    ``growable``: an autoscaler may bring its pool another node, within ``cold_start_seconds``.
+    ``growable``: an autoscaler may bring its pool another node, within ``cold_start_seconds``. ``counted``: KEDA asks
+    here how many requests wait in its engines' own queues.
     """
 
     name: str
     hold_seconds: int
     cold_start_seconds: int
     growable: bool
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class KeeperSettings:
     models_namespace: str = "ebbtide-models"
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
+    @property
+    def asks_engines(self) -> bool:
+        """Whether it has to reach any model's pods."""
+        return any(model.counted for model in self.models)
+
 
 def keeper_yaml(settings: KeeperSettings) -> str:
     """``keeper.yaml``, stable from run to run."""
@@ -43,6 +50,7 @@ def keeper_yaml(settings: KeeperSettings) -> str:
                 "holdSeconds": model.hold_seconds,
                 "coldStartSeconds": model.cold_start_seconds,
                 "growable": model.growable,
+                "counted": model.counted,
             }
             for model in settings.models
         ],

@@ -16,6 +16,10 @@ def judge_nodes(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Pro
         yield from _split(part.value, at)
     if part.sound("nodes") and part.value.nodes > 1:
         yield from _name(part.value, at)
+        if part.sound("queue_target") and part.value.queue_target is not None:
+            message = "is set, and the queue of a model on several machines is not looked at"
+            fix = "leave queueTarget out, or nodes"
+            yield Problem(200, (*at, "queueTarget"), message, "nothing", fix, part.value.queue_target)
         if part.sound("pool"):
             yield from _pool(part.value, at, draft)
 

@@ -72,7 +72,8 @@ class ModelConfig(Shape):
     Times: a replica idle for ``idle_ttl`` goes away; a load takes at most ``cold_start``; a request waits at most
     ``hold`` for a wake; a stream has ``drain`` to finish when its replica is told to go.
     Counts: ``max_tokens`` is the context (prompt and answer), ``max_sequences`` run together, ``max_queued`` wait
-    before a 503; above ``concurrency_target`` requests in flight per replica another replica is started.
+    before a 503; above ``concurrency_target`` requests in flight per replica, or ``queue_target`` that wait in the
+    replicas' own queues, another replica is started.
     """
 
     name: str = Field(alias="<name>", description="The key it stands under; put here by the loader.")
@@ -114,6 +115,10 @@ class ModelConfig(Shape):
     concurrency_target: Limit = Field(
         default_factory=lambda fields: fields["max_sequences"],
         description="requests in flight a replica above which another starts; default: maxSequences",
+    )
+    queue_target: Limit | None = Field(
+        default=None,
+        description="requests that wait in a replica's own queue above which another starts; default: not looked at",
     )
     gpu_memory_utilization: MemoryShare = Field(default=0.9, description="share of the GPU's memory the engine takes")
     weights: Quantity | None = Field(default=None, description="size of its weight files, held against a node's disk")

@@ -21,7 +21,6 @@ from infra.local.paths import PROJECT
 from infra.local.progress import say
 from tests.bench.load_kit import about, keep
 from tests.bench.load_kit import lab as running
-from tests.bench.unattended import with_stack
 from tests.lab.conftest import FIRST, SECOND, Lab, wait_until
 
 TTL, COLD, HOLD = 300, 300, 1080
@@ -78,7 +77,8 @@ def load(lab: Lab) -> dict[str, Any]:
         times = {"load_seconds": LOAD, "idle_ttl_seconds": TTL, "hold_seconds": HOLD}
         return {**times, "who_stays": held, "who_leaves": left}
 
-    return with_stack(lab, change, measure)
+    with lab.stack_with(change):
+        return measure()
 
 
 def idle(lab: Lab) -> dict[str, Any]:

@@ -15,9 +15,7 @@ import os
 import platform
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +28,6 @@ from tests.lab.conftest import FIRST, TTL, WAKE_SECONDS, Lab, read_keys, wait_un
 OPEN_SECONDS = 120
 RESTART_SECONDS = 8 * 60.0
 Result = dict[str, Any]
-
-
-def with_stack(lab: Lab, change: Callable[[dict[str, Any]], None], measure: Callable[[], Result]) -> Result:
-    """Measure on a changed stack, and leave the stack file's own behind."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = lab.changed_stack(Path(folder) / "Pulumi.local.yaml", change)
-        lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(file))
-        try:
-            return measure()
-        finally:
-            lab.pulumi("up", "--yes", "--skip-preview")
 
 
 def window(lab: Lab) -> Result:
@@ -71,7 +58,8 @@ def window(lab: Lab) -> Result:
             "idle_ttl_seconds": TTL,
         }
 
-    return with_stack(lab, change, measure)
+    with lab.stack_with(change):
+        return measure()
 
 
 def wedge(lab: Lab) -> Result:
@@ -103,7 +91,8 @@ def wedge(lab: Lab) -> Result:
             "answered_afterwards": answer.status_code,
         }
 
-    return with_stack(lab, change, measure)
+    with lab.stack_with(change):
+        return measure()
 
 
 def engine_cores(lab: Lab) -> list[int]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,6 +165,17 @@ class Lab:
         if check:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout + done.stderr
+
+    @contextmanager
+    def stack_with(self, change: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+        """The stack with something else in it; the stack file's own is deployed again at the end."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = self.changed_stack(Path(folder) / "Pulumi.local.yaml", change)
+            try:
+                self.pulumi("up", "--yes", "--skip-preview", "--config-file", str(file))
+                yield
+            finally:
+                self.pulumi("up", "--yes", "--skip-preview")
 
     def changed_stack(self, file: Path, change: Callable[[dict[str, Any]], None]) -> Path:
         """A copy of the stack file with something else in it, for `pulumi --config-file`."""

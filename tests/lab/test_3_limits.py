@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from tests.lab.conftest import FIRST, SECOND, Lab, wait_until
@@ -25,10 +24,8 @@ def one_gpu(when_full: str) -> Any:
     return change
 
 
-def test_the_second_model_is_refused_with_the_reason_while_the_quota_is_taken(lab: Lab, tmp_path: Path) -> None:
-    stack = lab.changed_stack(tmp_path / "Pulumi.local.yaml", one_gpu("refuse"))
-    try:
-        lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(stack))
+def test_the_second_model_is_refused_with_the_reason_while_the_quota_is_taken(lab: Lab) -> None:
+    with lab.stack_with(one_gpu("refuse")):
         lab.until_asleep(SECOND)
         lab.wake(FIRST)
         answer = lab.chat(SECOND)
@@ -38,40 +35,32 @@ def test_the_second_model_is_refused_with_the_reason_while_the_quota_is_taken(la
         assert lab.replicas(SECOND) == 0
         quota = lab.get("/api/v1/namespaces/ebbtide-models/resourcequotas")["items"][0]
         assert quota["status"]["hard"]["requests.nvidia.com/gpu"] == "1"
-    finally:
-        lab.pulumi("up", "--yes", "--skip-preview")
 
 
-def test_the_second_model_waits_and_comes_up_when_the_first_is_gone(lab: Lab, tmp_path: Path) -> None:
-    stack = lab.changed_stack(tmp_path / "Pulumi.local.yaml", one_gpu("wait"))
-    try:
-        lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(stack))
+def test_the_second_model_waits_and_comes_up_when_the_first_is_gone(lab: Lab) -> None:
+    with lab.stack_with(one_gpu("wait")):
         lab.until_asleep(SECOND)
         lab.wake(FIRST)
         (answer,) = lab.at_once(1, lambda _: lab.chat(SECOND))
         assert answer.status_code == 200, answer.text
         assert lab.replicas(FIRST) == 0
-    finally:
-        lab.pulumi("up", "--yes", "--skip-preview")
 
 
-def test_kubernetes_itself_refuses_a_pod_above_the_quota(lab: Lab, tmp_path: Path) -> None:
+def test_kubernetes_itself_refuses_a_pod_above_the_quota(lab: Lab) -> None:
     """Behind the gateway's courtesy stands the quota: replicas forced past it stay without a pod, with the reason."""
-    stack = lab.changed_stack(tmp_path / "Pulumi.local.yaml", one_gpu("refuse"))
     scale = f"/apis/apps/v1/namespaces/ebbtide-models/deployments/{SECOND}/scale"
     headers = {"Content-Type": "application/merge-patch+json"}
-    try:
-        lab.pulumi("up", "--yes", "--skip-preview", "--config-file", str(stack))
+
+    def refused() -> bool:
+        events = lab.get("/api/v1/namespaces/ebbtide-models/events")["items"]
+        return any("exceeded quota" in e["message"] and SECOND in e["involvedObject"]["name"] for e in events)
+
+    with lab.stack_with(one_gpu("refuse")):
         lab.until_asleep(SECOND)
         lab.wake(FIRST)
-        lab.api.patch(scale, content='{"spec": {"replicas": 1}}', headers=headers).raise_for_status()
-
-        def refused() -> bool:
-            events = lab.get("/api/v1/namespaces/ebbtide-models/events")["items"]
-            return any("exceeded quota" in e["message"] and SECOND in e["involvedObject"]["name"] for e in events)
-
-        wait_until(refused, 30, "an event that names the quota")
-        assert lab.pods(SECOND) == []
-    finally:
-        lab.api.patch(scale, content='{"spec": {"replicas": 0}}', headers=headers)
-        lab.pulumi("up", "--yes", "--skip-preview")
+        try:
+            lab.api.patch(scale, content='{"spec": {"replicas": 1}}', headers=headers).raise_for_status()
+            wait_until(refused, 30, "an event that names the quota")
+            assert lab.pods(SECOND) == []
+        finally:
+            lab.api.patch(scale, content='{"spec": {"replicas": 0}}', headers=headers)

@@ -125,6 +125,13 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "start; allowed: 1..2; fix: set max of pool gpu-8xa100 to 3 or more [EBB200 error]"
         ],
     ),
+    "200 a queue on several machines": (
+        [*model(gpus=8, nodes=2, queueTarget=4), (("guard", "maxGpus"), 16)],
+        [
+            "models.llama-8b.queueTarget: 4 is set, and the queue of a model on several machines is not looked at; "
+            "allowed: nothing; fix: leave queueTarget out, or nodes [EBB200 error]"
+        ],
+    ),
     "200 no machine": (
         model(nodes=0),
         [
@@ -350,7 +357,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "licenceAccepted, "
             "max, "
             "maxQueued, maxSequences, "
-            "maxTokens, min, minReason, nodes, pipelineParallel, pool, revision, "
+            "maxTokens, min, minReason, nodes, pipelineParallel, pool, queueTarget, revision, "
             "schedules, stall, tensorParallel, weights; fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),

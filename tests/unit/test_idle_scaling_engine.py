@@ -108,6 +108,7 @@ def test_the_interceptor_holds_long_and_keeps_what_it_had() -> None:
     assert environment["KEDA_HTTP_RESPONSE_HEADER_TIMEOUT"] == "0s"
     assert environment["KEDA_HTTP_READINESS_TIMEOUT"] == "900s"
     assert environment["KEDA_HTTP_DRAIN_TIMEOUT"] == "420s"
+    assert environment["KEDA_HTTP_MAX_IDLE_CONNS_PER_HOST"] == "-1"
     assert container["resources"]["limits"] == {"memory": "1Gi"}
 
 

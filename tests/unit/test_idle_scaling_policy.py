@@ -51,6 +51,17 @@ def test_short_requests_keep_a_model_awake_without_scaling_it_out() -> None:
     assert metric["requestRate"]["window"] == "10s"
 
 
+def test_the_engines_own_queue_is_looked_at_where_it_is_asked_for() -> None:
+    asked = replace(POLICY, waiting_target=4, waiting_url="http://keeper:9090/waiting/smollm2-135m")
+    (push, queue) = scaled_object(asked, "scaler:9090")["spec"]["triggers"]
+    assert queue == {
+        "type": "metrics-api",
+        "metricType": "AverageValue",
+        "metadata": {"url": asked.waiting_url, "valueLocation": "waiting", "targetValue": "4"},
+    }
+    assert scaled_object(POLICY, "scaler:9090")["spec"]["triggers"] == [push]
+
+
 def test_a_broken_push_stream_still_shows_a_short_request_to_the_poll() -> None:
     assert RATE_WINDOW_SECONDS >= 2 * POLLING_SECONDS
 

@@ -19,7 +19,7 @@ from tests.unit.keeper_kit import NOON, on_node, running, waiting
 
 from ebbtide_gateway.cluster import connect  # isort: skip
 from ebbtide_gateway.failed_wakes import ANNOTATION  # isort: skip
-from ebbtide_keeper.door import LIVE, METRICS, Door  # isort: skip
+from ebbtide_keeper.door import LIVE, METRICS, WAITING, Door  # isort: skip
 from ebbtide_keeper.keeper import Keeper  # isort: skip
 from ebbtide_keeper.settings import Model, Settings, load  # isort: skip
 
@@ -220,11 +220,15 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
         async def receive() -> dict[str, Any]:
             return {"type": "http.request"}
 
-        await Door(keeper, lambda: b"numbers", "text/plain")({"type": "http", "path": path}, receive, send)
+        door = Door(keeper, lambda: b"numbers", "text/plain", waiting, {"small"})
+        await door({"type": "http", "path": path}, receive, send)
         return sent[0]["status"], sent[1]["body"]
 
     class Stands:
         alive = False
+
+    async def waiting(_: str) -> float:
+        return 3.0
 
     def answer(path: str, keeper: Any = stage.keeper) -> tuple[int, bytes]:
         loop = asyncio.new_event_loop()
@@ -236,6 +240,8 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
     assert answer(LIVE) == (200, b"ok\n")
     assert answer(LIVE, Stands())[0] == 503
     assert answer(METRICS) == (200, b"numbers")
+    assert answer(WAITING + "small") == (200, b'{"waiting": 3.0}')
+    assert answer(WAITING + "other")[0] == 404, "its engines are not this program's to ask"
     assert answer("/")[0] == 404
 
 

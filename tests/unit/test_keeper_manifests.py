@@ -14,7 +14,7 @@ from components.gateway import GatewaySettings
 from components.gateway.access import LABELS as GATEWAY_LABELS
 from components.gateway.image import CONTEXT
 from components.wake_keeper import KeeperSettings, KeptModel
-from components.wake_keeper.access import LABELS, network_policy, role, role_binding
+from components.wake_keeper.access import LABELS, network_policy, role, role_binding, service, waiting_url
 from components.wake_keeper.settings import keeper_yaml
 from components.wake_keeper.workload import COMMAND, config_map, deployment
 from infra.config.stack import StackConfig
@@ -25,7 +25,7 @@ from ebbtide_keeper import settings as process_settings  # isort: skip
 
 assert gateway_kit
 
-SETTINGS = KeeperSettings([KeptModel("small", 900, 600, True), KeptModel("tiny", 90, 60, False)])
+SETTINGS = KeeperSettings([KeptModel("small", 900, 600, True), KeptModel("tiny", 90, 60, False, counted=True)])
 
 
 def pod(settings: KeeperSettings = SETTINGS) -> dict[str, Any]:
@@ -38,8 +38,8 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Path) -> None:
     read = process_settings.load(file)
     assert read.namespace == SETTINGS.models_namespace
     assert [model.model_dump() for model in read.models] == [
-        {"name": "small", "hold_seconds": 900, "cold_start_seconds": 600, "growable": True},
-        {"name": "tiny", "hold_seconds": 90, "cold_start_seconds": 60, "growable": False},
+        {"name": "small", "hold_seconds": 900, "cold_start_seconds": 600, "growable": True, "counted": False},
+        {"name": "tiny", "hold_seconds": 90, "cold_start_seconds": 60, "growable": False, "counted": True},
     ]
     assert config_map(SETTINGS)["data"] == {"keeper.yaml": keeper_yaml(SETTINGS)}
 
@@ -77,7 +77,7 @@ def test_two_keepers_never_count_one_failure_and_a_changed_configuration_rolls_t
 
 
 def test_it_talks_to_dns_and_the_api_server_only_and_is_asked_for_numbers_only() -> None:
-    spec = network_policy(SETTINGS)["spec"]
+    spec = network_policy(replace(SETTINGS, models=SETTINGS.models[:1]))["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     (inward,) = spec["ingress"]
     assert inward["ports"] == [{"protocol": "TCP", "port": 9090}]
@@ -85,6 +85,17 @@ def test_it_talks_to_dns_and_the_api_server_only_and_is_asked_for_numbers_only()
     assert {port["port"] for port in dns["ports"]} == {53, 5353}
     assert api["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
     assert {port["port"] for port in api["ports"]} == set(GatewaySettings("http://x").api_server_ports)
+
+
+def test_it_reaches_the_engines_where_their_queues_are_counted_and_is_found_by_keda() -> None:
+    engines = network_policy(SETTINGS)["spec"]["egress"][-1]
+    (to,) = engines["to"]
+    assert to == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ebbtide-models"}}}
+    assert engines["ports"] == [{"protocol": "TCP", "port": 8000}]
+    found = service(SETTINGS)
+    assert found["spec"]["selector"] == LABELS
+    url = f"http://{found['metadata']['name']}.{found['metadata']['namespace']}:{found['spec']['ports'][0]['port']}"
+    assert waiting_url("ebbtide", "tiny") == f"{url}/waiting/tiny"
 
 
 def test_no_selector_of_the_gateway_takes_its_pod_nor_the_other_way_round() -> None:
@@ -102,9 +113,9 @@ def test_the_image_carries_the_program_the_pod_starts_and_the_pull_secret_is_the
     assert yaml.safe_load(keeper_yaml(KeeperSettings())) == {"namespace": "ebbtide-models", "models": []}
 
 
-def kept(name: str, nodes: int = 1) -> SimpleNamespace:
+def kept(name: str, nodes: int = 1, queue_target: int | None = None) -> SimpleNamespace:
     times = {"hold": SimpleNamespace(seconds=900), "cold_start": SimpleNamespace(seconds=600)}
-    return SimpleNamespace(name=name, nodes=nodes, **times)
+    return SimpleNamespace(name=name, nodes=nodes, queue_target=queue_target, **times)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,12 @@ def test_a_node_may_come_where_the_place_makes_its_nodes(kind: str, growable: bo
     model = kept("small")
     stack = cast("StackConfig", SimpleNamespace(models={"small": model}))
     assert keeper_settings(stack, kind).models == [KeptModel("small", 900, 600, growable)]
+
+
+def test_whose_queue_counts_is_told() -> None:
+    models = {"small": kept("small"), "busy": kept("busy", queue_target=4)}
+    stack = cast("StackConfig", SimpleNamespace(models=models))
+    assert [model.counted for model in keeper_settings(stack, "aws").models] == [False, True]
 
 
 def test_a_model_on_several_machines_is_not_kept_since_its_pods_would_be_misread() -> None:

@@ -18,6 +18,7 @@ from .door import Door
 from .keeper import Keeper
 from .metrics import CONTENT_TYPE, Metrics
 from .settings import load
+from .waiting import Waiting
 
 
 def main() -> int:
@@ -32,8 +33,9 @@ def main() -> int:
         return 2
     metrics = Metrics((model.name for model in settings.models), get_args(Reason))
     keeper = Keeper(settings, connect(settings.api_server, account), account / "token", metrics)
+    counted = {model.name for model in settings.models if model.counted}
     uvicorn.run(
-        Door(keeper, metrics.text, CONTENT_TYPE),
+        Door(keeper, metrics.text, CONTENT_TYPE, Waiting(keeper.engines).of, counted),
         # The pod's own address; who may reach it is the NetworkPolicy's matter.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),

@@ -1,46 +1,61 @@
-"""The ASGI application: liveness and metrics, and the keeper behind them."""
+"""The ASGI application: liveness, metrics and the engines' queues, and the keeper behind them."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from .keeper import Keeper
 
-LIVE, METRICS = "/health/liveness", "/metrics"
+LIVE, METRICS, WAITING = "/health/liveness", "/metrics", "/waiting/"
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _log = logging.getLogger("ebbtide.keeper")
 
 
 class Door:
-    """``numbers`` gives the metrics' text and ``kind`` its content type."""
+    """``numbers`` gives the metrics' text and ``kind`` its content type; ``waiting`` how many requests wait in the
+    queues of a model that is ``counted``.
+    """
 
-    def __init__(self, keeper: Keeper, numbers: Callable[[], bytes], kind: str) -> None:
+    def __init__(
+        self,
+        keeper: Keeper,
+        numbers: Callable[[], bytes],
+        kind: str,
+        waiting: Callable[[str], Awaitable[float]],
+        counted: Collection[str],
+    ) -> None:
         self._keeper = keeper
         self._numbers = numbers
         self._kind = kind
+        self._waiting = waiting
+        self._counted = counted
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """ASGI entry."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            status, kind, body = self._answer(scope["path"])
+            status, kind, body = await self._answer(scope["path"])
             headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
-    def _answer(self, path: str) -> tuple[int, str, bytes]:
+    async def _answer(self, path: str) -> tuple[int, str, bytes]:
         if path == LIVE:
             return (200, "text/plain", b"ok\n") if self._keeper.alive else (503, "text/plain", b"the loop stands\n")
         if path == METRICS:
             return 200, self._kind, self._numbers()
-        return 404, "text/plain", f"paths: {LIVE}, {METRICS}\n".encode()
+        model = path.removeprefix(WAITING)
+        if path.startswith(WAITING) and model in self._counted:
+            return 200, "application/json", json.dumps({"waiting": await self._waiting(model)}).encode()
+        return 404, "text/plain", f"paths: {LIVE}, {METRICS}, {WAITING}<a model with a queueTarget>\n".encode()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

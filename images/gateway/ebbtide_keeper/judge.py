@@ -140,6 +140,11 @@ def _lost_readiness(pod: Object) -> datetime | None:
     return moved if moved - _time(started) > _STATUS_WRITTEN_WITHIN else None
 
 
+def is_ready(pod: Object) -> bool:
+    """Whether a pod takes requests."""
+    return "deletionTimestamp" not in pod["metadata"] and _is(pod, "Ready", "True")
+
+
 def _is(item: Object, kind: str, status: str) -> bool:
     return _condition(item, kind, status) is not None
 

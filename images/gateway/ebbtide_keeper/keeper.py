@@ -26,11 +26,12 @@ from ebbtide_gateway.failed_wakes import WakeFailure, failure_in_force
 
 from .act import Step, decide
 from .event import wake_failed
-from .judge import Doing, Object, Sight, judge
+from .judge import Doing, Object, Sight, is_ready, judge
 from .settings import Model, Settings
 
 _TICK_SECONDS = 1.0
 _ALIVE_SECONDS = 30.0
+_ENGINE_PORT = 8000
 _WITHOUT = "failing wakes are not ended"
 _log = logging.getLogger("ebbtide.keeper")
 
@@ -70,6 +71,14 @@ class Keeper:
     def alive(self) -> bool:
         """Whether the loop still turns. It does so while the API server is away, too."""
         return time.monotonic() - self._looked < _ALIVE_SECONDS
+
+    def engines(self, model: str) -> list[str]:
+        """Where the engines of a model answer that are ready and not on their way out; none while nothing is seen."""
+        return [
+            f"http://{pod['status']['podIP']}:{_ENGINE_PORT}"
+            for pod in (self._views[1].seen or {}).values()
+            if model_of(pod) == model and is_ready(pod)
+        ]
 
     async def run(self) -> None:
         """Run until cancelled."""

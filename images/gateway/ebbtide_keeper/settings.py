@@ -15,13 +15,15 @@ class _Frozen(BaseModel):
 
 class Model(_Frozen):
     """One model. A load may take ``hold_seconds``, the longest that a request waits for it. ``growable``: an autoscaler
-    may bring its pool another node, which may take the whole ``cold_start_seconds``.
+    may bring its pool another node, which may take the whole ``cold_start_seconds``. ``counted``: how many requests
+    wait in its engines' own queues is told to who asks.
     """
 
     name: str
     hold_seconds: float = Field(gt=0)
     cold_start_seconds: float = Field(gt=0)
     growable: bool = False
+    counted: bool = False
 
 
 class Settings(_Frozen):
