@@ -9,10 +9,8 @@ client sends one streamed chat and does not try again by itself; where it gets n
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
-import platform
 import signal
 import sys
 import threading
@@ -25,10 +23,12 @@ from typing import Literal
 import httpx
 
 from infra.local import machine
-from infra.local.ask import NAMESPACE, Access
-from infra.local.paths import PROJECT, Paths, paths
+from infra.local.ask import NAMESPACE
+from infra.local.paths import PROJECT, Paths
 from infra.local.progress import say
-from tests.lab.conftest import FIRST, Lab, read_keys, wait_until
+from tests.bench.load_kit import about, keep
+from tests.bench.load_kit import lab as running
+from tests.lab.conftest import FIRST, Lab, wait_until
 
 Moment = Literal["hold", "load", "stream"]
 MOMENTS: tuple[Moment, ...] = ("hold", "load", "stream")
@@ -210,8 +210,7 @@ def told(seen: Seen) -> str:
 def main(victims: list[str]) -> None:
     if unknown := sorted(set(victims) - set(VICTIMS)):
         raise SystemExit(f"unknown: {', '.join(unknown)}; allowed: {', '.join(VICTIMS)}")
-    at = paths()
-    lab = Lab(at, Access.load(at), read_keys(at))
+    lab = running()
     file = PROJECT / "docs/results/faults.json"
     kept = json.loads(file.read_text())["cases"] if victims and file.exists() else []
     cases: list[Case] = []
@@ -225,11 +224,11 @@ def main(victims: list[str]) -> None:
             done = {(case.victim, case.moment) for case in cases}
             result = {
                 "what": "one streamed chat while a part dies; no retry of the client's own",
-                "date": dt.datetime.now(dt.UTC).date().isoformat(),
-                "machine": {"cpus": os.cpu_count(), "kernel": platform.release()},
+                **about(),
                 "cases": [c for c in kept if (c["victim"], c["moment"]) not in done] + [asdict(c) for c in cases],
             }
-            file.write_text(json.dumps(result, indent=1) + "\n")
+            keep("faults.json", result)
+    lab.api.close()
 
 
 if __name__ == "__main__":

@@ -12,18 +12,19 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import platform
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from infra.local.ask import NAMESPACE, Access
-from infra.local.paths import PROJECT, paths
+from infra.local.ask import NAMESPACE
+from infra.local.paths import PROJECT
 from infra.local.progress import say
 from tests.bench.faults import processes
-from tests.lab.conftest import FIRST, TTL, WAKE_SECONDS, Lab, read_keys, wait_until
+from tests.bench.load_kit import about, keep
+from tests.bench.load_kit import lab as running
+from tests.lab.conftest import FIRST, TTL, WAKE_SECONDS, Lab, wait_until
 
 OPEN_SECONDS = 120
 RESTART_SECONDS = 8 * 60.0
@@ -113,16 +114,14 @@ PARTS = {"window": window, "wedge": wedge}
 def main(wanted: list[str]) -> None:
     if unknown := sorted(set(wanted) - set(PARTS)):
         raise SystemExit(f"unknown: {', '.join(unknown)}; allowed: {', '.join(PARTS)}")
-    at = paths()
-    lab = Lab(at, Access.load(at), read_keys(at))
+    lab = running()
     file = PROJECT / "docs/results/unattended.json"
     result: Result = json.loads(file.read_text()) if file.exists() else {}
     for part in wanted or PARTS:
-        result[part] = PARTS[part](lab)
-        result["date"] = dt.datetime.now(dt.UTC).date().isoformat()
-        result["machine"] = {"cpus": os.cpu_count(), "kernel": platform.release()}
+        result[part] = {**PARTS[part](lab), **about()}
         say(f"  {part}: {json.dumps(result[part])}")
-        file.write_text(json.dumps(result, indent=1) + "\n")
+        keep("unattended.json", result)
+    lab.api.close()
 
 
 if __name__ == "__main__":
