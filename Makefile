@@ -65,6 +65,8 @@ lint: setup-all
 
 types: setup-all
 	.venv/bin/mypy
+	MYPYPATH=images/gateway .venv/bin/mypy -p ebbtide_gateway -p ebbtide_keeper
+	MYPYPATH=images/mirror .venv/bin/mypy -p ebbtide_mirror
 
 bench: setup
 	.venv/bin/ebbtide local up --quiet
