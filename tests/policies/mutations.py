@@ -126,6 +126,11 @@ def _open_egress(stack: Stack) -> None:
     stack.inputs("NetworkPolicy")["spec"]["policyTypes"] = ["Ingress"]
 
 
+def _other_pods(stack: Stack) -> None:
+    others = {"key": "app", "operator": "NotIn", "values": ["llama"]}
+    stack.inputs("NetworkPolicy")["spec"]["podSelector"] = {"matchExpressions": [others]}
+
+
 def _short_grace(stack: Stack) -> None:
     stack.pod["terminationGracePeriodSeconds"] = 30
 
@@ -246,6 +251,7 @@ MUTATIONS = (
     Mutation("pod-security", "a namespace at baseline", _baseline),
     Mutation("pod-security", "a pod that may run as root", _root),
     Mutation("default-deny", "pods that may reach out", _open_egress),
+    Mutation("default-deny", "a policy for all pods but the model's", _other_pods),
     Mutation("probes-and-grace", "a grace shorter than the drain", _short_grace),
     Mutation("probes-and-grace", "no startup probe", _no_startup),
     Mutation("cooldown", "a cooldown shorter than a cold start", _short_cooldown),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from infra.policies.label_selector import selects
 from infra.policies.model import Graph, Outcome, Resource, Rule, each
 from infra.policies.pods import Pod, pods
 from infra.policies.seen import look
@@ -16,9 +17,9 @@ def judge(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     def pod(found: Pod) -> Iterator[Outcome]:
         if found.owner.namespace in (*settings.exempt_namespaces, *settings.vendor_namespaces):
             return
-        mine = [p for p in policies if p.namespace == found.owner.namespace and _selects(p, found.labels)]
-        kinds = {str(kind) for policy in mine for kind in look(policy.inputs, "spec.policyTypes") or ()}
-        for kind in sorted({"Ingress", "Egress"} - kinds):
+        beside = [p for p in policies if p.namespace == found.owner.namespace]
+        mine = [p for p in beside if selects(look(p.inputs, "spec.podSelector"), found.labels)]
+        for kind in sorted({"Ingress", "Egress"}.difference(*map(_kinds, mine))):
             yield found.owner.violation("spec", f"is under no NetworkPolicy for {kind.lower()}")
 
     def policy(found: Resource) -> Iterator[Outcome]:
@@ -33,9 +34,12 @@ def judge(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     yield from each(pods(graph), pod, "stack:")
 
 
-def _selects(policy: Resource, labels: dict[str, str]) -> bool:
-    wanted = look(policy.inputs, "spec.podSelector.matchLabels") or {}
-    return all(labels.get(key) == str(value) for key, value in wanted.items())
+def _kinds(policy: Resource) -> set[str]:
+    """What a policy denies; where it does not say, what Kubernetes takes for said."""
+    told = look(policy.inputs, "spec.policyTypes")
+    if told:
+        return {str(kind) for kind in told}
+    return {"Ingress", "Egress"} if look(policy.inputs, "spec.egress") else {"Ingress"}
 
 
 RULE = Rule(
