@@ -26,8 +26,9 @@ def test_streaming_at_zero_wakes_the_model_and_tokens_arrive_one_by_one(sleeping
     assert finish in ("stop", "length")
     assert len(times) >= 4
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    # one lump would have no gap at all between its pieces
-    assert sum(gap > 0.002 for gap in gaps) >= len(gaps) * 0.6, gaps
+    # one lump would be there at once; on a busy machine a client reads some pieces late, and then together
+    assert times[-1] - times[0] > 0.002 * len(times), gaps
+    assert sum(gap > 0.002 for gap in gaps) >= 3, gaps
 
 
 def test_one_short_request_a_second_keeps_the_model_up(lab: Lab) -> None:

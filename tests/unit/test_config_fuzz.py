@@ -31,7 +31,9 @@ SECTIONS = sections(GOOD)
 SHIPPED = [sections(file.read_text()) for file in sorted(STACKS.glob("Pulumi.*.yaml"))]
 
 bounded = settings(
-    max_examples=TRIES, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=TRIES,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

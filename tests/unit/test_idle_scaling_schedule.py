@@ -46,7 +46,7 @@ def anywhere(draw: Any) -> tuple[Window, str]:
     return Window(days, start, end, zone, draw(st.integers(1, 4)), ahead), day
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(anywhere())
 def test_whatever_the_clocks_do_a_window_is_warm_when_promised_and_cold_when_not(found: tuple[Window, str]) -> None:
     window, day = found

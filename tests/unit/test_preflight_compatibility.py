@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.typed.refusal import Problem, code
@@ -415,7 +415,6 @@ def test_the_quantization_table_is_of_the_pinned_engine() -> None:
     assert all(capability(text) >= (6, 0) for text in table().methods.values())
 
 
-@settings(deadline=None)
 @given(st.sampled_from(presets.names()), st.integers(1, 16))
 def test_a_split_is_refused_exactly_when_it_is_not_listed(name: str, count: int) -> None:
     facts = known(name)
@@ -425,7 +424,6 @@ def test_a_split_is_refused_exactly_when_it_is_not_listed(name: str, count: int)
     assert bool(refused) == (count not in splits(facts))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(presets.names()),
     st.tuples(st.integers(3, 12), st.integers(0, 9)),

@@ -234,7 +234,7 @@ def ask(context: int, concurrency: int, gpu: str, count: int, kv: str) -> Any:
     return answer(EIGHT, cards(Named(gpu=gpu, gpus=count)), question)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     context=st.integers(16, 131_000), more=st.integers(0, 40_000), concurrency=st.integers(1, 200),
     gpu=st.sampled_from(sorted(set(gpus()) - {"T4"})), count=st.sampled_from([1, 2, 4]),

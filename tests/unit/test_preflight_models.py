@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.preflight import assemble, config_json, hub, model_source, presets
@@ -197,7 +197,6 @@ KEYS = sorted(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), json_values))
 def test_no_configuration_makes_it_fail_but_by_saying_so(changed: dict[str, Any]) -> None:
     config = {**CONFIG, **changed}
