@@ -21,14 +21,14 @@ def test_streaming_at_zero_wakes_the_model_and_tokens_arrive_one_by_one(sleeping
         text.append(part)
         times.append(at)
 
-    finish = sleeping.stream(FIRST, "What is the capital of France?", piece, max_tokens=48, temperature=0)
+    more = {"max_tokens": 48, "ignore_eos": True, "temperature": 0}
+    finish = sleeping.stream(FIRST, "What is the capital of France?", piece, **more)
     assert "Paris" in "".join(text)
-    assert finish in ("stop", "length")
-    assert len(times) >= 4
+    assert finish == "length"
+    assert len(times) >= 24
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    # one lump would be there at once; on a busy machine a client reads some pieces late, and then together
-    assert times[-1] - times[0] > 0.002 * len(times), gaps
-    assert sum(gap > 0.002 for gap in gaps) >= 3, gaps
+    # one lump would have no gap between its pieces; on a busy machine some come late, and then together
+    assert sum(gap > 0.002 for gap in gaps) >= len(gaps) * 0.2, gaps
 
 
 def test_one_short_request_a_second_keeps_the_model_up(lab: Lab) -> None:

@@ -148,6 +148,7 @@ def broken(lab: Lab) -> Iterator[Lab]:
     patch = [{"op": "replace", "path": "/spec/template/spec", "value": before}]
     lab.api.patch(DEPLOYMENT, content=json.dumps(patch), headers=JSON_PATCH).raise_for_status()
     lab.disown(DEPLOYMENT)
+    lab.disown(QUOTA)
     until_forgotten(lab)
     cleared = {"metadata": {"annotations": dict.fromkeys(KEEPERS)}}
     lab.api.patch(SCALED, content=json.dumps(cleared), headers=MERGE).raise_for_status()
