@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from infra.preflight.config_json import number
+
 
 def vision_parameters(config: Mapping[str, Any], text_hidden: int) -> int:
     """0 where there is no tower. Exact for Gemma 3 (SigLIP) and Qwen2.5-VL; of other kinds the blocks alone, which is
@@ -25,11 +27,7 @@ def vision_parameters(config: Mapping[str, Any], text_hidden: int) -> int:
 
 
 def _whole(config: Mapping[str, Any], *names: str) -> int:
-    for name in names:
-        value = config.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return 0
+    return number(config, *names, default=0)
 
 
 def _plain_block(hidden: int, inner: int) -> int:

@@ -14,6 +14,7 @@ from infra.preflight.estimate_weights import estimate
 from tests.unit.fuzz_kit import CONFIGS
 
 LLAMA, LATENT, ENCODER = CONFIGS["grouped queries"], CONFIGS["latent attention"], CONFIGS["an encoder"]
+SEEING = CONFIGS["eyes of its own"]
 
 
 def refusal(config: dict[str, Any]) -> str:
@@ -41,6 +42,12 @@ def test_a_billion_layers_are_refused_before_a_list_is_made_of_them() -> None:
 )
 def test_a_number_that_no_model_has_is_named_with_what_is_allowed(key: str, value: float, told: str) -> None:
     assert refusal({**LLAMA, key: value}).startswith(f"config.json: {key} {told}")
+
+
+@pytest.mark.parametrize(("key", "value"), [("depth", 10**400), ("patch_size", -14), ("out_hidden_size", 1e308)])
+def test_a_number_that_no_vision_tower_has_is_named_as_well(key: str, value: float) -> None:
+    seeing = {**SEEING, "vision_config": {**SEEING["vision_config"], key: value}}
+    assert refusal(seeing).startswith(f"config.json: {key} is ")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [], "4096", None, True])
