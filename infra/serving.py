@@ -11,6 +11,7 @@ import pulumi
 
 from components.catalog.versions import pinned
 from components.gateway import Gateway
+from components.gateway.access import LABELS as GATEWAY_LABELS
 from components.gpu_layer.gpu_layer import GpuLayer, gpu_pools
 from components.idle_scaling.engine import IdleScalingEngine
 from components.idle_scaling.policy import IdlePolicy, IdleScalingPolicy
@@ -29,7 +30,7 @@ from components.platforms.local.facts import LocalFacts
 from components.vllm_image import VllmImage
 from components.wake_keeper import WakeKeeper
 from components.wake_keeper.access import LABELS as KEEPER_LABELS
-from components.wake_keeper.access import waiting_url
+from components.wake_keeper.access import load_url, waiting_url
 from infra import place
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
@@ -86,6 +87,7 @@ def idle_policy(model: ModelConfig) -> IdlePolicy:
         cold_start_seconds=model.cold_start.seconds,
         hold_seconds=model.hold.seconds,
         concurrency_target=model.concurrency_target,
+        load_url=load_url(GATEWAY, model.name),
         windows=model.windows,
         waiting_target=model.queue_target,
         waiting_url=waiting_url(GATEWAY, model.name),
@@ -174,7 +176,10 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         for d in devices
     }
     before_models = [namespace, *store, *layer, *controller]
-    callers = [Peer(engine.settings.namespace, engine.settings.interceptor_pod_labels())]
+    callers = [
+        Peer(engine.settings.namespace, engine.settings.interceptor_pod_labels()),
+        Peer(GATEWAY, GATEWAY_LABELS),
+    ]
     keeper = Peer(GATEWAY, KEEPER_LABELS)
     for model in stack.models.values():
         pool = platform.pools[model.pool]

@@ -10,6 +10,7 @@ Manifest = dict[str, Any]
 NAME = "gateway"
 PORT = 4000
 METRICS_PORT = 9090
+ENGINE_PORT = 8000
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
 _DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's
@@ -18,7 +19,7 @@ _LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 def reader_role(settings: GatewaySettings) -> Manifest:
     """Read in the models' namespace: Deployments, and LeaderWorkerSets where there are any, for the wake guard;
-    ScaledObjects for failed wakes; nothing else.
+    ScaledObjects for failed wakes; EndpointSlices for the replicas that take requests; nothing else.
     """
     read = ["get", "list", "watch"]
     groups = [{"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read}]
@@ -28,6 +29,7 @@ def reader_role(settings: GatewaySettings) -> Manifest:
             {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": read},
             *(groups if settings.groups_of_pods else []),
             {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
         ],
     }
 
@@ -43,13 +45,14 @@ def reader_binding(settings: GatewaySettings) -> Manifest:
 
 def network_policy(settings: GatewaySettings) -> Manifest:
     """In: its port, from anyone: keys decide, and a load balancer comes with any address of its network; the metrics'
-    port, from pods of this cluster. Out: DNS, the interceptor, the API server; never a link-local address.
+    port, from pods of this cluster. Out: DNS, the interceptor, the models, the API server; never a link-local address.
 
     The API server is no pod and its address differs by cluster, so it can only be named by port.
     """
     interceptor = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.interceptor_namespace}}
     }
+    models = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.models_namespace}}}
     anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
@@ -63,6 +66,7 @@ def network_policy(settings: GatewaySettings) -> Manifest:
             "egress": [
                 {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
                 {"to": [interceptor], "ports": [{"protocol": "TCP", "port": settings.interceptor_port}]},
+                {"to": [models], "ports": [{"protocol": "TCP", "port": ENGINE_PORT}]},
                 {
                     "to": [anywhere],
                     "ports": [{"protocol": "TCP", "port": port} for port in settings.api_server_ports],

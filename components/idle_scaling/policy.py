@@ -1,16 +1,18 @@
 """One model's scaling: held requests wake it, silence lets it go.
 
 How the timers meet
-- While a request is held or a stream runs, the interceptor counts it and KEDA calls the model active: no timer runs.
-  A load that outlasts the TTL is therefore never killed as long as one client waits.
+- While a request is held the interceptor counts it, and while a replica works on it the gateway does, of which the wake
+  keeper tells: KEDA calls the model active and no timer runs. A load that outlasts the TTL is therefore never killed as
+  long as one client waits.
 - Nobody waits any more (the client hung up, or its hold ran out): KEDA's last active moment stands still, and the
   model is gone one TTL later, loading or not. Because ``idle TTL ≥ cold start`` is demanded, a load that keeps to its
   estimate is finished before that; one that does not is cut off instead of billing for ever.
 - What the gateway lets the interceptor hold is a GET, whose end is noticed at once: a client that goes away costs one
-  TTL. A POST that was sent up just before its pod went is held as it is, and its client's leaving is only noticed when
-  the model is ready or the hold ends: it costs at most ``hold + TTL``.
-- Short requests fall between the interceptor's 500 ms samples, so the rate is watched beside the concurrency. Its
-  target is out of reach on purpose: it keeps a model active and never scales it out.
+  TTL.
+- Short requests fall between two looks, so the keeper calls a model used for some seconds after its last one. What
+  passes the interceptor, because the gateway could not see the replicas, is covered by its rate beside its concurrency:
+  a target out of reach on purpose keeps a model active and never scales it out.
+- Where the keeper is away, or one of the gateway's pods does not tell its count, nothing is scaled to zero.
 - A keep-warm window (``schedule.py``) is use like any other: it wakes the model, and the TTL begins with its end.
 """
 
@@ -33,10 +35,10 @@ _LONGEST_STABILIZATION_SECONDS = 3600  # Kubernetes' own limit
 
 @dataclass(frozen=True)
 class IdlePolicy:
-    """When one model runs. Durations in whole seconds; ``concurrency_target``: requests in flight per replica;
-    ``windows``: when replicas run without a request. ``waiting_target``: requests in the engines' own queues per
-    replica, of which ``waiting_url`` tells (JSON, ``waiting``); None: not looked at. ``target_api`` and
-    ``target_kind``: what is scaled under the model's name.
+    """When one model runs. Durations in whole seconds; ``concurrency_target``: requests in flight per replica, of which
+    ``load_url`` tells (JSON, ``inFlight``); ``windows``: when replicas run without a request. ``waiting_target``:
+    requests in the engines' own queues per replica, of which ``waiting_url`` tells (JSON, ``waiting``); None: not
+    looked at. ``target_api`` and ``target_kind``: what is scaled under the model's name.
 
     Raises ``ValueError`` naming every value that cannot work.
     """
@@ -49,6 +51,7 @@ class IdlePolicy:
     cold_start_seconds: int
     hold_seconds: int
     concurrency_target: int
+    load_url: str
     port: int = 8000
     windows: tuple[Window, ...] = ()
     waiting_target: int | None = None
@@ -146,6 +149,7 @@ def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
                     "type": "external-push",
                     "metadata": {"scalerAddress": scaler_address, "interceptorRoute": policy.name},
                 },
+                _told(policy.load_url, "inFlight", policy.concurrency_target),
                 *_waiting_trigger(policy),
                 *cron_triggers(policy.windows),
             ],
@@ -157,8 +161,12 @@ def _waiting_trigger(policy: IdlePolicy) -> list[dict[str, Any]]:
     """Beside the requests in flight, which say nothing of how many of them fit into the engine's memory."""
     if policy.waiting_target is None:
         return []
-    told = {"url": policy.waiting_url, "valueLocation": "waiting", "targetValue": str(policy.waiting_target)}
-    return [{"type": "metrics-api", "metricType": "AverageValue", "metadata": told}]
+    return [_told(policy.waiting_url, "waiting", policy.waiting_target)]
+
+
+def _told(url: str, value: str, target: int) -> dict[str, Any]:
+    told = {"url": url, "valueLocation": value, "targetValue": str(target)}
+    return {"type": "metrics-api", "metricType": "AverageValue", "metadata": told}
 
 
 def _scale_in(policy: IdlePolicy) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from components.wake_keeper.settings import KeeperSettings
 Manifest = dict[str, Any]
 NAME = "wake-keeper"
 PORT = 9090
+GATEWAY_METRICS_PORT = 9090
+GATEWAY_LABELS = {"app.kubernetes.io/name": "gateway"}
 ENGINE_PORT = 8000
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
@@ -35,13 +37,26 @@ def role(settings: KeeperSettings) -> Manifest:
     }
 
 
-def role_binding(settings: KeeperSettings) -> Manifest:
-    """Gives that role to the keeper's service account."""
+def gateway_role(settings: KeeperSettings) -> Manifest:
+    """Beside it: see which pods the gateway has, to ask each for its count."""
     return {
-        "metadata": {"name": NAME, "namespace": settings.models_namespace},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
+        "metadata": {"name": f"{NAME}-counts", "namespace": settings.namespace},
+        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}],
+    }
+
+
+def role_binding(settings: KeeperSettings, granted: Manifest) -> Manifest:
+    """Gives a role to the keeper's service account."""
+    return {
+        "metadata": dict(granted["metadata"]),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": granted["metadata"]["name"]},
         "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": settings.namespace}],
     }
+
+
+def load_url(namespace: str, model: str) -> str:
+    """Where KEDA hears how many requests a model's replicas work on."""
+    return f"http://{NAME}.{namespace}:{PORT}/load/{model}"
 
 
 def waiting_url(namespace: str, model: str) -> str:
@@ -53,13 +68,18 @@ def service(settings: KeeperSettings) -> Manifest:
     """The name under which KEDA finds it."""
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
-        "spec": {"selector": LABELS, "ports": [{"name": "metrics", "port": PORT, "targetPort": "metrics"}]},
+        "spec": {
+            "type": "ClusterIP",
+            "selector": LABELS,
+            "ports": [{"name": "metrics", "port": PORT, "targetPort": "metrics"}],
+        },
     }
 
 
 def network_policy(settings: KeeperSettings) -> Manifest:
     """In: its metrics, from pods of the cluster. Out: DNS and the API server, which is no pod and can only be named by
-    port; never a link-local address; and the models' engines where it has to count who waits there.
+    port; never a link-local address; the gateway's counts, and the models' engines where it has to count who waits
+    there.
     """
     models = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.models_namespace}}}
     engines = {"to": [models], "ports": [{"protocol": "TCP", "port": ENGINE_PORT}]}
@@ -75,6 +95,10 @@ def network_policy(settings: KeeperSettings) -> Manifest:
                 {
                     "to": [anywhere],
                     "ports": [{"protocol": "TCP", "port": port} for port in settings.api_server_ports],
+                },
+                {
+                    "to": [{"podSelector": {"matchLabels": GATEWAY_LABELS}}],
+                    "ports": [{"protocol": "TCP", "port": GATEWAY_METRICS_PORT}],
                 },
                 *([engines] if settings.asks_engines else []),
             ],

@@ -5,18 +5,28 @@ from __future__ import annotations
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.wake_keeper.access import LABELS, NAME, network_policy, role, role_binding, service
+from components.wake_keeper.access import (
+    LABELS,
+    NAME,
+    Manifest,
+    gateway_role,
+    network_policy,
+    role,
+    role_binding,
+    service,
+)
 from components.wake_keeper.settings import KeeperSettings
 from components.wake_keeper.workload import config_map, deployment
 
 
 class WakeKeeper(pulumi.ComponentResource):
     """Ends wakes that cannot succeed: pauses the model at zero, says why on its ScaledObject, in an Event, in numbers.
+    Tells KEDA how many requests a model's replicas work on, and how many wait in their queues.
 
-    Creates a service account with a role in the models' namespace, ConfigMap, NetworkPolicy and a Deployment of one pod
-    from the gateway's image; a Service too where KEDA asks it for the engines' queues. At rest it costs 20 m CPU and
-    96 MiB on a node without a GPU. It writes no ``replicas``, starts no model, and without it models wake as they would
-    have: only failures are then held until they time out, and models with a ``queueTarget`` stay up until it is back.
+    Creates a service account with a role in the models' namespace and in its own, ConfigMap, NetworkPolicy, Service and
+    a Deployment of one pod from the gateway's image. At rest it costs 20 m CPU and 96 MiB on a node without a GPU. It
+    writes no ``replicas`` and starts no model. Without it models wake as they would have, and stay up until it is back;
+    wakes that fail are held until they time out.
 
     Both namespaces must exist: name what makes them in ``depends_on``.
     """
@@ -37,22 +47,29 @@ class WakeKeeper(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=child,
         )
-        rights = k8s.rbac.v1.Role(f"{name}-role", **role(settings), opts=child)
-        bound = role_binding(settings)
-        binding = k8s.rbac.v1.RoleBinding(
-            f"{name}-role-binding",
+        bindings = [
+            self._granted(f"{name}-role", role(settings), settings, account),
+            self._granted(f"{name}-counts-role", gateway_role(settings), settings, account),
+        ]
+        configuration = k8s.core.v1.ConfigMap(f"{name}-config", **config_map(settings), opts=child)
+        policy = k8s.networking.v1.NetworkPolicy(f"{name}-network", **network_policy(settings), opts=child)
+        k8s.core.v1.Service(f"{name}-service", **service(settings), opts=child)
+        k8s.apps.v1.Deployment(
+            f"{name}-deployment",
+            **deployment(settings, image, pull_secret),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*bindings, configuration, policy]),
+        )
+        self.register_outputs({})
+
+    def _granted(
+        self, name: str, granted: Manifest, settings: KeeperSettings, account: pulumi.Resource
+    ) -> k8s.rbac.v1.RoleBinding:
+        rights = k8s.rbac.v1.Role(name, **granted, opts=pulumi.ResourceOptions(parent=self))
+        bound = role_binding(settings, granted)
+        return k8s.rbac.v1.RoleBinding(
+            f"{name}-binding",
             metadata=bound["metadata"],
             role_ref=bound["roleRef"],
             subjects=bound["subjects"],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[rights, account]),
         )
-        configuration = k8s.core.v1.ConfigMap(f"{name}-config", **config_map(settings), opts=child)
-        policy = k8s.networking.v1.NetworkPolicy(f"{name}-network", **network_policy(settings), opts=child)
-        if settings.asks_engines:
-            k8s.core.v1.Service(f"{name}-service", **service(settings), opts=child)
-        k8s.apps.v1.Deployment(
-            f"{name}-deployment",
-            **deployment(settings, image, pull_secret),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[binding, configuration, policy]),
-        )
-        self.register_outputs({})

@@ -25,8 +25,8 @@ class KeptModel:
 
 @dataclass(frozen=True)
 class KeeperSettings:
-    """Where it runs and what it keeps. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API
-    server.
+    """Where it runs, beside the gateway, and what it keeps. ``api_server_ports`` are the ports the NetworkPolicy opens
+    towards the API server.
     """
 
     models: Sequence[KeptModel] = ()
@@ -44,6 +44,7 @@ def keeper_yaml(settings: KeeperSettings) -> str:
     """``keeper.yaml``, stable from run to run."""
     document: dict[str, Any] = {
         "namespace": settings.models_namespace,
+        "gatewayNamespace": settings.namespace,
         "models": [
             {
                 "name": model.name,

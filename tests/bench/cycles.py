@@ -105,10 +105,14 @@ def finished(metrics: str) -> int:
 
 
 def engine_count(at: Lab) -> int | None:
-    """Over the model's pods, whose counters began with the cycle; None where one does not tell."""
+    """Over the model's pods, whose counters began with the cycle; None where one does not tell that may have some."""
     whole = 0
     for pod in at.pods(FIRST, leaving=True):
-        name = pod["metadata"]["name"]
+        name, status = pod["metadata"]["name"], pod.get("status", {})
+        if "deletionTimestamp" not in pod["metadata"] and not any(
+            condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", [])
+        ):
+            continue  # it still loads
         try:
             answer = at.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:8000/proxy/metrics")
         except httpx.HTTPError:
@@ -184,7 +188,9 @@ def total(cycles: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def brisk(config: dict[str, Any]) -> None:
-    config["ebbtide:models"][FIRST] |= {"max": 2, "coldStart": "45s", "idleTtl": "45s", "hold": "5m"}
+    # a queue for all that come during a wake: a full one refuses, and this is not about that
+    long = {"maxQueued": 1000, "hold": "5m"}
+    config["ebbtide:models"][FIRST] |= {"max": 2, "coldStart": "45s", "idleTtl": "45s", **long}
 
 
 def main(cycles: int, requests: int) -> int:

@@ -36,16 +36,20 @@ def test_the_local_gateways_node_port_is_the_one_the_machines_own_door_leads_to(
     assert graph_of("local").exports["endpoint"] == ("http://127.0.0.1:4000", False)
 
 
-def test_a_models_port_opens_to_the_interceptor_alone_and_the_model_talks_to_nobody(graph: Graph) -> None:
+def test_a_models_port_opens_to_interceptor_and_gateway_alone_and_the_model_talks_to_nobody(
+    graph: Graph,
+) -> None:
+    gateway = graph.one("Deployment", "gateway").inputs["spec"]["template"]["metadata"]["labels"]
     for model in graph.models():
         spec = graph.one("NetworkPolicy", model.object_name).inputs["spec"]
         assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
         assert not spec.get("egress")
         (rule,) = spec["ingress"]
         assert [port["port"] for port in rule["ports"]] == [8000]
-        (peer,) = rule["from"]
-        assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "keda"}
-        assert peer["podSelector"]["matchLabels"]
+        namespaces = [peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in rule["from"]]
+        assert namespaces == ["keda", "ebbtide"]
+        assert all(peer["podSelector"]["matchLabels"] for peer in rule["from"])
+        assert rule["from"][1]["podSelector"]["matchLabels"].items() <= gateway.items()
         assert model.inputs["spec"]["template"]["metadata"]["labels"].items() >= (
             spec["podSelector"]["matchLabels"].items()
         )

@@ -137,6 +137,7 @@ def test_the_gateway_counts_a_whole_replica_and_may_read_groups(graph: Graph) ->
     role = graph.one("Role", "gateway-reader")
     assert {group for rule in role.inputs["rules"] for group in rule["apiGroups"]} == {
         "apps",
+        "discovery.k8s.io",
         "keda.sh",
         "leaderworkerset.x-k8s.io",
     }
@@ -153,7 +154,7 @@ def test_hours_kept_warm_are_told_to_keda_for_a_group_as_for_any_model() -> None
     office = {"days": "weekdays", "from": "08:30", "to": "18:00", "timezone": "Europe/Berlin"}
     made = recorded(config(schedules={"office": office})).one("ScaledObject", "large").inputs["spec"]
     assert made["scaleTargetRef"]["kind"] == "LeaderWorkerSet"
-    assert {trigger["type"] for trigger in made["triggers"]} == {"external-push", "cron"}
+    assert {trigger["type"] for trigger in made["triggers"]} == {"external-push", "metrics-api", "cron"}
 
 
 def test_the_keeper_is_not_told_of_a_group_and_a_wakes_price_is_of_all_its_machines(graph: Graph) -> None:

@@ -183,12 +183,13 @@ def test_models_carry_no_token_the_gateways_may_only_read_and_the_keepers_pauses
         assert account.inputs["automountServiceAccountToken"] is False
     rights = [r for r in graph.recorded if r.kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")]
     assert {r.kind for r in rights} == {"Role", "RoleBinding"}
-    assert {r.object_name for r in graph.of("Role")} == {"gateway-reader", "wake-keeper"}
+    assert {r.object_name for r in graph.of("Role")} == {"gateway-reader", "wake-keeper", "wake-keeper-counts"}
     reading = {"get", "list", "watch"}
     read = graph.one("Role", "gateway-reader").inputs["rules"]
     assert [(rule["apiGroups"], rule["resources"]) for rule in read] == [
         (["apps"], ["deployments"]),
         (["keda.sh"], ["scaledobjects"]),
+        (["discovery.k8s.io"], ["endpointslices"]),
     ]
     assert all(set(rule["verbs"]) <= reading for rule in read)
     kept = {rule["resources"][0]: set(rule["verbs"]) for rule in graph.one("Role", "wake-keeper").inputs["rules"]}
@@ -197,8 +198,11 @@ def test_models_carry_no_token_the_gateways_may_only_read_and_the_keepers_pauses
         "scaledobjects": {"patch"},
         "events": {"create"},
     }
+    (counts,) = graph.one("Role", "wake-keeper-counts").inputs["rules"]
+    assert (counts["resources"], set(counts["verbs"])) == (["pods"], {"list", "watch"})
     subjects = {r.object_name: r.inputs["subjects"][0]["name"] for r in graph.of("RoleBinding")}
-    assert subjects == {"gateway-reader": "gateway", "wake-keeper": "wake-keeper"}
+    keeper = "wake-keeper"
+    assert subjects == {"gateway-reader": "gateway", "wake-keeper": keeper, "wake-keeper-counts": keeper}
 
 
 def test_the_keeper_is_told_how_long_each_load_may_take_and_that_no_node_will_come(graph: Graph, stack: str) -> None:

@@ -30,6 +30,13 @@ IMAGE = PROJECT / "images" / "gateway"
 sys.path.insert(0, str(IMAGE))
 
 SCALED = "apis/keda.sh/v1alpha1"
+_LISTS = {
+    "deployments": "apis/apps/v1",
+    "pods": "api/v1",
+    "scaledobjects": SCALED,
+    "endpointslices": "apis/discovery.k8s.io/v1",
+    "gateways": "of the fake alone",
+}
 Behaviour = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
@@ -222,10 +229,13 @@ def streams(count: int, *, gate: Callable[[int], bool] | None = None, cut_after:
 
 
 class KubeApi:
-    """List and watch of Deployments, pods and ScaledObjects; patches of the last; Events taken in."""
+    """List and watch of Deployments, pods, EndpointSlices and ScaledObjects; patches of the last; Events taken in.
+    ``engine``: where a model's ready replicas answer, ``host:port``; None: no slice tells of them.
+    """
 
-    def __init__(self) -> None:
-        self.kinds: dict[str, dict[str, dict[str, Any]]] = {"deployments": {}, "pods": {}, "scaledobjects": {}}
+    def __init__(self, engine: str | None = None) -> None:
+        self.engine = engine
+        self.kinds: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in _LISTS}
         self.events: list[dict[str, Any]] = []
         self.patches: list[dict[str, Any]] = []
         self.version = 1
@@ -235,9 +245,10 @@ class KubeApi:
         self._watchers: dict[str, list[asyncio.Queue[dict[str, Any]]]] = {kind: [] for kind in self.kinds}
         self._past: dict[str, list[tuple[int, dict[str, Any]]]] = {kind: [] for kind in self.kinds}
         app = web.Application()
-        for kind, group in (("deployments", "apis/apps/v1"), ("pods", "api/v1"), ("scaledobjects", SCALED)):
+        for kind, group in _LISTS.items():
             path = f"/{group}/namespaces/ebbtide-models/{kind}"
             app.router.add_get(path, functools.partial(self._handle, kind))
+        app.router.add_get("/api/v1/namespaces/ebbtide/pods", functools.partial(self._handle, "gateways"))
         app.router.add_patch(f"/{SCALED}/namespaces/ebbtide-models/scaledobjects/{{name}}", self._patch)
         app.router.add_post("/api/v1/namespaces/ebbtide-models/events", self._event)
         self.served = Served(app)
@@ -327,6 +338,18 @@ class KubeApi:
                 "status": {"readyReplicas": replicas if ready is None else ready},
             },
         )
+        if self.engine is not None:
+            self.replicas(name, *[self.engine] * min(1, replicas if ready is None else ready))
+
+    def replicas(self, name: str, *addresses: str, ready: bool = True) -> None:
+        """A model's EndpointSlice; a port of its own for each replica makes a slice for each."""
+        for gone in [item for item in self.kinds["endpointslices"].values() if item["metadata"]["name"][:-2] == name]:
+            self.put("endpointslices", gone, "DELETED")
+        for number, address in enumerate(addresses):
+            host, _, port = address.rpartition(":")
+            metadata = {"name": f"{name}-{number}", "labels": {"ebbtide.dev/model": name}}
+            endpoint = {"addresses": [host], "conditions": {"ready": ready}}
+            self.put("endpointslices", {"metadata": metadata, "endpoints": [endpoint], "ports": [{"port": int(port)}]})
 
 
 def key_file(

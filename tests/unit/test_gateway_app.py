@@ -479,8 +479,10 @@ def test_a_model_that_loads_is_asked_whether_it_is_there_and_one_that_is_ready_i
 
     kube.scale("small", 1, ready=0)
     assert knocks() == 1
-    kube.scale("small", 1)
+    kube.replicas("small", upstream.served.url.removeprefix("http://"))
     kit.until(lambda: knocks() == 0, "seen to be ready")
+    kube.replicas("small")
+    kit.until(lambda: knocks() == 1, "seen to be gone")
 
 
 def test_a_second_model_waits_for_room_and_comes_up_when_the_first_is_gone(

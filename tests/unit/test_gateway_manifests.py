@@ -104,12 +104,13 @@ def test_a_key_of_an_unknown_group_is_refused_with_its_path() -> None:
         replace(SETTINGS, replicas=0)
 
 
-def test_it_may_read_deployments_and_scaled_objects_of_the_models_namespace_and_write_nothing() -> None:
+def test_it_may_read_what_tells_of_the_models_in_their_namespace_and_write_nothing() -> None:
     role = reader_role(SETTINGS)
     assert role["metadata"]["namespace"] == "ebbtide-models"
     assert role["rules"] == [
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
     ]
     (subject,) = reader_binding(SETTINGS)["subjects"]
     assert subject == {"kind": "ServiceAccount", "name": "gateway", "namespace": "ebbtide"}
@@ -151,11 +152,13 @@ def test_a_stack_with_groups_lets_the_guard_see_them_and_one_without_changes_not
     read = ["get", "list", "watch"]
     deployments = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": read}
     scaled = {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]}
-    assert reader_role(SETTINGS)["rules"] == [deployments, scaled]
+    slices = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
+    assert reader_role(SETTINGS)["rules"] == [deployments, scaled, slices]
     assert reader_role(groups)["rules"] == [
         deployments,
         {"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read},
         scaled,
+        slices,
     ]
 
 
@@ -180,16 +183,18 @@ def test_the_service_is_what_the_place_says() -> None:
     assert built["spec"]["selector"] == pod()["metadata"]["labels"]
 
 
-def test_it_talks_to_dns_the_interceptor_and_the_api_server_only() -> None:
+def test_it_talks_to_dns_the_interceptor_the_models_and_the_api_server_only() -> None:
     spec = network_policy(SETTINGS)["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     front, metrics = spec["ingress"]
     assert front == {"ports": [{"protocol": "TCP", "port": 4000}]}
     assert metrics == {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": 9090}]}
-    dns, interceptor, api = spec["egress"]
+    dns, interceptor, models, api = spec["egress"]
     assert {port["port"] for port in dns["ports"]} == {53, 5353}
     assert interceptor["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}]
     assert interceptor["ports"] == [{"protocol": "TCP", "port": 8080}]
+    assert models["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ebbtide-models"}}}]
+    assert models["ports"] == [{"protocol": "TCP", "port": 8000}]
     assert api["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
     assert 80 not in {port["port"] for port in api["ports"]}
 

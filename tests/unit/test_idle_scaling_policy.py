@@ -24,6 +24,7 @@ POLICY = IdlePolicy(
     cold_start_seconds=50,
     hold_seconds=300,
     concurrency_target=16,
+    load_url="http://keeper:9090/load/smollm2-135m",
 )
 
 
@@ -51,15 +52,24 @@ def test_short_requests_keep_a_model_awake_without_scaling_it_out() -> None:
     assert metric["requestRate"]["window"] == "10s"
 
 
+def test_requests_in_the_replicas_keep_a_model_awake_and_scale_it_out() -> None:
+    (_, load) = scaled_object(POLICY, "scaler:9090")["spec"]["triggers"]
+    assert load == {
+        "type": "metrics-api",
+        "metricType": "AverageValue",
+        "metadata": {"url": POLICY.load_url, "valueLocation": "inFlight", "targetValue": "16"},
+    }
+
+
 def test_the_engines_own_queue_is_looked_at_where_it_is_asked_for() -> None:
     asked = replace(POLICY, waiting_target=4, waiting_url="http://keeper:9090/waiting/smollm2-135m")
-    (push, queue) = scaled_object(asked, "scaler:9090")["spec"]["triggers"]
+    (*others, queue) = scaled_object(asked, "scaler:9090")["spec"]["triggers"]
     assert queue == {
         "type": "metrics-api",
         "metricType": "AverageValue",
         "metadata": {"url": asked.waiting_url, "valueLocation": "waiting", "targetValue": "4"},
     }
-    assert scaled_object(POLICY, "scaler:9090")["spec"]["triggers"] == [push]
+    assert scaled_object(POLICY, "scaler:9090")["spec"]["triggers"] == others
 
 
 def test_a_broken_push_stream_still_shows_a_short_request_to_the_poll() -> None:
@@ -72,8 +82,8 @@ def test_an_idle_model_is_gone_within_its_ttl_and_thirty_seconds() -> None:
 
 
 def test_the_scaled_object_watches_the_push_scaler_for_its_own_route() -> None:
-    (trigger,) = scaled_object(POLICY, "scaler.keda:9090")["spec"]["triggers"]
-    assert trigger == {
+    (push, _) = scaled_object(POLICY, "scaler.keda:9090")["spec"]["triggers"]
+    assert push == {
         "type": "external-push",
         "metadata": {"scalerAddress": "scaler.keda:9090", "interceptorRoute": "smollm2-135m"},
     }

@@ -81,7 +81,7 @@ def serving() -> None:
         [Peer("keda", engine.settings.interceptor_pod_labels())],
         opts=pulumi.ResourceOptions(depends_on=[namespace]),
     )
-    policy = IdlePolicy("m", "ebbtide-models", 0, 1, 60, 50, 300, 16)
+    policy = IdlePolicy("m", "ebbtide-models", 0, 1, 60, 50, 300, 16, "http://keeper")
     IdleScalingPolicy("m-idle", policy, engine.scaler_address, [engine, service.workload, service.service])
 
 

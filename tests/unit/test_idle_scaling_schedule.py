@@ -162,12 +162,12 @@ def test_a_window_that_kedas_cron_would_misread_is_known(window: Window, misread
 
 
 def policy(*kept: Window) -> IdlePolicy:
-    return IdlePolicy("m", "ns", 0, 2, 1200, 600, 900, 16, windows=kept)
+    return IdlePolicy("m", "ns", 0, 2, 1200, 600, 900, 16, "http://keeper", windows=kept)
 
 
-def test_windows_stand_beside_the_push_trigger_and_leave_min_at_zero() -> None:
+def test_windows_stand_beside_what_asks_and_leave_min_at_zero() -> None:
     spec = scaled_object(policy(OFFICE), "s:1")["spec"]
-    assert [trigger["type"] for trigger in spec["triggers"]] == ["external-push", "cron"]
+    assert [trigger["type"] for trigger in spec["triggers"]] == ["external-push", "metrics-api", "cron"]
     assert (spec["minReplicaCount"], spec["cooldownPeriod"]) == (0, 1200)
 
 

@@ -19,8 +19,9 @@ from tests.unit.keeper_kit import NOON, on_node, running, waiting
 
 from ebbtide_gateway.cluster import connect  # isort: skip
 from ebbtide_gateway.failed_wakes import ANNOTATION  # isort: skip
-from ebbtide_keeper.door import LIVE, METRICS, WAITING, Door  # isort: skip
+from ebbtide_keeper.door import LIVE, LOAD, METRICS, WAITING, Door  # isort: skip
 from ebbtide_keeper.keeper import Keeper  # isort: skip
+from ebbtide_keeper.load import Unknown  # isort: skip
 from ebbtide_keeper.settings import Model, Settings, load  # isort: skip
 
 PAUSE = "autoscaling.keda.sh/paused-replicas"
@@ -220,7 +221,7 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
         async def receive() -> dict[str, Any]:
             return {"type": "http.request"}
 
-        door = Door(keeper, lambda: b"numbers", "text/plain", waiting, {"small"})
+        door = Door(keeper, lambda: b"numbers", "text/plain", load, waiting, {"small"})
         await door({"type": "http", "path": path}, receive, send)
         return sent[0]["status"], sent[1]["body"]
 
@@ -229,6 +230,11 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
 
     async def waiting(_: str) -> float:
         return 3.0
+
+    async def load(model: str) -> float:
+        if model == "unknown":
+            raise Unknown("a pod of the gateway does not answer")
+        return 2.0
 
     def answer(path: str, keeper: Any = stage.keeper) -> tuple[int, bytes]:
         loop = asyncio.new_event_loop()
@@ -242,7 +248,17 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
     assert answer(METRICS) == (200, b"numbers")
     assert answer(WAITING + "small") == (200, b'{"waiting": 3.0}')
     assert answer(WAITING + "other")[0] == 404, "its engines are not this program's to ask"
+    assert answer(LOAD + "small") == (200, b'{"inFlight": 2.0}')
+    assert answer(LOAD + "unknown") == (503, b"a pod of the gateway does not answer\n")
     assert answer("/")[0] == 404
+
+
+def test_the_gateways_pods_are_looked_at_beside_the_models(stage: Stage) -> None:
+    metadata = {"name": "gateway-1", "labels": {"app.kubernetes.io/name": "gateway"}}
+    status = {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [{"state": {"running": {}}}]}
+    gateway_kit.until(lambda: stage.keeper.gateways() == [], "seen, and none there")
+    stage.kube.put("gateways", {"metadata": metadata, "status": status})
+    gateway_kit.until(lambda: stage.keeper.gateways() == ["http://10.0.0.7:9090"], "the one that came")
 
 
 def test_the_numbers_are_there_from_the_start() -> None:

@@ -12,9 +12,19 @@ import yaml
 
 from components.gateway import GatewaySettings
 from components.gateway.access import LABELS as GATEWAY_LABELS
+from components.gateway.access import METRICS_PORT
 from components.gateway.image import CONTEXT
 from components.wake_keeper import KeeperSettings, KeptModel
-from components.wake_keeper.access import LABELS, network_policy, role, role_binding, service, waiting_url
+from components.wake_keeper.access import (
+    LABELS,
+    gateway_role,
+    load_url,
+    network_policy,
+    role,
+    role_binding,
+    service,
+    waiting_url,
+)
 from components.wake_keeper.settings import keeper_yaml
 from components.wake_keeper.workload import COMMAND, config_map, deployment
 from infra.config.stack import StackConfig
@@ -36,7 +46,7 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Path) -> None:
     file = tmp_path / "keeper.yaml"
     file.write_text(keeper_yaml(SETTINGS))
     read = process_settings.load(file)
-    assert read.namespace == SETTINGS.models_namespace
+    assert (read.namespace, read.gateway_namespace) == (SETTINGS.models_namespace, SETTINGS.namespace)
     assert [model.model_dump() for model in read.models] == [
         {"name": "small", "hold_seconds": 900, "cold_start_seconds": 600, "growable": True, "counted": False},
         {"name": "tiny", "hold_seconds": 90, "cold_start_seconds": 60, "growable": False, "counted": True},
@@ -52,8 +62,14 @@ def test_it_may_write_nothing_but_scaled_objects_and_events_and_only_beside_the_
     writing = {resource: verbs - reading for resource, verbs in verbs.items() if verbs - reading}
     assert writing == {("keda.sh", "scaledobjects"): {"patch"}, ("", "events"): {"create"}}
     assert set(verbs) == {("apps", "deployments"), ("", "pods"), *writing}
-    (subject,) = role_binding(SETTINGS)["subjects"]
-    assert subject == {"kind": "ServiceAccount", "name": "wake-keeper", "namespace": "ebbtide"}
+    beside = gateway_role(SETTINGS)
+    assert beside["metadata"]["namespace"] == "ebbtide"
+    assert beside["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
+    for granted in (found, beside):
+        bound = role_binding(SETTINGS, granted)
+        assert bound["metadata"]["namespace"] == granted["metadata"]["namespace"]
+        assert bound["roleRef"]["name"] == granted["metadata"]["name"]
+        assert bound["subjects"] == [{"kind": "ServiceAccount", "name": "wake-keeper", "namespace": "ebbtide"}]
 
 
 def test_the_pod_meets_the_restricted_standard_with_a_read_only_root() -> None:
@@ -76,12 +92,15 @@ def test_two_keepers_never_count_one_failure_and_a_changed_configuration_rolls_t
     assert pod()["metadata"]["annotations"] != pod(other)["metadata"]["annotations"]
 
 
-def test_it_talks_to_dns_and_the_api_server_only_and_is_asked_for_numbers_only() -> None:
+def test_it_talks_to_dns_the_gateway_and_the_api_server_only_and_is_asked_for_numbers_only() -> None:
     spec = network_policy(replace(SETTINGS, models=SETTINGS.models[:1]))["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     (inward,) = spec["ingress"]
     assert inward["ports"] == [{"protocol": "TCP", "port": 9090}]
-    dns, api = spec["egress"]
+    dns, api, gateway = spec["egress"]
+    assert gateway["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
+    assert gateway["to"][0]["podSelector"]["matchLabels"].items() <= GATEWAY_LABELS.items()
+    assert gateway["ports"] == [{"protocol": "TCP", "port": METRICS_PORT}]
     assert {port["port"] for port in dns["ports"]} == {53, 5353}
     assert api["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
     assert {port["port"] for port in api["ports"]} == set(GatewaySettings("http://x").api_server_ports)
@@ -96,6 +115,7 @@ def test_it_reaches_the_engines_where_their_queues_are_counted_and_is_found_by_k
     assert found["spec"]["selector"] == LABELS
     url = f"http://{found['metadata']['name']}.{found['metadata']['namespace']}:{found['spec']['ports'][0]['port']}"
     assert waiting_url("ebbtide", "tiny") == f"{url}/waiting/tiny"
+    assert load_url("ebbtide", "small") == f"{url}/load/small"
 
 
 def test_no_selector_of_the_gateway_takes_its_pod_nor_the_other_way_round() -> None:
@@ -110,7 +130,11 @@ def test_the_image_carries_the_program_the_pod_starts_and_the_pull_secret_is_the
     assert (CONTEXT / COMMAND[-1] / "__main__.py").is_file()
     assert pod()["spec"]["containers"][0]["command"] == COMMAND
     assert deployment(SETTINGS, "i", "pull")["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "pull"}]
-    assert yaml.safe_load(keeper_yaml(KeeperSettings())) == {"namespace": "ebbtide-models", "models": []}
+    assert yaml.safe_load(keeper_yaml(KeeperSettings())) == {
+        "namespace": "ebbtide-models",
+        "gatewayNamespace": "ebbtide",
+        "models": [],
+    }
 
 
 def kept(name: str, nodes: int = 1, queue_target: int | None = None) -> SimpleNamespace:

@@ -202,7 +202,7 @@ def test_a_group_with_a_bucket_keeps_its_way_there_and_names_dns_once() -> None:
 
 def test_keda_scales_the_set_of_groups() -> None:
     policy = IdlePolicy(
-        "large", "ebbtide-models", 0, 2, 1800, 1500, 2250, 16,
+        "large", "ebbtide-models", 0, 2, 1800, 1500, 2250, 16, "http://keeper",
         target_api="leaderworkerset.x-k8s.io/v1", target_kind="LeaderWorkerSet",
     )  # fmt: skip
     assert scaled_object(policy, "scaler")["spec"]["scaleTargetRef"] == {

@@ -11,12 +11,13 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 
-from .cluster import SERVICE_ACCOUNT, Watched, connect, deployments, groups, scaled_objects
+from .cluster import SERVICE_ACCOUNT, Watched, connect, deployments, endpoint_slices, groups, scaled_objects
 from .failed_wakes import FailedWakes
 from .front import Gateway
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
 from .metrics import Metrics
+from .replicas import Replicas
 from .settings import Settings, load
 from .upstream import WakeTransport
 from .workloads import Workloads
@@ -26,15 +27,16 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
     """Put the parts together."""
     view: Workloads
     scaled: Watched
+    slices: Watched
 
     def observe() -> Taken | None:
         return view.taken()
 
     guard = WakeGuard(settings.guard, {model.name: model.gpus for model in settings.models}, observe)
     client = connect(settings.cluster.api_server, account)
-    transport = WakeTransport(
-        settings.interceptor_url, settings.limits.request_seconds, lambda model: view.ready(model.name)
-    )
+    replicas = Replicas(lambda: slices.seen)
+    metrics.count(replicas, [model.name for model in settings.models])
+    transport = WakeTransport(settings.interceptor_url, settings.limits.request_seconds, replicas)
     gateway: Gateway
 
     def changed() -> None:
@@ -53,7 +55,14 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         failed.changed,
         "requests for a model that cannot be woken are held",
     )
-    gateway = Gateway(settings, KeyFile(keys), transport, guard, failed, (*view.views, scaled), metrics)
+    slices = Watched(
+        client,
+        endpoint_slices(place.namespace),
+        token,
+        lambda: None,
+        "requests go to their models through the interceptor",
+    )
+    gateway = Gateway(settings, KeyFile(keys), transport, guard, failed, (*view.views, scaled, slices), metrics)
     return gateway
 
 

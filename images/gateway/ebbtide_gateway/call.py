@@ -1,8 +1,8 @@
-"""What one admitted request knows about itself on its way to the interceptor and back."""
+"""What one admitted request knows about itself on its way to the model and back."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import aiohttp
@@ -35,7 +35,8 @@ class Call:
     """Made by the front after the caller was admitted, filled in by the transport.
 
     ``held`` says that the model slept or had to be asked more than once; ``waited_seconds`` then counts until
-    its first byte. ``woken`` says that this request is the one that began the wake.
+    its first byte. ``woken`` says that this request is the one that began the wake. ``leave`` tells the replica's
+    count that it has ended.
     """
 
     model: Model
@@ -45,9 +46,13 @@ class Call:
     waited_seconds: float = 0.0
     attempts: int = 0
     response: aiohttp.ClientResponse | None = None
+    leave: Callable[[], None] | None = None
 
     def close(self) -> None:
         """Close the upstream connection now, unless its answer was read to the end."""
         if self.response is not None:
             self.response.close()
             self.response = None
+        if self.leave is not None:
+            self.leave()
+            self.leave = None

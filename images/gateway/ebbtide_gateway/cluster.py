@@ -30,16 +30,24 @@ class ListAgain(Exception):
 
 
 class Watched:
-    """The models' objects of one kind by their own names, kept up to date. ``path`` is the API's list of them.
+    """Objects of one kind by their own names, kept up to date: the models', or those with other ``labels``. ``path`` is
+    the API's list of them.
 
     ``seen`` is None until the first list and while the API cannot be reached; ``changed`` is called whenever it
     may have moved. ``without`` says in the log what does not work while nothing is seen.
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, path: str, token: Path, changed: Callable[[], None], without: str
+        self,
+        client: httpx.AsyncClient,
+        path: str,
+        token: Path,
+        changed: Callable[[], None],
+        without: str,
+        labels: str = MODEL_LABEL,
     ) -> None:
         self._client = client
+        self._labels = labels
         self._path = path
         self._token = token
         self._changed = changed
@@ -83,7 +91,7 @@ class Watched:
 
     async def _list(self) -> str:
         answer = await self._client.get(
-            self._path, params={"labelSelector": MODEL_LABEL}, headers=self._headers(), timeout=10
+            self._path, params={"labelSelector": self._labels}, headers=self._headers(), timeout=10
         )
         answer.raise_for_status()
         document = answer.json()
@@ -93,7 +101,7 @@ class Watched:
 
     async def _watch(self, version: str) -> str:
         params = {
-            "labelSelector": MODEL_LABEL,
+            "labelSelector": self._labels,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
@@ -142,6 +150,11 @@ def groups(namespace: str) -> str:
 def pods(namespace: str) -> str:
     """The API's list of pods."""
     return f"/api/v1/namespaces/{namespace}/pods"
+
+
+def endpoint_slices(namespace: str) -> str:
+    """The API's list of EndpointSlices. They carry their Service's labels."""
+    return f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
 
 
 def scaled_objects(namespace: str) -> str:

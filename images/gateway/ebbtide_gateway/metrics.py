@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from .access_log import Record
+from .replicas import Replicas
 
 _WAKE_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900, 1800)
 # answers by which the gateway kept a model from being woken, or its GPUs from being asked
@@ -44,6 +46,24 @@ class Metrics:
             ("model", "group", "code"),
             registry=self.registry,
         )
+
+    def count(self, replicas: Replicas, models: Iterable[str]) -> None:
+        """Tell what ``replicas`` knows of each model: the wake keeper sums it up for KEDA."""
+        inside = Gauge(
+            "ebbtide_gateway_in_flight_requests",
+            "Requests that the model's replicas work on for this process.",
+            ("model",),
+            registry=self.registry,
+        )
+        idle = Gauge(
+            "ebbtide_gateway_idle_seconds",
+            "Since this process's last request left a replica of the model; infinite before the first.",
+            ("model",),
+            registry=self.registry,
+        )
+        for model in models:
+            inside.labels(model).set_function(partial(replicas.in_flight, model))
+            idle.labels(model).set_function(partial(replicas.idle_seconds, model))
 
     def serve(self, host: str, port: int) -> None:
         """Answer scrapes in a thread until the process ends."""

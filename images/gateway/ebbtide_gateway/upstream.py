@@ -1,20 +1,22 @@
-"""The only way out: one admitted call is sent to the interceptor, again and again while its model wakes.
+"""The only way out: one admitted call is sent to a replica of its model, again and again while the model wakes.
 
 Host and path come from the admitted ``Call``; the client's headers do not go up. So nothing that a client
 sends can lead to another model or host.
 
-While a model is not known to be ready, a GET without a body goes first and is what the interceptor holds: it notices
-at once when that is given up, and nobody waits any more. A held POST it would count until its own hold ends, since Go's
-server looks at a connection only after the body was read.
+While no replica is known to be ready, a GET without a body goes first to the interceptor, which wakes the model and
+holds it. The interceptor notices at once when a GET is given up, and nobody waits any more; a held POST it would count
+until its own hold ends, since Go's server looks at a connection only after the body was read. The call itself passes
+the interceptor only where the replicas cannot be seen.
 """
 
 from __future__ import annotations
 
+import functools
 import random
 import socket
 import time
 from asyncio import sleep
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -22,10 +24,10 @@ from yarl import URL
 
 from .call import Answer, Call, Failure
 from .errors import error_body, error_type, upstream_error
-from .settings import Model
+from .replicas import Replicas
 
 _CONNECT_SECONDS = 5.0
-_KEEPALIVE_SECONDS = 15.0
+_KEEPALIVE_SECONDS = 3.0  # vLLM closes a connection after 5 s without a request
 _BACKOFF_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _BUSY_RETRY_AFTER_SECONDS = 5.0
 _NOT_READY_RETRY_AFTER_SECONDS = 15.0
@@ -74,15 +76,12 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
 
 
 class WakeTransport:
-    """Sends one admitted call to the interceptor until it answers or the model's hold is over. ``ready`` says whether
-    a model is known to be.
-    """
+    """Sends one admitted call on until it is answered or the model's hold is over."""
 
-    def __init__(self, interceptor_url: str, request_seconds: float, ready: Callable[[Model], bool]) -> None:
-        self._base = interceptor_url.rstrip("/")
+    def __init__(self, interceptor_url: str, request_seconds: float, replicas: Replicas) -> None:
+        self._interceptor = interceptor_url.rstrip("/")
         self._request_seconds = request_seconds
-        self._ready = ready
-        self._urls: dict[str, URL] = {}
+        self._replicas = replicas
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -118,44 +117,60 @@ class WakeTransport:
 
     async def _attempt(self, call: Call, body: bytes) -> Answer | Failure:
         call.attempts += 1
-        if not self._ready(call.model):
+        replica = self._replicas.pick(call.model.name)
+        if replica is None:
             await self._knock(call)
-        response = await self._send(call, "POST", call.path, body)
-        call.response = response
+            replica = self._replicas.pick(call.model.name)
         try:
-            return await (_judged(call, response) if response.status >= 300 else _begun(call, response))
+            return await self._ask(call, replica, body)
         except Interrupted:
             call.close()
+            if replica is not None:
+                self._replicas.missed(replica)
             raise
+
+    async def _ask(self, call: Call, replica: str | None, body: bytes) -> Answer | Failure:
+        """Of that replica, or of any that the interceptor finds."""
+        if replica is not None:
+            call.leave = self._replicas.enter(call.model.name, replica)
+        response = call.response = await self._send(call, replica, "POST", call.path, body)
+        return await (_judged(call, replica, response) if response.status >= 300 else _begun(call, response))
 
     async def _knock(self, call: Call) -> None:
         """Come back once something answers for the model; what it says is for the call itself to hear."""
-        async with await self._send(call, "GET", _KNOCK_PATH) as response:
+        async with await self._send(call, None, "GET", _KNOCK_PATH) as response:
             if response.status in _HOP_STATUSES:
-                raise Interrupted(f"the interceptor answered {response.status}")
+                raise Interrupted(f"{_who(None)} answered {response.status}")
 
-    async def _send(self, call: Call, method: str, path: str, body: bytes | None = None) -> aiohttp.ClientResponse:
+    async def _send(
+        self, call: Call, replica: str | None, method: str, path: str, body: bytes | None = None
+    ) -> aiohttp.ClientResponse:
         assert self._session is not None
         headers = {"host": call.model.host, "accept-encoding": "identity", "user-agent": "ebbtide-gateway"}
         if body is not None:
             headers["content-type"] = "application/json"
+        base = self._interceptor if replica is None else f"http://{replica}"
         try:
             return await self._session.request(
-                method, self._url(path), data=body, headers=headers, allow_redirects=False
+                method, _url(base + path), data=body, headers=headers, allow_redirects=False
             )
         except aiohttp.SocketTimeoutError:
             raise
         except (aiohttp.ClientError, OSError) as problem:
-            raise Interrupted(f"no answer from the interceptor ({type(problem).__name__})") from None
-
-    def _url(self, path: str) -> URL:
-        if path not in self._urls:  # parsing it for each request would cost more than sending it
-            self._urls[path] = URL(self._base + path, encoded=True)
-        return self._urls[path]
+            raise Interrupted(f"no answer from {_who(replica)} ({type(problem).__name__})") from None
 
 
-async def _judged(call: Call, response: aiohttp.ClientResponse) -> Failure:
-    """A final error, or ``Interrupted`` when the hop before the engine gave it."""
+@functools.lru_cache(maxsize=1024)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)  # parsing it for each request would cost more than sending it
+
+
+def _who(replica: str | None) -> str:
+    return "the interceptor" if replica is None else "a replica"
+
+
+async def _judged(call: Call, replica: str | None, response: aiohttp.ClientResponse) -> Failure:
+    """A final error, or ``Interrupted`` when it is none of the engine's own."""
     try:
         content = await _read(response, _MAX_ERROR_BYTES)
     except (aiohttp.ClientError, OSError):
@@ -163,8 +178,8 @@ async def _judged(call: Call, response: aiohttp.ClientResponse) -> Failure:
     status = response.status
     error = upstream_error(status, content)
     if error is None and status in _HOP_STATUSES:
-        raise Interrupted(f"the interceptor answered {status}")
-    if error is None and status == 404:
+        raise Interrupted(f"{_who(replica)} answered {status}")
+    if error is None and status == 404 and replica is None:
         message = f"the interceptor has no route for {call.model.host}; is the model's InterceptorRoute there?"
         return Failure(502, error_body(message, "server_error", "route_missing"))
     if status < 400:

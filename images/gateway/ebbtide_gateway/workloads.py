@@ -1,4 +1,4 @@
-"""How many GPUs the models hold and which of them answer, from the cluster's own Deployments and LeaderWorkerSets."""
+"""How many GPUs the models hold, from the cluster's own Deployments and LeaderWorkerSets."""
 
 from __future__ import annotations
 
@@ -37,11 +37,6 @@ class Workloads:
     def taken(self) -> Taken | None:
         """What the cluster shows now."""
         return taken(view.seen for view in self.views)
-
-    def ready(self, model: str) -> bool:
-        """Whether a replica is known to answer. Its workload has the model's own name."""
-        found = [(view.seen or {}).get(model, {}) for view in self.views]
-        return any(int(item.get("status", {}).get("readyReplicas", 0)) > 0 for item in found)
 
     def _moved(self, path: str) -> None:
         self._to_look_at.discard(path)

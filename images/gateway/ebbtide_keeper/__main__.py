@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from .causes import Reason
 from .door import Door
 from .keeper import Keeper
+from .load import Loads
 from .metrics import CONTENT_TYPE, Metrics
 from .settings import load
 from .waiting import Waiting
@@ -35,7 +36,7 @@ def main() -> int:
     keeper = Keeper(settings, connect(settings.api_server, account), account / "token", metrics)
     counted = {model.name for model in settings.models if model.counted}
     uvicorn.run(
-        Door(keeper, metrics.text, CONTENT_TYPE, Waiting(keeper.engines).of, counted),
+        Door(keeper, metrics.text, CONTENT_TYPE, Loads(keeper.gateways).of, Waiting(keeper.engines).of, counted),
         # The pod's own address; who may reach it is the NetworkPolicy's matter.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),

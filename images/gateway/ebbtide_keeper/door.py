@@ -1,4 +1,4 @@
-"""The ASGI application: liveness, metrics and the engines' queues, and the keeper behind them."""
+"""The ASGI application: liveness, metrics and what KEDA asks of each model, and the keeper behind them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from .keeper import Keeper
+from .load import Unknown
 
-LIVE, METRICS, WAITING = "/health/liveness", "/metrics", "/waiting/"
+LIVE, METRICS, LOAD, WAITING = "/health/liveness", "/metrics", "/load/", "/waiting/"
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _log = logging.getLogger("ebbtide.keeper")
 
 
 class Door:
-    """``numbers`` gives the metrics' text and ``kind`` its content type; ``waiting`` how many requests wait in the
-    queues of a model that is ``counted``.
+    """``numbers`` gives the metrics' text and ``kind`` its content type; ``load`` how many requests a model's replicas
+    work on; ``waiting`` how many wait in the queues of a model that is ``counted``.
     """
 
     def __init__(
@@ -28,12 +29,14 @@ class Door:
         keeper: Keeper,
         numbers: Callable[[], bytes],
         kind: str,
+        load: Callable[[str], Awaitable[float]],
         waiting: Callable[[str], Awaitable[float]],
         counted: Collection[str],
     ) -> None:
         self._keeper = keeper
         self._numbers = numbers
         self._kind = kind
+        self._load = load
         self._waiting = waiting
         self._counted = counted
 
@@ -52,10 +55,16 @@ class Door:
             return (200, "text/plain", b"ok\n") if self._keeper.alive else (503, "text/plain", b"the loop stands\n")
         if path == METRICS:
             return 200, self._kind, self._numbers()
+        if path.startswith(LOAD):
+            try:
+                return _said("inFlight", await self._load(path.removeprefix(LOAD)))
+            except Unknown as problem:
+                return 503, "text/plain", f"{problem}\n".encode()
         model = path.removeprefix(WAITING)
         if path.startswith(WAITING) and model in self._counted:
-            return 200, "application/json", json.dumps({"waiting": await self._waiting(model)}).encode()
-        return 404, "text/plain", f"paths: {LIVE}, {METRICS}, {WAITING}<a model with a queueTarget>\n".encode()
+            return _said("waiting", await self._waiting(model))
+        paths = f"paths: {LIVE}, {METRICS}, {LOAD}<a model>, {WAITING}<a model with a queueTarget>\n"
+        return 404, "text/plain", paths.encode()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -66,6 +75,10 @@ class Door:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _said(name: str, value: float) -> tuple[int, str, bytes]:
+    return 200, "application/json", json.dumps({name: value}).encode()
 
 
 def _end_on_failure(running: asyncio.Task[None]) -> None:

@@ -27,12 +27,14 @@ from ebbtide_gateway.failed_wakes import WakeFailure, failure_in_force
 from .act import Step, decide
 from .event import wake_failed
 from .judge import Doing, Object, Sight, is_ready, judge
+from .load import gateways
 from .settings import Model, Settings
 
 _TICK_SECONDS = 1.0
 _ALIVE_SECONDS = 30.0
 _ENGINE_PORT = 8000
 _WITHOUT = "failing wakes are not ended"
+_GATEWAY = "app.kubernetes.io/name=gateway"
 _log = logging.getLogger("ebbtide.keeper")
 
 
@@ -63,6 +65,8 @@ class Keeper:
         self._moved = asyncio.Event()
         paths = [make(settings.namespace) for make in (deployments, pods, scaled_objects)]
         self._views = [Watched(client, path, token, self._moved.set, _WITHOUT) for path in paths]
+        without = "no model is scaled to zero"
+        self._gateways = Watched(client, pods(settings.gateway_namespace), token, lambda: None, without, _GATEWAY)
         self._room_since: datetime | None = None
         self._before: dict[str, str] = {}
         self._looked = time.monotonic()
@@ -80,9 +84,14 @@ class Keeper:
             if model_of(pod) == model and is_ready(pod)
         ]
 
+    def gateways(self) -> list[str] | None:
+        """Where the gateway's pods tell their metrics; None while they cannot be seen."""
+        seen = self._gateways.seen
+        return None if seen is None else gateways(seen, self._clock())
+
     async def run(self) -> None:
         """Run until cancelled."""
-        following = [asyncio.create_task(view.follow()) for view in self._views]
+        following = [asyncio.create_task(view.follow()) for view in (*self._views, self._gateways)]
         try:
             while True:
                 with contextlib.suppress(TimeoutError):

@@ -27,10 +27,13 @@ class Model(_Frozen):
 
 
 class Settings(_Frozen):
-    """Everything. ``api_server`` None: the pod's own cluster."""
+    """Everything. The models are in ``namespace``, the gateway in ``gateway_namespace``. ``api_server`` None: the pod's
+    own cluster.
+    """
 
     models: tuple[Model, ...] = ()
     namespace: str = "ebbtide-models"
+    gateway_namespace: str = "ebbtide"
     api_server: str | None = None
 
 

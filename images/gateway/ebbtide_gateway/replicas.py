@@ -1,0 +1,90 @@
+"""Which engines take a model's requests now, how many of this process's are in each, and which gets the next one."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from .cluster import model_of
+
+Slices = Mapping[str, Mapping[str, Any]]
+
+_REST_SECONDS = 5.0
+
+
+class Replicas:
+    """``observe`` gives the models' EndpointSlices by name, or None when unknown: then no engine is known."""
+
+    def __init__(self, observe: Callable[[], Slices | None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._observe = observe
+        self._clock = clock
+        self._inside: Counter[str] = Counter()
+        self._of_model: Counter[str] = Counter()
+        self._last: dict[str, float] = {}
+        self._resting: dict[str, float] = {}
+
+    def pick(self, model: str) -> str | None:
+        """``host:port`` of the replica with the fewest of this process's requests, of equals any; None: there is none
+        that is known to be ready.
+        """
+        now = self._clock()
+        ready = [at for at in addresses(self._observe() or {}, model) if self._resting.get(at, now) <= now]
+        if not ready:
+            return None
+        fewest = min(self._inside[at] for at in ready)
+        return random.choice([at for at in ready if self._inside[at] == fewest])  # noqa: S311
+
+    def enter(self, model: str, address: str) -> Callable[[], None]:
+        """A request goes to that replica. Call what is returned when it has ended, however: more than once does
+        nothing.
+        """
+        self._inside[address] += 1
+        self._of_model[model] += 1
+        left = False
+
+        def leave() -> None:
+            nonlocal left
+            if left:
+                return
+            left = True
+            self._inside[address] -= 1
+            if not self._inside[address]:
+                del self._inside[address]  # addresses come and go for as long as this process runs
+            self._of_model[model] -= 1
+            self._last[model] = self._clock()
+
+        return leave
+
+    def missed(self, address: str) -> None:
+        """It did not answer as a ready replica does: it gets nothing for a moment, after which the cluster has noticed
+        what became of it or it is well again.
+        """
+        now = self._clock()
+        self._resting = {at: until for at, until in self._resting.items() if until > now}
+        self._resting[address] = now + _REST_SECONDS
+
+    def in_flight(self, model: str) -> int:
+        """Requests that this process has in the model's replicas."""
+        return self._of_model[model]
+
+    def idle_seconds(self, model: str) -> float:
+        """Since this process's last request left one of the model's replicas; infinite before the first."""
+        return self._clock() - self._last[model] if model in self._last else float("inf")
+
+
+def addresses(slices: Slices, model: str) -> list[str]:
+    """``host:port`` of the model's ready endpoints, each once: while slices are rearranged, two may name the same."""
+    return sorted({address for item in slices.values() if model_of(item) == model for address in _ready(item)})
+
+
+def _ready(item: Mapping[str, Any]) -> Iterator[str]:
+    port = next((port["port"] for port in item.get("ports") or () if port.get("port")), None)
+    for endpoint in item.get("endpoints") or ():
+        # the API's own rule: a condition that is not told is to be taken for true
+        if port is None or (endpoint.get("conditions") or {}).get("ready") is False:
+            continue
+        for host in endpoint["addresses"][:1]:
+            yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

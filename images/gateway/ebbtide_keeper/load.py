@@ -1,0 +1,119 @@
+"""How many requests a model's replicas work on, summed over the gateway's pods, which send them there.
+
+Said only when every pod of the gateway has told: what one of them keeps to itself may be a stream, and KEDA would take
+the model for idle. It is told that the number is not known instead, and scales nothing to zero until it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+_SECONDS = 2.0  # KEDA waits 3 s for the sum
+_FRESH_SECONDS = 1.0
+_RECENT_SECONDS = 10.0  # twice KEDA's polling interval: no short request falls between two polls
+_RECENT = 0.01  # above nothing, and no reason for another replica
+_METRICS_PORT = 9090
+_IN_FLIGHT, _IDLE = "ebbtide_gateway_in_flight_requests", "ebbtide_gateway_idle_seconds"
+_LINE = re.compile(rf'^({_IN_FLIGHT}|{_IDLE}){{model="([^"]+)"}} (\S+)$', re.M)
+
+
+class Unknown(Exception):
+    """The number cannot be said now; the message tells why."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Of one gateway's pod or of all: requests in flight by model, and the models that had one lately."""
+
+    in_flight: Mapping[str, float]
+    recent: frozenset[str]
+
+    def of(self, model: str) -> float:
+        """As KEDA is told."""
+        return max(self.in_flight.get(model, 0.0), _RECENT if model in self.recent else 0.0)
+
+
+class Loads:
+    """``gateways`` gives the addresses of the gateway's pods that may have a request, or None when unknown."""
+
+    def __init__(self, gateways: Callable[[], Sequence[str] | None], client: httpx.AsyncClient | None = None) -> None:
+        self._gateways = gateways
+        self._client = client or httpx.AsyncClient(trust_env=False, timeout=_SECONDS)
+        self._asking = asyncio.Lock()
+        self._last: Load | None = None
+        self._asked = 0.0
+
+    async def of(self, model: str) -> float:
+        """Requests in the model's replicas. Raises ``Unknown``. KEDA asks for each model by itself: the pods are asked
+        for all at once, and once a second at most.
+        """
+        async with self._asking:
+            if self._last is None or time.monotonic() - self._asked >= _FRESH_SECONDS:
+                self._last = None
+                self._last = await self._ask()
+                self._asked = time.monotonic()
+            return self._last.of(model)
+
+    async def _ask(self) -> Load:
+        found = self._gateways()
+        if found is None:
+            raise Unknown("the gateway's pods cannot be seen")
+        return together(await asyncio.gather(*(self._told_by(each) for each in found)))
+
+    async def _told_by(self, gateway: str) -> Load:
+        try:
+            answer = await self._client.get(f"{gateway}/metrics", params={"name[]": [_IN_FLIGHT, _IDLE]})
+            answer.raise_for_status()
+        except httpx.HTTPError as problem:
+            raise Unknown(f"a pod of the gateway does not answer ({type(problem).__name__})") from None
+        return told(answer.text)
+
+
+def told(metrics: str) -> Load:
+    """What one pod of the gateway tells."""
+    by_name: dict[str, dict[str, float]] = {_IN_FLIGHT: {}, _IDLE: {}}
+    for name, model, value in _LINE.findall(metrics):
+        by_name[name][model] = float(value)
+    return Load(by_name[_IN_FLIGHT], frozenset(m for m, idle in by_name[_IDLE].items() if idle <= _RECENT_SECONDS))
+
+
+def together(loads: Sequence[Load]) -> Load:
+    """The sum."""
+    in_flight: Counter[str] = Counter()
+    for load in loads:
+        in_flight.update(load.in_flight)
+    return Load(in_flight, frozenset().union(*(load.recent for load in loads)))
+
+
+def gateways(pods: Mapping[str, Mapping[str, Any]], now: datetime) -> list[str]:
+    """Where the pods answer that run: also one that is on its way out, which has until its ``deletionTimestamp`` to
+    finish its streams. One that is past it hangs on a node that is gone, with nobody behind it.
+    """
+    return [
+        f"http://{_host(pod['status']['podIP'])}:{_METRICS_PORT}"
+        for pod in pods.values()
+        if pod.get("status", {}).get("podIP") and _runs(pod) and not _overdue(pod, now)
+    ]
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    states = [status.get("state") or {} for status in pod["status"].get("containerStatuses") or ()]
+    return pod["status"].get("phase") == "Running" and any("running" in state for state in states)
+
+
+def _overdue(pod: Mapping[str, Any], now: datetime) -> bool:
+    until = pod["metadata"].get("deletionTimestamp")
+    return until is not None and datetime.fromisoformat(until) < now
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,264 @@
+"""Which replica gets a request, and what is told of those that have one: the choice itself, and the real process."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.local.gateway_venv import gateway_python
+from tests.unit import gateway_kit as kit
+
+from ebbtide_gateway.replicas import Replicas, addresses  # isort: skip
+
+
+def a_slice(model: str, *endpoints: dict[str, Any], port: int = 8000) -> dict[str, Any]:
+    labels = {"ebbtide.dev/model": model}
+    return {"metadata": {"name": f"{model}-x", "labels": labels}, "endpoints": endpoints, "ports": [{"port": port}]}
+
+
+def endpoint(address: str, ready: bool | None = True) -> dict[str, Any]:
+    return {"addresses": [address], "conditions": {} if ready is None else {"ready": ready}}
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def replicas(*hosts: str, clock: Clock | None = None) -> Replicas:
+    seen = {"a": a_slice("small", *map(endpoint, hosts))}
+    return Replicas(lambda: seen, clock or Clock())
+
+
+def test_only_a_models_own_ready_endpoints_are_known_and_each_once() -> None:
+    slices = {
+        "a": a_slice("small", endpoint("10.0.0.1"), endpoint("10.0.0.2", ready=False), endpoint("10.0.0.3", None)),
+        "b": a_slice("small", endpoint("10.0.0.1"), endpoint("fd00::7")),
+        "c": a_slice("other", endpoint("10.0.0.9")),
+        "d": {**a_slice("small"), "endpoints": None},
+        "e": {**a_slice("small", endpoint("10.0.0.8")), "ports": None},
+    }
+    assert addresses(slices, "small") == ["10.0.0.1:8000", "10.0.0.3:8000", "[fd00::7]:8000"]
+
+
+def test_the_replica_with_the_fewest_requests_gets_the_next_one() -> None:
+    known = replicas("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    for _ in range(30):
+        address = known.pick("small")
+        assert address is not None
+        known.enter("small", address)
+    leave = known.enter("small", "10.0.0.2:8000")
+    assert known.in_flight("small") == 31
+    assert {known.pick("small") for _ in range(50)} == {"10.0.0.1:8000", "10.0.0.3:8000"}
+    leave()
+    assert len({known.pick("small") for _ in range(50)}) == 3, "of equals any"
+
+
+def test_nobody_is_picked_while_none_is_ready_or_nothing_is_seen() -> None:
+    assert replicas().pick("small") is None
+    assert replicas("10.0.0.1").pick("other") is None
+    assert Replicas(lambda: None).pick("small") is None
+
+
+def test_one_that_did_not_answer_rests_for_a_moment() -> None:
+    clock = Clock()
+    known = replicas("10.0.0.1", "10.0.0.2", clock=clock)
+    known.missed("10.0.0.1:8000")
+    assert {known.pick("small") for _ in range(50)} == {"10.0.0.2:8000"}
+    known.missed("10.0.0.2:8000")
+    assert known.pick("small") is None
+    clock.now += 5
+    assert len({known.pick("small") for _ in range(50)}) == 2
+
+
+def test_a_request_leaves_once_and_the_model_was_used_until_then() -> None:
+    clock = Clock()
+    known = replicas("10.0.0.1", clock=clock)
+    assert known.idle_seconds("small") == float("inf")
+    leave, other = (known.enter("small", "10.0.0.1:8000") for _ in range(2))
+    clock.now += 40
+    leave()
+    clock.now += 2
+    leave()
+    assert (known.in_flight("small"), known.idle_seconds("small")) == (1, 2.0)
+    other()
+    assert (known.in_flight("small"), known.idle_seconds("small"), known.in_flight("other")) == (0, 0.0, 0)
+
+
+# The real process: one interceptor, two engines.
+
+KEY = "sk-demo-secret"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[kit.Upstream, kit.Upstream, kit.Upstream]]:
+    made = kit.Upstream(), kit.Upstream(), kit.Upstream()
+    yield made
+    for each in made:
+        each.served.stop()
+
+
+@pytest.fixture(scope="module")
+def kube() -> Iterator[kit.KubeApi]:
+    api = kit.KubeApi()
+    api.scale("small", 1)
+    yield api
+    api.served.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    servers: tuple[kit.Upstream, ...], kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[kit.Gateway]:
+    settings = {
+        "interceptorUrl": servers[0].served.url,
+        "models": [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 10}],
+        "cluster": {"apiServer": kube.served.url},
+    }
+    keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
+    gateway = kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)
+    try:
+        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 20)
+        yield gateway
+    finally:
+        gateway.process.kill()
+        gateway.process.wait(10)
+
+
+def ask(gateway: kit.Gateway, **more: Any) -> httpx.Response:
+    body = {"model": "small", "messages": [{"role": "user", "content": "capital?"}]} | more
+    headers = {"authorization": f"Bearer {KEY}"}
+    return httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=20)
+
+
+def told(gateway: kit.Gateway, name: str) -> float:
+    line = f'ebbtide_gateway_{name}{{model="small"}} '
+    text = httpx.get(gateway.metrics_url, params={"name[]": f"ebbtide_gateway_{name}"}).text
+    return next(float(each.removeprefix(line)) for each in text.splitlines() if each.startswith(line))
+
+
+def at(server: kit.Upstream) -> str:
+    return server.served.url.removeprefix("http://")
+
+
+@pytest.fixture
+def interceptor(servers: tuple[kit.Upstream, ...]) -> kit.Upstream:
+    for each in servers:
+        each.reset()
+    return servers[0]
+
+
+def two_replicas(
+    gateway: kit.Gateway, kube: kit.KubeApi, servers: tuple[kit.Upstream, kit.Upstream, kit.Upstream]
+) -> tuple[kit.Upstream, kit.Upstream]:
+    """Both known to the gateway, and nothing counted yet."""
+    interceptor, one, two = servers
+    kube.replicas("small", at(one), at(two))
+    kit.until(lambda: ask(gateway).status_code == 200 and one.seen and two.seen, "both are sent requests", 20)
+    for each in (interceptor, one, two):
+        each.reset()
+    return one, two
+
+
+@pytest.mark.slow
+def test_a_ready_replica_is_asked_itself_and_the_interceptor_is_not(
+    gateway: kit.Gateway, kube: kit.KubeApi, interceptor: kit.Upstream, servers: Any
+) -> None:
+    one, two = two_replicas(gateway, kube, servers)
+    with ThreadPoolExecutor(8) as pool:
+        assert {answer.status_code for answer in pool.map(lambda _: ask(gateway), range(16))} == {200}
+    assert interceptor.untouched
+    assert (len(one.seen) + len(two.seen), len(one.knocks) + len(two.knocks)) == (16, 0)
+    assert {seen.host for seen in one.seen + two.seen} == {"small.ebbtide-models"}
+    assert "x-ebbtide-wait-seconds" not in ask(gateway).headers
+
+
+@pytest.mark.slow
+def test_requests_go_where_fewest_are_and_are_counted_until_their_streams_end(
+    gateway: kit.Gateway, kube: kit.KubeApi, interceptor: kit.Upstream, servers: Any
+) -> None:
+    one, two = two_replicas(gateway, kube, servers)
+    go = threading.Event()
+    behaviour = kit.streams(3, gate=lambda number: number == 0 or go.is_set())
+    one.script, two.script = [behaviour] * 6, [behaviour] * 6
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(ask, gateway, stream=True) for _ in range(6)]
+        kit.until(lambda: told(gateway, "in_flight_requests") == 6, "six are counted")
+        assert Counter(len(each.seen) for each in (one, two)) == {3: 2}
+        go.set()
+        assert all("[DONE]" in each.result().text for each in asked)
+    kit.until(lambda: told(gateway, "in_flight_requests") == 0, "none is counted")
+    assert told(gateway, "idle_seconds") < 10
+
+
+@pytest.mark.slow
+def test_a_client_that_leaves_its_stream_is_counted_no_longer(
+    gateway: kit.Gateway, kube: kit.KubeApi, interceptor: kit.Upstream, servers: Any
+) -> None:
+    one, two = two_replicas(gateway, kube, servers)
+    never = kit.streams(3, gate=lambda number: number == 0)
+    one.script, two.script = [never], [never]
+    body = {"model": "small", "messages": [{"role": "user", "content": "capital?"}], "stream": True}
+    url, headers = gateway.url + "/v1/chat/completions", {"authorization": f"Bearer {KEY}"}
+    with httpx.stream("POST", url, json=body, headers=headers) as response:
+        pieces = response.iter_text()  # kept: one that is collected closes the response
+        assert next(pieces)
+        assert told(gateway, "in_flight_requests") == 1
+    kit.until(lambda: told(gateway, "in_flight_requests") == 0, "the one that left")
+    kit.until(lambda: any(seen.cut_off for seen in one.seen + two.seen), "the engine is told")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [kit.resets, kit.says(503, "not this one")])
+def test_a_replica_that_fails_before_its_first_byte_costs_nobody_an_answer(
+    gateway: kit.Gateway, kube: kit.KubeApi, interceptor: kit.Upstream, servers: Any, fault: kit.Behaviour
+) -> None:
+    one, two = two_replicas(gateway, kube, servers)
+    one.script = [fault] * 50
+    with ThreadPoolExecutor(4) as pool:
+        assert {answer.status_code for answer in pool.map(lambda _: ask(gateway), range(12))} == {200}
+    assert one.seen
+    assert len(one.seen) <= 4, "it rests after those that were on their way"
+    assert len(two.seen) == 12
+    assert interceptor.untouched
+
+
+@pytest.mark.slow
+def test_the_last_replica_gone_means_a_wake_and_so_does_one_nobody_listens_at(
+    gateway: kit.Gateway, kube: kit.KubeApi, interceptor: kit.Upstream, servers: Any
+) -> None:
+    one, two = two_replicas(gateway, kube, servers)
+    kube.replicas("small", f"127.0.0.1:{kit.free_port()}")
+    kit.until(lambda: ask(gateway).status_code == 200 and interceptor.knocks, "asked for by the interceptor", 20)
+    assert interceptor.seen, "no replica is known: the interceptor finds one"
+    interceptor.reset()
+    kube.replicas("small", at(one), ready=False)
+    kit.until(lambda: ask(gateway).status_code == 200 and interceptor.seen, "nobody is ready", 20)
+    assert not one.seen
+    assert not two.seen
+
+
+@pytest.mark.slow
+def test_an_engines_own_refusal_is_passed_on_and_is_no_fault_of_the_replica(
+    gateway: kit.Gateway, kube: kit.KubeApi, interceptor: kit.Upstream, servers: Any
+) -> None:
+    one, two = two_replicas(gateway, kube, servers)
+    busy = kit.engine_error(503, "ServiceUnavailableError", "the queue is full")
+    one.script, two.script = [busy], [busy]
+    refused = ask(gateway)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert len(one.seen) + len(two.seen) == 1
+    lost = kit.says(404, "Not Found")
+    one.script, two.script = [lost], [lost]
+    found = ask(gateway)
+    assert found.status_code == 404
+    assert found.json()["error"]["message"] == "model 'small' answered 404 without a reason"
+    assert interceptor.untouched
