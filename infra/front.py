@@ -35,6 +35,7 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
                 model.hold.seconds,
                 model.aliases,
                 wake_price(stack, model),
+                model.routing == "prefix",
             )
             for model in stack.models.values()
         ],

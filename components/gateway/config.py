@@ -17,7 +17,8 @@ Document = dict[str, Any]
 class RoutedModel:
     """One model as the gateway sees it. ``gpus`` is what one replica takes; ``host`` is what the interceptor routes
     by; ``hold_seconds`` is how long a request may wait for the wake; ``usd_per_hour`` is what the nodes cost that a
-    wake may start, told to whoever wakes it (None: unknown)."""
+    wake may start, told to whoever wakes it (None: unknown). ``by_prefix``: prompts that begin alike meet at one
+    replica."""
 
     name: str
     host: str
@@ -25,6 +26,7 @@ class RoutedModel:
     hold_seconds: float
     aliases: tuple[str, ...] = ()
     usd_per_hour: float | None = None
+    by_prefix: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ def _model(model: RoutedModel) -> Document:
     }
     if model.usd_per_hour is not None:
         document["usdPerHour"] = model.usd_per_hour
+    if model.by_prefix:
+        document["byPrefix"] = True
     return document
 
 

@@ -73,7 +73,7 @@ class ModelConfig(Shape):
     ``hold`` for a wake; a stream has ``drain`` to finish when its replica is told to go.
     Counts: ``max_tokens`` is the context (prompt and answer), ``max_sequences`` run together, ``max_queued`` wait
     before a 503; above ``concurrency_target`` requests in flight per replica, or ``queue_target`` that wait in the
-    replicas' own queues, another replica is started.
+    replicas' own queues, another replica is started. ``routing``: which of them gets a request.
     """
 
     name: str = Field(alias="<name>", description="The key it stands under; put here by the loader.")
@@ -119,6 +119,10 @@ class ModelConfig(Shape):
     queue_target: Limit | None = Field(
         default=None,
         description="requests that wait in a replica's own queue above which another starts; default: not looked at",
+    )
+    routing: Literal["fewestRequests", "prefix"] = Field(
+        default="fewestRequests",
+        description="which of several replicas gets a request; prefix: prompts that begin alike meet, for its cache",
     )
     gpu_memory_utilization: MemoryShare = Field(default=0.9, description="share of the GPU's memory the engine takes")
     weights: Quantity | None = Field(default=None, description="size of its weight files, held against a node's disk")

@@ -357,7 +357,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "licenceAccepted, "
             "max, "
             "maxQueued, maxSequences, "
-            "maxTokens, min, minReason, nodes, pipelineParallel, pool, queueTarget, revision, "
+            "maxTokens, min, minReason, nodes, pipelineParallel, pool, queueTarget, revision, routing, "
             "schedules, stall, tensorParallel, weights; fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),

@@ -55,6 +55,7 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
         "hold_seconds": 300,
         "aliases": ("tiny",),
         "usd_per_hour": None,
+        "by_prefix": False,
     }
     assert read.guard.model_dump() == {"max_gpus": 2, "when_full": "refuse", "wait_limit_seconds": 60}
     assert (read.interceptor_url, read.cluster.namespace) == (SETTINGS.interceptor_url, "ebbtide-models")
@@ -66,6 +67,21 @@ def test_the_price_of_a_models_node_reaches_the_process(tmp_path: Any) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(gateway_yaml(replace(SETTINGS, models=[replace(SETTINGS.models[0], usd_per_hour=1.212)])))
     assert process_settings.load(file).models[0].usd_per_hour == 1.212
+
+
+def test_prompts_meet_where_the_stack_says_so(tmp_path: Any) -> None:
+    from infra.config import load
+    from infra.front import gateway_settings
+
+    config = yaml.safe_load(GOOD.read_text())["config"]
+    raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
+    for routing, by_prefix in (("prefix", True), ("fewestRequests", False)):
+        for model in raw["models"].values():
+            model["routing"] = routing
+        told = gateway_yaml(gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda"))
+        file = tmp_path / "gateway.yaml"
+        file.write_text(told)
+        assert {model.by_prefix for model in process_settings.load(file).models} == {by_prefix}
 
 
 def test_a_stacks_groups_and_prices_are_what_the_gateway_is_told() -> None:

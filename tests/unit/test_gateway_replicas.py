@@ -14,6 +14,7 @@ import pytest
 from infra.local.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
+from ebbtide_gateway.prefix import beginning, preferred  # isort: skip
 from ebbtide_gateway.replicas import Replicas, addresses  # isort: skip
 
 
@@ -93,6 +94,52 @@ def test_a_request_leaves_once_and_the_model_was_used_until_then() -> None:
     assert (known.in_flight("small"), known.idle_seconds("small"), known.in_flight("other")) == (0, 0.0, 0)
 
 
+def chat(*said: tuple[str, str]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": text} for role, text in said]}
+
+
+def test_a_chat_begins_with_its_users_first_words_in_every_turn() -> None:
+    first = chat(("system", "Be brief."), ("user", "Who was Ada?"))
+    later = chat(*(("system", "Be brief."), ("user", "Who was Ada?"), ("assistant", "A writer."), ("user", "Of what?")))
+    assert beginning(first) == beginning(later) == b"Who was Ada?"
+    assert beginning(chat(("system", "Be brief."))) == b"Be brief."
+    assert beginning({"prompt": "x" * 5000}) == b"x" * 1024
+    assert beginning({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}) == (
+        b'[{"type": "text", "text": "hi"}]'
+    )
+
+
+@pytest.mark.parametrize("odd", [{}, {"messages": []}, {"messages": ["a"]}, {"messages": {}}, {"prompt": [1, 2]}])
+def test_a_body_of_another_shape_has_a_beginning_too(odd: dict[str, Any]) -> None:
+    assert isinstance(beginning(odd | {"input": "\ud800"}), bytes)
+
+
+def test_a_replica_that_comes_or_goes_moves_its_own_share_of_the_prompts_alone() -> None:
+    prompts = [f"prompt {number}".encode() for number in range(600)]
+    two, three = ["a:1", "b:1"], ["a:1", "b:1", "c:1"]
+    before = [preferred(prompt, two)[0] for prompt in prompts]
+    after = [preferred(prompt, three)[0] for prompt in prompts]
+    assert {new for old, new in zip(before, after, strict=True) if old != new} == {"c:1"}
+    assert all(150 <= count <= 250 for count in Counter(after).values()), Counter(after)
+    assert [preferred(prompt, three[::-1]) for prompt in prompts] == [preferred(prompt, three) for prompt in prompts]
+
+
+def test_prompts_that_begin_alike_meet_until_their_replica_has_more_than_its_share() -> None:
+    known = replicas("10.0.0.1", "10.0.0.2")
+    met = {known.pick("small", b"the same") for _ in range(50)}
+    assert len(met) == 1
+    assert {known.pick("small", str(number).encode()) for number in range(50)} == {"10.0.0.1:8000", "10.0.0.2:8000"}
+    got = Counter[str]()
+    for _ in range(40):
+        address = known.pick("small", b"the same")
+        assert address is not None
+        known.enter("small", address)
+        got[address] += 1
+    assert got.most_common(1)[0][0] in met
+    assert got.most_common(1)[0][1] <= 1.25 * 20 + 2, got
+    assert known.pick("other", b"the same") is None
+
+
 # The real process: one interceptor, two engines.
 
 KEY = "sk-demo-secret"
@@ -120,7 +167,10 @@ def gateway(
 ) -> Iterator[kit.Gateway]:
     settings = {
         "interceptorUrl": servers[0].served.url,
-        "models": [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 10}],
+        "models": [
+            {"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 10},
+            {"name": "alike", "host": "alike.ebbtide-models", "gpus": 1, "holdSeconds": 10, "byPrefix": True},
+        ],
         "cluster": {"apiServer": kube.served.url},
     }
     keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
@@ -179,6 +229,29 @@ def test_a_ready_replica_is_asked_itself_and_the_interceptor_is_not(
     assert (len(one.seen) + len(two.seen), len(one.knocks) + len(two.knocks)) == (16, 0)
     assert {seen.host for seen in one.seen + two.seen} == {"small.ebbtide-models"}
     assert "x-ebbtide-wait-seconds" not in ask(gateway).headers
+
+
+@pytest.mark.slow
+def test_a_model_that_is_routed_by_prefix_keeps_a_chat_at_one_replica(
+    gateway: kit.Gateway, kube: kit.KubeApi, interceptor: kit.Upstream, servers: Any
+) -> None:
+    _, one, two = servers
+    kube.replicas("alike", at(one), at(two))
+
+    def turns(number: int) -> None:
+        said = [{"role": "user", "content": f"Chat {number}"}]
+        for _ in range(4):
+            assert ask(gateway, model="alike", messages=said).status_code == 200
+            said += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "And?"}]
+
+    kit.until(lambda: ask(gateway, model="alike").status_code == 200 and one.seen + two.seen, "seen by the gateway", 20)
+    one.reset(), two.reset()
+    for number in range(12):
+        turns(number)
+    chats = [{seen.body["messages"][0]["content"] for seen in each.seen} for each in (one, two)]
+    assert chats[0] | chats[1] == {f"Chat {number}" for number in range(12)}
+    assert not chats[0] & chats[1]
+    assert all(chats)
 
 
 @pytest.mark.slow

@@ -36,11 +36,12 @@ class Call:
 
     ``held`` says that the model slept or had to be asked more than once; ``waited_seconds`` then counts until
     its first byte. ``woken`` says that this request is the one that began the wake. ``leave`` tells the replica's
-    count that it has ended.
+    count that it has ended. ``prompt``: its beginning, where that decides which replica gets it.
     """
 
     model: Model
     path: str
+    prompt: bytes | None = None
     held: bool = False
     woken: bool = False
     waited_seconds: float = 0.0

@@ -174,7 +174,7 @@ class Gateway:
     async def _serve(self, asked: Generation, record: Record, send: Send) -> None:
         model = asked.model
         slept = self._guard.asleep(model)
-        call = Call(model, asked.path, held=slept)
+        call = Call(model, asked.path, asked.prompt, held=slept)
         try:
             await self._failed.unless_failing(
                 model,

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .cluster import model_of
+from .prefix import preferred
 
 Slices = Mapping[str, Mapping[str, Any]]
 
 _REST_SECONDS = 5.0
+_QUARTER, _SOME = 1.25, 2  # requests above an even share for which a cache is worth a wait
 
 
 class Replicas:
@@ -26,14 +28,19 @@ class Replicas:
         self._last: dict[str, float] = {}
         self._resting: dict[str, float] = {}
 
-    def pick(self, model: str) -> str | None:
-        """``host:port`` of the replica with the fewest of this process's requests, of equals any; None: there is none
-        that is known to be ready.
+    def pick(self, model: str, prompt: bytes | None = None) -> str | None:
+        """``host:port`` of the replica with the fewest of this process's requests, of equals any. With a ``prompt`` the
+        one where those meet that begin alike, while that has little more than an even share. None: there is none that
+        is known to be ready.
         """
         now = self._clock()
         ready = [at for at in addresses(self._observe() or {}, model) if self._resting.get(at, now) <= now]
         if not ready:
             return None
+        if prompt is not None:
+            even = (sum(self._inside[at] for at in ready) + 1) / len(ready)
+            most = _QUARTER * even + _SOME
+            return next(at for at in preferred(prompt, ready) if self._inside[at] + 1 <= most)
         fewest = min(self._inside[at] for at in ready)
         return random.choice([at for at in ready if self._inside[at] == fewest])  # noqa: S311
 

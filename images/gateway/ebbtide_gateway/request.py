@@ -10,6 +10,7 @@ from typing import Any
 from .errors import ApiError
 from .keys import Caller
 from .parameters import missing, refused
+from .prefix import beginning
 from .settings import Model
 
 Scope = Mapping[str, Any]
@@ -27,12 +28,15 @@ class Gone(Exception):
 
 @dataclass(frozen=True)
 class Generation:
-    """One checked POST: ``body`` is what goes up, with the model's own name in it."""
+    """One checked POST: ``body`` is what goes up, with the model's own name in it; ``prompt`` its prompt's beginning
+    where that decides who gets it.
+    """
 
     path: str
     model: Model
     body: bytes
     caller: Caller
+    prompt: bytes | None = None
 
 
 def method_for(path: str) -> str:
@@ -120,7 +124,7 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
         body = json.dumps(document, separators=(",", ":")).encode()
     except RecursionError:
         raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
-    return Generation(path, model, body, caller)
+    return Generation(path, model, body, caller, beginning(document) if model.by_prefix else None)
 
 
 def described(model: Model) -> dict[str, Any]:

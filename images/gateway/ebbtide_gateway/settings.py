@@ -16,7 +16,8 @@ class _Frozen(BaseModel):
 
 class Model(_Frozen):
     """One served model: ``host`` is the name the interceptor routes by, ``gpus`` what one replica takes,
-    ``usd_per_hour`` what the nodes cost that a wake may start; None is unknown.
+    ``usd_per_hour`` what the nodes cost that a wake may start; None is unknown. ``by_prefix``: prompts that begin alike
+    go to the same replica.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Model(_Frozen):
     hold_seconds: float = Field(gt=0)
     aliases: tuple[str, ...] = ()
     usd_per_hour: float | None = Field(default=None, ge=0)
+    by_prefix: bool = False
 
 
 class Guard(_Frozen):

@@ -117,10 +117,10 @@ class WakeTransport:
 
     async def _attempt(self, call: Call, body: bytes) -> Answer | Failure:
         call.attempts += 1
-        replica = self._replicas.pick(call.model.name)
+        replica = self._replicas.pick(call.model.name, call.prompt)
         if replica is None:
             await self._knock(call)
-            replica = self._replicas.pick(call.model.name)
+            replica = self._replicas.pick(call.model.name, call.prompt)
         try:
             return await self._ask(call, replica, body)
         except Interrupted:
