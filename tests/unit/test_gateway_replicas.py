@@ -47,7 +47,10 @@ def test_only_a_models_own_ready_endpoints_are_known_and_each_once() -> None:
         "d": {**a_slice("small"), "endpoints": None},
         "e": {**a_slice("small", endpoint("10.0.0.8")), "ports": None},
     }
-    assert addresses(slices, "small") == ["10.0.0.1:8000", "10.0.0.3:8000", "[fd00::7]:8000"]
+    assert addresses(slices) == {
+        "small": ["10.0.0.1:8000", "10.0.0.3:8000", "[fd00::7]:8000"],
+        "other": ["10.0.0.9:8000"],
+    }
 
 
 def test_the_replica_with_the_fewest_requests_gets_the_next_one() -> None:

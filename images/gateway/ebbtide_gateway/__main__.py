@@ -59,7 +59,7 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         client,
         endpoint_slices(place.namespace),
         token,
-        lambda: None,
+        replicas.changed,
         "requests go to their models through the interceptor",
     )
     gateway = Gateway(settings, KeyFile(keys), transport, guard, failed, (*view.views, scaled, slices), metrics)

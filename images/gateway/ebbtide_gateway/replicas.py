@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .cluster import model_of
@@ -18,23 +18,32 @@ _QUARTER, _SOME = 1.25, 2  # requests above an even share for which a cache is w
 
 
 class Replicas:
-    """``observe`` gives the models' EndpointSlices by name, or None when unknown: then no engine is known."""
+    """``observe`` gives the models' EndpointSlices by name, or None when unknown: then no engine is known. It is asked
+    again after ``changed``.
+    """
 
     def __init__(self, observe: Callable[[], Slices | None], clock: Callable[[], float] = time.monotonic) -> None:
         self._observe = observe
         self._clock = clock
+        self._ready: Mapping[str, Sequence[str]] | None = None
         self._inside: Counter[str] = Counter()
         self._of_model: Counter[str] = Counter()
         self._last: dict[str, float] = {}
         self._resting: dict[str, float] = {}
+
+    def changed(self) -> None:
+        """The cluster moved."""
+        self._ready = None
 
     def pick(self, model: str, prompt: bytes | None = None) -> str | None:
         """``host:port`` of the replica with the fewest of this process's requests, of equals any. With a ``prompt`` the
         one where those meet that begin alike, while that has little more than an even share. None: there is none that
         is known to be ready.
         """
+        if self._ready is None:
+            self._ready = addresses(self._observe() or {})
         now = self._clock()
-        ready = [at for at in addresses(self._observe() or {}, model) if self._resting.get(at, now) <= now]
+        ready = [at for at in self._ready.get(model, ()) if self._resting.get(at, now) <= now]
         if not ready:
             return None
         if prompt is not None:
@@ -82,9 +91,12 @@ class Replicas:
         return self._clock() - self._last[model] if model in self._last else float("inf")
 
 
-def addresses(slices: Slices, model: str) -> list[str]:
-    """``host:port`` of the model's ready endpoints, each once: while slices are rearranged, two may name the same."""
-    return sorted({address for item in slices.values() if model_of(item) == model for address in _ready(item)})
+def addresses(slices: Slices) -> dict[str, list[str]]:
+    """``host:port`` of the ready endpoints by model, each once: while slices are rearranged, two may name the same."""
+    found: dict[str, set[str]] = {}
+    for item in slices.values():
+        found.setdefault(model_of(item), set()).update(_ready(item))
+    return {model: sorted(each) for model, each in found.items()}
 
 
 def _ready(item: Mapping[str, Any]) -> Iterator[str]:
