@@ -257,6 +257,17 @@ def refresh(
     raise typer.Exit(catalog_refresh.run(wish))
 
 
+@app.command()
+def lock(
+    check: Annotated[bool, typer.Option("--check", help="Only say which have none; needs no network.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Read those anew that have one.")] = False,
+) -> None:
+    """Put the digests of the public images that the project's own start from where it names them by tag."""
+    from infra.lock import command
+
+    raise typer.Exit(command.run(command.Wish(check, update)))
+
+
 _INTERRUPTED = 130
 
 

@@ -1,0 +1,86 @@
+"""``ebbtide lock``: put the digests of public images where the project names them by tag alone.
+
+A tag may mean another image tomorrow, a digest may not. Exit status: 0 every image has one, 1 some has none, 2 wrong
+usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from infra.local.paths import PROJECT
+from infra.lock import registry
+from infra.lock.image_name import image_name
+from infra.lock.pins import Pin, locked, pins
+
+DONE, NOT_ALL, USAGE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was typed. ``check``: ask nobody, write nothing. ``update``: images that have a digest, too."""
+
+    check: bool = False
+    update: bool = False
+
+
+def run(wish: Wish, project: Path = PROJECT, client: httpx.Client | None = None) -> int:
+    """Lock, and say of each image what came of it; gives the exit status."""
+    if wish.check and wish.update:
+        print("error: --check with --update: one of them; --check asks no registry", file=sys.stderr)
+        return USAGE
+    found = pins(project)
+    if wish.check:
+        return _checked(found, project)
+    with client or registry.client() as asking:
+        told = {image: _told(image, asking) for image in _to_ask(found, wish.update)}
+    left = 0
+    for pin in found:
+        answer = told.get(pin.image.tagged, pin.image.digest)
+        if isinstance(answer, registry.NotRead):
+            print(f"error: {_where(pin, project)}: {pin.image.tagged}: {answer}; nothing was changed", file=sys.stderr)
+            left += 1
+        elif answer is None or answer == pin.image.digest:
+            print(f"{_where(pin, project)}: {pin.image.tagged} has its digest")
+        else:
+            _write(pin, answer)
+            before = f", before {pin.image.digest}" if pin.image.digest else ""
+            print(f"{_where(pin, project)}: {pin.image.tagged} is {answer}{before}")
+    return NOT_ALL if left else DONE
+
+
+def _checked(found: list[Pin], project: Path) -> int:
+    open_ones = [pin for pin in found if pin.image.digest is None]
+    for pin in open_ones:
+        print(f"{_where(pin, project)}: {pin.image.tagged} has no digest; fix: ebbtide lock", file=sys.stderr)
+    if not open_ones:
+        print(f"{len(found)} images, each with its digest")
+    return NOT_ALL if open_ones else DONE
+
+
+def _to_ask(found: list[Pin], update: bool) -> list[str]:
+    """Each image once, however often it is named: all its places get the same digest."""
+    return sorted({pin.image.tagged for pin in found if update or pin.image.digest is None})
+
+
+def _told(tagged: str, client: httpx.Client) -> str | registry.NotRead:
+    try:
+        return registry.digest_of(image_name(tagged), client)
+    except registry.NotRead as problem:
+        return problem
+
+
+def _write(pin: Pin, digest: str) -> None:
+    """All of the file or nothing: what is read while this writes is the old or the new one."""
+    text = locked(pin.file.read_text(), pin, digest)
+    fresh = pin.file.with_name(pin.file.name + ".new")
+    fresh.write_text(text)
+    fresh.replace(pin.file)
+
+
+def _where(pin: Pin, project: Path) -> str:
+    return f"{pin.file.relative_to(project)}:{pin.line}"

@@ -1,0 +1,73 @@
+"""What a registry says an image's digest is. Public images, without an account (OCI distribution specification 1.1)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import urlsplit
+
+import httpx
+
+from infra.lock.image_name import ImageName, is_digest
+
+_MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_FIELD = re.compile(r'([a-z_]+)="([^"]*)"')
+_MOST_BYTES = 4 * 1024 * 1024  # the specification's own limit for a manifest
+
+
+class NotRead(Exception):
+    """The registry did not tell; the message says why, and names no token."""
+
+
+def client() -> httpx.Client:
+    """For the registries; a proxy and certificates of the environment are used."""
+    return httpx.Client(timeout=30, follow_redirects=True, headers={"user-agent": "ebbtide-lock"})
+
+
+def digest_of(image: ImageName, ask: httpx.Client) -> str:
+    """``sha256:…`` of what the tag means now: of all architectures together where there are several.
+
+    The content is hashed here too: a digest that a proxy made up is not believed. Raises ``NotRead``.
+    """
+    headers = {"accept": ", ".join(_MANIFESTS)}
+    try:
+        answer = ask.get(image.manifest_url, headers=headers)
+        if answer.status_code == 401:
+            headers["authorization"] = f"Bearer {_token(answer, ask)}"
+            answer = ask.get(image.manifest_url, headers=headers)
+    except httpx.HTTPError as problem:
+        raise NotRead(f"{urlsplit(image.manifest_url).hostname} cannot be reached ({type(problem).__name__})") from None
+    if answer.status_code != 200:
+        raise NotRead(f"the registry answers {answer.status_code}{_meaning(answer.status_code)}")
+    if len(answer.content) > _MOST_BYTES or answer.headers.get("content-type", "").partition(";")[0] not in _MANIFESTS:
+        raise NotRead("the registry's answer is no image manifest")
+    found = "sha256:" + hashlib.sha256(answer.content).hexdigest()
+    told = answer.headers.get("docker-content-digest")
+    if told is not None and told != found:
+        raise NotRead(f"the registry says {told if is_digest(told) else 'another digest'}, its answer is {found}")
+    return found
+
+
+def _token(refused: httpx.Response, ask: httpx.Client) -> str:
+    """An anonymous pull token, as the registry's refusal says where to get it."""
+    scheme, _, rest = refused.headers.get("www-authenticate", "").partition(" ")
+    fields = dict(_FIELD.findall(rest))
+    realm = fields.pop("realm", "")
+    if scheme.lower() != "bearer" or urlsplit(realm).scheme != "https":
+        raise NotRead("the registry wants an account")
+    answer = ask.get(realm, params={name: fields[name] for name in ("service", "scope") if name in fields})
+    try:
+        told = answer.json() if answer.status_code == 200 else {}
+        return str(told.get("token") or told["access_token"])
+    except (ValueError, KeyError, AttributeError):
+        raise NotRead("the registry gives no token without an account") from None
+
+
+def _meaning(status: int) -> str:
+    meanings = {401: ": it wants an account", 403: ": it wants an account", 404: ": it has no such tag"}
+    return meanings.get(status, ": too many questions from here; try later" if status == 429 else "")
