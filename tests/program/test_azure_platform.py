@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from pulumi.runtime import mocks
 
 from components.catalog.machine import Machine
+from components.platforms.azure.cluster_spec import autoscaler_profile
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.contract import About, Disk, Platform, Pool, PoolRequest, Sharing, Taint
 from tests.program.wire_types import checkable, wrong_inputs
@@ -371,6 +372,12 @@ def test_the_autoscaler_waits_for_the_longest_stream(place: Seen) -> None:
     profile = place.cluster()["autoScalerProfile"]
     assert int(profile["maxGracefulTerminationSec"]) >= 3600
     assert profile["skipNodesWithLocalStorage"] == "false"
+
+
+def test_a_gpu_node_goes_after_node_idle_in_the_only_unit_that_aks_knows(place: Seen) -> None:
+    profile = place.cluster()["autoScalerProfile"]
+    assert (profile["scaleDownUnneededTime"], profile["scaleDownDelayAfterAdd"]) == ("5m", "5m")
+    assert autoscaler_profile(3 * 3600).scale_down_unneeded_time == "180m"
 
 
 def test_nodes_have_no_public_address_and_no_ssh(place: Seen) -> None:

@@ -46,6 +46,17 @@ def test_a_sound_stack_has_no_finding() -> None:
     assert findings(settings(network={"zones": ["1", "2"]}), request(zones=("1",))) == []
 
 
+def test_nodes_stay_for_whole_minutes_and_only_where_the_cluster_is_ones_own() -> None:
+    assert findings(settings(nodeIdle="20m"), request()) == []
+    (odd,) = findings(settings(nodeIdle="90s"), request())
+    assert (odd.number, odd.path, odd.value) == (160, ("platform", "nodeIdle"), "90s")
+    assert "whole number of minutes" in odd.message
+    theirs = {"adopt": "theirs", "resourceGroup": "g"}
+    (vain,) = findings(settings(cluster=theirs, nodeIdle="90s"), request())
+    assert vain.message == "has no effect: the autoscaler of theirs is set up with that cluster"
+    assert findings(settings(cluster=theirs), request()) == []
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

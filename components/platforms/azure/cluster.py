@@ -87,7 +87,7 @@ class AksCluster(pulumi.ComponentResource):
             ),
             api_server_access_profile=spec.api_server(settings.cluster, network.ways_out),
             network_profile=spec.network_profile(network.way_out),
-            auto_scaler_profile=spec.autoscaler_profile(),
+            auto_scaler_profile=spec.autoscaler_profile(settings.node_idle.seconds),
             agent_pool_profiles=[
                 spec.system_pool(settings.cluster, settings.network.zones, network.subnet, dict(tags(about)))
             ],

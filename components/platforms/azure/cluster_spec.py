@@ -15,7 +15,6 @@ aks = azure.containerservice
 
 SYSTEM_POOL: Final = "system"
 _LONGEST_STREAM_SECONDS = 3600
-_SCALE_DOWN_AFTER = "5m"
 
 
 def api_server(
@@ -58,20 +57,22 @@ def network_profile(way_out: Literal["natGateway", "route"]) -> aks.ContainerSer
     )
 
 
-def autoscaler_profile() -> aks.ManagedClusterPropertiesAutoScalerProfileArgs:
-    """One profile for all pools. Source of the names and defaults: AKS documentation, Use the cluster autoscaler.
+def autoscaler_profile(idle_seconds: int) -> aks.ManagedClusterPropertiesAutoScalerProfileArgs:
+    """One profile for all pools. Source of the names and defaults: AKS documentation, Use the cluster autoscaler, by
+    which times are in whole minutes.
 
-    An idle GPU is the dearest thing here, so a node goes after five idle minutes instead of ten. A stream may run for
-    an hour, and the autoscaler waits for it. A GPU node took 10 to 11 minutes to come (A100, measured), so it is given
+    A node goes ``idle_seconds`` after its last pod, and not before it has been there as long. A stream may run for an
+    hour, and the autoscaler waits for it. A GPU node took 10 to 11 minutes to come (A100, measured), so it is given
     25 before it counts as failed. The GPU operator's DaemonSets and a model's emptyDir hold no node.
     """
+    idle = f"{idle_seconds // 60}m"
     return aks.ManagedClusterPropertiesAutoScalerProfileArgs(
         expander="least-waste",
         scan_interval="10s",
         new_pod_scale_up_delay="0s",
         max_node_provision_time="25m",
-        scale_down_unneeded_time=_SCALE_DOWN_AFTER,
-        scale_down_delay_after_add=_SCALE_DOWN_AFTER,
+        scale_down_unneeded_time=idle,
+        scale_down_delay_after_add=idle,
         scale_down_unready_time="25m",
         max_graceful_termination_sec=str(_LONGEST_STREAM_SECONDS),
         ignore_daemonsets_utilization=True,

@@ -24,6 +24,7 @@ def judge(settings: AzureSettings, pools: Mapping[str, PoolRequest], environment
     yield from _adoption(settings.cluster, settings.network)
     if settings.cluster.adopt is None:
         yield from _made_cluster(settings.cluster)
+    yield from _node_idle(settings)
     yield from _network(settings.network)
     if settings.ingress is not None:
         yield from _ingress(settings.ingress)
@@ -72,6 +73,17 @@ def _adoption(cluster: ClusterSettings, network: NetworkSettings) -> Iterator[Pr
     elif network.adopt is not None and "cidr" in network.model_fields_set:
         message = "has no effect beside adopt: the subnet is there already"
         yield Problem(160, (*_NETWORK, "cidr"), message, "cidr or adopt", alone, network.cidr)
+
+
+def _node_idle(settings: AzureSettings) -> Iterator[Problem]:
+    path, idle, adopted = ("platform", "nodeIdle"), settings.node_idle, settings.cluster.adopt
+    if adopted is not None and "node_idle" in settings.model_fields_set:
+        message = f"has no effect: the autoscaler of {adopted} is set up with that cluster"
+        yield Problem(160, path, message, "nothing", "take it out", str(idle))
+    elif idle.seconds % 60:
+        # Source: AKS documentation, Use the cluster autoscaler: no unit but minutes
+        message = "is no whole number of minutes, and AKS counts in those"
+        yield Problem(160, path, message, "whole minutes, like 5m", "round it to minutes", str(idle))
 
 
 def _made_cluster(cluster: ClusterSettings) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool
 
 from components.typed.fields import Shape, text, whole
+from components.typed.units import Duration
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _IN_GROUP = rf"/subscriptions/{_UUID}/resourceGroups/[A-Za-z0-9._()-]{{1,90}}/providers"
@@ -173,4 +174,7 @@ class AzureSettings(Shape):
     region: Region = Field(description="where everything is", examples=["westeurope"])
     cluster: ClusterSettings = Field(default=ClusterSettings(), description="the cluster, made or adopted")
     network: NetworkSettings = Field(default=NetworkSettings(), description="the network, made or adopted")
+    node_idle: Duration = Field(
+        default=Duration(300), description="how long a GPU node stays after its last model has gone; whole minutes"
+    )
     ingress: IngressSettings | None = Field(default=None, description="a load balancer; none: inside the cluster only")
