@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -39,25 +41,64 @@ def test_one_short_request_a_second_keeps_the_model_up(lab: Lab) -> None:
     assert {pod["metadata"]["uid"] for pod in lab.pods(FIRST)} == {before}, "the model was started anew"
 
 
-def test_a_stream_longer_than_the_ttl_is_not_cut(lab: Lab) -> None:
-    """Nothing but this one stream holds the model. The TTL is made short for it, because the model is quick."""
-    lab.wake(FIRST)
+SHORT = 10  # seconds: the model is quick
+LONG_STREAM = {"max_tokens": 1900, "ignore_eos": True, "temperature": 0}
+
+
+@contextmanager
+def short_ttl(lab: Lab) -> Iterator[None]:
     scaler = f"/apis/keda.sh/v1alpha1/namespaces/ebbtide-models/scaledobjects/{FIRST}"
     headers = {"Content-Type": "application/merge-patch+json"}
-    short = 10
-    lab.api.patch(scaler, content=json.dumps({"spec": {"cooldownPeriod": short}}), headers=headers).raise_for_status()
-    try:
-        times: list[float] = []
-        finish = lab.stream(
-            FIRST, "Count.", lambda _, at: times.append(at), max_tokens=1900, ignore_eos=True, temperature=0
-        )
-        assert finish == "length"
-        assert times[-1] - times[0] > short * 2, "too quick to show anything"
-        # and it was this TTL that was in force
-        wait_until(lambda: lab.replicas(FIRST) == 0, short + 30, "scaled to zero by the short TTL")
-    finally:
-        patch = json.dumps({"spec": {"cooldownPeriod": int(TTL)}})
+
+    def put(seconds: int) -> None:
+        patch = json.dumps({"spec": {"cooldownPeriod": seconds}})
         lab.api.patch(scaler, content=patch, headers=headers).raise_for_status()
+
+    put(SHORT)
+    try:
+        yield
+    finally:
+        put(int(TTL))
+
+
+def test_a_stream_longer_than_the_ttl_is_not_cut(lab: Lab) -> None:
+    """Nothing but this one stream holds the model."""
+    lab.wake(FIRST)
+    with short_ttl(lab):
+        times: list[float] = []
+        finish = lab.stream(FIRST, "Count.", lambda _, at: times.append(at), **LONG_STREAM)
+        assert finish == "length"
+        assert times[-1] - times[0] > SHORT * 2, "too quick to show anything"
+        # and it was this TTL that was in force
+        wait_until(lambda: lab.replicas(FIRST) == 0, SHORT + 30, "scaled to zero by the short TTL")
+
+
+def test_a_stream_outlives_whoever_held_its_wake_and_whoever_counts_it(lab: Lab) -> None:
+    """The interceptor is not on its way; a keeper that is away means that the count is not known, and not that it is
+    0.
+    """
+    lab.wake(FIRST)
+    times: list[float] = []
+
+    def kill(namespace: str, part: str) -> None:
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        (name,) = (
+            pod["metadata"]["name"]
+            for pod in lab.get(path)["items"]
+            if part in pod["metadata"]["name"] and "deletionTimestamp" not in pod["metadata"]
+        )
+        lab.api.delete(f"{path}/{name}", params={"gracePeriodSeconds": 0}).raise_for_status()
+
+    def piece(_: str, at: float) -> None:
+        times.append(at)
+        if len(times) == 20:
+            kill("keda", "interceptor")
+            kill("ebbtide", "wake-keeper")
+
+    with short_ttl(lab):
+        assert lab.stream(FIRST, "Count.", piece, **LONG_STREAM) == "length"
+        assert times[-1] - times[20] > SHORT * 2, "too quick to show anything"
+        wait_until(lambda: lab.replicas(FIRST) == 0, SHORT + 60, "scaled to zero once both are back")
 
 
 def test_the_pod_is_gone_within_the_ttl_and_thirty_seconds(lab: Lab) -> None:
