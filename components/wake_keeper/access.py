@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.gateway.access import LABELS as GATEWAY_LABELS
+from components.gateway.access import METRICS_PORT as GATEWAY_METRICS_PORT
 from components.wake_keeper.settings import KeeperSettings
 
 Manifest = dict[str, Any]
 NAME = "wake-keeper"
 PORT = 9090
-GATEWAY_METRICS_PORT = 9090
-GATEWAY_LABELS = {"app.kubernetes.io/name": "gateway"}
 ENGINE_PORT = 8000
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 

@@ -98,8 +98,7 @@ def test_it_talks_to_dns_the_gateway_and_the_api_server_only_and_is_asked_for_nu
     (inward,) = spec["ingress"]
     assert inward["ports"] == [{"protocol": "TCP", "port": 9090}]
     dns, api, gateway = spec["egress"]
-    assert gateway["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
-    assert gateway["to"][0]["podSelector"]["matchLabels"].items() <= GATEWAY_LABELS.items()
+    assert gateway["to"] == [{"podSelector": {"matchLabels": GATEWAY_LABELS}}]
     assert gateway["ports"] == [{"protocol": "TCP", "port": METRICS_PORT}]
     assert {port["port"] for port in dns["ports"]} == {53, 5353}
     assert api["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
