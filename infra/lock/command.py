@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from infra import whole_file
 from infra.local.paths import PROJECT
 from infra.lock import registry
 from infra.lock.image_name import image_name
@@ -47,7 +48,13 @@ def run(wish: Wish, project: Path = PROJECT, client: httpx.Client | None = None)
         elif answer is None or answer == pin.image.digest:
             print(f"{_where(pin, project)}: {pin.image.tagged} has its digest")
         else:
-            _write(pin, answer)
+            try:
+                whole_file.put(pin.file, locked(pin.file.read_text(), pin, answer))
+            except OSError as problem:
+                why = (problem.strerror or "cannot be written").lower()
+                print(f"error: {_where(pin, project)}: cannot be written: {why}; nothing was changed", file=sys.stderr)
+                left += 1
+                continue
             before = f", before {pin.image.digest}" if pin.image.digest else ""
             print(f"{_where(pin, project)}: {pin.image.tagged} is {answer}{before}")
     return NOT_ALL if left else DONE
@@ -72,14 +79,6 @@ def _told(tagged: str, client: httpx.Client) -> str | registry.NotRead:
         return registry.digest_of(image_name(tagged), client)
     except registry.NotRead as problem:
         return problem
-
-
-def _write(pin: Pin, digest: str) -> None:
-    """All of the file or nothing: what is read while this writes is the old or the new one."""
-    text = locked(pin.file.read_text(), pin, digest)
-    fresh = pin.file.with_name(pin.file.name + ".new")
-    fresh.write_text(text)
-    fresh.replace(pin.file)
 
 
 def _where(pin: Pin, project: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 import textwrap
@@ -15,6 +14,7 @@ import yaml
 
 from components.catalog.machine import Machine
 from components.catalog.machines import machines
+from infra import whole_file
 from infra.preflight.catalog_refresh_read import NotRead, Prices
 
 _WIDTH = 116
@@ -133,17 +133,7 @@ def written(file: Path, text: str, place: str) -> None:
         with tempfile.TemporaryDirectory(prefix="ebbtide-catalog-") as folder:
             (Path(folder) / file.name).write_text(text)
             machines(place, Path(folder))
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        try:
-            with os.fdopen(handle, "w") as opened:
-                opened.write(text)
-                opened.flush()
-                os.fsync(opened.fileno())
-            Path(name).chmod(file.stat().st_mode & 0o777)
-            Path(name).replace(file)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        whole_file.put(file, text)
     except OSError as error:
         reason = (error.strerror or "cannot be written").lower()
         raise NotRead(f"{file.name} cannot be written: {reason}; fix: run it where the catalogue is yours") from error

@@ -301,7 +301,7 @@ def test_a_file_that_cannot_be_written_is_left_whole(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("infra.preflight.catalog_refresh_file.os.fsync", full)
+    monkeypatch.setattr("infra.whole_file.os.fsync", full)
     assert run(Wish(), bulk(address), folder, TODAY) == 1
     assert "aws.yaml cannot be written: no space left on device" in capsys.readouterr().err
     assert snapshot(folder) == before, "nothing is half written, and no second file is left behind"

@@ -157,6 +157,24 @@ def test_without_a_network_nothing_is_changed(project: Path, capsys: pytest.Capt
     assert "registry-1.docker.io cannot be reached (ConnectError)" in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_written_is_named_and_the_others_are_locked(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from infra import whole_file
+
+    put = whole_file.put
+
+    def refuse(file: Path, text: str) -> None:
+        if file.name == "versions.yaml":
+            raise PermissionError(13, "Permission denied")
+        put(file, text)
+
+    monkeypatch.setattr(whole_file, "put", refuse)
+    assert run(Wish(), project, Registry().client()) == NOT_ALL
+    assert [pin.file.name for pin in pins(project) if not pin.image.digest] == ["versions.yaml"]
+    assert "versions.yaml:7: cannot be written: permission denied; nothing was changed" in capsys.readouterr().err
+
+
 def test_a_check_asks_nobody_and_says_which_have_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Wish(check=True), project) == NOT_ALL
     told = capsys.readouterr().err.splitlines()
