@@ -91,6 +91,18 @@ def test_the_pods_are_asked_once_for_all_models_that_keda_asks_of() -> None:
     assert pods.asked == 1
 
 
+def test_while_a_pod_is_silent_questions_do_not_queue_up() -> None:
+    pods = Pods(a=None)
+
+    async def all_at_once() -> list[float | BaseException]:
+        loads = pods.loads()
+        asked = (loads.of(model) for model in ("small", "big") * 10)
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    assert [type(each) for each in asyncio.run(all_at_once())] == [Unknown] * 20
+    assert pods.asked == 1
+
+
 def test_an_answer_that_failed_is_not_kept() -> None:
     pods = Pods(a=None)
 

@@ -48,26 +48,28 @@ class Loads:
     def __init__(self, gateways: Callable[[], Sequence[str] | None], client: httpx.AsyncClient | None = None) -> None:
         self._gateways = gateways
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_SECONDS)
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Task[Load] | None = None
         self._last: Load | None = None
         self._asked = 0.0
 
     async def of(self, model: str) -> float:
         """Requests in the model's replicas. Raises ``Unknown``. KEDA asks for each model by itself: the pods are asked
-        for all at once, and once a second at most.
+        for all at once, and once a second at most. Who comes while they are asked gets what comes of that, a failure
+        too: while one is silent, KEDA's questions must not queue up.
         """
-        async with self._asking:
-            if self._last is None or time.monotonic() - self._asked >= _FRESH_SECONDS:
-                self._last = None
-                self._last = await self._ask()
-                self._asked = time.monotonic()
+        if self._last is not None and time.monotonic() - self._asked < _FRESH_SECONDS:
             return self._last.of(model)
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return (await asyncio.shield(self._asking)).of(model)
 
     async def _ask(self) -> Load:
         found = self._gateways()
         if found is None:
             raise Unknown("the gateway's pods cannot be seen")
-        return together(await asyncio.gather(*(self._told_by(each) for each in found)))
+        self._last = together(await asyncio.gather(*(self._told_by(each) for each in found)))
+        self._asked = time.monotonic()
+        return self._last
 
     async def _told_by(self, gateway: str) -> Load:
         try:
