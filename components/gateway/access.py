@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from components.gateway.config import GatewaySettings
+from components.model_service.settings import PORT as ENGINE_PORT
 
 Manifest = dict[str, Any]
 NAME = "gateway"
 PORT = 4000
 METRICS_PORT = 9090
-ENGINE_PORT = 8000
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
 _DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's

@@ -6,12 +6,12 @@ from typing import Any
 
 from components.gateway.access import LABELS as GATEWAY_LABELS
 from components.gateway.access import METRICS_PORT as GATEWAY_METRICS_PORT
+from components.model_service.settings import PORT as ENGINE_PORT
 from components.wake_keeper.settings import KeeperSettings
 
 Manifest = dict[str, Any]
 NAME = "wake-keeper"
 PORT = 9090
-ENGINE_PORT = 8000
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
 _DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's

@@ -195,6 +195,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(upstream())
         direct = Target("direct", url)
+        kube.replicas(MODEL, url.removeprefix("http://"))
         builds = [
             stack.enter_context(gateway(name, image, url, kube)) for name, image in [*others, ("this", kit.IMAGE)]
         ]

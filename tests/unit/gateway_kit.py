@@ -229,12 +229,9 @@ def streams(count: int, *, gate: Callable[[int], bool] | None = None, cut_after:
 
 
 class KubeApi:
-    """List and watch of Deployments, pods, EndpointSlices and ScaledObjects; patches of the last; Events taken in.
-    ``engine``: where a model's ready replicas answer, ``host:port``; None: no slice tells of them.
-    """
+    """List and watch of Deployments, pods, EndpointSlices and ScaledObjects; patches of the last; Events taken in."""
 
-    def __init__(self, engine: str | None = None) -> None:
-        self.engine = engine
+    def __init__(self) -> None:
         self.kinds: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in _LISTS}
         self.events: list[dict[str, Any]] = []
         self.patches: list[dict[str, Any]] = []
@@ -338,8 +335,6 @@ class KubeApi:
                 "status": {"readyReplicas": replicas if ready is None else ready},
             },
         )
-        if self.engine is not None:
-            self.replicas(name, *[self.engine] * min(1, replicas if ready is None else ready))
 
     def replicas(self, name: str, *addresses: str, ready: bool = True) -> None:
         """A model's EndpointSlice; a port of its own for each replica makes a slice for each."""
@@ -452,6 +447,17 @@ def start(
         )
     metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
     return Gateway(process, f"http://127.0.0.1:{port}", folder, time.monotonic(), metrics_url)
+
+
+@contextlib.contextmanager
+def serving(gateway: Gateway, seconds: float = 20) -> Iterator[Gateway]:
+    """It, once it is ready; ended after that."""
+    try:
+        until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", seconds)
+        yield gateway
+    finally:
+        gateway.process.kill()
+        gateway.process.wait(10)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from infra.bench import command
@@ -42,11 +41,9 @@ def gateway(engine: Engine, tmp_path: Path) -> Iterator[kit.Gateway]:
     keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
     started = kit.start(gateway_python(), folder, settings, keys)
     try:
-        kit.until(lambda: httpx.get(started.url + "/health/readiness").status_code == 200, "readiness", 120)
-        yield started
+        with kit.serving(started, 120) as ready:
+            yield ready
     finally:
-        started.process.kill()
-        started.process.wait(10)
         kube.served.stop()
 
 

@@ -177,13 +177,9 @@ def gateway(
         "cluster": {"apiServer": kube.served.url},
     }
     keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
-    gateway = kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)
-    try:
-        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 20)
+    started = kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)
+    with kit.serving(started) as gateway:
         yield gateway
-    finally:
-        gateway.process.kill()
-        gateway.process.wait(10)
 
 
 def ask(gateway: kit.Gateway, **more: Any) -> httpx.Response:

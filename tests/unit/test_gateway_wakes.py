@@ -56,13 +56,9 @@ def gateway(
         "cluster": {"apiServer": kube.served.url},
     }
     folder = tmp_path_factory.mktemp("gateway")
-    gateway = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS, RIGHTS))
-    try:
-        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 20)
+    started = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS, RIGHTS))
+    with kit.serving(started) as gateway:
         yield gateway
-    finally:
-        gateway.process.kill()
-        gateway.process.wait(10)
 
 
 def ask(gateway: kit.Gateway, who: str, model: str = "small") -> httpx.Response:
