@@ -52,6 +52,12 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
     )
 
 
+def turn_seconds(stack: StackConfig, model: ModelConfig) -> int | None:
+    """How long the model keeps its card while another waits for it; None: its card is its own."""
+    sharing = stack.pools[model.pool].sharing
+    return None if sharing is None or sharing.turns is None else sharing.turns.turn.seconds
+
+
 def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
     """How long each model's load may take, and whether a node for it may still come. Models on several machines are not
     kept: whose load begins anew with every pod that ends looks to the keeper as if it had just begun.
@@ -60,7 +66,13 @@ def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
     return KeeperSettings(
         models=[
             KeptModel(
-                model.name, model.hold.seconds, model.cold_start.seconds, growable, model.queue_target is not None
+                model.name,
+                model.hold.seconds,
+                model.cold_start.seconds,
+                growable,
+                model.queue_target is not None,
+                turn_seconds(stack, model),
+                model.sleep_ttl.seconds if model.sleep_ttl else None,
             )
             for model in stack.models.values()
             if model.nodes == 1

@@ -194,7 +194,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
                 platform.identity.pod_labels,
                 tuple(platform.pools[name] for name in model.fallback_pools),
             ),
-            [*callers, keeper] if model.queue_target is not None else callers,
+            [*callers, keeper] if model.queue_target is not None or pool.turns else callers,
             opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=before_models),
         )
         IdleScalingPolicy(

@@ -21,12 +21,12 @@ def judge_sharing(at: Path, request: PoolRequest, image: NodeImage) -> Iterator[
     if image.cuts(sharing) is None:
         what = "MIG" if sharing.kind == "mig" else "time-slicing"
         fix = "take another nodeImage, or leave sharing out"
-        path = (*at, "sharing", sharing.kind)
+        path = (*at, "sharing", sharing.key)
         yield Problem(227, path, f"is done by nobody on {image.key}", f"no {what}", fix, has_value=False)
     elif sharing.kind == "mig":
         yield from _mig((*at, "sharing", "mig"), request, sharing, image)
     elif not 2 <= sharing.replicas <= MOST_REPLICAS:
-        path = (*at, "sharing", "timeSlicing", "replicas")
+        path = (*at, "sharing", sharing.key, sharing.count_key)
         message = "is not a number of pods that share a card"
         yield Problem(226, path, message, f"a whole number from 2 to {MOST_REPLICAS}", "choose one", sharing.replicas)
 

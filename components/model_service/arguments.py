@@ -22,6 +22,9 @@ _LOGGING: Final = ("VLLM_LOGGING_", "VLLM_CONFIGURE_LOGGING")
 _CPU_KV_CACHE_BYTES: Final = 1024**3
 """Where nothing is said: left alone, the CPU back end takes a fraction of the whole machine's memory."""
 
+TURNS: Final = "EBBTIDE_TURNS"
+"""Makes the image's entry point wait until the wake keeper gives the engine its card (``images/vllm/turn.py``)."""
+
 LEADER_ADDRESS, WORKER_INDEX = "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"
 _MEETING_SECONDS: Final = 600
 
@@ -54,6 +57,7 @@ MANAGED_FLAGS: Final = frozenset(
         "--headless",
         "--load-format",
         "--shutdown-timeout",
+        "--enable-sleep-mode",
         "--config",
     }
 )
@@ -81,6 +85,8 @@ MANAGED_ENVIRONMENT: Final = frozenset(
         "DO_NOT_TRACK",
         "VLLM_API_KEY",
         "VLLM_PORT",
+        "VLLM_SERVER_DEV_MODE",
+        TURNS,
     }
 )
 
@@ -99,9 +105,11 @@ def managed_flags_in(extra_args: Iterable[str]) -> list[str]:
     return found
 
 
-def engine_arguments(model: ModelSettings, weights: Weights, device: Device, headless: bool = False) -> list[str]:
+def engine_arguments(
+    model: ModelSettings, weights: Weights, device: Device, headless: bool = False, turns: bool = False
+) -> list[str]:
     """Arguments for the image's entry point, an OpenAI-compatible vLLM server; ``headless`` those of a replica's
-    machines that answer nobody, for ``vllm serve``.
+    machines that answer nobody, for ``vllm serve``; ``turns`` of an engine that can sleep while another has its card.
 
     Raises ``ValueError`` when ``extra_args`` sets a flag that follows from the settings, when one replica on a CPU is
     to span several GPUs, and when the split does not use every GPU once.
@@ -150,6 +158,8 @@ def engine_arguments(model: ModelSettings, weights: Weights, device: Device, hea
         kv_cache_bytes = _CPU_KV_CACHE_BYTES
     if kv_cache_bytes is not None:
         arguments += ["--kv-cache-memory-bytes", str(kv_cache_bytes)]
+    if turns and device == "cuda":  # the CPU back end can be told to sleep as well, and keeps its memory
+        arguments += ["--enable-sleep-mode"]
     arguments += ["--shutdown-timeout", str(model.drain_seconds)]
     # a probe every two seconds would drown what matters
     arguments += ["--disable-access-log-for-endpoints", "/health,/metrics"]
@@ -174,8 +184,9 @@ def asks_the_hub(weights: Weights) -> bool:
     return not weights.path.startswith("/") and "://" not in weights.path
 
 
-def engine_environment(model: ModelSettings, weights: Weights) -> dict[str, str]:
-    """The container's environment. Raises ``ValueError`` when ``extra_env`` sets what follows from the settings."""
+def engine_environment(model: ModelSettings, weights: Weights, turns: bool = False) -> dict[str, str]:
+    """The container's environment; ``turns`` as for ``engine_arguments``. Raises ``ValueError`` when ``extra_env`` sets
+    what follows from the settings."""
     managed = sorted(MANAGED_ENVIRONMENT & set(model.extra_env))
     if managed:
         raise ValueError(
@@ -202,6 +213,10 @@ def engine_environment(model: ModelSettings, weights: Weights) -> dict[str, str]
     }
     if not any(name.startswith(_LOGGING) for name in model.extra_env):
         environment["VLLM_LOGGING_CONFIG_PATH"] = LOGGING
+    if turns:
+        # only so does vLLM offer /sleep and /wake_up, beside other doors: on the engine's port, which the NetworkPolicy
+        # opens to the gateway, KEDA's interceptor and the wake keeper, and of which the gateway passes on no such path
+        environment |= {"VLLM_SERVER_DEV_MODE": "1", TURNS: "1"}
     if not asks_the_hub(weights):
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return dict(sorted({**environment, **weights.environment, **model.extra_env}.items()))

@@ -155,14 +155,15 @@ def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manif
 
 def _container(model: ModelSettings, place: Placement, headless: bool) -> Manifest:
     gpus = {place.pool.gpu_resource: str(model.gpus)}
-    environment = engine_environment(model, place.weights)
+    turns = place.pool.turns
+    environment = engine_environment(model, place.weights, turns)
     return {
         "name": "vllm",
         "image": place.image,
         "imagePullPolicy": "IfNotPresent",
         # the API server that the image starts knows no --headless
         **({"command": ["vllm", "serve"]} if headless else {}),
-        "args": engine_arguments(model, place.weights, place.pool.device, headless),
+        "args": engine_arguments(model, place.weights, place.pool.device, headless, turns),
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         **({} if headless else {"ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]}),
         # GPUs only as limits and requests alike: Kubernetes allows no difference for an extended resource

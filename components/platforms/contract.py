@@ -41,7 +41,8 @@ class Pool:
 
     ``gpu_resource`` is the extended resource a pod asks for (``nvidia.com/gpu`` or a MIG profile's name),
     ``gpus_per_node`` how many of them one node has. ``device`` is what the engine computes on: ``cpu`` only in the lab,
-    where the GPUs are advertised to the scheduler but do not exist.
+    where the GPUs are advertised to the scheduler but do not exist. ``turns``: its pods share a card, one engine
+    awake and the others asleep in main memory.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Pool:
     max_nodes: int = 1
     node_image: str = "unknown"
     device: Device = "cuda"
+    turns: bool = False
 
     def tolerations(self) -> list[dict[str, str]]:
         """Tolerations for a pod that targets this pool."""
@@ -72,12 +74,24 @@ class Disk:
 @dataclass(frozen=True)
 class Sharing:
     """One card for several pods. ``mig``: slices of ``profile`` (like ``1g.10gb``), all cards alike (``single``) or
-    per card (``mixed``). ``timeSlicing``: ``replicas`` pods take turns, without a wall between their memories."""
+    per card (``mixed``). ``timeSlicing``: ``replicas`` pods share a card, without a wall between their memories;
+    ``turns``: they do so one after the other, and the stack file says it under that word."""
 
     kind: Literal["mig", "timeSlicing"]
     strategy: Literal["single", "mixed"] = "single"
     profile: str | None = None
     replicas: int = 1
+    turns: bool = False
+
+    @property
+    def key(self) -> str:
+        """The stack file's word for it."""
+        return "turns" if self.turns else self.kind
+
+    @property
+    def count_key(self) -> str:
+        """Its word for ``replicas``."""
+        return "models" if self.turns else "replicas"
 
 
 @dataclass(frozen=True)

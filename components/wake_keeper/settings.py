@@ -13,7 +13,8 @@ import yaml
 class KeptModel:
     """One model. ``hold_seconds`` is how long a load may take before it is given up: nobody waits any longer for it.
     ``growable``: an autoscaler may bring its pool another node, within ``cold_start_seconds``. ``counted``: KEDA asks
-    here how many requests wait in its engines' own queues.
+    here how many requests wait in its engines' own queues. ``turn_seconds``: its engines take turns on their cards,
+    each for so long while others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
     """
 
     name: str
@@ -21,6 +22,8 @@ class KeptModel:
     cold_start_seconds: int
     growable: bool
     counted: bool = False
+    turn_seconds: int | None = None
+    sleep_seconds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class KeeperSettings:
     @property
     def asks_engines(self) -> bool:
         """Whether it has to reach any model's pods."""
-        return any(model.counted for model in self.models)
+        return any(model.counted or model.turn_seconds is not None for model in self.models)
 
 
 def keeper_yaml(settings: KeeperSettings) -> str:
@@ -52,6 +55,8 @@ def keeper_yaml(settings: KeeperSettings) -> str:
                 "coldStartSeconds": model.cold_start_seconds,
                 "growable": model.growable,
                 "counted": model.counted,
+                **({} if model.turn_seconds is None else {"turnSeconds": model.turn_seconds}),
+                **({} if model.sleep_seconds is None else {"sleepSeconds": model.sleep_seconds}),
             }
             for model in settings.models
         ],

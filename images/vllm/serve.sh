@@ -19,6 +19,14 @@ for word in "$@"; do
     before=$word
 done
 
+# Where models take turns on one card, this one starts when the card is free (see turn.py). Who waits has nothing to save.
+if [ -n "${EBBTIDE_TURNS-}" ]; then
+    python3 -I -S "${EBBTIDE_TURN_PROGRAM:-/usr/local/bin/turn.py}" "$port" &
+    trap 'kill -KILL $! 2>/dev/null; exit 143' TERM INT
+    wait $!
+    trap 'exit 143' TERM
+fi
+
 served=
 leave() {
     signalled=yes

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.typed.fields import Shape, text, whole
-from components.typed.units import Quantity
+from components.typed.units import Duration, Quantity
 
 Capacity = Literal["onDemand", "spot"]
 
@@ -41,7 +41,7 @@ MigProfile = Annotated[
         fix="copy one from: nvidia-smi mig -lgip",
     ),
 ]
-Takers = Annotated[int, whole(191, 2, 48, fix="give how many pods take turns on one card, or leave sharing out")]
+Takers = Annotated[int, whole(191, 2, 48, fix="give how many pods share one card, or leave sharing out")]
 Iops = Annotated[int, whole(111, 100, 1_000_000, fix="give a whole number, or leave it out for the place's default")]
 
 
@@ -65,13 +65,32 @@ class MigConfig(Shape):
 
 
 class TimeSlicingConfig(Shape):
-    """``replicas`` pods take turns on one card, without a wall between their memories."""
+    """``replicas`` pods share one card moment by moment, without a wall between their memories."""
 
-    replicas: Takers = Field(description="pods that take turns on one card", examples=["4"])
+    replicas: Takers = Field(description="pods that share one card", examples=["4"])
+
+
+class TurnsConfig(Shape):
+    """Up to ``models`` engines stay on one card. One is awake and has all of it; the others sleep in main memory and
+    keep ``left`` of the card each. One that is asked while another is awake gets the card when that one is idle, or
+    has had it for ``turn``: it finishes what it runs first."""
+
+    models: Takers = Field(description="engines that may stay on one card, awake and asleep", examples=["4"])
+    left: Quantity = Field(
+        default=Quantity(2 * 2**30), description="what an engine that sleeps keeps of the card's memory"
+    )
+    turn: Duration = Field(default=Duration(30), description="how long one keeps the card while another waits for it")
 
 
 class SharingConfig(Shape):
-    """One card for several pods: exactly one of the two."""
+    """One card for several pods: exactly one of these."""
 
     mig: MigConfig | None = Field(default=None, description="each card cut into slices")
-    time_slicing: TimeSlicingConfig | None = Field(default=None, description="pods take turns on a card")
+    time_slicing: TimeSlicingConfig | None = Field(default=None, description="pods run on a card side by side")
+    turns: TurnsConfig | None = Field(default=None, description="one engine has the card, the others sleep")
+
+    @property
+    def ways(self) -> list[str]:
+        """Those that are named."""
+        named = {"mig": self.mig, "timeSlicing": self.time_slicing, "turns": self.turns}
+        return [name for name, way in named.items() if way is not None]

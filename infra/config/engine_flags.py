@@ -12,6 +12,7 @@ from collections.abc import Mapping
 _GPUS = "set gpus"
 _NODES = "set nodes"
 _STORE = "the model store gives the path; set id and revision"
+_TURNS = "write sharing: {turns: {models: 4}} for the pool; elsewhere nobody would wake the engine"
 _PORT = "leave it out; the Service expects the port the product sets"
 
 MANAGED_FLAGS: Mapping[str, str] = {
@@ -44,11 +45,13 @@ MANAGED_FLAGS: Mapping[str, str] = {
     "--revision": "set revision",
     "--shutdown-timeout": "set drain",
     "--trust-remote-code": "leave it out; code from a model's repository is not run",
+    "--enable-sleep-mode": _TURNS,
     "--config": "leave it out; write the settings themselves here",
 }
 
 MANAGED_VARIABLES: Mapping[str, str] = {
     "VLLM_CPU_KVCACHE_SPACE": "set kvCache",
+    "EBBTIDE_TURNS": _TURNS,
     "VLLM_PORT": _PORT,
     "VLLM_HOST_IP": _PORT,
     "CUDA_VISIBLE_DEVICES": _GPUS,

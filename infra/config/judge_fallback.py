@@ -71,6 +71,10 @@ def _same(first: PoolConfig, other: PoolConfig, path: Path) -> Iterator[Problem]
             f"offers {given.gpu_resource}, and pool {first.name} {wanted.gpu_resource}: a pod asks for one of them"
         )
         yield Problem(202, path, message, f"pools that offer {wanted.gpu_resource}", fix, other.name)
+    elif given.turns != wanted.turns:
+        one, none = (other.name, first.name) if given.turns else (first.name, other.name)
+        message = f"cannot stand in: models take turns on the cards of pool {one} and not of {none}"
+        yield Problem(202, path, message, "pools that share their cards alike", fix, other.name)
 
 
 def judge_orders(draft: Draft) -> Iterator[Problem]:

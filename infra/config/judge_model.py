@@ -69,6 +69,10 @@ def _times(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
             f"set idleTtl: {model.cold_start}, or a lower coldStart if a load never takes that long",
             str(model.idle_ttl),
         )
+    if part.sound("sleep_ttl", "idle_ttl") and model.sleep_ttl is not None and model.sleep_ttl >= model.idle_ttl:
+        message = f"is no shorter than idleTtl, {model.idle_ttl}: the model would be gone before it sleeps"
+        fix = "set a longer idleTtl, or leave sleepTtl out"
+        yield Problem(205, (*at, "sleepTtl"), message, f"less than {model.idle_ttl}", fix, str(model.sleep_ttl))
     if part.sound("hold", "cold_start") and model.hold < model.cold_start:
         yield Problem(
             110,
@@ -109,6 +113,12 @@ def _pool(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
             f"set gpus: {count}, or use a pool with more GPUs a node",
             model.gpus,
         )
+    if part.sound("sleep_ttl") and pool.sound("sharing") and model.sleep_ttl is not None:
+        sharing = pool.value.sharing
+        if sharing is None or sharing.turns is None:
+            message = f"has no effect: the models of pool {model.pool} do not take turns, and an engine keeps its card"
+            fix = "leave it out; idleTtl lets the card go. Or write sharing: {turns: {models: 4}} for the pool"
+            yield Problem(206, (*at, "sleepTtl"), message, "on a pool with turns", fix, str(model.sleep_ttl))
     if part.sound("kv_cache") and pool.sound("device"):
         yield from _kv_cache(model, pool.value, at)
 

@@ -77,14 +77,22 @@ def _region(pool: PoolConfig, at: Path, draft: Draft) -> Iterator[Problem]:
 
 
 def _sharing(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Problem]:
-    if not part.sound("sharing") or part.value.sharing is None:
+    pool, path = part.value, (*at, "sharing")
+    sharing = pool.sharing
+    if not part.sound("sharing") or sharing is None:
         return
-    sharing, path = part.value.sharing, (*at, "sharing")
-    if (sharing.mig is None) == (sharing.time_slicing is None):
-        fix = "write mig: {profile: 1g.10gb} or timeSlicing: {replicas: 4}"
-        message = "names neither way of sharing" if sharing.mig is None else "names both ways of sharing"
-        yield Problem(198, path, message, "one of mig, timeSlicing", fix, has_value=False)
-    elif draft.gpu_layer_install == "existing":
+    on_cpu = part.sound("device") and pool.device == "cpu"
+    if len(sharing.ways) != 1:
+        fix = "write mig: {profile: 1g.10gb}, timeSlicing: {replicas: 4} or turns: {models: 4}"
+        message = f"names {', '.join(sharing.ways)}" if sharing.ways else "names no way of sharing"
+        yield Problem(198, path, message, "one of mig, timeSlicing, turns", fix, has_value=False)
+        return
+    if sharing.turns is not None and part.sound("gpu") and pool.gpu.count > 1 and not on_cpu:
+        count = pool.gpu.count
+        message = f"is for nodes with one GPU, and these have {count}: nobody can tell which card an engine has"
+        fix = "take a machine with one GPU, or share in another way"
+        yield Problem(204, (*path, "turns"), message, "turns on a pool with one GPU a node", fix, has_value=False)
+    if draft.gpu_layer_install == "existing" and not on_cpu:
         message = "is set up by the GPU operator, which this stack does not install"
         fix = "set gpuLayer: {install: helm}, or share in the cluster's own operator and give gpu.count as pods see it"
         yield Problem(198, path, message, "sharing where gpuLayer.install is helm", fix, has_value=False)

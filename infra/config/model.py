@@ -69,8 +69,9 @@ def _hold(fields: Mapping[str, Any]) -> Duration:
 class ModelConfig(Shape):
     """A model behind the endpoint, scaled between ``min`` and ``max`` replicas.
 
-    Times: a replica idle for ``idle_ttl`` goes away; a load takes at most ``cold_start``; a request waits at most
-    ``hold`` for a wake; a stream has ``drain`` to finish when its replica is told to go.
+    Times: a replica idle for ``sleep_ttl`` falls asleep, one idle for ``idle_ttl`` goes away; a load takes at most
+    ``cold_start``; a request waits at most ``hold`` for a wake; a stream has ``drain`` to finish when its replica is
+    told to go.
     Counts: ``max_tokens`` is the context (prompt and answer), ``max_sequences`` run together, ``max_queued`` wait
     before a 503; above ``concurrency_target`` requests in flight per replica, or ``queue_target`` that wait in the
     replicas' own queues, another replica is started. ``routing``: which of them gets a request.
@@ -100,6 +101,10 @@ class ModelConfig(Shape):
     min_reason: Reason | None = Field(default=None, description="why min is not 0 outside production")
     idle_ttl: Duration = Field(
         default=Duration(20 * 60), description="gone after this long without a request; at least coldStart"
+    )
+    sleep_ttl: Duration | None = Field(
+        default=None,
+        description="asleep in main memory after this long, on a pool with turns; default: when another wants the card",
     )
     schedules: Mapping[str, ScheduleConfig] = Field(
         default_factory=dict, description="hours in which it stays warm whether anybody asks or not"

@@ -44,6 +44,7 @@ def _pool(declared: PoolConfig) -> Pool:
         max_nodes=declared.max,
         node_image=declared.node_image,
         device=declared.device,
+        turns=declared.sharing is not None and declared.sharing.turns is not None,
     )
 
 
@@ -57,9 +58,12 @@ def _whole(amount: Quantity | None, unit: int) -> int | None:
 
 
 def _sharing(declared: SharingConfig | None) -> Sharing | None:
-    mig, turns = (declared.mig, declared.time_slicing) if declared is not None else (None, None)
-    if (mig is None) == (turns is None):  # nothing asked, or both or neither, which judge_pool.py refuses
+    if declared is None or len(declared.ways) != 1:  # judge_pool.py refuses none and several
         return None
-    if mig is not None:
-        return Sharing("mig", strategy=mig.strategy, profile=mig.profile)
-    return Sharing("timeSlicing", replicas=turns.replicas if turns else 1)
+    if declared.mig is not None:
+        return Sharing("mig", strategy=declared.mig.strategy, profile=declared.mig.profile)
+    # to the device plugin a card whose models take turns is one that they share moment by moment
+    sliced, turns = declared.time_slicing, declared.turns
+    if turns is not None:
+        return Sharing("timeSlicing", replicas=turns.models, turns=True)
+    return Sharing("timeSlicing", replicas=sliced.replicas if sliced else 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from infra.preflight.cost import Cost
 from infra.preflight.memory import Engine, MemoryPlan
 from infra.preflight.model_facts import ModelFacts
 from infra.preflight.plan_engine import as_loaded, engine_of, flags, unfollowed
-from infra.preflight.plan_findings import judge_model_plan
+from infra.preflight.plan_findings import judge_asleep, judge_model_plan
 from infra.preflight.plan_ingress import Front, front, silence_seconds
 from infra.preflight.plan_pool import PoolPlan, engine_cuda, pool_plan
 from infra.preflight.timeouts import Hop, Timers
@@ -91,7 +91,8 @@ def plan_stack(stack: StackConfig, facts_of: FactsOf, measured: Mapping[str, Mea
         if model.pool in pools
     )
     cost = costs.cost(stack, {name: pool.gpus_per_node for name, pool in pools.items()})
-    return Plan(stack, tuple(pools.values()), models, cost, before, tuple(_problems(stack, models)))
+    problems = tuple(_problems(stack, models, pools.values()))
+    return Plan(stack, tuple(pools.values()), models, cost, before, problems)
 
 
 def _everywhere(
@@ -165,6 +166,8 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
     )
 
 
-def _problems(stack: StackConfig, models: tuple[ModelPlan, ...]) -> Iterator[Problem]:
+def _problems(stack: StackConfig, models: tuple[ModelPlan, ...], pools: Iterable[PoolPlan]) -> Iterator[Problem]:
     for model in models:
         yield from judge_model_plan(model, wanted(stack, model.config), stack)
+    for pool in pools:
+        yield from judge_asleep(pool, [model for model in models if pool.name in model.config.pools])

@@ -15,14 +15,16 @@ from infra.config.stack import StackConfig
 from infra.preflight import fit
 from infra.preflight.compatibility import Wanted, judge_model_facts
 from infra.preflight.doubts import judge_doubts
-from infra.preflight.memory import Engine
+from infra.preflight.memory import GIB, Engine
 from infra.preflight.model_facts import ModelFacts
 from infra.preflight.timeouts import Hop
 
 if TYPE_CHECKING:
     from infra.preflight.plan import ModelPlan
+    from infra.preflight.plan_pool import PoolPlan
 
 _MOST_SHARE = 1.0
+_MOST_MAIN = 0.8  # the system, page cache and the engines themselves take the rest
 _MORE_ROOM = "use a pool with more memory a GPU, more GPUs, several machines a replica (nodes), or a quantized build"
 _UNKNOWN_MEMORY = 251
 
@@ -146,13 +148,36 @@ def _smallest(place: str, region: str | None, key: _Key, engine: Engine) -> str 
 
 
 def _shared(model: ModelPlan, at: Path) -> Iterator[Problem]:
-    turns, share = model.pool.turns, model.config.gpu_memory_utilization
-    if turns > 1 and turns * share > _MOST_SHARE:
-        most = int(100 * _MOST_SHARE / turns) / 100
-        message = f"is taken by each of the {turns} pods that share a card of pool {model.pool.name}: the second fails"
-        yield Problem(
-            253, (*at, "gpuMemoryUtilization"), message, f"at most {most}", f"set gpuMemoryUtilization: {most}", share
+    pool, share, path = model.pool, model.config.gpu_memory_utilization, (*at, "gpuMemoryUtilization")
+    if pool.sharers > 1 and pool.sharers * share > _MOST_SHARE:
+        most = int(100 * _MOST_SHARE / pool.sharers) / 100
+        message = f"is taken by each of the {pool.sharers} pods that share a card of pool {pool.name}: the second fails"
+        yield Problem(253, path, message, f"at most {most}", f"set gpuMemoryUtilization: {most}", share)
+    if pool.turns and pool.gpu_bytes and pool.device != "cpu":
+        most = int(100 * (1 - pool.asleep_bytes / pool.gpu_bytes)) / 100
+        if share > most:
+            others = pool.turns - 1
+            message = f"leaves too little of a card of pool {pool.name} to the {others} engines that sleep on it"
+            fix = f"set gpuMemoryUtilization: {most}" if most > 0 else "let fewer models take turns"
+            yield Problem(264, path, message, f"at most {most}" if most > 0 else "a smaller number", fix, share)
+
+
+def judge_asleep(pool: PoolPlan, models: Iterable[ModelPlan]) -> Iterator[Problem]:
+    """Weights that lie in main memory while their engines sleep: the largest that can be on one machine together."""
+    if not pool.turns or pool.machine is None:
+        return
+    known = [model.facts.weights.total for model in models if model.facts is not None and model.facts.weights]
+    asleep, most = sum(sorted(known, reverse=True)[: pool.turns - 1]), pool.machine.memory_gib * GIB * _MOST_MAIN
+    if asleep > most:
+        message = (
+            f"puts {asleep / GIB:.0f} GiB of weights into main memory while they sleep, and {pool.machine.name} has "
+            f"{pool.machine.memory_gib:g} GiB"
         )
+        fix = "let fewer models take turns, or take a machine with more memory"
+        yield Problem(
+            265, ("pools", pool.name, "sharing", "turns", "models"), message,
+            f"weights of {most / GIB:.0f} GiB at most", fix, pool.turns, severity="warning",
+        )  # fmt: skip
 
 
 def _revision(model: ModelPlan, at: Path) -> Iterator[Problem]:

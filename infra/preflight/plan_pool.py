@@ -19,7 +19,8 @@ from infra.preflight.memory import GIB
 @dataclass(frozen=True)
 class PoolPlan:
     """``gpus_per_node`` and ``gpu_bytes`` are of what a pod gets: a card, or a slice of one. None is unknown.
-    ``turns`` is how many pods take turns on one card; ``gpu`` is None where the engine computes on the CPU."""
+    ``sharers`` is how many pods share one card moment by moment; ``turns`` how many engines have it in turn, and
+    ``asleep_bytes`` what those that sleep keep of it. ``gpu`` is None where the engine computes on the CPU."""
 
     name: str
     machine: Machine | None
@@ -33,7 +34,9 @@ class PoolPlan:
     device: str
     gpu: Gpu | None
     slice: str | None = None
-    turns: int = 1
+    sharers: int = 1
+    turns: int = 0
+    asleep_bytes: int = 0
 
     @property
     def told(self) -> str:
@@ -52,7 +55,8 @@ def pool_plan(pool: PoolConfig, cuda: str | None = None, judge_driver: bool = Tr
     machine = find(pool.place, pool.machine)
     product = machine.gpu if machine else pool.gpu.product
     profile = request.sharing.profile if request.sharing and request.sharing.kind == "mig" else None
-    turns = request.sharing.replicas if request.sharing and request.sharing.kind == "timeSlicing" else 1
+    turns = pool.sharing.turns if pool.sharing else None
+    sliced = request.sharing if request.sharing and request.sharing.kind == "timeSlicing" and not turns else None
     return PoolPlan(
         name=pool.name,
         machine=machine,
@@ -66,7 +70,9 @@ def pool_plan(pool: PoolConfig, cuda: str | None = None, judge_driver: bool = Tr
         device=pool.device,
         gpu=None if pool.device == "cpu" else _gpu(pool, machine, product, cuda, judge_driver),
         slice=profile,
-        turns=turns,
+        sharers=sliced.replicas if sliced else 1,
+        turns=turns.models if turns else 0,
+        asleep_bytes=(turns.models - 1) * turns.left.bytes if turns else 0,
     )
 
 

@@ -15,6 +15,7 @@ from components.catalog import machines
 from components.catalog.machine import Machine, Price
 from infra.config import ConfigError, load
 from infra.config.pool_request import pool_request
+from infra.front import keeper_settings
 
 FILE = "stacks/Pulumi.aws-dev.yaml"
 POOL = ("pools", "gpu-1xa10")
@@ -343,8 +344,49 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "both ways of sharing": (
         pool(machine="p4d.24xlarge", sharing={"mig": {"profile": "1g.5gb"}, "timeSlicing": {"replicas": 2}}),
         [
-            "pools.gpu-1xa10.sharing: names both ways of sharing; allowed: one of mig, timeSlicing; "
-            "fix: write mig: {profile: 1g.10gb} or timeSlicing: {replicas: 4} [EBB198 error]"
+            "pools.gpu-1xa10.sharing: names mig, timeSlicing; allowed: one of mig, timeSlicing, turns; "
+            "fix: write mig: {profile: 1g.10gb}, timeSlicing: {replicas: 4} or turns: {models: 4} [EBB198 error]"
+        ],
+    ),
+    "no way of sharing": (
+        pool(sharing={}),
+        [
+            "pools.gpu-1xa10.sharing: names no way of sharing; allowed: one of mig, timeSlicing, turns; "
+            "fix: write mig: {profile: 1g.10gb}, timeSlicing: {replicas: 4} or turns: {models: 4} [EBB198 error]"
+        ],
+    ),
+    "turns on nodes with several GPUs": (
+        pool(machine="p4d.24xlarge", sharing={"turns": {"models": 4}}),
+        [
+            "pools.gpu-1xa10.sharing.turns: is for nodes with one GPU, and these have 8: nobody can tell which card an "
+            "engine has; allowed: turns on a pool with one GPU a node; fix: take a machine with one GPU, or share in "
+            "another way [EBB204 error]"
+        ],
+    ),
+    "sleep after it is gone": (
+        [*pool(sharing={"turns": {"models": 4}}), ((*MODEL, "sleepTtl"), "30m")],
+        [
+            "models.llama-8b.sleepTtl: '30m' is no shorter than idleTtl, 20m: the model would be gone before it "
+            "sleeps; allowed: less than 20m; fix: set a longer idleTtl, or leave sleepTtl out [EBB205 error]"
+        ],
+    ),
+    "sleep where nobody else would have the card": (
+        [((*MODEL, "sleepTtl"), "5m")],
+        [
+            "models.llama-8b.sleepTtl: '5m' has no effect: the models of pool gpu-1xa10 do not take turns, and an "
+            "engine keeps its card; allowed: on a pool with turns; fix: leave it out; idleTtl lets the card go. Or "
+            "write sharing: {turns: {models: 4}} for the pool [EBB206 error]"
+        ],
+    ),
+    "turns written wrong": (
+        pool(sharing={"turns": {"models": 1, "left": "2", "turn": 30}}),
+        [
+            "pools.gpu-1xa10.sharing.turns.models: 1 is less than 2; allowed: a whole number from 2 to 48; fix: give "
+            "how many pods share one card, or leave sharing out [EBB191 error]",
+            "pools.gpu-1xa10.sharing.turns.left: '2' is not an amount of memory; allowed: a whole number with a unit "
+            "(Ki, Mi, Gi, Ti, k, M, G, T), like 80Gi; fix: write a number and its unit, like 24Gi [EBB112 error]",
+            "pools.gpu-1xa10.sharing.turns.turn: 30 has no unit; allowed: a whole number with a unit from 1s to 720h, "
+            "like 60s, 20m or 1h; fix: write a number and its unit, like 20m [EBB011 error]",
         ],
     ),
 }  # fmt: skip
@@ -425,6 +467,19 @@ def test_a_request_carries_how_the_nodes_are_to_be_had() -> None:
     )  # fmt: skip
     assert (request.disk.size_gib, request.disk.iops, request.disk.throughput_mib) == (200, 4000, 1000)
     assert (request.pool.gpus_per_node, request.pool.gpu_resource) == (4, "nvidia.com/gpu")
+
+
+def test_a_card_whose_models_take_turns_is_offered_as_often_as_engines_may_stay_on_it() -> None:
+    changes = [*pool(sharing={"turns": {"models": 3, "turn": "1m"}}), ((*MODEL, "sleepTtl"), "5m")]
+    stack_read = load(stack(*changes), FILE).config
+    request = pool_request(stack_read.pools["gpu-1xa10"])
+    assert (request.pool.gpus_per_node, request.pool.turns) == (3, True)
+    assert request.sharing is not None
+    assert (request.sharing.kind, request.sharing.key, request.sharing.count_key) == ("timeSlicing", "turns", "models")
+    (kept,) = keeper_settings(stack_read, "aws").models
+    assert (kept.turn_seconds, kept.sleep_seconds) == (60, 300)
+    (alone,) = keeper_settings(load(stack(), FILE).config, "aws").models
+    assert (alone.turn_seconds, alone.sleep_seconds) == (None, None)
 
 
 def test_what_is_wrong_with_one_pool_hides_nothing_of_another() -> None:

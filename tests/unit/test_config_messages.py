@@ -358,7 +358,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "max, "
             "maxQueued, maxSequences, "
             "maxTokens, min, minReason, nodes, pipelineParallel, pool, queueTarget, revision, routing, "
-            "schedules, stall, tensorParallel, weights; fix: did you mean idleTtl? [EBB050 error]"
+            "schedules, sleepTtl, stall, tensorParallel, weights; fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),
     "50 an unknown section": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import httpx
@@ -143,10 +144,29 @@ def test_the_gateways_own_words_are_understood() -> None:
     metrics = Metrics()
     replicas = Replicas(lambda: {})
     metrics.count(replicas, ["small", "big"])
-    assert told(generate_latest(metrics.registry).decode()) == Load({"small": 0, "big": 0}, frozenset())
+    never = Load({"small": 0, "big": 0}, {"small": math.inf, "big": math.inf})
+    assert told(generate_latest(metrics.registry).decode()) == never
     leave = replicas.enter("small", "10.0.0.1:8000")
     assert told(generate_latest(metrics.registry).decode()).of("small") == 1
     leave()
     found = told(generate_latest(metrics.registry).decode())
-    assert found == Load({"small": 0, "big": 0}, frozenset({"small"}))
+    assert found.in_flight == {"small": 0, "big": 0}
+    assert found.idle["small"] < 10
+    assert math.isinf(found.idle["big"])
     assert together([found, found]) == found
+
+
+def test_idle_is_as_long_as_at_the_pod_of_the_gateway_that_had_the_last_request() -> None:
+    pods = Pods(a=metrics(0, "70.5"), b=metrics(0, "12.5"), c=metrics(0))
+    assert asyncio.run(pods.loads().all()).idle == {"small": 12.5, "big": 1200.5}
+
+
+def test_who_needs_it_fresher_than_keda_gets_it_fresher() -> None:
+    async def run(fresh: float) -> int:
+        pods = Pods(a=metrics(0))
+        loads = pods.loads()
+        await loads.of("small")
+        await loads.all(fresh)
+        return pods.asked
+
+    assert (asyncio.run(run(60)), asyncio.run(run(0))) == (1, 2)

@@ -36,6 +36,8 @@ from ebbtide_keeper import settings as process_settings  # isort: skip
 assert gateway_kit
 
 SETTINGS = KeeperSettings([KeptModel("small", 900, 600, True), KeptModel("tiny", 90, 60, False, counted=True)])
+TURNS = KeeperSettings([KeptModel("small", 900, 600, True, turn_seconds=30, sleep_seconds=300)])
+_ALONE = {"turn_seconds": None, "sleep_seconds": None}
 
 
 def pod(settings: KeeperSettings = SETTINGS) -> dict[str, Any]:
@@ -48,9 +50,12 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Path) -> None:
     read = process_settings.load(file)
     assert (read.namespace, read.gateway_namespace) == (SETTINGS.models_namespace, SETTINGS.namespace)
     assert [model.model_dump() for model in read.models] == [
-        {"name": "small", "hold_seconds": 900, "cold_start_seconds": 600, "growable": True, "counted": False},
-        {"name": "tiny", "hold_seconds": 90, "cold_start_seconds": 60, "growable": False, "counted": True},
+        {"name": "small", "hold_seconds": 900, "cold_start_seconds": 600, "growable": True, "counted": False, **_ALONE},
+        {"name": "tiny", "hold_seconds": 90, "cold_start_seconds": 60, "growable": False, "counted": True, **_ALONE},
     ]
+    file.write_text(keeper_yaml(TURNS))
+    (small,) = process_settings.load(file).models
+    assert (small.turn_seconds, small.sleep_seconds) == (30, 300)
     assert config_map(SETTINGS)["data"] == {"keeper.yaml": keeper_yaml(SETTINGS)}
 
 
@@ -112,6 +117,7 @@ def test_it_reaches_the_engines_where_their_queues_are_counted_and_is_found_by_k
     assert engines["ports"] == [{"protocol": "TCP", "port": 8000}]
     found = service(SETTINGS)
     assert found["spec"]["selector"] == LABELS
+    assert engines in network_policy(TURNS)["spec"]["egress"], "and where it gives them their turns"
     url = f"http://{found['metadata']['name']}.{found['metadata']['namespace']}:{found['spec']['ports'][0]['port']}"
     assert waiting_url("ebbtide", "tiny") == f"{url}/waiting/tiny"
     assert load_url("ebbtide", "small") == f"{url}/load/small"
@@ -138,24 +144,26 @@ def test_the_image_carries_the_program_the_pod_starts_and_the_pull_secret_is_the
 
 def kept(name: str, nodes: int = 1, queue_target: int | None = None) -> SimpleNamespace:
     times = {"hold": SimpleNamespace(seconds=900), "cold_start": SimpleNamespace(seconds=600)}
-    return SimpleNamespace(name=name, nodes=nodes, queue_target=queue_target, **times)
+    return SimpleNamespace(name=name, nodes=nodes, queue_target=queue_target, pool="gpu-1xa10", sleep_ttl=None, **times)
+
+
+def stack_of(*models: SimpleNamespace) -> StackConfig:
+    pools = {"gpu-1xa10": SimpleNamespace(sharing=None)}
+    return cast("StackConfig", SimpleNamespace(models={model.name: model for model in models}, pools=pools))
 
 
 @pytest.mark.parametrize(
     ("kind", "growable"), [("local", False), ("existing", False), ("aws", True), ("azure", True), ("gcp", True)]
 )
 def test_a_node_may_come_where_the_place_makes_its_nodes(kind: str, growable: bool) -> None:
-    model = kept("small")
-    stack = cast("StackConfig", SimpleNamespace(models={"small": model}))
-    assert keeper_settings(stack, kind).models == [KeptModel("small", 900, 600, growable)]
+    assert keeper_settings(stack_of(kept("small")), kind).models == [KeptModel("small", 900, 600, growable)]
 
 
 def test_whose_queue_counts_is_told() -> None:
-    models = {"small": kept("small"), "busy": kept("busy", queue_target=4)}
-    stack = cast("StackConfig", SimpleNamespace(models=models))
+    stack = stack_of(kept("small"), kept("busy", queue_target=4))
     assert [model.counted for model in keeper_settings(stack, "aws").models] == [False, True]
 
 
 def test_a_model_on_several_machines_is_not_kept_since_its_pods_would_be_misread() -> None:
-    stack = cast("StackConfig", SimpleNamespace(models={"small": kept("small"), "large": kept("large", nodes=2)}))
+    stack = stack_of(kept("small"), kept("large", nodes=2))
     assert [model.name for model in keeper_settings(stack, "aws").models] == ["small"]

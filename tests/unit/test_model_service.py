@@ -10,6 +10,7 @@ import pytest
 from components.model_service.arguments import (
     LOGGING,
     MANAGED_ENVIRONMENT,
+    TURNS,
     engine_arguments,
     engine_environment,
     managed_flags_in,
@@ -169,6 +170,22 @@ def test_extra_environment_is_added_and_what_is_decided_here_is_refused() -> Non
 def test_every_variable_set_here_is_closed_to_extra_environment() -> None:
     own_choice = {"VLLM_LOGGING_CONFIG_PATH"}
     assert set(engine_environment(MODEL, LOCAL)) <= MANAGED_ENVIRONMENT | own_choice
+
+
+def test_an_engine_that_shares_its_card_by_turns_can_sleep_and_waits_for_its_turn_to_start() -> None:
+    sharing = replace(PLACE, pool=replace(POOL, turns=True))
+    container = pod_of(place=sharing)["containers"][0]
+    assert "--enable-sleep-mode" in container["args"]
+    variables = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert (variables["VLLM_SERVER_DEV_MODE"], variables[TURNS]) == ("1", "1")
+    assert f"${{{TURNS}-}}" in (CONTEXT / "serve.sh").read_text()
+    on_cpu = replace(sharing, pool=replace(sharing.pool, device="cpu"))
+    assert "--enable-sleep-mode" not in pod_of(place=on_cpu)["containers"][0]["args"], "vLLM refuses it there"
+    alone = pod_of()["containers"][0]
+    assert "--enable-sleep-mode" not in alone["args"]
+    assert not {"VLLM_SERVER_DEV_MODE", TURNS} & {entry["name"] for entry in alone["env"]}, "the doors stay shut"
+    with pytest.raises(ValueError, match="extraEnv sets VLLM_SERVER_DEV_MODE"):
+        engine_environment(replace(MODEL, extra_env={"VLLM_SERVER_DEV_MODE": "1"}), LOCAL)
 
 
 def test_an_engines_last_words_are_kept_unless_the_model_says_how_it_logs() -> None:

@@ -111,6 +111,32 @@ def test_turns_on_one_card_must_leave_room_for_each_other(tmp_path: Path) -> Non
     assert "253 models.eight.gpuMemoryUtilization" not in found(plan(tmp_path, None, shared, gpuMemoryUtilization=0.5))
 
 
+def test_an_engine_awake_leaves_those_that_sleep_on_its_card_what_they_keep(tmp_path: Path) -> None:
+    def planned(models: int, **model: Any) -> dict[str, Any]:
+        turns = {"pools.one.sharing": {"turns": {"models": models}}, "gpuLayer": {"install": "helm"}}
+        return found(plan(tmp_path, None, turns, **model))
+
+    path = "264 models.eight.gpuMemoryUtilization"
+    assert path not in planned(2), "2 GiB of 22.35"
+    problem = planned(4)[path]
+    assert (problem.value, problem.allowed, problem.fix) == (0.9, "at most 0.73", "set gpuMemoryUtilization: 0.73")
+    assert path not in planned(4, gpuMemoryUtilization=0.73)
+    assert "let fewer models take turns" in planned(13, gpuMemoryUtilization=0.1)[path].fix
+
+
+def test_weights_that_sleep_must_have_room_in_main_memory(tmp_path: Path) -> None:
+    def planned(machine: str) -> dict[str, Any]:
+        pool = {"machine": machine, "max": 1, "sharing": {"turns": {"models": 2}}}
+        return found(plan(tmp_path, EIGHT, {"pools.small": pool, "gpuLayer": {"install": "helm"}}, pool="small"))
+
+    path = "265 pools.small.sharing.turns.models"
+    problem = planned("g5.xlarge")[path]
+    assert problem.severity == "warning"
+    assert "15 GiB of weights" in problem.message
+    assert "g5.xlarge has 16 GiB" in problem.message
+    assert path not in planned("g5.2xlarge")
+
+
 def test_a_slice_of_a_card_has_a_slices_memory(tmp_path: Path) -> None:
     sliced = {"pools.cut": {"machine": "p4d.24xlarge", "max": 1, "sharing": {"mig": {"profile": "2g.10gb"}}}}
     made = plan(tmp_path, EIGHT, sliced, pool="cut")

@@ -92,7 +92,7 @@ def _sharing(at: Path, request: PoolRequest) -> Iterator[Problem]:
     if sharing.kind == "timeSlicing":
         most = maximum_shared_clients()
         if not 2 <= sharing.replicas <= most:
-            where = (*at, "sharing", "timeSlicing", "replicas")
+            where = (*at, "sharing", sharing.key, sharing.count_key)
             yield Problem(
                 188, where, "is not a number GKE shares a GPU by", f"2 to {most}", "choose one", sharing.replicas
             )

@@ -13,6 +13,7 @@ import yaml
 from ebbtide_gateway.cluster import SERVICE_ACCOUNT, connect
 from pydantic import ValidationError
 
+from .cards import Cards
 from .causes import Reason
 from .door import Door
 from .keeper import Keeper
@@ -34,9 +35,11 @@ def main() -> int:
         return 2
     metrics = Metrics((model.name for model in settings.models), get_args(Reason))
     keeper = Keeper(settings, connect(settings.api_server, account), account / "token", metrics)
+    loads = Loads(keeper.gateways)
+    cards = Cards(settings.models, keeper.pods, loads.all, metrics)
     counted = {model.name for model in settings.models if model.counted}
     uvicorn.run(
-        Door(keeper, metrics.text, CONTENT_TYPE, Loads(keeper.gateways).of, Waiting(keeper.engines).of, counted),
+        Door(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, cards.run),
         # The pod's own address; who may reach it is the NetworkPolicy's matter.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),

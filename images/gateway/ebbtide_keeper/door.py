@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from .keeper import Keeper
@@ -21,7 +21,7 @@ _log = logging.getLogger("ebbtide.keeper")
 
 class Door:
     """``numbers`` gives the metrics' text and ``kind`` its content type; ``load`` how many requests a model's replicas
-    work on; ``waiting`` how many wait in the queues of a model that is ``counted``.
+    work on; ``waiting`` how many wait in the queues of a model that is ``counted``; ``beside`` runs beside the keeper.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Door:
         load: Callable[[str], Awaitable[float]],
         waiting: Callable[[str], Awaitable[float]],
         counted: Collection[str],
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._keeper = keeper
         self._numbers = numbers
@@ -39,6 +40,7 @@ class Door:
         self._load = load
         self._waiting = waiting
         self._counted = counted
+        self._beside = beside
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """ASGI entry."""
@@ -68,12 +70,15 @@ class Door:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        running = asyncio.create_task(self._keeper.run())
-        running.add_done_callback(_end_on_failure)
+        loops = [self._keeper.run, *([self._beside] if self._beside is not None else [])]
+        running = [asyncio.create_task(loop()) for loop in loops]
+        for each in running:
+            each.add_done_callback(_end_on_failure)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -84,6 +84,10 @@ class Keeper:
             if model_of(pod) == model and is_ready(pod)
         ]
 
+    def pods(self) -> Mapping[str, Object] | None:
+        """The models' pods by name; None while they cannot be seen."""
+        return self._views[1].seen
+
     def gateways(self) -> list[str] | None:
         """Where the gateway's pods tell their metrics; None while they cannot be seen."""
         seen = self._gateways.seen

@@ -7,6 +7,7 @@ the model for idle. It is told that the number is not known instead, and scales 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import Counter
@@ -32,14 +33,15 @@ class Unknown(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """Of one gateway's pod or of all: requests in flight by model, and the models that had one lately."""
+    """Of one gateway's pod or of all: by model, requests in flight and seconds since the last one ended."""
 
     in_flight: Mapping[str, float]
-    recent: frozenset[str]
+    idle: Mapping[str, float]
 
     def of(self, model: str) -> float:
         """As KEDA is told."""
-        return max(self.in_flight.get(model, 0.0), _RECENT if model in self.recent else 0.0)
+        recent = self.idle.get(model, math.inf) <= _RECENT_SECONDS
+        return max(self.in_flight.get(model, 0.0), _RECENT if recent else 0.0)
 
 
 class Loads:
@@ -53,15 +55,19 @@ class Loads:
         self._asked = 0.0
 
     async def of(self, model: str) -> float:
-        """Requests in the model's replicas. Raises ``Unknown``. KEDA asks for each model by itself: the pods are asked
-        for all at once, and once a second at most. Who comes while they are asked gets what comes of that, a failure
-        too: while one is silent, KEDA's questions must not queue up.
+        """Requests in the model's replicas. Raises ``Unknown``."""
+        return (await self.all()).of(model)
+
+    async def all(self, fresh: float = _FRESH_SECONDS) -> Load:
+        """Of every model, no older than ``fresh`` seconds. Raises ``Unknown``. KEDA asks for each model by itself: the
+        pods are asked for all at once, and once a second at most. Who comes while they are asked gets what comes of
+        that, a failure too: while one is silent, KEDA's questions must not queue up.
         """
-        if self._last is not None and time.monotonic() - self._asked < _FRESH_SECONDS:
-            return self._last.of(model)
+        if self._last is not None and time.monotonic() - self._asked < fresh:
+            return self._last
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
-        return (await asyncio.shield(self._asking)).of(model)
+        return await asyncio.shield(self._asking)
 
     async def _ask(self) -> Load:
         found = self._gateways()
@@ -85,15 +91,17 @@ def told(metrics: str) -> Load:
     by_name: dict[str, dict[str, float]] = {_IN_FLIGHT: {}, _IDLE: {}}
     for name, model, value in _LINE.findall(metrics):
         by_name[name][model] = float(value)
-    return Load(by_name[_IN_FLIGHT], frozenset(m for m, idle in by_name[_IDLE].items() if idle <= _RECENT_SECONDS))
+    return Load(by_name[_IN_FLIGHT], by_name[_IDLE])
 
 
 def together(loads: Sequence[Load]) -> Load:
-    """The sum."""
+    """The sum; idle for as long as the one that had the last request."""
     in_flight: Counter[str] = Counter()
+    idle: dict[str, float] = {}
     for load in loads:
         in_flight.update(load.in_flight)
-    return Load(in_flight, frozenset().union(*(load.recent for load in loads)))
+        idle |= {model: min(seconds, idle.get(model, math.inf)) for model, seconds in load.idle.items()}
+    return Load(in_flight, idle)
 
 
 def gateways(pods: Mapping[str, Mapping[str, Any]], now: datetime) -> list[str]:

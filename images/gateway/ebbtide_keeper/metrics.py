@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 STATES = ("asleep", "loading", "ready", "failing", "held_off")
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_MOVE_SECONDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
 class Metrics:
@@ -22,6 +23,16 @@ class Metrics:
         )
         self._state = Gauge(
             "ebbtide_model_state", "1 for what the model is doing", ["model", "state"], registry=self._registry
+        )
+        self._moves = Histogram(
+            "ebbtide_engine_move_seconds",
+            "How long an engine took to give or take the card it shares; falling asleep with its last answers",
+            ["model", "move"],
+            buckets=_MOVE_SECONDS,
+            registry=self._registry,
+        )
+        self._engines_asleep = Gauge(
+            "ebbtide_engines_asleep", "Engines that sleep in main memory", ["model"], registry=self._registry
         )
         for model in models:
             self._wakes.labels(model)
@@ -40,6 +51,14 @@ class Metrics:
         """``now`` is one of ``STATES``."""
         for state in STATES:
             self._state.labels(model, state).set(state == now)
+
+    def moved(self, model: str, move: str, seconds: float) -> None:
+        """An engine began, woke or fell asleep."""
+        self._moves.labels(model, move).observe(seconds)
+
+    def engines_asleep(self, model: str, count: int) -> None:
+        """How many sleep now."""
+        self._engines_asleep.labels(model).set(count)
 
     def text(self) -> bytes:
         """The exposition."""

@@ -16,7 +16,8 @@ class _Frozen(BaseModel):
 class Model(_Frozen):
     """One model. A load may take ``hold_seconds``, the longest that a request waits for it. ``growable``: an autoscaler
     may bring its pool another node, which may take the whole ``cold_start_seconds``. ``counted``: how many requests
-    wait in its engines' own queues is told to who asks.
+    wait in its engines' own queues is told to who asks. ``turn_seconds``: its engines share their cards by turns, and
+    give way after so long where others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
     """
 
     name: str
@@ -24,6 +25,8 @@ class Model(_Frozen):
     cold_start_seconds: float = Field(gt=0)
     growable: bool = False
     counted: bool = False
+    turn_seconds: float | None = Field(default=None, gt=0)
+    sleep_seconds: float | None = Field(default=None, gt=0)
 
 
 class Settings(_Frozen):

@@ -1,0 +1,199 @@
+"""The loop over the cards that models share by turns: ask each engine what it does, decide, tell it.
+
+A card is a node: pools whose models take turns have one GPU a node. What an engine does is asked of itself, so a new
+keeper knows as much as the last one did; it only counts the turns from its own beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import httpx
+from ebbtide_gateway.cluster import describe, model_of
+
+from .judge import Object
+from .load import Load, Unknown
+from .settings import Model
+from .turns import Engine, Move, State, Step, steps
+
+_PAUSE_SECONDS = 0.5
+_FRESH_SECONDS = 0.4
+_ASK_SECONDS = 2.0
+_REST_SECONDS = 5.0  # for an engine that would not
+_WAKE_SECONDS = 120.0  # the largest weights of one card come out of main memory in seconds
+_PORT = 8000
+_SLEEP_STATE = "vllm:engine_sleep_state"
+_WAITS = re.compile(r"^ebbtide_turn_waiting 1$", re.M)  # images/vllm/turn.py
+_AWAKE = re.compile(rf'^{_SLEEP_STATE}{{[^}}]*sleep_state="awake"[^}}]*}} ([01])(?:\.0)?$', re.M)
+# `wait`: who runs finishes; requests that come meanwhile are queued until it is awake again
+_TOLD: Mapping[Move, str] = {
+    "begin": "/wake_up",
+    "wake": "/wake_up",
+    "sleep": "/sleep?level=1&mode=wait",
+}
+_log = logging.getLogger("ebbtide.keeper.cards")
+
+
+class Told(Protocol):
+    """Where the numbers go."""
+
+    def moved(self, model: str, move: str, seconds: float) -> None: ...
+    def engines_asleep(self, model: str, count: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """What was last seen of an engine, and since when."""
+
+    state: State
+    since: float
+
+
+class Cards:
+    """``pods`` gives the models' pods, or None while they cannot be seen; ``loads`` what the gateway has of each model,
+    no older than it is told.
+    """
+
+    def __init__(
+        self,
+        models: Collection[Model],
+        pods: Callable[[], Mapping[str, Object] | None],
+        loads: Callable[[float], Any],
+        told: Told,
+        client: httpx.AsyncClient | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._models = {model.name: model for model in models if model.turn_seconds is not None}
+        self._pods = pods
+        self._loads = loads
+        self._told = told
+        self._client = client or httpx.AsyncClient(trust_env=False, timeout=_ASK_SECONDS)
+        self._clock = clock
+        self._seen: dict[str, _Sight] = {}
+        self._asked: dict[str, float] = {}
+        self._load = Load({}, {})
+        self._moving: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Run until cancelled; at once over where no models take turns."""
+        try:
+            while self._models:
+                await self.look()
+                await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            for task in self._moving.values():
+                task.cancel()
+            await asyncio.gather(*self._moving.values(), return_exceptions=True)
+
+    async def look(self) -> None:
+        """One look at every card. Without an engine nobody is asked."""
+        found = self._pods()
+        if found is None:
+            return
+        running = {name: pod for name, pod in found.items() if model_of(pod) in self._models and _runs(pod)}
+        for name in set(self._moving) - set(found):
+            self._moving[name].cancel()  # it will never answer
+        states = dict(zip(running, await asyncio.gather(*map(self._state, running.values())), strict=True))
+        now = self._clock()
+        before = self._seen
+        self._seen = {name: _since(before.get(name), state, now) for name, state in states.items()}
+        self._count(running, states)
+        if running:
+            await self._ask_gateways(now)
+        cards: dict[str, list[Engine]] = defaultdict(list)
+        for name, pod in running.items():
+            cards[pod["spec"]["nodeName"]].append(self._engine(name, pod))
+        for card in cards.values():
+            for step in steps(card, now):
+                self._take(step, running[step.pod])
+
+    async def _state(self, pod: Object) -> State:
+        if _name(pod) in self._moving:
+            return "moving"
+        try:
+            answer = await self._client.get(f"{_address(pod)}/metrics", params={"name[]": _SLEEP_STATE})
+        except httpx.HTTPError:
+            return "moving"
+        return told(answer.text) if answer.status_code == 200 else "moving"
+
+    async def _ask_gateways(self, now: float) -> None:
+        try:
+            self._load = await self._loads(_FRESH_SECONDS)
+        except Unknown:
+            return  # what was known holds; a wrong turn cuts nothing
+        busy = {model for model, count in self._load.in_flight.items() if count > 0}
+        self._asked = {model: self._asked.get(model, now) for model in busy}
+
+    def _engine(self, name: str, pod: Object) -> Engine:
+        model, sight = self._models[model_of(pod)], self._seen[name]
+        return Engine(
+            pod=name,
+            state=sight.state,
+            since=sight.since,
+            asked=self._asked.get(model.name),
+            idle=self._load.idle.get(model.name, math.inf),
+            turn=model.turn_seconds or 0.0,
+            sleep_after=model.sleep_seconds,
+            leaving="deletionTimestamp" in pod["metadata"],
+        )
+
+    def _take(self, step: Step, pod: Object) -> None:
+        task = asyncio.create_task(self._tell(step.move, pod))
+        self._moving[step.pod] = task
+        task.add_done_callback(lambda _: self._moving.pop(step.pod, None))
+
+    async def _tell(self, move: Move, pod: Object) -> None:
+        began = self._clock()
+        try:
+            # who falls asleep first finishes its answers, which may take as long as they like
+            seconds = None if move == "sleep" else _WAKE_SECONDS
+            answer = await self._client.post(f"{_address(pod)}{_TOLD[move]}", timeout=seconds)
+            answer.raise_for_status()
+        except httpx.HTTPError as problem:
+            _log.warning("%s of %s: %s", move, _name(pod), describe(problem))
+            await asyncio.sleep(_REST_SECONDS)
+            return
+        self._told.moved(model_of(pod), move, self._clock() - began)
+
+    def _count(self, running: Mapping[str, Object], states: Mapping[str, State]) -> None:
+        for model in self._models:
+            mine = [states[name] for name, pod in running.items() if model_of(pod) == model]
+            self._told.engines_asleep(model, mine.count("asleep"))
+
+
+def told(metrics: str) -> State:
+    """What an engine says that it does. One that keeps no such count cannot be put to sleep either."""
+    if _WAITS.search(metrics):
+        return "waiting"
+    awake = _AWAKE.findall(metrics)
+    if not awake:
+        return "moving"
+    return "awake" if "1" in awake else "asleep"
+
+
+def _since(before: _Sight | None, state: State, now: float) -> _Sight:
+    return before if before is not None and before.state == state else _Sight(state, now)
+
+
+def _name(pod: Object) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def _address(pod: Object) -> str:
+    host = pod["status"]["podIP"]
+    return f"http://[{host}]:{_PORT}" if ":" in host else f"http://{host}:{_PORT}"
+
+
+def _runs(pod: Object) -> bool:
+    """Whether its engine may be on the card: the container runs."""
+    status = pod.get("status", {})
+    states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+    return bool(status.get("podIP")) and "nodeName" in pod["spec"] and any("running" in state for state in states)
