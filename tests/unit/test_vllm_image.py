@@ -185,7 +185,13 @@ def test_a_misspelled_field_of_the_catalogue_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize(
-    ("file", "where"), [("canary.py", "/usr/local/bin/canary.py"), ("logging.json", arguments.LOGGING)]
+    ("file", "where"),
+    [
+        ("canary.py", "/usr/local/bin/canary.py"),
+        ("turn.py", "/usr/local/bin/turn.py"),
+        ("serve.sh", "/usr/local/bin/serve"),
+        ("logging.json", arguments.LOGGING),
+    ],
 )
 def test_both_images_carry_what_the_pod_names_after_everything_that_takes_long(
     device: str, file: str, where: str
