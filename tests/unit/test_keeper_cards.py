@@ -15,7 +15,7 @@ import pytest
 from tests.unit import keeper_kit
 
 from ebbtide_keeper import cards as module  # isort: skip
-from ebbtide_keeper.cards import Cards, told  # isort: skip
+from ebbtide_keeper.cards import Cards, remembered, told  # isort: skip
 from ebbtide_keeper.load import Load, Unknown  # isort: skip
 from ebbtide_keeper.metrics import Metrics  # isort: skip
 from ebbtide_keeper.settings import Model  # isort: skip
@@ -251,6 +251,29 @@ def test_the_loop_is_over_at_once_where_no_models_take_turns() -> None:
         await asyncio.wait_for(Cards(models, lambda: None, Card().load, Metrics(["a"], ())).run(), 1)
 
     asyncio.run(run())
+
+
+def test_while_the_api_server_is_away_turns_go_on_with_what_was_seen_last() -> None:
+    seen: list[str | None] = [None, "first", None, "second", None]
+    look = remembered(lambda: seen.pop(0))
+    assert [look() for _ in range(5)] == [None, "first", "first", "second", "second"]
+
+
+def test_a_new_keeper_listens_before_it_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LISTEN_SECONDS", 0.3)
+
+    async def test(card: Card, cards: Cards) -> None:
+        first = card.put("a", "waiting")
+        running = asyncio.create_task(cards.run())
+        await asyncio.sleep(0.1)
+        assert card.moves() == [], "the last one may just have told another engine"
+        async with asyncio.timeout(5):
+            while not card.log:
+                await asyncio.sleep(0.02)
+        assert card.moves() == [(first, "/wake_up")]
+        running.cancel()
+
+    play(test, a=None)
 
 
 def test_what_an_engine_says_of_itself() -> None:

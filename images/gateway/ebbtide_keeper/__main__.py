@@ -13,7 +13,7 @@ import yaml
 from ebbtide_gateway.cluster import SERVICE_ACCOUNT, connect
 from pydantic import ValidationError
 
-from .cards import Cards
+from .cards import Cards, remembered
 from .causes import Reason
 from .door import Door
 from .keeper import Keeper
@@ -35,11 +35,12 @@ def main() -> int:
         return 2
     metrics = Metrics((model.name for model in settings.models), get_args(Reason))
     keeper = Keeper(settings, connect(settings.api_server, account), account / "token", metrics)
-    loads = Loads(keeper.gateways)
-    cards = Cards(settings.models, keeper.pods, loads.all, metrics)
+    # KEDA is told that a number is unknown rather than an old one; who may have a card is decided all the same
+    loads = Loads(keeper.gateways).of
+    cards = Cards(settings.models, remembered(keeper.pods), Loads(remembered(keeper.gateways)).all, metrics)
     counted = {model.name for model in settings.models if model.counted}
     uvicorn.run(
-        Door(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, cards.run),
+        Door(keeper, metrics.text, CONTENT_TYPE, loads, Waiting(keeper.engines).of, counted, cards.run),
         # The pod's own address; who may reach it is the NetworkPolicy's matter.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),

@@ -1,7 +1,8 @@
 """The loop over the cards that models share by turns: ask each engine what it does, decide, tell it.
 
 A card is a node: pools whose models take turns have one GPU a node. What an engine does is asked of itself, so a new
-keeper knows as much as the last one did; it only counts the turns from its own beginning.
+keeper knows as much as the last one did; it only counts the turns from its own beginning. While the API server is away
+it goes on with the pods that it saw last: who sleeps must be woken then, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import httpx
 from ebbtide_gateway.cluster import describe, model_of
@@ -27,6 +28,7 @@ from .turns import Engine, Move, State, Step, steps
 _PAUSE_SECONDS = 0.5
 _FRESH_SECONDS = 0.4
 _ASK_SECONDS = 2.0
+_LISTEN_SECONDS = 5.0  # for a new keeper: what the last one began is under way and cannot be seen yet
 _REST_SECONDS = 5.0  # for an engine that would not
 _WAKE_SECONDS = 120.0  # the largest weights of one card come out of main memory in seconds
 _PORT = 8000
@@ -40,6 +42,22 @@ _TOLD: Mapping[Move, str] = {
     "sleep": "/sleep?level=1&mode=wait",
 }
 _log = logging.getLogger("ebbtide.keeper.cards")
+
+
+T = TypeVar("T")
+
+
+def remembered(look: Callable[[], T | None]) -> Callable[[], T | None]:
+    """What ``look`` gives, or gave last where it gives nothing now."""
+    last: T | None = None
+
+    def found() -> T | None:
+        nonlocal last
+        seen = look()
+        last = last if seen is None else seen
+        return last
+
+    return found
 
 
 class Told(Protocol):
@@ -85,6 +103,8 @@ class Cards:
     async def run(self) -> None:
         """Run until cancelled; at once over where no models take turns."""
         try:
+            if self._models:
+                await asyncio.sleep(_LISTEN_SECONDS)
             while self._models:
                 await self.look()
                 await asyncio.sleep(_PAUSE_SECONDS)
