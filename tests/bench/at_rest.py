@@ -13,7 +13,7 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,11 +111,11 @@ def pss_by_pod(proc: Path = Path("/proc")) -> dict[str, int]:
     return found
 
 
-def look(at: Lab) -> list[Reading]:
+def look(at: Lab, namespaces: Collection[str] = PLATFORM) -> list[Reading]:
     nodes = at.get("/api/v1/nodes")["items"]
     names = [node["metadata"]["name"] for node in nodes]
     found = [each for name in names for each in readings(at.get(f"/api/v1/nodes/{name}/proxy/stats/summary"))]
-    return [each for each in found if each.namespace in PLATFORM]
+    return [each for each in found if each.namespace in namespaces]
 
 
 def asleep(at: Lab) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from infra.local.ask import NAMESPACE
 from infra.local.progress import say
-from tests.bench.at_rest import readings
+from tests.bench.at_rest import look
 from tests.bench.load_kit import about, keep, lab
 from tests.lab.conftest import FIRST, SECOND, Lab
 from tests.lab.test_4_turns import turns
@@ -31,9 +31,7 @@ def first_token(at: Lab, model: str) -> float:
 
 def working_sets(at: Lab) -> dict[str, float]:
     """MiB of each model's pod."""
-    names = [node["metadata"]["name"] for node in at.get("/api/v1/nodes")["items"]]
-    found = [each for name in names for each in readings(at.get(f"/api/v1/nodes/{name}/proxy/stats/summary"))]
-    return {each.name: round(each.working_set / 1024**2) for each in found if each.namespace == NAMESPACE}
+    return {each.name: round(each.working_set / 1024**2) for each in look(at, [NAMESPACE])}
 
 
 def rounds_of(at: Lab, count: int) -> dict[str, Any]:

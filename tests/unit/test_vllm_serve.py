@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from infra.local.paths import PROJECT
 from tests.unit.gateway_kit import free_port, until
-
-SERVE = PROJECT / "images/vllm/serve.sh"
+from tests.unit.serve_kit import serve
 
 # deaf to SIGTERM as vLLM is while it loads; once it listens it takes its time to go, twice told or not
 _ENGINE = """
@@ -45,20 +42,10 @@ Start = Callable[[str], subprocess.Popen[bytes]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Run the entry point where `python3 -m` is the stand-in and any other use of it is Python itself."""
-    (tmp_path / "engine.py").write_text(_ENGINE)
-    shim = tmp_path / "bin" / "python3"
-    shim.parent.mkdir()
-    shim.write_text(
-        f'#!/bin/sh\nif [ "$1" = -m ]; then shift 2; exec {sys.executable} engine.py "$@"; fi\n'
-        f'exec {sys.executable} "$@"\n'
-    )
-    shim.chmod(0o755)
+    """Run the entry point with the stand-in."""
 
     def run(mode: str) -> subprocess.Popen[bytes]:
-        path = f"{shim.parent}:{os.environ['PATH']}"
-        argv = ["sh", str(SERVE), mode, "--port", str(free_port())]
-        return subprocess.Popen(argv, cwd=tmp_path, env={"PATH": path}, start_new_session=True)
+        return serve(tmp_path, _ENGINE, mode, "--port", str(free_port()))
 
     return run
 

@@ -6,8 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +15,13 @@ import pytest
 from infra.local.paths import PROJECT
 from tests.unit import keeper_kit
 from tests.unit.gateway_kit import free_port, until
+from tests.unit.serve_kit import serve
 
 from ebbtide_keeper.cards import told  # isort: skip
 
 assert keeper_kit
 
-SERVE, TURN = PROJECT / "images/vllm/serve.sh", PROJECT / "images/vllm/turn.py"
+TURN = PROJECT / "images/vllm/turn.py"
 
 _ENGINE = """
 import pathlib, socket, sys
@@ -35,21 +34,8 @@ door.accept()
 class Serving:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
-        (folder / "engine.py").write_text(_ENGINE)
-        shim = folder / "bin" / "python3"
-        shim.parent.mkdir()
-        shim.write_text(
-            f'#!/bin/sh\nif [ "$1" = -m ]; then shift 2; exec {sys.executable} engine.py "$@"; fi\n'
-            f'exec {sys.executable} "$@"\n'
-        )
-        shim.chmod(0o755)
-        environment = {
-            "PATH": f"{shim.parent}:{os.environ['PATH']}",
-            "EBBTIDE_TURNS": "1",
-            "EBBTIDE_TURN_PROGRAM": str(TURN),
-        }
-        argv = ["sh", str(SERVE), "--port", str(self.port)]
-        self.process = subprocess.Popen(argv, cwd=folder, env=environment, start_new_session=True)
+        variables = {"EBBTIDE_TURNS": "1", "EBBTIDE_TURN_PROGRAM": str(TURN)}
+        self.process = serve(folder, _ENGINE, "--port", str(self.port), **variables)
         self.up = folder / "up"
         until(self._listens, "its door is open")
 

@@ -22,6 +22,7 @@ from ebbtide_gateway.cluster import describe, model_of
 
 from .judge import Object
 from .load import Load, Unknown
+from .reach import ENGINE_PORT, runs, url
 from .settings import Model
 from .turns import Engine, Move, State, Step, steps
 
@@ -31,7 +32,6 @@ _ASK_SECONDS = 2.0
 _LISTEN_SECONDS = 5.0  # for a new keeper: what the last one began is under way and cannot be seen yet
 _REST_SECONDS = 5.0  # for an engine that would not
 _WAKE_SECONDS = 120.0  # the largest weights of one card come out of main memory in seconds
-_PORT = 8000
 _SLEEP_STATE = "vllm:engine_sleep_state"
 _WAITS = re.compile(r"^ebbtide_turn_waiting 1$", re.M)  # images/vllm/turn.py
 _AWAKE = re.compile(rf'^{_SLEEP_STATE}{{[^}}]*sleep_state="awake"[^}}]*}} ([01])(?:\.0)?$', re.M)
@@ -118,7 +118,7 @@ class Cards:
         found = self._pods()
         if found is None:
             return
-        running = {name: pod for name, pod in found.items() if model_of(pod) in self._models and _runs(pod)}
+        running = {name: pod for name, pod in found.items() if model_of(pod) in self._models and runs(pod)}
         for name in set(self._moving) - set(found):
             self._moving[name].cancel()  # it will never answer
         states = dict(zip(running, await asyncio.gather(*map(self._state, running.values())), strict=True))
@@ -139,7 +139,7 @@ class Cards:
         if _name(pod) in self._moving:
             return "moving"
         try:
-            answer = await self._client.get(f"{_address(pod)}/metrics", params={"name[]": _SLEEP_STATE})
+            answer = await self._client.get(f"{url(pod, ENGINE_PORT)}/metrics", params={"name[]": _SLEEP_STATE})
         except httpx.HTTPError:
             return "moving"
         return told(answer.text) if answer.status_code == 200 else "moving"
@@ -175,7 +175,7 @@ class Cards:
         try:
             # who falls asleep first finishes its answers, which may take as long as they like
             seconds = None if move == "sleep" else _WAKE_SECONDS
-            answer = await self._client.post(f"{_address(pod)}{_TOLD[move]}", timeout=seconds)
+            answer = await self._client.post(f"{url(pod, ENGINE_PORT)}{_TOLD[move]}", timeout=seconds)
             answer.raise_for_status()
         except httpx.HTTPError as problem:
             _log.warning("%s of %s: %s", move, _name(pod), describe(problem))
@@ -205,15 +205,3 @@ def _since(before: _Sight | None, state: State, now: float) -> _Sight:
 
 def _name(pod: Object) -> str:
     return str(pod["metadata"]["name"])
-
-
-def _address(pod: Object) -> str:
-    host = pod["status"]["podIP"]
-    return f"http://[{host}]:{_PORT}" if ":" in host else f"http://{host}:{_PORT}"
-
-
-def _runs(pod: Object) -> bool:
-    """Whether its engine may be on the card: the container runs."""
-    status = pod.get("status", {})
-    states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
-    return bool(status.get("podIP")) and "nodeName" in pod["spec"] and any("running" in state for state in states)

@@ -28,11 +28,11 @@ from .act import Step, decide
 from .event import wake_failed
 from .judge import Doing, Object, Sight, is_ready, judge
 from .load import gateways
+from .reach import ENGINE_PORT, url
 from .settings import Model, Settings
 
 _TICK_SECONDS = 1.0
 _ALIVE_SECONDS = 30.0
-_ENGINE_PORT = 8000
 _WITHOUT = "failing wakes are not ended"
 _GATEWAY = "app.kubernetes.io/name=gateway"
 _log = logging.getLogger("ebbtide.keeper")
@@ -79,7 +79,7 @@ class Keeper:
     def engines(self, model: str) -> list[str]:
         """Where the engines of a model answer that are ready and not on their way out; none while nothing is seen."""
         return [
-            f"http://{pod['status']['podIP']}:{_ENGINE_PORT}"
+            url(pod, ENGINE_PORT)
             for pod in (self._views[1].seen or {}).values()
             if model_of(pod) == model and is_ready(pod)
         ]

@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 
+from .reach import runs, url
+
 _SECONDS = 2.0  # KEDA waits 3 s for the sum
 _FRESH_SECONDS = 1.0
 _RECENT_SECONDS = 10.0  # twice KEDA's polling interval: no short request falls between two polls
@@ -108,22 +110,9 @@ def gateways(pods: Mapping[str, Mapping[str, Any]], now: datetime) -> list[str]:
     """Where the pods answer that run: also one that is on its way out, which has until its ``deletionTimestamp`` to
     finish its streams. One that is past it hangs on a node that is gone, with nobody behind it.
     """
-    return [
-        f"http://{_host(pod['status']['podIP'])}:{_METRICS_PORT}"
-        for pod in pods.values()
-        if pod.get("status", {}).get("podIP") and _runs(pod) and not _overdue(pod, now)
-    ]
-
-
-def _runs(pod: Mapping[str, Any]) -> bool:
-    states = [status.get("state") or {} for status in pod["status"].get("containerStatuses") or ()]
-    return pod["status"].get("phase") == "Running" and any("running" in state for state in states)
+    return [url(pod, _METRICS_PORT) for pod in pods.values() if runs(pod) and not _overdue(pod, now)]
 
 
 def _overdue(pod: Mapping[str, Any], now: datetime) -> bool:
     until = pod["metadata"].get("deletionTimestamp")
     return until is not None and datetime.fromisoformat(until) < now
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
