@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.gateway import ApiKey, GatewaySettings, Group, RoutedModel, WakeGuard
 from components.idle_scaling.addresses import host_of
+from components.idle_scaling.timing import rhythm
 from components.platforms.kinds import KINDS
 from components.wake_keeper import KeeperSettings, KeptModel
 from infra.config.judge_cost import price_per_hour
@@ -79,4 +80,5 @@ def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
         ],
         namespace=GATEWAY,
         models_namespace=MODELS,
+        recent_seconds=rhythm(len(stack.models)).window_seconds,
     )

@@ -16,6 +16,7 @@ from components.gpu_layer.gpu_layer import GpuLayer, gpu_pools
 from components.idle_scaling.engine import IdleScalingEngine
 from components.idle_scaling.policy import IdlePolicy, IdleScalingPolicy
 from components.idle_scaling.settings import EngineSettings, one_image
+from components.idle_scaling.timing import rhythm
 from components.leader_worker_set.controller import LeaderWorkerSetController
 from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, TokenSecret
 from components.model_service.group import API as GROUP_API
@@ -76,7 +77,7 @@ def model_settings(model: ModelConfig) -> ModelSettings:
     )
 
 
-def idle_policy(model: ModelConfig) -> IdlePolicy:
+def idle_policy(stack: StackConfig, model: ModelConfig) -> IdlePolicy:
     """When the model runs."""
     policy = IdlePolicy(
         name=model.name,
@@ -91,6 +92,7 @@ def idle_policy(model: ModelConfig) -> IdlePolicy:
         windows=model.windows,
         waiting_target=model.queue_target,
         waiting_url=waiting_url(GATEWAY, model.name),
+        rhythm=rhythm(len(stack.models)),
     )
     return replace(policy, target_api=GROUP_API, target_kind=GROUP_KIND) if model.nodes > 1 else policy
 
@@ -98,7 +100,11 @@ def idle_policy(model: ModelConfig) -> IdlePolicy:
 def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSettings:
     """How KEDA gets there, and how long its interceptor must be able to drain: the longest hold and stream there is."""
     drain = max((m.hold.seconds + m.drain.seconds for m in stack.models.values()), default=600)
-    common: dict[str, Any] = {"install": stack.idle_scaling.install, "drain_seconds": drain}
+    common: dict[str, Any] = {
+        "install": stack.idle_scaling.install,
+        "drain_seconds": drain,
+        "push_milliseconds": rhythm(len(stack.models)).push_milliseconds,
+    }
     if stack.idle_scaling.install == "manifests":
         if facts is None or facts.keda_manifests_dir is None or facts.keda_image is None:
             raise pulumi.RunError(
@@ -199,7 +205,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         )
         IdleScalingPolicy(
             model.name,
-            idle_policy(model),
+            idle_policy(stack, model),
             engine.scaler_address,
             [engine, namespace, service],
             pulumi.ResourceOptions(providers=[platform.provider]),

@@ -29,7 +29,12 @@ def http_add_on_values(settings: EngineSettings) -> dict[str, Any]:
         "crds": {"install": True},
         "podSecurityContext": dict.fromkeys(("operator", "scaler", "interceptor"), _RESTRICTED_POD),
         "operator": {**pods, "resources": _resources("128Mi")},
-        "scaler": {**pods, "replicas": 1, "resources": _resources("128Mi")},
+        "scaler": {
+            **pods,
+            "replicas": 1,
+            "streamInterval": settings.push_milliseconds,
+            "resources": _resources("128Mi"),
+        },
         "interceptor": {
             **pods,
             "replicas": {"min": replicas, "max": replicas},

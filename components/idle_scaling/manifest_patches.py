@@ -100,9 +100,14 @@ def _patch_deployment(document: Document, settings: EngineSettings) -> None:
         document["spec"]["replicas"] = settings.interceptor_replicas
         pod["terminationGracePeriodSeconds"] = settings.interceptor_grace_seconds
         resources["limits"] = {"memory": settings.interceptor_memory}
-        wanted = settings.interceptor_environment()
-        kept = [entry for entry in container["env"] if entry["name"] not in wanted]
-        container["env"] = kept + [{"name": key, "value": value} for key, value in wanted.items()]
+        _set_environment(container, settings.interceptor_environment())
+    elif role == "scaler":
+        _set_environment(container, settings.scaler_environment())
+
+
+def _set_environment(container: Document, wanted: Mapping[str, str]) -> None:
+    kept = [entry for entry in container["env"] if entry["name"] not in wanted]
+    container["env"] = kept + [{"name": key, "value": value} for key, value in wanted.items()]
 
 
 def _disruption_budget(settings: EngineSettings) -> Document:

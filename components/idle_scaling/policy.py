@@ -27,7 +27,7 @@ import pulumi_kubernetes as k8s
 
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.schedule import Window, cron_triggers, is_always, is_misread
-from components.idle_scaling.timing import POLLING_SECONDS, RATE_WINDOW_SECONDS
+from components.idle_scaling.timing import USUAL, Rhythm
 
 _UNREACHABLE_RATE = 1000
 _LONGEST_STABILIZATION_SECONDS = 3600  # Kubernetes' own limit
@@ -56,6 +56,7 @@ class IdlePolicy:
     windows: tuple[Window, ...] = ()
     waiting_target: int | None = None
     waiting_url: str = ""
+    rhythm: Rhythm = USUAL
     target_api: str = "apps/v1"
     target_kind: str = "Deployment"
 
@@ -110,7 +111,7 @@ def interceptor_route(policy: IdlePolicy) -> dict[str, Any]:
                 "concurrency": {"targetValue": policy.concurrency_target},
                 "requestRate": {
                     "targetValue": _UNREACHABLE_RATE,
-                    "window": f"{RATE_WINDOW_SECONDS}s",
+                    "window": f"{policy.rhythm.window_seconds}s",
                     "granularity": "1s",
                 },
             },
@@ -138,7 +139,7 @@ def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
             # Counts only while the object has never been active: a ScaledObject that is made anew over a running
             # model (an upgrade, an adoption) forgets when it was last used and would kill it within seconds.
             "initialCooldownPeriod": policy.idle_ttl_seconds,
-            "pollingInterval": POLLING_SECONDS,
+            "pollingInterval": policy.rhythm.poll_seconds,
             "advanced": {
                 # true would scale to the count found at creation when the object goes: `destroy` must start nothing
                 "restoreToOriginalReplicaCount": False,

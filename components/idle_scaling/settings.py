@@ -9,6 +9,8 @@ from typing import Literal
 
 import pulumi
 
+from components.idle_scaling.timing import USUAL
+
 Install = Literal["helm", "manifests", "existing"]
 Role = Literal["operator", "adapter", "webhooks", "interceptor", "scaler", "http-operator"]
 ROLES: tuple[Role, ...] = ("operator", "adapter", "webhooks", "interceptor", "scaler", "http-operator")
@@ -43,6 +45,8 @@ class EngineSettings:
     requests until then. It is safe to make it long only because a model's idle TTL is never shorter than its cold
     start: a terminating interceptor is no longer counted, so the model it waits for lives on for one TTL.
 
+    ``push_milliseconds``: how often KEDA hears of each model whether somebody waits.
+
     ``readiness_seconds`` bounds the hold of a route that sets none itself. ``interceptor_replicas`` is a fixed
     number: an interceptor that is scaled in cuts what it holds.
     """
@@ -54,6 +58,7 @@ class EngineSettings:
     drain_seconds: int = 600
     shutdown_delay_seconds: int = 5
     readiness_seconds: int = 900
+    push_milliseconds: int = USUAL.push_milliseconds
     manifests: Path | None = None
     programs: Mapping[Role, Program] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -101,6 +106,10 @@ class EngineSettings:
             # a new replica got no load before the old ones' connections were too few (Go: below 0 is none).
             "KEDA_HTTP_MAX_IDLE_CONNS_PER_HOST": "-1",
         }
+
+    def scaler_environment(self) -> dict[str, str]:
+        """Of the add-on's scaler."""
+        return {"KEDA_HTTP_SCALER_STREAM_INTERVAL_MS": str(self.push_milliseconds)}
 
     def interceptor_pod_labels(self) -> dict[str, str]:
         """Labels by which a NetworkPolicy knows the interceptor's pods; empty: any pod of the namespace."""

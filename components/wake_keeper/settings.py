@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from components.idle_scaling.timing import USUAL
+
 
 @dataclass(frozen=True)
 class KeptModel:
@@ -29,12 +31,13 @@ class KeptModel:
 @dataclass(frozen=True)
 class KeeperSettings:
     """Where it runs, beside the gateway, and what it keeps. ``api_server_ports`` are the ports the NetworkPolicy opens
-    towards the API server.
+    towards the API server. ``recent_seconds``: a model counts as used so long after its last request.
     """
 
     models: Sequence[KeptModel] = ()
     namespace: str = "ebbtide"
     models_namespace: str = "ebbtide-models"
+    recent_seconds: int = USUAL.window_seconds
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
     @property
@@ -48,6 +51,7 @@ def keeper_yaml(settings: KeeperSettings) -> str:
     document: dict[str, Any] = {
         "namespace": settings.models_namespace,
         "gatewayNamespace": settings.namespace,
+        "recentSeconds": settings.recent_seconds,
         "models": [
             {
                 "name": model.name,

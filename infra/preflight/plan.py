@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from components.idle_scaling.timing import rhythm
 from components.typed.refusal import Problem
 from infra.config.limits import limits
 from infra.config.model import ModelConfig
@@ -116,7 +117,12 @@ def _model(
     weights = _weights_of_node(facts, model)
     path = cold_path(stack.platform.kind, int(limits().engine_image.pulled_gb * 10**9), weights, measured)
     timers = Timers(
-        model.name, model.cold_start.seconds, model.hold.seconds, model.idle_ttl.seconds, model.drain.seconds
+        name=model.name,
+        cold_start=model.cold_start.seconds,
+        hold=model.hold.seconds,
+        idle_ttl=model.idle_ttl.seconds,
+        drain=model.drain.seconds,
+        seen=rhythm(len(stack.models)).window_seconds,
     )
     hops = timeouts.chain(timers, before.seconds, stack.platform.kind)
     first = timeouts.shortest(hops, ("held request", "whole request"))

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from components.idle_scaling.timing import RATE_WINDOW_SECONDS
 from components.model_service.timing import startup_budget_seconds, termination_grace_seconds
 
 Cuts = Literal["held request", "whole request", "load", "stream at scale-in"]
@@ -30,13 +29,14 @@ class Hop:
 
 @dataclass(frozen=True)
 class Timers:
-    """One model's timers, in seconds."""
+    """One model's timers, in seconds. ``seen``: how long a short request counts beyond its end."""
 
     name: str
     cold_start: int
     hold: int
     idle_ttl: int
     drain: int
+    seen: int
 
 
 def chain(timers: Timers, ingress_idle_seconds: int | None, place: str) -> tuple[Hop, ...]:
@@ -48,7 +48,7 @@ def chain(timers: Timers, ingress_idle_seconds: int | None, place: str) -> tuple
         Hop(f"load balancer of {place}", "held request", ingress_idle_seconds, "platform.ingress"),
         Hop("gateway", "whole request", GATEWAY_REQUEST_SECONDS, "components/gateway: request_seconds"),
         Hop("interceptor", "held request", timers.hold, f"{at}.hold"),
-        Hop("idle timer, with nobody waiting", "load", timers.idle_ttl + RATE_WINDOW_SECONDS, f"{at}.idleTtl"),
+        Hop("idle timer, with nobody waiting", "load", timers.idle_ttl + timers.seen, f"{at}.idleTtl"),
         Hop("startup probe", "load", budget, f"{at}.coldStart"),
         Hop("grace period", "stream at scale-in", termination_grace_seconds(timers.drain), f"{at}.drain"),
     )

@@ -27,7 +27,7 @@ from infra.local.paths import PROJECT
 from infra.local.progress import say
 from tests.bench.at_rest import look, used
 from tests.bench.load_kit import about, keep, lab
-from tests.lab.conftest import FIRST, Lab
+from tests.lab.conftest import FIRST, Lab, wait_until
 
 PROMPT = "What is the capital of France?"
 REST_SECONDS = 60.0
@@ -91,6 +91,13 @@ def objects(at: Lab) -> dict[str, int]:
     return found
 
 
+def until_autoscalers(at: Lab, models: int) -> float:
+    """Seconds that KEDA still takes for what it makes of each ScaledObject; at rest is only what comes after."""
+    began = time.monotonic()
+    wait_until(lambda: objects(at)["HorizontalPodAutoscaler"] >= models, 1200, f"{models} autoscalers", every=2)
+    return round(time.monotonic() - began, 1)
+
+
 def many(config: dict[str, Any], models: int) -> None:
     declared = config["ebbtide:models"]
     copied = {key: value for key, value in declared[FIRST].items() if key != "aliases"}
@@ -124,6 +131,7 @@ def main(models: int, rounds: int) -> None:
             result["with_all"] |= {"up_again_seconds": round(took, 1), "up_again": changes(output)}
             say(f"  again, with nothing to do: {took:.0f} s ({changes(output)})")
             keep("many-models.json", result)
+            result["with_all"]["autoscalers_seconds"] = until_autoscalers(at, models)
             result["with_all"] |= {"objects": objects(at), "at_rest": at_rest(at)}
             result["with_all"]["wake_seconds"] = wakes(at, rounds)
         finally:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from components.idle_scaling.timing import RATE_WINDOW_SECONDS
+from components.idle_scaling.timing import USUAL
 from tests.lab.conftest import FIRST, Lab, wait_until
 
 NAMESPACE = "ebbtide-models"
@@ -55,7 +55,7 @@ def until_forgotten(lab: Lab) -> None:
         nonlocal last, since
         if (now := counted(lab)) != last:
             last, since = now, time.monotonic()
-        return now["Concurrency"] == 0 and time.monotonic() - since > RATE_WINDOW_SECONDS + 1
+        return now["Concurrency"] == 0 and time.monotonic() - since > USUAL.window_seconds + 1
 
     wait_until(quiet, 60, "no request counted any more")
 

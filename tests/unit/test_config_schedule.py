@@ -24,7 +24,7 @@ def refused(folder: Path, window: Any, changes: dict[str, Any] | None = None) ->
 
 def test_a_window_reaches_the_scaled_object(tmp_path: Path) -> None:
     made = stack(tmp_path, {"models.eight.schedules": {"office": OFFICE | {"replicas": 2, "ahead": "30m"}}})
-    (_, _, trigger) = scaled_object(idle_policy(made.models["eight"]), "s:1")["spec"]["triggers"]
+    (_, _, trigger) = scaled_object(idle_policy(made, made.models["eight"]), "s:1")["spec"]["triggers"]
     assert trigger == {
         "type": "cron",
         "metadata": {

@@ -208,6 +208,13 @@ def test_the_chart_runs_a_fixed_number_of_interceptors_that_hold_long() -> None:
     assert values["pdb"]["enabled"] is True
 
 
+def test_how_often_kedas_scaler_tells_is_the_same_by_chart_and_by_manifests() -> None:
+    assert http_add_on_values(EngineSettings(push_milliseconds=1000))["scaler"]["streamInterval"] == 1000
+    container = container_of(patched(rendered(), settings(push_milliseconds=1000)), "keda-add-ons-http-scaler")
+    assert {"name": "KEDA_HTTP_SCALER_STREAM_INTERVAL_MS", "value": "1000"} in container["env"]
+    assert {"name": "KEDA_HTTP_PROXY_PORT", "value": "8080"} in container["env"]
+
+
 def test_the_add_ons_chart_gets_the_restricted_contexts_it_lacks() -> None:
     contexts = http_add_on_values(EngineSettings())["podSecurityContext"]
     assert set(contexts) == {"operator", "scaler", "interceptor"}

@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 
 from components.idle_scaling.policy import (
-    POLLING_SECONDS,
-    RATE_WINDOW_SECONDS,
     IdlePolicy,
     interceptor_route,
     scaled_object,
 )
+from components.idle_scaling.timing import rhythm
 from components.model_service.timing import PRE_STOP_SECONDS
 
 POLICY = IdlePolicy(
@@ -73,12 +72,28 @@ def test_the_engines_own_queue_is_looked_at_where_it_is_asked_for() -> None:
 
 
 def test_a_broken_push_stream_still_shows_a_short_request_to_the_poll() -> None:
-    assert RATE_WINDOW_SECONDS >= 2 * POLLING_SECONDS
+    for models in (1, 200, 5000):
+        assert rhythm(models).window_seconds >= 2 * rhythm(models).poll_seconds
 
 
 def test_an_idle_model_is_gone_within_its_ttl_and_thirty_seconds() -> None:
     engine_stops_seconds = 10
-    assert RATE_WINDOW_SECONDS + POLLING_SECONDS + PRE_STOP_SECONDS + engine_stops_seconds <= 30
+    usual = rhythm(100)
+    assert usual.window_seconds + usual.poll_seconds + PRE_STOP_SECONDS + engine_stops_seconds <= 30
+
+
+def test_many_models_are_looked_at_less_often_so_that_all_together_cost_little() -> None:
+    for models in range(1, 501):
+        assert models * 1000 / rhythm(models).push_milliseconds <= 500
+        assert 2 * models / rhythm(models).poll_seconds <= 50
+    slow = replace(POLICY, rhythm=rhythm(500))
+    assert scaled_object(slow, "s:1")["spec"]["pollingInterval"] == 20
+    assert interceptor_route(slow)["spec"]["scalingMetric"]["requestRate"]["window"] == "40s"
+    assert scaled_object(POLICY, "s:1")["spec"]["pollingInterval"] == 5
+
+
+def test_one_model_more_leaves_the_others_as_they_are_but_at_two_steps() -> None:
+    assert [models for models in range(1, 3000) if rhythm(models) != rhythm(models + 1)] == [100, 250]
 
 
 def test_the_scaled_object_watches_the_push_scaler_for_its_own_route() -> None:

@@ -19,6 +19,8 @@ from ebbtide_keeper.load import Load, Loads, Unknown, gateways, told, together  
 assert gateway_kit
 assert keeper_kit
 
+RECENT_SECONDS = 10.0
+
 
 def metrics(busy: int, idle: str = "+Inf") -> str:
     return (
@@ -51,7 +53,7 @@ class Pods:
 
     def loads(self) -> Loads:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
-        return Loads(lambda: [f"http://{host}:9090" for host in self.texts], client)
+        return Loads(lambda: [f"http://{host}:9090" for host in self.texts], RECENT_SECONDS, client)
 
     def of(self, model: str) -> float:
         return asyncio.run(self.loads().of(model))
@@ -77,7 +79,7 @@ def test_one_pod_that_does_not_tell_makes_the_number_unknown(silent: str | None)
 
 def test_pods_that_cannot_be_seen_make_it_unknown_and_no_pods_are_no_requests() -> None:
     with pytest.raises(Unknown, match="cannot be seen"):
-        asyncio.run(Loads(lambda: None).of("small"))
+        asyncio.run(Loads(lambda: None, RECENT_SECONDS).of("small"))
     assert Pods().of("small") == 0
 
 
@@ -147,7 +149,7 @@ def test_the_gateways_own_words_are_understood() -> None:
     never = Load({"small": 0, "big": 0}, {"small": math.inf, "big": math.inf})
     assert told(generate_latest(metrics.registry).decode()) == never
     leave = replicas.enter("small", "10.0.0.1:8000")
-    assert told(generate_latest(metrics.registry).decode()).of("small") == 1
+    assert told(generate_latest(metrics.registry).decode()).of("small", RECENT_SECONDS) == 1
     leave()
     found = told(generate_latest(metrics.registry).decode())
     assert found.in_flight == {"small": 0, "big": 0}
@@ -159,6 +161,12 @@ def test_the_gateways_own_words_are_understood() -> None:
 def test_idle_is_as_long_as_at_the_pod_of_the_gateway_that_had_the_last_request() -> None:
     pods = Pods(a=metrics(0, "70.5"), b=metrics(0, "12.5"), c=metrics(0))
     assert asyncio.run(pods.loads().all()).idle == {"small": 12.5, "big": 1200.5}
+
+
+def test_a_model_counts_as_used_for_as_long_as_the_stack_says() -> None:
+    pods = Pods(a=metrics(0, "25.5"))
+    client = httpx.AsyncClient(transport=httpx.MockTransport(pods.answer))
+    assert asyncio.run(Loads(lambda: ["http://a:9090"], 40, client).of("small")) > 0
 
 
 def test_who_needs_it_fresher_than_keda_gets_it_fresher() -> None:

@@ -138,6 +138,7 @@ def test_the_image_carries_the_program_the_pod_starts_and_the_pull_secret_is_the
     assert yaml.safe_load(keeper_yaml(KeeperSettings())) == {
         "namespace": "ebbtide-models",
         "gatewayNamespace": "ebbtide",
+        "recentSeconds": 10,
         "models": [],
     }
 
@@ -157,6 +158,11 @@ def stack_of(*models: SimpleNamespace) -> StackConfig:
 )
 def test_a_node_may_come_where_the_place_makes_its_nodes(kind: str, growable: bool) -> None:
     assert keeper_settings(stack_of(kept("small")), kind).models == [KeptModel("small", 900, 600, growable)]
+
+
+def test_short_requests_count_as_long_as_kedas_rhythm_for_so_many_models_wants() -> None:
+    few, many = stack_of(kept("small")), stack_of(*(kept(f"m{number}") for number in range(500)))
+    assert [keeper_settings(stack, "aws").recent_seconds for stack in (few, many)] == [10, 40]
 
 
 def test_whose_queue_counts_is_told() -> None:

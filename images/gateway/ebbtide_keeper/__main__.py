@@ -36,8 +36,9 @@ def main() -> int:
     metrics = Metrics((model.name for model in settings.models), get_args(Reason))
     keeper = Keeper(settings, connect(settings.api_server, account), account / "token", metrics)
     # KEDA is told that a number is unknown rather than an old one; who may have a card is decided all the same
-    loads = Loads(keeper.gateways).of
-    cards = Cards(settings.models, remembered(keeper.pods), Loads(remembered(keeper.gateways)).all, metrics)
+    recent = settings.recent_seconds
+    loads = Loads(keeper.gateways, recent).of
+    cards = Cards(settings.models, remembered(keeper.pods), Loads(remembered(keeper.gateways), recent).all, metrics)
     counted = {model.name for model in settings.models if model.counted}
     uvicorn.run(
         Door(keeper, metrics.text, CONTENT_TYPE, loads, Waiting(keeper.engines).of, counted, cards.run),

@@ -22,7 +22,6 @@ from .reach import runs, url
 
 _SECONDS = 2.0  # KEDA waits 3 s for the sum
 _FRESH_SECONDS = 1.0
-_RECENT_SECONDS = 10.0  # twice KEDA's polling interval: no short request falls between two polls
 _RECENT = 0.01  # above nothing, and no reason for another replica
 _METRICS_PORT = 9090
 _IN_FLIGHT, _IDLE = "ebbtide_gateway_in_flight_requests", "ebbtide_gateway_idle_seconds"
@@ -40,17 +39,25 @@ class Load:
     in_flight: Mapping[str, float]
     idle: Mapping[str, float]
 
-    def of(self, model: str) -> float:
-        """As KEDA is told."""
-        recent = self.idle.get(model, math.inf) <= _RECENT_SECONDS
+    def of(self, model: str, recent_seconds: float) -> float:
+        """As KEDA is told, which must see a short request though it looks now and then only."""
+        recent = self.idle.get(model, math.inf) <= recent_seconds
         return max(self.in_flight.get(model, 0.0), _RECENT if recent else 0.0)
 
 
 class Loads:
-    """``gateways`` gives the addresses of the gateway's pods that may have a request, or None when unknown."""
+    """``gateways`` gives the addresses of the gateway's pods that may have a request, or None when unknown. A model
+    counts as used for ``recent_seconds`` after its last request.
+    """
 
-    def __init__(self, gateways: Callable[[], Sequence[str] | None], client: httpx.AsyncClient | None = None) -> None:
+    def __init__(
+        self,
+        gateways: Callable[[], Sequence[str] | None],
+        recent_seconds: float,
+        client: httpx.AsyncClient | None = None,
+    ) -> None:
         self._gateways = gateways
+        self._recent_seconds = recent_seconds
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_SECONDS)
         self._asking: asyncio.Task[Load] | None = None
         self._last: Load | None = None
@@ -58,7 +65,7 @@ class Loads:
 
     async def of(self, model: str) -> float:
         """Requests in the model's replicas. Raises ``Unknown``."""
-        return (await self.all()).of(model)
+        return (await self.all()).of(model, self._recent_seconds)
 
     async def all(self, fresh: float = _FRESH_SECONDS) -> Load:
         """Of every model, no older than ``fresh`` seconds. Raises ``Unknown``. KEDA asks for each model by itself: the

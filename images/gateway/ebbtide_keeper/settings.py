@@ -31,13 +31,14 @@ class Model(_Frozen):
 
 class Settings(_Frozen):
     """Everything. The models are in ``namespace``, the gateway in ``gateway_namespace``. ``api_server`` None: the pod's
-    own cluster.
+    own cluster. A model counts as used for ``recent_seconds`` after its last request.
     """
 
     models: tuple[Model, ...] = ()
     namespace: str = "ebbtide-models"
     gateway_namespace: str = "ebbtide"
     api_server: str | None = None
+    recent_seconds: float = Field(default=10.0, gt=0)
 
 
 def load(path: Path) -> Settings:
