@@ -49,14 +49,16 @@ test-lab: running
 test-rehearsal: running
 	.venv/bin/pytest tests/rehearsal tests/karpenter -m engine
 
-# both: the running stack mostly waits, and the rehearsals compute meanwhile, at the lowest priority
+# both: the running stack mostly waits, and the rehearsals compute meanwhile, at the lowest priority; of those that end
+# well one line is told, so that the last thing printed is what failed
 REHEARSAL_LOG = .tiers-rehearsal.log
 test-long: running
 	@nice -n 19 env --default-signal=INT .venv/bin/pytest tests/rehearsal tests/karpenter -m engine \
 		> $(REHEARSAL_LOG) 2>&1 & rehearsal=$$!; \
 	trap 'kill -INT $$rehearsal 2>/dev/null' INT TERM; \
 	.venv/bin/pytest tests/lab; lab=$$?; \
-	echo "the rehearsals, which ran meanwhile:"; wait $$rehearsal; status=$$?; cat $(REHEARSAL_LOG); \
+	wait $$rehearsal; status=$$?; echo "the rehearsals, which ran meanwhile:"; \
+	if [ $$status = 0 ]; then tail -n 1 $(REHEARSAL_LOG); else cat $(REHEARSAL_LOG); fi; \
 	exit $$((lab + status))
 
 lint: setup-all
