@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: local setup setup-all browser running test test-fast test-engine test-lab test-rehearsal test-long lint types bench lock down
+.PHONY: local setup setup-all browser running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-long lint types bench lock down
 .DEFAULT_GOAL := local
 
 local: setup
@@ -38,7 +38,11 @@ test-fast: setup-all browser
 running: setup-all
 	.venv/bin/ebbtide local up --quiet
 
-test-engine: running
+# what the rehearsals' clusters run: built once
+rehearsal-programs: setup-all
+	.venv/bin/python -m tests.rehearsal.programs
+
+test-engine: running rehearsal-programs
 	.venv/bin/pytest tests/unit tests/program tests/policies -m "engine or slow" \
 		$(if $(COVERAGE),$(COVERAGE) --cov-append --cov-report=term)
 
@@ -46,15 +50,16 @@ test-lab: running
 	.venv/bin/pytest tests/lab
 
 # every cloud stack's whole life with the real engine, and real nodes from zero; a cluster of its own, no kubelet
-test-rehearsal: running
+test-rehearsal: running rehearsal-programs
 	.venv/bin/pytest tests/rehearsal tests/karpenter -m engine
 
-# both: the running stack mostly waits, and the rehearsals compute meanwhile, at the lowest priority; of those that end
-# well one line is told, so that the last thing printed is what failed
+# both: the running stack mostly waits, and the rehearsals compute meanwhile, at the lowest priority (a session
+# of their own: Linux shares the processor among sessions first); of those that end well one line is told, so that the
+# last thing printed is what failed
 REHEARSAL_LOG = .tiers-rehearsal.log
-test-long: running
-	@nice -n 19 env --default-signal=INT .venv/bin/pytest tests/rehearsal tests/karpenter -m engine \
-		> $(REHEARSAL_LOG) 2>&1 & rehearsal=$$!; \
+test-long: running rehearsal-programs
+	@setsid setpriv --pdeathsig INT bash -c 'echo 19 > /proc/$$$$/autogroup; exec nice -n 19 env --default-signal=INT \
+		.venv/bin/pytest tests/rehearsal tests/karpenter -m engine' > $(REHEARSAL_LOG) 2>&1 & rehearsal=$$!; \
 	trap 'kill -INT $$rehearsal 2>/dev/null' INT TERM; \
 	.venv/bin/pytest tests/lab; lab=$$?; \
 	wait $$rehearsal; status=$$?; echo "the rehearsals, which ran meanwhile:"; \
