@@ -59,6 +59,7 @@ def short_ttl(lab: Lab) -> Iterator[None]:
         yield
     finally:
         put(int(TTL))
+        lab.disown(scaler)
 
 
 def test_a_stream_longer_than_the_ttl_is_not_cut(lab: Lab) -> None:
