@@ -34,7 +34,8 @@ from infra.local.problem import LocalProblem
 from infra.local.progress import say, step
 
 STACK = "local"
-PROMPT = "What is the capital of France?"
+# without the second sentence a processor with AMX rounds the small model into French
+PROMPT = "What is the capital of France? Answer in one word."
 
 
 def up(*, wanted: Wishes | None = None, then_ask: bool = True) -> None:
