@@ -17,10 +17,11 @@ class Rhythm:
 
     @property
     def window_seconds(self) -> int:
-        """A short request stays visible this long, which is added to the idle TTL; twice the polling interval, so that
-        KEDA sees it even while its push stream is broken (it retries that one only after up to a minute).
+        """A short request stays visible this long, which is added to the idle TTL; longer than the polling interval, so
+        that KEDA sees it even while its push stream is broken (it retries that one only after up to a minute), and
+        shorter than the first pause after a failed wake, or who was refused would wake the model once more.
         """
-        return 2 * self.poll_seconds
+        return self.poll_seconds + 5
 
 
 USUAL: Final = Rhythm()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.idle_scaling.timing import rhythm
 from tests.unit import keeper_kit as kit
 from tests.unit.keeper_kit import at
 
@@ -74,6 +75,10 @@ def test_failures_in_a_row_wait_twice_as_long_each_time_up_to_ten_minutes() -> N
 @given(st.integers(0, 10**9))
 def test_no_number_of_failures_waits_less_than_the_first_or_more_than_the_longest(failures: int) -> None:
     assert 30 <= pause_seconds(failures) <= 600
+
+
+def test_who_was_refused_does_not_wake_the_model_again_when_its_pause_is_over() -> None:
+    assert all(rhythm(models).window_seconds < pause_seconds(1) for models in (1, 200, 5000))
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_a_node_may_come_where_the_place_makes_its_nodes(kind: str, growable: bo
 
 def test_short_requests_count_as_long_as_kedas_rhythm_for_so_many_models_wants() -> None:
     few, many = stack_of(kept("small")), stack_of(*(kept(f"m{number}") for number in range(500)))
-    assert [keeper_settings(stack, "aws").recent_seconds for stack in (few, many)] == [10, 40]
+    assert [keeper_settings(stack, "aws").recent_seconds for stack in (few, many)] == [10, 25]
 
 
 def test_whose_queue_counts_is_told() -> None:
