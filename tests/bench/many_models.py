@@ -31,6 +31,7 @@ from tests.lab.conftest import FIRST, Lab, wait_until
 
 PROMPT = "What is the capital of France?"
 REST_SECONDS = 60.0
+QUIET_SECONDS = 30.0
 KINDS = {
     "Deployment": f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments",
     "Service": f"/api/v1/namespaces/{NAMESPACE}/services",
@@ -91,10 +92,20 @@ def objects(at: Lab) -> dict[str, int]:
     return found
 
 
-def until_autoscalers(at: Lab, models: int) -> float:
-    """Seconds that KEDA still takes for what it makes of each ScaledObject; at rest is only what comes after."""
+def until_settled(at: Lab, models: int) -> float:
+    """Seconds until KEDA has made its part of each ScaledObject and has left them all alone for a while; at rest is
+    only what comes after.
+    """
     began = time.monotonic()
     wait_until(lambda: objects(at)["HorizontalPodAutoscaler"] >= models, 1200, f"{models} autoscalers", every=2)
+    before: list[str] = []
+
+    def quiet() -> bool:
+        nonlocal before
+        last, before = before, [each["metadata"]["resourceVersion"] for each in at.get(KINDS["ScaledObject"])["items"]]
+        return before == last
+
+    wait_until(quiet, 1200, "no ScaledObject written any more", every=QUIET_SECONDS)
     return round(time.monotonic() - began, 1)
 
 
@@ -131,7 +142,7 @@ def main(models: int, rounds: int) -> None:
             result["with_all"] |= {"up_again_seconds": round(took, 1), "up_again": changes(output)}
             say(f"  again, with nothing to do: {took:.0f} s ({changes(output)})")
             keep("many-models.json", result)
-            result["with_all"]["autoscalers_seconds"] = until_autoscalers(at, models)
+            result["with_all"]["settled_seconds"] = until_settled(at, models)
             result["with_all"] |= {"objects": objects(at), "at_rest": at_rest(at)}
             result["with_all"]["wake_seconds"] = wakes(at, rounds)
         finally:
