@@ -74,6 +74,7 @@ def test_the_engines_own_queue_is_looked_at_where_it_is_asked_for() -> None:
 def test_a_broken_push_stream_still_shows_a_short_request_to_the_poll() -> None:
     for models in (1, 200, 5000):
         assert rhythm(models).window_seconds >= rhythm(models).poll_seconds + 5
+    assert rhythm(100).window_seconds >= 2 * rhythm(100).poll_seconds
 
 
 def test_an_idle_model_is_gone_within_its_ttl_and_thirty_seconds() -> None:
