@@ -9,6 +9,7 @@ Wedge: the engine's core process is stopped (SIGSTOP) in an awake model with ``s
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -21,13 +22,13 @@ from typing import Any
 from infra.local.ask import NAMESPACE
 from infra.local.paths import PROJECT
 from infra.local.progress import say
-from tests.bench.faults import processes
 from tests.bench.load_kit import about, keep
 from tests.bench.load_kit import lab as running
 from tests.lab.conftest import FIRST, TTL, WAKE_SECONDS, Lab, wait_until
 
 OPEN_SECONDS = 120
 RESTART_SECONDS = 8 * 60.0
+CORE = "VLLM::Engine"
 Result = dict[str, Any]
 
 
@@ -75,11 +76,11 @@ def wedge(lab: Lab) -> Result:
         lab.until_rolled_out(FIRST)
         lab.wake(FIRST)
         before = restarts()
-        cores = engine_cores(lab)
-        for pid in cores:
+        (pod,) = lab.pods(FIRST)
+        for pid in engine_cores(pod["metadata"]["uid"]):
             os.kill(pid, signal.SIGSTOP)
         stopped = time.monotonic()
-        name = lab.pods(FIRST)[0]["metadata"]["name"]
+        name = pod["metadata"]["name"]
         health = lab.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:8000/proxy/health").status_code
         wait_until(lambda: restarts() > before, RESTART_SECONDS, "the engine started again", every=1)
         again = round(time.monotonic() - stopped, 1)
@@ -96,13 +97,14 @@ def wedge(lab: Lab) -> Result:
         return measure()
 
 
-def engine_cores(lab: Lab) -> list[int]:
-    """vLLM's engine processes; they name themselves, so the program's own name is of no use."""
+def engine_cores(pod: str) -> list[int]:
+    """vLLM's engine cores in the pod of this UID, as the host counts them. A container's processes are in a pid
+    namespace of their own, so they are found by their cgroup; vLLM names them itself (the kernel keeps 15 bytes)."""
     found = []
-    for pid in processes(lab.paths):
-        name = Path(f"/proc/{pid}/comm").read_text()
-        if name.startswith("VLLM::Engine"):
-            found.append(pid)
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"pod{pod}" in (entry / "cgroup").read_text() and (entry / "comm").read_text().startswith(CORE):
+                found.append(int(entry.name))
     if not found:
         raise SystemExit("no engine core runs")
     return found
