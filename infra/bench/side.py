@@ -30,7 +30,7 @@ class Side:
         await self._choose_model()
         counts = []
         for words in (SHORT, LONG):
-            question = Question(prompt(words, f"scale {self.name} {words}"), 1, stream=False, exact=exact)
+            question = Question(prompt(words, f"scale {words}", self.name), 1, stream=False, exact=exact)
             reply = await self.client.ask(question, words)
             if reply.fault is not None:
                 raise LocalProblem(
@@ -59,7 +59,7 @@ class Side:
         words = self.scale.words(input_tokens)
 
         async def ask(number: int, due: float) -> Reply:
-            text = prompt(words, f"{seed} {self.name} {number}")
+            text = prompt(words, f"{seed} {number}", self.name)
             return await self.client.ask(Question(text, output_tokens, stream, exact), number, due)
 
         return ask

@@ -113,6 +113,8 @@ def test_the_other_endpoint_takes_turns_and_the_difference_is_told(
     assert not mine & {body["messages"][0]["content"] for body in other.seen}, (
         "the second one would answer from a cache"
     )
+    words = [sorted(sorted(body["messages"][0]["content"].split()) for body in side.seen) for side in (engine, other)]
+    assert words[0] == words[1], "longer words are more tokens: one side would be asked for more work"
 
 
 def test_an_open_loop_sends_whether_or_not_it_is_answered(

@@ -97,6 +97,12 @@ def test_a_prompt_of_so_many_tokens_is_scaled_by_what_the_server_counted() -> No
     assert prompt(5, "a") == prompt(5, "a")
 
 
+def test_two_orders_of_a_prompt_have_the_same_words_and_no_common_beginning() -> None:
+    one, other = (prompt(200, "a", side).split() for side in ("measured", "against"))
+    assert sorted(one) == sorted(other)
+    assert one[:3] != other[:3]
+
+
 def events(*said: object) -> bytes:
     return b"".join(
         b"data: " + (each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n\n" for each in said
