@@ -74,6 +74,7 @@ def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
                 model.queue_target is not None,
                 turn_seconds(stack, model),
                 model.sleep_ttl.seconds if model.sleep_ttl else None,
+                model.max > 1,
             )
             for model in stack.models.values()
             if model.nodes == 1

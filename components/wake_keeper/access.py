@@ -14,19 +14,22 @@ NAME = "wake-keeper"
 PORT = 9090
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_METADATA = ("labels", "ownerReferences", "finalizers")  # what a client may change of it, beside annotations
 _DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's
 _LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 
 def role(settings: KeeperSettings) -> Manifest:
     """In the models' namespace alone: see what the models do, pause and resume them, tell of it. It can neither read a
-    log or a Secret nor write a number of replicas.
+    log or a Secret nor write a number of replicas. The right to change pods goes with ``pod_guard``.
     """
+    marks = ["patch"] if settings.marks_pods else []
     return {
         "metadata": {"name": NAME, "namespace": settings.models_namespace},
         "rules": [
             {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", *marks]},
             {
                 "apiGroups": ["keda.sh"],
                 "resources": ["scaledobjects"],
@@ -52,6 +55,65 @@ def role_binding(settings: KeeperSettings, granted: Manifest) -> Manifest:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": granted["metadata"]["name"]},
         "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": settings.namespace}],
     }
+
+
+def pod_guard(settings: KeeperSettings) -> Manifest:
+    """What the right to change pods does not say: nothing but the annotation that tells which goes first at scale-in.
+    An image could be changed by that right, too.
+    """
+    account = f"system:serviceaccount:{settings.namespace}:{NAME}"
+    return {
+        "metadata": {"name": _guard_name(settings), "labels": LABELS},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "resourceRules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods"]}
+                ]
+            },
+            "matchConditions": [{"name": "by-the-keeper", "expression": f"request.userInfo.username == '{account}'"}],
+            "variables": [
+                {"name": "before", "expression": "oldObject.metadata.?annotations.orValue({})"},
+                {"name": "after", "expression": "object.metadata.?annotations.orValue({})"},
+            ],
+            "validations": [
+                {
+                    "expression": " && ".join(
+                        [
+                            "object.spec == oldObject.spec",
+                            *(f"object.metadata.?{part} == oldObject.metadata.?{part}" for part in _METADATA),
+                            _same("variables.before", "variables.after"),
+                            _same("variables.after", "variables.before"),
+                        ]
+                    ),
+                    "message": f"of a pod the wake keeper changes {DELETION_COST} and nothing else",
+                }
+            ],
+        },
+    }
+
+
+def pod_guard_binding(settings: KeeperSettings) -> Manifest:
+    """In the models' namespace, where the right is."""
+    where = {"matchLabels": {"kubernetes.io/metadata.name": settings.models_namespace}}
+    return {
+        "metadata": {"name": _guard_name(settings), "labels": LABELS},
+        "spec": {
+            "policyName": _guard_name(settings),
+            "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": where},
+        },
+    }
+
+
+def _guard_name(settings: KeeperSettings) -> str:
+    """Of the whole cluster's."""
+    return f"{NAME}.{settings.models_namespace}"
+
+
+def _same(one: str, other: str) -> str:
+    """CEL: what is in ``one`` is in ``other``, but for the deletion cost."""
+    return f"{one}.all(key, key == '{DELETION_COST}' || (key in {other} && {other}[key] == {one}[key]))"
 
 
 def load_url(namespace: str, model: str) -> str:

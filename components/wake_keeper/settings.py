@@ -17,6 +17,7 @@ class KeptModel:
     ``growable``: an autoscaler may bring its pool another node, within ``cold_start_seconds``. ``counted``: KEDA asks
     here how many requests wait in its engines' own queues. ``turn_seconds``: its engines take turns on their cards,
     each for so long while others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
+    ``scales_in``: it may have several replicas, of which the idlest is to go first.
     """
 
     name: str
@@ -26,6 +27,7 @@ class KeptModel:
     counted: bool = False
     turn_seconds: int | None = None
     sleep_seconds: int | None = None
+    scales_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class KeeperSettings:
         """Whether it has to reach any model's pods."""
         return any(model.counted or model.turn_seconds is not None for model in self.models)
 
+    @property
+    def marks_pods(self) -> bool:
+        """Whether it has to say of any model which of its pods goes first."""
+        return any(model.scales_in for model in self.models)
+
 
 def keeper_yaml(settings: KeeperSettings) -> str:
     """``keeper.yaml``, stable from run to run."""
@@ -61,6 +68,7 @@ def keeper_yaml(settings: KeeperSettings) -> str:
                 "counted": model.counted,
                 **({} if model.turn_seconds is None else {"turnSeconds": model.turn_seconds}),
                 **({} if model.sleep_seconds is None else {"sleepSeconds": model.sleep_seconds}),
+                **({"scalesIn": True} if model.scales_in else {}),
             }
             for model in settings.models
         ],

@@ -35,6 +35,15 @@ def finished(lab: Lab) -> dict[str, int]:
     return found
 
 
+def to_go_first(lab: Lab) -> str | None:
+    """The pod that is said to."""
+    cost = "controller.kubernetes.io/pod-deletion-cost"
+    marked = [
+        pod["metadata"]["name"] for pod in lab.pods(FIRST) if pod["metadata"].get("annotations", {}).get(cost) == "-1"
+    ]
+    return marked[0] if len(marked) == 1 else None
+
+
 def ready(lab: Lab) -> int:
     return int(lab.deployment(FIRST).get("status", {}).get("readyReplicas", 0))
 
@@ -83,7 +92,15 @@ def test_a_new_replica_has_its_share_at_once_and_no_stream_is_cut_when_one_goes(
         with ThreadPoolExecutor(STREAMS) as pool:
             running = [pool.submit(streams, number) for number in range(STREAMS)]
             try:
-                wait_until(lambda: lab.replicas(FIRST) == 1, TTL + 120, "back to one replica while streams run")
+                last = wait_until(lambda: to_go_first(lab), 30, "one of the two is said to go first")
+
+                def one() -> bool:
+                    nonlocal last
+                    last = to_go_first(lab) or last
+                    return lab.replicas(FIRST) == 1
+
+                wait_until(one, TTL + 120, "back to one replica while streams run", every=0.5)
+                wait_until(lambda: last not in {pod["metadata"]["name"] for pod in lab.pods(FIRST)}, 20, f"{last} goes")
                 wait_until(lambda: len(lab.pods(FIRST, leaving=True)) == 1, 150, "the other's pod gone")
             finally:
                 one_left.set()

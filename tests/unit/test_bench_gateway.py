@@ -64,6 +64,8 @@ def test_the_gateway_lets_every_part_of_the_question_and_the_answer_through(
         assert of["prompt_tokens"] == pytest.approx(12 * 40, abs=24), side
         assert of["ttft"]["p50"] >= 0.02
         assert of["tpot"]["p50"] >= 0.004, "the stream came in lumps"
-    assert level["ratio"]["ttft_added_ms"]["p50"] > 0
+    # which of two processes of one busy machine was later is chance, the difference is not
+    added = 1000 * (level["measured"]["ttft"]["p50"] - level["against"]["ttft"]["p50"])
+    assert level["ratio"]["ttft_added_ms"]["p50"] == pytest.approx(added, abs=0.01)
     assert all(body["ignore_eos"] and body["min_tokens"] == body["max_tokens"] for body in engine.seen)
     assert engine.hosts == {"small.ebbtide-models"}

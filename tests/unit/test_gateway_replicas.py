@@ -16,6 +16,7 @@ from tests.unit import gateway_kit as kit
 
 from ebbtide_gateway.prefix import beginning, preferred  # isort: skip
 from ebbtide_gateway.replicas import Replicas, addresses  # isort: skip
+from ebbtide_keeper import load  # isort: skip
 
 
 def a_slice(model: str, *endpoints: dict[str, Any], port: int = 8000) -> dict[str, Any]:
@@ -194,6 +195,12 @@ def told(gateway: kit.Gateway, name: str) -> float:
     return next(float(each.removeprefix(line)) for each in text.splitlines() if each.startswith(line))
 
 
+def by_replica(gateway: kit.Gateway) -> dict[str, int]:
+    """As the wake keeper reads it."""
+    text = httpx.get(gateway.metrics_url, params={"name[]": "ebbtide_gateway_replica_requests"}).text
+    return {address: int(count) for address, count in load.told(text).replicas.items()}
+
+
 def at(server: kit.Upstream) -> str:
     return server.served.url.removeprefix("http://")
 
@@ -265,9 +272,11 @@ def test_requests_go_where_fewest_are_and_are_counted_until_their_streams_end(
         asked = [pool.submit(ask, gateway, stream=True) for _ in range(6)]
         kit.until(lambda: told(gateway, "in_flight_requests") == 6, "six are counted")
         assert Counter(len(each.seen) for each in (one, two)) == {3: 2}
+        assert by_replica(gateway) == {at(one): 3, at(two): 3}
         go.set()
         assert all("[DONE]" in each.result().text for each in asked)
     kit.until(lambda: told(gateway, "in_flight_requests") == 0, "none is counted")
+    assert by_replica(gateway) == {}
     assert told(gateway, "idle_seconds") < 10
 
 

@@ -45,6 +45,7 @@ class Pods:
         assert request.url.params.get_list("name[]") == [
             "ebbtide_gateway_in_flight_requests",
             "ebbtide_gateway_idle_seconds",
+            "ebbtide_gateway_replica_requests",
         ]
         text = self.texts[request.url.host]
         if text is None:

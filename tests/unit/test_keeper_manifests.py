@@ -20,6 +20,8 @@ from components.wake_keeper.access import (
     gateway_role,
     load_url,
     network_policy,
+    pod_guard,
+    pod_guard_binding,
     role,
     role_binding,
     service,
@@ -37,7 +39,7 @@ assert gateway_kit
 
 SETTINGS = KeeperSettings([KeptModel("small", 900, 600, True), KeptModel("tiny", 90, 60, False, counted=True)])
 TURNS = KeeperSettings([KeptModel("small", 900, 600, True, turn_seconds=30, sleep_seconds=300)])
-_ALONE = {"turn_seconds": None, "sleep_seconds": None}
+_ALONE = {"turn_seconds": None, "sleep_seconds": None, "scales_in": False}
 
 
 def pod(settings: KeeperSettings = SETTINGS) -> dict[str, Any]:
@@ -56,6 +58,8 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Path) -> None:
     file.write_text(keeper_yaml(TURNS))
     (small,) = process_settings.load(file).models
     assert (small.turn_seconds, small.sleep_seconds) == (30, 300)
+    file.write_text(keeper_yaml(KeeperSettings([KeptModel("small", 900, 600, True, scales_in=True)])))
+    assert process_settings.load(file).models[0].scales_in
     assert config_map(SETTINGS)["data"] == {"keeper.yaml": keeper_yaml(SETTINGS)}
 
 
@@ -75,6 +79,16 @@ def test_it_may_write_nothing_but_scaled_objects_and_events_and_only_beside_the_
         assert bound["metadata"]["namespace"] == granted["metadata"]["namespace"]
         assert bound["roleRef"]["name"] == granted["metadata"]["name"]
         assert bound["subjects"] == [{"kind": "ServiceAccount", "name": "wake-keeper", "namespace": "ebbtide"}]
+
+
+def test_where_a_model_may_have_several_replicas_it_may_change_pods_within_the_guard() -> None:
+    several = replace(SETTINGS, models=[replace(SETTINGS.models[0], scales_in=True)])
+    assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "patch"]} in role(several)["rules"]
+    assert "patch" not in gateway_role(several)["rules"][0]["verbs"]
+    guard, bound = pod_guard(several), pod_guard_binding(several)
+    assert bound["spec"]["policyName"] == guard["metadata"]["name"] == "wake-keeper.ebbtide-models"
+    assert (guard["spec"]["failurePolicy"], bound["spec"]["validationActions"]) == ("Fail", ["Deny"])
+    assert "system:serviceaccount:ebbtide:wake-keeper" in guard["spec"]["matchConditions"][0]["expression"]
 
 
 def test_the_pod_meets_the_restricted_standard_with_a_read_only_root() -> None:
@@ -143,9 +157,10 @@ def test_the_image_carries_the_program_the_pod_starts_and_the_pull_secret_is_the
     }
 
 
-def kept(name: str, nodes: int = 1, queue_target: int | None = None) -> SimpleNamespace:
+def kept(name: str, nodes: int = 1, queue_target: int | None = None, most: int = 1) -> SimpleNamespace:
     times = {"hold": SimpleNamespace(seconds=900), "cold_start": SimpleNamespace(seconds=600)}
-    return SimpleNamespace(name=name, nodes=nodes, queue_target=queue_target, pool="gpu-1xa10", sleep_ttl=None, **times)
+    counts = {"nodes": nodes, "max": most, "queue_target": queue_target}
+    return SimpleNamespace(name=name, pool="gpu-1xa10", sleep_ttl=None, **counts, **times)
 
 
 def stack_of(*models: SimpleNamespace) -> StackConfig:
@@ -168,6 +183,11 @@ def test_short_requests_count_as_long_as_kedas_rhythm_for_so_many_models_wants()
 def test_whose_queue_counts_is_told() -> None:
     stack = stack_of(kept("small"), kept("busy", queue_target=4))
     assert [model.counted for model in keeper_settings(stack, "aws").models] == [False, True]
+
+
+def test_who_may_have_several_replicas_is_told() -> None:
+    stack = stack_of(kept("small"), kept("busy", most=2))
+    assert [model.scales_in for model in keeper_settings(stack, "aws").models] == [False, True]
 
 
 def test_a_model_on_several_machines_is_not_kept_since_its_pods_would_be_misread() -> None:

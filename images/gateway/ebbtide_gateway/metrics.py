@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from .access_log import Record
 from .replicas import Replicas
@@ -14,6 +16,27 @@ from .replicas import Replicas
 _WAKE_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900, 1800)
 # answers by which the gateway kept a model from being woken, or its GPUs from being asked
 _REFUSALS = frozenset({"gpus_in_use", "wake_not_allowed", "wake_budget", "request_limit"})
+
+
+class _Inside(Collector):
+    """Read when it is asked for: replicas come and go, and a label once set would stay for ever."""
+
+    def __init__(self, replicas: Replicas) -> None:
+        self._replicas = replicas
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return [_inside()]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = _inside()
+        for address, count in self._replicas.inside().items():
+            family.add_metric([address], count)
+        return [family]
+
+
+def _inside() -> GaugeMetricFamily:
+    what = "Requests that a replica works on for this process; replicas without any are not named."
+    return GaugeMetricFamily("ebbtide_gateway_replica_requests", what, labels=["replica"])
 
 
 class Metrics:
@@ -64,6 +87,7 @@ class Metrics:
         for model in models:
             inside.labels(model).set_function(partial(replicas.in_flight, model))
             idle.labels(model).set_function(partial(replicas.idle_seconds, model))
+        self.registry.register(_Inside(replicas))
 
     def serve(self, host: str, port: int) -> None:
         """Answer scrapes in a thread until the process ends."""

@@ -82,6 +82,10 @@ class Replicas:
         self._resting = {at: until for at, until in self._resting.items() if until > now}
         self._resting[address] = now + _REST_SECONDS
 
+    def inside(self) -> Mapping[str, int]:
+        """Requests that this process has in each replica, by its address; those that have none are not named."""
+        return dict(self._inside)
+
     def in_flight(self, model: str) -> int:
         """Requests that this process has in the model's replicas."""
         return self._of_model[model]

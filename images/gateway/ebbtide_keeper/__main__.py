@@ -19,6 +19,7 @@ from .door import Door
 from .keeper import Keeper
 from .load import Loads
 from .metrics import CONTENT_TYPE, Metrics
+from .scale_in import ScaleIn
 from .settings import load
 from .waiting import Waiting
 
@@ -37,11 +38,14 @@ def main() -> int:
     keeper = Keeper(settings, connect(settings.api_server, account), account / "token", metrics)
     # KEDA is told that a number is unknown rather than an old one; who may have a card is decided all the same
     recent = settings.recent_seconds
-    loads = Loads(keeper.gateways, recent).of
+    loads = Loads(keeper.gateways, recent)
     cards = Cards(settings.models, remembered(keeper.pods), Loads(remembered(keeper.gateways), recent).all, metrics)
+    several = {model.name for model in settings.models if model.scales_in}
+    scale_in = ScaleIn(several, keeper.pods, loads.all, keeper.annotate)
     counted = {model.name for model in settings.models if model.counted}
+    beside = (cards.run, scale_in.run)
     uvicorn.run(
-        Door(keeper, metrics.text, CONTENT_TYPE, loads, Waiting(keeper.engines).of, counted, cards.run),
+        Door(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, beside),
         # The pod's own address; who may reach it is the NetworkPolicy's matter.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from .keeper import Keeper
@@ -21,7 +21,8 @@ _log = logging.getLogger("ebbtide.keeper")
 
 class Door:
     """``numbers`` gives the metrics' text and ``kind`` its content type; ``load`` how many requests a model's replicas
-    work on; ``waiting`` how many wait in the queues of a model that is ``counted``; ``beside`` runs beside the keeper.
+    work on; ``waiting`` how many wait in the queues of a model that is ``counted``; what is ``beside`` runs beside the
+    keeper.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Door:
         load: Callable[[str], Awaitable[float]],
         waiting: Callable[[str], Awaitable[float]],
         counted: Collection[str],
-        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self._keeper = keeper
         self._numbers = numbers
@@ -70,7 +71,7 @@ class Door:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        loops = [self._keeper.run, *([self._beside] if self._beside is not None else [])]
+        loops = [self._keeper.run, *self._beside]
         running = [asyncio.create_task(loop()) for loop in loops]
         for each in running:
             each.add_done_callback(_end_on_failure)

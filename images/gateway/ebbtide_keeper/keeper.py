@@ -157,6 +157,12 @@ class Keeper:
         headers = {"content-type": "application/merge-patch+json"}
         return await self._send("PATCH", path, {"metadata": metadata}, headers, ignored=409)
 
+    async def annotate(self, pod: str, annotations: Mapping[str, str | None]) -> bool:
+        """Whether a pod of the models has them now; None takes one away."""
+        path = f"{pods(self._settings.namespace)}/{pod}"
+        headers = {"content-type": "application/merge-patch+json"}
+        return await self._send("PATCH", path, {"metadata": {"annotations": dict(annotations)}}, headers, ignored=404)
+
     async def _event(self, deployment: Object, failure: WakeFailure) -> None:
         path = f"/api/v1/namespaces/{self._settings.namespace}/events"
         await self._send("POST", path, wake_failed(deployment, failure, time.time_ns()), {})

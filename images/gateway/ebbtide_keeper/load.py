@@ -12,7 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,9 @@ _FRESH_SECONDS = 1.0
 _RECENT = 0.01  # above nothing, and no reason for another replica
 _METRICS_PORT = 9090
 _IN_FLIGHT, _IDLE = "ebbtide_gateway_in_flight_requests", "ebbtide_gateway_idle_seconds"
-_LINE = re.compile(rf'^({_IN_FLIGHT}|{_IDLE}){{model="([^"]+)"}} (\S+)$', re.M)
+_REPLICAS = "ebbtide_gateway_replica_requests"
+_TOLD = (_IN_FLIGHT, _IDLE, _REPLICAS)
+_LINE = re.compile(rf'^({"|".join(_TOLD)}){{(?:model|replica)="([^"]+)"}} (\S+)$', re.M)
 
 
 class Unknown(Exception):
@@ -34,10 +36,13 @@ class Unknown(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """Of one gateway's pod or of all: by model, requests in flight and seconds since the last one ended."""
+    """Of one gateway's pod or of all: by model, requests in flight and seconds since the last one ended; by a replica's
+    ``host:port``, requests in it.
+    """
 
     in_flight: Mapping[str, float]
     idle: Mapping[str, float]
+    replicas: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, model: str, recent_seconds: float) -> float:
         """As KEDA is told, which must see a short request though it looks now and then only."""
@@ -88,7 +93,7 @@ class Loads:
 
     async def _told_by(self, gateway: str) -> Load:
         try:
-            answer = await self._client.get(f"{gateway}/metrics", params={"name[]": [_IN_FLIGHT, _IDLE]})
+            answer = await self._client.get(f"{gateway}/metrics", params={"name[]": _TOLD})
             answer.raise_for_status()
         except httpx.HTTPError as problem:
             raise Unknown(f"a pod of the gateway does not answer ({type(problem).__name__})") from None
@@ -97,20 +102,22 @@ class Loads:
 
 def told(metrics: str) -> Load:
     """What one pod of the gateway tells."""
-    by_name: dict[str, dict[str, float]] = {_IN_FLIGHT: {}, _IDLE: {}}
-    for name, model, value in _LINE.findall(metrics):
-        by_name[name][model] = float(value)
-    return Load(by_name[_IN_FLIGHT], by_name[_IDLE])
+    by_name: dict[str, dict[str, float]] = {name: {} for name in _TOLD}
+    for name, whose, value in _LINE.findall(metrics):
+        by_name[name][whose] = float(value)
+    return Load(by_name[_IN_FLIGHT], by_name[_IDLE], by_name[_REPLICAS])
 
 
 def together(loads: Sequence[Load]) -> Load:
     """The sum; idle for as long as the one that had the last request."""
     in_flight: Counter[str] = Counter()
+    replicas: Counter[str] = Counter()
     idle: dict[str, float] = {}
     for load in loads:
         in_flight.update(load.in_flight)
+        replicas.update(load.replicas)
         idle |= {model: min(seconds, idle.get(model, math.inf)) for model, seconds in load.idle.items()}
-    return Load(in_flight, idle)
+    return Load(in_flight, idle, replicas)
 
 
 def gateways(pods: Mapping[str, Mapping[str, Any]], now: datetime) -> list[str]:

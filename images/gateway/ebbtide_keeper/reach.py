@@ -9,9 +9,14 @@ ENGINE_PORT = 8000
 
 
 def url(pod: Mapping[str, Any], port: int) -> str:
-    """``http://10.0.0.7:8000``; IPv6 in brackets."""
+    """``http://10.0.0.7:8000``"""
+    return f"http://{address(pod, port)}"
+
+
+def address(pod: Mapping[str, Any], port: int) -> str:
+    """``10.0.0.7:8000``; IPv6 in brackets."""
     host = pod["status"]["podIP"]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def runs(pod: Mapping[str, Any]) -> bool:

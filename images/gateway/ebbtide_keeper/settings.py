@@ -18,6 +18,7 @@ class Model(_Frozen):
     may bring its pool another node, which may take the whole ``cold_start_seconds``. ``counted``: how many requests
     wait in its engines' own queues is told to who asks. ``turn_seconds``: its engines share their cards by turns, and
     give way after so long where others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
+    ``scales_in``: it may have several replicas, and the idlest is to go first.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Model(_Frozen):
     counted: bool = False
     turn_seconds: float | None = Field(default=None, gt=0)
     sleep_seconds: float | None = Field(default=None, gt=0)
+    scales_in: bool = False
 
 
 class Settings(_Frozen):
