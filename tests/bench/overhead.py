@@ -1,8 +1,9 @@
 """What the way through the gateway adds to an awake engine: ``python -m tests.bench.overhead [turns]``.
 
 ``ebbtide bench`` in the local stack's network, from inside which both are reached alike: the gateway by its Service,
-the engine by its pod, in turns. The model sleeps only after an hour meanwhile: nobody counts what asks an engine
-directly. Results go to ``docs/results/overhead.json`` and ``.html``.
+the engine by its pod, in turns. All that are asked at once run at once, or half of the times would be the queue's. The
+model sleeps only after an hour meanwhile: nobody counts what asks an engine directly. Results go to
+``docs/results/overhead.json`` and ``.html``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.lab.conftest import FIRST, Lab
 RESULTS = PROJECT / "docs/results"
 GATEWAY = "/api/v1/namespaces/ebbtide/services/gateway"
 KEY = "EBBTIDE_BENCH_KEY"
-LOAD = ("--concurrency", "1,8,32", "--requests", "96", "--input-tokens", "60", "--output-tokens", "32")
+LOAD = ("--concurrency", "1,8,32", "--seconds", "160", "--input-tokens", "60", "--output-tokens", "32")
 
 
 def addresses(lab: Lab) -> tuple[str, str]:
@@ -35,10 +36,11 @@ def addresses(lab: Lab) -> tuple[str, str]:
 def main(turns: str) -> None:
     lab = running()
 
-    def awake_for_long(config: dict[str, Any]) -> None:
-        config["ebbtide:models"][FIRST]["idleTtl"] = "1h"
+    def change(config: dict[str, Any]) -> None:
+        config["ebbtide:models"][FIRST] |= {"idleTtl": "1h", "maxSequences": 32, "maxTokens": 512}
 
-    with lab.stack_with(awake_for_long):
+    lab.until_asleep(FIRST)
+    with lab.stack_with(change):
         lab.wake(FIRST)
         gateway, engine = addresses(lab)
         kept = ("--out", str(RESULTS / "overhead.json"), "--plot", str(RESULTS / "overhead.html"))
@@ -50,4 +52,4 @@ def main(turns: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or ["4"]))
+    main(*(sys.argv[1:] or ["8"]))
