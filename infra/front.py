@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from components.gateway import ApiKey, GatewaySettings, Group, RoutedModel, WakeGuard
+from components.gateway import ApiKey, GatewaySettings, Group, Keeper, RoutedModel, WakeGuard
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.timing import rhythm
 from components.platforms.kinds import KINDS
-from components.wake_keeper import KeeperSettings, KeptModel
+from components.wake_keeper import KeeperSettings, KeptModel, access
 from infra.config.judge_cost import price_per_hour
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
@@ -50,7 +50,13 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
         models_namespace=MODELS,
         interceptor_namespace=interceptor_namespace,
         groups_of_pods=stack.has_groups,
+        keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if caps_wakes(stack) else None,
     )
+
+
+def caps_wakes(stack: StackConfig) -> bool:
+    """Whether any group may wake only so often a day."""
+    return any(group.max_wakes_per_day is not None for group in stack.gateway.groups.values())
 
 
 def turn_seconds(stack: StackConfig, model: ModelConfig) -> int | None:
@@ -82,4 +88,5 @@ def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
         namespace=GATEWAY,
         models_namespace=MODELS,
         recent_seconds=rhythm(len(stack.models)).window_seconds,
+        remembers_wakes=caps_wakes(stack),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from components.gateway.config import GatewaySettings
@@ -45,7 +46,8 @@ def reader_binding(settings: GatewaySettings) -> Manifest:
 
 def network_policy(settings: GatewaySettings) -> Manifest:
     """In: its port, from anyone: keys decide, and a load balancer comes with any address of its network; the metrics'
-    port, from pods of this cluster. Out: DNS, the interceptor, the models, the API server; never a link-local address.
+    port, from pods of this cluster. Out: DNS, the interceptor, the models, the API server, the wake keeper where it is
+    asked; never a link-local address.
 
     The API server is no pod and its address differs by cluster, so it can only be named by port.
     """
@@ -53,6 +55,7 @@ def network_policy(settings: GatewaySettings) -> Manifest:
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.interceptor_namespace}}
     }
     models = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.models_namespace}}}
+    keeper = settings.keeper
     anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
@@ -71,6 +74,11 @@ def network_policy(settings: GatewaySettings) -> Manifest:
                     "to": [anywhere],
                     "ports": [{"protocol": "TCP", "port": port} for port in settings.api_server_ports],
                 },
+                *([] if keeper is None else [_pods(keeper.labels, keeper.port)]),
             ],
         },
     }
+
+
+def _pods(labels: Mapping[str, str], port: int) -> Manifest:
+    return {"to": [{"podSelector": {"matchLabels": dict(labels)}}], "ports": [{"protocol": "TCP", "port": port}]}

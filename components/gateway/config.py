@@ -45,7 +45,7 @@ class WakeGuard:
 @dataclass(frozen=True)
 class Group:
     """What the keys of a group may: ``models`` they may ask, of these in ``wake`` also while they sleep (None: all of
-    them); ``*`` stands for every model. The limits are counted by each replica of the gateway for itself."""
+    them); ``*`` stands for every model. Requests are counted by each replica of the gateway for itself."""
 
     models: Sequence[str]
     wake: Sequence[str] | None = None
@@ -63,12 +63,22 @@ class ApiKey:
 
 
 @dataclass(frozen=True)
+class Keeper:
+    """Whom the gateway asks which wakes its other processes have begun today: a Service's URL, and its pods."""
+
+    url: str
+    labels: Mapping[str, str]
+    port: int
+
+
+@dataclass(frozen=True)
 class GatewaySettings:
     """All that the gateway is told.
 
     ``request_seconds`` bounds the silence of one answer, ``shutdown_seconds`` is how long a pod that goes away lets
     running answers finish. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
     ``groups_of_pods``: some model runs as a LeaderWorkerSet, so the guard has to see those besides Deployments.
+    ``keeper``: needed where a group has ``max_wakes_per_day``; without one each process counts for itself.
     """
 
     interceptor_url: str
@@ -85,6 +95,7 @@ class GatewaySettings:
     shutdown_seconds: int = 300
     max_body_bytes: int = 32 * 1024 * 1024
     groups_of_pods: bool = False
+    keeper: Keeper | None = None
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
     def __post_init__(self) -> None:
@@ -105,6 +116,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
         guard["waitLimitSeconds"] = settings.guard.wait_limit_seconds
     return {
         "interceptorUrl": settings.interceptor_url,
+        **({"keeperUrl": settings.keeper.url} if settings.keeper is not None else {}),
         "models": [_model(model) for model in settings.models],
         "guard": guard,
         "limits": {

@@ -116,14 +116,19 @@ def _same(one: str, other: str) -> str:
     return f"{one}.all(key, key == '{DELETION_COST}' || (key in {other} && {other}[key] == {one}[key]))"
 
 
+def url(namespace: str) -> str:
+    """Where it answers."""
+    return f"http://{NAME}.{namespace}:{PORT}"
+
+
 def load_url(namespace: str, model: str) -> str:
     """Where KEDA hears how many requests a model's replicas work on."""
-    return f"http://{NAME}.{namespace}:{PORT}/load/{model}"
+    return f"{url(namespace)}/load/{model}"
 
 
 def waiting_url(namespace: str, model: str) -> str:
     """Where KEDA hears how many requests wait in a model's engines."""
-    return f"http://{NAME}.{namespace}:{PORT}/waiting/{model}"
+    return f"{url(namespace)}/waiting/{model}"
 
 
 def service(settings: KeeperSettings) -> Manifest:

@@ -34,12 +34,14 @@ class KeptModel:
 class KeeperSettings:
     """Where it runs, beside the gateway, and what it keeps. ``api_server_ports`` are the ports the NetworkPolicy opens
     towards the API server. ``recent_seconds``: a model counts as used so long after its last request.
+    ``remembers_wakes``: some group has a cap on its wakes of a day, which the gateway's restart must not lift.
     """
 
     models: Sequence[KeptModel] = ()
     namespace: str = "ebbtide"
     models_namespace: str = "ebbtide-models"
     recent_seconds: int = USUAL.window_seconds
+    remembers_wakes: bool = False
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
     @property
@@ -59,6 +61,7 @@ def keeper_yaml(settings: KeeperSettings) -> str:
         "namespace": settings.models_namespace,
         "gatewayNamespace": settings.namespace,
         "recentSeconds": settings.recent_seconds,
+        **({"remembersWakes": True} if settings.remembers_wakes else {}),
         "models": [
             {
                 "name": model.name,

@@ -81,6 +81,24 @@ def test_wakes_are_counted_by_group_until_midnight_utc() -> None:
     budgets.wake(two, BIG, [two])
 
 
+def test_wakes_of_other_processes_count_until_midnight_and_its_own_are_not_counted_twice() -> None:
+    wall = Clock(NIGHT + 3600)
+    budgets, three = Budgets(wall=wall), group(max_wakes_per_day=3)
+    budgets.wake(three, BIG, [three])
+    told = {budgets.process: {"ci": 1}, "gone": {"ci": 1, "other": 9}, "beside": {"ops": 4}}
+    budgets.elsewhere({"day": 20_000, "wakes": told})
+    budgets.wake(three, BIG, [three])
+    with pytest.raises(ApiError, match="3 time"):
+        budgets.wake(three, BIG, [three])
+    budgets.elsewhere({"day": 19_999, "wakes": {}})
+    with pytest.raises(ApiError):
+        budgets.may_wake(three, BIG, [three])
+    wall.now = NIGHT + 86_400
+    budgets.elsewhere({"day": 20_000, "wakes": told})
+    for _ in range(3):
+        budgets.wake(three, BIG, [three])
+
+
 def test_requests_are_counted_over_the_last_minute_and_the_refused_ones_are_not() -> None:
     clock = Clock(100.0)
     budgets, two = Budgets(clock=clock), group(requests_per_minute=2)

@@ -21,6 +21,7 @@ from components.gateway.image import build_arguments
 from components.gateway.workload import deployment, disruption_budget, grace_seconds, service
 from components.platforms.contract import Ingress, Registry
 from components.pushed_image import content_tag
+from components.wake_keeper.access import LABELS as KEEPER_LABELS
 from tests.unit import gateway_kit
 
 from ebbtide_gateway import keys as process_keys  # isort: skip
@@ -213,6 +214,23 @@ def test_it_talks_to_dns_the_interceptor_the_models_and_the_api_server_only() ->
     assert models["ports"] == [{"protocol": "TCP", "port": 8000}]
     assert api["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
     assert 80 not in {port["port"] for port in api["ports"]}
+
+
+def test_where_wakes_have_a_cap_the_gateway_asks_the_keeper_and_the_keeper_remembers() -> None:
+    from infra.config import load
+    from infra.front import gateway_settings, keeper_settings
+
+    config = yaml.safe_load(GOOD.read_text())["config"]
+    raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
+    free = load(raw, "stacks/Pulumi.x.yaml").config
+    raw["gateway"]["groups"]["everyone"]["maxWakesPerDay"] = 5
+    capped = load(raw, "stacks/Pulumi.x.yaml").config
+    told, asked = (gateway_settings(stack, "http://hop", "keda") for stack in (free, capped))
+    assert (told.keeper, keeper_settings(free, "local").remembers_wakes) == (None, False)
+    assert keeper_settings(capped, "local").remembers_wakes
+    assert yaml.safe_load(gateway_yaml(asked))["keeperUrl"] == "http://wake-keeper.ebbtide:9090"
+    keeper = {"to": [{"podSelector": {"matchLabels": KEEPER_LABELS}}], "ports": [{"protocol": "TCP", "port": 9090}]}
+    assert network_policy(asked)["spec"]["egress"] == [*network_policy(told)["spec"]["egress"], keeper]
 
 
 def test_the_base_image_is_the_places_own_where_it_has_one() -> None:

@@ -6,13 +6,17 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 
 from infra.local.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
+
+from ebbtide_keeper.wakes import Wakes  # isort: skip
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +101,47 @@ def test_the_wakes_of_a_day_are_used_up_and_an_awake_model_still_answers(
     assert len(upstream.seen) == 1
     kube.scale("small", 1)
     kit.until(lambda: ask(gateway, "once").status_code == 200, "an awake model answers")
+
+
+def test_the_wakes_of_a_day_outlive_the_gateway_and_a_keeper_that_is_away_keeps_nobody_asleep(
+    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The keeper's own program part answers here, asked by each gateway's process in turn."""
+    gateways: list[kit.Gateway] = []
+    wakes = Wakes(lambda: [gateways[-1].metrics_url.removesuffix("/metrics")])
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(await wakes.told())
+
+    app = web.Application()
+    app.router.add_get("/wakes", answer)
+    keeper = kit.Served(app)
+
+    @contextmanager
+    def another() -> Iterator[kit.Gateway]:
+        settings = {
+            "interceptorUrl": upstream.served.url,
+            "keeperUrl": keeper.url,
+            "models": [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 10}],
+            "cluster": {"apiServer": kube.served.url},
+        }
+        folder = tmp_path_factory.mktemp("gateway")
+        gateways.append(kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS, RIGHTS)))
+        with kit.serving(gateways[-1]) as started:
+            yield started
+
+    try:
+        with another() as first:
+            assert ask(first, "once").headers["x-ebbtide-woken"] == "true"
+            keeper.run(wakes.look())
+        with another() as second:
+            assert code(ask(second, "once")) == (429, "wake_budget")
+            assert ask(second, "ops").status_code == 200
+    finally:
+        keeper.stop()
+    with another() as third:
+        assert ask(third, "once").status_code == 200
+        assert "the wake keeper does not say" in third.log()
 
 
 def test_a_refused_wake_takes_nothing_from_the_budget(gateway: kit.Gateway, kube: kit.KubeApi) -> None:

@@ -19,7 +19,7 @@ from tests.unit.keeper_kit import NOON, on_node, running, waiting
 
 from ebbtide_gateway.cluster import connect  # isort: skip
 from ebbtide_gateway.failed_wakes import ANNOTATION  # isort: skip
-from ebbtide_keeper.door import LIVE, LOAD, METRICS, WAITING, Door  # isort: skip
+from ebbtide_keeper.door import LIVE, LOAD, METRICS, WAITING, WAKES, Door  # isort: skip
 from ebbtide_keeper.keeper import Keeper  # isort: skip
 from ebbtide_keeper.load import Unknown  # isort: skip
 from ebbtide_keeper.settings import Model, Settings, load  # isort: skip
@@ -221,7 +221,7 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
         async def receive() -> dict[str, Any]:
             return {"type": "http.request"}
 
-        door = Door(keeper, lambda: b"numbers", "text/plain", load, waiting, {"small"})
+        door = Door(keeper, lambda: b"numbers", "text/plain", load, waiting, {"small"}, wakes)
         await door({"type": "http", "path": path}, receive, send)
         return sent[0]["status"], sent[1]["body"]
 
@@ -230,6 +230,9 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
 
     async def waiting(_: str) -> float:
         return 3.0
+
+    async def wakes() -> dict[str, object]:
+        return {"day": 20_000, "wakes": {"p": {"ci": 2}}}
 
     async def load(model: str) -> float:
         if model == "unknown":
@@ -246,6 +249,7 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
     assert answer(LIVE) == (200, b"ok\n")
     assert answer(LIVE, Stands())[0] == 503
     assert answer(METRICS) == (200, b"numbers")
+    assert answer(WAKES) == (200, b'{"day": 20000, "wakes": {"p": {"ci": 2}}}')
     assert answer(WAITING + "small") == (200, b'{"waiting": 3.0}')
     assert answer(WAITING + "other")[0] == 404, "its engines are not this program's to ask"
     assert answer(LOAD + "small") == (200, b'{"inFlight": 2.0}')

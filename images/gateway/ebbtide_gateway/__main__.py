@@ -11,7 +11,9 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 
+from .budgets import Budgets
 from .cluster import SERVICE_ACCOUNT, Watched, connect, deployments, endpoint_slices, groups, scaled_objects
+from .elsewhere import Elsewhere
 from .failed_wakes import FailedWakes
 from .front import Gateway
 from .guard import Taken, WakeGuard
@@ -62,7 +64,19 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         replicas.changed,
         "requests go to their models through the interceptor",
     )
-    gateway = Gateway(settings, KeyFile(keys), transport, guard, failed, (*view.views, scaled, slices), metrics)
+    budgets = Budgets()
+    metrics.count_wakes(budgets)
+    gateway = Gateway(
+        settings,
+        KeyFile(keys),
+        transport,
+        guard,
+        failed,
+        (*view.views, scaled, slices),
+        metrics,
+        budgets,
+        Elsewhere(settings.keeper_url, budgets),
+    )
     return gateway
 
 

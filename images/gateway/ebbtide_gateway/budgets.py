@@ -1,15 +1,18 @@
-"""What a group may ask of this process: requests a minute, wakes a day, and which models it may wake at all.
+"""What a group may ask: requests a minute, wakes a day, and which models it may wake at all.
 
-Counted in this process and gone with it: with N gateways a group may have up to N times as much.
+Requests are counted in this process and gone with it: with N gateways a group may have up to N times as many. Of wakes
+the other processes' are told (``elsewhere.py``).
 """
 
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import ApiError
 from .settings import Model
@@ -46,6 +49,8 @@ class Budgets:
         self._recent: dict[str, deque[float]] = {}
         self._day = 0
         self._wakes: Counter[str] = Counter()
+        self._others: Counter[str] = Counter()
+        self.process = secrets.token_hex(8)
 
     def ask(self, group: Group) -> None:
         """Count a request. Raises ``ApiError`` 429 when the last 60 seconds had as many as the group may have."""
@@ -66,7 +71,7 @@ class Budgets:
         if not group.may_wake(model.name):
             raise not_allowed(group, model, groups)
         most = group.max_wakes_per_day
-        if most is not None and self._today()[group.name] >= most:
+        if most is not None and self._today()[group.name] + self._others[group.name] >= most:
             message = (
                 f"model {model.name!r} sleeps, and group {group.name!r} may wake models {most} time(s) a day (UTC), "
                 "which it has; models that are awake still answer"
@@ -78,10 +83,23 @@ class Budgets:
         self.may_wake(group, model, groups)
         self._today()[group.name] += 1
 
+    def elsewhere(self, told: Mapping[str, Any]) -> None:
+        """What the wake keeper knows of all processes: ``{"day": …, "wakes": {process: {group: wakes}}}``. Of another
+        day it is of no use: this process's midnight is not quite the keeper's.
+        """
+        self._today()
+        if told["day"] == self._day:
+            others = [groups for process, groups in told["wakes"].items() if process != self.process]
+            self._others = sum(map(Counter, others), Counter())
+
+    def begun(self) -> tuple[int, Mapping[str, int]]:
+        """Today in days since 1970, and the wakes that each group has begun here."""
+        return self._day, dict(self._today())
+
     def _today(self) -> Counter[str]:
         day = math.floor(self._wall() / _DAY)
         if day != self._day:
-            self._day, self._wakes = day, Counter()
+            self._day, self._wakes, self._others = day, Counter(), Counter()
         return self._wakes
 
 

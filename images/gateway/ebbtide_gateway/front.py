@@ -13,6 +13,7 @@ from .access_log import NOT_ANSWERED, Record
 from .budgets import Budgets, Group
 from .call import Answer, Call
 from .cluster import Watched
+from .elsewhere import Elsewhere
 from .errors import ApiError, error_headers
 from .failed_wakes import FailedWakes
 from .guard import WakeGuard
@@ -54,6 +55,8 @@ class Gateway:
         failed: FailedWakes,
         views: Sequence[Watched],
         metrics: Metrics,
+        budgets: Budgets,
+        elsewhere: Elsewhere,
     ) -> None:
         self._settings = settings
         self._models = settings.by_any_name()
@@ -63,7 +66,8 @@ class Gateway:
         self._failed = failed
         self._views = views
         self._metrics = metrics
-        self._budgets = Budgets()
+        self._budgets = budgets
+        self._elsewhere = elsewhere
         self._looked = False
 
     def looked(self) -> None:
@@ -189,6 +193,8 @@ class Gateway:
         model = asked.model
         with contextlib.ExitStack() as waiting:
             if slept:
+                if asked.caller.rights.max_wakes_per_day is not None:
+                    await self._elsewhere.learn()
                 self._budgets.may_wake(asked.caller.rights, model, self._groups())
                 waiting.enter_context(self._metrics.holding(model.name))
             async with self._guard.admitted(model) as waited:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -11,32 +11,32 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .access_log import Record
+from .budgets import Budgets
 from .replicas import Replicas
 
 _WAKE_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900, 1800)
+Values = Mapping[tuple[str, ...], float]
 # answers by which the gateway kept a model from being woken, or its GPUs from being asked
 _REFUSALS = frozenset({"gpus_in_use", "wake_not_allowed", "wake_budget", "request_limit"})
 
 
-class _Inside(Collector):
-    """Read when it is asked for: replicas come and go, and a label once set would stay for ever."""
+class _AsAsked(Collector):
+    """A gauge that is read when it is asked for: replicas and days come and go, and a label once set would stay.
+    ``values`` gives each value by those of the ``labels``.
+    """
 
-    def __init__(self, replicas: Replicas) -> None:
-        self._replicas = replicas
+    def __init__(self, name: str, what: str, labels: Sequence[str], values: Callable[[], Values]) -> None:
+        self._empty = partial(GaugeMetricFamily, name, what, labels=labels)
+        self._values = values
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        return [_inside()]
+        return [self._empty()]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = _inside()
-        for address, count in self._replicas.inside().items():
-            family.add_metric([address], count)
+        family = self._empty()
+        for labels, value in self._values().items():
+            family.add_metric(labels, value)
         return [family]
-
-
-def _inside() -> GaugeMetricFamily:
-    what = "Requests that a replica works on for this process; replicas without any are not named."
-    return GaugeMetricFamily("ebbtide_gateway_replica_requests", what, labels=["replica"])
 
 
 class Metrics:
@@ -87,7 +87,25 @@ class Metrics:
         for model in models:
             inside.labels(model).set_function(partial(replicas.in_flight, model))
             idle.labels(model).set_function(partial(replicas.idle_seconds, model))
-        self.registry.register(_Inside(replicas))
+        self.registry.register(
+            _AsAsked(
+                "ebbtide_gateway_replica_requests",
+                "Requests that a replica works on for this process; replicas without any are not named.",
+                ("replica",),
+                lambda: {(address,): count for address, count in replicas.inside().items()},
+            )
+        )
+
+    def count_wakes(self, budgets: Budgets) -> None:
+        """Tell the wake keeper which wakes each group has begun, which remembers them when this process is gone."""
+
+        def values() -> Values:
+            day, wakes = budgets.begun()
+            return {(str(day), group, budgets.process): count for group, count in wakes.items()}
+
+        what = "Wakes that a group has begun in this process today; the day in days since 1970, UTC."
+        labels = ("day", "group", "process")
+        self.registry.register(_AsAsked("ebbtide_gateway_day_wakes", what, labels, values))
 
     def serve(self, host: str, port: int) -> None:
         """Answer scrapes in a thread until the process ends."""

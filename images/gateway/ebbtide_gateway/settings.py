@@ -61,9 +61,10 @@ class Cluster(_Frozen):
 
 
 class Settings(_Frozen):
-    """Everything but the keys."""
+    """Everything but the keys. ``keeper_url``: where the wake keeper is, which knows what other processes have done."""
 
     interceptor_url: str
+    keeper_url: str | None = None
     models: tuple[Model, ...] = ()
     guard: Guard = Guard()
     limits: Limits = Limits()

@@ -22,6 +22,7 @@ from .metrics import CONTENT_TYPE, Metrics
 from .scale_in import ScaleIn
 from .settings import load
 from .waiting import Waiting
+from .wakes import Wakes
 
 
 def main() -> int:
@@ -43,9 +44,10 @@ def main() -> int:
     several = {model.name for model in settings.models if model.scales_in}
     scale_in = ScaleIn(several, keeper.pods, loads.all, keeper.annotate)
     counted = {model.name for model in settings.models if model.counted}
-    beside = (cards.run, scale_in.run)
+    wakes = Wakes(remembered(keeper.gateways))
+    beside = (cards.run, scale_in.run, *([wakes.run] if settings.remembers_wakes else []))
     uvicorn.run(
-        Door(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, beside),
+        Door(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, wakes.told, beside),
         # The pod's own address; who may reach it is the NetworkPolicy's matter.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),

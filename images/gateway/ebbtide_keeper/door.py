@@ -13,7 +13,7 @@ from typing import Any
 from .keeper import Keeper
 from .load import Unknown
 
-LIVE, METRICS, LOAD, WAITING = "/health/liveness", "/metrics", "/load/", "/waiting/"
+LIVE, METRICS, LOAD, WAITING, WAKES = "/health/liveness", "/metrics", "/load/", "/waiting/", "/wakes"
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _log = logging.getLogger("ebbtide.keeper")
@@ -21,8 +21,8 @@ _log = logging.getLogger("ebbtide.keeper")
 
 class Door:
     """``numbers`` gives the metrics' text and ``kind`` its content type; ``load`` how many requests a model's replicas
-    work on; ``waiting`` how many wait in the queues of a model that is ``counted``; what is ``beside`` runs beside the
-    keeper.
+    work on; ``waiting`` how many wait in the queues of a model that is ``counted``; ``wakes`` which the groups have
+    begun today; what is ``beside`` runs beside the keeper.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Door:
         load: Callable[[str], Awaitable[float]],
         waiting: Callable[[str], Awaitable[float]],
         counted: Collection[str],
+        wakes: Callable[[], Awaitable[dict[str, object]]],
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self._keeper = keeper
@@ -41,6 +42,7 @@ class Door:
         self._load = load
         self._waiting = waiting
         self._counted = counted
+        self._wakes = wakes
         self._beside = beside
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -58,15 +60,17 @@ class Door:
             return (200, "text/plain", b"ok\n") if self._keeper.alive else (503, "text/plain", b"the loop stands\n")
         if path == METRICS:
             return 200, self._kind, self._numbers()
+        if path == WAKES:
+            return _document(await self._wakes())
         if path.startswith(LOAD):
             try:
-                return _said("inFlight", await self._load(path.removeprefix(LOAD)))
+                return _document({"inFlight": await self._load(path.removeprefix(LOAD))})
             except Unknown as problem:
                 return 503, "text/plain", f"{problem}\n".encode()
         model = path.removeprefix(WAITING)
         if path.startswith(WAITING) and model in self._counted:
-            return _said("waiting", await self._waiting(model))
-        paths = f"paths: {LIVE}, {METRICS}, {LOAD}<a model>, {WAITING}<a model with a queueTarget>\n"
+            return _document({"waiting": await self._waiting(model)})
+        paths = f"paths: {LIVE}, {METRICS}, {WAKES}, {LOAD}<a model>, {WAITING}<a model with a queueTarget>\n"
         return 404, "text/plain", paths.encode()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -83,8 +87,8 @@ class Door:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _said(name: str, value: float) -> tuple[int, str, bytes]:
-    return 200, "application/json", json.dumps({name: value}).encode()
+def _document(said: Mapping[str, object]) -> tuple[int, str, bytes]:
+    return 200, "application/json", json.dumps(said).encode()
 
 
 def _end_on_failure(running: asyncio.Task[None]) -> None:

@@ -33,7 +33,8 @@ class Model(_Frozen):
 
 class Settings(_Frozen):
     """Everything. The models are in ``namespace``, the gateway in ``gateway_namespace``. ``api_server`` None: the pod's
-    own cluster. A model counts as used for ``recent_seconds`` after its last request.
+    own cluster. A model counts as used for ``recent_seconds`` after its last request. ``remembers_wakes``: some group
+    has a cap on its wakes of a day.
     """
 
     models: tuple[Model, ...] = ()
@@ -41,6 +42,7 @@ class Settings(_Frozen):
     gateway_namespace: str = "ebbtide"
     api_server: str | None = None
     recent_seconds: float = Field(default=10.0, gt=0)
+    remembers_wakes: bool = False
 
 
 def load(path: Path) -> Settings:

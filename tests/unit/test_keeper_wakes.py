@@ -1,0 +1,100 @@
+"""What the keeper remembers of the wakes that each group has begun."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from tests.unit import gateway_kit
+
+from ebbtide_gateway.budgets import Budgets, Group  # isort: skip
+from ebbtide_gateway.metrics import Metrics  # isort: skip
+from ebbtide_gateway.settings import Model  # isort: skip
+from ebbtide_keeper.wakes import Wakes, counted  # isort: skip
+from prometheus_client import generate_latest
+
+assert gateway_kit
+DAY, HOUR = 86_400, 3_600
+BIG = Model(name="big", host="big.ebbtide-models", gpus=2, holdSeconds=5)
+NAMED = 'a "quoted", odd name'
+
+
+class Gateways:
+    """Processes by host, each with its own counts; one that is None does not answer."""
+
+    def __init__(self) -> None:
+        self.now = 20_000.5 * DAY
+        self.by_host: dict[str, Budgets | None] = {}
+        self.seen = True
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        self.wakes = Wakes(self._addresses, client, lambda: self.now)
+
+    def start(self, host: str) -> Budgets:
+        made = self.by_host[host] = Budgets(wall=lambda: self.now)
+        return made
+
+    def _addresses(self) -> list[str] | None:
+        return [f"http://{host}:9090" for host in self.by_host] if self.seen else None
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        budgets = self.by_host[request.url.host]
+        if budgets is None:
+            raise httpx.ConnectError("refused")
+        metrics = Metrics()
+        metrics.count_wakes(budgets)
+        names = request.url.params.get_list("name[]")
+        return httpx.Response(200, content=generate_latest(metrics.registry.restricted_registry(names)))
+
+    def told(self) -> dict[str, Any]:
+        async def once() -> dict[str, Any]:
+            return await self.wakes.told()
+
+        return asyncio.run(once())
+
+
+def woke(budgets: Budgets, name: str, times: int = 1) -> None:
+    for _ in range(times):
+        budgets.wake(Group(name, frozenset({"*"})), BIG, [])
+
+
+def test_each_process_is_told_with_its_groups_and_one_that_is_gone_too() -> None:
+    gateways = Gateways()
+    one, two = gateways.start("one"), gateways.start("two")
+    woke(one, "ci", 2)
+    woke(two, "ci")
+    woke(two, NAMED)
+    told = {"day": 20_000, "wakes": {one.process: {"ci": 2}, two.process: {"ci": 1, NAMED: 1}}}
+    assert gateways.told() == told
+    gateways.by_host = {"one": None}
+    assert gateways.told() == told
+    gateways.seen = False
+    assert gateways.told() == told
+
+
+def test_a_new_process_adds_to_what_the_last_one_had() -> None:
+    gateways = Gateways()
+    woke(gateways.start("one"), "ci", 2)
+    gateways.told()
+    after = gateways.start("one")
+    woke(after, "ci")
+    assert sorted(sum(each.values()) for each in gateways.told()["wakes"].values()) == [1, 2]
+    after.elsewhere(gateways.told())
+    assert after.begun() == (20_000, {"ci": 1})
+
+
+def test_the_day_after_nothing_is_left_and_two_days_later_nothing_is_kept() -> None:
+    gateways = Gateways()
+    woke(gateways.start("one"), "ci", 2)
+    gateways.told()
+    gateways.now += DAY
+    assert gateways.told() == {"day": 20_001, "wakes": {}}
+    gateways.now += DAY
+    gateways.told()
+    assert gateways.wakes._days == {}
+
+
+def test_what_is_no_metric_of_wakes_is_not_counted() -> None:
+    assert counted("") == []
+    assert counted('ebbtide_gateway_in_flight_requests{model="small"} 3.0\n') == []
