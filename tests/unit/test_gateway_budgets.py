@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from tests.unit import gateway_kit as kit  # puts the image's package on the pat
 
 from ebbtide_gateway import settings  # isort: skip
 from ebbtide_gateway.budgets import Budgets, Group  # isort: skip
+from ebbtide_gateway.elsewhere import Elsewhere  # isort: skip
 from ebbtide_gateway.errors import ApiError  # isort: skip
 
 assert kit
@@ -97,6 +100,21 @@ def test_wakes_of_other_processes_count_until_midnight_and_its_own_are_not_count
     budgets.elsewhere({"day": 20_000, "wakes": told})
     for _ in range(3):
         budgets.wake(three, BIG, [three])
+
+
+@pytest.mark.parametrize("said", ["", "[]", "{}", '{"day": 20000}', '{"day": 20000, "wakes": {"p": 3}}', None])
+def test_a_keeper_that_says_nothing_of_use_changes_nothing(said: str | None) -> None:
+    budgets, one = Budgets(wall=Clock(NIGHT + 3600)), group(max_wakes_per_day=1)
+    budgets.elsewhere({"day": 20_000, "wakes": {"gone": {"ci": 1}}})
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == "http://keeper:9090/wakes"
+        return httpx.Response(404 if said is None else 200, text=said or "")
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    asyncio.run(Elsewhere("http://keeper:9090", budgets, client).learn())
+    with pytest.raises(ApiError):
+        budgets.may_wake(one, BIG, [one])
 
 
 def test_requests_are_counted_over_the_last_minute_and_the_refused_ones_are_not() -> None:

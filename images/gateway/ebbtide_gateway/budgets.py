@@ -93,8 +93,10 @@ class Budgets:
             self._others = sum(map(Counter, others), Counter())
 
     def begun(self) -> tuple[int, Mapping[str, int]]:
-        """Today in days since 1970, and the wakes that each group has begun here."""
-        return self._day, dict(self._today())
+        """A day in days since 1970, and the wakes that each group has begun on it here. Asked from another thread, so
+        it begins no new day.
+        """
+        return self._day, dict(self._wakes)
 
     def _today(self) -> Counter[str]:
         day = math.floor(self._wall() / _DAY)

@@ -33,5 +33,5 @@ class Elsewhere:
             answer = await self._client.get(f"{self._keeper}/wakes")
             answer.raise_for_status()
             self._budgets.elsewhere(answer.json())
-        except (httpx.HTTPError, ValueError, TypeError, AttributeError) as problem:
+        except (httpx.HTTPError, LookupError, ValueError, TypeError, AttributeError) as problem:
             _log.warning("the wake keeper does not say which wakes others have begun: %s", describe(problem))
