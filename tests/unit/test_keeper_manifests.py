@@ -165,7 +165,9 @@ def kept(name: str, nodes: int = 1, queue_target: int | None = None, most: int =
 
 def stack_of(*models: SimpleNamespace) -> StackConfig:
     pools = {"gpu-1xa10": SimpleNamespace(sharing=None)}
-    return cast("StackConfig", SimpleNamespace(models={model.name: model for model in models}, pools=pools))
+    by_name = {model.name: model for model in models}
+    gateway = SimpleNamespace(groups={})
+    return cast("StackConfig", SimpleNamespace(models=by_name, pools=pools, gateway=gateway))
 
 
 @pytest.mark.parametrize(
