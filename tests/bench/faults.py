@@ -104,8 +104,8 @@ def kill_pod(lab: Lab, namespace: str, part: str) -> None:
     answer.raise_for_status()
 
 
-def processes(at: Paths, program: str = "", word: str = "") -> list[int]:
-    """Pids, as the host counts them, of one program of the machine; without a name, of all."""
+def processes(at: Paths, program: str, word: str = "") -> list[int]:
+    """Pids, as the host counts them, of one program of the machine. What runs in a container is not among them."""
     first = machine.running(at)
     if first is None:
         raise SystemExit("the lab machine does not run")
@@ -115,12 +115,12 @@ def processes(at: Paths, program: str = "", word: str = "") -> list[int]:
         try:
             if entry.name.isdigit() and os.readlink(entry / "ns/pid") == space:
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                if program in ("", Path(words[0]).name) and any(word in each for each in words):
+                if program == Path(words[0]).name and any(word in each for each in words):
                     found.append(int(entry.name))
         except OSError:
             continue
     if not found:
-        raise SystemExit(f"{program or 'nothing'} {word} runs in the machine")
+        raise SystemExit(f"no {program} {word} runs in the machine")
     return found
 
 
