@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from components.wake_keeper.access import DELETION_COST
 from tests.lab.conftest import FIRST, SECOND, TTL, WAKE_SECONDS, Lab, Steady, wait_until
 
 _FINISHED = re.compile(r"^vllm:request_success_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.M)
@@ -37,9 +38,10 @@ def finished(lab: Lab) -> dict[str, int]:
 
 def to_go_first(lab: Lab) -> str | None:
     """The pod that is said to."""
-    cost = "controller.kubernetes.io/pod-deletion-cost"
     marked = [
-        pod["metadata"]["name"] for pod in lab.pods(FIRST) if pod["metadata"].get("annotations", {}).get(cost) == "-1"
+        pod["metadata"]["name"]
+        for pod in lab.pods(FIRST)
+        if pod["metadata"].get("annotations", {}).get(DELETION_COST) == "-1"
     ]
     return marked[0] if len(marked) == 1 else None
 

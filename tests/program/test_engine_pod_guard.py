@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -31,9 +30,8 @@ class Keeper:
         self.admin = httpx.Client(base_url=server.server, verify=ca, headers=headers)
         self._as_keeper = {"impersonate-user": who, "content-type": "application/merge-patch+json"}
 
-    def create(self, path: str, kind: str, document: dict[str, Any]) -> None:
-        group, _, plain = kind.rpartition(" ")
-        self.admin.post(path, json={"apiVersion": group, "kind": plain, **document}).raise_for_status()
+    def create(self, path: str, group: str, kind: str, document: dict[str, Any]) -> None:
+        self.admin.post(path, json={"apiVersion": group, "kind": kind, **document}).raise_for_status()
 
     def patch(self, change: dict[str, Any], pod: str = POD, **params: str) -> httpx.Response:
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}"
@@ -46,7 +44,7 @@ class Keeper:
 @pytest.fixture(scope="module")
 def keeper(api_server: ApiServer) -> Iterator[Keeper]:
     made = Keeper(api_server)
-    made.create("/api/v1/namespaces", "v1 Namespace", {"metadata": {"name": NAMESPACE}})
+    made.create("/api/v1/namespaces", "v1", "Namespace", {"metadata": {"name": NAMESPACE}})
     labels = {"ebbtide.dev/model": "small"}
     pod = {
         "metadata": {"name": POD, "labels": labels, "annotations": {"kept": "as it is"}},
@@ -54,18 +52,18 @@ def keeper(api_server: ApiServer) -> Iterator[Keeper]:
     }
     account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default"
     api_server.wait(lambda: made.admin.get(account).status_code == 200, "the namespace's service account")
-    made.create(f"/api/v1/namespaces/{NAMESPACE}/pods", "v1 Pod", pod)
+    made.create(f"/api/v1/namespaces/{NAMESPACE}/pods", "v1", "Pod", pod)
     guards = f"/apis/{ADMISSION}/validatingadmissionpolic"
-    made.create(f"{guards}ies", f"{ADMISSION} ValidatingAdmissionPolicy", pod_guard(SETTINGS))
-    made.create(f"{guards}ybindings", f"{ADMISSION} ValidatingAdmissionPolicyBinding", pod_guard_binding(SETTINGS))
+    made.create(f"{guards}ies", ADMISSION, "ValidatingAdmissionPolicy", pod_guard(SETTINGS))
+    made.create(f"{guards}ybindings", ADMISSION, "ValidatingAdmissionPolicyBinding", pod_guard_binding(SETTINGS))
     granted = role(SETTINGS)
     path = f"/apis/{RBAC}/namespaces/{NAMESPACE}"
-    made.create(f"{path}/roles", f"{RBAC} Role", granted)
-    made.create(f"{path}/rolebindings", f"{RBAC} RoleBinding", role_binding(SETTINGS, granted))
+    made.create(f"{path}/roles", RBAC, "Role", granted)
+    made.create(f"{path}/rolebindings", RBAC, "RoleBinding", role_binding(SETTINGS, granted))
     # the right first, then the guard is in force: a policy is compiled some moments after it was written
-    _until(lambda: made.cost("-1", dryRun="All").status_code == 200, "the right")
+    api_server.wait(lambda: made.cost("-1", dryRun="All").status_code == 200, "the right")
     forbidden = {"metadata": {"labels": {"in": "force"}}}
-    _until(lambda: made.patch(forbidden, dryRun="All").status_code == 422, "the guard")
+    api_server.wait(lambda: made.patch(forbidden, dryRun="All").status_code == 422, "the guard")
     try:
         yield made
     finally:
@@ -73,13 +71,6 @@ def keeper(api_server: ApiServer) -> Iterator[Keeper]:
         made.admin.delete(f"{guards}ybindings/{pod_guard_binding(SETTINGS)['metadata']['name']}")
         made.admin.delete(f"{guards}ies/{pod_guard(SETTINGS)['metadata']['name']}")
         made.admin.close()
-
-
-def _until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not in force: {what}"
-        time.sleep(0.1)
 
 
 def test_it_may_say_who_goes_first_and_take_it_back(keeper: Keeper) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.wake_keeper.access import DELETION_COST
 from tests.unit import gateway_kit, keeper_kit
 from tests.unit.keeper_kit import condition, pod
 
@@ -29,6 +30,7 @@ def first(requests: float = 0) -> Replica:
 
 
 def test_the_idlest_is_to_go_first() -> None:
+    assert COST == DELETION_COST, "the one annotation that the guard lets through"
     assert moves({"a": idle(3), "b": idle(1), "c": idle(2)}) == {"b": FIRST}
     assert moves({"a": first(3), "b": idle(1)}) == {"b": FIRST, "a": None}
     assert list(moves({"a": first(3), "b": idle(1)})) == ["b", "a"], "at no moment is there none"

@@ -154,14 +154,16 @@ class Keeper:
         """Whether it was written. With the version that was looked at: what changed meanwhile is looked at again."""
         metadata = {"resourceVersion": scaled["metadata"]["resourceVersion"], "annotations": dict(step.annotations)}
         path = f"{scaled_objects(self._settings.namespace)}/{scaled['metadata']['name']}"
-        headers = {"content-type": "application/merge-patch+json"}
-        return await self._send("PATCH", path, {"metadata": metadata}, headers, ignored=409)
+        return await self._patch(path, metadata, ignored=409)
 
     async def annotate(self, pod: str, annotations: Mapping[str, str | None]) -> bool:
         """Whether a pod of the models has them now; None takes one away."""
         path = f"{pods(self._settings.namespace)}/{pod}"
+        return await self._patch(path, {"annotations": dict(annotations)}, ignored=404)
+
+    async def _patch(self, path: str, metadata: dict[str, Any], ignored: int) -> bool:
         headers = {"content-type": "application/merge-patch+json"}
-        return await self._send("PATCH", path, {"metadata": {"annotations": dict(annotations)}}, headers, ignored=404)
+        return await self._send("PATCH", path, {"metadata": metadata}, headers, ignored)
 
     async def _event(self, deployment: Object, failure: WakeFailure) -> None:
         path = f"/api/v1/namespaces/{self._settings.namespace}/events"
