@@ -86,24 +86,6 @@ def request(lab: Lab, seen: Seen) -> None:
         seen.seconds = round(time.monotonic() - started, 2)
 
 
-def pod_of(lab: Lab, namespace: str, part: str) -> str:
-    found = [
-        pod["metadata"]["name"]
-        for pod in lab.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
-        if part in pod["metadata"]["name"] and "deletionTimestamp" not in pod["metadata"]
-    ]
-    if not found:
-        raise SystemExit(f"no pod of {part} in {namespace}")
-    return str(found[0])
-
-
-def kill_pod(lab: Lab, namespace: str, part: str) -> None:
-    answer = lab.api.delete(
-        f"/api/v1/namespaces/{namespace}/pods/{pod_of(lab, namespace, part)}", params={"gracePeriodSeconds": 0}
-    )
-    answer.raise_for_status()
-
-
 def processes(at: Paths, program: str, word: str = "") -> list[int]:
     """Pids, as the host counts them, of one program of the machine. What runs in a container is not among them."""
     first = machine.running(at)
@@ -136,11 +118,11 @@ def api_away(lab: Lab) -> None:
 
 
 VICTIMS: dict[str, Callable[[Lab], None]] = {
-    "interceptor": lambda lab: kill_pod(lab, "keda", "interceptor"),
-    "scaler": lambda lab: kill_pod(lab, "keda", "scaler"),
-    "keda-operator": lambda lab: kill_pod(lab, "keda", "keda-operator"),
-    "gateway": lambda lab: kill_pod(lab, "ebbtide", "gateway-"),
-    "engine": lambda lab: kill_pod(lab, NAMESPACE, FIRST),
+    "interceptor": lambda lab: lab.kill("keda", "interceptor"),
+    "scaler": lambda lab: lab.kill("keda", "scaler"),
+    "keda-operator": lambda lab: lab.kill("keda", "keda-operator"),
+    "gateway": lambda lab: lab.kill("ebbtide", "gateway-"),
+    "engine": lambda lab: lab.kill(NAMESPACE, FIRST),
     "kubelet": kill_kubelet,
     "apiserver away 60 s": api_away,
 }
@@ -179,19 +161,11 @@ def run(lab: Lab, victim: str, moment: Moment) -> Case:
     asking.join()
     if not case.first.answered:
         case.again = Seen()
-        wait_until(lambda: gateway_listens(lab), 120, "the gateway takes connections again")
+        wait_until(lab.gateway_listens, 120, "the gateway takes connections again")
         request(lab, case.again)
     wait_until(lambda: answered(lab), 300, f"answered again after {victim} died", every=1)
     case.settled_seconds = round(time.monotonic() - struck, 1)
     return case
-
-
-def gateway_listens(lab: Lab) -> bool:
-    try:
-        with lab.client(timeout=5) as client:
-            return client.get("/health/readiness").status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def answered(lab: Lab) -> bool:

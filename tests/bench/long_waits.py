@@ -1,10 +1,10 @@
 """What takes longer than anybody wants to sit through: ``python -m tests.bench.long_waits [load] [idle]``.
 
-Load: both models of the running local stack get ``idleTtl: 5m`` and a load made 15 minutes long (a container that
-sleeps runs before the engine). One client waits for the first; the second's client goes away after two minutes.
-Written down: what the one was answered and when, when the other's pod was gone, and by when it had to be (two minutes
-and the TTL, and what a pod may take to go). Idle: nobody asks the second model for 45 minutes, then somebody does.
-Results go to ``docs/results/long-waits.json``.
+Load: both models of the running local stack get ``idleTtl: 5m`` and a load made 15 minutes long (the engine's
+interpreter sleeps before it reads a line of vLLM). One client waits for the first; the second's client goes away after
+two minutes. Written down: what the one was answered and when, when the other's pod was gone, and by when it had to be
+(two minutes and the TTL, and what a pod may take to go). Idle: nobody asks the second model for 45 minutes, then
+somebody does. Results go to ``docs/results/long-waits.json``.
 """
 
 from __future__ import annotations

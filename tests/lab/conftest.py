@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -26,6 +27,7 @@ from infra.local.problem import LocalProblem
 
 FIRST, SECOND = "smollm2-135m", "smollm2-135m-b"
 TTL = 60.0
+ENGINE = "vllm.entrypoints.openai.api_server"
 WAKE_SECONDS = 240.0
 
 
@@ -65,6 +67,21 @@ class Lab:
         found = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?{query}")["items"]
         return [pod for pod in found if leaving or "deletionTimestamp" not in pod["metadata"]]
 
+    def kill(self, namespace: str, part: str) -> None:
+        """One pod with ``part`` in its name that is not on its way out, without a word to it."""
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        living = [pod["metadata"] for pod in self.get(path)["items"] if "deletionTimestamp" not in pod["metadata"]]
+        name = next((each["name"] for each in living if part in each["name"]), None)
+        assert name is not None, f"no pod of {part} in {namespace}"
+        self.api.delete(f"{path}/{name}", params={"gracePeriodSeconds": 0}).raise_for_status()
+
+    def gateway_listens(self) -> bool:
+        try:
+            with self.client(timeout=5) as client:
+                return client.get("/health/readiness").status_code == 200
+        except httpx.HTTPError:
+            return False
+
     def ready(self, model: str) -> bool:
         return bool(self.deployment(model).get("status", {}).get("readyReplicas"))
 
@@ -91,27 +108,32 @@ class Lab:
 
     @contextmanager
     def loads_for(self, model: str, seconds: float) -> Iterator[None]:
-        """The model's load made long: a container that sleeps runs before the engine. As it was at the end."""
+        """The model's load made long: the engine's interpreter sleeps before it reads a line of vLLM. So what a load
+        meets is met, by probes and by SIGTERM too. As it was at the end.
+        """
         path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}"
-        engine = self.deployment(model)["spec"]["template"]["spec"]["containers"][0]
-        slow = {
-            "name": "slow",
-            "image": engine["image"],
-            "command": ["python", "-c", f"import time; time.sleep({seconds})"],
-            "securityContext": engine["securityContext"],
-        }
+        program, where = f"/api/v1/namespaces/{NAMESPACE}/configmaps", f"slow-{model}"
+        code = f"import sys, time\nif {ENGINE!r} in sys.orig_argv:\n    time.sleep({seconds})\n"
+        made = {"metadata": {"name": where}, "data": {"sitecustomize.py": code}}
+        pod = self.deployment(model)["spec"]["template"]["spec"]
+        slow = copy.deepcopy({key: pod[key] for key in ("containers", "volumes")})
+        slow["volumes"].append({"name": "slow", "configMap": {"name": where}})
+        slow["containers"][0]["env"].append({"name": "PYTHONPATH", "value": "/slow"})
+        slow["containers"][0]["volumeMounts"].append({"name": "slow", "mountPath": "/slow"})
 
-        def init(containers: list[dict[str, Any]] | None) -> None:
-            patch = {"spec": {"template": {"spec": {"initContainers": containers}}}}
+        def put(spec: dict[str, Any]) -> None:
+            patch = {"spec": {"template": {"spec": {key: spec[key] for key in slow}}}}
             headers = {"Content-Type": "application/merge-patch+json"}
             self.api.patch(path, content=json.dumps(patch), headers=headers).raise_for_status()
 
-        init([slow])
+        self.api.post(program, json=made).raise_for_status()
         try:
+            put(slow)
             yield
         finally:
-            init(None)
+            put(pod)
             self.disown(path)
+            self.api.delete(f"{program}/{where}").raise_for_status()
 
     def disown(self, path: str) -> None:
         """What this client has changed and put back is its own no more: the next `pulumi up` may change it."""

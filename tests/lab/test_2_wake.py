@@ -94,20 +94,11 @@ def test_a_stream_outlives_whoever_held_its_wake_and_whoever_counts_it(lab: Lab)
     lab.wake(FIRST)
     times: list[float] = []
 
-    def kill(namespace: str, part: str) -> None:
-        path = f"/api/v1/namespaces/{namespace}/pods"
-        (name,) = (
-            pod["metadata"]["name"]
-            for pod in lab.get(path)["items"]
-            if part in pod["metadata"]["name"] and "deletionTimestamp" not in pod["metadata"]
-        )
-        lab.api.delete(f"{path}/{name}", params={"gracePeriodSeconds": 0}).raise_for_status()
-
     def piece(_: str, at: float) -> None:
         times.append(at)
         if len(times) == 20:
-            kill("keda", "interceptor")
-            kill("ebbtide", "wake-keeper")
+            lab.kill("keda", "interceptor")
+            lab.kill("ebbtide", "wake-keeper")
 
     with short_ttl(lab):
         assert lab.stream(FIRST, "Count.", piece, **LONG_STREAM) == "length"

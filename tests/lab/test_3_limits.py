@@ -64,3 +64,23 @@ def test_kubernetes_itself_refuses_a_pod_above_the_quota(lab: Lab) -> None:
             assert lab.pods(SECOND) == []
         finally:
             lab.api.patch(scale, content='{"spec": {"replicas": 0}}', headers=headers)
+
+
+def test_a_days_wakes_stay_used_when_the_gateway_ends(lab: Lab) -> None:
+    """The new process has begun none: the wake keeper tells it of the one before."""
+
+    def one_wake_a_day(config: dict[str, Any]) -> None:
+        config["ebbtide:gateway"]["groups"]["everyone"]["maxWakesPerDay"] = 1
+
+    for model in (FIRST, SECOND):
+        lab.until_asleep(model)
+    with lab.stack_with(one_wake_a_day):
+        lab.wake(SECOND)
+        lab.kill("ebbtide", "gateway-")
+        wait_until(lambda: not lab.gateway_listens(), 30, "the gateway's process gone", every=0.02)
+        wait_until(lab.gateway_listens, 120, "another one in its place")
+        answer = lab.chat(FIRST)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "wake_budget"), answer.text
+        assert int(answer.headers["retry-after"]) > 0
+        assert lab.replicas(FIRST) == 0
+        assert lab.chat(SECOND).status_code == 200, "what is awake still answers"
