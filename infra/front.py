@@ -10,6 +10,7 @@ from components.wake_keeper import KeeperSettings, KeptModel, access
 from infra.config.judge_cost import price_per_hour
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
+from infra.preflight.plan_ingress import longest_silence_seconds
 
 MODELS = "ebbtide-models"
 GATEWAY = "ebbtide"
@@ -49,6 +50,7 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
         namespace=GATEWAY,
         models_namespace=MODELS,
         interceptor_namespace=interceptor_namespace,
+        shutdown_seconds=longest_silence_seconds(stack),
         groups_of_pods=stack.has_groups,
         keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if caps_wakes(stack) else None,
     )

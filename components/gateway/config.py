@@ -76,7 +76,7 @@ class GatewaySettings:
     """All that the gateway is told.
 
     ``request_seconds`` bounds the silence of one answer, ``shutdown_seconds`` is how long a pod that goes away lets
-    running answers finish. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
+    requests end, held ones too. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
     ``groups_of_pods``: some model runs as a LeaderWorkerSet, so the guard has to see those besides Deployments.
     ``keeper``: needed where a group has ``max_wakes_per_day``; without one each process counts for itself.
     """

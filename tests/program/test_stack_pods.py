@@ -230,9 +230,10 @@ def test_a_model_that_goes_has_time_for_its_last_answer(graph: Graph) -> None:
         assert model.pod["terminationGracePeriodSeconds"] > pause + drain
 
 
-def test_a_gateway_that_goes_has_time_for_its_last_answer(graph: Graph) -> None:
+def test_a_gateway_that_goes_has_time_for_its_last_answer_also_to_who_waits_for_a_wake(graph: Graph) -> None:
     document = yaml.safe_load(graph.one("ConfigMap", "gateway").inputs["data"]["gateway.yaml"])
     drain = document["limits"]["shutdownSeconds"]
+    assert drain > max(model["holdSeconds"] for model in document["models"])
     (container,) = graph.gateway().pod["containers"]
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][-1])
     assert graph.gateway().pod["terminationGracePeriodSeconds"] > pause + drain

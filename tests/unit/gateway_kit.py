@@ -156,17 +156,18 @@ async def answers(request: web.Request, body: dict[str, Any]) -> web.StreamRespo
     )
 
 
-def says(status: int, text: str, kind: str = "text/plain") -> Behaviour:
+def says(status: int, text: str, kind: str = "text/plain", retry_after: int | None = None) -> Behaviour:
     async def behaviour(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
-        return web.Response(status=status, text=text, content_type=kind)
+        headers = {"retry-after": str(retry_after)} if retry_after is not None else {}
+        return web.Response(status=status, text=text, content_type=kind, headers=headers)
 
     return behaviour
 
 
-def engine_error(status: int, kind: str, message: str) -> Behaviour:
+def engine_error(status: int, kind: str, message: str, retry_after: int | None = None) -> Behaviour:
     """An error as vLLM 0.32 words it."""
     error = {"message": message, "type": kind, "param": None, "code": status}
-    return says(status, json.dumps({"error": error}), "application/json")
+    return says(status, json.dumps({"error": error}), "application/json", retry_after)
 
 
 def refuses_in_the_stream(status: int, message: str, pieces: int = 1) -> Behaviour:
@@ -395,18 +396,12 @@ class Gateway:
     folder: Path
     started: float
     metrics_url: str
-    live_after: float = 0.0
-    ready_after: float = 0.0
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
     def records(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
-
-    def rss_mib(self) -> float:
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -19,16 +19,17 @@ from components.gpu_layer.judge_sharing import MOST_REPLICAS
 from components.platforms.aws import names
 from components.platforms.aws.autoscaler import autoscaler_tag, autoscaler_values
 from components.platforms.aws.gpu_pool import capacity_type, group_arguments
+from components.platforms.aws.ingress import alb_annotations
 from components.platforms.aws.karpenter_rights import karpenter
 from components.platforms.aws.kubeconfig import kubeconfig
 from components.platforms.aws.model_store import S3Store
 from components.platforms.aws.network import nat_gateways, subnet_plan
 from components.platforms.aws.nodes import NODE_POLICIES, disk, launch_template, node_config, user_data_text
 from components.platforms.aws.rights import cluster_autoscaler, load_balancer_controller, write_weights
-from components.platforms.aws.settings import NetworkSettings
+from components.platforms.aws.settings import IngressSettings, NetworkSettings
 from components.platforms.aws.tables import node_image, node_images, pinned
 from components.platforms.aws.template_tags import node_labels, template_tags
-from components.platforms.contract import Disk, Pool, PoolRequest, Sharing, Taint
+from components.platforms.contract import About, Disk, Pool, PoolRequest, Sharing, Taint
 
 PROJECT = Path(__file__).parents[2]
 POOL = Pool("gpu", {"workerType": "gpu"}, (Taint("workerType", "gpu"),), 1, max_nodes=2)
@@ -277,3 +278,13 @@ def test_what_the_stack_creates_is_in_the_deployers_policy() -> None:
     assert bucket == "arn:aws:s3:::" + names.bucket_name("stack", "account").replace("stack", "STACK").replace(
         "account", "ACCOUNT"
     )
+
+
+@pytest.mark.parametrize(("held", "kept"), [(1200, 1200), (5000, 3600)])
+def test_a_load_balancer_keeps_what_a_pod_that_goes_still_holds_for_as_long_as_it_may(held: int, kept: int) -> None:
+    certificate = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+    settings = IngressSettings(host="llm.example.com", certificate=certificate)
+    about = About("ebbtide", "prod", longest_silence_seconds=held)
+    told = alb_annotations(settings, about, "subnet-1", ["10.0.0.0/16"], {})
+    attributes = told["alb.ingress.kubernetes.io/target-group-attributes"]
+    assert attributes == f"deregistration_delay.timeout_seconds={kept}"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import statistics
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -74,9 +76,7 @@ def gateway(
     gateway = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS))
     try:
         kit.until(lambda: httpx.get(gateway.url + "/health/liveness").status_code == 200, "liveness", 20)
-        gateway.live_after = time.monotonic() - gateway.started
         kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 20)
-        gateway.ready_after = time.monotonic() - gateway.started
         yield gateway
     finally:
         gateway.process.kill()
@@ -668,27 +668,61 @@ def test_nothing_is_connected_to_but_loopback(gateway: kit.Gateway) -> None:
     assert all("127.0.0.1" in address or "localhost" in address for address in addresses), addresses
 
 
-def test_the_added_latency_is_small(gateway: kit.Gateway, kube: kit.KubeApi, record_property: Any) -> None:
-    kube.scale("small", 1)
-    body = {"model": "small", "messages": [{"role": "user", "content": "hi"}]}
-    with httpx.Client(headers={"authorization": "Bearer sk-demo-secret"}) as session:
-        times = []
-        for _ in range(60):
-            started = time.perf_counter()
-            assert session.post(gateway.url + "/v1/chat/completions", json=body).status_code == 200
-            times.append((time.perf_counter() - started) * 1000)
-    p50 = statistics.median(times)
-    figures = {"p50_ms": p50, "rss_mib": gateway.rss_mib(), "live_s": gateway.live_after}
-    print(json.dumps(figures | {"ready_s": gateway.ready_after}))
-    for name, value in figures.items():
-        record_property(name, value)
-    # A few milliseconds, more on a machine that does other things. Far above that, something in the way blocks.
-    assert p50 < 100
+def example(gateway: kit.Gateway, question: str = "capital?") -> subprocess.CompletedProcess[str]:
+    """``docs/examples/ask.py`` as somebody runs it."""
+    program = Path(__file__).parents[2] / "docs/examples/ask.py"
+    env = {**os.environ, "EBBTIDE_URL": gateway.url, "EBBTIDE_KEY": "sk-demo-secret", "NO_PROXY": "127.0.0.1"}
+    argv = [sys.executable, str(program), "small", question]
+    return subprocess.run(argv, capture_output=True, text=True, env=env, timeout=60, check=False)
 
 
-def test_sigterm_lets_a_running_stream_finish(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+def test_the_clients_example_comes_back_to_a_full_engine_and_prints_the_whole_answer(
+    gateway: kit.Gateway, upstream: kit.Upstream
+) -> None:
+    full = kit.engine_error(503, "Service Unavailable", "busy", retry_after=1)
+    upstream.script += [full, full, full, kit.streams(5)]
+    done = example(gateway)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "01234\n", "")
+    assert len(upstream.seen) == 4, "more often than the library does by itself"
+
+
+def test_the_clients_example_says_why_a_wake_failed_and_does_not_ask_again_at_once(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    kube.fail("small", failure(600, "quota"))
+    kit.until(lambda: ask(gateway).status_code == 503, "the failure seen")
+    done = example(gateway)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "503 - model 'small' cannot be woken" in done.stderr
+    assert "[wake_failed quota], again in " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_clients_example_does_not_pass_a_broken_answer_off_as_a_whole_one(
+    gateway: kit.Gateway, upstream: kit.Upstream
+) -> None:
+    upstream.script.append(kit.streams(5, cut_after=2))
+    done = example(gateway)
+    assert (done.returncode, done.stdout) == (1, "01")
+    assert "broken off, not the whole answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_lets_a_running_stream_finish_and_a_held_request_be_answered(
+    gateway: kit.Gateway, upstream: kit.Upstream
+) -> None:
     """Last in the module: it ends the gateway."""
     go_on = threading.Event()
+
+    async def until_up(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+        return await kit.says(200, "")(request, body)
+
+    upstream.knock_script = [until_up]
+    pool = ThreadPoolExecutor()
+    held = pool.submit(ask, gateway, "twin")
+    kit.until(lambda: upstream.knocks, "held for its wake")
     upstream.script.append(kit.streams(4, gate=lambda number: number < 2 or go_on.is_set()))
     chat = client(gateway).chat.completions.create(model="small", messages=[], stream=True)
     parts = iter(chat)
@@ -698,6 +732,7 @@ def test_sigterm_lets_a_running_stream_finish(gateway: kit.Gateway, upstream: ki
     go_on.set()
     got += [part.choices[0].delta.content for part in parts]
     assert [text for text in got if text] == ["0", "1", "2", "3"]
+    assert held.result(10).status_code == 200
     assert gateway.process.wait(10) in (0, -15)
 
 

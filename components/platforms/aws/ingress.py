@@ -15,26 +15,32 @@ from components.platforms.aws.pod_role import PodRole
 from components.platforms.aws.rights import load_balancer_controller
 from components.platforms.aws.settings import IngressSettings
 from components.platforms.aws.tables import pinned
-from components.platforms.contract import HttpIngress, Ingress
+from components.platforms.contract import About, HttpIngress, Ingress
 
 _REPOSITORY = "https://aws.github.io/eks-charts"
 _NAMESPACE, _ACCOUNT = "kube-system", "aws-load-balancer-controller"
 _ALB = "alb.ingress.kubernetes.io"
 # Source: Application Load Balancer user guide, load balancer attributes: 1 to 4000 seconds, 60 unless set
 LONGEST_SILENCE_SECONDS = 4000
-# as long as the gateway lets running answers finish when a pod of it goes
-_DRAIN_SECONDS = 300
+# Source: Application Load Balancer user guide, target group attributes: 0 to 3600 seconds
+_LONGEST_DRAIN_SECONDS = 3600
 # Source: Application Load Balancer user guide, Security policies: TLS 1.3, and 1.2 with forward secrecy
 _TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 
 def alb_annotations(
-    settings: IngressSettings, subnets: pulumi.Input[str], default_networks: Sequence[str], tags: Mapping[str, str]
+    settings: IngressSettings,
+    about: About,
+    subnets: pulumi.Input[str],
+    default_networks: Sequence[str],
+    tags: Mapping[str, str],
 ) -> dict[str, pulumi.Input[str]]:
     """What the controller is told. ``subnets`` are ids joined by commas. A silent connection is cut only after the
-    longest time the load balancer knows; a stream that sends has no limit.
+    longest time the load balancer knows; a stream that sends has no limit. A pod that goes keeps what it has for as
+    long as a request may be held.
     Source: AWS Load Balancer Controller 3.5, Ingress annotations."""
     networks = settings.allowed_networks or tuple(default_networks)
+    drain = min(about.longest_silence_seconds, _LONGEST_DRAIN_SECONDS)
     attributes = {
         "idle_timeout.timeout_seconds": str(LONGEST_SILENCE_SECONDS),
         "routing.http.drop_invalid_header_fields.enabled": "true",
@@ -47,7 +53,7 @@ def alb_annotations(
         "ssl-policy": _TLS_POLICY,
         "inbound-cidrs": ",".join(networks),
         "load-balancer-attributes": _pairs(attributes),
-        "target-group-attributes": _pairs({"deregistration_delay.timeout_seconds": str(_DRAIN_SECONDS)}),
+        "target-group-attributes": _pairs({"deregistration_delay.timeout_seconds": str(drain)}),
         "healthcheck-path": "/health/readiness",
         "tags": _pairs(tags),
     }
@@ -59,14 +65,18 @@ def _pairs(values: Mapping[str, str]) -> str:
 
 
 def ingress(
-    settings: IngressSettings | None, network: Network, default_networks: Sequence[str], tags: Mapping[str, str]
+    settings: IngressSettings | None,
+    about: About,
+    network: Network,
+    default_networks: Sequence[str],
+    tags: Mapping[str, str],
 ) -> Ingress:
     """How the gateway is reached; without settings only from inside the cluster."""
     if settings is None:
         return Ingress()
     where = network.public if settings.public else list(network.private.values())
     subnets = pulumi.Output.all(*where).apply(lambda ids: ",".join(sorted(str(one) for one in ids)))
-    told = alb_annotations(settings, subnets, default_networks, tags)
+    told = alb_annotations(settings, about, subnets, default_networks, tags)
     return Ingress(
         url=f"https://{settings.host}",
         idle_timeout_seconds=LONGEST_SILENCE_SECONDS,

@@ -94,7 +94,7 @@ class AwsPlatform(pulumi.ComponentResource):
             pools={name: handed_on(request) for name, request in pools.items()},
             registry=registry.registry,
             model_store=store.store,
-            ingress=ingress(settings.ingress, network, self._reachable_from(), self._tags),
+            ingress=ingress(settings.ingress, about, network, self._reachable_from(), self._tags),
             storage_class=settings.storage_class if settings.adopted else STORAGE_CLASS,
             ready=(*base, *provisioned, *self._load_balancer(cluster, network, base), *self._storage(base)),
         )
