@@ -50,6 +50,7 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
         namespace=GATEWAY,
         models_namespace=MODELS,
         interceptor_namespace=interceptor_namespace,
+        replicas=stack.gateway_replicas,
         shutdown_seconds=longest_silence_seconds(stack),
         groups_of_pods=stack.has_groups,
         keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if caps_wakes(stack) else None,

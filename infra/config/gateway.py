@@ -26,6 +26,7 @@ Sha256 = Annotated[
 
 # each replica remembers when these came
 RequestsPerMinute = Annotated[int, whole(111, 1, 100_000, fix="give a whole number, or leave it out for no limit")]
+Replicas = Annotated[int, whole(111, 1, 100, fix="give the number of its pods, or leave it out")]
 
 
 class GroupConfig(Shape):
@@ -66,7 +67,12 @@ class KeyConfig(Shape):
 
 
 class GatewayConfig(Shape):
-    """Groups and keys by name."""
+    """Groups and keys by name, and how many pods stand between the clients and the models."""
 
+    replicas: Replicas | None = Field(
+        default=None,
+        description="pods of the gateway, which always run; default: 2 in `prod`, elsewhere 1",
+        examples=["2"],
+    )
     groups: Mapping[str, GroupConfig] = Field(default_factory=dict, description="who may ask which models")
     keys: Mapping[str, KeyConfig] = Field(default_factory=dict, description="API keys, each of one group")

@@ -78,6 +78,11 @@ class StackConfig(Shape):
         return sum(model.replica_gpus * model.max for model in self.models.values())
 
     @property
+    def gateway_replicas(self) -> int:
+        """Pods of the gateway. In production one of them may be killed without anybody waiting for the next."""
+        return self.gateway.replicas or (2 if self.environment == "prod" else 1)
+
+    @property
     def gpu_layer_install(self) -> str:
         """``helm`` or ``existing``: who installs the GPU operator."""
         return self.gpu_layer.install or kind_of(self.platform).gpu_layer

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import runpy
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
+from infra.local.paths import PROJECT
 from tests.lab.conftest import FIRST, TTL, Lab, Steady, wait_until
 
 
@@ -135,6 +138,35 @@ def test_a_client_that_leaves_during_the_wake_leaves_no_pod_and_no_lost_slot(lab
     lab.until_asleep(FIRST, seconds=TTL + 60)
     answer = lab.chat(FIRST)
     assert answer.status_code == 200, "a slot was lost"
+
+
+def test_who_waits_at_a_gateway_that_is_killed_is_answered_by_the_other(
+    lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the clients' example, whose library tells when it asks again."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    example = runpy.run_path(str(PROJECT / "docs/examples/ask.py"))
+
+    def two_gateways(config: dict[str, Any]) -> None:
+        config["ebbtide:gateway"]["replicas"] = 2
+
+    def gateways() -> int:
+        return int(lab.get("/apis/apps/v1/namespaces/ebbtide/deployments/gateway")["status"].get("readyReplicas", 0))
+
+    lab.until_asleep(FIRST)
+    with (
+        lab.stack_with(two_gateways),
+        example["connect"](lab.access.url, lab.keys["demo"]) as client,
+        caplog.at_level("INFO", "openai"),
+        ThreadPoolExecutor(12) as pool,
+    ):
+        wait_until(lambda: gateways() == 2, 60, "two gateways")
+        asked = [pool.submit(list, example["ask"](client, FIRST, f"Say the number {n}.", 8)) for n in range(12)]
+        wait_until(lambda: lab.pods(FIRST), 30, "its wake begun")
+        assert "Retrying request" not in caplog.text
+        lab.kill("ebbtide", "gateway-")
+        assert all(any(each.result()) for each in asked)
+        assert "Retrying request" in caplog.text, "nobody waited at the one that was killed"
 
 
 def test_a_load_longer_than_the_ttl_is_not_killed_by_it(lab: Lab) -> None:

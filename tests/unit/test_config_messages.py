@@ -483,6 +483,13 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "allowed: a group that may wake a model; fix: take it out, or name models under wake [EBB211 warning]"
         ],
     ),
+    "a gateway of no pod": (
+        [(("gateway", "replicas"), 0)],
+        [
+            "gateway.replicas: 0 is less than 1; allowed: a whole number from 1 to 100; "
+            "fix: give the number of its pods, or leave it out [EBB111 error]"
+        ],
+    ),
     "requests a minute that are none": (
         [(("gateway", "groups", "everyone", "requestsPerMinute"), 0)],
         [

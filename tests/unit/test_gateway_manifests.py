@@ -100,6 +100,22 @@ def test_a_stacks_groups_and_prices_are_what_the_gateway_is_told() -> None:
     assert [model.usd_per_hour for model in priced.models] == [32.5]
 
 
+@pytest.mark.parametrize(
+    ("environment", "told", "pods"),
+    [("prod", {}, 2), ("dev", {}, 1), ("prod", {"replicas": 1}, 1), ("dev", {"replicas": 3}, 3)],
+)
+def test_in_production_the_gateway_has_two_pods_if_nothing_else_is_said(
+    environment: str, told: dict[str, int], pods: int
+) -> None:
+    from infra.config import load
+    from infra.front import gateway_settings
+
+    config = yaml.safe_load(GOOD.read_text())["config"]
+    raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
+    raw |= {"environment": environment, "gateway": {**raw["gateway"], **told}}
+    assert gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda").replicas == pods
+
+
 def test_the_rendered_key_file_is_what_the_process_reads() -> None:
     demo = hashlib.sha256(b"sk-demo").hexdigest()
     ring = process_keys.KeyRing.parse(keys_json(SETTINGS, {"demo": demo, "ci": GIVEN.upper()}))
