@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -38,7 +40,7 @@ class Browser:
     """One page. It may not reach any network: what it asks for beside files is counted in ``asked``."""
 
     def __init__(self, path: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="ebbtide-chromium-")
+        self._folder = tempfile.TemporaryDirectory(prefix="ebbtide-chromium-", ignore_cleanup_errors=True)
         flags = (
             *("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars"),
@@ -49,7 +51,10 @@ class Browser:
             ),
         )
         self._process = subprocess.Popen(
-            [path, *flags, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [path, *flags, "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # a group of its own, so that all of it can be ended
         )
         self._number = 0
         self.asked: list[str] = []
@@ -138,4 +143,7 @@ class Browser:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(10)
+        # helpers that outlive it by a moment would still write into the folder that goes
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._folder.cleanup()
