@@ -26,19 +26,26 @@ def program() -> str:
 
 
 def picture(html: str, height: int, file: Path) -> None:
+    """``html`` as a window of that height shows it, in pixels. Raises ``LocalProblem``."""
     chromium = program()
-    with tempfile.TemporaryDirectory(prefix="ebbtide-picture-") as folder:
+    # helpers of the browser may outlive it by a moment, and write into a folder that goes
+    with tempfile.TemporaryDirectory(prefix="ebbtide-picture-", ignore_cleanup_errors=True) as folder:
         page = Path(folder) / "page.html"
         page.write_text(html)
-        done = subprocess.run(
-            [
-                chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-                f"--user-data-dir={folder}/profile", f"--window-size={_WIDTH},{height}",
-                f"--screenshot={file.absolute()}", page.as_uri(),
-            ],
-            capture_output=True, text=True, timeout=_SECONDS, check=False,
-        )  # fmt: skip
+        argv = [
+            chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
+            f"--user-data-dir={folder}/profile", f"--window-size={_WIDTH},{height}",
+            f"--screenshot={file.absolute()}", page.as_uri(),
+        ]  # fmt: skip
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise _none(chromium, f"not within {_SECONDS} s") from None
+        except OSError as problem:
+            raise _none(chromium, str(problem)) from None
     if done.returncode != 0 or not file.exists():
-        raise LocalProblem(
-            f"{chromium} made no picture: {done.stderr.strip()[-300:]}", "ask for a .html, and open it in a browser"
-        )
+        raise _none(chromium, done.stderr.strip()[-300:])
+
+
+def _none(chromium: str, why: str) -> LocalProblem:
+    return LocalProblem(f"{chromium} made no picture: {why}", "ask for a .html, and open it in a browser")
