@@ -38,6 +38,8 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
                 model.aliases,
                 wake_price(stack, model),
                 model.routing == "prefix",
+                # a full engine would refuse whoever is more than these
+                model.max * (model.max_sequences + model.max_queued) or None,
             )
             for model in stack.models.values()
         ],

@@ -18,7 +18,7 @@ class RoutedModel:
     """One model as the gateway sees it. ``gpus`` is what one replica takes; ``host`` is what the interceptor routes
     by; ``hold_seconds`` is how long a request may wait for the wake; ``usd_per_hour`` is what the nodes cost that a
     wake may start, told to whoever wakes it (None: unknown). ``by_prefix``: prompts that begin alike meet at one
-    replica."""
+    replica. ``most_waiting``: requests that may wait at once while no replica answers (None: any number)."""
 
     name: str
     host: str
@@ -27,6 +27,7 @@ class RoutedModel:
     aliases: tuple[str, ...] = ()
     usd_per_hour: float | None = None
     by_prefix: bool = False
+    most_waiting: int | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ def _model(model: RoutedModel) -> Document:
         document["usdPerHour"] = model.usd_per_hour
     if model.by_prefix:
         document["byPrefix"] = True
+    if model.most_waiting is not None:
+        document["mostWaiting"] = model.most_waiting
     return document
 
 

@@ -116,7 +116,10 @@ class ModelConfig(Shape):
     )
     max_tokens: Limit = Field(description="the context, prompt and answer together", examples=["4096"])
     max_sequences: Limit = Field(default=16, description="requests that run together")
-    max_queued: Limit = Field(default=32, description="requests that wait beyond these; one more is a 503")
+    max_queued: Limit = Field(
+        default=32,
+        description="requests that wait beyond these; one more is a 503. For a wake may wait what all replicas take",
+    )
     concurrency_target: Limit = Field(
         default_factory=lambda fields: fields["max_sequences"],
         description="requests in flight a replica above which another starts; default: maxSequences",

@@ -12,6 +12,16 @@ from infra.local.paths import PROJECT
 from tests.lab.conftest import FIRST, SECOND, Lab, wait_until
 
 
+def test_no_more_wait_for_a_wake_than_the_model_takes(lab: Lab) -> None:
+    lab.until_asleep(SECOND)
+    answers = lab.at_once(12, lambda n: lab.chat(SECOND, f"Say the number {n}."))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert [answer.status_code for answer in refused] == [503] * 4, "four run, four wait"
+    assert {answer.json()["error"]["code"] for answer in refused} == {"queue_full"}
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+    assert max(answer.elapsed for answer in refused).total_seconds() < 10, "told at once, not after the load"
+
+
 def test_a_full_queue_is_a_503_with_retry_after(lab: Lab) -> None:
     lab.wake(SECOND)
     answers = lab.at_once(40, lambda n: lab.chat(SECOND, f"Tell story {n}.", max_tokens=200, ignore_eos=True))

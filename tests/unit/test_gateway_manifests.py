@@ -57,6 +57,7 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
         "aliases": ("tiny",),
         "usd_per_hour": None,
         "by_prefix": False,
+        "most_waiting": None,
     }
     assert read.guard.model_dump() == {"max_gpus": 2, "when_full": "refuse", "wait_limit_seconds": 60}
     assert (read.interceptor_url, read.cluster.namespace) == (SETTINGS.interceptor_url, "ebbtide-models")
@@ -114,6 +115,18 @@ def test_in_production_the_gateway_has_two_pods_if_nothing_else_is_said(
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
     raw |= {"environment": environment, "gateway": {**raw["gateway"], **told}}
     assert gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda").replicas == pods
+
+
+def test_as_many_may_wait_for_a_model_as_all_its_replicas_take() -> None:
+    from infra.config import load
+    from infra.front import gateway_settings
+
+    config = yaml.safe_load(GOOD.read_text())["config"]
+    raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
+    for model in raw["models"].values():
+        model |= {"max": 3, "maxSequences": 8, "maxQueued": 4}
+    told = gateway_yaml(gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda"))
+    assert {model["mostWaiting"] for model in yaml.safe_load(told)["models"]} == {36}
 
 
 def test_the_rendered_key_file_is_what_the_process_reads() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -50,7 +51,14 @@ def gateway(
     upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[kit.Gateway]:
     models = [
-        {"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 10, "usdPerHour": 1.2},
+        {
+            "name": "small",
+            "host": "small.ebbtide-models",
+            "gpus": 1,
+            "holdSeconds": 10,
+            "usdPerHour": 1.2,
+            "mostWaiting": 3,
+        },
         {"name": "big", "host": "big.ebbtide-models", "gpus": 2, "holdSeconds": 10},
     ]
     settings = {
@@ -150,6 +158,32 @@ def test_a_refused_wake_takes_nothing_from_the_budget(gateway: kit.Gateway, kube
     assert code(ask(gateway, "once")) == (503, "gpus_in_use")
     kube.scale("big", 0, gpus=2)
     kit.until(lambda: ask(gateway, "once").status_code == 200, "the wake it had left")
+
+
+def test_no_more_wait_for_a_model_than_its_engines_take_and_who_is_refused_does_not_cost_a_place(
+    gateway: kit.Gateway, upstream: kit.Upstream
+) -> None:
+    up = threading.Event()
+
+    async def until_up(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        while not up.is_set():
+            await asyncio.sleep(0.01)
+        return await kit.says(200, "")(request, body)
+
+    upstream.knock_script = [until_up] * 3
+    with ThreadPoolExecutor() as pool:
+        held = [pool.submit(ask, gateway, "ops") for _ in range(3)]
+        kit.until(lambda: len(upstream.knocks) == 3, "three are held")
+        for _ in range(2):
+            refused = ask(gateway, "ops")
+            assert code(refused) == (503, "queue_full")
+            assert int(refused.headers["retry-after"]) > 0
+        assert len(upstream.knocks) == 3
+        up.set()
+        assert [each.result(10).status_code for each in held] == [200] * 3
+    assert ask(gateway, "ops").status_code == 200, "a place was lost"
+    refusals = 'ebbtide_gateway_refusals_total{code="queue_full",group="ops",model="small"}'
+    assert metrics(gateway)[refusals] == 2
 
 
 def test_requests_above_the_limit_get_429_with_retry_after(gateway: kit.Gateway, upstream: kit.Upstream) -> None:

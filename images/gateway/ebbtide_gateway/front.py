@@ -19,6 +19,7 @@ from .failed_wakes import FailedWakes
 from .guard import WakeGuard
 from .keys import KeyFile
 from .metrics import Metrics
+from .places import Places
 from .relay import deliver
 from .request import (
     LIVE,
@@ -68,6 +69,7 @@ class Gateway:
         self._metrics = metrics
         self._budgets = budgets
         self._elsewhere = elsewhere
+        self._places = Places()
         self._looked = False
 
     def looked(self) -> None:
@@ -197,6 +199,8 @@ class Gateway:
                     await self._elsewhere.learn()
                 self._budgets.may_wake(asked.caller.rights, model, self._groups())
                 waiting.enter_context(self._metrics.holding(model.name))
+            if self._transport.has_to_wait(call):
+                waiting.enter_context(self._places.taken(model))
             async with self._guard.admitted(model) as waited:
                 call.held, call.waited_seconds = call.held or waited >= 0.001, waited
                 call.woken = self._begin_wake(asked)

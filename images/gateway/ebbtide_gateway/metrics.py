@@ -17,7 +17,7 @@ from .replicas import Replicas
 _WAKE_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900, 1800)
 Values = Mapping[tuple[str, ...], float]
 # answers by which the gateway kept a model from being woken, or its GPUs from being asked
-_REFUSALS = frozenset({"gpus_in_use", "wake_not_allowed", "wake_budget", "request_limit"})
+_REFUSALS = frozenset({"gpus_in_use", "queue_full", "wake_not_allowed", "wake_budget", "request_limit"})
 
 
 class _AsAsked(Collector):
@@ -65,7 +65,7 @@ class Metrics:
         )
         self._refused = Counter(
             "ebbtide_gateway_refusals",
-            "Requests the guard, a wake right or a budget refused.",
+            "Requests that the guard, a full queue, a wake right or a budget refused.",
             ("model", "group", "code"),
             registry=self.registry,
         )

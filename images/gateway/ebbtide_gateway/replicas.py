@@ -40,10 +40,7 @@ class Replicas:
         one where those meet that begin alike, while that has little more than an even share. None: there is none that
         is known to be ready.
         """
-        if self._ready is None:
-            self._ready = addresses(self._observe() or {})
-        now = self._clock()
-        ready = [at for at in self._ready.get(model, ()) if self._resting.get(at, now) <= now]
+        ready = self._that_answer(model)
         if not ready:
             return None
         if prompt is not None:
@@ -52,6 +49,16 @@ class Replicas:
             return next(at for at in preferred(prompt, ready) if self._inside[at] + 1 <= most)
         fewest = min(self._inside[at] for at in ready)
         return random.choice([at for at in ready if self._inside[at] == fewest])  # noqa: S311
+
+    def any(self, model: str) -> bool:
+        """Whether a replica is known that takes requests."""
+        return bool(self._that_answer(model))
+
+    def _that_answer(self, model: str) -> list[str]:
+        if self._ready is None:
+            self._ready = addresses(self._observe() or {})
+        now = self._clock()
+        return [at for at in self._ready.get(model, ()) if self._resting.get(at, now) <= now]
 
     def enter(self, model: str, address: str) -> Callable[[], None]:
         """A request goes to that replica. Call what is returned when it has ended, however: more than once does

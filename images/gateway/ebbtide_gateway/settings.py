@@ -17,7 +17,7 @@ class _Frozen(BaseModel):
 class Model(_Frozen):
     """One served model: ``host`` is the name the interceptor routes by, ``gpus`` what one replica takes,
     ``usd_per_hour`` what the nodes cost that a wake may start; None is unknown. ``by_prefix``: prompts that begin alike
-    go to the same replica.
+    go to the same replica. ``most_waiting``: requests that may wait at once while no replica answers; None: any number.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Model(_Frozen):
     aliases: tuple[str, ...] = ()
     usd_per_hour: float | None = Field(default=None, ge=0)
     by_prefix: bool = False
+    most_waiting: int | None = Field(default=None, ge=1)
 
 
 class Guard(_Frozen):

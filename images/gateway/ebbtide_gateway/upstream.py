@@ -93,6 +93,10 @@ class WakeTransport:
         if self._session is not None:
             await self._session.close()
 
+    def has_to_wait(self, call: Call) -> bool:
+        """Whether nobody is known who would answer it now."""
+        return not self._replicas.any(call.model.name)
+
     async def ask(self, call: Call, body: bytes) -> Answer | Failure:
         """Never raises for the network: a deadline or a final error comes back as a ``Failure``."""
         started = time.monotonic()
