@@ -133,7 +133,7 @@ def test_errors_are_counted_by_status_and_by_what_broke(
 ) -> None:
     file = tmp_path / "result.json"
     engine.faults = ["", "", "", "503", "cut", "error", "stuck", "503"]
-    wish = Wish(url=engine.url, concurrency="2", requests=20, out=str(file), limit_seconds=1.0, **QUICK)  # type: ignore[arg-type]
+    wish = Wish(url=engine.url, concurrency="2", requests=20, out=str(file), limit_seconds=3.0, **QUICK)  # type: ignore[arg-type]
     assert command.run(wish) == 0
     of = json.loads(file.read_text())["levels"][0]["measured"]
     assert of["errors"] == {"503": 2, "cut off": 1, "error in the stream": 1, "time-out": 1}
