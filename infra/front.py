@@ -55,13 +55,20 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
         replicas=stack.gateway_replicas,
         shutdown_seconds=longest_silence_seconds(stack),
         groups_of_pods=stack.has_groups,
-        keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if caps_wakes(stack) else None,
+        keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if shares_counts(stack) else None,
     )
 
 
 def caps_wakes(stack: StackConfig) -> bool:
     """Whether any group may wake only so often a day."""
     return any(group.max_wakes_per_day is not None for group in stack.gateway.groups.values())
+
+
+def shares_counts(stack: StackConfig) -> bool:
+    """Whether a pod of the gateway has to hear what groups have used in others: today's in those that are gone too."""
+    several = stack.gateway_replicas > 1
+    limited = any(group.requests_per_minute is not None for group in stack.gateway.groups.values())
+    return caps_wakes(stack) or (several and limited)
 
 
 def turn_seconds(stack: StackConfig, model: ModelConfig) -> int | None:

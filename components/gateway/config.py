@@ -46,7 +46,7 @@ class WakeGuard:
 @dataclass(frozen=True)
 class Group:
     """What the keys of a group may: ``models`` they may ask, of these in ``wake`` also while they sleep (None: all of
-    them); ``*`` stands for every model. Requests are counted by each replica of the gateway for itself."""
+    them); ``*`` stands for every model."""
 
     models: Sequence[str]
     wake: Sequence[str] | None = None
@@ -65,7 +65,7 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class Keeper:
-    """Whom the gateway asks which wakes its other processes have begun today: a Service's URL, and its pods."""
+    """Whom the gateway asks what groups have used in its other processes: a Service's URL, and its pods."""
 
     url: str
     labels: Mapping[str, str]
@@ -79,7 +79,8 @@ class GatewaySettings:
     ``request_seconds`` bounds the silence of one answer, ``shutdown_seconds`` is how long a pod that goes away lets
     requests end, held ones too. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
     ``groups_of_pods``: some model runs as a LeaderWorkerSet, so the guard has to see those besides Deployments.
-    ``keeper``: needed where a group has ``max_wakes_per_day``; without one each process counts for itself.
+    ``keeper``: needed where a group has ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas;
+    without one each process counts for itself.
     """
 
     interceptor_url: str

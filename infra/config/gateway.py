@@ -33,8 +33,7 @@ class GroupConfig(Shape):
     """What the keys of a group may use: names of models, or ``*`` for all of them.
 
     A model that is awake answers every group that may use it. Who asks for one that sleeps needs the right to wake it,
-    else gets 403 `wake_not_allowed`. Limits give 429 with Retry-After. Requests are counted by each replica of the
-    gateway for itself: with N replicas a group may get up to N times as many.
+    else gets 403 `wake_not_allowed`. Limits give 429 with Retry-After, and hold over all replicas of the gateway.
     """
 
     models: tuple[str, ...] = Field(description="a list of model names", examples=['["*"]'])

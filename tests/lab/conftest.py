@@ -75,6 +75,17 @@ class Lab:
         assert name is not None, f"no pod of {part} in {namespace}"
         self.api.delete(f"{path}/{name}", params={"gracePeriodSeconds": 0}).raise_for_status()
 
+    def gateways(self) -> list[str]:
+        """The names of the gateway's pods that take requests."""
+        found = self.get("/api/v1/namespaces/ebbtide/pods?labelSelector=app.kubernetes.io/name=gateway")["items"]
+        ready = {"type": "Ready", "status": "True"}.items()
+        return [
+            pod["metadata"]["name"]
+            for pod in found
+            if "deletionTimestamp" not in pod["metadata"]
+            and any(ready <= each.items() for each in pod["status"].get("conditions", ()))
+        ]
+
     def gateway_listens(self) -> bool:
         try:
             with self.client(timeout=5) as client:

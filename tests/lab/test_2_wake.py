@@ -150,9 +150,6 @@ def test_who_waits_at_a_gateway_that_is_killed_is_answered_by_the_other(
     def two_gateways(config: dict[str, Any]) -> None:
         config["ebbtide:gateway"]["replicas"] = 2
 
-    def gateways() -> int:
-        return int(lab.get("/apis/apps/v1/namespaces/ebbtide/deployments/gateway")["status"].get("readyReplicas", 0))
-
     lab.until_asleep(FIRST)
     with (
         lab.stack_with(two_gateways),
@@ -160,7 +157,7 @@ def test_who_waits_at_a_gateway_that_is_killed_is_answered_by_the_other(
         caplog.at_level("INFO", "openai"),
         ThreadPoolExecutor(12) as pool,
     ):
-        wait_until(lambda: gateways() == 2, 60, "two gateways")
+        wait_until(lambda: len(lab.gateways()) == 2, 60, "two gateways")
         asked = [pool.submit(list, example["ask"](client, FIRST, f"Say the number {n}.", 8)) for n in range(12)]
         wait_until(lambda: lab.pods(FIRST), 30, "its wake begun")
         assert "Retrying request" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -116,3 +117,26 @@ def test_a_days_wakes_stay_used_when_the_gateway_ends(lab: Lab) -> None:
         assert int(answer.headers["retry-after"]) > 0
         assert lab.replicas(FIRST) == 0
         assert lab.chat(SECOND).status_code == 200, "what is awake still answers"
+
+
+def test_two_gateways_count_a_groups_requests_together(lab: Lab) -> None:
+    """At a model that the group may not wake: counted all the same, and no engine is needed."""
+
+    def limited(config: dict[str, Any]) -> None:
+        config["ebbtide:gateway"]["replicas"] = 2
+        config["ebbtide:gateway"]["groups"]["everyone"] |= {"wake": [], "requestsPerMinute": 20}
+
+    lab.until_asleep(FIRST)
+    with lab.stack_with(limited):
+        wait_until(lambda: len(lab.gateways()) == 2, 60, "two gateways")
+        codes = []
+        for _ in range(60):
+            codes.append(lab.chat(FIRST).json()["error"]["code"])
+            time.sleep(0.1)  # a steady load: what one has had is heard of by the other within a second
+        assert set(codes) == {"wake_not_allowed", "request_limit"}
+        for name in lab.gateways():
+            log = lab.api.get(f"/api/v1/namespaces/ebbtide/pods/{name}/log").text
+            assert "wake_not_allowed" in log, f"{name} got none of the first"
+            assert "request_limit" in log, f"{name} refused none"
+        passed = codes.count("wake_not_allowed")
+        assert 20 <= passed <= 30, f"{passed} passed, each for itself lets 40"

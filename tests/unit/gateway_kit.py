@@ -76,6 +76,10 @@ class Served:
     def run(self, work: Awaitable[Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(_awaited(work), self.loop).result(15)
 
+    @property
+    def running(self) -> bool:
+        return self.loop.is_running()
+
     def stop(self) -> None:
         self.run(self._runner.cleanup())
         self.loop.call_soon_threadsafe(self.loop.stop)

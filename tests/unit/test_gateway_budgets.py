@@ -112,7 +112,7 @@ def test_a_keeper_that_says_nothing_of_use_changes_nothing(said: str | None) -> 
         return httpx.Response(404 if said is None else 200, text=said or "")
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    asyncio.run(Elsewhere("http://keeper:9090", budgets, client).learn())
+    asyncio.run(Elsewhere("http://keeper:9090", budgets, client).wakes())
     with pytest.raises(ApiError):
         budgets.may_wake(one, BIG, [one])
 
@@ -149,6 +149,62 @@ def test_no_minute_has_more_requests_than_the_limit(pauses: list[float], most: i
     assert all(0 < seconds <= 60 for seconds in told)
     for start in passed:
         assert sum(0 <= moment - start < 60 for moment in passed) <= most
+
+
+def test_requests_elsewhere_count_until_nothing_was_heard_for_ten_seconds() -> None:
+    clock = Clock(100.0)
+    budgets, three = Budgets(clock=clock), group(requests_per_minute=3)
+    budgets.ask(three)
+    budgets.beside({"requests": {budgets.process: {"ci": 1}, "beside": {"ci": 1, "ops": 9}, "third": {"ci": 1}}})
+    with pytest.raises(ApiError) as refusal:
+        budgets.ask(three)
+    assert (refusal.value.code, refusal.value.retry_after) == ("request_limit", 60.0)
+    clock.now = 110.0
+    with pytest.raises(ApiError):
+        budgets.ask(three)
+    clock.now = 110.1
+    budgets.ask(three)
+    assert budgets.asked() == {"ci": 2}
+    clock.now = 165.0
+    assert budgets.asked() == {"ci": 1}
+
+
+def test_who_is_refused_for_requests_elsewhere_alone_is_told_to_ask_again_soon() -> None:
+    budgets, one = Budgets(clock=Clock(100.0)), group(requests_per_minute=1)
+    budgets.beside({"requests": {"beside": {"ci": 1}}})
+    with pytest.raises(ApiError) as refusal:
+        budgets.ask(one)
+    assert refusal.value.retry_after == 5.0
+
+
+def test_no_request_waits_for_the_keeper_which_is_asked_once_a_second_at_most() -> None:
+    clock, asked, answering = Clock(100.0), [], asyncio.Event()
+    budgets, one = Budgets(clock=clock), group(requests_per_minute=1)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        await answering.wait()
+        return httpx.Response(200, json={"requests": {"beside": {"ci": 1}}})
+
+    async def ask() -> None:
+        client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        elsewhere = Elsewhere("http://keeper:9090", budgets, client, clock)
+        for clock.now in (100.0, 100.5, 103.0):
+            elsewhere.refresh()
+            await asyncio.sleep(0)
+        assert asked == ["http://keeper:9090/requests"], "one question is still open"
+        answering.set()
+        assert elsewhere._asking is not None
+        await elsewhere._asking
+        with pytest.raises(ApiError):
+            budgets.ask(one)
+        elsewhere.refresh()
+        await elsewhere._asking
+        elsewhere.refresh()
+        await elsewhere._asking
+        assert len(asked) == 2
+
+    asyncio.run(ask())
 
 
 def test_a_group_without_limits_is_not_counted() -> None:

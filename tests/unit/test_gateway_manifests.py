@@ -256,6 +256,13 @@ def test_where_wakes_have_a_cap_the_gateway_asks_the_keeper_and_the_keeper_remem
     capped = load(raw, "stacks/Pulumi.x.yaml").config
     told, asked = (gateway_settings(stack, "http://hop", "keda") for stack in (free, capped))
     assert (told.keeper, keeper_settings(free, "local").remembers_wakes) == (None, False)
+    del raw["gateway"]["groups"]["everyone"]["maxWakesPerDay"]
+    raw["gateway"]["groups"]["everyone"]["requestsPerMinute"] = 60
+    for replicas, hears in ((1, False), (2, True)):
+        raw["gateway"]["replicas"] = replicas
+        limited = load(raw, "stacks/Pulumi.x.yaml").config
+        assert (gateway_settings(limited, "http://hop", "keda").keeper is not None) is hears
+        assert not keeper_settings(limited, "local").remembers_wakes
     assert keeper_settings(capped, "local").remembers_wakes
     assert yaml.safe_load(gateway_yaml(asked))["keeperUrl"] == "http://wake-keeper.ebbtide:9090"
     keeper = {"to": [{"podSelector": {"matchLabels": KEEPER_LABELS}}], "ports": [{"protocol": "TCP", "port": 9090}]}

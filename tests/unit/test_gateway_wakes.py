@@ -17,7 +17,7 @@ from aiohttp import web
 from infra.local.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
-from ebbtide_keeper.wakes import Wakes  # isort: skip
+from ebbtide_keeper.used import Used  # isort: skip
 
 pytestmark = pytest.mark.slow
 
@@ -111,45 +111,80 @@ def test_the_wakes_of_a_day_are_used_up_and_an_awake_model_still_answers(
     kit.until(lambda: ask(gateway, "once").status_code == 200, "an awake model answers")
 
 
-def test_the_wakes_of_a_day_outlive_the_gateway_and_a_keeper_that_is_away_keeps_nobody_asleep(
-    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """The keeper's own program part answers here, asked by each gateway's process in turn."""
-    gateways: list[kit.Gateway] = []
-    wakes = Wakes(lambda: [gateways[-1].metrics_url.removesuffix("/metrics")])
+class Several:
+    """Gateways' processes, and the part of the wake keeper that tells each what the others have used."""
 
-    async def answer(_: web.Request) -> web.Response:
-        return web.json_response(await wakes.told())
+    def __init__(self, upstream: kit.Upstream, kube: kit.KubeApi, folders: pytest.TempPathFactory) -> None:
+        self._upstream, self._kube, self._folders = upstream, kube, folders
+        self._running: list[kit.Gateway] = []
+        self.used = Used(lambda: [each.metrics_url.removesuffix("/metrics") for each in self._running])
+        app = web.Application()
+        app.router.add_get("/wakes", self._wakes)
+        app.router.add_get("/requests", self._requests)
+        self.keeper = kit.Served(app)
 
-    app = web.Application()
-    app.router.add_get("/wakes", answer)
-    keeper = kit.Served(app)
+    async def _wakes(self, _: web.Request) -> web.Response:
+        return web.json_response(await self.used.wakes())
+
+    async def _requests(self, _: web.Request) -> web.Response:
+        return web.json_response(await self.used.requests())
 
     @contextmanager
-    def another() -> Iterator[kit.Gateway]:
+    def another(self) -> Iterator[kit.Gateway]:
         settings = {
-            "interceptorUrl": upstream.served.url,
-            "keeperUrl": keeper.url,
+            "interceptorUrl": self._upstream.served.url,
+            "keeperUrl": self.keeper.url,
             "models": [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 10}],
-            "cluster": {"apiServer": kube.served.url},
+            "cluster": {"apiServer": self._kube.served.url},
         }
-        folder = tmp_path_factory.mktemp("gateway")
-        gateways.append(kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS, RIGHTS)))
-        with kit.serving(gateways[-1]) as started:
-            yield started
+        folder = self._folders.mktemp("gateway")
+        started = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS, RIGHTS))
+        self._running.append(started)
+        try:
+            with kit.serving(started):
+                yield started
+        finally:
+            self._running.remove(started)
 
-    try:
-        with another() as first:
-            assert ask(first, "once").headers["x-ebbtide-woken"] == "true"
-            keeper.run(wakes.look())
-        with another() as second:
-            assert code(ask(second, "once")) == (429, "wake_budget")
-            assert ask(second, "ops").status_code == 200
-    finally:
-        keeper.stop()
-    with another() as third:
+
+@pytest.fixture
+def several(upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Several]:
+    made = Several(upstream, kube, tmp_path_factory)
+    yield made
+    if made.keeper.running:
+        made.keeper.stop()
+
+
+def test_the_wakes_of_a_day_outlive_the_gateway_and_a_keeper_that_is_away_keeps_nobody_asleep(
+    several: Several,
+) -> None:
+    with several.another() as first:
+        assert ask(first, "once").headers["x-ebbtide-woken"] == "true"
+        several.keeper.run(several.used.look())
+    with several.another() as second:
+        assert code(ask(second, "once")) == (429, "wake_budget")
+        assert ask(second, "ops").status_code == 200
+    several.keeper.stop()
+    with several.another() as third:
         assert ask(third, "once").status_code == 200
         assert "the wake keeper does not say" in third.log()
+
+
+def test_the_requests_of_a_minute_are_counted_over_all_gateways_and_one_alone_counts_for_itself(
+    several: Several, upstream: kit.Upstream
+) -> None:
+    with several.another() as first, several.another() as second:
+        assert [ask(first, "slow").status_code for _ in range(2)] == [200, 200]
+        # its first one may pass before it has heard of these
+        kit.until(lambda: ask(second, "slow").status_code == 429, "the second gateway has heard of the first's")
+        assert len(upstream.seen) <= 3
+        refused = ask(second, "slow")
+        assert code(refused) == (429, "request_limit")
+        assert 0 < int(refused.headers["retry-after"]) <= 60
+        assert ask(second, "ops").status_code == 200
+    several.keeper.stop()
+    with several.another() as alone:
+        assert [ask(alone, "slow").status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_a_refused_wake_takes_nothing_from_the_budget(gateway: kit.Gateway, kube: kit.KubeApi) -> None:

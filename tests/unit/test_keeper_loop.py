@@ -221,7 +221,7 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
         async def receive() -> dict[str, Any]:
             return {"type": "http.request"}
 
-        door = Door(keeper, lambda: b"numbers", "text/plain", load, waiting, {"small"}, wakes)
+        door = Door(keeper, lambda: b"numbers", "text/plain", load, waiting, {"small"}, {"/wakes": wakes})
         await door({"type": "http", "path": path}, receive, send)
         return sent[0]["status"], sent[1]["body"]
 

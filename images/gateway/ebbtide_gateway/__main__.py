@@ -65,7 +65,7 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         "requests go to their models through the interceptor",
     )
     budgets = Budgets()
-    metrics.count_wakes(budgets)
+    metrics.count_used(budgets)
     gateway = Gateway(
         settings,
         KeyFile(keys),

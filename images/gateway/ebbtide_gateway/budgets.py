@@ -1,7 +1,7 @@
 """What a group may ask: requests a minute, wakes a day, and which models it may wake at all.
 
-Requests are counted in this process and gone with it: with N gateways a group may have up to N times as many. Of wakes
-the other processes' are told (``elsewhere.py``).
+Each process counts its own and is told of the others' (``elsewhere.py``). Its requests are gone with it, its wakes are
+not.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from .settings import Model
 ANY_MODEL = "*"
 _DAY = 86_400
 _MINUTE = 60.0
+_TOLD_SECONDS = 10.0  # after these nobody knows what others had; a process counts for itself
+_OTHERS_RETRY_AFTER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,14 @@ class Budgets:
         self._day = 0
         self._wakes: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
+        self._beside: Counter[str] = Counter()
+        self._told = -math.inf
         self.process = secrets.token_hex(8)
 
     def ask(self, group: Group) -> None:
-        """Count a request. Raises ``ApiError`` 429 when the last 60 seconds had as many as the group may have."""
+        """Count a request. Raises ``ApiError`` 429 when the last 60 seconds had as many as the group may have, here and
+        in the other processes.
+        """
         most = group.requests_per_minute
         if most is None:
             return
@@ -61,10 +67,26 @@ class Budgets:
         recent = self._recent.setdefault(group.name, deque())
         while recent and now - recent[0] >= _MINUTE:
             recent.popleft()
-        if len(recent) >= most:
+        others = self._beside[group.name] if now - self._told <= _TOLD_SECONDS else 0
+        if len(recent) + others >= most:
             message = f"group {group.name!r} may send {most} request(s) a minute, and has"
-            raise ApiError(429, "request_limit", message, retry_after=_MINUTE - (now - recent[0]))
+            wait = _MINUTE - (now - recent[0]) if recent else _OTHERS_RETRY_AFTER_SECONDS
+            raise ApiError(429, "request_limit", message, retry_after=wait)
         recent.append(now)
+
+    def beside(self, told: Mapping[str, Any]) -> None:
+        """What the wake keeper has heard of all processes: ``{"requests": {process: {group: those of 60 s}}}``."""
+        others = [groups for process, groups in told["requests"].items() if process != self.process]
+        self._beside, self._told = sum(map(Counter, others), Counter()), self._clock()
+
+    def asked(self) -> Mapping[str, int]:
+        """Requests of the last 60 seconds here, of each group that has a limit. Asked from another thread, so it looks
+        at copies and forgets nothing.
+        """
+        now = self._clock()
+        return {
+            name: sum(now - moment < _MINUTE for moment in tuple(recent)) for name, recent in dict(self._recent).items()
+        }
 
     def may_wake(self, group: Group, model: Model, groups: Collection[Group]) -> None:
         """Raises ``ApiError`` 403 without the right to wake this model, 429 when today's wakes are used up."""

@@ -153,6 +153,8 @@ class Gateway:
             raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
         asked = parse(path, body, self._models, caller)
         record.model = asked.model.name
+        if caller.rights.requests_per_minute is not None:
+            self._elsewhere.refresh()
         self._budgets.ask(caller.rights)
         await self._until_gone(asked, record, receive, send)
 
@@ -196,7 +198,7 @@ class Gateway:
         with contextlib.ExitStack() as waiting:
             if slept:
                 if asked.caller.rights.max_wakes_per_day is not None:
-                    await self._elsewhere.learn()
+                    await self._elsewhere.wakes()
                 self._budgets.may_wake(asked.caller.rights, model, self._groups())
                 waiting.enter_context(self._metrics.holding(model.name))
             if self._transport.has_to_wait(call):

@@ -96,16 +96,22 @@ class Metrics:
             )
         )
 
-    def count_wakes(self, budgets: Budgets) -> None:
-        """Tell the wake keeper which wakes each group has begun, which remembers them when this process is gone."""
+    def count_used(self, budgets: Budgets) -> None:
+        """Tell the wake keeper what each group has used: the other processes hear it there, and wakes are remembered
+        when this process is gone.
+        """
 
-        def values() -> Values:
-            day, wakes = budgets.begun()
-            return {(str(day), group, budgets.process): count for group, count in wakes.items()}
+        def wakes() -> Values:
+            day, begun = budgets.begun()
+            return {(str(day), group, budgets.process): count for group, count in begun.items()}
+
+        def requests() -> Values:
+            return {(group, budgets.process): count for group, count in budgets.asked().items()}
 
         what = "Wakes that a group has begun in this process today; the day in days since 1970, UTC."
-        labels = ("day", "group", "process")
-        self.registry.register(_AsAsked("ebbtide_gateway_day_wakes", what, labels, values))
+        self.registry.register(_AsAsked("ebbtide_gateway_day_wakes", what, ("day", "group", "process"), wakes))
+        what = "Requests of a group with a limit in this process, in the last 60 seconds."
+        self.registry.register(_AsAsked("ebbtide_gateway_minute_requests", what, ("group", "process"), requests))
 
     def serve(self, host: str, port: int) -> None:
         """Answer scrapes in a thread until the process ends."""

@@ -62,7 +62,7 @@ class Cluster(_Frozen):
 
 
 class Settings(_Frozen):
-    """Everything but the keys. ``keeper_url``: where the wake keeper is, which knows what other processes have done."""
+    """Everything but the keys. ``keeper_url``: where the wake keeper is, which hears what groups use elsewhere."""
 
     interceptor_url: str
     keeper_url: str | None = None

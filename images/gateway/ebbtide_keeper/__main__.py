@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from .cards import Cards, remembered
 from .causes import Reason
-from .door import Door
+from .door import REQUESTS, WAKES, Door
 from .keeper import Keeper
 from .load import Loads
 from .metrics import CONTENT_TYPE, Metrics
 from .scale_in import ScaleIn
 from .settings import load
+from .used import Used
 from .waiting import Waiting
-from .wakes import Wakes
 
 
 def main() -> int:
@@ -44,10 +44,11 @@ def main() -> int:
     several = {model.name for model in settings.models if model.scales_in}
     scale_in = ScaleIn(several, keeper.pods, loads.all, keeper.annotate)
     counted = {model.name for model in settings.models if model.counted}
-    wakes = Wakes(remembered(keeper.gateways))
-    beside = (cards.run, scale_in.run, *([wakes.run] if settings.remembers_wakes else []))
+    used = Used(remembered(keeper.gateways))
+    beside = (cards.run, scale_in.run, *([used.run] if settings.remembers_wakes else []))
+    told = {WAKES: used.wakes, REQUESTS: used.requests}
     uvicorn.run(
-        Door(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, wakes.told, beside),
+        Door(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, told, beside),
         # The pod's own address; who may reach it is the NetworkPolicy's matter.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),

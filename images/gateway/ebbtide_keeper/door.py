@@ -13,7 +13,8 @@ from typing import Any
 from .keeper import Keeper
 from .load import Unknown
 
-LIVE, METRICS, LOAD, WAITING, WAKES = "/health/liveness", "/metrics", "/load/", "/waiting/", "/wakes"
+LIVE, METRICS, LOAD, WAITING = "/health/liveness", "/metrics", "/load/", "/waiting/"
+WAKES, REQUESTS = "/wakes", "/requests"
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _log = logging.getLogger("ebbtide.keeper")
@@ -21,8 +22,8 @@ _log = logging.getLogger("ebbtide.keeper")
 
 class Door:
     """``numbers`` gives the metrics' text and ``kind`` its content type; ``load`` how many requests a model's replicas
-    work on; ``waiting`` how many wait in the queues of a model that is ``counted``; ``wakes`` which the groups have
-    begun today; what is ``beside`` runs beside the keeper.
+    work on; ``waiting`` how many wait in the queues of a model that is ``counted``; ``used`` what the groups have
+    used, by path; what is ``beside`` runs beside the keeper.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Door:
         load: Callable[[str], Awaitable[float]],
         waiting: Callable[[str], Awaitable[float]],
         counted: Collection[str],
-        wakes: Callable[[], Awaitable[dict[str, object]]],
+        used: Mapping[str, Callable[[], Awaitable[dict[str, object]]]],
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self._keeper = keeper
@@ -42,7 +43,7 @@ class Door:
         self._load = load
         self._waiting = waiting
         self._counted = counted
-        self._wakes = wakes
+        self._used = used
         self._beside = beside
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -60,8 +61,8 @@ class Door:
             return (200, "text/plain", b"ok\n") if self._keeper.alive else (503, "text/plain", b"the loop stands\n")
         if path == METRICS:
             return 200, self._kind, self._numbers()
-        if path == WAKES:
-            return _document(await self._wakes())
+        if path in self._used:
+            return _document(await self._used[path]())
         if path.startswith(LOAD):
             try:
                 return _document({"inFlight": await self._load(path.removeprefix(LOAD))})
@@ -70,8 +71,8 @@ class Door:
         model = path.removeprefix(WAITING)
         if path.startswith(WAITING) and model in self._counted:
             return _document({"waiting": await self._waiting(model)})
-        paths = f"paths: {LIVE}, {METRICS}, {WAKES}, {LOAD}<a model>, {WAITING}<a model with a queueTarget>\n"
-        return 404, "text/plain", paths.encode()
+        paths = (LIVE, METRICS, *self._used, f"{LOAD}<a model>", f"{WAITING}<a model with a queueTarget>")
+        return 404, "text/plain", f"paths: {', '.join(paths)}\n".encode()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -1,4 +1,4 @@
-"""What the keeper remembers of the wakes that each group has begun."""
+"""What the keeper tells of the wakes and the requests of each group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit import gateway_kit
 from ebbtide_gateway.budgets import Budgets, Group  # isort: skip
 from ebbtide_gateway.metrics import Metrics  # isort: skip
 from ebbtide_gateway.settings import Model  # isort: skip
-from ebbtide_keeper.wakes import Wakes, counted  # isort: skip
+from ebbtide_keeper.used import Used, counted, lately  # isort: skip
 from prometheus_client import generate_latest
 
 assert gateway_kit
@@ -29,27 +29,35 @@ class Gateways:
         self.by_host: dict[str, Budgets | None] = {}
         self.seen = True
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
-        self.wakes = Wakes(self._addresses, client, lambda: self.now)
+        self.asked = 0
+        self.used = Used(self._addresses, client, lambda: self.now, lambda: self.now)
 
     def start(self, host: str) -> Budgets:
-        made = self.by_host[host] = Budgets(wall=lambda: self.now)
+        made = self.by_host[host] = Budgets(wall=lambda: self.now, clock=lambda: self.now)
         return made
 
     def _addresses(self) -> list[str] | None:
         return [f"http://{host}:9090" for host in self.by_host] if self.seen else None
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
         budgets = self.by_host[request.url.host]
         if budgets is None:
             raise httpx.ConnectError("refused")
         metrics = Metrics()
-        metrics.count_wakes(budgets)
+        metrics.count_used(budgets)
         names = request.url.params.get_list("name[]")
         return httpx.Response(200, content=generate_latest(metrics.registry.restricted_registry(names)))
 
     def told(self) -> dict[str, Any]:
         async def once() -> dict[str, Any]:
-            return await self.wakes.told()
+            return await self.used.wakes()
+
+        return asyncio.run(once())
+
+    def requests(self) -> Any:
+        async def once() -> Any:
+            return await self.used.requests()
 
         return asyncio.run(once())
 
@@ -92,9 +100,46 @@ def test_the_day_after_nothing_is_left_and_two_days_later_nothing_is_kept() -> N
     assert gateways.told() == {"day": 20_001, "wakes": {}}
     gateways.now += DAY
     gateways.told()
-    assert gateways.wakes._days == {}
+    assert gateways.used._days == {}
 
 
-def test_what_is_no_metric_of_wakes_is_not_counted() -> None:
-    assert counted("") == []
-    assert counted('ebbtide_gateway_in_flight_requests{model="small"} 3.0\n') == []
+def test_the_last_minutes_requests_are_those_of_the_living_and_of_groups_with_a_limit() -> None:
+    gateways = Gateways()
+    one, two = gateways.start("one"), gateways.start("two")
+    few, free = Group(NAMED, frozenset({"*"}), requests_per_minute=9), Group("free", frozenset({"*"}))
+    for budgets, group in ((one, few), (one, few), (two, few), (two, free)):
+        budgets.ask(group)
+    assert gateways.requests() == {"requests": {one.process: {NAMED: 2}, two.process: {NAMED: 1}}}
+    gateways.now += 30
+    two.ask(few)
+    gateways.now += 30
+    assert gateways.requests() == {"requests": {one.process: {NAMED: 0}, two.process: {NAMED: 1}}}
+    gateways.now += 1
+    gateways.by_host["two"] = None
+    assert gateways.requests() == {"requests": {one.process: {NAMED: 0}}}
+    gateways.now += 1
+    gateways.seen = False
+    assert gateways.requests() == {"requests": {}}
+
+
+def test_however_many_want_to_know_each_process_is_asked_once_a_second() -> None:
+    gateways = Gateways()
+    gateways.start("one")
+    gateways.start("two")
+
+    async def many() -> int:
+        assert len(await asyncio.gather(*(gateways.used.requests() for _ in range(50)))) == 50
+        return gateways.asked
+
+    async def through_a_second() -> list[int]:
+        asked = []
+        for gateways.now in (100.0, 100.9, 101.0):
+            asked.append(await many())
+        return asked
+
+    assert asyncio.run(through_a_second()) == [2, 2, 4]
+
+
+def test_what_is_no_such_metric_is_not_counted() -> None:
+    other = 'ebbtide_gateway_in_flight_requests{model="small"} 3.0\n'
+    assert (counted(""), counted(other), lately(["", other])) == ([], [], {})

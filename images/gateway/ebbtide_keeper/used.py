@@ -1,0 +1,112 @@
+"""What each group has used, by process of the gateway: wakes of today, and requests of the last minute.
+
+A process counts its own and starts with none. Each is asked when another wants to know, and of wakes every few seconds
+besides: those of one that is gone stay until the day after. A keeper that starts anew knows what the living ones know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+_SECONDS = 2.0
+_PAUSE_SECONDS = 5.0
+_FRESH_SECONDS = 1.0
+_DAY = 86_400
+_WAKES, _REQUESTS = "ebbtide_gateway_day_wakes", "ebbtide_gateway_minute_requests"
+
+Counts = dict[str, dict[str, int]]  # by process, by group
+
+
+class Used:
+    """``gateways`` gives the addresses of the gateway's pods, or None when unknown. ``wall``: seconds since 1970;
+    ``clock``: seconds that never jump.
+    """
+
+    def __init__(
+        self,
+        gateways: Callable[[], Sequence[str] | None],
+        client: httpx.AsyncClient | None = None,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gateways = gateways
+        self._client = client or httpx.AsyncClient(trust_env=False, timeout=_SECONDS)
+        self._wall, self._clock = wall, clock
+        self._days: dict[int, Counts] = {}
+        self._minute: Counts = {}
+        self._looked: float | None = None
+        self._looking = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def wakes(self) -> dict[str, object]:
+        """``{"day": days since 1970, "wakes": {process: {group: wakes}}}``, fresh from all that answer."""
+        await self.look()
+        today = self._today()
+        return {"day": today, "wakes": self._days.get(today, {})}
+
+    async def requests(self) -> dict[str, object]:
+        """``{"requests": {process: {group: requests}}}`` of those that answer, at most a second old: each process asks
+        about as often, and however many they are, each is asked once.
+        """
+        async with self._looking:
+            if self._looked is None or self._clock() - self._looked >= _FRESH_SECONDS:
+                await self.look()
+        return {"requests": self._minute}
+
+    async def look(self) -> None:
+        """Ask each process. Who does not answer keeps its wakes; its requests are soon a minute old."""
+        asked = self._clock()
+        texts = await asyncio.gather(*map(self._metrics, self._gateways() or ()))
+        today = self._today()
+        for day, process, group, wakes in (each for text in texts for each in counted(text)):
+            known = self._days.setdefault(day, defaultdict(dict))[process]
+            known[group] = max(wakes, known.get(group, 0))
+        # a process whose midnight comes later than this one's is still in the day before
+        self._days = {day: counts for day, counts in self._days.items() if abs(day - today) <= 1}
+        self._minute, self._looked = lately(texts), asked
+
+    async def _metrics(self, gateway: str) -> str:
+        try:
+            answer = await self._client.get(f"{gateway}/metrics", params={"name[]": [_WAKES, _REQUESTS]})
+            answer.raise_for_status()
+        except httpx.HTTPError:
+            return ""
+        return answer.text
+
+    def _today(self) -> int:
+        return int(self._wall() // _DAY)
+
+
+def counted(metrics: str) -> list[tuple[int, str, str, int]]:
+    """Day, process, group and wakes, as one process tells them."""
+    return [
+        (int(labels["day"]), labels["process"], labels["group"], value) for labels, value in _samples(metrics, _WAKES)
+    ]
+
+
+def lately(texts: Iterable[str]) -> Counts:
+    """The last minute's requests, as the processes tell them."""
+    counts: Counts = defaultdict(dict)
+    for labels, value in (sample for text in texts for sample in _samples(text, _REQUESTS)):
+        counts[labels["process"]][labels["group"]] = value
+    return dict(counts)
+
+
+def _samples(metrics: str, name: str) -> list[tuple[dict[str, str], int]]:
+    return [
+        (sample.labels, int(sample.value))
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+        if sample.name == name
+    ]
