@@ -92,6 +92,27 @@ def test_a_model_larger_than_the_limit_is_refused_without_a_wait() -> None:
         run(enter())
 
 
+def test_a_client_that_leaves_when_room_is_made_is_let_go_and_not_admitted() -> None:
+    async def leave() -> bool:
+        seen = [taken(big=1)]
+        wakes = guard.WakeGuard(settings.Guard(maxGpus=2), {"small": 1, "big": 2}, lambda: seen[-1])
+
+        async def enter() -> None:
+            async with wakes.admitted(SMALL):
+                raise AssertionError("admitted")
+
+        waiting = asyncio.create_task(enter())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        seen.append(taken())
+        wakes.changed()
+        waiting.cancel()
+        await asyncio.wait((waiting,), timeout=3)
+        return waiting.cancelled()
+
+    assert run(leave())
+
+
 def test_of_two_simultaneous_wakes_for_the_last_gpu_the_second_waits_for_the_first_to_end() -> None:
     async def race() -> list[str]:
         wakes = admit(settings.Guard(maxGpus=2), taken())

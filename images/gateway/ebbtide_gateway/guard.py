@@ -8,6 +8,7 @@ wakes can still race; the quota then decides.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -111,10 +112,10 @@ class WakeGuard:
             if self._rules.when_full == "refuse" or waited >= limit or impossible:
                 raise full(model, self._holders(), self._rules.max_gpus or 0, waited)
             changed = self._changed
-            try:
-                await asyncio.wait_for(changed.wait(), limit - waited)
-            except TimeoutError:
-                continue
+            # not wait_for, which lets a client's leaving go unheard when room is made at the same moment (Python 3.11)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit - waited):
+                    await changed.wait()
         return time.monotonic() - started
 
     def _fits(self, model: Model) -> bool:
