@@ -78,8 +78,8 @@ def turn_seconds(stack: StackConfig, model: ModelConfig) -> int | None:
 
 
 def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
-    """How long each model's load may take, and whether a node for it may still come. Models on several machines are not
-    kept: whose load begins anew with every pod that ends looks to the keeper as if it had just begun.
+    """How long each model's load may take, and whether a node for it may still come. Which of a LeaderWorkerSet's
+    replicas goes first nobody can say: the last does.
     """
     growable = KINDS[platform_kind].makes_nodes
     return KeeperSettings(
@@ -92,10 +92,10 @@ def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
                 model.queue_target is not None,
                 turn_seconds(stack, model),
                 model.sleep_ttl.seconds if model.sleep_ttl else None,
-                model.max > 1,
+                model.max > 1 and model.nodes == 1,
+                model.nodes,
             )
             for model in stack.models.values()
-            if model.nodes == 1
         ],
         namespace=GATEWAY,
         models_namespace=MODELS,

@@ -109,7 +109,7 @@ def engine_arguments(
     model: ModelSettings, weights: Weights, device: Device, headless: bool = False, turns: bool = False
 ) -> list[str]:
     """Arguments for the image's entry point, an OpenAI-compatible vLLM server; ``headless`` those of a replica's
-    machines that answer nobody, for ``vllm serve``; ``turns`` of an engine that can sleep while another has its card.
+    machines that answer nobody; ``turns`` of an engine that can sleep while another has its card.
 
     Raises ``ValueError`` when ``extra_args`` sets a flag that follows from the settings, when one replica on a CPU is
     to span several GPUs, and when the split does not use every GPU once.

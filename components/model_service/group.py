@@ -33,6 +33,8 @@ def leader_worker_set(model: ModelSettings, place: Placement) -> dict[str, Any]:
                 "type": "RollingUpdate",
                 "rollingUpdateConfiguration": {"maxSurge": 0, "maxUnavailable": 1},
             },
+            # a name of its own for each group: the one for all would be the model's Service's, which is there already
+            "networkConfig": {"subdomainPolicy": "UniquePerReplica"},
             "leaderWorkerTemplate": {
                 "size": model.nodes,
                 "restartPolicy": "RecreateGroupOnPodRestart",

@@ -161,8 +161,6 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
         "name": "vllm",
         "image": place.image,
         "imagePullPolicy": "IfNotPresent",
-        # the API server that the image starts knows no --headless
-        **({"command": ["vllm", "serve"]} if headless else {}),
         "args": engine_arguments(model, place.weights, place.pool.device, headless, turns),
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         **({} if headless else {"ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]}),

@@ -25,10 +25,16 @@ def role(settings: KeeperSettings) -> Manifest:
     log or a Secret nor write a number of replicas. The right to change pods goes with ``pod_guard``.
     """
     marks = ["patch"] if settings.marks_pods else []
+    groups = {
+        "apiGroups": ["leaderworkerset.x-k8s.io"],
+        "resources": ["leaderworkersets"],
+        "verbs": ["get", "list", "watch"],
+    }
     return {
         "metadata": {"name": NAME, "namespace": settings.models_namespace},
         "rules": [
             {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+            *([groups] if settings.has_groups else []),
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", *marks]},
             {
                 "apiGroups": ["keda.sh"],

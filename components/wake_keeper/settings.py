@@ -17,7 +17,8 @@ class KeptModel:
     ``growable``: an autoscaler may bring its pool another node, within ``cold_start_seconds``. ``counted``: KEDA asks
     here how many requests wait in its engines' own queues. ``turn_seconds``: its engines take turns on their cards,
     each for so long while others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
-    ``scales_in``: it may have several replicas, of which the idlest is to go first.
+    ``scales_in``: it may have several replicas, of which the idlest is to go first. ``machines``: pods of one replica;
+    above one they are a group of a LeaderWorkerSet.
     """
 
     name: str
@@ -28,6 +29,7 @@ class KeptModel:
     turn_seconds: int | None = None
     sleep_seconds: int | None = None
     scales_in: bool = False
+    machines: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class KeeperSettings:
     def asks_engines(self) -> bool:
         """Whether it has to reach any model's pods."""
         return any(model.counted or model.turn_seconds is not None for model in self.models)
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether any model is a LeaderWorkerSet."""
+        return any(model.machines > 1 for model in self.models)
 
     @property
     def marks_pods(self) -> bool:
@@ -72,6 +79,7 @@ def keeper_yaml(settings: KeeperSettings) -> str:
                 **({} if model.turn_seconds is None else {"turnSeconds": model.turn_seconds}),
                 **({} if model.sleep_seconds is None else {"sleepSeconds": model.sleep_seconds}),
                 **({"scalesIn": True} if model.scales_in else {}),
+                **({} if model.machines == 1 else {"machines": model.machines}),
             }
             for model in settings.models
         ],

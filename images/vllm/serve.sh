@@ -13,9 +13,11 @@ if [ -d "$prepared" ] && mkdir -p "$VLLM_CACHE_ROOT" 2>/dev/null; then
     cp -R "$prepared/." "$VLLM_CACHE_ROOT/" 2>/dev/null || true
 fi
 
-port=8000 before=
+port=8000 before= server=vllm.entrypoints.openai.api_server
 for word in "$@"; do
     [ "$before" != --port ] || port=$word
+    # one of several machines that compute as one: it answers nobody, but the module above would serve with this flag, too
+    [ "$word" != --headless ] || server="vllm.entrypoints.cli.main serve"
     before=$word
 done
 
@@ -39,7 +41,7 @@ leave() {
     fi
 }
 
-python3 -m vllm.entrypoints.openai.api_server "$@" &
+python3 -m $server "$@" &
 engine=$!
 trap leave TERM INT
 

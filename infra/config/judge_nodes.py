@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from components.model_service.settings import LONGEST_GROUP_NAME
@@ -15,7 +16,7 @@ def judge_nodes(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Pro
     if part.sound("nodes", "gpus", "tensor_parallel", "pipeline_parallel"):
         yield from _split(part.value, at)
     if part.sound("nodes") and part.value.nodes > 1:
-        yield from _name(part.value, at)
+        yield from _name(part.value, at, draft)
         if part.sound("queue_target") and part.value.queue_target is not None:
             message = "is set, and the queue of a model on several machines is not looked at"
             fix = "leave queueTarget out, or nodes"
@@ -41,7 +42,13 @@ def _split(model: ModelConfig, at: Path) -> Iterator[Problem]:
     )
 
 
-def _name(model: ModelConfig, at: Path) -> Iterator[Problem]:
+def _name(model: ModelConfig, at: Path, draft: Draft) -> Iterator[Problem]:
+    for other in draft.models:
+        if re.fullmatch(rf"{re.escape(model.name)}-\d+", other):
+            # LeaderWorkerSet would take that model's Service for its group's own, and no machine would find another
+            message = f"runs on several machines, and its groups have names like that of model {other}"
+            allowed = f"no model called {model.name}-<number> beside it"
+            yield Problem(35, at, message, allowed, f"give {other} another name", has_value=False)
     length = len(model.name)
     if length > LONGEST_GROUP_NAME:
         message = f"has {length} characters: a model on several machines has pods with longer names and labels"

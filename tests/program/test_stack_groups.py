@@ -157,14 +157,14 @@ def test_hours_kept_warm_are_told_to_keda_for_a_group_as_for_any_model() -> None
     assert {trigger["type"] for trigger in made["triggers"]} == {"external-push", "metrics-api", "cron"}
 
 
-def test_the_keeper_is_not_told_of_a_group_and_a_wakes_price_is_of_all_its_machines(graph: Graph) -> None:
+def test_the_keeper_is_told_of_a_group_and_a_wakes_price_is_of_all_its_machines(graph: Graph) -> None:
     told = {
         name: yaml.safe_load(found.inputs["data"][name])["models"]
         for name in ("keeper.yaml", "gateway.yaml")
         for found in graph.of("ConfigMap")
         if name in found.inputs.get("data", {})
     }
-    assert [model["name"] for model in told["keeper.yaml"]] == ["llama-8b"]
+    assert {model["name"]: model.get("machines") for model in told["keeper.yaml"]} == {"llama-8b": None, "large": 2}
     assert {model["name"]: model.get("usdPerHour") for model in told["gateway.yaml"]} == {"llama-8b": None, "large": 60}
 
 

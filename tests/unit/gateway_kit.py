@@ -34,6 +34,7 @@ _LISTS = {
     "deployments": "apis/apps/v1",
     "pods": "api/v1",
     "scaledobjects": SCALED,
+    "leaderworkersets": "apis/leaderworkerset.x-k8s.io/v1",
     "endpointslices": "apis/discovery.k8s.io/v1",
     "gateways": "of the fake alone",
 }

@@ -167,6 +167,18 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "labels; allowed: at most 47 characters where nodes is above 1; fix: choose a shorter name [EBB035 error]"
         ],
     ),
+    "35 a name that a group's own names would be": (
+        [
+            (("models", "large"), {**OTHER, "nodes": 2}),
+            (("models", "large-0"), OTHER),
+            (("models", "large-b"), OTHER),
+            (("guard", "maxGpus"), 16),
+        ],
+        [
+            "models.large: runs on several machines, and its groups have names like that of model large-0; "
+            "allowed: no model called large-<number> beside it; fix: give large-0 another name [EBB035 error]"
+        ],
+    ),
     "51 a flag of several machines": (
         model(extraArgs=["--nnodes=2", "--headless"]),
         [

@@ -139,7 +139,7 @@ def test_a_step_taken_is_not_taken_again_and_no_pause_outlives_its_time(steps: l
 def test_the_event_names_the_deployment_and_what_is_to_come() -> None:
     failure = decide(FAILING, {}, at(0)).failure
     assert failure is not None
-    event = wake_failed(kit.deployment(), failure, 255)
+    event = wake_failed(kit.deployment(), False, failure, 255)
     assert event["metadata"] == {"name": "small.ff", "namespace": "ebbtide-models"}
     assert event["involvedObject"]["kind"] == "Deployment"
     assert event["involvedObject"]["uid"] == "0a1b"

@@ -25,6 +25,10 @@ NO_BLOCKS = "ValueError: No available memory for the cache blocks. Try increasin
 NO_WEIGHTS = f"RuntimeError: Cannot find any model weights with `/models/{SECRET}`"
 BROKEN_FILE = "safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer"
 NO_CONFIG = "OSError: /models/x does not appear to have a file named config.json."
+NO_FOLDER = (
+    "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': "
+    "'/models/x'. Use `repo_type` argument if needed."
+)
 TAIL_ONLY = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
 
 
@@ -73,6 +77,7 @@ def test_one_ready_pod_is_a_ready_model_whatever_the_others_do() -> None:
         (9, deployment(), [on_node(running(1, ended(NO_WEIGHTS)))], "failing", "weights"),
         (9, deployment(), [on_node(running(1, ended(BROKEN_FILE)))], "failing", "weights"),
         (9, deployment(), [on_node(waiting("CrashLoopBackOff", 3, ended(NO_CONFIG)))], "failing", "weights"),
+        (9, deployment(), [on_node(running(1, ended(NO_FOLDER)))], "failing", "weights"),
         (9, deployment(), [on_node(running(1, ended(TAIL_ONLY)))], "loading", None),
         (89, deployment(), [on_node(running())], "loading", None),
         (90, deployment(), [on_node(running())], "failing", "load_too_long"),
@@ -146,7 +151,7 @@ def test_no_message_repeats_what_a_log_said() -> None:
         assert found.cause is not None
         assert SECRET not in found.cause.message
     told = {value.message for value in vars(causes).values() if isinstance(value, causes.Cause)}
-    assert len(told) == 9
+    assert len(told) == 10
 
 
 PODS = st.lists(

@@ -47,9 +47,9 @@ class Told:
 class Stage:
     """A keeper in a thread of its own, whose clock the test turns."""
 
-    def __init__(self, kube: gateway_kit.KubeApi, token: Path) -> None:
+    def __init__(self, kube: gateway_kit.KubeApi, token: Path, machines: int = 1) -> None:
         self.kube, self.told, self.now = kube, Told(), NOON
-        self._token = token
+        self._token, self._machines = token, machines
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -57,7 +57,7 @@ class Stage:
 
     def start(self) -> None:
         """A new process as far as anybody can tell."""
-        models = (Model(name="small", holdSeconds=90, coldStartSeconds=60),)
+        models = (Model(name="small", holdSeconds=90, coldStartSeconds=60, machines=self._machines),)
         settings = Settings(models=models, apiServer=self.kube.served.url)
 
         async def begin() -> None:
@@ -209,6 +209,16 @@ def test_one_object_nobody_can_read_does_not_end_the_keeping(stage: Stage) -> No
     stage.kube.put("pods", broken, "DELETED")
     stage.pod(BROKEN)
     stage.sees("held_off")
+
+
+def test_a_keeper_that_is_to_end_when_the_cluster_moves_ends(stage: Stage) -> None:
+    async def end() -> bool:
+        stage.keeper._moved.set()
+        stage._running.cancel()
+        await asyncio.wait((stage._running,), timeout=3)
+        return stage._running.done()
+
+    assert asyncio.run_coroutine_threadsafe(end(), stage._loop).result(5)
 
 
 def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(stage: Stage) -> None:

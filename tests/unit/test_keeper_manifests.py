@@ -39,7 +39,8 @@ assert gateway_kit
 
 SETTINGS = KeeperSettings([KeptModel("small", 900, 600, True), KeptModel("tiny", 90, 60, False, counted=True)])
 TURNS = KeeperSettings([KeptModel("small", 900, 600, True, turn_seconds=30, sleep_seconds=300)])
-_ALONE = {"turn_seconds": None, "sleep_seconds": None, "scales_in": False}
+GROUPS = KeeperSettings([KeptModel("small", 900, 600, True), KeptModel("large", 900, 600, True, machines=2)])
+_ALONE = {"turn_seconds": None, "sleep_seconds": None, "scales_in": False, "machines": 1}
 
 
 def pod(settings: KeeperSettings = SETTINGS) -> dict[str, Any]:
@@ -60,6 +61,8 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Path) -> None:
     assert (small.turn_seconds, small.sleep_seconds) == (30, 300)
     file.write_text(keeper_yaml(KeeperSettings([KeptModel("small", 900, 600, True, scales_in=True)])))
     assert process_settings.load(file).models[0].scales_in
+    file.write_text(keeper_yaml(GROUPS))
+    assert [model.machines for model in process_settings.load(file).models] == [1, 2]
     assert config_map(SETTINGS)["data"] == {"keeper.yaml": keeper_yaml(SETTINGS)}
 
 
@@ -79,6 +82,13 @@ def test_it_may_write_nothing_but_scaled_objects_and_events_and_only_beside_the_
         assert bound["metadata"]["namespace"] == granted["metadata"]["namespace"]
         assert bound["roleRef"]["name"] == granted["metadata"]["name"]
         assert bound["subjects"] == [{"kind": "ServiceAccount", "name": "wake-keeper", "namespace": "ebbtide"}]
+
+
+def test_it_sees_leader_worker_sets_where_a_model_is_one() -> None:
+    rule = {"resources": ["leaderworkersets"], "verbs": ["get", "list", "watch"]}
+    seen = {"apiGroups": ["leaderworkerset.x-k8s.io"], **rule}
+    assert seen in role(GROUPS)["rules"]
+    assert seen not in role(SETTINGS)["rules"]
 
 
 def test_where_a_model_may_have_several_replicas_it_may_change_pods_within_the_guard() -> None:
@@ -192,6 +202,9 @@ def test_who_may_have_several_replicas_is_told() -> None:
     assert [model.scales_in for model in keeper_settings(stack, "aws").models] == [False, True]
 
 
-def test_a_model_on_several_machines_is_not_kept_since_its_pods_would_be_misread() -> None:
-    stack = stack_of(kept("small"), kept("large", nodes=2))
-    assert [model.name for model in keeper_settings(stack, "aws").models] == ["small"]
+def test_of_a_model_on_several_machines_is_told_how_many_and_its_replicas_go_from_the_last() -> None:
+    stack = stack_of(kept("small"), kept("large", nodes=2, most=2))
+    assert [(model.machines, model.scales_in) for model in keeper_settings(stack, "aws").models] == [
+        (1, False),
+        (2, False),
+    ]

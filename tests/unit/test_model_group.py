@@ -68,6 +68,13 @@ def test_a_group_is_as_large_as_its_machines_and_made_anew_as_a_whole() -> None:
     assert (group()["size"], group()["restartPolicy"]) == (2, "RecreateGroupOnPodRestart")
 
 
+def test_the_groups_names_are_not_that_of_the_models_service() -> None:
+    """LeaderWorkerSet makes no Service for its pods' names where one of its own name is there: no pod finds another."""
+    found = leader_worker_set(MODEL, PLACE)
+    assert service(MODEL, PLACE)["metadata"]["name"] == found["metadata"]["name"]
+    assert found["spec"]["networkConfig"] == {"subdomainPolicy": "UniquePerReplica"}
+
+
 def test_a_sleeping_model_starts_without_a_group_and_nobody_waits_for_one() -> None:
     made = leader_worker_set(MODEL, PLACE)
     assert made["spec"]["replicas"] == 0
@@ -98,8 +105,7 @@ def test_the_machines_wait_for_each_other_as_long_as_a_cold_start_takes(which: s
 def test_all_machines_run_one_engine_and_only_the_leader_answers() -> None:
     leader, worker = container("leader"), container("worker")
     assert worker["args"] == [*leader["args"], "--headless"]
-    assert worker["command"] == ["vllm", "serve"]
-    assert "command" not in leader
+    assert "command" not in worker | leader, "the image's entry point is in front of both, for who is told to go"
     assert [port["name"] for port in leader["ports"]] == ["http"]
     assert "ports" not in worker
     assert worker["image"] == leader["image"] == PLACE.image
@@ -188,7 +194,7 @@ def test_pods_of_one_set_talk_to_each_other_on_any_port_and_find_each_other_by_n
     assert asked["ports"] == [{"protocol": "TCP", "port": 8000}]
     assert inside == {"from": fellows}
     dns, out = spec["egress"]
-    assert {port["port"] for port in dns["ports"]} == {53}
+    assert {port["port"] for port in dns["ports"]} == {53, 5353}
     assert out == {"to": fellows}
     assert spec["podSelector"]["matchLabels"] == selector(MODEL)
 

@@ -330,7 +330,7 @@ def test_no_caller_means_nobody_and_not_everybody() -> None:
 
 def test_weights_from_a_bucket_open_dns_and_https_but_not_the_metadata_address() -> None:
     dns, https = model_policy("m", "ns", {"a": "b"}, [], Weights("s3://b/m"))["spec"]["egress"]
-    assert {port["port"] for port in dns["ports"]} == {53}
+    assert {port["port"] for port in dns["ports"]} == {53, 5353}
     assert https["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
 
 

@@ -26,6 +26,7 @@ class Cause:
 
 QUOTA = Cause("quota", "its GPUs would exceed the quota of the models' namespace")
 REFUSED = Cause("unschedulable", "the cluster refuses to create its pod")
+NOT_WHOLE = Cause("unschedulable", "the cluster does not create all of its pods: a quota or a policy may refuse them")
 NO_NODE = Cause("unschedulable", "no node has room for its pod")
 NO_NEW_NODE = Cause("unschedulable", "no node has room for its pod, and none was added in time")
 IMAGE = Cause("image_pull", "its image cannot be pulled")
@@ -35,7 +36,8 @@ CRASHES = Cause("crash_loop", "its engine ended again and again before it was re
 TOO_LONG = Cause("load_too_long", "it was not ready within its hold")
 
 # How the engine and what it loads with say it: vLLM's words as of 0.32.0 (v1/core/kv_cache_utils.py, v1/worker,
-# model_executor/model_loader, transformers_utils/config.py), torch's, safetensors', transformers' and Python's own.
+# model_executor/model_loader, transformers_utils/config.py), torch's, safetensors', transformers', Python's own and
+# huggingface_hub's.
 _TEXTS: Mapping[re.Pattern[str], Cause] = MappingProxyType(
     {
         re.compile(
@@ -46,6 +48,7 @@ _TEXTS: Mapping[re.Pattern[str], Cause] = MappingProxyType(
         re.compile(
             r"Cannot find any model weights|SafetensorError|does not appear to have a file named"
             r"|Invalid repository ID or local directory specified"
+            r"|Repo id must be in the form [^:]*: '/"  # a folder that is not there is taken for a name on the hub
             r"|No such file or directory: '[^']*\.(?:safetensors|bin|json)'"
         ): WEIGHTS,
     }

@@ -11,17 +11,20 @@ from .judge import Object
 COMPONENT = "ebbtide-wake-keeper"
 
 
-def wake_failed(deployment: Object, failure: WakeFailure, serial: int) -> dict[str, Any]:
-    """``v1 Event`` on the model's Deployment. ``serial`` makes its name its own."""
-    metadata = deployment["metadata"]
+def wake_failed(workload: Object, is_group: bool, failure: WakeFailure, serial: int) -> dict[str, Any]:
+    """``v1 Event`` on the model's Deployment or LeaderWorkerSet, which in a list does not say what it is. ``serial``
+    makes the Event's name its own.
+    """
+    metadata = workload["metadata"]
+    api, kind = ("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet") if is_group else ("apps/v1", "Deployment")
     moment = written(failure.since)
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{metadata['name']}.{serial:x}", "namespace": metadata["namespace"]},
         "involvedObject": {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
+            "apiVersion": api,
+            "kind": kind,
             "name": metadata["name"],
             "namespace": metadata["namespace"],
             "uid": metadata.get("uid", ""),

@@ -1,4 +1,5 @@
-"""What a model is doing, from its Deployment and pods as the cluster shows them: pure.
+"""What a model is doing, from its Deployment and pods as the cluster shows them: pure. One on several machines:
+``groups.py``.
 
 A wake fails when every pod it has fails: one that still loads may yet answer, and a replica too many that finds no
 room is no failure. A pod on its way out is no longer part of any wake.
@@ -36,26 +37,25 @@ class Doing:
 
 @dataclass(frozen=True)
 class Sight:
-    """One model in the cluster. ``room_since``: the last moment at which some pod of the namespace was still on its way
-    out, and with it GPUs that this model may be waiting for.
+    """One model in the cluster: its Deployment or LeaderWorkerSet, and its pods. ``room_since``: the last moment at
+    which some pod of the namespace was still on its way out, and with it GPUs that this model may be waiting for.
     """
 
-    deployment: Object
+    workload: Object
     pods: Sequence[Object] = ()
     room_since: datetime | None = None
 
 
 def judge(sight: Sight, model: Model, now: datetime) -> Doing:
     """What the model is doing at ``now``."""
-    if int(sight.deployment.get("spec", {}).get("replicas", 1)) == 0:
+    if int(sight.workload.get("spec", {}).get("replicas", 1)) == 0:
         return Doing("asleep")
-    present = [pod for pod in sight.pods if "deletionTimestamp" not in pod["metadata"]]
-    live = [pod for pod in present if pod.get("status", {}).get("phase") not in ("Failed", "Succeeded")]
+    live = [pod for pod in sight.pods if is_live(pod)]
     if not live:
         return _without_pod(sight, model, now)
     if any(_is(pod, "Ready", "True") for pod in live):
         return Doing("ready")
-    found = [_pod(pod, sight, model, now) for pod in live]
+    found = [of_pod(pod, sight, model, now) for pod in live]
     begun = min(doing.since or now for doing in found)
     if all(doing.what == "failing" for doing in found):
         return next(doing for doing in found if doing.what == "failing")
@@ -65,7 +65,7 @@ def judge(sight: Sight, model: Model, now: datetime) -> Doing:
 
 
 def _without_pod(sight: Sight, model: Model, now: datetime) -> Doing:
-    condition = _condition(sight.deployment, "ReplicaFailure", "True")
+    condition = _condition(sight.workload, "ReplicaFailure", "True")
     if condition is None:
         return Doing("loading", now)
     since = _time(condition["lastTransitionTime"])
@@ -82,12 +82,11 @@ def _patience(since: datetime, room_since: datetime | None, model: Model) -> dat
     return since + min(2 * waited + timedelta(seconds=CERTAIN_SECONDS), timedelta(seconds=model.hold_seconds))
 
 
-def _pod(pod: Object, sight: Sight, model: Model, now: datetime) -> Doing:
+def of_pod(pod: Object, sight: Sight, model: Model, now: datetime) -> Doing:
     """One live pod that is not ready."""
-    status = pod.get("status", {})
     lost = _lost_readiness(pod)
     since = lost or _time(pod["metadata"]["creationTimestamp"])
-    cause = _no_node(pod, sight, model, now) or _of_containers(_containers(status), served=lost is not None)
+    cause = _no_node(pod, sight, model, now) or _of_containers(containers(pod), served=lost is not None)
     return Doing("loading", since) if cause is None else Doing("failing", since, cause)
 
 
@@ -111,20 +110,24 @@ def _of_containers(statuses: Iterable[Object], served: bool) -> Cause | None:
         waits = status.get("state", {}).get("waiting", {}).get("reason")
         if waits in IMAGE_WAITS:
             return IMAGE
-        ends = [part["terminated"] for part in _states(status) if "terminated" in part]
-        told = next((cause for cause in map(of_end, ends) if cause is not None), None)
+        ended = ends(status)
+        told = next((cause for cause in map(of_end, ended) if cause is not None), None)
         if waits == "CrashLoopBackOff":
             return told or CRASHES
-        if ends and not served and (told is not None or int(status.get("restartCount", 0)) >= RESTARTS):
+        if ended and not served and (told is not None or int(status.get("restartCount", 0)) >= RESTARTS):
             return told or CRASHES
     return None
 
 
-def _states(status: Object) -> tuple[Object, Object]:
-    return status.get("state", {}), status.get("lastState", {})
+def ends(status: Object) -> list[Object]:
+    """How a container ended: now and the time before, as far as it did."""
+    states = (status.get("state", {}), status.get("lastState", {}))
+    return [state["terminated"] for state in states if "terminated" in state]
 
 
-def _containers(status: Object) -> list[Object]:
+def containers(pod: Object) -> list[Object]:
+    """The status of each container of a pod, of those that run first too."""
+    status = pod.get("status", {})
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
@@ -138,6 +141,12 @@ def _lost_readiness(pod: Object) -> datetime | None:
         return None
     moved = _time(condition["lastTransitionTime"])
     return moved if moved - _time(started) > _STATUS_WRITTEN_WITHIN else None
+
+
+def is_live(pod: Object) -> bool:
+    """Whether a pod may still answer: it is not on its way out and has not ended."""
+    ended = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+    return "deletionTimestamp" not in pod["metadata"] and not ended
 
 
 def is_ready(pod: Object) -> bool:

@@ -18,14 +18,16 @@ from ebbtide_gateway.cluster import (
     authorization,
     deployments,
     describe,
+    groups,
     model_of,
     pods,
     scaled_objects,
 )
-from ebbtide_gateway.failed_wakes import WakeFailure, failure_in_force
+from ebbtide_gateway.failed_wakes import failure_in_force
 
 from .act import Step, decide
 from .event import wake_failed
+from .groups import Wake, follow, judge_group
 from .judge import Doing, Object, Sight, is_ready, judge
 from .load import gateways
 from .reach import ENGINE_PORT, url
@@ -65,6 +67,12 @@ class Keeper:
         self._moved = asyncio.Event()
         paths = [make(settings.namespace) for make in (deployments, pods, scaled_objects)]
         self._views = [Watched(client, path, token, self._moved.set, _WITHOUT) for path in paths]
+        has_groups = any(model.machines > 1 for model in settings.models)
+        # by themselves: a cluster that serves no such API for a while must not end the others' keeping
+        self._groups = (
+            Watched(client, groups(settings.namespace), token, self._moved.set, _WITHOUT) if has_groups else None
+        )
+        self._wakes: dict[str, Wake] = {}
         without = "no model is scaled to zero"
         self._gateways = Watched(client, pods(settings.gateway_namespace), token, lambda: None, without, _GATEWAY)
         self._room_since: datetime | None = None
@@ -95,11 +103,14 @@ class Keeper:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        following = [asyncio.create_task(view.follow()) for view in (*self._views, self._gateways)]
+        views = [*self._views, self._gateways, *([] if self._groups is None else [self._groups])]
+        following = [asyncio.create_task(view.follow()) for view in views]
         try:
             while True:
+                # not wait_for, which may not hear that it is to end when the cluster moves just then (Python 3.11)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._moved.wait(), _TICK_SECONDS)
+                    async with asyncio.timeout(_TICK_SECONDS):
+                        await self._moved.wait()
                 self._moved.clear()
                 await self.look()
         finally:
@@ -122,8 +133,9 @@ class Keeper:
             by_model[model_of(pod)].append(pod)
         for model in self._settings.models:
             self._looked = time.monotonic()  # a slow write for one is no standstill
-            if model.name in targets and model.name in scaled:
-                sight = Sight(targets[model.name], by_model[model.name], self._room_since)
+            found = self._group_sets() if model.machines > 1 else targets
+            if model.name in found and model.name in scaled:
+                sight = Sight(found[model.name], by_model[model.name], self._room_since)
                 try:
                     await self._model(model, sight, scaled[model.name], now)
                 except (KeyError, TypeError, ValueError, AttributeError) as problem:
@@ -132,7 +144,7 @@ class Keeper:
 
     async def _model(self, model: Model, sight: Sight, scaled: Object, now: datetime) -> None:
         annotations = scaled["metadata"].get("annotations") or {}
-        doing = judge(sight, model, now)
+        doing = self._judge(sight, model, now)
         step = decide(doing, annotations, now)
         self._tell(model.name, doing, annotations, now)
         if step.kind == "nothing" or not await self._write(scaled, step):
@@ -141,7 +153,18 @@ class Keeper:
             self._told.failed(model.name, step.failure.reason)
             self._told.state(model.name, "held_off")
             _log.warning("wake of %s failed (%s): %s", model.name, step.failure.reason, step.failure.message)
-            await self._event(sight.deployment, step.failure)
+            await self._event(wake_failed(sight.workload, model.machines > 1, step.failure, time.time_ns()))
+
+    def _group_sets(self) -> Mapping[str, Object]:
+        return (self._groups.seen if self._groups is not None else None) or {}
+
+    def _judge(self, sight: Sight, model: Model, now: datetime) -> Doing:
+        if model.machines == 1:
+            return judge(sight, model, now)
+        wake = follow(self._wakes.pop(model.name, None), sight, model, now)
+        if wake is not None:
+            self._wakes[model.name] = wake
+        return judge_group(sight, wake, model, now)
 
     def _tell(self, name: str, doing: Doing, annotations: Mapping[str, str], now: datetime) -> None:
         if self._before.get(name) == "asleep" and doing.what != "asleep":
@@ -165,9 +188,8 @@ class Keeper:
         headers = {"content-type": "application/merge-patch+json"}
         return await self._send("PATCH", path, {"metadata": metadata}, headers, ignored)
 
-    async def _event(self, deployment: Object, failure: WakeFailure) -> None:
-        path = f"/api/v1/namespaces/{self._settings.namespace}/events"
-        await self._send("POST", path, wake_failed(deployment, failure, time.time_ns()), {})
+    async def _event(self, event: dict[str, Any]) -> None:
+        await self._send("POST", f"/api/v1/namespaces/{self._settings.namespace}/events", event, {})
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any], headers: dict[str, str], ignored: int | None = None

@@ -18,7 +18,8 @@ class Model(_Frozen):
     may bring its pool another node, which may take the whole ``cold_start_seconds``. ``counted``: how many requests
     wait in its engines' own queues is told to who asks. ``turn_seconds``: its engines share their cards by turns, and
     give way after so long where others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
-    ``scales_in``: it may have several replicas, and the idlest is to go first.
+    ``scales_in``: it may have several replicas, and the idlest is to go first. ``machines``: pods of one replica; above
+    one they are a group of a LeaderWorkerSet.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Model(_Frozen):
     turn_seconds: float | None = Field(default=None, gt=0)
     sleep_seconds: float | None = Field(default=None, gt=0)
     scales_in: bool = False
+    machines: int = Field(default=1, ge=1)
 
 
 class Settings(_Frozen):

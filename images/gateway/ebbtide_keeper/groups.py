@@ -1,0 +1,109 @@
+"""What a model on several machines is doing, from its LeaderWorkerSet and pods as the cluster shows them: pure.
+
+A group answers when its leader is ready, and fails when any of its pods does: the others wait for that one. It is made
+anew whole when one of its pods ends, so the pods tell neither how often that happened nor since when the model loads:
+a ``Wake`` remembers it from look to look. A keeper that starts anew begins to count anew, and fails nothing sooner.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from .causes import CRASHES, NOT_WHOLE, TOO_LONG, Cause, of_end
+from .judge import RESTARTS, Doing, Object, Sight, containers, ends, is_live, is_ready, of_pod
+from .settings import Model
+
+GROUP, WORKER = "leaderworkerset.sigs.k8s.io/group-index", "leaderworkerset.sigs.k8s.io/worker-index"
+WHOLE_SECONDS = 120.0
+"""How long a group may lack a pod. Why a StatefulSet's pod is refused stands in Events alone, which are not read."""
+
+
+@dataclass(frozen=True)
+class Wake:
+    """A load that goes on ``since`` it was first seen. ``whole``: when it last lacked nothing, or was about to be made
+    anew. By group: ``tries``, the uids of its leaders so far, and ``told``, why one of its engines said that it ended.
+    ``pods``: the uids of all its pods so far; what leaves and is none of these is of an earlier load.
+    """
+
+    since: datetime
+    whole: datetime
+    pods: frozenset[str] = frozenset()
+    tries: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    told: Mapping[str, Cause] = field(default_factory=dict)
+
+
+def follow(before: Wake | None, sight: Sight, model: Model, now: datetime) -> Wake | None:
+    """What is known of the load after another look. None: nobody wants the model, or it answers."""
+    wanted, groups = _wanted(sight), _groups(sight.pods)
+    if not wanted or any(is_ready(pod) for pods in groups.values() for pod in pods if _leads(pod)):
+        return None
+    wake = before or Wake(now, now)
+    live = {group: [pod for pod in pods if is_live(pod)] for group, pods in groups.items()}
+    known = wake.pods.union(_uid(pod) for pods in live.values() for pod in pods)
+    leaders = {group: frozenset(_uid(pod) for pod in pods if _leads(pod)) for group, pods in live.items()}
+    said = {group: _said([pod for pod in pods if _uid(pod) in known]) for group, pods in groups.items()}
+    changing = any("deletionTimestamp" in pod["metadata"] for pod in sight.pods)
+    whole = all(len(live.get(group, ())) >= model.machines for group in wanted)
+    return replace(
+        wake,
+        whole=now if whole or changing else wake.whole,
+        pods=known,
+        tries={**wake.tries, **{group: wake.tries.get(group, frozenset()) | new for group, new in leaders.items()}},
+        told={**{group: cause for group, cause in said.items() if cause is not None}, **wake.told},
+    )
+
+
+def judge_group(sight: Sight, wake: Wake | None, model: Model, now: datetime) -> Doing:
+    """What the model is doing at ``now``, of which ``follow`` has made ``wake``."""
+    wanted, groups = _wanted(sight), _groups(sight.pods)
+    if not wanted:
+        return Doing("asleep")
+    if wake is None:
+        return Doing("ready")
+    found = [_cause(group, [pod for pod in groups[group] if is_live(pod)], sight, wake, model, now) for group in wanted]
+    if all(cause is not None for cause in found):
+        return Doing("failing", wake.since, found[0])
+    if now - wake.since >= timedelta(seconds=model.hold_seconds):
+        return Doing("failing", wake.since, TOO_LONG)
+    return Doing("loading", wake.since)
+
+
+def _cause(group: str, live: Sequence[Object], sight: Sight, wake: Wake, model: Model, now: datetime) -> Cause | None:
+    """Why a group will not answer."""
+    if (told := wake.told.get(group)) is not None:
+        return told
+    if len(wake.tries.get(group, ())) > RESTARTS:
+        return CRASHES
+    of_one = next((doing.cause for doing in (of_pod(pod, sight, model, now) for pod in live) if doing.cause), None)
+    lacks = len(live) < model.machines and now - wake.whole >= timedelta(seconds=WHOLE_SECONDS)
+    return NOT_WHOLE if of_one is None and lacks else of_one
+
+
+def _said(pods: Sequence[Object]) -> Cause | None:
+    """What the end of some engine tells by itself."""
+    ended = [end for pod in pods for container in containers(pod) for end in ends(container)]
+    return next((cause for cause in map(of_end, ended) if cause is not None), None)
+
+
+def _wanted(sight: Sight) -> list[str]:
+    return [str(index) for index in range(int(sight.workload.get("spec", {}).get("replicas", 1)))]
+
+
+def _groups(pods: Sequence[Object]) -> Mapping[str, list[Object]]:
+    """Those on their way out too."""
+    found: dict[str, list[Object]] = defaultdict(list)
+    for pod in pods:
+        if GROUP in pod["metadata"]["labels"]:  # a model that was a Deployment before may still have others
+            found[str(pod["metadata"]["labels"][GROUP])].append(pod)
+    return found
+
+
+def _uid(pod: Object) -> str:
+    return str(pod["metadata"]["uid"])
+
+
+def _leads(pod: Object) -> bool:
+    return bool(pod["metadata"]["labels"].get(WORKER) == "0")
