@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from components.cluster_dns import dns_ports
 from components.gateway.config import GatewaySettings
 from components.model_service.settings import PORT as ENGINE_PORT
 
@@ -14,7 +15,6 @@ PORT = 4000
 METRICS_PORT = 9090
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
-_DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's
 _LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 
@@ -67,7 +67,7 @@ def network_policy(settings: GatewaySettings) -> Manifest:
                 {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
             ],
             "egress": [
-                {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
+                {"ports": dns_ports()},
                 {"to": [interceptor], "ports": [{"protocol": "TCP", "port": settings.interceptor_port}]},
                 {"to": [models], "ports": [{"protocol": "TCP", "port": ENGINE_PORT}]},
                 {

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pulumi
 
+from components.cluster_dns import dns_ports
 from components.model_mirror.settings import NAMESPACE, SERVICE_ACCOUNT, MirroredModel, MirrorSettings, job_name
 from components.platforms.contract import Upload
 
@@ -19,7 +20,6 @@ FINAL_STATUS: Final = 2
 
 _REQUESTS: Final = {"cpu": "500m", "memory": "512Mi"}
 _TRIES: Final = 8
-_DNS_PORTS: Final = (53, 5353)
 _LINK_LOCAL: Final = "169.254.0.0/16"
 
 
@@ -54,7 +54,7 @@ def network_policy(upload: Upload) -> Manifest:
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [],
             "egress": [
-                {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
+                {"ports": dns_ports()},
                 {"to": [anywhere], "ports": [{"protocol": "TCP", "port": 443}]},
                 *(
                     {

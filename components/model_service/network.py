@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.cluster_dns import dns_ports
 from components.model_service.settings import PORT
 from components.platforms.contract import Weights
 
 Manifest = dict[str, Any]
 
 SET_LABEL = "leaderworkerset.sigs.k8s.io/name"  # set by LeaderWorkerSet on every pod of a set
-_DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, the local stack's
 _LINK_LOCAL = "169.254.0.0/16"
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"  # set by the API server on every namespace
 
@@ -78,7 +78,7 @@ def _ingress_rules(peers: list[Manifest]) -> list[Manifest]:
 def _egress_rules(weights: Weights, is_group: bool) -> list[Manifest]:
     dns = {
         "to": [{"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: "kube-system"}}}],
-        "ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")],
+        "ports": dns_ports(),
     }
     if weights.path.startswith("/"):
         return [dns] if is_group else []

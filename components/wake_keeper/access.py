@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.cluster_dns import dns_ports
 from components.gateway.access import LABELS as GATEWAY_LABELS
 from components.gateway.access import METRICS_PORT as GATEWAY_METRICS_PORT
 from components.model_service.settings import PORT as ENGINE_PORT
@@ -16,7 +17,6 @@ LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _METADATA = ("labels", "ownerReferences", "finalizers")  # what a client may change of it, beside annotations
-_DNS_PORTS = (53, 5353)  # 5353: pods of a DNS that runs without privileges, OpenShift's and the local stack's
 _LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 
@@ -164,7 +164,7 @@ def network_policy(settings: KeeperSettings) -> Manifest:
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [{"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": PORT}]}],
             "egress": [
-                {"ports": [{"protocol": proto, "port": port} for port in _DNS_PORTS for proto in ("UDP", "TCP")]},
+                {"ports": dns_ports()},
                 {
                     "to": [anywhere],
                     "ports": [{"protocol": "TCP", "port": port} for port in settings.api_server_ports],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,7 @@ class Elsewhere:
         self._budgets = budgets
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_SECONDS)
         self._clock = clock
-        self._asked: float | None = None
+        self._asked = -math.inf
         self._asking: asyncio.Task[None] | None = None
 
     async def wakes(self) -> None:
@@ -46,7 +47,7 @@ class Elsewhere:
     def refresh(self) -> None:
         """Have the budgets told soon how many requests others have had: no request waits for that."""
         now = self._clock()
-        fresh = self._asked is not None and now - self._asked < _FRESH_SECONDS
+        fresh = now - self._asked < _FRESH_SECONDS
         if self._keeper is None or fresh or (self._asking is not None and not self._asking.done()):
             return
         self._asked = now

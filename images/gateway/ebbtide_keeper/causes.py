@@ -6,7 +6,7 @@ The text never repeats a log line: those may hold prompts, keys or addresses.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -62,6 +62,11 @@ def of_end(terminated: Mapping[str, Any]) -> Cause | None:
         return NO_MEMORY
     said = str(terminated.get("message", ""))
     return next((cause for pattern, cause in _TEXTS.items() if pattern.search(said)), None)
+
+
+def of_ends(ends: Iterable[Mapping[str, Any]]) -> Cause | None:
+    """The first cause that some of them tell."""
+    return next((cause for cause in map(of_end, ends) if cause is not None), None)
 
 
 def of_refusal(message: str) -> Cause:

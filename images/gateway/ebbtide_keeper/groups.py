@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from .causes import CRASHES, NOT_WHOLE, TOO_LONG, Cause, of_end
+from .causes import CRASHES, NOT_WHOLE, TOO_LONG, Cause, of_ends
 from .judge import RESTARTS, Doing, Object, Sight, containers, ends, is_live, is_ready, of_pod
 from .settings import Model
 
@@ -84,8 +84,7 @@ def _cause(group: str, live: Sequence[Object], sight: Sight, wake: Wake, model: 
 
 def _said(pods: Sequence[Object]) -> Cause | None:
     """What the end of some engine tells by itself."""
-    ended = [end for pod in pods for container in containers(pod) for end in ends(container)]
-    return next((cause for cause in map(of_end, ended) if cause is not None), None)
+    return of_ends(end for pod in pods for container in containers(pod) for end in ends(container))
 
 
 def _wanted(sight: Sight) -> list[str]:

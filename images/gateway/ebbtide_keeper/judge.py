@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from .causes import CRASHES, IMAGE, IMAGE_WAITS, NO_NEW_NODE, NO_NODE, TOO_LONG, Cause, of_end, of_refusal
+from .causes import CRASHES, IMAGE, IMAGE_WAITS, NO_NEW_NODE, NO_NODE, TOO_LONG, Cause, of_ends, of_refusal
 from .settings import Model
 
 Object = Mapping[str, Any]
@@ -111,7 +111,7 @@ def _of_containers(statuses: Iterable[Object], served: bool) -> Cause | None:
         if waits in IMAGE_WAITS:
             return IMAGE
         ended = ends(status)
-        told = next((cause for cause in map(of_end, ended) if cause is not None), None)
+        told = of_ends(ended)
         if waits == "CrashLoopBackOff":
             return told or CRASHES
         if ended and not served and (told is not None or int(status.get("restartCount", 0)) >= RESTARTS):

@@ -7,6 +7,7 @@ besides: those of one that is gone stay until the day after. A keeper that start
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -40,7 +41,7 @@ class Used:
         self._wall, self._clock = wall, clock
         self._days: dict[int, Counts] = {}
         self._minute: Counts = {}
-        self._looked: float | None = None
+        self._looked = -math.inf
         self._looking = asyncio.Lock()
 
     async def run(self) -> None:
@@ -60,7 +61,7 @@ class Used:
         about as often, and however many they are, each is asked once.
         """
         async with self._looking:
-            if self._looked is None or self._clock() - self._looked >= _FRESH_SECONDS:
+            if self._clock() - self._looked >= _FRESH_SECONDS:
                 await self.look()
         return {"requests": self._minute}
 
