@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit import gateway_kit
 from tests.unit import keeper_kit as kit
 from tests.unit.keeper_kit import at, ended, on_node, pod, running, unschedulable, waiting
-from tests.unit.test_keeper_loop import PAUSE, Stage
+from tests.unit.keeper_stage import PAUSE, Stage
 
 from ebbtide_keeper.groups import GROUP, WHOLE_SECONDS, WORKER, Wake, follow, judge_group  # isort: skip
 from ebbtide_keeper.judge import Doing, Sight  # isort: skip
