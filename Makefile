@@ -1,25 +1,38 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: local setup setup-all browser running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-long lint types bench lock down
+.PHONY: help local fresh setup setup-all browser running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-long lint types bench lock down
 .DEFAULT_GOAL := local
 
-local: setup
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 26
+
+local: setup ## the stack on this machine, ending with an answer from a model that was asleep
 	@.venv/bin/ebbtide local up
 
 # with one cloud's SDK, or several: make setup CLOUD="aws gcp"
-setup:
+setup: ## the environment; CLOUD="aws gcp" adds those clouds' SDKs
 	@infra/local/setup.sh $(CLOUD)
 
+# `make test` says at its end how long each step took
+timed = .ci/timed "$(1)"
+
 # what the tests need: every cloud's SDK
-setup-all:
-	@infra/local/setup.sh aws azure gcp
+setup-all: ## the environment with every cloud's SDK
+	@$(call timed,setup) infra/local/setup.sh aws azure gcp
 
 # one after the other, in this order: what is quick to fail comes first
 .NOTPARALLEL:
+# Python compiles 80,000 lines once, and not in each of the many processes that tests start
+unexport PYTHONDONTWRITEBYTECODE
 # the tests of the running stack look into the machine that the lab is
 test-engine test-lab test-long running: export EBBTIDE_CLUSTER = lab
 # coverage is counted over the fast and the engine's tier, and judged after the second (pyproject.toml: fail_under)
 test: COVERAGE = --cov=infra --cov=components
-test: lint types test-fast test-engine test-long
+test: export EBBTIDE_TIERS = $(CURDIR)/.tiers
+test: fresh lint types test-fast test-engine test-long ## every test
+	@.venv/bin/python -m tests.times
+
+fresh:
+	@rm -rf $(CURDIR)/.tiers
 
 # the pages that `plan` and `bench` write are opened in a real browser: Debian's, where this may be installed
 browser:
@@ -28,62 +41,59 @@ browser:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 		echo "  no Chromium: the tests of pages are skipped"
 
-# units and the program under Pulumi's mocks, in little more than a minute: builds nothing, starts no cluster, needs root
-# for the tests of namespaces
-test-fast: setup-all browser
-	.venv/bin/pytest -n 2 --dist loadfile tests/unit tests/program tests/karpenter -m "not engine and not slow" \
-		$(if $(COVERAGE),$(COVERAGE) --cov-report= --cov-fail-under=0)
+# units and the program under Pulumi's mocks, in a minute: builds nothing, starts no cluster, needs root for the tests of
+# namespaces. Few examples of each property; EBBTIDE_EXAMPLES=ci tries as many as a change is judged by
+test-fast: setup-all browser ## units and the program under mocks
+	EBBTIDE_STEP="fast tier" .venv/bin/pytest -n 2 --dist worksteal tests/unit tests/program tests/karpenter \
+		-m "not engine and not slow" $(if $(COVERAGE),$(COVERAGE) --cov-report= --cov-fail-under=0)
 
 # the stack on this machine, which also builds the programs that the tests below start
-running: setup-all
-	.venv/bin/ebbtide local up --quiet
+# with CLEAN=1 from nothing, whatever an earlier run has left
+running: setup-all ## the stack on this machine, with nobody asked
+	$(if $(CLEAN),.venv/bin/ebbtide local down --purge)
+	$(call timed,stack up) .venv/bin/ebbtide local up --quiet
 
 # what the rehearsals' clusters run: built once
 rehearsal-programs: setup-all
-	.venv/bin/python -m tests.rehearsal.programs
+	$(call timed,rehearsal programs) .venv/bin/python -m tests.rehearsal.programs
 
-test-engine: running rehearsal-programs
-	.venv/bin/pytest tests/unit tests/program tests/policies -m "engine or slow" \
-		$(if $(COVERAGE),$(COVERAGE) --cov-append --cov-report=term)
+# three workers, two of which mostly wait for nodes to come and go (tests/conftest.py: what stays together)
+test-engine: running rehearsal-programs ## what needs the real Pulumi engine or an API server
+	EBBTIDE_STEP="engine tier" .venv/bin/pytest -n 3 --dist loadgroup tests/karpenter tests/unit tests/program \
+		tests/policies -m "engine or slow" $(if $(COVERAGE),$(COVERAGE) --cov-append --cov-report=term)
 
-test-lab: running
-	.venv/bin/pytest tests/lab
+LAB = EBBTIDE_STEP="lab" .venv/bin/pytest tests/lab
+test-lab: running ## the running stack
+	$(LAB)
 
-# every cloud stack's whole life with the real engine, and real nodes from zero; a cluster of its own, no kubelet
-test-rehearsal: running rehearsal-programs
-	.venv/bin/pytest tests/rehearsal tests/karpenter -m engine
+# every cloud stack's whole life with the real engine; a cluster of its own, no kubelet
+REHEARSALS = EBBTIDE_STEP="rehearsals" .venv/bin/pytest -n 2 --dist loadgroup tests/rehearsal -m engine
+test-rehearsal: running rehearsal-programs ## every cloud stack's whole life, with clouds that are a folder
+	$(REHEARSALS)
 
-# both: the running stack mostly waits, and the rehearsals compute meanwhile, at the lowest priority (a session
-# of their own: Linux shares the processor among sessions first); of those that end well one line is told, so that the
-# last thing printed is what failed
-REHEARSAL_LOG = .tiers-rehearsal.log
+# the lab waits for models half of its time; the rehearsals take what it leaves, and no more: beside them as equals an
+# engine gives a fifth of its tokens, and clients' patience ends
 test-long: running rehearsal-programs
-	@setsid setpriv --pdeathsig INT bash -c 'echo 19 > /proc/$$$$/autogroup; exec nice -n 19 env --default-signal=INT \
-		.venv/bin/pytest tests/rehearsal tests/karpenter -m engine' > $(REHEARSAL_LOG) 2>&1 & rehearsal=$$!; \
-	trap 'kill -INT $$rehearsal 2>/dev/null' INT TERM; \
-	.venv/bin/pytest tests/lab; lab=$$?; \
-	wait $$rehearsal; status=$$?; echo "the rehearsals, which ran meanwhile:"; \
-	if [ $$status = 0 ]; then tail -n 1 $(REHEARSAL_LOG); else cat $(REHEARSAL_LOG); fi; \
-	exit $$((lab + status))
+	.ci/beside '$(REHEARSALS)' '$(LAB)'
 
-lint: setup-all
+lint: setup-all ## ruff
 	.venv/bin/ruff check --quiet .
 	.venv/bin/ruff format --quiet --check .
 
-types: setup-all
-	.venv/bin/mypy
+types: setup-all ## mypy, strict
+	$(call timed,types) .venv/bin/mypy
 	MYPYPATH=images/gateway .venv/bin/mypy -p ebbtide_gateway -p ebbtide_keeper
 	MYPYPATH=images/mirror .venv/bin/mypy -p ebbtide_mirror
 
-bench: setup
+bench: setup ## wakes of the local stack, measured
 	.venv/bin/ebbtide local up --quiet
 	.venv/bin/python -m tests.bench.wake
 
-down:
+down: ## end what `make local` started
 	@.venv/bin/ebbtide local down
 
 # written without index addresses, so that any mirror serves it
-lock:
+lock: ## the lock files anew
 	uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
 		--extra dev pyproject.toml --output-file locks/dev.txt
 	for cloud in aws azure gcp; do \

@@ -12,6 +12,8 @@ import pulumi_docker_build as docker_build
 
 from components.platforms.contract import Registry
 
+IMAGES = Path(__file__).resolve().parents[1] / "images"
+
 
 def content_tag(context: Path, dockerfile: Path, arguments: Mapping[str, str]) -> str:
     """Twelve hex digits that change with whatever goes into the image: registries with immutable tags refuse a second
@@ -68,6 +70,18 @@ def pushed_image(
         registries=_logins(registry),
         opts=opts,
     )
+
+
+def build_arguments(base_images: Mapping[str, str]) -> dict[str, str]:
+    """``BASE`` where the place has a Python base image of its own; else the Dockerfile's default holds."""
+    return {"BASE": base_images["python"]} if "python" in base_images else {}
+
+
+def python_image(resource: str, registry: Registry, image: str, opts: pulumi.ResourceOptions) -> docker_build.Image:
+    """Build and push ``images/<image>``, on a base of Python; ``.ref`` is the reference by digest."""
+    context, arguments = IMAGES / image, build_arguments(registry.base_images)
+    tagged = f"{image}:{content_tag(context, context / 'Dockerfile', arguments)}"
+    return pushed_image(resource, registry, tagged, context, context / "Dockerfile", arguments, opts)
 
 
 def _logins(registry: Registry) -> list[docker_build.RegistryArgs] | None:

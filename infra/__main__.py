@@ -6,8 +6,10 @@ import pulumi
 
 from infra import place
 from infra.config.findings import ConfigError
-from infra.config.pulumi_source import load_pulumi
+from infra.config.pulumi_source import read_pulumi
 from infra.config.waivers import WAIVERS_FILE, load_waivers
+from infra.judgement import judge_with_records, reason_to_skip
+from infra.local.paths import PROJECT
 from infra.serving import serve
 
 
@@ -15,8 +17,10 @@ def main() -> None:
     waivers = load_waivers(WAIVERS_FILE)
     for found in waivers.findings:
         pulumi.log.warn(str(found))
+    reading = read_pulumi(waivers.waivers)
+    judged = judge_with_records(reading, PROJECT / "stacks", skip_planner=reason_to_skip())
     try:
-        loaded = load_pulumi(waivers.waivers)
+        loaded = judged.loaded()
     except ConfigError as refused:
         raise pulumi.RunError(str(refused)) from None
     for warning in loaded.warnings:

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 
+from infra.bench.options import Options as BenchOptions
 from infra.local.problem import LocalProblem
 from infra.local.progress import console, say
+from infra.preflight.options import FitOptions, PlanOptions
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 local = typer.Typer(no_args_is_help=True, help="The whole stack on this machine, with a real model.")
 app.add_typer(local, name="local")
-catalog = typer.Typer(no_args_is_help=True, help="What machines there are and what they cost.")
+catalog = typer.Typer(no_args_is_help=True, help="Machines, prices and models that are known.")
 app.add_typer(catalog, name="catalog")
+
+Options = TypeVar("Options")
+
+
+def _takes(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Make a command of a function of one dataclass: what Typer reads of a parameter stands at the field."""
+    hints = get_type_hints(kind, include_extras=True)
+
+    def command(function: Callable[[Options], None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def typed(**values: Any) -> None:
+            function(kind(**values))
+
+        named = inspect.signature(kind).parameters.values()
+        parameters = [each.replace(annotation=hints[each.name]) for each in named]
+        vars(typed).update(__signature__=inspect.Signature(parameters), __annotations__=hints)
+        return typed
+
+    return command
+
 
 Context = Annotated[
     str | None, typer.Option(help="A kube context to use instead of a cluster made here (or EBBTIDE_CONTEXT).")
@@ -60,14 +85,17 @@ def status() -> None:
 @local.command()
 def ask(
     prompt: str,
-    model: Annotated[str | None, typer.Option(help="A model of the stack; default: its first.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name or alias; default: the stack's first.")] = None,
     stream: Annotated[bool, typer.Option(help="Print the answer as it comes.")] = False,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="The longest answer; a longer one is cut, and that is said.")
+    ] = 256,
 ) -> None:
     """Ask a model through the gateway; if it sleeps, the phases of its wake are shown."""
     from infra.local import ask as asking
     from infra.local.paths import paths
 
-    asking.show(paths(), model, prompt, stream)
+    asking.show(paths(), model, prompt, stream, max_tokens)
 
 
 @local.command()
@@ -81,13 +109,32 @@ def key() -> None:
 
 @local.command()
 def logs(
-    part: Annotated[str | None, typer.Argument(help="A part of the cluster, or a pod's name.")] = None,
-    lines: Annotated[int, typer.Option(help="Lines from the end.")] = 40,
+    part: Annotated[str | None, typer.Argument(help="A part of the cluster, a pod's name or a model's.")] = None,
+    lines: Annotated[int, typer.Option(min=1, help="Lines from the end.")] = 40,
 ) -> None:
     """The end of one part's log; without a part, the list of parts."""
     from infra.local import status as stack
 
     stack.logs(part, lines)
+
+
+@local.command()
+def kubeconfig() -> None:
+    """Print the path of the cluster's kubeconfig: export KUBECONFIG="$(ebbtide local kubeconfig)"."""
+    from infra.local import status as stack
+
+    sys.stdout.write(f"{stack.kubeconfig()}\n")
+
+
+@local.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def kubectl(context: typer.Context) -> None:
+    """Run kubectl on the cluster: ebbtide local kubectl get pods --all-namespaces."""
+    from infra.local import status as stack
+
+    stack.kubectl(context.args)
 
 
 @local.command()
@@ -105,68 +152,32 @@ def graph(
     stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")],
     config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None,
     out: Annotated[str | None, typer.Option(help="Where to write; default: standard output.")] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say where the program could not read a late value.")
+    ] = False,
 ) -> None:
     """Write the resources a stack asks for as JSON: without an engine, credentials or a network."""
     from infra.gate import command
 
-    raise typer.Exit(command.show(stack, config_file, out))
+    raise typer.Exit(command.show(stack, config_file, out, verbose))
 
 
 @app.command()
-def plan(
-    stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")],
-    against: Annotated[str | None, typer.Option(help="A git revision or a stack file to compare with.")] = None,
-    format_: Annotated[
-        Literal["text", "md", "json", "html"], typer.Option("--format", help="How to write it.")
-    ] = "text",
-    out: Annotated[str | None, typer.Option(help="Where to write; default: standard output.")] = None,
-    measured: Annotated[str | None, typer.Option(help="A file with this deployment's own seconds by phase.")] = None,
-    model_dir: Annotated[
-        list[str] | None, typer.Option(help="NAME=FOLDER: a model's own files (config.json at least); repeatable.")
-    ] = None,
-    hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub for the models' facts.")] = False,
-    graph: Annotated[bool, typer.Option(help="Count the resources, which imports the place's SDK.")] = True,
-    config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None,
-) -> None:
+@_takes(PlanOptions)
+def plan(options: PlanOptions) -> None:
     """What a stack would be: what fits, how long a wake takes, what it costs, what is wrong. Creates nothing."""
     from infra.preflight import command_plan
 
-    dirs = tuple(model_dir or ())
-    wish = command_plan.Wish(stack, config_file, against, format_, out, measured, dirs, hub, graph)
-    raise typer.Exit(command_plan.run(wish))
+    raise typer.Exit(command_plan.run(options))
 
 
 @app.command()
-def fit(
-    model: Annotated[
-        str, typer.Argument(help="A preset, a Hugging Face id, an archive, or a folder with config.json.")
-    ],
-    gpu: Annotated[str | None, typer.Option(help="A GPU of the catalogue, like L40S.")] = None,
-    machine: Annotated[str | None, typer.Option(help="A machine of the catalogue, like g5.8xlarge.")] = None,
-    cloud: Annotated[str | None, typer.Option(help="Any machine of this cloud; default: of all.")] = None,
-    region: Annotated[str | None, typer.Option(help="Where; default: the cheapest known.")] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs to use; default: as few as will do.")] = None,
-    context: Annotated[
-        int | None, typer.Option(help="Tokens of one sequence; default: 8192, or the model's own.")
-    ] = None,
-    concurrency: Annotated[int, typer.Option(help="Sequences of that length at once.")] = 1,
-    kv_dtype: Annotated[Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2"], typer.Option()] = "auto",
-    dtype: Annotated[Literal["auto", "bfloat16", "float16", "float32"], typer.Option()] = "auto",
-    tp: Annotated[int | None, typer.Option(help="Tensor parallelism; default: the best split.")] = None,
-    memory_share: Annotated[float, typer.Option(help="Share of the GPU's memory the engine takes.")] = 0.9,
-    hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub (HF_TOKEN is used where set).")] = False,
-    revision: Annotated[str | None, typer.Option(help="The model's commit.")] = None,
-    format_: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text",
-) -> None:
+@_takes(FitOptions)
+def fit(options: FitOptions) -> None:
     """Whether a model fits, on what, how much of it, and for how much. Nothing is downloaded."""
     from infra.preflight import command_fit
-    from infra.preflight.fit_candidates import Named
 
-    named = Named(gpu, machine, cloud, region, gpus)
-    wish = command_fit.Wish(
-        model, named, context, concurrency, kv_dtype, dtype, tp, memory_share, hub, revision, format_
-    )
-    raise typer.Exit(command_fit.run(wish))
+    raise typer.Exit(command_fit.run(options))
 
 
 @app.command()
@@ -175,7 +186,7 @@ def gate(
     base: Annotated[str, typer.Option(help="The commit to compare with: the protected branch, like origin/main.")],
     head: Annotated[str | None, typer.Option(help="The commit to judge; default: the working tree.")] = None,
     form: Annotated[str, typer.Option("--format", help="text, md, json or sarif.")] = "text",
-    budget: Annotated[float | None, typer.Option(help="US dollars a month that the ceiling must not go over.")] = None,
+    budget: Annotated[float | None, typer.Option(help="US dollars a month that GPU nodes at max may cost.")] = None,
     out: Annotated[str | None, typer.Option(help="Where to write; default: standard output.")] = None,
 ) -> None:
     """Judge a change before it costs anything: 0 it may pass, 1 it is blocked, 2 wrongly called."""
@@ -185,59 +196,13 @@ def gate(
 
 
 @app.command()
-def bench(
-    url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint; default: the local stack's.")] = None,
-    model: Annotated[str | None, typer.Option(help="Default: the stack's first, or the only one there is.")] = None,
-    key_env: Annotated[str | None, typer.Option(help="The variable with the key; default: the local demo key.")] = None,
-    host_header: Annotated[str | None, typer.Option(help="A Host header other than the address's own.")] = None,
-    against: Annotated[str | None, typer.Option(help="Another endpoint, measured in turns in the same run.")] = None,
-    against_model: Annotated[str | None, typer.Option(help="Its name of the model; default: the same.")] = None,
-    against_key_env: Annotated[str | None, typer.Option(help="The variable with its key; default: none.")] = None,
-    against_host_header: Annotated[str | None, typer.Option(help="A Host header for it.")] = None,
-    concurrency: Annotated[
-        str | None, typer.Option(help="So many at once, one level each; 1,8,32 if nothing else is asked for.")
-    ] = None,
-    rate: Annotated[
-        str | None, typer.Option(help="So many a second whether answered or not, one level each, like 0.5,2.")
-    ] = None,
-    requests: Annotated[
-        int | None, typer.Option(help="Requests of a level and side; default: 4 each at once, 32 at least.")
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="In place of a number: how long a level and side lasts.")
-    ] = None,
-    input_tokens: Annotated[int, typer.Option(help="Tokens of a prompt, about.")] = 200,
-    output_tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 100,
-    exact: Annotated[bool, typer.Option(help="Ask for exactly so many (vLLM's ignore_eos), or at most.")] = True,
-    stream: Annotated[bool, typer.Option(help="Token by token, or in one piece.")] = True,
-    turns: Annotated[int, typer.Option(help="Parts of a level between which the two endpoints take turns.")] = 2,
-    warm_up: Annotated[int | None, typer.Option(help="Requests before each level that do not count.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed, the same prompts and times.")] = 1,
-    time_limit: Annotated[float, typer.Option(help="Seconds after which a request counts as lost.")] = 900,
-    yardstick: Annotated[bool, typer.Option("--yardstick", help="Find the most at once that are served well.")] = False,
-    ttft_limit: Annotated[float, typer.Option(help="--yardstick: p90 of the first token under so many seconds.")] = 10,
-    tpot_limit: Annotated[float, typer.Option(help="--yardstick: p90 of a token under so many seconds.")] = 0.25,
-    most: Annotated[int, typer.Option(help="--yardstick: never more at once than this.")] = 512,
-    cold: Annotated[int, typer.Option(help="Wake the sleeping model so many times.")] = 0,
-    idle: Annotated[float | None, typer.Option(help="--cold with --url: silence before each.")] = None,
-    format_: Annotated[
-        Literal["text", "json", "html"], typer.Option("--format", help="How to show it on standard output.")
-    ] = "text",
-    out: Annotated[str | None, typer.Option(help="Keep the result as JSON in this file.")] = None,
-    plot: Annotated[str | None, typer.Option(help="Draw it: a .html, or a .png where Chromium is there.")] = None,
-    from_file: Annotated[str | None, typer.Option("--from", help="Show a kept result; measure nothing.")] = None,
-) -> None:
+@_takes(BenchOptions)
+def bench(options: BenchOptions) -> None:
     """How quick a served model is: first token, tokens, throughput and errors over concurrency; and its wakes."""
     from infra.bench import command
-    from infra.bench.wish import Wish
 
-    wish = Wish(
-        url, model, key_env, host_header, against, against_model, against_key_env, against_host_header, concurrency,
-        rate, requests, seconds, input_tokens, output_tokens, exact, stream, turns, warm_up, seed, time_limit,
-        yardstick, ttft_limit, tpot_limit, most, cold, idle, format_, out, plot, from_file,
-    )  # fmt: skip
     # left as it is: an early end has been told of already, and in words of its own
-    sys.exit(command.run(wish))
+    sys.exit(command.run(options))
 
 
 @catalog.command()
@@ -255,6 +220,20 @@ def refresh(
 
     wish = catalog_refresh.Wish(tuple(place or ()), tuple(region or ()), dry_run)
     raise typer.Exit(catalog_refresh.run(wish))
+
+
+@catalog.command()
+def add(
+    model: Annotated[str, typer.Argument(help="The model's id, owner/name.")],
+    model_dir: Annotated[
+        str | None, typer.Option(help="A folder with its config.json at least; default: the hub is asked.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="The commit, 40 hexadecimal digits.")] = None,
+) -> None:
+    """Record the facts of a model outside the catalogue beside the stack files, so that every command can judge it."""
+    from infra.preflight import command_add
+
+    raise typer.Exit(command_add.run(command_add.Options(model=model, folder=model_dir, revision=revision)))
 
 
 @app.command()

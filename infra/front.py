@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from components.gateway import ApiKey, GatewaySettings, Group, Keeper, RoutedModel, WakeGuard
+from components.gateway.config import ApiKey, GatewaySettings, Group, Keeper, RoutedModel, WakeGuard
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.timing import rhythm
 from components.platforms.kinds import KINDS
 from components.wake_keeper import KeeperSettings, KeptModel, access
-from infra.config.judge_cost import price_per_hour
 from infra.config.model import ModelConfig
+from infra.config.price import node_price
 from infra.config.stack import StackConfig
-from infra.preflight.plan_ingress import longest_silence_seconds
+from infra.preflight.timeouts import longest_silence_seconds
 
 MODELS = "ebbtide-models"
 GATEWAY = "ebbtide"
 
 
 def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
-    """What the machines of one replica cost an hour, on the dearest of its pools; None: of one it is unknown."""
-    region = getattr(stack.platform, "region", None)
-    prices = [price_per_hour(stack.pools[name], region) for name in model.pools]
+    """What the machines of one replica cost an hour, on its most expensive pool; None if any of their prices
+    is unknown."""
+    prices = [node_price(stack.pools[name], stack.platform.region).paid for name in model.pools]
     known = [price for price in prices if price is not None]
     return max(known) * model.nodes if len(known) == len(prices) else None
 
@@ -31,15 +31,19 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
         interceptor_url=interceptor_url,
         models=[
             RoutedModel(
-                model.name,
-                host_of(model.name, MODELS),
-                model.replica_gpus,
-                model.hold.seconds,
-                model.aliases,
-                wake_price(stack, model),
-                model.routing == "prefix",
+                name=model.name,
+                host=host_of(model.name, MODELS),
+                gpus=model.replica_gpus,
+                hold_seconds=model.hold.seconds,
+                aliases=model.aliases,
+                usd_per_hour=wake_price(stack, model),
+                by_prefix=model.routing == "prefix",
                 # a full engine would refuse whoever is more than these
-                model.max * (model.max_sequences + model.max_queued) or None,
+                most_waiting=model.max * (model.max_sequences + model.max_queued) or None,
+                # an engine counts each of a request's sequences as one
+                most_sequences=model.max_sequences + model.max_queued or None,
+                cold_start_seconds=model.cold_start.seconds,
+                task=model.task,
             )
             for model in stack.models.values()
         ],
@@ -85,15 +89,15 @@ def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
     return KeeperSettings(
         models=[
             KeptModel(
-                model.name,
-                model.hold.seconds,
-                model.cold_start.seconds,
-                growable,
-                model.queue_target is not None,
-                turn_seconds(stack, model),
-                model.sleep_ttl.seconds if model.sleep_ttl else None,
-                model.max > 1 and model.nodes == 1,
-                model.nodes,
+                name=model.name,
+                hold_seconds=model.hold.seconds,
+                cold_start_seconds=model.cold_start.seconds,
+                growable=growable,
+                counted=model.queue_target is not None,
+                turn_seconds=turn_seconds(stack, model),
+                sleep_seconds=model.sleep_ttl.seconds if model.sleep_ttl else None,
+                scales_in=model.max > 1 and model.nodes == 1,
+                machines=model.nodes,
             )
             for model in stack.models.values()
         ],

@@ -15,7 +15,7 @@ from infra.config.findings import ConfigError
 from infra.config.load import finding
 from infra.config.pool_request import pool_request
 from infra.config.stack import StackConfig
-from infra.preflight.plan_ingress import longest_silence_seconds
+from infra.preflight.timeouts import longest_silence_seconds
 
 __all__ = ["about", "create", "local_facts", "look", "requests"]
 
@@ -34,7 +34,7 @@ def about(stack: StackConfig, project: str, name: str) -> About:
     return About(
         name=f"{project}-{name}",
         environment=stack.environment,
-        protect=stack.environment == "prod",
+        protect=stack.protect,
         longest_silence_seconds=longest_silence_seconds(stack),
     )
 

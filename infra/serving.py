@@ -10,8 +10,8 @@ from typing import Any
 import pulumi
 
 from components.catalog.versions import pinned
-from components.gateway import Gateway
 from components.gateway.access import LABELS as GATEWAY_LABELS
+from components.gateway.gateway import Gateway
 from components.gpu_layer.gpu_layer import GpuLayer, gpu_pools
 from components.idle_scaling.engine import IdleScalingEngine
 from components.idle_scaling.policy import IdlePolicy, IdleScalingPolicy
@@ -19,12 +19,12 @@ from components.idle_scaling.settings import EngineSettings, one_image
 from components.idle_scaling.timing import rhythm
 from components.leader_worker_set.controller import LeaderWorkerSetController
 from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, TokenSecret
-from components.model_service.group import API as GROUP_API
-from components.model_service.group import KIND as GROUP_KIND
 from components.model_service.namespace import ModelNamespace
 from components.model_service.network import Peer
 from components.model_service.service import ModelService
 from components.model_service.settings import ModelSettings
+from components.model_service.workload import API as GROUP_API
+from components.model_service.workload import KIND as GROUP_KIND
 from components.model_service.workload import Placement
 from components.platforms.contract import Platform
 from components.platforms.local.facts import LocalFacts
@@ -68,6 +68,8 @@ def model_settings(model: ModelConfig) -> ModelSettings:
         gpu_memory_utilization=model.gpu_memory_utilization,
         kv_cache_bytes=model.kv_cache.bytes if model.kv_cache else None,
         dtype=model.dtype,
+        task=model.task,
+        engine=model.engine,
         cold_start_seconds=model.cold_start.seconds,
         hold_seconds=model.hold.seconds,
         drain_seconds=model.drain.seconds,
@@ -193,12 +195,12 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
             model.name,
             model_settings(model),
             Placement(
-                MODELS,
-                pool,
-                images[pool.device].ref,
-                platform.model_store.weights(model.id, model.revision),
-                platform.identity.pod_labels,
-                tuple(platform.pools[name] for name in model.fallback_pools),
+                namespace=MODELS,
+                pool=pool,
+                image=images[pool.device].ref,
+                weights=platform.model_store.weights(model.id, model.revision),
+                pod_labels=platform.identity.pod_labels,
+                fallbacks=tuple(platform.pools[name] for name in model.fallback_pools),
             ),
             [*callers, keeper] if model.queue_target is not None or pool.turns else callers,
             opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=before_models),

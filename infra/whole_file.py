@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def put(file: Path, text: str) -> None:
-    """Put ``text`` in the place of a file that is there, with its rights. Raises ``OSError``."""
+    """Write ``text`` to ``file`` in one step; a file that is there keeps its rights. Raises ``OSError``."""
     handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with os.fdopen(handle, "w") as opened:
             opened.write(text)
             opened.flush()
             os.fsync(opened.fileno())
-        Path(name).chmod(file.stat().st_mode & 0o777)
+        Path(name).chmod(file.stat().st_mode & 0o777 if file.exists() else 0o644)
         Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -1,43 +1,58 @@
-"""What every tier shares: a record that it ran, so that a tier which collected nothing cannot pass for green; and that
-no property is judged by the clock, which a busy machine turns slowly.
+"""What every tier shares: a record that it ran and for how long, so that a tier which collected nothing cannot pass for
+green; and that no property is judged by the clock, which a busy machine turns slowly.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("whatever the machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("whatever the machine")
+from tests.times import Tier, add_step
+
+# EBBTIDE_EXAMPLES=ci: as many examples of each property as a change is judged by; fewer while one is working on it
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", UNTIMED, max_examples=100)
+settings.register_profile("dev", UNTIMED, max_examples=20)
+settings.load_profile(os.environ.get("EBBTIDE_EXAMPLES", "dev"))
 
 TIERS = ("unit", "program", "engine", "rehearsal", "lab")
-_ran: dict[str, int] = {}
+_STARTED = time.monotonic()
+_ran: defaultdict[str, Tier] = defaultdict(Tier)
 
 
 def tier_of(report: pytest.TestReport) -> str:
-    """The folder under ``tests``; but what starts a real engine or API server is ``rehearsal`` where whole stacks or
-    nodes live and go, else ``engine``, and what is pure in the other folders counts as the program's."""
+    """The folder under ``tests``; but what starts a real engine or API server is ``rehearsal`` where whole stacks live
+    and go, else ``engine``, and what is pure in the other folders counts as the program's."""
     folder = report.nodeid.split("/")[1]
     if "engine" in report.keywords:
-        return "rehearsal" if folder in ("rehearsal", "karpenter") else "engine"
+        return "rehearsal" if folder == "rehearsal" else "engine"
     return folder if folder in ("unit", "lab") else "program"
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" and report.outcome in ("passed", "failed"):
-        tier = tier_of(report)
-        _ran[tier] = _ran.get(tier, 0) + 1
+    tier = _ran[tier_of(report)]
+    tier.count += report.when == "call" and report.outcome in ("passed", "failed")
+    tier.seconds[report.nodeid] += report.duration
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     folder = os.environ.get("EBBTIDE_TIERS")
     if folder and not hasattr(session.config, "workerinput"):  # what a worker ran is told by the one who sent it
-        for tier, count in _ran.items():
-            if tier in TIERS:
-                # a tier may be run in parts
-                file = Path(folder) / tier
-                before = int(file.read_text()) if file.exists() else 0
-                file.write_text(f"{before + count}\n")
+        for name, tier in _ran.items():
+            if name in TIERS and tier.count:
+                tier.save(Path(folder) / f"{name}.json")
+        add_step(Path(folder), os.environ.get("EBBTIDE_STEP", "pytest"), time.monotonic() - _STARTED)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers (``--dist loadgroup``), tests that share a fixture of their module run in one of them."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        fixtures = [each for found in item._fixtureinfo.name2fixturedefs.values() for each in found]
+        if any(each.scope in ("class", "module") for each in fixtures) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from components.typed.tables import read_table
 
 _FILE = Path(__file__).with_name("cuda.yaml")
 
@@ -20,12 +21,11 @@ class _Table(BaseModel):
     read_on: object
     source: list[str] = Field(min_length=1)
     families: Mapping[str, str]
-    releases: Mapping[str, str]
 
 
 @cache
 def _table(file: Path = _FILE) -> _Table:
-    return _Table.model_validate(yaml.safe_load(file.read_text()))
+    return _Table.model_validate(read_table(file))
 
 
 def parts(version: str) -> tuple[int, ...]:
@@ -39,11 +39,6 @@ def least_driver(cuda: str) -> str | None:
     """The oldest driver on which a container of CUDA ``cuda`` (``13.0``) runs, by minor version compatibility; None
     where the table does not know that major. Source: NVIDIA, CUDA Toolkit Release Notes."""
     return _table().families.get(str(parts(cuda)[0]))
-
-
-def full_driver(cuda: str) -> str | None:
-    """The driver that came with this release, from which on nothing of it is missing; None where not in the table."""
-    return _table().releases.get(".".join(map(str, parts(cuda)[:2])))
 
 
 def runs_on(cuda: str, driver: str) -> bool | None:

@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from components.typed.tables import read_table
 
 _FILE = Path(__file__).with_name("gpus.yaml")
 
@@ -49,7 +50,7 @@ class _Table(BaseModel):
 @cache
 def gpus(file: Path = _FILE) -> Mapping[str, Gpu]:
     """Every product by its short name. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
-    return _Table.model_validate(yaml.safe_load(file.read_text())).gpus
+    return _Table.model_validate(read_table(file)).gpus
 
 
 def near_gpu(product: str) -> str | None:

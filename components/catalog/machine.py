@@ -16,7 +16,7 @@ class Price:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """A kind of virtual machine with GPUs. ``place`` is the kind of platform that sells it; ``regions`` where, as far
     as known (empty: unknown); ``prices`` by region. ``gpu`` is the product's short name (``A10G``, ``H100``),

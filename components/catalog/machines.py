@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from components.catalog.gpus import gpus
 from components.catalog.machine import Machine, Price
+from components.typed.tables import read_table
 
 _FOLDER = Path(__file__).with_name("machines")
 
@@ -88,7 +88,7 @@ def machines(place: str, folder: Path = _FOLDER) -> Mapping[str, Machine]:
     file = folder / f"{place}.yaml"
     if not file.is_file():
         return {}
-    table = _Table.model_validate(yaml.safe_load(file.read_text()))
+    table = _Table.model_validate(read_table(file))
     for name, row in table.machines.items():
         if row.gpu not in gpus():
             raise ValueError(f"{file.name}: machines.{name}.gpu: {row.gpu!r} is not in gpus.yaml")
@@ -105,9 +105,3 @@ def near(place: str, name: str) -> str | None:
     by_lower = {known.lower(): known for known in machines(place)}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
-
-
-def sold_in(place: str, name: str) -> tuple[str, ...]:
-    """The regions where the machine is sold, sorted; empty where that is not known, and then nothing may be judged."""
-    machine = find(place, name)
-    return machine.regions if machine else ()

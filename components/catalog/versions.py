@@ -7,8 +7,9 @@ import re
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, field_validator
+
+from components.typed.tables import read_table
 
 _FILE = Path(__file__).with_name("versions.yaml")
 
@@ -48,10 +49,16 @@ class Pinned(BaseModel):
         return f"{self.image}@{self.digest}"
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """``v0.9.1-cu130`` → ``(0, 9, 1)``, for comparing; nothing where it does not begin like a version."""
+    match = re.match(r"v?([0-9]+(?:\.[0-9]+)+)", text)
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
 @cache
 def versions(file: Path = _FILE) -> dict[str, Pinned]:
     """All pinned versions by name. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
-    return TypeAdapter(dict[str, Pinned]).validate_python(yaml.safe_load(file.read_text()))
+    return TypeAdapter(dict[str, Pinned]).validate_python(read_table(file))
 
 
 def pinned(name: str) -> Pinned:

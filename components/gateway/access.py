@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.cluster_dns import dns_ports
 from components.gateway.config import GatewaySettings
 from components.model_service.settings import PORT as ENGINE_PORT
+from components.pods import anywhere, dns_ports, of_namespace, tcp
 
 Manifest = dict[str, Any]
 NAME = "gateway"
 PORT = 4000
 METRICS_PORT = 9090
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
-
-_LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 
 def reader_role(settings: GatewaySettings) -> Manifest:
@@ -51,29 +49,22 @@ def network_policy(settings: GatewaySettings) -> Manifest:
 
     The API server is no pod and its address differs by cluster, so it can only be named by port.
     """
-    interceptor = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.interceptor_namespace}}
-    }
-    models = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.models_namespace}}}
+    interceptor, models = of_namespace(settings.interceptor_namespace), of_namespace(settings.models_namespace)
     keeper = settings.keeper
-    anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
         "spec": {
             "podSelector": {"matchLabels": LABELS},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [
-                {"ports": [{"protocol": "TCP", "port": PORT}]},
-                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
+                {"ports": tcp(PORT)},
+                {"from": [{"namespaceSelector": {}}], "ports": tcp(METRICS_PORT)},
             ],
             "egress": [
                 {"ports": dns_ports()},
-                {"to": [interceptor], "ports": [{"protocol": "TCP", "port": settings.interceptor_port}]},
-                {"to": [models], "ports": [{"protocol": "TCP", "port": ENGINE_PORT}]},
-                {
-                    "to": [anywhere],
-                    "ports": [{"protocol": "TCP", "port": port} for port in settings.api_server_ports],
-                },
+                {"to": [interceptor], "ports": tcp(settings.interceptor_port)},
+                {"to": [models], "ports": tcp(ENGINE_PORT)},
+                anywhere(*settings.api_server_ports),
                 *([] if keeper is None else [_pods(keeper.labels, keeper.port)]),
             ],
         },
@@ -81,4 +72,4 @@ def network_policy(settings: GatewaySettings) -> Manifest:
 
 
 def _pods(labels: Mapping[str, str], port: int) -> Manifest:
-    return {"to": [{"podSelector": {"matchLabels": dict(labels)}}], "ports": [{"protocol": "TCP", "port": port}]}
+    return {"to": [{"podSelector": {"matchLabels": dict(labels)}}], "ports": tcp(port)}

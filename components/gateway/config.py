@@ -13,12 +13,15 @@ import yaml
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoutedModel:
     """One model as the gateway sees it. ``gpus`` is what one replica takes; ``host`` is what the interceptor routes
     by; ``hold_seconds`` is how long a request may wait for the wake; ``usd_per_hour`` is what the nodes cost that a
     wake may start, told to whoever wakes it (None: unknown). ``by_prefix``: prompts that begin alike meet at one
-    replica. ``most_waiting``: requests that may wait at once while no replica answers (None: any number)."""
+    replica. ``most_waiting``: requests that may wait at once while no replica answers (None: any number).
+    ``most_sequences``: how many one replica works on or queues, so that no request may ask for more at once (None: any
+    number). ``task``: what its engine was started for, ``chat`` or ``embed``. ``cold_start_seconds``: the longest a
+    start may take, from which ``Retry-After`` follows while it goes on (None: the hold)."""
 
     name: str
     host: str
@@ -28,6 +31,9 @@ class RoutedModel:
     usd_per_hour: float | None = None
     by_prefix: bool = False
     most_waiting: int | None = None
+    most_sequences: int | None = None
+    task: str = "chat"
+    cold_start_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Keeper:
 class GatewaySettings:
     """All that the gateway is told.
 
+    ``max_held_bytes``: what the bodies of all requests of one pod may take together.
     ``request_seconds`` bounds the silence of one answer, ``shutdown_seconds`` is how long a pod that goes away lets
     requests end, held ones too. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
     ``groups_of_pods``: some model runs as a LeaderWorkerSet, so the guard has to see those besides Deployments.
@@ -96,6 +103,7 @@ class GatewaySettings:
     request_seconds: int = 3600
     shutdown_seconds: int = 300
     max_body_bytes: int = 32 * 1024 * 1024
+    max_held_bytes: int = 512 * 1024 * 1024
     groups_of_pods: bool = False
     keeper: Keeper | None = None
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
@@ -111,18 +119,18 @@ class GatewaySettings:
 
 def gateway_document(settings: GatewaySettings) -> Document:
     """``gateway.yaml`` as the process expects it; keys are not in it."""
-    guard: Document = {"whenFull": settings.guard.when_full}
-    if settings.guard.max_gpus is not None:
-        guard["maxGpus"] = settings.guard.max_gpus
-    if settings.guard.wait_limit_seconds is not None:
-        guard["waitLimitSeconds"] = settings.guard.wait_limit_seconds
+    guard = settings.guard
     return {
         "interceptorUrl": settings.interceptor_url,
         **({"keeperUrl": settings.keeper.url} if settings.keeper is not None else {}),
         "models": [_model(model) for model in settings.models],
-        "guard": guard,
+        "guard": {
+            "whenFull": guard.when_full,
+            **_given(maxGpus=guard.max_gpus, waitLimitSeconds=guard.wait_limit_seconds),
+        },
         "limits": {
             "maxBodyBytes": settings.max_body_bytes,
+            "maxHeldBytes": settings.max_held_bytes,
             "requestSeconds": settings.request_seconds,
             "shutdownSeconds": settings.shutdown_seconds,
         },
@@ -134,20 +142,26 @@ def gateway_document(settings: GatewaySettings) -> Document:
 
 
 def _model(model: RoutedModel) -> Document:
-    document: Document = {
+    return {
         "name": model.name,
         "host": model.host,
         "gpus": model.gpus,
         "holdSeconds": model.hold_seconds,
         "aliases": list(model.aliases),
+        **_given(
+            usdPerHour=model.usd_per_hour,
+            byPrefix=model.by_prefix or None,
+            mostWaiting=model.most_waiting,
+            mostSequences=model.most_sequences,
+            task=None if model.task == "chat" else model.task,
+            coldStartSeconds=model.cold_start_seconds,
+        ),
     }
-    if model.usd_per_hour is not None:
-        document["usdPerHour"] = model.usd_per_hour
-    if model.by_prefix:
-        document["byPrefix"] = True
-    if model.most_waiting is not None:
-        document["mostWaiting"] = model.most_waiting
-    return document
+
+
+def _given(**values: Any) -> Document:
+    """Those that are not None: for what is left out the process has a value of its own."""
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def gateway_yaml(settings: GatewaySettings) -> str:
@@ -179,11 +193,11 @@ def keys_json(settings: GatewaySettings, digests: Mapping[str, str]) -> str:
 
 
 def _group(group: Group) -> Document:
-    document: Document = {"models": list(group.models)}
-    if group.wake is not None:
-        document["wake"] = list(group.wake)
-    if group.max_wakes_per_day is not None:
-        document["maxWakesPerDay"] = group.max_wakes_per_day
-    if group.requests_per_minute is not None:
-        document["requestsPerMinute"] = group.requests_per_minute
-    return document
+    return {
+        "models": list(group.models),
+        **_given(
+            wake=None if group.wake is None else list(group.wake),
+            maxWakesPerDay=group.max_wakes_per_day,
+            requestsPerMinute=group.requests_per_minute,
+        ),
+    }

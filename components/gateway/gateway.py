@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 import pulumi_random as random
 
-from components.gateway.access import LABELS, NAME, PORT, network_policy, reader_binding, reader_role
+from components.gateway.access import LABELS, NAME, PORT, Manifest, network_policy, reader_binding, reader_role
 from components.gateway.config import GatewaySettings, digest_of, keys_json
-from components.gateway.front import GatewayIngress
-from components.gateway.image import gateway_image
 from components.gateway.workload import KEYS_FILE, config_map, deployment, disruption_budget, service
-from components.platforms.contract import Ingress, Registry
+from components.platforms.contract import HttpIngress, Ingress, Registry
+from components.pushed_image import python_image
 
 _KEY_LETTERS = 40
 _RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
@@ -51,7 +51,7 @@ class Gateway(pulumi.ComponentResource):
             f"{name}-namespace", metadata={"name": settings.namespace, "labels": _RESTRICTED}, opts=child
         )
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        built = gateway_image(f"{name}-image", registry, child)
+        built = python_image(f"{name}-image", registry, "gateway", child)
         self.image = built.ref
         self.api_keys = {
             key.name: self._made_key(f"{name}-key-{key.name}") for key in settings.keys if key.sha256 is None
@@ -128,3 +128,56 @@ def _balancer(status: object, inside: str) -> str:
         if address := point.hostname or point.ip:
             return f"http://{address}:{PORT}"
     return inside
+
+
+def ingress_object(settings: GatewaySettings, http: HttpIngress) -> Manifest:
+    """One host, all paths, to the Service's port. With a Secret it names it; else the place's annotations do: an entry
+    under ``tls`` without a Secret would be an error to some controllers."""
+    port = {"service": {"name": NAME, "port": {"name": "http"}}}
+    spec: Manifest = {
+        "rules": [{"host": http.host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": port}]}}],
+    }
+    if http.class_name:  # a place that goes by an annotation refuses a class beside it, and Kubernetes an empty one
+        spec["ingressClassName"] = http.class_name
+    if http.tls_secret is not None:
+        spec["tls"] = [{"hosts": [http.host], "secretName": http.tls_secret}]
+    return {
+        "metadata": {
+            "name": NAME,
+            "namespace": settings.namespace,
+            "labels": LABELS,
+            **({"annotations": dict(http.annotations)} if http.annotations else {}),
+        },
+        "spec": spec,
+    }
+
+
+class GatewayIngress(pulumi.ComponentResource):
+    """Creates the place's own objects, then the Ingress. At rest it costs what the place's load balancer costs.
+
+    The load balancer's controller must be there before it and go after it: name both it and the gateway's namespace in
+    ``depends_on``, or the load balancer stays behind on ``destroy``.
+    """
+
+    def __init__(
+        self, name: str, settings: GatewaySettings, http: HttpIngress, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("ebbtide:gateway:GatewayIngress", f"{name}-front", None, opts)
+        before = [self._object(name, settings, dict(manifest)) for manifest in http.objects]
+        k8s.networking.v1.Ingress(
+            f"{name}-ingress",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=before),
+            **ingress_object(settings, http),
+        )
+        self.register_outputs({"host": http.host})
+
+    def _object(self, name: str, settings: GatewaySettings, manifest: dict[str, Any]) -> pulumi.Resource:
+        metadata = {**manifest["metadata"], "namespace": settings.namespace}
+        return k8s.apiextensions.CustomResource(
+            f"{name}-{manifest['kind'].lower()}-{metadata['name']}",
+            api_version=manifest["apiVersion"],
+            kind=manifest["kind"],
+            metadata=metadata,
+            spec=manifest.get("spec"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )

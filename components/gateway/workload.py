@@ -9,16 +9,24 @@ import pulumi
 from components.gateway.access import LABELS, METRICS_PORT, NAME, PORT, Manifest
 from components.gateway.config import GatewaySettings, checksum, gateway_yaml
 from components.platforms.contract import Ingress
+from components.pods import confined_container, confined_pod
 
 USER = 10001
 CONFIG_FILE, KEYS_FILE = "gateway.yaml", "keys.json"
 _PRE_STOP_SECONDS = 5
 _MARGIN_SECONDS = 15
+_PROCESS_MIB = 256  # the program, connections, answers on their way
+_PARSED = 16  # a body takes up to so many times its size while it is read: its text, its values, its text again
 
 
 def grace_seconds(settings: GatewaySettings) -> int:
     """Time between SIGTERM's announcement and SIGKILL: leaving the Service, finishing answers, shutting down."""
     return _PRE_STOP_SECONDS + settings.shutdown_seconds + _MARGIN_SECONDS
+
+
+def memory_limit_mib(settings: GatewaySettings) -> int:
+    """Above all that clients can make a pod take at once: one body is read at a time, the others lie as bytes."""
+    return _PROCESS_MIB + (settings.max_held_bytes + _PARSED * settings.max_body_bytes) // 2**20
 
 
 def config_map(settings: GatewaySettings) -> Manifest:
@@ -43,14 +51,8 @@ def deployment(
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_seconds(settings),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(image)],
+        "securityContext": confined_pod(USER, owns_volumes=True),
+        "containers": [_container(settings, image)],
         "volumes": [
             {"name": "config", "configMap": {"name": NAME}},
             {"name": "keys", "secret": {"secretName": f"{NAME}-keys", "defaultMode": 0o440}},
@@ -80,17 +82,16 @@ def deployment(
     }
 
 
-def _container(image: pulumi.Input[str]) -> Manifest:
+def _container(settings: GatewaySettings, image: pulumi.Input[str]) -> Manifest:
     return {
         "name": NAME,
         "image": image,
         "ports": [{"name": "http", "containerPort": PORT}, {"name": "metrics", "containerPort": METRICS_PORT}],
-        "resources": {"requests": {"cpu": "250m", "memory": "128Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
+        "resources": {
+            "requests": {"cpu": "250m", "memory": "128Mi"},
+            "limits": {"memory": f"{memory_limit_mib(settings)}Mi"},
         },
+        "securityContext": confined_container(),
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/ebbtide/config", "readOnly": True},
             {"name": "keys", "mountPath": "/etc/ebbtide/keys", "readOnly": True},
@@ -119,7 +120,7 @@ def service(settings: GatewaySettings, ingress: Ingress) -> Manifest:
             "name": NAME,
             "namespace": settings.namespace,
             "labels": LABELS,
-            "annotations": dict(ingress.annotations),
+            **({"annotations": dict(ingress.annotations)} if ingress.annotations else {}),
         },
         "spec": {"type": ingress.service_type, "selector": LABELS, "ports": [port]},
     }

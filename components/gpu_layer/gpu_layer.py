@@ -57,16 +57,15 @@ class GpuLayer(pulumi.ComponentResource):
         name: str,
         pools: Sequence[GpuPool],
         *,
-        service_monitor: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("ebbtide:gpu_layer:GpuLayer", name, None, opts)
         self.installed = any(pool.image.operator for pool in pools)
         if self.installed:
-            self._install(name, pools, service_monitor)
+            self._install(name, pools)
         self.register_outputs({"installed": self.installed})
 
-    def _install(self, name: str, pools: Sequence[GpuPool], service_monitor: bool) -> None:
+    def _install(self, name: str, pools: Sequence[GpuPool]) -> None:
         namespace = k8s.core.v1.Namespace(
             f"{name}-namespace",
             metadata={"name": NAMESPACE, "labels": namespace_labels()},
@@ -107,7 +106,7 @@ class GpuLayer(pulumi.ComponentResource):
             version=pinned("gpu-operator").version,
             namespace=NAMESPACE,
             repository_opts={"repo": CHART_REPOSITORY},
-            values=operator_values(pools, service_monitor=service_monitor),
+            values=operator_values(pools),
             timeout=900,
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )

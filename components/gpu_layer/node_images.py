@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from components.platforms.contract import Sharing
+from components.typed.tables import read_table
 
 _FILE = Path(__file__).with_name("node_images.yaml")
 
@@ -53,14 +53,14 @@ class NodeImage(BaseModel):
 @cache
 def node_images(file: Path = _FILE) -> Mapping[str, NodeImage]:
     """Every row by its key. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
-    rows = yaml.safe_load(file.read_text())["images"]
+    rows = read_table(file)["images"]
     return {key: NodeImage.model_validate({"key": key, **row}) for key, row in rows.items()}
 
 
 @cache
 def node_images_read_on() -> str:
     """The day on which the table was last held against its sources (ISO)."""
-    return str(yaml.safe_load(_FILE.read_text())["readOn"])
+    return str(read_table(_FILE)["readOn"])
 
 
 def images_of(place: str) -> tuple[str, ...]:

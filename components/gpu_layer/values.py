@@ -78,10 +78,10 @@ def tolerations(pools: Iterable[GpuPool]) -> list[dict[str, str]]:
     return [dict(_NVIDIA_TAINT), *own]
 
 
-def operator_values(pools: Sequence[GpuPool], *, service_monitor: bool = False) -> dict[str, Any]:
+def operator_values(pools: Sequence[GpuPool]) -> dict[str, Any]:
     """Chart values for pools that ``judge_gpu_layer`` has passed: the first one's image speaks for all of them.
 
-    ``service_monitor`` asks for a Prometheus operator's ServiceMonitor beside the DCGM exporter. Raises ``ValueError``
+    Raises ``ValueError``
     without pools, and for images that do not go together. Source: values.yaml of the chart at the pinned version, and
     the pages that ``node_images.yaml`` names.
     """
@@ -101,7 +101,7 @@ def operator_values(pools: Sequence[GpuPool], *, service_monitor: bool = False) 
         "devicePlugin": {"enabled": image.device_plugin == "operator"},
         "nfd": {"enabled": True},
         "gfd": {"enabled": True},
-        "dcgmExporter": {"enabled": True, "serviceMonitor": {"enabled": service_monitor}},
+        "dcgmExporter": {"enabled": True, "serviceMonitor": {"enabled": False}},
         "mig": {"strategy": cut[0].sharing.strategy if cut and cut[0].sharing else "single"},
         # where nobody asks for it, its default would undo what the place has cut
         "migManager": {"enabled": bool(cut_by_operator)},

@@ -6,7 +6,6 @@ from typing import Final
 
 INTERCEPTOR_SERVICE: Final = "keda-add-ons-http-interceptor-proxy"
 INTERCEPTOR_PORT: Final = 8080
-INTERCEPTOR_METRICS_PORT: Final = 2223
 SCALER_SERVICE: Final = "keda-add-ons-http-external-scaler"
 SCALER_PORT: Final = 9090
 

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from components.idle_scaling.addresses import SCALER_PORT
 from components.idle_scaling.settings import EngineSettings, Role
 from components.idle_scaling.versions import HTTP_ADD_ON_VERSION, KEDA_VERSION
 
@@ -103,6 +104,10 @@ def _patch_deployment(document: Document, settings: EngineSettings) -> None:
         _set_environment(container, settings.interceptor_environment())
     elif role == "scaler":
         _set_environment(container, settings.scaler_environment())
+        # until the interceptor has told it of a model it says that it does not live; where both start anew with their
+        # node, the liveness probe ended it after some 12 s, in the middle of a start
+        answers = {"grpc": {"port": SCALER_PORT, "service": "liveness"}}
+        container["startupProbe"] = {**answers, "periodSeconds": 1, "failureThreshold": 120}
 
 
 def _set_environment(container: Document, wanted: Mapping[str, str]) -> None:

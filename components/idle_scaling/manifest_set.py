@@ -9,6 +9,8 @@ from typing import Any
 import pulumi
 import yaml
 
+from components.typed.tables import LOADER
+
 _STAGES: tuple[frozenset[str], ...] = (
     frozenset({"Namespace"}),
     frozenset(
@@ -32,7 +34,7 @@ def read_documents(files: Iterable[Path]) -> list[dict[str, Any]]:
     """Every non-empty YAML document of the files, in order. Raises ``FileNotFoundError`` with the missing path."""
     documents = []
     for file in files:
-        documents += [document for document in yaml.safe_load_all(file.read_text()) if document]
+        documents += [document for document in yaml.load_all(file.read_text(), Loader=LOADER) if document]
     return documents
 
 

@@ -33,7 +33,7 @@ _UNREACHABLE_RATE = 1000
 _LONGEST_STABILIZATION_SECONDS = 3600  # Kubernetes' own limit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IdlePolicy:
     """When one model runs. Durations in whole seconds; ``concurrency_target``: requests in flight per replica, of which
     ``load_url`` tells (JSON, ``inFlight``); ``windows``: when replicas run without a request. ``waiting_target``:
@@ -140,11 +140,9 @@ def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
             # model (an upgrade, an adoption) forgets when it was last used and would kill it within seconds.
             "initialCooldownPeriod": policy.idle_ttl_seconds,
             "pollingInterval": policy.rhythm.poll_seconds,
-            "advanced": {
-                # true would scale to the count found at creation when the object goes: `destroy` must start nothing
-                "restoreToOriginalReplicaCount": False,
-                "horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": _scale_in(policy)}},
-            },
+            # without restoreToOriginalReplicaCount: false is the default (`destroy` must start nothing), and KEDA drops
+            # it when it writes the object, so that every refresh would show a difference
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": _scale_in(policy)}}},
             "triggers": [
                 {
                     "type": "external-push",

@@ -27,7 +27,7 @@ ALL_DAYS: Final = frozenset(range(7))
 _CRON_DAYS: Final = (1, 2, 3, 4, 5, 6, 0)  # cron's week begins with Sunday
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """``replicas`` run from minute ``start`` of each of ``days`` (0 is Monday) to minute ``end``, on the next day where
     that is not later; they are started ``ahead`` minutes before. ``end`` may be 1440, the end of the day itself.

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.model_mirror.image import mirror_image
 from components.model_mirror.objects import job, namespace, network_policy, service_account
 from components.model_mirror.settings import NAMESPACE, MirrorSettings
 from components.platforms.contract import Registry, Upload
+from components.pushed_image import python_image
 
 
 class ModelMirror(pulumi.ComponentResource):
@@ -48,7 +48,7 @@ class ModelMirror(pulumi.ComponentResource):
         account = k8s.core.v1.ServiceAccount(
             f"{name}-service-account", **service_account(upload, registry.pull_secret), opts=inside
         )
-        built = mirror_image(f"{name}-image", registry, child)
+        built = python_image(f"{name}-image", registry, "mirror", child)
         self.image = built.ref
         self.jobs = {
             (model.model_id, model.revision): k8s.batch.v1.Job(

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pulumi
 
-from components.cluster_dns import dns_ports
 from components.model_mirror.settings import NAMESPACE, SERVICE_ACCOUNT, MirroredModel, MirrorSettings, job_name
 from components.platforms.contract import Upload
+from components.pods import anywhere, confined_container, confined_pod, credentials, dns_ports
 
 Manifest = dict[str, Any]
 
@@ -20,7 +20,6 @@ FINAL_STATUS: Final = 2
 
 _REQUESTS: Final = {"cpu": "500m", "memory": "512Mi"}
 _TRIES: Final = 8
-_LINK_LOCAL: Final = "169.254.0.0/16"
 
 
 def namespace() -> Manifest:
@@ -31,11 +30,12 @@ def namespace() -> Manifest:
 
 def service_account(upload: Upload, pull_secret: pulumi.Input[str] | None) -> Manifest:
     """Who may write to the store. No token of the cluster's own is mounted: nothing here asks the API server."""
+    annotations = upload.identity.service_account_annotations
     account: Manifest = {
         "metadata": {
             "name": SERVICE_ACCOUNT,
             "namespace": NAMESPACE,
-            "annotations": dict(upload.identity.service_account_annotations),
+            **({"annotations": dict(annotations)} if annotations else {}),
         },
         "automount_service_account_token": False,
     }
@@ -46,26 +46,23 @@ def network_policy(upload: Upload) -> Manifest:
     """Nobody asks the mirror anything. It asks DNS, the hub and the store by TLS, and the place for its own
     credentials where that gives them out at a link-local address. No other such address is open: the node's own
     credentials would be within reach."""
-    anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
     return {
         "metadata": {"name": "model-mirror", "namespace": NAMESPACE},
         "spec": {
             "podSelector": {},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [],
             "egress": [
                 {"ports": dns_ports()},
-                {"to": [anywhere], "ports": [{"protocol": "TCP", "port": 443}]},
-                *(
-                    {
-                        "to": [{"ipBlock": {"cidr": endpoint.cidr}}],
-                        "ports": [{"protocol": "TCP", "port": port} for port in endpoint.ports],
-                    }
-                    for endpoint in upload.credentials
-                ),
+                anywhere(443),
+                *credentials(upload.credentials),
             ],
         },
     }
+
+
+# Where `up` does not wait for a Job, it does not wait for its end either when it is replaced. Deleted in the background
+# its name is free at once; else the successor is applied to what is about to go, and refused.
+UNAWAITED: Final = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPolicy": "background"}
 
 
 def job(model: MirroredModel, settings: MirrorSettings, upload: Upload, image: pulumi.Input[str]) -> Manifest:
@@ -80,7 +77,7 @@ def job(model: MirroredModel, settings: MirrorSettings, upload: Upload, image: p
             "name": job_name(model, upload.root, upload.environment),
             "namespace": NAMESPACE,
             "labels": labels,
-            "annotations": {"pulumi.com/skipAwait": "true", "ebbtide.dev/model": model.model_id},
+            "annotations": {**UNAWAITED, "ebbtide.dev/model": model.model_id},
         },
         "spec": {
             "backoffLimit": _TRIES,
@@ -109,12 +106,7 @@ def _pod(model: MirroredModel, settings: MirrorSettings, upload: Upload, image: 
         "serviceAccountName": SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": confined_pod(UID),
         "containers": [
             {
                 "name": "mirror",
@@ -125,11 +117,7 @@ def _pod(model: MirroredModel, settings: MirrorSettings, upload: Upload, image: 
                     "requests": dict(settings.requests or _REQUESTS),
                     "limits": {"memory": settings.memory_limit},
                 },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": confined_container(),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
             }

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
+from components.model_service.managed_flags import (
+    LEADER_ADDRESS,
+    MANAGED_VARIABLES,
+    TURNS,
+    WORKER_INDEX,
+    managed_flag,
+    secret_flag,
+)
 from components.model_service.settings import PORT, ModelSettings
 from components.model_service.timing import startup_budget_seconds
 from components.platforms.contract import Device, Weights
@@ -22,87 +29,7 @@ _LOGGING: Final = ("VLLM_LOGGING_", "VLLM_CONFIGURE_LOGGING")
 _CPU_KV_CACHE_BYTES: Final = 1024**3
 """Where nothing is said: left alone, the CPU back end takes a fraction of the whole machine's memory."""
 
-TURNS: Final = "EBBTIDE_TURNS"
-"""Makes the image's entry point wait until the wake keeper gives the engine its card (``images/vllm/turn.py``)."""
-
-LEADER_ADDRESS, WORKER_INDEX = "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"
 _MEETING_SECONDS: Final = 600
-
-MANAGED_FLAGS: Final = frozenset(
-    {
-        "--model",
-        "--revision",
-        "--tokenizer-revision",
-        "--served-model-name",
-        "--host",
-        "--port",
-        "--uds",
-        "--api-key",
-        "--max-model-len",
-        "--max-num-seqs",
-        "--max-num-queued-reqs",
-        "--gpu-memory-utilization",
-        "--kv-cache-memory-bytes",
-        "--dtype",
-        "--tensor-parallel-size",
-        "-tp",
-        "--pipeline-parallel-size",
-        "-pp",
-        "--nnodes",
-        "-n",
-        "--node-rank",
-        "-r",
-        "--master-addr",
-        "--master-port",
-        "--headless",
-        "--load-format",
-        "--shutdown-timeout",
-        "--enable-sleep-mode",
-        "--config",
-    }
-)
-"""Flags that follow from a model's settings, or would go behind them; not for ``extra_args``."""
-
-MANAGED_ENVIRONMENT: Final = frozenset(
-    {
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "TMPDIR",
-        "XDG_CACHE_HOME",
-        "XDG_CONFIG_HOME",
-        "HF_HOME",
-        "HF_HUB_OFFLINE",
-        "TRANSFORMERS_OFFLINE",
-        "TRITON_CACHE_DIR",
-        "TORCHINDUCTOR_CACHE_DIR",
-        "NUMBA_CACHE_DIR",
-        "VLLM_CACHE_ROOT",
-        "VLLM_CONFIG_ROOT",
-        "VLLM_CPU_KVCACHE_SPACE",
-        "VLLM_ENGINE_READY_TIMEOUT_S",
-        "VLLM_NO_USAGE_STATS",
-        "DO_NOT_TRACK",
-        "VLLM_API_KEY",
-        "VLLM_PORT",
-        "VLLM_SERVER_DEV_MODE",
-        TURNS,
-    }
-)
-
-
-def managed_flags_in(extra_args: Iterable[str]) -> list[str]:
-    """Those of ``extra_args`` that set a managed flag, as the user spelled them (``--max_model_len=4``, ``-tp``)."""
-    found = []
-    for argument in extra_args:
-        if not argument.startswith("-"):
-            continue
-        flag = argument.split("=", 1)[0]
-        if flag.startswith("--"):
-            flag = flag.replace("_", "-").split(".", 1)[0]
-        if flag in MANAGED_FLAGS:
-            found.append(argument)
-    return found
 
 
 def engine_arguments(
@@ -114,7 +41,7 @@ def engine_arguments(
     Raises ``ValueError`` when ``extra_args`` sets a flag that follows from the settings, when one replica on a CPU is
     to span several GPUs, and when the split does not use every GPU once.
     """
-    managed = managed_flags_in(model.extra_args)
+    managed = [argument for argument in model.extra_args if managed_flag(argument) or secret_flag(argument)]
     if managed:
         raise ValueError(
             f"{model.name}: extraArgs sets {', '.join(managed)}, which the model's own settings decide: "
@@ -139,6 +66,10 @@ def engine_arguments(
     arguments += ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104  the pod's own address; NetworkPolicy guards it
     if weights.load_format is not None:
         arguments += ["--load-format", weights.load_format]
+    if model.task == "embed":
+        arguments += ["--runner", "pooling", "--convert", "embed"]
+    if model.engine != "auto":
+        arguments += ["--model-impl", model.engine]
     if model.dtype != "auto":
         arguments += ["--dtype", model.dtype]
     if tensor > 1:
@@ -187,7 +118,7 @@ def asks_the_hub(weights: Weights) -> bool:
 def engine_environment(model: ModelSettings, weights: Weights, turns: bool = False) -> dict[str, str]:
     """The container's environment; ``turns`` as for ``engine_arguments``. Raises ``ValueError`` when ``extra_env`` sets
     what follows from the settings."""
-    managed = sorted(MANAGED_ENVIRONMENT & set(model.extra_env))
+    managed = sorted(MANAGED_VARIABLES.keys() & model.extra_env)
     if managed:
         raise ValueError(
             f"{model.name}: extraEnv sets {', '.join(managed)}, which is decided by the product: remove it there"

@@ -72,7 +72,8 @@ class ModelNamespace(pulumi.ComponentResource):
             metadata={
                 "name": SERVICE_ACCOUNT,
                 "namespace": namespace,
-                "annotations": dict(service_account_annotations or {}),
+                # the API server drops an empty map, which would come back as a difference after every refresh
+                **({"annotations": dict(service_account_annotations)} if service_account_annotations else {}),
             },
             automount_service_account_token=False,
             image_pull_secrets=[{"name": pull_secret}] if pull_secret is not None else None,

@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.cluster_dns import dns_ports
 from components.model_service.settings import PORT
 from components.platforms.contract import Weights
+from components.pods import anywhere, credentials, dns_ports, of_namespace, tcp
 
 Manifest = dict[str, Any]
 
 SET_LABEL = "leaderworkerset.sigs.k8s.io/name"  # set by LeaderWorkerSet on every pod of a set
-_LINK_LOCAL = "169.254.0.0/16"
-_NAMESPACE_NAME = "kubernetes.io/metadata.name"  # set by the API server on every namespace
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Peer:
     pod_labels: Mapping[str, str] = field(default_factory=dict)
 
     def selector(self) -> Manifest:
-        found: Manifest = {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: self.namespace}}}
+        found = of_namespace(self.namespace)
         if self.pod_labels:
             found["podSelector"] = {"matchLabels": dict(self.pod_labels)}
         return found
@@ -63,8 +61,9 @@ def model_policy(
         "spec": {
             "podSelector": {"matchLabels": dict(pods)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": ingress,
-            "egress": egress,
+            # a direction without rules lets nothing through; an empty list the API server would drop
+            **({"ingress": ingress} if ingress else {}),
+            **({"egress": egress} if egress else {}),
         },
     }
 
@@ -72,27 +71,11 @@ def model_policy(
 def _ingress_rules(peers: list[Manifest]) -> list[Manifest]:
     if not peers:
         return []  # an empty `from` would let everybody in
-    return [{"from": peers, "ports": [{"protocol": "TCP", "port": PORT}]}]
+    return [{"from": peers, "ports": tcp(PORT)}]
 
 
 def _egress_rules(weights: Weights, is_group: bool) -> list[Manifest]:
-    dns = {
-        "to": [{"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: "kube-system"}}}],
-        "ports": dns_ports(),
-    }
+    dns = {"to": [of_namespace("kube-system")], "ports": dns_ports()}
     if weights.path.startswith("/"):
         return [dns] if is_group else []
-    return [
-        dns,
-        {
-            "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}],
-            "ports": [{"protocol": "TCP", "port": 443}],
-        },
-        *(
-            {
-                "to": [{"ipBlock": {"cidr": endpoint.cidr}}],
-                "ports": [{"protocol": "TCP", "port": port} for port in endpoint.ports],
-            }
-            for endpoint in weights.credentials
-        ),
-    ]
+    return [dns, anywhere(443), *credentials(weights.credentials)]

@@ -7,10 +7,18 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.model_service.group import API, KIND, leader_worker_set
 from components.model_service.network import Peer, model_policy
 from components.model_service.settings import PORT, ModelSettings
-from components.model_service.workload import Placement, deployment, disruption_budget, selector, service
+from components.model_service.workload import (
+    API,
+    KIND,
+    Placement,
+    deployment,
+    disruption_budget,
+    leader_worker_set,
+    selector,
+    service,
+)
 
 
 class ModelService(pulumi.ComponentResource):

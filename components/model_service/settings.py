@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
+
+Task = Literal["chat", "embed"]
+Implementation = Literal["auto", "vllm", "transformers"]
 
 PORT: Final = 8000
 """The port of the engine, of its Service and of its metrics (``/metrics``)."""
@@ -26,7 +29,7 @@ class ModelSettings:
     ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``stall_seconds``: how long an
     engine may show no sign of life, with requests or without, before it is started again. ``nodes`` machines with
     ``gpus`` each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``)
-    is all of its GPUs.
+    is all of its GPUs. ``task``: what it is asked for; ``engine``: whose implementation of the model runs.
     """
 
     name: str
@@ -44,6 +47,8 @@ class ModelSettings:
     max_queued: int | None = None
     gpu_memory_utilization: float | None = None
     kv_cache_bytes: int | None = None
+    task: Task = "chat"
+    engine: Implementation = "auto"
     dtype: str = "auto"
     cold_start_seconds: int = 600
     hold_seconds: int = 900

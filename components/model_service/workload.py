@@ -1,15 +1,14 @@
-"""One model's Deployment, disruption budget and Service as Kubernetes objects: pure, camelCase, ready to send."""
+"""One model's Deployment or LeaderWorkerSet, disruption budget and Service: pure, camelCase, ready to send."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pulumi
 
 from components.model_service.arguments import CACHE, engine_arguments, engine_environment
-from components.model_service.pools import where
 from components.model_service.settings import MODEL_LABEL, PORT, SERVICE_ACCOUNT, ModelSettings
 from components.model_service.timing import (
     CANARY_FAILURES,
@@ -22,15 +21,19 @@ from components.model_service.timing import (
     termination_grace_seconds,
 )
 from components.platforms.contract import Pool, Weights
+from components.pods import confined_container, confined_pod
 
 Manifest = dict[str, Any]
 
 UID: Final = 10001
 SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
+API: Final = "leaderworkerset.x-k8s.io/v1"
+KIND: Final = "LeaderWorkerSet"
 _SHARED_MEMORY_PER_GPU_GIB: Final = 2
+_MOST_WEIGHT: Final = 100  # of a preference for a node: Kubernetes takes 1 to 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Placement:
     """Where a model runs and from what. ``image`` is a reference by digest; ``pod_labels`` come from the identity;
     ``fallbacks`` are pools with the same GPUs, in order, for when ``pool`` has no node to give."""
@@ -124,7 +127,7 @@ def _strategy(model: ModelSettings) -> Manifest:
 
 
 def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manifest:
-    """A pod's spec. ``headless``: one of the machines of a replica that answer nobody (``group.py``).
+    """A pod's spec. ``headless``: one of the machines of a replica that answer nobody.
 
     Raises ``ValueError`` as ``deployment`` does.
     """
@@ -142,12 +145,7 @@ def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manif
         "enableServiceLinks": False,
         **where((place.pool, *place.fallbacks)),
         "terminationGracePeriodSeconds": termination_grace_seconds(model.drain_seconds),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": confined_pod(UID),
         "containers": [_container(model, place, headless)],
         "volumes": volumes,
     }
@@ -168,11 +166,7 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
         "resources": {"limits": gpus, "requests": {**model.requests, **gpus}},
         # the last of the log becomes the container's message, by which the wake keeper tells why an engine ended
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": confined_container(),
         **({} if headless else _probes(model)),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         "volumeMounts": [
@@ -220,3 +214,68 @@ def _scratch_volumes(model: ModelSettings) -> list[Manifest]:
         {"name": "cache", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
     ]
+
+
+def where(pools: Sequence[Pool]) -> dict[str, Any]:
+    """The part of a pod's spec that says on which nodes it may run; ``pools`` in order of preference, none twice.
+
+    One pool is a plain selector. Several are required as alternatives, one term each, whatever labels they carry, and
+    preferred with falling weights; the last needs no term. The scheduler weighs the preferences among nodes that are
+    there. Karpenter takes the heaviest for required and drops it when no node can be had so. Kubernetes' cluster
+    autoscaler does not read preferences: a place that installs it tells it the order (``PoolRequest.preference``).
+    Source: kubernetes-sigs/karpenter, provisioning/scheduling/preferences.go; cluster autoscaler FAQ.
+    """
+    first, *rest = pools
+    if not rest:
+        return {"nodeSelector": dict(first.labels), "tolerations": first.tolerations()}
+    affinity = {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [_term(pool) for pool in pools]},
+        "preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": max(1, _MOST_WEIGHT * (len(rest) - place) // len(rest)), "preference": _term(pool)}
+            for place, pool in enumerate(pools[:-1])
+        ],
+    }
+    tolerations: list[dict[str, str]] = []
+    for pool in pools:
+        tolerations += [each for each in pool.tolerations() if each not in tolerations]
+    return {"affinity": {"nodeAffinity": affinity}, "tolerations": tolerations}
+
+
+def _term(pool: Pool) -> dict[str, Any]:
+    """Nodes that carry all of the pool's labels."""
+    return {
+        "matchExpressions": [{"key": key, "operator": "In", "values": [value]} for key, value in pool.labels.items()]
+    }
+
+
+def leader_worker_set(model: ModelSettings, place: Placement) -> dict[str, Any]:
+    """``LeaderWorkerSet``, for a model larger than a machine: each replica is a group of pods, one a machine, that
+    compute as one engine. ``replicas`` (of groups) is only the number to start with: KEDA owns it afterwards.
+
+    The leader is a model's pod like any other: it answers, carries the probes and drains. The others run the same
+    engine headless. Whatever restarts one pod makes all of its group anew: an engine that lost a part cannot go on.
+    An update replaces one group at a time and never needs a GPU more than the model has. Raises ``ValueError`` as
+    ``deployment`` does, and for one machine a replica.
+    """
+    if not model.is_group:
+        raise ValueError(f"{model.name}: nodes is {model.nodes}; one machine a replica is a Deployment's")
+    return {
+        "metadata": {**metadata(model, place), "annotations": dict(SKIP_AWAIT)},
+        "spec": {
+            "replicas": model.min_replicas,
+            # all at once: the leader does not get ready before the others have joined it
+            "startupPolicy": "LeaderCreated",
+            "rolloutStrategy": {
+                "type": "RollingUpdate",
+                "rollingUpdateConfiguration": {"maxSurge": 0, "maxUnavailable": 1},
+            },
+            # a name of its own for each group: the one for all would be the model's Service's, which is there already
+            "networkConfig": {"subdomainPolicy": "UniquePerReplica"},
+            "leaderWorkerTemplate": {
+                "size": model.nodes,
+                "restartPolicy": "RecreateGroupOnPodRestart",
+                "leaderTemplate": template(model, place),
+                "workerTemplate": template(model, place, headless=True),
+            },
+        },
+    }

@@ -1,6 +1,6 @@
 """What a place must offer so that everything after it can ignore which place it is.
 
-Each folder beside this file (local, existing, later aws, azure, gcp) builds one ``Platform``. Nothing outside
+Each folder beside this file (``kinds.py`` lists them) builds one ``Platform``. Nothing outside
 ``components/platforms`` may name a cloud. Plan-time choices are plain values; ``pulumi.Input`` marks what is only
 known once the place exists.
 """

@@ -48,7 +48,6 @@ class FolderStore:
                 capacity=size,
                 access_modes=["ReadOnlyMany"],
                 persistent_volume_reclaim_policy="Retain",
-                storage_class_name="",
                 host_path=k8s.core.v1.HostPathVolumeSourceArgs(path=self.folder, type="Directory"),
                 claim_ref=k8s.core.v1.ObjectReferenceArgs(name=self.claim, namespace=namespace),
             ),
@@ -59,7 +58,7 @@ class FolderStore:
             metadata=k8s.meta.v1.ObjectMetaArgs(name=self.claim, namespace=namespace),
             spec=k8s.core.v1.PersistentVolumeClaimSpecArgs(
                 access_modes=["ReadOnlyMany"],
-                storage_class_name="",
+                storage_class_name="",  # no class, as the volume has none; left out it would be the cluster's default
                 volume_name=volume.metadata.name,
                 resources=k8s.core.v1.VolumeResourceRequirementsArgs(requests=size),
             ),

@@ -1,8 +1,9 @@
 """The kinds of place there are, each with its folder. Whoever reads a stack file iterates this and names none of them.
 
-A folder holds ``settings.py`` (its part of the stack file, without any provider's SDK), ``judge.py`` (rules between
-those settings and the pools, where there are any) and ``platform.py`` (the component, and ``build``). Each is imported
-only when it is needed: the SDK of one place costs seconds, and no other place wants it.
+A folder holds ``settings.py`` (its part of the stack file, without any provider's SDK), ``judge.py`` (checks between
+those settings and the pools, where there are any), ``rules.py`` (the findings that are its own), ``standing.py`` (what
+it bills while every model sleeps, where it makes something that is billed) and ``platform.py`` (the component, and
+``build``). Each is imported only when it is needed: the SDK of one place costs seconds, and no other place wants it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from components.typed.refusal import Problem
 
 if TYPE_CHECKING:
     from components.platforms.contract import About, Platform, PoolRequest
+    from components.platforms.standing import Asked, Standing
 
     Judge = Callable[["PlaceSettings", Mapping[str, PoolRequest], str], Iterator[Problem]]
     Build = Callable[["PlaceSettings", Mapping[str, PoolRequest], About], Platform]
+    Stands = Callable[["PlaceSettings", Asked], Standing]
 
 
 class PlaceSettings(Protocol):
@@ -30,6 +33,15 @@ class PlaceSettings(Protocol):
     def kind(self) -> str:
         """The word behind ``kind:`` in the stack file."""
         ...
+
+    @property
+    def region(self) -> str | None:
+        """Where its machines are bought; None where the place buys none."""
+        ...
+
+
+STORE_VARIABLES = ("AWS_REGION", "AZURE_STORAGE_ACCOUNT_NAME")
+"""Variables by which the places' model stores are reached; each place sets its own for the engine."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,13 @@ class Kind:
         if self.judge() is not None:
             module = importlib.import_module(f"{self.package}.judge")
             yield from getattr(module, "look", _nothing)(settings)
+
+    def standing(self) -> Stands | None:
+        """What its ``standing.py`` says is billed while every model sleeps; None where the place makes nothing that
+        is."""
+        if not self.has("standing"):
+            return None
+        return cast("Stands", importlib.import_module(f"{self.package}.standing").standing)
 
     def build(self) -> Build:
         """The function that makes the place; this imports its provider's SDK."""

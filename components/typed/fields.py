@@ -8,11 +8,20 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 from pydantic.alias_generators import to_camel
 
-from components.typed.refusal import Severity, refuse
+from components.typed.refusal import Rule
+from components.typed.rules.file import COUNT_INVALID, ENVIRONMENT_NAME_INVALID, LABEL_INVALID
+from components.typed.rules.pools import NODES_COUNT
+from components.typed.rules.stack import (
+    GPU_COUNT,
+    MEMORY_SHARE_INVALID,
+    MIN_COUNT,
+    NAME_INVALID,
+    SPLIT_LEAVES_GPUS_OVER,
+)
 
 NAME_ALLOWED = "at most 63 of a-z, 0-9 and -, beginning and ending with a letter or digit (DNS-1123)"
-# Numbers of rules with a text that may stand all the same, because a waiver says so: a validation's context.
-Accepted = frozenset[tuple[int, str]]
+# Codes of rules with a text that may stand all the same, because a waiver says so: a validation's context.
+Accepted = frozenset[tuple[str, str]]
 MOST_AT_ONCE = 10_000
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -28,38 +37,42 @@ class Shape(BaseModel):
 
 
 def whole(
-    number: int, least: int, most: int | None = None, *, fix: str, too_small: str | None = None
+    rule: Rule, least: int, most: int | None = None, *, fix: str, too_small: str | None = None
 ) -> BeforeValidator:
     """A whole number from ``least`` to ``most``; true, 1.0 and "1" are not whole numbers."""
     allowed = f"a whole number from {least} to {most}" if most else f"a whole number from {least}"
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise refuse(number, "is not a whole number", allowed=allowed, fix=fix)
+            raise rule.refusal("is not a whole number", allowed=allowed, fix=fix)
         if value < least:
-            raise refuse(number, too_small or f"is less than {least}", allowed=allowed, fix=fix)
+            raise rule.refusal(too_small or f"is less than {least}", allowed=allowed, fix=fix)
         if most is not None and value > most:
-            raise refuse(number, f"is more than {most}", allowed=allowed, fix=fix)
+            raise rule.refusal(f"is more than {most}", allowed=allowed, fix=fix)
         return value
 
     return BeforeValidator(check)
 
 
-def text(
-    number: int, pattern: str, says: str, *, allowed: str, fix: str, severity: Severity = "error", waived: str = r"(?!)"
-) -> BeforeValidator:
+def text(rule: Rule, pattern: str, says: str, *, allowed: str, fix: str, waived: str = r"(?!)") -> BeforeValidator:
     """Text that matches ``pattern`` from end to end; or ``waived``, where the validation's context accepts it."""
 
     def check(value: Any, info: ValidationInfo) -> str:
         if not isinstance(value, str):
             quoted = f"put it in quotes; {fix}" if isinstance(value, (int, float)) else fix
-            raise refuse(number, "is not text", allowed=allowed, fix=quoted, severity=severity)
-        accepted = (number, value) in (info.context or ()) and re.fullmatch(waived, value)
+            raise rule.refusal("is not text", allowed=allowed, fix=quoted)
+        accepted = (rule.code, value) in (info.context or ()) and re.fullmatch(waived, value)
         if not accepted and not re.fullmatch(pattern, value):
-            raise refuse(number, says, allowed=allowed, fix=fix, severity=severity)
+            raise rule.refusal(says, allowed=allowed, fix=fix)
         return value
 
     return BeforeValidator(check)
+
+
+def pattern(rule: Rule, kind: str, regex: str) -> BeforeValidator:
+    """Text that matches ``regex`` from end to end; ``kind`` names the words of the rule's file for what does not."""
+    words = rule.values[kind]
+    return text(rule, regex, words.says, allowed=words.allowed, fix=words.fix)
 
 
 def is_name(value: str) -> bool:
@@ -75,19 +88,18 @@ def suggest_name(value: str) -> str | None:
 
 def _check_name(value: Any) -> str:
     if not isinstance(value, str):
-        raise refuse(35, "is not a name", allowed=NAME_ALLOWED, fix="put it in quotes")
+        raise NAME_INVALID.refusal("is not a name", allowed=NAME_ALLOWED, fix="put it in quotes")
     if not is_name(value):
         near = suggest_name(value)
         says = f"has {len(value)} characters" if len(value) > 63 else "is not a name Kubernetes takes"
-        raise refuse(35, says, allowed=NAME_ALLOWED, fix=f"call it {near}" if near else "choose another")
+        raise NAME_INVALID.refusal(says, allowed=NAME_ALLOWED, fix=f"call it {near}" if near else "choose another")
     return value
 
 
 def _check_share(value: Any) -> float:
     number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
     if number is None or not 0 < number <= 1:
-        raise refuse(
-            32,
+        raise MEMORY_SHARE_INVALID.refusal(
             "is not a share of the GPU's memory",
             allowed="a number above 0 and at most 1",
             fix="write 0.9 for nine tenths, or leave it out",
@@ -97,39 +109,21 @@ def _check_share(value: Any) -> float:
 
 Name = Annotated[str, BeforeValidator(_check_name)]
 MemoryShare = Annotated[float, BeforeValidator(_check_share)]
-GpuCount = Annotated[int, whole(1, 1, 64, fix="ask for 1, 2, 4 or 8 GPUs")]
-NodeCount = Annotated[int, whole(200, 1, 64, fix="leave nodes out for one machine a replica")]
-SplitCount = Annotated[int, whole(17, 1, 1024, fix="leave it out: gpus and nodes give it")]
-FewestCount = Annotated[int, whole(7, 0, 10_000, too_small="is less than none", fix="use 0 to let it go to zero")]
-MostCount = Annotated[int, whole(111, 0, MOST_AT_ONCE, fix="give the most that may run at once")]
-Limit = Annotated[int, whole(111, 1, 10_000_000, fix="give a whole number above 0")]
+GpuCount = Annotated[int, whole(GPU_COUNT, 1, 64, fix="ask for 1, 2, 4 or 8 GPUs")]
+NodeCount = Annotated[int, whole(NODES_COUNT, 1, 64, fix="leave nodes out for one machine a replica")]
+SplitCount = Annotated[int, whole(SPLIT_LEAVES_GPUS_OVER, 1, 1024, fix="leave it out: gpus and nodes give it")]
+FewestCount = Annotated[
+    int, whole(MIN_COUNT, 0, 10_000, too_small="is less than none", fix="use 0 to let it go to zero")
+]
+MostCount = Annotated[int, whole(COUNT_INVALID, 0, MOST_AT_ONCE, fix="give the most that may run at once")]
+Limit = Annotated[int, whole(COUNT_INVALID, 1, 10_000_000, fix="give a whole number above 0")]
 LabelKey = Annotated[
     str,
-    text(
-        118,
+    pattern(
+        LABEL_INVALID,
+        "LabelKey",
         r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?",
-        "is not a label key Kubernetes takes",
-        allowed="letters, digits, '.', '_' and '-', with an optional DNS prefix before one '/'",
-        fix="use a key like workerType",
     ),
 ]
-LabelValue = Annotated[
-    str,
-    text(
-        118,
-        r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?",
-        "is not a label value Kubernetes takes",
-        allowed="at most 63 letters, digits, '.', '_' and '-', beginning and ending with a letter or digit",
-        fix="use a value like gpu_1xa10",
-    ),
-]
-EnvName = Annotated[
-    str,
-    text(
-        117,
-        r"[A-Za-z_][A-Za-z0-9_]*",
-        "is not the name of an environment variable",
-        allowed="letters, digits and _, not beginning with a digit",
-        fix="use a name like VLLM_LOGGING_LEVEL",
-    ),
-]
+LabelValue = Annotated[str, pattern(LABEL_INVALID, "LabelValue", r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")]
+EnvName = Annotated[str, pattern(ENVIRONMENT_NAME_INVALID, "EnvName", r"[A-Za-z_][A-Za-z0-9_]*")]

@@ -1,36 +1,127 @@
-"""How a value of the stack file is refused: the number of the rule, what is allowed, how to mend it."""
+"""A rule of the product, and what it finds wrong: where, the value, what is allowed, how to mend it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic_core import PydanticCustomError
 
 Severity = Literal["error", "warning", "mandatory"]
 Path = tuple[str | int, ...]
+# A finding without a value to show: a key that is missing, or a value that must not be repeated.
+ABSENT: Any = object()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What is said of a value that is not of its kind."""
+
+    says: str
+    allowed: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One thing that can be wrong. ``code`` (``EBB007``) never changes its meaning; the texts are those of
+    docs/findings.md, with keys of the stack file in backticks.
+
+    ``severities``: those its findings can have, the usual one first. ``policy`` is the policy (docs/policies.md) that
+    says the same of what is sent; ``policy_below`` a path and the policy that takes its place there.
+    ``values``: the kinds of text that a field's pattern holds it for, by the name of the field's type.
+    """
+
+    code: str
+    title: str
+    allowed: str
+    fix: str
+    severities: tuple[Severity, ...] = ("error",)
+    policy: str | None = None
+    policy_below: tuple[Path, str] | None = None
+    values: Mapping[str, Words] = field(default_factory=dict, hash=False)
+
+    @property
+    def severity(self) -> Severity:
+        """The severity of a finding that does not choose one."""
+        return self.severities[0]
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The ids of every policy that may report its findings."""
+        below = (self.policy_below[1],) if self.policy_below is not None else ()
+        return (*((self.policy,) if self.policy is not None else ()), *below)
+
+    def policy_at(self, path: Path) -> str | None:
+        """The id of the policy for a finding at this path."""
+        if self.policy_below is not None:
+            below, policy = self.policy_below
+            if path[: len(below)] == below:
+                return policy
+        return self.policy
+
+    def at(
+        self,
+        path: Path,
+        message: str,
+        *,
+        allowed: str | None = None,
+        fix: str | None = None,
+        value: Any = ABSENT,
+        severity: Severity | None = None,
+    ) -> Problem:
+        """A finding of this rule at ``path``; ``message`` follows the value: ``is not …``."""
+        return Problem(
+            rule=self,
+            path=path,
+            message=message,
+            allowed=_plain(self.allowed) if allowed is None else allowed,
+            fix=_plain(self.fix) if fix is None else fix,
+            value=None if value is ABSENT else value,
+            has_value=value is not ABSENT,
+            severity=severity or self.severity,
+        )
+
+    def refusal(
+        self,
+        message: str,
+        *,
+        allowed: str | None = None,
+        fix: str | None = None,
+        has_value: bool = True,
+        severity: Severity | None = None,
+    ) -> PydanticCustomError:
+        """The error that a field's validator raises; its context holds what a ``Problem`` needs besides the path."""
+        context = {
+            "rule": self,
+            "message": message,
+            "allowed": _plain(self.allowed) if allowed is None else allowed,
+            "fix": _plain(self.fix) if fix is None else fix,
+            "has_value": has_value,
+            "severity": severity or self.severity,
+        }
+        return PydanticCustomError(self.code, "{message}", context)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """A finding before it is known in which file it lies: ``path`` in parts, ``value`` as it was read."""
 
-    number: int
+    rule: Rule
     path: Path
     message: str
     allowed: str
     fix: str
-    value: Any = None
-    has_value: bool = True
-    severity: Severity = "error"
+    value: Any
+    has_value: bool
+    severity: Severity
+
+    @property
+    def code(self) -> str:
+        """``EBB007``."""
+        return self.rule.code
 
 
-def code(number: int) -> str:
-    """``7`` → ``EBB007``."""
-    return f"EBB{number:03d}"
-
-
-def refuse(number: int, message: str, *, allowed: str, fix: str, severity: Severity = "error") -> PydanticCustomError:
-    """The error a field's validator raises; ``message`` follows the value: ``is not …``."""
-    context = {"message": message, "allowed": allowed, "fix": fix, "severity": severity}
-    return PydanticCustomError(code(number), "{message}", context)
+def _plain(text: str) -> str:
+    return text.replace("`", "")

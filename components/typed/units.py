@@ -9,7 +9,9 @@ from typing import Any, Self
 
 from pydantic_core import CoreSchema, core_schema
 
-from components.typed.refusal import refuse
+from components.typed.refusal import Rule
+from components.typed.rules.file import QUANTITY_INVALID, TIME_OF_DAY_INVALID
+from components.typed.rules.stack import DURATION_INVALID
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _LONGEST_HOURS = 720
@@ -46,7 +48,7 @@ class Duration:
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
         allowed = f"a whole number with a unit from 1s to {_LONGEST_HOURS}h, like 60s, 20m or 1h"
-        return _text_schema(cls, cls.parse, 11, allowed, "write a number and its unit, like 20m")
+        return _text_schema(cls, cls.parse, DURATION_INVALID, allowed, "write a number and its unit, like 20m")
 
 
 @dataclass(frozen=True, order=True)
@@ -79,7 +81,23 @@ class Quantity:
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
         allowed = f"a whole number with a unit ({', '.join(_BYTES)}), like 80Gi"
-        return _text_schema(cls, cls.parse, 112, allowed, "write a number and its unit, like 24Gi")
+        return _text_schema(cls, cls.parse, QUANTITY_INVALID, allowed, "write a number and its unit, like 24Gi")
+
+
+def read_seconds(text: Any) -> int | None:
+    """Seconds of ``20m`` as a ``Duration`` reads it; None for anything else."""
+    try:
+        return Duration.parse(text).seconds
+    except ValueError:
+        return None
+
+
+def read_bytes(text: Any) -> int | None:
+    """Bytes of ``80Gi`` as a ``Quantity`` reads it; None for anything else."""
+    try:
+        return Quantity.parse(text).bytes
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, order=True)
@@ -104,16 +122,16 @@ class TimeOfDay:
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
         allowed = 'hours and minutes from "00:00" to "24:00", in quotes'
-        return _text_schema(cls, cls.parse, 122, allowed, 'write it in quotes, like "08:30"')
+        return _text_schema(cls, cls.parse, TIME_OF_DAY_INVALID, allowed, 'write it in quotes, like "08:30"')
 
 
-def _text_schema(cls: type, parse: Callable[[Any], Any], number: int, allowed: str, fix: str) -> CoreSchema:
+def _text_schema(cls: type, parse: Callable[[Any], Any], rule: Rule, allowed: str, fix: str) -> CoreSchema:
     def validate(value: Any) -> Any:
         if isinstance(value, cls):
             return value
         try:
             return parse(value)
         except ValueError as error:
-            raise refuse(number, str(error), allowed=allowed, fix=fix) from None
+            raise rule.refusal(str(error), allowed=allowed, fix=fix) from None
 
     return core_schema.no_info_plain_validator_function(validate, serialization=core_schema.to_string_ser_schema())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Literal
 
 import pulumi
@@ -21,9 +20,8 @@ class VllmImage(pulumi.ComponentResource):
     """Builds vLLM's server for one device and pushes it; ``ref`` names it by digest.
 
     At rest it costs what the registry takes for storing it (about 5 GB for ``cpu``; ``cuda`` what vLLM's own image
-    weighs). It is built during an update, never during a preview, and again only when its inputs change. With
-    ``baked_model``, the folder of a cached model (``model/`` and ``model_metadata.json``), a second image carries that
-    model under ``/models/<folder>`` and ``ref`` names that one. It runs nothing.
+    weighs). It is built during an update, never during a preview, and again only when its inputs change. It runs
+    nothing.
     """
 
     ref: pulumi.Output[str]
@@ -34,7 +32,6 @@ class VllmImage(pulumi.ComponentResource):
         registry: Registry,
         device: Device,
         extra_packages: Iterable[str] = (),
-        baked_model: Path | None = None,
         architecture: Literal["amd64", "arm64"] = "amd64",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -52,16 +49,5 @@ class VllmImage(pulumi.ComponentResource):
             child,
             platform=PLATFORMS[architecture],
         )
-        if baked_model is not None:
-            image = pushed_image(
-                f"{name}-{baked_model.name.lower()}",
-                registry,
-                f"vllm:{tag}-{baked_model.name.lower()}",
-                baked_model,
-                CONTEXT / "Dockerfile.model",
-                {"IMAGE": image.ref, "FOLDER": baked_model.name},
-                child,
-                platform=PLATFORMS[architecture],
-            )
         self.ref = image.ref
         self.register_outputs({"ref": self.ref})

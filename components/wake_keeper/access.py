@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.cluster_dns import dns_ports
 from components.gateway.access import LABELS as GATEWAY_LABELS
 from components.gateway.access import METRICS_PORT as GATEWAY_METRICS_PORT
 from components.model_service.settings import PORT as ENGINE_PORT
+from components.pods import anywhere, dns_ports, of_namespace, tcp
 from components.wake_keeper.settings import KeeperSettings
 
 Manifest = dict[str, Any]
@@ -17,7 +17,6 @@ LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _METADATA = ("labels", "ownerReferences", "finalizers")  # what a client may change of it, beside annotations
-_LINK_LOCAL = "169.254.0.0/16"  # where clouds hand out credentials
 
 
 def role(settings: KeeperSettings) -> Manifest:
@@ -101,13 +100,12 @@ def pod_guard(settings: KeeperSettings) -> Manifest:
 
 def pod_guard_binding(settings: KeeperSettings) -> Manifest:
     """In the models' namespace, where the right is."""
-    where = {"matchLabels": {"kubernetes.io/metadata.name": settings.models_namespace}}
     return {
         "metadata": {"name": _guard_name(settings), "labels": LABELS},
         "spec": {
             "policyName": _guard_name(settings),
             "validationActions": ["Deny"],
-            "matchResources": {"namespaceSelector": where},
+            "matchResources": of_namespace(settings.models_namespace),
         },
     }
 
@@ -154,25 +152,17 @@ def network_policy(settings: KeeperSettings) -> Manifest:
     port; never a link-local address; the gateway's counts, and the models' engines where it has to count who waits
     there.
     """
-    models = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.models_namespace}}}
-    engines = {"to": [models], "ports": [{"protocol": "TCP", "port": ENGINE_PORT}]}
-    anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [_LINK_LOCAL]}}
+    engines = {"to": [of_namespace(settings.models_namespace)], "ports": tcp(ENGINE_PORT)}
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
         "spec": {
             "podSelector": {"matchLabels": LABELS},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": PORT}]}],
+            "ingress": [{"from": [{"namespaceSelector": {}}], "ports": tcp(PORT)}],
             "egress": [
                 {"ports": dns_ports()},
-                {
-                    "to": [anywhere],
-                    "ports": [{"protocol": "TCP", "port": port} for port in settings.api_server_ports],
-                },
-                {
-                    "to": [{"podSelector": {"matchLabels": GATEWAY_LABELS}}],
-                    "ports": [{"protocol": "TCP", "port": GATEWAY_METRICS_PORT}],
-                },
+                anywhere(*settings.api_server_ports),
+                {"to": [{"podSelector": {"matchLabels": GATEWAY_LABELS}}], "ports": tcp(GATEWAY_METRICS_PORT)},
                 *([engines] if settings.asks_engines else []),
             ],
         },

@@ -11,7 +11,7 @@ import yaml
 from components.idle_scaling.timing import USUAL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KeptModel:
     """One model. ``hold_seconds`` is how long a load may take before it is given up: nobody waits any longer for it.
     ``growable``: an autoscaler may bring its pool another node, within ``cold_start_seconds``. ``counted``: KEDA asks

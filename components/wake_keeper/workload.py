@@ -6,6 +6,7 @@ import hashlib
 
 import pulumi
 
+from components.pods import confined_container, confined_pod
 from components.wake_keeper.access import LABELS, NAME, PORT, Manifest
 from components.wake_keeper.settings import KeeperSettings, keeper_yaml
 
@@ -34,13 +35,7 @@ def deployment(
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": confined_pod(USER, owns_volumes=True),
         "containers": [_container(image)],
         "volumes": [
             {"name": "config", "configMap": {"name": NAME}},
@@ -71,11 +66,7 @@ def _container(image: pulumi.Input[str]) -> Manifest:
         "command": COMMAND,
         "ports": [{"name": "metrics", "containerPort": PORT}],
         "resources": {"requests": {"cpu": "20m", "memory": "96Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": confined_container(),
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/ebbtide/config", "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of its own

@@ -19,8 +19,9 @@ def connect(url: str, key: str) -> openai.OpenAI:
         api_key=key,
         # above the model's `hold`: while it comes up nothing is sent, and a client that gives up is not waited for
         timeout=1200,
-        # after 429, 5xx and a connection that broke before the answer: when `Retry-After` says, up to two minutes
-        max_retries=10,
+        # after 429, 5xx and a connection that broke before the answer: when `Retry-After` says, two minutes at most;
+        # so many outlast a cold start of 20 minutes
+        max_retries=12,
     )
 
 

@@ -10,12 +10,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from infra.bench import html, picture_png
+from infra.bench import html
 from infra.bench.cold import Cold, told
 from infra.bench.document import Document, begun, read
+from infra.bench.endpoints import endpoints
 from infra.bench.measure import Measurement
+from infra.bench.options import Options, WrongUsage, check
 from infra.bench.report_text import text
-from infra.bench.wish import Wish, WrongUsage, check, endpoints
 from infra.local.paths import paths
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
@@ -26,56 +27,56 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def run(wish: Wish) -> int:
+def run(options: Options) -> int:
     """Measures, shows and keeps. Raises ``LocalProblem`` when somebody does not answer."""
     try:
-        check(wish)
-        if wish.plot and wish.plot.endswith(".png"):
-            picture_png.program()  # before an hour of measuring, not after
-        if wish.from_file:
-            found, ended = read(wish.from_file), False
+        check(options)
+        if options.plot and options.plot.endswith(".png"):
+            html.program()  # before an hour of measuring, not after
+        if options.from_file:
+            found, ended = read(options.from_file), False
         else:
-            found, ended = _measured(wish)
+            found, ended = _measured(options)
     except WrongUsage as wrong:
         say(f"error: {wrong}")
         return USAGE
-    _keep(found, wish)
-    if wish.plot:
-        _plot(found, Path(wish.plot))
-    sys.stdout.write(_shown(found, wish.format))
+    _keep(found, options)
+    if options.plot:
+        _plot(found, Path(options.plot))
+    sys.stdout.write(_shown(found, options.format))
     if ended:
-        kept = f", and is in {wish.out}" if wish.out else ""
+        kept = f", and is in {options.out}" if options.out else ""
         say(f"ended early: what was measured until then is above{kept}, marked as incomplete")
     return INTERRUPTED if ended else DONE
 
 
-def _measured(wish: Wish) -> tuple[Document, bool]:
+def _measured(options: Options) -> tuple[Document, bool]:
     at = paths()
-    measured, against = endpoints(wish, at)
-    found: Document = begun(wish)
+    measured, against = endpoints(options, at)
+    found: Document = begun(options)
     ended = False
-    if wish.levels() or wish.yardstick:
-        work = Measurement(wish, measured, against, say, lambda _: _keep(found, wish))
+    if options.levels() or options.yardstick:
+        work = Measurement(options, measured, against, say, lambda _: _keep(found, options))
         found = work.document
         ended = asyncio.run(until_stopped(work.run()))
         measured = work.measured
-    if wish.cold and not ended:
+    if options.cold and not ended:
         found["endpoints"].setdefault(
             "measured",
             {"url": measured.url, "model": measured.model, "host_header": measured.host, "engine_version": None},
         )
         cold = Cold(say)
         try:
-            if wish.url is None:
-                cold.local(at, measured, wish.cold)
+            if options.url is None:
+                cold.local(at, measured, options.cold)
             else:
-                work_ = cold.elsewhere(measured, wish.cold, wish.idle or 0.0, wish.limit_seconds)
+                work_ = cold.elsewhere(measured, options.cold, options.idle or 0.0, options.limit_seconds)
                 ended = asyncio.run(until_stopped(work_))
         except KeyboardInterrupt:
             ended = True
         finally:
-            found["cold"] = told(cold.rounds, len(cold.rounds) == wish.cold)
-            _keep(found, wish)
+            found["cold"] = told(cold.rounds, len(cold.rounds) == options.cold)
+            _keep(found, options)
     found["complete"] = not ended
     return found, ended
 
@@ -98,10 +99,10 @@ async def until_stopped(work: Coroutine[Any, Any, None]) -> bool:
     return False
 
 
-def _keep(found: Document, wish: Wish) -> None:
+def _keep(found: Document, options: Options) -> None:
     """Whole or not at all: a reader never meets half a file."""
-    if wish.out:
-        file = Path(wish.out)
+    if options.out:
+        file = Path(options.out)
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = file.with_name(f".{file.name}.new")
         fresh.write_text(json.dumps(found, indent=1) + "\n")
@@ -115,7 +116,7 @@ def _plot(found: Document, file: Path) -> None:
         file.write_text(page)
     else:
         rows = len(found["levels"]) + 2 * len((found["cold"] or {}).get("rounds", []))
-        picture_png.picture(page, 1000 + 170 * rows + (400 if found["yardstick"] else 0), file)
+        html.picture(page, 1000 + 170 * rows + (400 if found["yardstick"] else 0), file)
 
 
 def _shown(found: Document, form: str) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import os
+import platform
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from infra.bench.machine import machine, now, versions
+from infra.bench.options import Level, Options, WrongUsage
 from infra.bench.side import Side
 from infra.bench.statistics import Summary, ratio
-from infra.bench.wish import Level, Wish, WrongUsage
 
 Document = dict[str, Any]
 FORM = 1
 
 
-def begun(wish: Wish) -> Document:
+def begun(options: Options) -> Document:
     """``complete`` turns true at the end alone: what a broken-off run leaves says so itself."""
     return {
         "what": "time to first token (ttft), seconds a token after it (tpot) and throughput of a served model",
@@ -26,13 +29,13 @@ def begun(wish: Wish) -> Document:
         "machine": machine(),
         "versions": versions(),
         "load": {
-            "input_tokens": wish.input_tokens,
-            "output_tokens": wish.output_tokens,
-            "exact": wish.exact,
-            "stream": wish.stream,
-            "turns": wish.turns,
-            "seed": wish.seed,
-            "time_limit_seconds": wish.limit_seconds,
+            "input_tokens": options.input_tokens,
+            "output_tokens": options.output_tokens,
+            "exact": options.exact,
+            "stream": options.stream,
+            "turns": options.turns,
+            "seed": options.seed,
+            "time_limit_seconds": options.limit_seconds,
         },
         "endpoints": {},
         "levels": [],
@@ -83,3 +86,42 @@ def read(file: str) -> Document:
     if not isinstance(found, dict) or found.get("form") != FORM or "levels" not in found:
         raise WrongUsage(f"--from {file}: no result of this command; allowed: a file that `ebbtide bench --out` wrote")
     return found
+
+
+# Where and with what a result was made: a figure without them is none.
+
+
+def machine() -> dict[str, Any]:
+    """Of the one who asks; the engine may be elsewhere. ``load`` tells whether others worked beside."""
+    return {
+        "cpus": os.cpu_count(),
+        "processor": _field("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
+        "memory_gib": _memory_gib(),
+        "kernel": platform.release(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def versions() -> dict[str, str]:
+    try:
+        own = metadata.version("ebbtide")
+    except metadata.PackageNotFoundError:
+        own = "unknown"
+    return {"ebbtide": own, "python": platform.python_version(), "httpx": metadata.version("httpx")}
+
+
+def now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _field(file: str, name: str) -> str:
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _memory_gib() -> float | None:
+    kib = _field("/proc/meminfo", "MemTotal").removesuffix("kB").strip()
+    return round(int(kib) / 1024**2, 1) if kib.isdecimal() else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from infra.bench.replies import Reply
+from infra.bench.client import Reply
 
 # the number of a request and when it is due; never raises
 Ask = Callable[[int, float], Awaitable[Reply]]
@@ -42,3 +43,17 @@ async def open_loop(ask: Ask, heard: Heard, due: Sequence[float]) -> None:
         for number, offset in enumerate(due):
             await asyncio.sleep(max(0.0, began + offset - time.monotonic()))
             group.create_task(one(number, began + offset))
+
+
+# When the requests of an open loop are due, answered or not the earlier ones. Pure: the same seed, the same times.
+
+
+def poisson(rate: float, seed: str, requests: int | None, seconds: float | None) -> list[float]:
+    """Seconds since the start, at ``rate`` a second on average, as independent people ask; so many, or for so long."""
+    chance, at, found = random.Random(seed), 0.0, list[float]()  # noqa: S311 - chance for load, not for secrets
+    while requests is None or len(found) < requests:
+        at += chance.expovariate(rate)
+        if seconds is not None and at >= seconds:
+            break
+        found.append(at)
+    return found

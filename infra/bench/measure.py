@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 
 from infra.bench import document as doc
 from infra.bench import yardstick
-from infra.bench.arrivals import poisson
-from infra.bench.client import Client, Endpoint
-from infra.bench.load import Ask, closed_loop, open_loop
-from infra.bench.replies import Reply
+from infra.bench.client import Client, Endpoint, Reply
+from infra.bench.load import Ask, closed_loop, open_loop, poisson
+from infra.bench.options import Level, Options
 from infra.bench.side import Side
 from infra.bench.statistics import Summary, summary
-from infra.bench.wish import Level, Wish
 
 Say = Callable[[str], None]
 _LOOK_SECONDS = 5.0
@@ -39,11 +37,11 @@ class Measurement:
     """``document`` is true at any moment: cancelled, it holds what was measured until then. ``keep`` is called whenever
     something was added."""
 
-    def __init__(self, wish: Wish, measured: Endpoint, against: Endpoint | None, say: Say, keep: Say) -> None:
-        self.wish, self.document, self._say, self._keep = wish, doc.begun(wish), say, keep
-        self._sides = [Side("measured", Client(measured, wish.limit_seconds))]
+    def __init__(self, options: Options, measured: Endpoint, against: Endpoint | None, say: Say, keep: Say) -> None:
+        self.options, self.document, self._say, self._keep = options, doc.begun(options), say, keep
+        self._sides = [Side("measured", Client(measured, options.limit_seconds))]
         if against is not None:
-            self._sides.append(Side("against", Client(against, wish.limit_seconds)))
+            self._sides.append(Side("against", Client(against, options.limit_seconds)))
 
     @property
     def measured(self) -> Endpoint:
@@ -54,11 +52,11 @@ class Measurement:
         try:
             for side in self._sides:
                 self._say(f"  {side.name}: {side.client.endpoint.url}; it is woken if it sleeps")
-                await side.prepare(self.wish.exact)
+                await side.prepare(self.options.exact)
                 self.document["endpoints"][side.name] = doc.endpoint(side)
-            for level in self.wish.levels():
+            for level in self.options.levels():
                 await self._level(level)
-            if self.wish.yardstick:
+            if self.options.yardstick:
                 await self._yardstick()
         finally:
             for side in self._sides:
@@ -69,7 +67,7 @@ class Measurement:
         complete = False
         try:
             await self._warm_up(level)
-            for turn in range(self.wish.turns):
+            for turn in range(self.options.turns):
                 order = list(zip(self._sides, taken, strict=True))
                 for side, into in order if turn % 2 == 0 else reversed(order):
                     await self._turn(level, turn, side, into)
@@ -84,7 +82,7 @@ class Measurement:
 
     async def _warm_up(self, level: Level) -> None:
         """Connections, caches and compiled shapes of this level; not counted."""
-        count = self.wish.warm_up
+        count = self.options.warm_up
         if count is None:
             count = min(level.concurrency or 8, _MOST_WARM_UP)
         for side in self._sides if count else ():
@@ -102,29 +100,31 @@ class Measurement:
                     await closed_loop(ask, into.replies.append, level.concurrency, requests, seconds)
                 else:
                     # both sides meet the same times
-                    due = poisson(level.rate or 0.0, f"{self.wish.seed} {level.told} {turn}", requests, seconds)
+                    due = poisson(level.rate or 0.0, f"{self.options.seed} {level.told} {turn}", requests, seconds)
                     await open_loop(ask, into.replies.append, due)
         finally:
             into.seconds += time.monotonic() - began
 
     def amount(self, level: Level, turn: int) -> tuple[int | None, float | None]:
         """Requests or seconds of one turn: its share of the level's."""
-        if self.wish.seconds is not None:
-            return None, self.wish.seconds / self.wish.turns
-        whole = self.wish.requests or max(_LEAST_REQUESTS, _ROUNDS_OF_ALL * (level.concurrency or 0))
-        share, more = divmod(whole, self.wish.turns)
+        if self.options.seconds is not None:
+            return None, self.options.seconds / self.options.turns
+        whole = self.options.requests or max(_LEAST_REQUESTS, _ROUNDS_OF_ALL * (level.concurrency or 0))
+        share, more = divmod(whole, self.options.turns)
         return share + (turn < more), None
 
     def _asker(self, side: Side, part: str) -> Ask:
-        wish = self.wish
-        return side.asker(f"{wish.seed} {part}", wish.input_tokens, wish.output_tokens, wish.stream, wish.exact)
+        options = self.options
+        return side.asker(
+            f"{options.seed} {part}", options.input_tokens, options.output_tokens, options.stream, options.exact
+        )
 
     @contextlib.asynccontextmanager
     async def _told(
         self, level: Level, turn: int, side: Side, into: Taken, already: int, requests: int | None
     ) -> AsyncIterator[None]:
         """A line at the end of the turn, and one every few seconds until then."""
-        what = f"{level.told}, {side.name}, turn {turn + 1} of {self.wish.turns}"
+        what = f"{level.told}, {side.name}, turn {turn + 1} of {self.options.turns}"
         began = time.monotonic()
 
         async def pulse() -> None:
@@ -145,23 +145,23 @@ class Measurement:
 
     async def _yardstick(self) -> None:
         """Only the measured side: it is a question about people, not about the way."""
-        wish = self.wish
+        options = self.options
         told: doc.Document = {
-            "ttft_p90_below_seconds": wish.ttft_limit,
-            "tpot_p90_below_seconds": wish.tpot_limit,
-            "most": wish.most,
+            "ttft_p90_below_seconds": options.ttft_limit,
+            "tpot_p90_below_seconds": options.tpot_limit,
+            "most": options.most,
             "concurrency": None,
             "tries": [],
         }
         self.document["yardstick"] = told
         sides, self._sides = self._sides, self._sides[:1]
         try:
-            trying = yardstick.search(wish.most)
+            trying = yardstick.search(options.most)
             try:
                 at = next(trying)
                 while True:
                     found = await self._level(Level(concurrency=at))
-                    verdict = yardstick.judge(at, found[0], wish.ttft_limit, wish.tpot_limit)
+                    verdict = yardstick.judge(at, found[0], options.ttft_limit, options.tpot_limit)
                     self._say(f"  {at} at once: {'served well' if verdict.good else '; '.join(verdict.why)}")
                     told["tries"].append({"concurrency": at, "good": verdict.good, "why": list(verdict.why)})
                     at = trying.send(verdict.good)

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from infra.bench.replies import Reply
+from infra.bench.client import Reply
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Spread:
     """Of ``count`` values, in their own unit."""
 
@@ -68,7 +68,7 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     if not found:
         return None
     p50, p90, p99 = (percentile(found, percent) for percent in (50, 90, 99))
-    return Spread(len(found), math.fsum(found) / len(found), p50, p90, p99, found[-1])
+    return Spread(count=len(found), mean=math.fsum(found) / len(found), p50=p50, p90=p90, p99=p99, most=found[-1])
 
 
 def summary(replies: Sequence[Reply], seconds: float) -> Summary:

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from infra.bench.options import MOST, TPOT_LIMIT, TTFT_LIMIT
 from infra.bench.statistics import Summary
 
-TTFT_LIMIT, TPOT_LIMIT = 10.0, 0.25
-MOST = 512
 _PRECISION = 0.05  # of the answer: the last few per cent are not worth a try each
 
 

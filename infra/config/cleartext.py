@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from components.typed.refusal import Path, Problem, Severity
-from infra.config.engine_flags import flag_name, secret_flag
+from components.model_service.managed_flags import flag_name, secret_flag
+from components.typed.refusal import Path, Problem, Rule
+from components.typed.rules.stack import SECRET_IN_CLEAR, SECRET_IN_ENGINE_SETTINGS
 from infra.config.findings import show
 
 REDACTED = "<redacted>"
@@ -66,13 +67,13 @@ class Secrets:
         self.paths |= other.paths
         self.texts |= other.texts
 
-    def found(self, number: int, path: Path, texts: list[str], message: str, fix: str, shown: bool = True) -> None:
+    def found(self, rule: Rule, path: Path, texts: list[str], message: str, fix: str, shown: bool = True) -> None:
         """Note one: ``texts`` are what no output may hold, ``shown`` says whether a redacted value is named at all."""
-        severity: Severity = "mandatory" if number == 48 else "error"
         allowed = "no secret in clear in a stack file"
         self.paths.add(path)
         self.texts |= {text for text in texts if len(text) >= _SHORTEST_REPLACED}
-        self.problems.append(Problem(number, path, message, allowed, fix, REDACTED, shown, severity))
+        found = rule.at(path, message, allowed=allowed, fix=fix, value=REDACTED)
+        self.problems.append(replace(found, has_value=shown))
 
 
 def find_secrets(raw: Any, at: Path = ()) -> Secrets:
@@ -82,7 +83,7 @@ def find_secrets(raw: Any, at: Path = ()) -> Secrets:
         _judge(secrets, path, value, raw)
     for path in _secret_keys(raw, at):
         secrets.found(
-            48,
+            SECRET_IN_CLEAR,
             path,
             [match[0] for part in path if isinstance(part, str) for match in [_LOOKS.search(part)] if match],
             "is a key that holds a secret in clear",
@@ -103,7 +104,7 @@ def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
     if path[-2:-1] == ("extraEnv",) and isinstance(last, str):
         if look or (value != "" and _SECRET_ENV.search(last)):
             secrets.found(
-                49,
+                SECRET_IN_ENGINE_SETTINGS,
                 path,
                 texts,
                 "is a secret in an environment variable" + OPEN_TO_POD_READERS,
@@ -117,7 +118,7 @@ def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
     if look or named:
         message = "is a secret in clear" if look else "stands under a key for secrets, in clear"
         secrets.found(
-            48,
+            SECRET_IN_CLEAR,
             path,
             texts,
             message,
@@ -138,7 +139,14 @@ def _judge_argument(secrets: Secrets, path: Path, value: str, look: bool, raw: A
     given = [part for part in (value.partition("=")[2], value.partition(" ")[2]) if part]
     what = f"{flag} puts a secret on the engine's command line" if flag else "is a secret on the engine's command line"
     fix = "take it out and withdraw it: keys are the gateway's, weights come from the model store"
-    secrets.found(49, path, [value, *given] if look or given else [], what + OPEN_TO_POD_READERS, fix, not flag)
+    secrets.found(
+        SECRET_IN_ENGINE_SETTINGS,
+        path,
+        [value, *given] if look or given else [],
+        what + OPEN_TO_POD_READERS,
+        fix,
+        not flag,
+    )
 
 
 def _at(raw: Any, path: Path) -> Any:

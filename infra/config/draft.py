@@ -5,23 +5,19 @@ Rules between fields run on a draft, so that one wrong field hides only the rule
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import ValidationError, create_model
+from pydantic import TypeAdapter, ValidationError, create_model
 
 from components.platforms.kinds import kind_of
 from components.typed.fields import Shape
-from infra.config.gateway import GroupConfig, KeyConfig
-from infra.config.gpu_layer import GpuLayerConfig
-from infra.config.image import ImageConfig
+from components.typed.refusal import Path
 from infra.config.model import ModelConfig
-from infra.config.platform import PlatformConfig
-from infra.config.platform_draft import PlatformDraft, platform_draft
 from infra.config.pool import PoolConfig
-from infra.config.stack import GuardConfig
+from infra.config.stack import GpuLayerConfig, GroupConfig, GuardConfig, ImageConfig, KeyConfig, PlatformConfig
 
 S = TypeVar("S", bound=Shape)
 
@@ -44,7 +40,8 @@ class Part(Generic[S]):
 
 @dataclass(frozen=True)
 class Draft:
-    """All parts that rules look at. A part that is no mapping is absent, its name is there all the same."""
+    """All parts that rules look at. A part that is no mapping is absent, its name is there all the same. ``secrets``:
+    where a secret was found, each with a finding of its own."""
 
     environment: str | None = None
     place: PlatformDraft | None = None
@@ -59,6 +56,7 @@ class Draft:
     pool_names: tuple[str, ...] = ()
     model_names: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
+    secrets: frozenset[Path] = frozenset()
 
     @property
     def platform(self) -> PlatformConfig | None:
@@ -74,7 +72,7 @@ class Draft:
         return given or (kind_of(self.platform).gpu_layer if self.platform is not None else None)
 
 
-def draft(raw: Mapping[str, Any]) -> Draft:
+def draft(raw: Mapping[str, Any], secrets: Iterable[Path] = ()) -> Draft:
     """Read what can be read. ``raw`` already has each model's and pool's own name in it."""
     gateway = _mapping(raw.get("gateway"))
     return Draft(
@@ -91,6 +89,7 @@ def draft(raw: Mapping[str, Any]) -> Draft:
         pool_names=tuple(_mapping(raw.get("pools"))),
         model_names=tuple(_mapping(raw.get("models"))),
         group_names=tuple(_mapping(gateway.get("groups"))),
+        secrets=frozenset(secrets),
     )
 
 
@@ -125,3 +124,57 @@ def _without(cls: type[S], broken: frozenset[str]) -> type[S]:
     """The same shape, in which the broken fields are None."""
     nothing: dict[str, Any] = dict.fromkeys(broken, (Any, None))
     return cast("type[S]", create_model(f"{cls.__name__}Draft", __base__=cls, **nothing))
+
+
+# A place's settings of which some may be wrong: the rest of them, so that rules between fields still run.
+#
+# What cannot be read is left out, and its default stands in for it. Rules must therefore not judge a section of which
+# something was left out: what they miss there is in the file.
+
+_PLATFORM: TypeAdapter[PlatformConfig] = TypeAdapter(PlatformConfig)
+_UNKNOWN_KEY, _MISSING = "extra_forbidden", "missing"
+
+
+@dataclass(frozen=True)
+class PlatformDraft:
+    """``unread`` are the keys of the platform under which a known setting was left out; keys that do not exist do not
+    count, because nobody misses them."""
+
+    value: PlatformConfig
+    unread: frozenset[str] = frozenset()
+
+    def judged(self, path: Path) -> bool:
+        """Whether a problem that the place's rules find at ``path`` is one: nothing it may come from was left out."""
+        if not self.unread:
+            return True
+        return len(path) > 1 and path[0] == "platform" and path[1] not in self.unread
+
+
+def platform_draft(raw: Any) -> PlatformDraft | None:
+    """None where what a place cannot be without, its kind for one, could not be read."""
+    unread: set[str] = set()
+    while True:
+        try:
+            return PlatformDraft(_PLATFORM.validate_python(raw), frozenset(unread))
+        except ValidationError as error:
+            rest = raw
+            for detail in error.errors(include_url=False):
+                # the first step is the kind, which told pydantic whose settings these are
+                path = tuple(detail["loc"][1:])
+                if detail["type"] != _UNKNOWN_KEY and path:
+                    unread.add(str(path[0]))
+                rest = _without_value(rest, path[:-1] if detail["type"] == _MISSING else path)
+            if rest == raw:
+                return None
+            raw = rest
+
+
+def _without_value(raw: Any, path: Path) -> Any:
+    """``raw`` without the value at ``path``, or without the whole list that it stands in: a list with an element less
+    says something else. Unchanged where nothing stands there."""
+    if not path or not isinstance(raw, Mapping) or path[0] not in raw:
+        return raw
+    key, rest = path[0], path[1:]
+    if rest and isinstance(raw[key], Mapping):
+        return {**raw, key: _without_value(raw[key], rest)}
+    return {name: value for name, value in raw.items() if name != key}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from components.typed.refusal import Path, Severity
 
 if TYPE_CHECKING:
-    from infra.config.waiver import Waiver
+    from infra.config.waivers import Waiver
 
 _LONGEST_SHOWN = 80
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_<>-]+(:[A-Za-z0-9_-]+)?")
@@ -22,7 +22,7 @@ class Finding:
 
     ``error`` and ``mandatory`` both stop the stack: an error can never work, a mandatory one breaks a policy.
     ``warning`` only tells; ``waiver`` is the one that made a mandatory finding such a one. ``code`` (``EBB001``) never
-    changes its meaning.
+    changes its meaning. ``policy`` is the rule of the policy pack that reports it, where one does.
     """
 
     code: str
@@ -34,6 +34,7 @@ class Finding:
     allowed: str
     fix: str
     waiver: Waiver | None = None
+    policy: str | None = None
 
     def __str__(self) -> str:
         where = f"{self.file}: {self.path}" if self.path else self.file

@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.typed.refusal import Path, Problem
+from components.typed.rules.pools import (
+    FALLBACK_DIFFERS,
+    FALLBACK_ORDER,
+    FALLBACK_REPEATED,
+    NODES_COUNT,
+    SHARING_INVALID,
+)
+from components.typed.rules.stack import GPUS_EXCEED_NODE, POOL_UNKNOWN
 from infra.config.draft import Draft, Part
 from infra.config.fallback import named, preferences
 from infra.config.model import ModelConfig
@@ -22,14 +30,16 @@ def judge_fallback(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[
         path = (*at, "fallbackPools", index)
         if part.sound("pool") and name == model.pool:
             message = "is its first choice already, under pool"
-            yield Problem(201, path, message, "another pool than pool", "take it out", name)
+            yield FALLBACK_REPEATED.at(path, message, allowed="another pool than pool", fix="take it out", value=name)
         elif name in seen:
             message = f"is there already, as fallbackPools[{seen[name]}]"
-            yield Problem(201, path, message, "each pool once", "take it out", name)
+            yield FALLBACK_REPEATED.at(path, message, allowed="each pool once", fix="take it out", value=name)
         elif name not in draft.pool_names:
             names = ", ".join(draft.pool_names)
             fix = f"use one of them, or add {name} under pools"
-            yield Problem(37, path, "is not a pool of this stack", names or "none: there is no pool yet", fix, name)
+            yield POOL_UNKNOWN.at(
+                path, "is not a pool of this stack", allowed=names or "none: there is no pool yet", fix=fix, value=name
+            )
         else:
             yield from _alike(part, name, path, draft)
         seen.setdefault(name, index)
@@ -49,15 +59,19 @@ def _alike(part: Part[ModelConfig], name: str, path: Path, draft: Draft) -> Iter
     if other.sound("sharing") and other.value.sharing is not None and model.replica_gpus > 1:
         key, count = ("gpus", model.gpus) if model.gpus > 1 else ("nodes", model.nodes)
         message = f"shares its cards, and {key} is {count}: slices do not work together"
-        yield Problem(198, path, message, "a pool without sharing", f"take it out, or set {key}: 1", name)
+        yield SHARING_INVALID.at(
+            path, message, allowed="a pool without sharing", fix=f"take it out, or set {key}: 1", value=name
+        )
     elif other.sound("gpu") and model.gpus > other.value.gpu.count:
         message = f"has nodes with {other.value.gpu.count} of the {model.gpus} GPUs the model asks for"
         fix = "take it out, or name a pool with more GPUs a node"
-        yield Problem(2, path, message, f"a pool with {model.gpus} or more GPUs a node", fix, name)
+        yield GPUS_EXCEED_NODE.at(
+            path, message, allowed=f"a pool with {model.gpus} or more GPUs a node", fix=fix, value=name
+        )
     elif other.sound("max") and 1 < model.nodes > other.value.max:
         message = f"may have {other.value.max} of the {model.nodes} machines that one replica takes"
         fix = f"take it out, or set max of pool {name} to {model.nodes} or more"
-        yield Problem(200, path, message, f"a pool with a max of {model.nodes} or more", fix, name)
+        yield NODES_COUNT.at(path, message, allowed=f"a pool with a max of {model.nodes} or more", fix=fix, value=name)
 
 
 def _same(first: PoolConfig, other: PoolConfig, path: Path) -> Iterator[Problem]:
@@ -65,16 +79,22 @@ def _same(first: PoolConfig, other: PoolConfig, path: Path) -> Iterator[Problem]
     fix = "name a pool that does, or make a model of its own for this one"
     if given.device != wanted.device:
         message = f"computes on {given.device}, and pool {first.name} on {wanted.device}: they need different images"
-        yield Problem(202, path, message, f"pools with device: {wanted.device}", fix, other.name)
+        yield FALLBACK_DIFFERS.at(
+            path, message, allowed=f"pools with device: {wanted.device}", fix=fix, value=other.name
+        )
     elif given.gpu_resource != wanted.gpu_resource:
         message = (
             f"offers {given.gpu_resource}, and pool {first.name} {wanted.gpu_resource}: a pod asks for one of them"
         )
-        yield Problem(202, path, message, f"pools that offer {wanted.gpu_resource}", fix, other.name)
+        yield FALLBACK_DIFFERS.at(
+            path, message, allowed=f"pools that offer {wanted.gpu_resource}", fix=fix, value=other.name
+        )
     elif given.turns != wanted.turns:
         one, none = (other.name, first.name) if given.turns else (first.name, other.name)
         message = f"cannot stand in: models take turns on the cards of pool {one} and not of {none}"
-        yield Problem(202, path, message, "pools that share their cards alike", fix, other.name)
+        yield FALLBACK_DIFFERS.at(
+            path, message, allowed="pools that share their cards alike", fix=fix, value=other.name
+        )
 
 
 def judge_orders(draft: Draft) -> Iterator[Problem]:
@@ -89,7 +109,7 @@ def judge_orders(draft: Draft) -> Iterator[Problem]:
         )
         fix = "write the pools in the same order, or give this model pools of its own"
         path = ("models", each.model, "fallbackPools", each.index)
-        yield Problem(203, path, message, "one order of pools in all models", fix, name, severity="warning")
+        yield FALLBACK_ORDER.at(path, message, allowed="one order of pools in all models", fix=fix, value=name)
 
 
 def spot_alone(part: Part[ModelConfig], draft: Draft) -> bool:

@@ -12,6 +12,9 @@ from components.gpu_layer.judge import judge_gpu_layer
 from components.platforms.kinds import KINDS, kind_of
 from components.typed.fields import Shape
 from components.typed.refusal import Path, Problem
+from components.typed.rules.file import KEY_MISSING, MANIFESTS_NOT_LOCAL
+from components.typed.rules.pools import CAPACITY_BLOCK_INVALID, MIG_PROFILE_INVALID
+from components.typed.rules.stack import GATEWAY_WITHOUT_KEYS, HOST_WITHOUT_TLS, OPEN_TO_INTERNET, VOLUME_ON_ONE_NODE
 from infra.config.draft import Draft, Part
 from infra.config.fallback import named
 from infra.config.pool import PoolConfig
@@ -56,18 +59,24 @@ def _common(settings: Any, draft: Draft, said: Container[Path]) -> Iterator[Prob
             yield from _slices(part.value, ("pools", name, "sharing", "mig"))
         if kind_of(settings).makes_nodes and part.raw.get("machine") is None:
             path, allowed = ("pools", name, "machine"), "a machine with GPUs that the platform sells"
-            yield Problem(103, path, "is missing", allowed, "add machine: and its name", has_value=False)
+            yield KEY_MISSING.at(path, "is missing", allowed=allowed, fix="add machine: and its name")
 
 
 def _purchase(part: Part[PoolConfig], at: Path) -> Iterator[Problem]:
     pool = part.value
     if part.sound("capacity_block", "reservation") and pool.capacity_block and pool.reservation is None:
         message, fix = "says nothing without the block's id", "add reservation: and the block's id"
-        yield Problem(195, (*at, "capacityBlock"), message, "capacityBlock beside reservation", fix, True)
+        yield CAPACITY_BLOCK_INVALID.at(
+            (*at, "capacityBlock"), message, allowed="capacityBlock beside reservation", fix=fix, value=True
+        )
     if part.sound("capacity", "reservation") and pool.capacity == "spot" and pool.reservation is not None:
         message, fix = "cannot be used by spot nodes", "take reservation out, or set capacity: onDemand"
-        yield Problem(
-            195, (*at, "reservation"), message, "a reservation with capacity: onDemand", fix, pool.reservation
+        yield CAPACITY_BLOCK_INVALID.at(
+            (*at, "reservation"),
+            message,
+            allowed="a reservation with capacity: onDemand",
+            fix=fix,
+            value=pool.reservation,
         )
 
 
@@ -79,15 +88,19 @@ def _slices(pool: PoolConfig, at: Path) -> Iterator[Problem]:
     if known is None:
         able = ", ".join(name for name, gpu in gpus().items() if gpu.can_be_cut)
         message = f"cannot be planned: {pool.gpu.product or 'a card without product'} is not in the catalogue"
-        yield Problem(191, at, message, able, "set gpu.product to the catalogue's name for it", has_value=False)
+        yield MIG_PROFILE_INVALID.at(at, message, allowed=able, fix="set gpu.product to the catalogue's name for it")
     elif not known.mig:
         able = ", ".join(name for name, gpu in gpus().items() if gpu.can_be_cut)
         message = f"is not possible: {pool.gpu.product} cannot be cut into slices"
-        yield Problem(191, at, message, able, "use timeSlicing, or another machine", has_value=False)
+        yield MIG_PROFILE_INVALID.at(at, message, allowed=able, fix="use timeSlicing, or another machine")
     elif profile not in known.mig:
         fix = "use one of them"
-        yield Problem(
-            191, (*at, "profile"), f"is not a slice of {pool.gpu.product}", ", ".join(known.mig), fix, profile
+        yield MIG_PROFILE_INVALID.at(
+            (*at, "profile"),
+            f"is not a slice of {pool.gpu.product}",
+            allowed=", ".join(known.mig),
+            fix=fix,
+            value=profile,
         )
 
 
@@ -111,14 +124,12 @@ def _is_open(network: str) -> bool:
 
 
 def _open(path: Path, value: Any) -> Problem:
-    return Problem(
-        39,
+    return OPEN_TO_INTERNET.at(
         path,
         "is the whole internet",
-        "networks of your own, like 10.0.0.0/8 or 203.0.113.7/32",
-        "name the networks that have to reach it",
-        value,
-        severity="mandatory",
+        allowed="networks of your own, like 10.0.0.0/8 or 203.0.113.7/32",
+        fix="name the networks that have to reach it",
+        value=value,
     )
 
 
@@ -132,16 +143,20 @@ def _doors(settings: Any, draft: Draft) -> Iterator[Problem]:
         message = "is missing: public: true without it opens the gateway to the whole internet"
         allowed, fix = "networks of your own, like 203.0.113.7/32", "name the networks that have to reach it"
         path = (*at, "allowedNetworks")
-        yield Problem(39, path, message, allowed, fix, has_value=False, severity="mandatory")
+        yield OPEN_TO_INTERNET.at(path, message, allowed=allowed, fix=fix)
     if (public or balanced) and not draft.keys:
         path, value = ((*at, "public"), True) if public else ((*at, "serviceType"), "LoadBalancer")
         message, allowed = "opens the gateway while no key says who may ask", "at least one key under gateway.keys"
-        yield Problem(38, path, message, allowed, "add a group and a key under gateway", value, severity="mandatory")
+        yield GATEWAY_WITHOUT_KEYS.at(
+            path, message, allowed=allowed, fix="add a group and a key under gateway", value=value
+        )
     host = getattr(ingress, "host", None)
     if host is not None and not getattr(ingress, "certificate", None):
         message = "has no TLS: keys and prompts would cross the network in clear"
         fix = "add certificate: and the one the place holds for this host"
-        yield Problem(40, (*at, "host"), message, "a host with a certificate beside it", fix, host)
+        yield HOST_WITHOUT_TLS.at(
+            (*at, "host"), message, allowed="a host with a certificate beside it", fix=fix, value=host
+        )
 
 
 def _claim(settings: Any, draft: Draft) -> Iterator[Problem]:
@@ -156,7 +171,7 @@ def _claim(settings: Any, draft: Draft) -> Iterator[Problem]:
         message = f"is mounted on one node at a time, and the models' replicas may run on {nodes}"
         fix = "keep the weights on a claim that many nodes may read, or let one pool with max: 1 serve all models"
         path = (*AT, "modelStore", "accessMode")
-        yield Problem(46, path, message, "ReadOnlyMany or ReadWriteMany", fix, mode)
+        yield VOLUME_ON_ONE_NODE.at(path, message, allowed="ReadOnlyMany or ReadWriteMany", fix=fix, value=mode)
 
 
 def _manifests(draft: Draft) -> Iterator[Problem]:
@@ -165,4 +180,6 @@ def _manifests(draft: Draft) -> Iterator[Problem]:
     if draft.idle_scaling_install == "manifests" and draft.platform is not None and draft.platform.kind != local:
         path, message = ("idleScaling", "install"), "is what the local set-up renders, for the local platform alone"
         fix = "write helm, or existing where the cluster has KEDA and its HTTP add-on"
-        yield Problem(121, path, message, "helm or existing on this platform", fix, draft.idle_scaling_install)
+        yield MANIFESTS_NOT_LOCAL.at(
+            path, message, allowed="helm or existing on this platform", fix=fix, value=draft.idle_scaling_install
+        )

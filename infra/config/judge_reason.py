@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.typed.refusal import Path, Problem
+from components.typed.rules.stack import MIN_ABOVE_MAX, MIN_WITHOUT_REASON
 from infra.config.draft import Draft
 
 # A local stack costs nothing, and production may keep a model awake as it likes.
@@ -14,7 +15,9 @@ _MUST_SAY_WHY = ("dev", "staging")
 def more_than_max(at: Path, least: int, most: int) -> Problem:
     """``min`` above ``max``."""
     fix = f"lower min to {most} or raise max to {least}"
-    return Problem(6, (*at, "min"), f"is more than max, which is {most}", f"0..{most}", fix, least)
+    return MIN_ABOVE_MAX.at(
+        (*at, "min"), f"is more than max, which is {most}", allowed=f"0..{most}", fix=fix, value=least
+    )
 
 
 def without_reason(at: Path, least: int, reason: str | None, draft: Draft) -> Iterator[Problem]:
@@ -22,4 +25,4 @@ def without_reason(at: Path, least: int, reason: str | None, draft: Draft) -> It
     if least > 0 and reason is None and draft.environment in _MUST_SAY_WHY:
         message = f"keeps GPUs running around the clock in {draft.environment}, and nothing says why"
         fix = "set min: 0, or add minReason: who needs it and until when"
-        yield Problem(10, (*at, "min"), message, "0, or a minReason beside it", fix, least, severity="mandatory")
+        yield MIN_WITHOUT_REASON.at((*at, "min"), message, allowed="0, or a minReason beside it", fix=fix, value=least)

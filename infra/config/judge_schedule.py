@@ -7,10 +7,17 @@ from collections.abc import Iterator, Mapping
 from components.idle_scaling.clocks import DAY
 from components.idle_scaling.schedule import is_always, is_misread
 from components.typed.refusal import Path, Problem
+from components.typed.rules.file import (
+    AHEAD_TOO_LONG,
+    TIME_OF_DAY_INVALID,
+    TIMEZONE_MISREAD,
+    WINDOW_ABOVE_MAX,
+    WINDOW_LENGTH,
+    WINDOW_UNUSED,
+)
 from infra.config.draft import Part
 from infra.config.keep_warm import week
-from infra.config.model import ModelConfig
-from infra.config.schedule import ScheduleConfig
+from infra.config.model import ModelConfig, ScheduleConfig
 
 LONGEST_AHEAD_SECONDS = 24 * 3600
 
@@ -27,12 +34,12 @@ def judge_schedules(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
         if part.sound("max") and schedule.replicas > model.max:
             allowed, fix = f"1..{model.max}", f"lower replicas to {model.max} or raise max to {schedule.replicas}"
             message = f"is more than max, which is {model.max}"
-            yield Problem(126, (*path, "replicas"), message, allowed, fix, schedule.replicas)
+            yield WINDOW_ABOVE_MAX.at((*path, "replicas"), message, allowed=allowed, fix=fix, value=schedule.replicas)
         if part.sound("min") and schedule.replicas <= model.min:
             message = f"has no effect: min is {model.min}, so as many run at all times"
             fix = "take the window out, lower min, or raise replicas"
             allowed = f"{model.min + 1} or more"
-            yield Problem(129, (*path, "replicas"), message, allowed, fix, schedule.replicas, severity="warning")
+            yield WINDOW_UNUSED.at((*path, "replicas"), message, allowed=allowed, fix=fix, value=schedule.replicas)
 
 
 def kept_at_once(models: Mapping[str, Part[ModelConfig]]) -> int:
@@ -52,16 +59,18 @@ def _times(schedule: ScheduleConfig, path: Path) -> Iterator[Problem]:
     if schedule.start.minutes == DAY:
         wrong = True
         message, fix = "is the end of a day, where nothing begins", 'write "00:00" and the next day'
-        yield Problem(122, (*path, "from"), message, '"00:00" to "23:59"', fix, str(schedule.start))
+        yield TIME_OF_DAY_INVALID.at(
+            (*path, "from"), message, allowed='"00:00" to "23:59"', fix=fix, value=str(schedule.start)
+        )
     if schedule.start == schedule.to:
         wrong = True
         message, allowed = "is the same as from, so the window has no length", "another time than from"
         fix = 'for a whole day write from: "00:00" and to: "24:00"'
-        yield Problem(125, (*path, "to"), message, allowed, fix, str(schedule.to))
+        yield WINDOW_LENGTH.at((*path, "to"), message, allowed=allowed, fix=fix, value=str(schedule.to))
     if schedule.ahead is not None and schedule.ahead.seconds > LONGEST_AHEAD_SECONDS:
         wrong = True
         message, fix = "is longer than a day", "lower it, or let the window begin earlier"
-        yield Problem(127, (*path, "ahead"), message, "1s to 24h", fix, str(schedule.ahead))
+        yield AHEAD_TOO_LONG.at((*path, "ahead"), message, allowed="1s to 24h", fix=fix, value=str(schedule.ahead))
     if wrong:
         return
     window = schedule.window
@@ -70,11 +79,11 @@ def _times(schedule: ScheduleConfig, path: Path) -> Iterator[Problem]:
             "never ends: with ahead it covers the whole week",
             f"set min: {schedule.replicas} and take it out",
         )
-        yield Problem(125, path, message, "a window with an end", fix, has_value=False)
+        yield WINDOW_LENGTH.at(path, message, allowed="a window with an end", fix=fix)
     elif is_misread(window):
         message = (
             "moves its clocks at midnight or by half an hour, which KEDA misreads for a day or a week of each year"
         )
         allowed = "a zone that moves them by an hour at another time; at midnight also days: daily, away from it"
         fix = "write days: daily, or a zone without changes, like Etc/GMT+1 for one hour behind UTC"
-        yield Problem(128, (*path, "timezone"), message, allowed, fix, schedule.timezone)
+        yield TIMEZONE_MISREAD.at((*path, "timezone"), message, allowed=allowed, fix=fix, value=schedule.timezone)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict
+
+from components.typed.tables import read_table
+from components.typed.units import Duration
 
 _FILE = Path(__file__).with_name("limits.yaml")
 
@@ -43,17 +46,32 @@ class NodeDisk(_Sourced):
     usable: float
 
 
-class Limits(BaseModel):
-    """All of them."""
+class Ceiling(BaseModel):
+    """The most that one stack may hold, and cost in an hour, with all pools at their max."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    gpus: int
+    dollars_per_hour: float
+
+
+class Limits(BaseModel):
+    """The contents of ``limits.yaml``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ceilings: Mapping[str, Ceiling]
+    longest_idle_outside_prod: Duration
     engine_floor: EngineFloor
     engine_image: EngineImage
     node_disk: NodeDisk
+
+    def ceiling(self, environment: str | None) -> Ceiling:
+        """The ceiling of ``environment``; of one that nobody knows, production's."""
+        return self.ceilings.get(environment or "prod", self.ceilings["prod"])
 
 
 @cache
 def limits(file: Path = _FILE) -> Limits:
     """The figures. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
-    return Limits.model_validate(yaml.safe_load(file.read_text()))
+    return Limits.model_validate(read_table(file))

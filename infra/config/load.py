@@ -3,78 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import date
 from pathlib import Path as FilePath
 from typing import Any
 
-from components.typed.refusal import Path, Problem, code
+from components.typed.refusal import Path, Problem
+from components.typed.rules.file import FILE_UNREADABLE, TYPE_WRONG, VALUE_ENCRYPTED
+from components.typed.rules.stack import KEY_UNKNOWN
 from infra.config.cleartext import REDACTED, Secrets, find_secrets, is_encrypted
-from infra.config.findings import ConfigError, Finding, printable, show, show_path
-from infra.config.stack import SECTIONS, StackConfig
-from infra.config.translate import UNKNOWN_KEY, unknown_key
+from infra.config.findings import Finding, printable, show, show_path
+from infra.config.reading import Loaded, Reading, partial
+from infra.config.stack import SECTIONS
+from infra.config.translate import unknown_key
 from infra.config.under_waivers import judged, under
-from infra.config.waiver import Waiver
+from infra.config.waivers import Waiver
 from infra.config.yaml_source import DEEPEST, Unreadable, read
 
 NAMESPACE = "ebbtide"
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A stack that may be built, and what its owner should hear about it."""
-
-    config: StackConfig
-    warnings: tuple[Finding, ...] = ()
-
-
 def load(raw: Mapping[str, Any], file: str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Loaded:
-    """Judge the values of one stack, keyed without namespace (``models``, ``pools``, …).
-
-    ``file`` only names the place in findings. A mandatory finding that one of ``waivers`` covers ``today`` is a
-    warning. Raises ConfigError with all findings if any of them stops the stack.
-    """
-    try:
-        plain = _plain(raw, 0)
-    except Unreadable as error:
-        raise ConfigError([_finding(error.problem, file, Secrets())]) from None
-    return _load(plain, file, (), find_secrets(plain), waivers, today)
+    """The stack in ``raw`` (see ``read_values``). Raises ConfigError with all findings if any of them stops it."""
+    return read_values(raw, file, waivers, today).loaded()
 
 
 def load_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Loaded:
-    """Read and judge ``stacks/Pulumi.NAME.yaml``; no Pulumi, no network. Raises ConfigError."""
-    path = FilePath(path)
+    """The stack in the file at ``path``. Raises ConfigError with all findings if any of them stops it."""
+    return read_file(path, waivers, today).loaded()
+
+
+def read_values(
+    raw: Mapping[str, Any], file: str, waivers: Sequence[Waiver] = (), today: date | None = None
+) -> Reading:
+    """Read the values of one stack, keyed without namespace (``models``, ``pools``, …).
+
+    ``file`` only names the place in findings. A mandatory finding that one of ``waivers`` covers ``today`` is a
+    warning.
+    """
+    day = today or date.today()
+    try:
+        plain = _plain(raw, 0)
+    except Unreadable as error:
+        return Reading(file=file, findings=(_finding(error.problem, file, Secrets()),), today=day)
+    return _read(plain, file, (), find_secrets(plain), waivers, day)
+
+
+def read_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Reading:
+    """Read ``stacks/Pulumi.NAME.yaml``; no Pulumi, no network."""
+    path, day = FilePath(path), today or date.today()
     file = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
     try:
         content = read(path)
         config = _config(content.value)
     except Unreadable as error:
-        raise ConfigError([_finding(error.problem, file, Secrets())]) from None
+        return Reading(file=file, findings=(_finding(error.problem, file, Secrets()),), today=day)
     own, foreign, unknown = _split(config)
     secrets = find_secrets(foreign, ("config",))
     secrets.merge(find_secrets(own))
-    return _load(own, file, [*map(_without_namespace, content.repeated), *unknown], secrets, waivers, today)
+    return _read(own, file, [*map(_without_namespace, content.repeated), *unknown], secrets, waivers, day)
 
 
-def _load(
+def _read(
     raw: Mapping[str, Any],
     file: str,
     before: Iterable[Problem],
     secrets: Secrets,
     waivers: Sequence[Waiver],
-    today: date | None,
-) -> Loaded:
+    today: date,
+) -> Reading:
     sections = {str(key): value for key, value in raw.items() if value is not None}
     encrypted = list(_encrypted(sections, ()))
     closed = {problem.path for problem in encrypted}
     own = [*before, *secrets.problems, *encrypted]
-    config, problems = judged(_with_names(sections), closed, own, waivers, today or date.today())
+    named = with_names(sections)
+    config, problems = judged(named, closed, own, secrets.paths, waivers, today)
     order = _order(sections)
     problems.sort(key=lambda found: order(found[0]))
-    findings = tuple(_finding(problem, file, secrets, waiver) for problem, waiver in problems)
-    if config is None or any(finding.stops for finding in findings):
-        raise ConfigError(findings)
-    return Loaded(config, findings)
+    return Reading(
+        file=file,
+        values=sections,
+        config=config,
+        partial=partial(config, named),
+        findings=tuple(_finding(problem, file, secrets, waiver) for problem, waiver in problems),
+        waivers=tuple(waivers),
+        today=today,
+        secrets=secrets,
+    )
+
+
+def finding_in(reading: Reading, problem: Problem) -> Finding:
+    """A problem that was found beside the file's own rules, under the reading's waivers and without its secrets."""
+    found, waiver = under(problem, reading.waivers, reading.today)
+    return _finding(found, reading.file, reading.secrets, waiver)
 
 
 def finding(problem: Problem, file: str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Finding:
@@ -92,10 +113,10 @@ def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | Non
     secret = secrets.hold(problem.path)
     value = REDACTED if secret else show(whole)
     # other rules make their fix out of the value, like the nearest good name
-    derived = secret and problem.value is not REDACTED and problem.number != UNKNOWN_KEY
+    derived = secret and problem.value is not REDACTED and problem.rule != KEY_UNKNOWN
     fix = "take the secret out first" if derived else problem.fix
     return Finding(
-        code=code(problem.number),
+        code=problem.code,
         severity=problem.severity,
         file=file,
         path=clean(show_path(problem.path)),
@@ -104,21 +125,26 @@ def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | Non
         allowed=clean(problem.allowed),
         fix=clean(fix),
         waiver=waiver,
+        policy=problem.rule.policy_at(problem.path),
     )
 
 
 def _config(document: Any) -> Mapping[str, Any]:
     """What stands under ``config:``. Raises Unreadable where that is no mapping, because nothing can be judged then."""
     if document is None:
-        fix = "begin with config: and the keys of the README's example"
-        raise Unreadable(Problem(101, (), "is empty", "a stack file", fix, has_value=False))
+        fix = "begin with config: and the keys of the example in docs/first-stack.md"
+        raise Unreadable(FILE_UNREADABLE.at((), "is empty", allowed="a stack file", fix=fix))
     if not isinstance(document, Mapping):
         fix = "begin with config:, then ebbtide:environment and the others below it"
-        raise Unreadable(Problem(101, (), "is not a mapping", "keys with values", fix, document))
+        raise Unreadable(
+            FILE_UNREADABLE.at((), "is not a mapping", allowed="keys with values", fix=fix, value=document)
+        )
     config = document.get("config")
     if config is not None and not isinstance(config, Mapping):
         fix = "write ebbtide:environment and the others below it, one a line"
-        raise Unreadable(Problem(102, ("config",), "is not a mapping", "keys with values", fix, config))
+        raise Unreadable(
+            TYPE_WRONG.at(("config",), "is not a mapping", allowed="keys with values", fix=fix, value=config)
+        )
     return config or {}
 
 
@@ -144,14 +170,14 @@ def _without_namespace(problem: Problem) -> Problem:
     path = problem.path
     if len(path) > 1 and path[0] == "config" and str(path[1]).startswith(f"{NAMESPACE}:"):
         path = (str(path[1]).partition(":")[2], *path[2:])
-    return Problem(problem.number, path, problem.message, problem.allowed, problem.fix, has_value=False)
+    return replace(problem, path=path, value=None, has_value=False)
 
 
 def _plain(value: Any, depth: int) -> Any:
     """The same values with text for keys, as YAML and JSON would give them."""
     if depth > DEEPEST:
         message, allowed = "is nested too deeply", f"{DEEPEST} levels"
-        raise Unreadable(Problem(101, (), message, allowed, "take levels out", has_value=False))
+        raise Unreadable(FILE_UNREADABLE.at((), message, allowed=allowed, fix="take levels out"))
     if isinstance(value, Mapping):
         return {str(key): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -159,7 +185,7 @@ def _plain(value: Any, depth: int) -> Any:
     return value
 
 
-def _with_names(sections: Mapping[str, Any]) -> dict[str, Any]:
+def with_names(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Pools and models know their own name, which in the file is the key they stand under; pools also know the kind of
     place they are in, whose machines they may name."""
     named = dict(sections)
@@ -179,7 +205,7 @@ def _encrypted(raw: Any, at: Path) -> Iterator[Problem]:
     if is_encrypted(raw):
         message = "is encrypted, so nobody can judge it before it is used"
         fix = "write the plain value; nothing in these keys is a secret (of a key only the hash is given)"
-        yield Problem(105, at, message, "a plain value", fix, has_value=False)
+        yield VALUE_ENCRYPTED.at(at, message, allowed="a plain value", fix=fix)
     elif isinstance(raw, Mapping):
         for key, value in raw.items():
             yield from _encrypted(value, (*at, str(key)))
@@ -188,10 +214,10 @@ def _encrypted(raw: Any, at: Path) -> Iterator[Problem]:
             yield from _encrypted(value, (*at, index))
 
 
-def _order(sections: Mapping[str, Any]) -> Callable[[Problem], tuple[list[int], int]]:
+def _order(sections: Mapping[str, Any]) -> Callable[[Problem], tuple[list[int], str]]:
     """Where a problem's path stands in the file, so that findings come in the order a reader meets them."""
 
-    def order(problem: Problem) -> tuple[list[int], int]:
+    def order(problem: Problem) -> tuple[list[int], str]:
         place: list[int] = []
         here: Any = sections
         for part in problem.path:
@@ -202,6 +228,6 @@ def _order(sections: Mapping[str, Any]) -> Callable[[Problem], tuple[list[int], 
             else:
                 place.append(part if isinstance(part, int) else 0)
                 here = here[part] if isinstance(here, list) and isinstance(part, int) and part < len(here) else None
-        return place, problem.number
+        return place, problem.code
 
     return order

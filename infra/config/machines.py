@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, ValidationInfo
 
 from components.catalog.machine import Machine
 from components.platforms.kinds import KINDS
-from components.typed.refusal import refuse
+from components.typed.rules.stack import MACHINE_UNKNOWN, MACHINE_WITHOUT_GPU
+from components.typed.tables import read_table
 
 _WITHOUT_GPU = Path(__file__).with_name("without_gpu.yaml")
 
@@ -43,18 +43,19 @@ def _check(value: Any, info: ValidationInfo) -> Any:
     place = info.data.get("place", "")
     fix = "use a machine of the catalogue"
     if value is not None and not isinstance(value, str):
-        raise refuse(3, "is not the name of a machine", allowed="a machine of the catalogue", fix=fix)
+        raise MACHINE_UNKNOWN.refusal("is not the name of a machine", allowed="a machine of the catalogue", fix=fix)
     if value is None or not makes_nodes(place):
         return value
     if find(place, value) is None:
         fix = f"use a machine of components/catalog/machines/{place}.yaml"
         if re.match(_without_gpu().get(place, r"(?!)"), value):
-            raise refuse(4, "has no GPU", allowed="a machine with GPUs that the platform sells", fix=fix)
+            raise MACHINE_WITHOUT_GPU.refusal(
+                "has no GPU", allowed="a machine with GPUs that the platform sells", fix=fix
+            )
         from components.catalog import machines
 
         near = machines.near(place, value)
-        raise refuse(
-            3,
+        raise MACHINE_UNKNOWN.refusal(
             "is not a machine this catalogue knows",
             allowed="a machine with GPUs that the platform sells",
             fix=f"did you mean {near}?" if near else fix,
@@ -64,7 +65,7 @@ def _check(value: Any, info: ValidationInfo) -> Any:
 
 @cache
 def _without_gpu() -> dict[str, str]:
-    places: dict[str, str] = yaml.safe_load(_WITHOUT_GPU.read_text())["places"]
+    places: dict[str, str] = read_table(_WITHOUT_GPU)["places"]
     return places
 
 

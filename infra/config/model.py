@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import BeforeValidator, Field, StrictBool
 
+from components.idle_scaling.clocks import timezones
 from components.idle_scaling.schedule import Window
 from components.typed.fields import (
     EnvName,
@@ -22,23 +24,105 @@ from components.typed.fields import (
     SplitCount,
     text,
 )
-from components.typed.units import Duration, Quantity
+from components.typed.rules.file import DAYS_INVALID, TIMEZONE_UNKNOWN
+from components.typed.rules.stack import MODEL_ID_INVALID, REVISION_NOT_PINNED
+from components.typed.units import Duration, Quantity, TimeOfDay
 from infra.config.money import Reason
-from infra.config.schedule import ScheduleConfig
 
-# A pod that is told to go first leaves the Service's endpoints (preStop), then finishes its streams (drain), then has
-# a margin in which the engine frees the GPU. The sum is the grace period, so the grace can never be the shorter one.
-PRE_STOP_SECONDS = 5
-GRACE_MARGIN_SECONDS = 10
+# Hours in which a model stays warm, as the stack file declares them.
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_GROUPS: Final = {"daily": DAYS, "weekdays": DAYS[:5], "weekends": DAYS[5:]}
+_DAYS_ALLOWED = f"daily, weekdays, weekends, or a list of {', '.join(DAYS)}, each once"
+
+
+def _near(value: Any, known: tuple[str, ...]) -> str | None:
+    """The known word that was meant, whatever its case."""
+    folded = {word.lower(): word for word in known}
+    return next((folded[near] for near in difflib.get_close_matches(str(value)[:100].lower(), folded, n=1)), None)
+
+
+def _check_day(value: Any) -> str:
+    if value not in DAYS:
+        # a day's full name is too long to be near its short one
+        short = value[:3].lower() if isinstance(value, str) else None
+        near = short if short in DAYS else _near(value, DAYS)
+        raise DAYS_INVALID.refusal(
+            "is not a day", allowed=", ".join(DAYS), fix=f"did you mean {near}?" if near else "use one"
+        )
+    return str(value)
+
+
+def _check_days(value: Any) -> Any:
+    if isinstance(value, str):
+        if value in _GROUPS:
+            return _GROUPS[value]
+        near = _near(value, tuple(_GROUPS))
+        fix = f"did you mean {near}?" if near else "write a list, like [mon, tue]"
+        raise DAYS_INVALID.refusal("is not a group of days", allowed=_DAYS_ALLOWED, fix=fix)
+    if isinstance(value, list) and (not value or any(value.count(day) > 1 for day in value)):
+        says, fix = ("has a day twice", "write each day once") if value else ("has no day", "name one, or write daily")
+        raise DAYS_INVALID.refusal(says, allowed=_DAYS_ALLOWED, fix=fix)
+    return value
+
+
+def _check_timezone(value: Any) -> str:
+    if not isinstance(value, str) or value not in timezones():
+        near = _near(value, tuple(sorted(timezones()))) if isinstance(value, str) else None
+        allowed = "a name of the time zone database, like Europe/Berlin or UTC"
+        raise TIMEZONE_UNKNOWN.refusal(
+            "is not a time zone", allowed=allowed, fix=f"did you mean {near}?" if near else "use a name"
+        )
+    return value
+
+
+Day = Annotated[str, BeforeValidator(_check_day)]
+Days = Annotated[tuple[Day, ...], BeforeValidator(_check_days)]
+Timezone = Annotated[str, BeforeValidator(_check_timezone)]
+
+
+class ScheduleConfig(Shape):
+    """A keep-warm window: on ``days``, from ``start`` to ``to``, at least ``replicas`` run whether anybody asks or not,
+    started ``ahead`` before. A ``to`` that is not later than ``start`` is on the next day. After it the model is idle
+    like any other, and gone an ``idleTtl`` later. Clocks that change are followed: on the weekday of a change a window
+    may begin or end an hour wider (up to three in a few zones), never narrower.
+    """
+
+    days: Days = Field(
+        default_factory=lambda: DAYS,
+        description="`daily`, `weekdays`, `weekends`, or a list of `mon` to `sun`; default: daily",
+    )
+    start: TimeOfDay = Field(alias="from", description="when it begins, in quotes", examples=['"08:30"'])
+    to: TimeOfDay = Field(description='when it ends; "24:00" is the end of the day', examples=['"18:00"'])
+    timezone: Timezone = Field(description="whose clock this is", examples=["Europe/Berlin"])
+    replicas: Limit = Field(default=1, description="replicas that run at least; at most max")
+    ahead: Duration | None = Field(
+        default=None, description="how long before from they are started; at most 24h; default: at from"
+    )
+
+    @property
+    def window(self) -> Window:
+        """In the component's terms. Raises ``ValueError`` for what ``judge_schedule.py`` refuses."""
+        return Window(
+            days=frozenset(DAYS.index(day) for day in self.days),
+            start=self.start.minutes,
+            end=self.to.minutes,
+            timezone=self.timezone,
+            replicas=self.replicas,
+            ahead=-(-self.ahead.seconds // 60) if self.ahead else 0,
+        )
+
 
 SHORTEST_DEFAULT_HOLD_SECONDS = 60
 
-_COMMIT = r"[0-9a-f]{40}"
+COMMIT = r"[0-9a-f]{40}"
+HUB_ID = r"(?!.*(--|\.\.))[A-Za-z0-9]([\w.-]{0,94}[A-Za-z0-9])?/[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?"
+
 HuggingFaceId = Annotated[
     str,
     text(
-        18,
-        r"(?!.*(--|\.\.))[A-Za-z0-9]([\w.-]{0,94}[A-Za-z0-9])?/[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?",
+        MODEL_ID_INVALID,
+        HUB_ID,
         "is not a Hugging Face id",
         allowed="owner/name of letters, digits, '-', '_' and '.'",
         fix="copy it from the model's page, like HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -48,12 +132,11 @@ HuggingFaceId = Annotated[
 Revision = Annotated[
     str,
     text(
-        20,
-        _COMMIT,
+        REVISION_NOT_PINNED,
+        COMMIT,
         "is not a full commit: a branch, tag or short form can change under a running model",
         allowed="the 40 hexadecimal digits of a commit",
         fix="copy the commit from the model's page on Hugging Face, under Files and versions, History",
-        severity="mandatory",
         # a branch, tag or short commit that can be a folder's name as well
         waived=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
     ),
@@ -83,6 +166,12 @@ class ModelConfig(Shape):
     )
     revision: Revision = Field(
         description="the 40 hexadecimal digits of a commit", examples=["and the commit from the model's page"]
+    )
+    task: Literal["chat", "embed"] = Field(
+        default="chat", description="what it is asked for: chat (and completions), or embeddings"
+    )
+    engine: Literal["auto", "vllm", "transformers"] = Field(
+        default="auto", description="whose implementation of the model runs; auto: vLLM's own where it has one"
     )
     pool: str = Field(description="the name of a pool", examples=["gpu-1xa10"])
     fallback_pools: tuple[str, ...] = Field(
@@ -144,6 +233,10 @@ class ModelConfig(Shape):
     licence_accepted: StrictBool = Field(
         default=False, description="you have read the licence of a gated model and accepted it on its page"
     )
+    allow_pickle: StrictBool = Field(
+        default=False,
+        description="its weights may be pickles, which can run code in the engine; on a claim or folder alone",
+    )
     hub_token: Name | None = Field(
         default=None,
         description="a Secret in namespace ebbtide-mirror; its key token has a Hugging Face token, for gated models",
@@ -160,12 +253,7 @@ class ModelConfig(Shape):
     @property
     def is_pinned(self) -> bool:
         """Whether the revision is a commit; only a waiver lets it be another."""
-        return re.fullmatch(_COMMIT, self.revision) is not None
-
-    @property
-    def grace_period_seconds(self) -> int:
-        """The pod's terminationGracePeriodSeconds: preStop, then the drain, then a margin."""
-        return PRE_STOP_SECONDS + self.drain.seconds + GRACE_MARGIN_SECONDS
+        return re.fullmatch(COMMIT, self.revision) is not None
 
     @property
     def windows(self) -> tuple[Window, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from components.typed.fields import text
-from components.typed.refusal import refuse
+from components.typed.rules.pools import MONEY_INVALID, REASON_INVALID
 
 _MOST = 1_000_000.0
 
@@ -15,8 +15,7 @@ _MOST = 1_000_000.0
 def _dollars(value: Any) -> float:
     number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
     if number is None or not 0 < number <= _MOST:
-        raise refuse(
-            192,
+        raise MONEY_INVALID.refusal(
             "is not an amount of dollars",
             allowed="a number above 0, in US dollars an hour",
             fix="write it like 12.50, without a currency",
@@ -28,7 +27,7 @@ Dollars = Annotated[float, BeforeValidator(_dollars)]
 Reason = Annotated[
     str,
     text(
-        193,
+        REASON_INVALID,
         r"(?s)\s*\S.{6,398}\S\s*",
         "is not a reason that another person could judge",
         allowed="a sentence of 8 to 400 characters",

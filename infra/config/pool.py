@@ -8,20 +8,113 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictBool, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from components.typed.fields import FewestCount, GpuCount, LabelKey, LabelValue, MostCount, Shape, text
-from components.typed.refusal import code
-from components.typed.units import Quantity
-from infra.config.capacity import Capacity, DiskConfig, Reservation, SharingConfig, Zone
+from components.typed.fields import FewestCount, GpuCount, LabelKey, LabelValue, MostCount, Shape, text, whole
+from components.typed.rules.file import COUNT_INVALID, KEY_MISSING, LABEL_INVALID
+from components.typed.rules.pools import MIG_PROFILE_INVALID, ZONE_NAME_INVALID
+from components.typed.units import Duration, Quantity
 from infra.config.machines import MachineName, gpu_of, makes_nodes
 from infra.config.money import Dollars, Reason
 from infra.config.translate import FOLLOWS_ANOTHER
+
+# How the nodes of a pool are to be had: zones, spot or reserved, their disk, and whether pods share a card.
+
+Capacity = Literal["onDemand", "spot"]
+
+Zone = Annotated[
+    str,
+    text(
+        ZONE_NAME_INVALID,
+        r"[a-z0-9]([a-z0-9-]*[a-z0-9])?",
+        "is not the name of a zone",
+        allowed="a zone as the place writes it, in quotes where it is a number",
+        fix="copy it from the place's list of zones",
+    ),
+]
+Reservation = Annotated[
+    str,
+    text(
+        ZONE_NAME_INVALID,
+        r"[A-Za-z0-9/][A-Za-z0-9._:/()-]{1,400}",
+        "is not the name of a reservation",
+        allowed="the id under which the place lists it",
+        fix="copy the id from the place's list of reservations",
+    ),
+]
+MigProfile = Annotated[
+    str,
+    text(
+        MIG_PROFILE_INVALID,
+        r"[1-7]g\.[1-9][0-9]{0,2}gb(\+me(\.all)?)?",
+        "is not a MIG profile",
+        allowed="slices and memory, like 1g.10gb",
+        fix="copy one from: nvidia-smi mig -lgip",
+    ),
+]
+Takers = Annotated[
+    int, whole(MIG_PROFILE_INVALID, 2, 48, fix="give how many pods share one card, or leave sharing out")
+]
+Iops = Annotated[
+    int, whole(COUNT_INVALID, 100, 1_000_000, fix="give a whole number, or leave it out for the place's default")
+]
+
+
+class DiskConfig(Shape):
+    """A node's own disk: it holds the image, and the weights where the machine has no faster disk of its own.
+
+    ``throughput`` is what it moves in a second. What is left out is the place's default, made for a quick image pull.
+    """
+
+    size: Quantity | None = Field(default=None, description="size of the disk", examples=["200Gi"])
+    iops: Iops | None = Field(default=None, description="operations a second", examples=["4000"])
+    throughput: Quantity | None = Field(default=None, description="moved in a second", examples=["1000Mi"])
+
+
+class MigConfig(Shape):
+    """Each card cut into slices of ``profile``: a wall between their memories. ``single``: slices count as
+    ``nvidia.com/gpu``; ``mixed``: under the profile's own name."""
+
+    profile: MigProfile = Field(description="slices and memory of one", examples=["1g.10gb"])
+    strategy: Literal["single", "mixed"] = Field(default="single", description="what slices are called")
+
+
+class TimeSlicingConfig(Shape):
+    """``replicas`` pods share one card moment by moment, without a wall between their memories."""
+
+    replicas: Takers = Field(description="pods that share one card", examples=["4"])
+
+
+class TurnsConfig(Shape):
+    """Up to ``models`` engines stay on one card. One is awake and has all of it; the others sleep in main memory and
+    keep ``left`` of the card each. One that is asked while another is awake gets the card when that one is idle, or
+    has had it for ``turn``: it finishes what it runs first."""
+
+    models: Takers = Field(description="engines that may stay on one card, awake and asleep", examples=["4"])
+    left: Quantity = Field(
+        default=Quantity(2 * 2**30), description="what an engine that sleeps keeps of the card's memory"
+    )
+    turn: Duration = Field(default=Duration(30), description="how long one keeps the card while another waits for it")
+
+
+class SharingConfig(Shape):
+    """One card for several pods: exactly one of these."""
+
+    mig: MigConfig | None = Field(default=None, description="each card cut into slices")
+    time_slicing: TimeSlicingConfig | None = Field(default=None, description="pods run on a card side by side")
+    turns: TurnsConfig | None = Field(default=None, description="one engine has the card, the others sleep")
+
+    @property
+    def ways(self) -> list[str]:
+        """Those that are named."""
+        named = {"mig": self.mig, "timeSlicing": self.time_slicing, "turns": self.turns}
+        return [name for name, way in named.items() if way is not None]
+
 
 WORKER_TYPE = "workerType"
 
 ResourceName = Annotated[
     str,
     text(
-        118,
+        LABEL_INVALID,
         r"[a-z0-9][a-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._-]*",
         "is not the name of an extended resource",
         allowed="domain/name, like nvidia.com/gpu or nvidia.com/mig-3g.40gb",
@@ -68,8 +161,7 @@ def _gpu_is_known(value: Any, info: ValidationInfo) -> Any:
     if info.data.get("machine") is not None or makes_nodes(info.data.get("place", "")) is not False:
         # the machine is what is wrong or missing, and has a finding of its own
         raise PydanticCustomError(FOLLOWS_ANOTHER, "follows the machine")
-    context = {"message": "is missing", "allowed": "the GPUs of one node", "fix": "add gpu: {count: 1}"}
-    raise PydanticCustomError(code(103), "{message}", {**context, "has_value": False})
+    raise KEY_MISSING.refusal("is missing", allowed="the GPUs of one node", fix="add gpu: {count: 1}", has_value=False)
 
 
 class PoolConfig(Shape):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from components.gpu_layer.sharing import shared_resource
 from components.platforms.contract import Disk, Pool, PoolRequest, Sharing, Taint
 from components.typed.units import Quantity
-from infra.config.capacity import DiskConfig, SharingConfig
 from infra.config.machines import find
-from infra.config.pool import PoolConfig
+from infra.config.pool import DiskConfig, PoolConfig, SharingConfig
 
 GIB, MIB = 2**30, 2**20
 

@@ -9,16 +9,17 @@ from typing import Any
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from infra.config.load import NAMESPACE, Loaded, load
+from infra.config.load import NAMESPACE, read_values
+from infra.config.reading import Reading
 from infra.config.stack import SECTIONS
-from infra.config.waiver import Waiver
+from infra.config.waivers import Waiver
 
 _TEXT_SECTIONS = frozenset({"environment"})
 
 
-def load_pulumi(waivers: Sequence[Waiver] = ()) -> Loaded:
-    """Judge the running stack's own values. Raises ConfigError, which names the file the user would edit."""
-    return load(_values(), f"stacks/Pulumi.{pulumi.get_stack()}.yaml", waivers)
+def read_pulumi(waivers: Sequence[Waiver] = ()) -> Reading:
+    """Read the running stack's own values; findings name the file that the user would edit."""
+    return read_values(_values(), f"stacks/Pulumi.{pulumi.get_stack()}.yaml", waivers)
 
 
 def _values() -> dict[str, Any]:

@@ -37,7 +37,7 @@ or value is refused before anything is made, all of them at once, each with wher
 | its name | another pool: the old one's nodes go, with what they serve |
 
 To rename a pool add the new one, move the models, and take the old one out in a later change. A stack file alone cannot
-show a rename; `judge_renames` of `infra/config/renames.py` tells it (EBB055) from the pools before and after.
+show a rename; `ebbtide gate` does (EBB055), from the base's pools and the head's. A waiver for EBB055 lets it pass.
 """
 _WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
@@ -63,6 +63,30 @@ def _sections() -> Iterator[str]:
         yield f"## `{name}:`\n"
         yield _words(shape) + "\n"
         yield from _tree(shape, f"{name}.<name>" if many else name)
+
+
+def schema_words() -> frozenset[str]:
+    """Every key of the stack file, on any platform, and every word that is one of a few for a key."""
+    shapes: list[type[Shape]] = [StackConfig, *(kind.settings() for kind in KINDS.values())]
+    words: set[str] = set()
+    while shapes:
+        shape = shapes.pop()
+        for key, field in shape.model_fields.items():
+            words |= {field.alias or key, *_choices(field.annotation)}
+            inner, _ = _shape(field.annotation)
+            if inner is not None:
+                shapes.append(inner)
+    return frozenset(words)
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    if hasattr(annotation, "__metadata__"):
+        yield from _choices(annotation.__origin__)
+    elif get_origin(annotation) is Literal:
+        yield from map(str, get_args(annotation))
+    else:
+        for argument in get_args(annotation):
+            yield from _choices(argument)
 
 
 def _tree(shape: type[Shape], at: str, skip: tuple[str, ...] = ()) -> Iterator[str]:

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from components.typed.refusal import Path, Problem
+from components.typed.rules.file import CHOICE_UNKNOWN, KEY_MISSING, TYPE_WRONG
+from components.typed.rules.stack import HOST_WITHOUT_TLS, KEY_UNKNOWN, MAX_MISSING
 
-UNKNOWN_KEY = 50
 # Raised by our own default factories when the field they read is wrong itself, which is reported already.
 FOLLOWS_ANOTHER = "default_factory_not_called"
 
@@ -38,15 +39,15 @@ def _problem(detail: ErrorDetails, root: Any, at: Path) -> Problem:
     kind, context = detail["type"], detail.get("ctx", {})
     below, owner, annotation = _resolve(root, detail["loc"])
     path, value = at + below, detail["input"]
-    if kind.startswith("EBB"):
-        return Problem(int(kind[3:]), path, value=value, **context)
+    if "rule" in context:
+        return Problem(path=path, value=value, **context)
     if kind == "missing":
         return _missing(path, owner)
     if kind == "extra_forbidden":
         return unknown_key(path, _keys(owner))
     if kind in _WRONG_TYPE:
         message, allowed, fix = _WRONG_TYPE[kind]
-        return Problem(102, path, message, allowed, fix, value)
+        return TYPE_WRONG.at(path, message, allowed=allowed, fix=fix, value=value)
     if kind == "literal_error":
         return choice(path, value, re.findall(r"'([^']*)'", str(context["expected"])))
     if kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -54,27 +55,27 @@ def _problem(detail: ErrorDetails, root: Any, at: Path) -> Problem:
         given = value.get("kind") if isinstance(value, Mapping) else None
         if given is None:
             names = ", ".join(kinds)
-            return Problem(103, (*path, "kind"), "is missing", names, f"add kind: {kinds[0]}", has_value=False)
+            return KEY_MISSING.at((*path, "kind"), "is missing", allowed=names, fix=f"add kind: {kinds[0]}")
         return choice((*path, "kind"), given, kinds)
-    return Problem(102, path, "is not valid", detail["msg"], "see the stack file in the README", value)
+    return TYPE_WRONG.at(path, "is not valid", allowed=detail["msg"], fix="see docs/first-stack.md", value=value)
 
 
 def _missing(path: Path, owner: type[BaseModel] | None) -> Problem:
     key = str(path[-1])
     if key == "max":
-        return Problem(
-            8,
+        return MAX_MISSING.at(
             path,
             "is missing: without a ceiling nothing bounds the cost",
-            "a whole number from 0",
-            "add max: 1 or the most that may run at once",
-            has_value=False,
-            severity="mandatory",
+            allowed="a whole number from 0",
+            fix="add max: 1 or the most that may run at once",
         )
     info = next((field for field in owner.model_fields.values() if field.alias == key), None) if owner else None
     allowed = (info and info.description) or "a value"
     example = str(info.examples[0]) if info and info.examples else "a value"
-    return Problem(103, path, "is missing", allowed, f"add {key}: {example}", has_value=False)
+    if key == "certificate":
+        message = "is missing: keys and prompts would cross the network in clear"
+        return HOST_WITHOUT_TLS.at(path, message, allowed=allowed, fix=f"add {key}: {example}")
+    return KEY_MISSING.at(path, "is missing", allowed=allowed, fix=f"add {key}: {example}")
 
 
 def unknown_key(path: Path, known: Iterable[str], meant: str | None = None) -> Problem:
@@ -88,14 +89,14 @@ def unknown_key(path: Path, known: Iterable[str], meant: str | None = None) -> P
     bare = re.sub(r"[-_]", "", written).lower()
     best = folded.get(bare) or (near[0] if near else None)
     fix = f"did you mean {best}?" if best else "remove it"
-    return Problem(UNKNOWN_KEY, path, "is not a known key", ", ".join(keys), fix, has_value=False)
+    return KEY_UNKNOWN.at(path, "is not a known key", allowed=", ".join(keys), fix=fix)
 
 
 def choice(path: Path, value: Any, allowed: list[str]) -> Problem:
     """A value that is none of a few."""
     near = difflib.get_close_matches(str(value)[:100], allowed, n=1, cutoff=0.6)
     fix = f"did you mean {near[0]}?" if near else "choose one of them"
-    return Problem(104, path, "is not one of the choices", ", ".join(allowed), fix, value)
+    return CHOICE_UNKNOWN.at(path, "is not one of the choices", allowed=", ".join(allowed), fix=fix, value=value)
 
 
 def _resolve(annotation: Any, loc: tuple[str | int, ...]) -> tuple[Path, type[BaseModel] | None, Any]:

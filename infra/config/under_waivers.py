@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from components.typed.fields import MOST_AT_ONCE, Accepted
 from components.typed.refusal import Path, Problem
+from components.typed.rules.stack import MAX_MISSING
 from infra.config.draft import draft
 from infra.config.judge_stack import judge
 from infra.config.stack import StackConfig
 from infra.config.translate import problems_of
-from infra.config.waiver import Waiver, lifted, still_standing, waiver_of
+from infra.config.waivers import Waiver, lifted, still_standing, waiver_of
 
-NO_MAX = 8
 Waived = tuple[Problem, Waiver | None]
 
 
@@ -32,19 +32,27 @@ class _Read:
 
 
 def judged(
-    named: Mapping[str, Any], closed: Iterable[Path], own: Iterable[Problem], waivers: Sequence[Waiver], today: date
+    named: Mapping[str, Any],
+    closed: Iterable[Path],
+    own: Iterable[Problem],
+    secrets: Iterable[Path],
+    waivers: Sequence[Waiver],
+    today: date,
 ) -> tuple[StackConfig | None, list[Waived]]:
     """The stack, and its problems as they are under the waivers, each lifted one with its waiver.
 
-    ``own`` are problems that were found before; nothing below a path of ``closed`` is judged.
+    ``own`` are problems that were found before, ``secrets`` the places of secrets among them; nothing below a path of
+    ``closed`` is judged.
     """
-    closed = tuple(closed)
-    first = last = _read(named, closed)
+    closed, secrets = tuple(closed), frozenset(secrets)
+    first = last = _read(named, closed, secrets)
     leave = [problem for problem in first.fields if _in_force(problem, waivers, today)]
     if leave:
         # a refused value is not in the typed stack: what may stand for a while has to be read once more
-        last = _read(_with_max(named, leave), closed, frozenset((p.number, p.value) for p in leave if _is_text(p)))
-    unusable = {(problem.number, problem.path) for problem in last.fields}
+        last = _read(
+            _with_max(named, leave), closed, secrets, frozenset((p.code, p.value) for p in leave if _is_text(p))
+        )
+    unusable = {(problem.code, problem.path) for problem in last.fields}
     found = [*own, *first.fields, *last.rules]
     return last.config, [_under(problem, waivers, today, unusable if problem in leave else ()) for problem in found]
 
@@ -54,7 +62,9 @@ def under(problem: Problem, waivers: Sequence[Waiver], today: date) -> Waived:
     return _under(problem, waivers, today, ())
 
 
-def _read(named: Mapping[str, Any], closed: tuple[Path, ...], accepted: Accepted = frozenset()) -> _Read:
+def _read(
+    named: Mapping[str, Any], closed: tuple[Path, ...], secrets: frozenset[Path], accepted: Accepted = frozenset()
+) -> _Read:
     config: StackConfig | None = None
     fields: Iterable[Problem] = ()
     try:
@@ -62,18 +72,18 @@ def _read(named: Mapping[str, Any], closed: tuple[Path, ...], accepted: Accepted
     except ValidationError as error:
         fields = problems_of(error, StackConfig)
     opened = tuple(p for p in fields if not within(p.path, closed))
-    return _Read(config, opened, tuple(p for p in judge(draft(named)) if not within(p.path, closed)))
+    return _Read(config, opened, tuple(p for p in judge(draft(named, secrets)) if not within(p.path, closed)))
 
 
 def within(path: Path, closed: Iterable[Path]) -> bool:
     return any(path[: len(outer)] == outer for outer in closed)
 
 
-def _under(problem: Problem, waivers: Sequence[Waiver], today: date, unusable: Iterable[tuple[int, Path]]) -> Waived:
+def _under(problem: Problem, waivers: Sequence[Waiver], today: date, unusable: Iterable[tuple[str, Path]]) -> Waived:
     waiver = waiver_of(problem, waivers, today)
     if waiver is None:
         return problem, None
-    if not waiver.in_force(today) or (problem.number, problem.path) in unusable:
+    if not waiver.in_force(today) or (problem.code, problem.path) in unusable:
         return still_standing(problem, waiver, today), None
     return lifted(problem, waiver), waiver
 
@@ -91,7 +101,7 @@ def _with_max(named: Mapping[str, Any], leave: Iterable[Problem]) -> Mapping[str
     """Where the max may be missing it is the largest there is: rules over costs and the place's limits then say what
     that means."""
     whole = dict(named)
-    for section, name in (problem.path[:2] for problem in leave if problem.number == NO_MAX):
+    for section, name in (problem.path[:2] for problem in leave if problem.rule == MAX_MISSING):
         entries = whole[str(section)]
         whole[str(section)] = {**entries, name: {**entries[name], "max": MOST_AT_ONCE}}
     return whole

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from components.typed.refusal import Path, Problem
+from components.typed.rules.file import FILE_UNREADABLE
+from components.typed.rules.stack import NAME_REPEATED
 
 MOST_VALUES = 20_000
 DEEPEST = 40
@@ -139,7 +141,7 @@ class _Plain:
 
 def _repeated(path: Path, mark: Any) -> Problem:
     message = f"is given twice, again in line {mark.line + 1}: only the last would count"
-    return Problem(34, path, message, "each name once", "rename one of the two or take it out", has_value=False)
+    return NAME_REPEATED.at(path, message, allowed="each name once", fix="rename one of the two or take it out")
 
 
 def _broken(reason: str, mark: Any) -> Problem:
@@ -149,4 +151,4 @@ def _broken(reason: str, mark: Any) -> Problem:
 
 
 def _problem(message: str, allowed: str, fix: str) -> Problem:
-    return Problem(101, (), message, allowed, fix, has_value=False)
+    return FILE_UNREADABLE.at((), message, allowed=allowed, fix=fix)

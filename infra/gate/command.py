@@ -15,8 +15,7 @@ import pulumi
 from infra import place
 from infra.config.findings import ConfigError
 from infra.gate import made_up
-from infra.gate.graph import graph, text
-from infra.gate.recorder import Recording
+from infra.gate.recorder import Recording, graph, text
 from infra.gate.run import ROOT, record
 from infra.gate.stack_source import NoSuchStack, StackSource, read_stack, stack_file
 
@@ -39,7 +38,7 @@ def recording_of(source: StackSource, stack: str) -> Recording:
             raise GraphProblem(_told(error)) from error
 
 
-def show(stack: str, config_file: str | None, out: str | None) -> int:
+def show(stack: str, config_file: str | None, out: str | None, verbose: bool = False) -> int:
     """Write the graph of ``stack`` to ``out`` or to standard output; everything else goes to standard error. Gives the
     exit status: 0, or 1 where there is no graph."""
     try:
@@ -60,7 +59,8 @@ def show(stack: str, config_file: str | None, out: str | None) -> int:
         return 0
     except OSError as error:
         return _failed(f"error: {out}: {(error.strerror or 'cannot be written').lower()}; fix: give another --out")
-    for note in recording.notes:
+    # what became of a late value where code could not read it: for who looks into the program, it is no fault
+    for note in recording.notes if verbose else ():
         print(f"note: {note}", file=sys.stderr)
     if source.loaded.config.platform.kind == "local" and not made_up.machine_is_up():
         told = "the local cluster is not up: what its machine would tell is made up and says so"

@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.gate.comment import LARGEST_ARCHIVE, MARK, NotAReport, Run, body, reports
-from infra.gate.comment_api import Api, quoted
+from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, NotAReport, Run, body, quoted, reports
 
 WORKFLOW = ".github/workflows/gate.yml"
 ARTIFACT = "ebbtide-gate"

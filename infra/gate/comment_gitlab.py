@@ -13,8 +13,7 @@ import urllib.error
 from collections.abc import Mapping
 from typing import Any
 
-from infra.gate.comment import LARGEST_ARCHIVE, MARK, NotAReport, Run, body, reports
-from infra.gate.comment_api import Api, quoted
+from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, NotAReport, Run, body, quoted, reports
 
 JOB = "gate"
 PIPELINE_FILES = (".gitlab-ci.yml", "recipes/gitlab-ci.yml")

@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.gate.diff_renames import pairs
-from infra.gate.diff_replacement import Known, forcing
-from infra.local.plugins import property_path
-from infra.local.plugins.differences import compare
+from infra.gate.replacement import property_path
+from infra.gate.replacement.differences import compare
+from infra.gate.replacement.tables import Known, forcing
 
 ORDER = ("deleted", "replaced", "updated", "created")
 _URN = "${"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Changed:
     """One resource. ``paths`` changed; ``forced`` of them cannot change in place. ``was`` is its URN before, where the
     program calls it otherwise now. ``known`` is False for an update of a type whose replacing properties nobody has
@@ -140,7 +139,14 @@ def _at(value: Any, path: tuple[str | int, ...]) -> Any:
 
 def _told(entry: Mapping[str, Any], action: str, why: str) -> Changed:
     protected = bool(entry.get("protect"))
-    return Changed(action, str(entry["urn"]), str(entry["type"]), str(entry["name"]), protected, why=why)
+    return Changed(
+        action=action,
+        urn=str(entry["urn"]),
+        type=str(entry["type"]),
+        name=str(entry["name"]),
+        protected=protected,
+        why=why,
+    )
 
 
 def _provider(entry: Mapping[str, Any]) -> str:
@@ -149,3 +155,54 @@ def _provider(entry: Mapping[str, Any]) -> str:
 
 def _is_real(entry: Mapping[str, Any]) -> bool:
     return bool(entry.get("custom")) and not entry.get("external")
+
+
+# A resource that the program calls otherwise: the engine deletes the one and makes another, unless it is told.
+
+# Properties that are a thing's own name in its cloud: two resources with the same one are the same thing.
+_NAMES = (
+    "bucket", "name", "nodeGroupName", "nodeGroupNamePrefix", "clusterName", "agentPoolName", "accountName",
+    "registryName", "containerName", "vaultName", "keyName", "repositoryId", "resourceGroupName",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """``kept``: the program says by an alias that it is the same one, so that the engine keeps it."""
+
+    was: str
+    kept: bool
+
+
+def pairs(olds: Mapping[str, Mapping[str, Any]], news: Mapping[str, Mapping[str, Any]]) -> dict[str, Pair]:
+    """New URNs with the old resource that each one is. An alias is believed, and what it hides is judged by the
+    properties; without one, the same type with the same physical name is the same thing under another name."""
+    gone = {urn: entry for urn, entry in olds.items() if urn not in news}
+    found: dict[str, Pair] = {}
+    for urn, entry in news.items():
+        if urn in olds:
+            continue
+        for alias in entry.get("aliases") or ():
+            if alias in gone:
+                found[urn] = Pair(str(alias), True)
+                del gone[str(alias)]
+                break
+    by_name = {(str(entry["type"]), _physical(entry)): urn for urn, entry in gone.items() if _physical(entry)}
+    for urn, entry in news.items():
+        if urn in olds or urn in found:
+            continue
+        was = by_name.pop((str(entry["type"]), _physical(entry)), None)
+        if was is not None:
+            found[urn] = Pair(was, False)
+    return found
+
+
+def _physical(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    inputs = entry.get("inputs") or {}
+    if str(entry["type"]).startswith("kubernetes:"):
+        metadata = inputs.get("metadata") or {}
+        name = metadata.get("name") or inputs.get("name")
+        return (str(metadata.get("namespace") or inputs.get("namespace") or ""), str(name)) if name else ()
+    return tuple(
+        f"{key}={inputs[key]}" for key in _NAMES if isinstance(inputs.get(key), str) and "${" not in inputs[key]
+    )

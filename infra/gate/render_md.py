@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from infra.gate.render_words import ACTIONS, cost_lines, counts, duration, faults, gathered, headline, place
+from infra.gate.render_words import ACTIONS, cost_lines, cost_notes, counts, duration, faults, gathered, headline, place
 
 MARK = "<!-- ebbtide-gate -->"
 LONGEST = 60_000  # a comment holds 65,536 letters
@@ -113,10 +113,9 @@ def _matters(change: Mapping[str, Any]) -> bool:
 
 def _cost(told: Mapping[str, Any]) -> Iterator[str]:
     cost = told["cost"]
-    yield f"\n### Cost ({cost['head']['scope']})\n"
+    yield "\n### Cost, in US dollars\n"
     yield _table(("", "before", "after", "difference"), cost_lines(cost))
-    if cost["head"]["unknown"]:
-        yield f"\nWithout a price, and not counted: {', '.join(_code(name) for name in cost['head']['unknown'])}"
+    yield from (f"\n{_safe(note[0].upper() + note[1:])}." for note in cost_notes(cost))
     cold = [row for row in told["coldPath"] if row["base"] != row["head"]]
     if cold:
         yield "\n### Cold start\n"

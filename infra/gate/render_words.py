@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import re
+import urllib.parse
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from infra.config.cleartext import REDACTED, Secrets
+from infra.config.findings import printable
+from infra.preflight.report_tables import UNKNOWN, usd
 
 ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
 
@@ -14,14 +21,12 @@ def place(at: str, path: str = "") -> str:
     return ": ".join(part for part in (name, path) if part) or "the stack"
 
 
-def money(dollars: float) -> str:
-    return f"{dollars:,.2f} $"
-
-
-def difference(before: float, after: float) -> str:
+def difference(before: float | None, after: float | None) -> str:
     """With its sign; nothing where it is none."""
+    if before is None or after is None:
+        return UNKNOWN
     change = after - before
-    return "±0" if abs(change) < 0.005 else f"{'+' if change > 0 else '−'}{money(abs(change))}"
+    return "±0" if abs(change) < 0.005 else f"{'+' if change > 0 else '−'}{usd(abs(change))}"
 
 
 def duration(seconds: float | None) -> str:
@@ -38,10 +43,25 @@ def counts(told: Mapping[str, Any]) -> str:
 
 
 def cost_lines(cost: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Name, before, after, difference."""
-    rows = (("floor a month", "floorMonth"), ("ceiling a month", "ceilingMonth"), ("ceiling an hour", "ceilingHour"))
+    """Name, before, after, difference; with the cluster, and of the GPU nodes alone."""
+    rows = [
+        (f"{bound} {an} {per}{alone}", part, f"{bound}_usd_per_{per}")
+        for bound in ("floor", "ceiling")
+        for an, per in (("an", "hour"), ("a", "month"))
+        for part, alone in (("total", ""), ("gpuNodes", ", GPU nodes alone"))
+    ]
     base, head = cost["base"], cost["head"]
-    return [(name, money(base[key]), money(head[key]), difference(base[key], head[key])) for name, key in rows]
+    found = [(name, base and base[part][key], head and head[part][key]) for name, part, key in rows]
+    return [(name, usd(before), usd(after), difference(before, after)) for name, before, after in found]
+
+
+def cost_notes(cost: Mapping[str, Any]) -> list[str]:
+    """What the figures of the change leave out."""
+    head = cost["head"]
+    if head is None:
+        return ["nothing of the stack file could be read, so nobody can say what it costs"]
+    unknown = [f"without a known price, and not in the sums: {', '.join(head['unknown'])}"] if head["unknown"] else []
+    return [*unknown, f"not counted: {', '.join(head['notCounted'])}"]
 
 
 def faults(rule: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -64,3 +84,46 @@ def gathered(told: Mapping[str, Any], *, later: bool) -> list[tuple[str, str, st
         for gap in (gap for gap in rule["notEvaluated"] if gap["later"] == later and not gap["blocks"]):
             found.setdefault((place(gap["at"], gap["path"]), gap["why"]), []).append(rule["id"])
     return [(", ".join(dict.fromkeys(rules)), where, why) for (where, why), rules in found.items()]
+
+
+# What may be shown: no secret, and no text that a terminal or a comment would obey.
+
+LONGEST = 2000
+_SHORTEST = 8
+_NAMED = re.compile(r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|KEY$|_PAT$|AUTH", re.IGNORECASE)
+_GLUED = re.compile(r"(hf_|gh[opsur]_|github_pat_|glpat-)[\w-]{20,}|AKIA[0-9A-Z]{16}")
+_HARMLESS = frozenset({"true", "false", "disabled", "enabled"})
+
+
+def worth_hiding(environ: Mapping[str, str]) -> set[str]:
+    """Values of this process's environment that nobody else should read, in the spellings a text could carry them."""
+    found: set[str] = set()
+    for name, value in environ.items():
+        if _NAMED.search(name) and len(value) >= _SHORTEST and value.lower() not in _HARMLESS and value[:1] != "/":
+            raw = value.encode(errors="surrogateescape")
+            coded = base64.b64encode(raw).decode().rstrip("=")
+            found |= {value, value[::-1], coded, raw.hex(), urllib.parse.quote(value, safe="")}
+    return found
+
+
+def without(text: str, hidden: Iterable[str]) -> str:
+    """``text`` without any of ``hidden``, and without anything else that looks like a secret."""
+    for secret in sorted({text for text in hidden if len(text) >= _SHORTEST}, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    # a token glued to the word before it has no edge that the loader's pattern could find
+    return _GLUED.sub(REDACTED, Secrets().redact(text))
+
+
+def clean(value: Any, hidden: Iterable[str]) -> Any:
+    """A document with every text in it made fit to be shown; keys are ours."""
+    known = list(hidden)
+    if isinstance(value, str):
+        # hidden before it is cut, or the beginning of a long secret would get through
+        whole = without(value, known)
+        cut = whole if len(whole) <= LONGEST else whole[:LONGEST] + "…"
+        return "\n".join(printable(line) for line in cut.splitlines())
+    if isinstance(value, Mapping):
+        return {key: clean(item, known) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(item, known) for item in value]
+    return value

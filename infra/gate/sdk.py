@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import types
 import typing
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping
@@ -92,11 +91,6 @@ def _named(plain: type) -> Shape | None:
 def is_input_type(kind: Any) -> bool:
     """Whether ``kind`` is one of the SDKs' ``…Args`` classes."""
     return inspect.isclass(kind) and _types.is_input_type(kind)
-
-
-def is_union(kind: Any) -> bool:
-    """``A | B`` in either spelling."""
-    return typing.get_origin(kind) in (typing.Union, types.UnionType)
 
 
 @cache

@@ -10,10 +10,12 @@ from typing import Any
 
 from infra.config.cleartext import is_encrypted
 from infra.config.findings import Finding, show
-from infra.config.load import Loaded, load_file
+from infra.config.load import read_file
+from infra.config.reading import Loaded
 from infra.config.waivers import WAIVERS_FILE, load_waivers
 from infra.config.yaml_source import read
-from infra.gate.wire import HIDDEN
+from infra.judgement import judge_with_records, reason_to_skip
+from infra.policies.seen import HIDDEN
 
 
 class NoSuchStack(Exception):
@@ -50,7 +52,8 @@ def stack_file(folder: Path, stack: str) -> Path:
 def read_stack(file: Path) -> StackSource:
     """Judge the file under this project's waivers, then hand its values over. Raises ``ConfigError`` with everything
     that stops it."""
-    loaded = load_file(file, load_waivers(WAIVERS_FILE).waivers)
+    reading = read_file(file, load_waivers(WAIVERS_FILE).waivers)
+    loaded = judge_with_records(reading, file.parent, skip_planner=reason_to_skip()).loaded()
     config: dict[str, str] = {}
     secret: list[str] = []
     values: Mapping[str, Any] = read(file).value["config"]

@@ -13,13 +13,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from infra.config.cleartext import is_encrypted
-from infra.config.load import NAMESPACE
-from infra.config.waiver import Waiver
-from infra.config.waivers import WAIVERS_FILE, load_waivers
-from infra.config.yaml_source import read
-from infra.gate.render_clean import without
+from infra.config.load import read_file
+from infra.config.reading import Reading
+from infra.config.waivers import WAIVERS_FILE, Waiver, load_waivers
+from infra.gate.render_words import without
 from infra.gate.stack_source import stack_file
+from infra.judgement import Judgement, judge_with_records
 from infra.policies.evaluate import Verdict, judge_all
 from infra.policies.model import Graph, Violation, graph_of
 from infra.policies.rules import rule_ids, rules
@@ -34,31 +33,24 @@ _SIGNATURE = "4dabf18193072939515e22adb298388d"
 def main() -> int:
     """0: every mandatory rule holds, or is waived; 1: one does not, or could not read what it found."""
     stack, export = sys.argv[1], Path(sys.argv[2])
-    values = stack_values(stack_file(STACKS, stack))
     today = date.today()
     known = load_waivers(WAIVERS_FILE, today, rule_ids()).waivers
     waivers = [waiver for waiver in known if waiver.in_force(today)]
+    reading = read_file(stack_file(STACKS, stack), known, today)
+    judgement = judge_with_records(reading, STACKS)
     broken = False
-    for line, blocks in report(graph(json.loads(export.read_text(encoding="utf-8")), values), values, waivers):
+    for line, blocks in report(graph(json.loads(export.read_text(encoding="utf-8")), judgement), reading, waivers):
         print(without(line, ()))
         broken = broken or blocks
     return 1 if broken else 0
 
 
-def stack_values(file: Path) -> dict[str, Any]:
-    """The stack file's own sections, what Pulumi had encrypted left out."""
-    config = read(file).value["config"].items()
-    prefix = f"{NAMESPACE}:"
-    return {
-        key.removeprefix(prefix): value for key, value in config if key.startswith(prefix) and not is_encrypted(value)
-    }
-
-
-def graph(export: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
+def graph(export: Mapping[str, Any], judgement: Judgement) -> Graph:
     """The resources of an export as the rules see them; what an interrupted run left to be deleted is left out."""
     found = export["deployment"].get("resources") or []
     return graph_of(
-        [_entry(each) for each in found if each["type"] != "pulumi:pulumi:Stack" and not each.get("delete")], values
+        [_entry(each) for each in found if each["type"] != "pulumi:pulumi:Stack" and not each.get("delete")],
+        judgement,
     )
 
 
@@ -82,12 +74,12 @@ def _open(value: Any) -> Any:
     return [_open(item) for item in value] if isinstance(value, list) else value
 
 
-def report(whole: Graph, values: Mapping[str, Any], waivers: list[Waiver]) -> Iterator[tuple[str, bool]]:
+def report(whole: Graph, reading: Reading, waivers: list[Waiver]) -> Iterator[tuple[str, bool]]:
     """Lines, each with whether it fails the run."""
     verdicts = judge_all(
         (rule for rule in rules() if rule.scope != "change"),
         whole,
-        settings_for(str(values.get("environment", "prod"))),
+        settings_for(reading.environment or "prod"),
     )
     for verdict in verdicts:
         for violation in verdict.violations:
@@ -108,7 +100,7 @@ def report(whole: Graph, values: Mapping[str, Any], waivers: list[Waiver]) -> It
 
 def _waived(verdict: Verdict, violation: Violation, waivers: list[Waiver]) -> bool:
     places = (violation.at, f"{violation.at}.{violation.path}")
-    return any(waiver.covers(verdict.rule.id, place) for waiver in waivers for place in places)
+    return violation.waivable and any(waiver.covers(verdict.rule.id, place) for waiver in waivers for place in places)
 
 
 if __name__ == "__main__":

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
 from infra.config.findings import Finding
-from infra.config.waiver import Waiver
-from infra.config.waivers import Waivers, unused
+from infra.config.stack import StackConfig
+from infra.config.waivers import Waiver, Waivers, unused
 from infra.gate.diff import Changed, diff
-from infra.gate.verdict_cost import Cost, Pricer, cold_starts, nodes
 from infra.gate.verdict_isolated import Recorded
+from infra.judgement import Judgement
 from infra.policies.evaluate import Verdict, judge_all
 from infra.policies.model import ENVIRONMENTS, Change, Graph, NotEvaluated, Violation, graph_of
 from infra.policies.rules import rules
 from infra.policies.settings import settings_for
+from infra.preflight.cost import Cost, month
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: what its stack file says (None: there is no such stack), and what its program asks for."""
+    """One of the two: its stack file as the base's code judges it (None: there is no such stack), and what its program
+    asks for."""
 
     commit: str
-    stack: Mapping[str, Any] | None
+    judgement: Judgement | None
     recorded: Recorded
+
+    @property
+    def cost(self) -> Cost | None:
+        """None where nobody can say; a stack that is not there costs nothing."""
+        if self.judgement is None:
+            return Cost()
+        return self.judgement.plan.cost if self.judgement.plan is not None else None
+
+    @property
+    def stack(self) -> StackConfig | None:
+        """What could be read of the stack file."""
+        return self.judgement.reading.partial if self.judgement is not None else None
+
+    @property
+    def environment(self) -> str | None:
+        """The environment in the stack file; None where it names none that is known."""
+        value = self.judgement.reading.environment if self.judgement is not None else None
+        return value if value in ENVIRONMENTS else None
 
 
 @dataclass(frozen=True)
@@ -55,7 +74,7 @@ class Report:
     judged: tuple[Judged, ...]
     waivers: Waivers
     today: date
-    costs: tuple[Cost, Cost]
+    costs: tuple[Cost | None, Cost | None]
     budget: float | None
     cold: tuple[tuple[str, float | None, float | None], ...]
     findings: tuple[Finding, ...]
@@ -68,7 +87,9 @@ class Report:
             found.insert(0, "the program of this change gives no graph")
         if any(finding.stops for finding in self.findings):
             found.append("findings in files of this change")
-        if self.budget is not None and self.costs[1].ceiling_month > self.budget:
+        # of GPU nodes, like every cap: docs/decisions/0017-the-floor-counts-the-cluster-caps-count-gpu-nodes.md
+        most = month(self.costs[1].gpu_nodes.ceiling) if self.costs[1] is not None else None
+        if self.budget is not None and most is not None and most > self.budget:
             found.append(f"the budget of {self.budget:,.0f} $/month")
         return found
 
@@ -88,15 +109,15 @@ def judge(
     budget: float | None = None,
     findings: Iterable[Finding] = (),
     notes: Iterable[str] = (),
-    pricer: Pricer = nodes,
 ) -> Report:
     """Compare, evaluate every rule, apply the waivers. ``waivers`` must be the base's."""
-    environment = _stricter(_environment(base.stack), _environment(head.stack))
+    environment = _stricter(base.environment, head.environment)
     told = list(notes)
+    stack_findings = head.judgement.findings if head.judgement is not None else ()
     before, after = base.recorded.graph or [], head.recorded.graph or []
     comparable = head.recorded.graph is not None and base.recorded.graph is not None
     changes = diff(before, after) if comparable else []
-    graph = graph_of(after, head.stack or {}, [_change(changed) for changed in changes])
+    graph = graph_of(after, head.judgement, [_change(changed) for changed in changes])
     verdicts = judge_all(rules(), graph, settings_for(environment)) if head.recorded.graph is not None else []
     if head.recorded.graph is None:
         verdicts = _from_stack_file_alone(graph, environment)
@@ -104,7 +125,7 @@ def judge(
         unknown = _deletions_unknown(stack) if head.recorded.graph is not None else ()
         verdicts = [_without_both(verdict, unknown) for verdict in verdicts]
     judged = tuple(_waive(verdict, waivers.waivers, today) for verdict in verdicts)
-    if _environment(base.stack) not in (None, _environment(head.stack)):
+    if base.environment not in (None, head.environment):
         told.append(f"this change turns the environment of the stack; it is judged as {environment}, the stricter one")
     report = Report(
         stack=stack,
@@ -115,10 +136,10 @@ def judge(
         judged=judged,
         waivers=waivers,
         today=today,
-        costs=(pricer(base.stack or {}), pricer(head.stack or {})),
+        costs=(base.cost, head.cost),
         budget=budget,
-        cold=_cold(base.stack or {}, head.stack or {}),
-        findings=tuple(findings),
+        cold=_cold(base.stack, head.stack),
+        findings=tuple(_beside_rules([*stack_findings, *findings], judged)),
         notes=tuple(told),
     )
     idle = [unused(w) for w in waivers.waivers if w.in_force(today) and not report.used(w) and _meant(w, report)]
@@ -161,7 +182,7 @@ def _waive(verdict: Verdict, waivers: Iterable[Waiver], today: date) -> Judged:
     standing: list[Violation] = []
     waived: list[tuple[Violation, Waiver]] = []
     for violation in verdict.violations:
-        places = (violation.at, f"{violation.at}.{violation.path}")
+        places = (violation.at, f"{violation.at}.{violation.path}") if violation.waivable else ()
         by = next((w for w in in_force if any(w.covers(verdict.rule.id, place) for place in places)), None)
         if by is None:
             standing.append(violation)
@@ -171,12 +192,13 @@ def _waive(verdict: Verdict, waivers: Iterable[Waiver], today: date) -> Judged:
 
 
 def _change(changed: Changed) -> Change:
-    return Change(changed.action, changed.was or changed.urn, changed.type, changed.protected, changed.why)
-
-
-def _environment(stack: Mapping[str, Any] | None) -> str | None:
-    value = (stack or {}).get("environment")
-    return value if value in ENVIRONMENTS else None
+    return Change(
+        action=changed.action,
+        urn=changed.was or changed.urn,
+        type=changed.type,
+        protected=changed.protected,
+        why=changed.why,
+    )
 
 
 def _stricter(*given: str | None) -> str:
@@ -184,6 +206,16 @@ def _stricter(*given: str | None) -> str:
     return max(known, key=ENVIRONMENTS.index) if known else "prod"
 
 
-def _cold(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[tuple[str, float | None, float | None], ...]:
-    before, after = cold_starts(base), cold_starts(head)
+def _beside_rules(findings: Iterable[Finding], judged: Iterable[Judged]) -> Iterator[Finding]:
+    """The findings that no mandatory rule reports already."""
+    reported = {each.verdict.rule.id for each in judged if each.verdict.level == "mandatory"}
+    return (finding for finding in findings if not (finding.stops and finding.policy in reported))
+
+
+def _cold(base: StackConfig | None, head: StackConfig | None) -> tuple[tuple[str, float | None, float | None], ...]:
+    """Seconds that each model's longest start may take, by the two stack files."""
+    before, after = (
+        {name: model.cold_start.seconds for name, model in (side.models if side is not None else {}).items()}
+        for side in (base, head)
+    )
     return tuple((name, before.get(name), after.get(name)) for name in dict.fromkeys([*after, *before]))

@@ -44,13 +44,15 @@ def extract(repository: Path, ref: str, folder: Path) -> str:
     if contents.returncode != 0:
         raise NoCheckout(f"git cat-file failed: {contents.stderr.decode(errors='replace').strip()[:200]}")
     stream = BytesIO(contents.stdout)
+    for parent in {target.parent for target, _, _ in files}:
+        parent.mkdir(parents=True, exist_ok=True)
     for target, sha, executable in files:
         head = stream.readline().split()
         if len(head) != 3 or head[0] != sha:
             raise NoCheckout(f"git has no object {sha.decode()}; fix: fetch the whole history of {ref}")
-        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(stream.read(int(head[2])))
-        target.chmod(0o755 if executable else 0o644)
+        if executable:
+            target.chmod(0o755)
         stream.read(1)
     return found
 

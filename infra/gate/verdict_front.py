@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
-from infra.gate.render_clean import without, worth_hiding
+from infra.gate.render_words import without, worth_hiding
 from infra.gate.verdict_checkout import NoCheckout, copy_working_tree, extract
 from infra.gate.verdict_isolated import environment
 

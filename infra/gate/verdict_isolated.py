@@ -15,8 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from infra.judgement import SKIP
+
 SECONDS = 240.0
 LARGEST_BYTES = 64 * 2**20
+# A stack file that the planner refuses has a graph all the same, so that everything about it is said at once.
+JUDGED_BESIDE = "the gate judges the stack file itself"
 # A namespace of its own: no network, no sight of other processes (whose environment could be read under /proc).
 _NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
 
@@ -73,8 +77,8 @@ def record(tree: Path, stack: str, room: Path, covered: Path, *more: str) -> Rec
     if namespaces():
         command = [*_NAMESPACE, *_COVER, str(covered), str(tree.parent), *command]
     process = subprocess.Popen(
-        command, cwd=tree, env=environment(home), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
+        command, cwd=tree, env={**environment(home), SKIP: JUDGED_BESIDE}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
         process.wait(SECONDS)

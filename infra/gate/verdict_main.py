@@ -13,27 +13,29 @@ from typing import Any
 
 from components.catalog.machines import machines
 from components.platforms.kinds import KINDS
-from infra.config.cleartext import find_secrets
-from infra.config.findings import ConfigError, Finding
+from components.typed.refusal import Problem
+from components.typed.rules.stack import POOL_RENAMED
+from infra.config.findings import Finding
 from infra.config.limits import limits
-from infra.config.load import NAMESPACE, load_file
+from infra.config.load import finding_in, read_file
+from infra.config.pool import PoolConfig
+from infra.config.reading import Reading
 from infra.config.waivers import Waivers, load_waivers
-from infra.config.yaml_source import Unreadable, read
 from infra.gate import render
+from infra.gate.replacement.tables import read_all as read_replacements
 from infra.gate.verdict import Side, judge
 from infra.gate.verdict_checkout import changed_files, overlay
 from infra.gate.verdict_isolated import Recorded, namespaces, record
 from infra.gate.verdict_record import AS_DEPLOYED
-from infra.local.plugins.clouds.facts import FOLDER, book
-from infra.policies.cleartext import plain
+from infra.judgement import Judgement, judge_with_records
 from infra.policies.clouds import clouds
 from infra.policies.rules import rule_ids, rules
 from infra.policies.settings import settings_for
-from infra.policies.stackfile import catalogue
+from infra.preflight import presets
 
 JUDGES = (
-    "infra/policies/", "infra/gate/", "infra/preflight/", "infra/config/limits", "infra/config/waiver",
-    "components/catalog/", "waivers.yaml",
+    "infra/policies/", "infra/gate/", "infra/preflight/", "infra/config/", "infra/judgement.py", "components/catalog/",
+    "components/typed/", "waivers.yaml",
 )  # fmt: skip
 PROGRAM = ("infra/", "components/", "images/", "Pulumi.yaml", "pyproject.toml")
 
@@ -44,9 +46,12 @@ def main() -> None:
     trusted, base, head, room = (Path(told[key]) for key in ("trusted", "base", "head", "room"))
     stack, day = str(told["stack"]), date.fromisoformat(told["today"])
     waivers = _look_first(trusted, day)
-    findings = _findings(head, stack, waivers, day)
+    judged = {name: _judged(folder, stack, waivers, day) for name, folder in (("base", base), ("head", head))}
+    findings = load_waivers(head / "waivers.yaml", day, rule_ids()).findings
     notes = [*told["notes"], *_notes(base, head)]
-    sides = _sides(told, trusted, base, head, room, stack)
+    both = [each.reading for each in judged.values() if each is not None]
+    renamed = renamed_pools(*both) if len(both) == 2 else []
+    sides = _sides(told, trusted, base, head, room, stack, judged)
     report = judge(
         stack,
         sides[0],
@@ -54,27 +59,33 @@ def main() -> None:
         waivers,
         today=day,
         budget=told["budget"],
-        findings=findings,
+        findings=[*findings, *renamed],
         notes=notes,
     )
-    secrets = find_secrets(plain(sides[1].stack or {}))
-    secrets.merge(find_secrets(plain(sides[0].stack or {})))
-    Path(told["out"]).write_text(render.render(report, told["format"], secrets.texts), encoding="utf-8")
+    hidden = [text for each in judged.values() if each is not None for text in each.reading.secrets.texts]
+    Path(told["out"]).write_text(render.render(report, told["format"], hidden), encoding="utf-8")
     sys.exit(1 if report.blocked_by else 0)
 
 
-def _sides(told: Mapping[str, Any], trusted: Path, base: Path, head: Path, room: Path, stack: str) -> list[Side]:
+def _sides(
+    told: Mapping[str, Any],
+    trusted: Path,
+    base: Path,
+    head: Path,
+    room: Path,
+    stack: str,
+    judged: Mapping[str, Judgement | None],
+) -> list[Side]:
     """Both programs run in folders of their own, from which what judges them is not to be seen."""
 
     def one(name: str, folder: Path) -> Side:
-        values = stack_values(folder, stack)
-        if values is None and not _file(folder, stack).exists():
+        if judged[name] is None:
             return Side(str(told[f"{name}Commit"]), None, Recorded([]))
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=told["runs"], ignore_cleanup_errors=True) as made:
             overlay(trusted, folder, Path(made) / "tree")
             more = (AS_DEPLOYED,) if name == "base" else ()
             recorded = record(Path(made) / "tree", stack, Path(made) / "room", room, *more)
-        return Side(str(told[f"{name}Commit"]), values, recorded)
+        return Side(str(told[f"{name}Commit"]), judged[name], recorded)
 
     if not namespaces():
         # one after the other: the head's program could else reach into the base's while that runs
@@ -85,42 +96,20 @@ def _sides(told: Mapping[str, Any], trusted: Path, base: Path, head: Path, room:
 
 def _look_first(trusted: Path, day: date) -> Waivers:
     """Read everything that a verdict rests on before anybody's program has run."""
-    for read_it in (rules, clouds, catalogue, limits, lambda: settings_for("prod")):
+    for read_it in (rules, clouds, presets.names, limits, read_replacements, lambda: settings_for("prod")):
         read_it()
-    for package in FOLDER.glob("*.yaml"):
-        book(package.stem)
     for place in KINDS:
         machines(place)
     return load_waivers(trusted / "waivers.yaml", day, rule_ids())
 
 
-def _file(folder: Path, stack: str) -> Path:
-    return folder / "stacks" / f"Pulumi.{stack}.yaml"
-
-
-def stack_values(folder: Path, stack: str) -> dict[str, Any] | None:
-    """The stack file's own sections as they stand there; None where it cannot be read."""
-    try:
-        config = read(_file(folder, stack)).value["config"]
-    except (Unreadable, OSError, KeyError, TypeError):
+def _judged(folder: Path, stack: str, waivers: Waivers, day: date) -> Judgement | None:
+    """The checkout's stack file as this code judges it, under the base's waivers; None where there is none. Facts of
+    models outside the catalogue are those that the checkout brings."""
+    file = folder / "stacks" / f"Pulumi.{stack}.yaml"
+    if not file.exists():
         return None
-    prefix = f"{NAMESPACE}:"
-    items = config.items() if isinstance(config, Mapping) else ()
-    return {str(key).removeprefix(prefix): value for key, value in items if str(key).startswith(prefix)}
-
-
-def _findings(head: Path, stack: str, waivers: Waivers, day: date) -> list[Finding]:
-    """What the base's own loader says of the head's stack file under the base's waivers, and of the waivers file that
-    the head proposes."""
-    found: list[Finding] = []
-    if _file(head, stack).exists():
-        try:
-            found += load_file(_file(head, stack), waivers.waivers, day).warnings
-        except ConfigError as refused:
-            found += refused.findings
-        except OSError:
-            pass
-    return [*found, *load_waivers(head / "waivers.yaml", day, rule_ids()).findings]
+    return judge_with_records(read_file(file, waivers.waivers, day), file.parent)
 
 
 def _notes(base: Path, head: Path) -> Iterator[str]:
@@ -142,3 +131,35 @@ def _some(names: list[str]) -> str:
 
 if __name__ == "__main__":
     main()
+
+
+# A pool under another name is another pool: its nodes are taken away and new ones made, under whatever serves on them.
+#
+# A stack file alone cannot show that; the gate has the base's beside the head's.
+
+
+def renamed_pools(before: Reading, after: Reading) -> list[Finding]:
+    """Return a finding in the head's stack file for each pool of the base that it has under another name."""
+    if before.partial is None or after.partial is None:
+        return []
+    return [finding_in(after, problem) for problem in judge_renames(before.partial.pools, after.partial.pools)]
+
+
+def judge_renames(before: Mapping[str, PoolConfig], after: Mapping[str, PoolConfig]) -> Iterator[Problem]:
+    """A finding for each new pool that is like one which is gone in everything but its name."""
+    gone = {name: _likeness(pool) for name, pool in before.items() if name not in after}
+    for name, pool in after.items():
+        old = next((o for o, likeness in gone.items() if likeness == _likeness(pool)), None)
+        if name in before or old is None:
+            continue
+        del gone[old]
+        yield POOL_RENAMED.at(
+            ("pools", name),
+            f"is pool {old} under another name: its nodes are taken away, with what they serve, and others made",
+            allowed=f"{old}, or an approval of the replacement",
+            fix=f"keep the name {old}; or add {name} first, move the models, and take {old} out in a later change",
+        )
+
+
+def _likeness(pool: PoolConfig) -> tuple[object, ...]:
+    return pool.machine, pool.gpu, pool.capacity, pool.reservation, pool.nodes, tuple(sorted(pool.node_labels.items()))

@@ -28,7 +28,7 @@ def main() -> None:
 def _expired_too() -> Iterator[None]:
     """What was deployed while a waiver held is there all the same: a base is compared with, and not judged."""
     try:
-        from infra.config.waiver import Waiver
+        from infra.config.waivers import Waiver
     except ImportError:  # a base from before waivers reached the loader
         yield
         return
@@ -40,7 +40,7 @@ def _told(tree: Path, stack: str) -> dict[str, Any]:
     try:
         from infra.config.findings import ConfigError
         from infra.gate.command import recording_of
-        from infra.gate.graph import graph
+        from infra.gate.recorder import graph
         from infra.gate.stack_source import read_stack, stack_file
     except Exception as error:
         return {"problem": f"the recorder does not fit this program: {type(error).__name__}"}

@@ -7,20 +7,23 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import openai
 
-from infra.local import wake
+from infra.local import pulumi_command, wake
 from infra.local.kube_client import api_client
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
 from infra.local.progress import console, say
 
+if TYPE_CHECKING:
+    import openai
+
 NAMESPACE = "ebbtide-models"
 HOLD_SECONDS = 900.0
 _LOOK_SECONDS = 0.2
+_START = "run `make local` or `ebbtide local up`"
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,62 @@ class Access:
 
     @staticmethod
     def load(paths: Paths) -> Access:
+        """What holds now: read anew from the stack where its state is younger, as after a `pulumi destroy`
+        and `pulumi up` of the user's own. Raises ``LocalProblem`` where there is no stack."""
+        file = paths.state / "access.json"
         try:
-            raw = json.loads((paths.state / "access.json").read_text())
+            raw = json.loads(file.read_text())
+            access = Access(str(raw["url"]), str(raw["key"]), tuple(raw["models"]))
         except FileNotFoundError:
-            raise LocalProblem("the local stack is not up", "run `make local` or `ebbtide local up`") from None
-        return Access(raw["url"], raw["key"], tuple(raw["models"]))
+            raise LocalProblem("the local stack is not up", _START) from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise LocalProblem(f"{file} cannot be read", "run `ebbtide local up`: it writes that file anew") from None
+        if pulumi_command.changed_at(paths) <= file.stat().st_mtime_ns:
+            return access
+        return Access.record(paths, access.url)
+
+    @staticmethod
+    def record(paths: Paths, url: str) -> Access:
+        """Ask the stack for its demo key and models, and keep them for `ebbtide local ask` and nobody else."""
+        outputs = pulumi_command.outputs(paths)
+        keys = outputs.get("api_keys") or {}
+        if not keys:
+            raise LocalProblem("the local stack is not up: its state has no API key", _START)
+        access = Access(url, keys.get("demo") or next(iter(keys.values())), tuple(outputs.get("models") or ()))
+        access.save(paths)
+        return access
+
+    def listed(self) -> dict[str, str]:
+        """Every name that the endpoint takes, aliases too, with the model it stands for."""
+        try:
+            answer = httpx.get(
+                f"{self.url}/v1/models", headers={"Authorization": f"Bearer {self.key}"}, timeout=10, trust_env=False
+            )
+            models = answer.json()["data"] if answer.status_code == 200 else None
+        except httpx.HTTPError as broken:
+            raise LocalProblem(f"no connection to {self.url}: {broken}", "run `ebbtide local status`") from None
+        except (ValueError, KeyError, TypeError):
+            models = None
+        if models is None:
+            raise LocalProblem(
+                f"{self.url}/v1/models answered {answer.status_code}: {answer.text[:200]}",
+                "run `ebbtide local status`; if the gateway is ready, `ebbtide local up` writes its key anew",
+            )
+        return {name: each["id"] for each in models for name in (each["id"], *each.get("aliases", ()))}
+
+    def model(self, name: str | None) -> str:
+        """The model that a name or alias stands for; without one the stack's first."""
+        known = self.listed()
+        found = known.get(name) if name is not None else next(iter((*self.models, *known)), None)
+        if found is None:
+            names = ", ".join(known) or "none"
+            what = f"there is no model called {name}" if name is not None else "the stack has no model"
+            raise LocalProblem(what, f"--model takes: {names}")
+        return found
 
     def save(self, paths: Paths) -> None:
         file = paths.state / "access.json"
+        paths.state.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_text(json.dumps({"url": self.url, "key": self.key, "models": self.models}, indent=1) + "\n")
 
@@ -53,6 +104,8 @@ class Answer:
     first_token: float | None = None
     total: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
+    cut: bool = False
+    """Whether it ended only because it was as long as was asked for."""
 
 
 def ask(
@@ -65,6 +118,8 @@ def ask(
     max_tokens: int = 64,
 ) -> Answer:
     """One streamed chat. ``on_phase(name, seconds)`` is called as each phase of the wake passes."""
+    import openai  # takes a second, and who only wants to know where the stack is does not ask
+
     answer = Answer()
     started = time.monotonic()
     finished = threading.Event()
@@ -87,6 +142,7 @@ def ask(
         )
         for chunk in chat:
             piece = chunk.choices[0].delta.content if chunk.choices else None
+            answer.cut = answer.cut or bool(chunk.choices and chunk.choices[0].finish_reason == "length")
             if piece:
                 if answer.first_token is None:
                     answer.first_token = time.monotonic() - started
@@ -107,6 +163,11 @@ def ask(
     except openai.APIConnectionError as broken:
         raise LocalProblem(
             f"no connection to {access.url}: {broken.__cause__ or broken}", "run `ebbtide local status`"
+        ) from None
+    except (openai.APIError, httpx.HTTPError) as broken:
+        # what an answer that has begun can still end in: an error as its last event, or a connection that is gone
+        raise LocalProblem(
+            f"the answer broke off: {broken}", "ask again; `ebbtide local status` tells what is not well"
         ) from None
     finally:
         finished.set()
@@ -169,7 +230,8 @@ def _ready(api: httpx.Client, model: str) -> bool:
         found = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}").json()
     except (httpx.HTTPError, ValueError):
         return False
-    return bool(found.get("status", {}).get("readyReplicas"))
+    status = found.get("status") if isinstance(found, dict) else None
+    return isinstance(status, dict) and bool(status.get("readyReplicas"))  # the status of a refusal is a text
 
 
 def look(api: httpx.Client, model: str) -> tuple[int, dict[str, Any] | None, str]:
@@ -190,10 +252,11 @@ def look(api: httpx.Client, model: str) -> tuple[int, dict[str, Any] | None, str
     return int(deployment["spec"].get("replicas", 0)), pod, log
 
 
-def show(paths: Paths, model: str | None, prompt: str, stream: bool) -> Answer:
-    """The command a person types: phases while they pass, then the answer (piece by piece with ``stream``)."""
+def show(paths: Paths, model: str | None, prompt: str, stream: bool, max_tokens: int = 64) -> Answer:
+    """The command a person types: phases while they pass, then the answer (piece by piece with ``stream``).
+    ``model`` is any name that the endpoint lists."""
     access = Access.load(paths)
-    name = model or access.models[0]
+    name = access.model(model)
     say(f"  asking {name}: {prompt}")
     last = [0.0]
 
@@ -205,8 +268,10 @@ def show(paths: Paths, model: str | None, prompt: str, stream: bool) -> Answer:
         if stream:
             console.print(text, end="", markup=False, soft_wrap=True)
 
-    answer = ask(paths, access, name, prompt, phase, piece)
+    answer = ask(paths, access, name, prompt, phase, piece, max_tokens)
     say("" if stream else f"  {answer.text.strip()}")
+    if answer.cut:
+        say(f"  (cut after {max_tokens} tokens; --max-tokens N lets it go on for longer)")
     return answer
 
 

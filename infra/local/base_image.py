@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infra.local import machine, once
 from infra.local.commands import Note, run_logged
-from infra.local.debian_mirror import KEYRING, Mirrors, mirrors
+from infra.local.debian import KEYRING, Mirrors, mirrors
 from infra.local.images import pushed, storage_env
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 VALID = dt.timedelta(days=365 * 3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """One certificate: ``hosts`` (names or addresses) make it a server's, none makes it a client's."""
 
@@ -25,6 +25,18 @@ class Wanted:
     organization: str | None = None
     hosts: tuple[str, ...] = ()
     authority: str = "ca"
+
+
+def control_plane_parts(api_hosts: tuple[str, ...]) -> list[Wanted]:
+    """What any control plane has: its API server, which answers at ``api_hosts`` and vouches for itself to extensions,
+    and the two that work on its objects.
+    """
+    return [
+        Wanted(name="apiserver", common_name="kube-apiserver", hosts=api_hosts),
+        Wanted(name="front-proxy", common_name="front-proxy-client", authority="front-proxy-ca"),
+        Wanted(name="controller-manager", common_name="system:kube-controller-manager"),
+        Wanted(name="scheduler", common_name="system:kube-scheduler"),
+    ]
 
 
 def ensure(folder: Path, wanted: Sequence[Wanted], authorities: Sequence[str] = ("ca", "front-proxy-ca")) -> None:

@@ -22,7 +22,7 @@ _FLAGS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wishes:
     """What the user says of a cluster of their own. ``registry`` is ``host[:port]/prefix``; ``models_dir`` a folder on
     the GPU nodes; ``gateway_url`` where node port 30400 is reached from here."""

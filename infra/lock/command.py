@@ -15,8 +15,7 @@ import httpx
 from infra import whole_file
 from infra.local.paths import PROJECT
 from infra.lock import registry
-from infra.lock.image_name import image_name
-from infra.lock.pins import Pin, locked, pins
+from infra.lock.pins import Pin, image_name, locked, pins
 
 DONE, NOT_ALL, USAGE = 0, 1, 2
 

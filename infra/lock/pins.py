@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infra.lock.image_name import ImageName, image_name
-
 _BASE = re.compile(r"^ARG BASE=(\S+)$", re.M)
 _ENTRY = re.compile(r"^(?P<indent> +)image: (?P<image>\S+)(?P<rest>[^\n]*)\n(?P=indent)digest: (?P<digest>\S+)$", re.M)
 
@@ -55,3 +53,53 @@ def locked(text: str, pin: Pin, digest: str) -> str:
 
 def _line(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
+
+
+# An image's reference taken apart: ``docker.io/vllm/vllm-openai:v0.32.0@sha256:…``.
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_PART = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_HUB, _HUBS_API = "docker.io", "registry-1.docker.io"
+_LOOPBACK = ("127.0.0.1", "localhost")
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """``registry`` is the host as written; ``digest`` None where the reference has only a tag."""
+
+    registry: str
+    repository: str
+    tag: str
+    digest: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.tagged}@{self.digest}" if self.digest else self.tagged
+
+    @property
+    def tagged(self) -> str:
+        """Without the digest."""
+        return f"{self.registry}/{self.repository}:{self.tag}"
+
+    @property
+    def manifest_url(self) -> str:
+        """Where the registry's API tells of it (OCI distribution specification); plain HTTP on this machine alone."""
+        host = _HUBS_API if self.registry == _HUB else self.registry
+        scheme = "http" if host.partition(":")[0] in _LOOPBACK else "https"
+        return f"{scheme}://{host}/v2/{self.repository}/manifests/{self.tag}"
+
+
+def is_digest(text: str) -> bool:
+    """``sha256:`` and 64 hex digits."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def image_name(text: str) -> ImageName:
+    """Raises ``ValueError`` for what is no whole reference: host, repository and tag are asked for."""
+    name, _, digest = text.partition("@")
+    host, _, rest = name.partition("/")
+    repository, _, tag = rest.rpartition(":")
+    sound = _PART.fullmatch(repository) and _TAG.fullmatch(tag) and ("." in host or ":" in host or host == "localhost")
+    if not sound or (digest and not is_digest(digest)):
+        raise ValueError(f"{text!r} is no image; allowed: host/repository:tag, with @sha256:… or without")
+    return ImageName(host, repository, tag, digest or None)

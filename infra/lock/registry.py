@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from infra.lock.image_name import ImageName, is_digest
+from infra.lock.pins import ImageName, is_digest
 
 _MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",

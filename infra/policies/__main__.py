@@ -9,8 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pulumi_policy import EnforcementLevel, PolicyPack
 
-from infra.policies.engine_config import StackKnown, listen
-from infra.policies.pack import level, policies
+from infra.policies.pack import StackKnown, level, listen, policies
 
 known = StackKnown()
 listen(known, lambda policy: level(known, policy))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.catalog.machine import Machine
 from components.catalog.machines import find
+from components.typed.tables import read_table
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource
-from infra.policies.networks import open_to_all
 from infra.policies.seen import NotKnown, look
 
 _FILE = Path(__file__).with_name("clouds.yaml")
@@ -24,7 +23,7 @@ _TEXT_TAINT = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?:(?P<effect>\w+)")
 @cache
 def clouds(file: Path = _FILE) -> Mapping[str, Any]:
     """The table."""
-    read: Mapping[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    read: Mapping[str, Any] = read_table(file)
     return read
 
 
@@ -164,3 +163,23 @@ def _check(check: Mapping[str, Any], resource: Resource, graph: Graph) -> Iterat
 
 def _meets(check: Mapping[str, Any], subject: Resource) -> bool:
     return holds(check, subject.inputs) or ("or" in check and holds(check["or"], subject.inputs))
+
+
+# Whether a list of networks lets everybody in.
+
+# the largest block that IANA ever gave to one holder; nobody's own network is larger
+_LARGEST = {4: 8, 6: 16}
+
+
+def open_to_all(networks: Iterable[str]) -> bool:
+    """Whether any of ``networks``, or several of them side by side, is larger than anybody's own. A text that is no
+    network counts as open: nobody can say what a cloud makes of it."""
+    try:
+        parsed = [ipaddress.ip_network(text.strip(), strict=False) for text in networks]
+    except ValueError:
+        return True
+    four = [network for network in parsed if isinstance(network, ipaddress.IPv4Network)]
+    six = [network for network in parsed if isinstance(network, ipaddress.IPv6Network)]
+    merged: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    merged = [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
+    return any(network.prefixlen < _LARGEST[network.version] for network in merged)

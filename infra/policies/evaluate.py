@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from infra.config.findings import Finding
 from infra.policies.model import Graph, Level, NotEvaluated, Outcome, Resource, Rule, Violation
 from infra.policies.seen import NotKnown
 from infra.policies.settings import Settings
@@ -29,6 +30,15 @@ class Verdict:
         return "not evaluated" if self.not_evaluated else "passed"
 
 
+def from_stack_file(rule: Rule, findings: Iterable[Finding]) -> Iterator[Violation]:
+    """What the one judgement of the stack file says under this rule's id. A waived finding is a warning by then."""
+    for finding in findings:
+        if finding.stops and finding.policy == rule.id:
+            value = f"{finding.value} " if finding.value is not None else ""
+            said = f"{value}{finding.message}; allowed: {finding.allowed} [{finding.code}]"
+            yield Violation(f"stack:{finding.path}", "", said, finding.path, waivable=finding.severity == "mandatory")
+
+
 def outcomes(rule: Rule, thing: Resource | Graph, settings: Settings) -> Iterator[Outcome]:
     """What ``rule`` says of one thing. An unknown value ends it as not evaluated; so does an error of the rule itself,
     because a rule that stopped half way has not passed anything."""
@@ -50,7 +60,8 @@ def judge(rule: Rule, graph: Graph, settings: Settings) -> Verdict:
     things: Iterable[Resource | Graph] = (graph,)
     if rule.scope == "resource":
         things = (resource for resource in graph.resources if rule.wants(resource))
-    found = [outcome for thing in things for outcome in outcomes(rule, thing, settings)]
+    found: list[Outcome] = list(from_stack_file(rule, graph.findings))
+    found += [outcome for thing in things for outcome in outcomes(rule, thing, settings)]
     return Verdict(
         rule,
         level,

@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from infra.config.findings import Finding
+from infra.config.model import ModelConfig
+from infra.config.pool import PoolConfig
+from infra.config.stack import StackConfig
+from infra.judgement import Judgement
 from infra.policies.seen import LATER, NotKnown, SeenMap, Unknown, look
 
 Level = Literal["mandatory", "advisory", "disabled"]
@@ -22,12 +27,14 @@ _INVOKE = re.compile(r"[a-z0-9-]+:[A-Za-z0-9/]+:[A-Za-z0-9]+\(")
 
 @dataclass(frozen=True)
 class Violation:
-    """``at`` is the resource's URN, or ``stack:`` and a path of the stack file. No message holds a secret's text."""
+    """``at`` is the resource's URN, or ``stack:`` and a path of the stack file. No message holds a secret's text.
+    ``waivable`` is False where nothing could be built even if somebody answered for it."""
 
     at: str
     path: str
     message: str
     key: str = ""
+    waivable: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Resource:
         return str(look(self.inputs, "metadata.name", ""))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """One resource between two graphs, as the gate's diff tells it. ``action`` is created, updated, replaced,
     deleted."""
@@ -97,33 +104,36 @@ class Change:
 
 @dataclass(frozen=True)
 class Graph:
-    """All resources of a stack, and its stack file's values keyed without namespace (``pools``, ``models``)."""
+    """All resources of a stack, the sound part of its stack file (None where nothing of it could be read), and what the
+    one judgement of that file found."""
 
     resources: tuple[Resource, ...]
-    stack: Mapping[str, Any] = field(default_factory=dict)
+    stack: StackConfig | None = None
+    findings: tuple[Finding, ...] = ()
     changes: tuple[Change, ...] = ()
 
     def of_kind(self, *kinds: str) -> Iterator[Resource]:
         """Kubernetes objects of these kinds that the stack makes."""
         return (r for r in self.resources if r.is_kubernetes and r.kind in kinds and not r.external)
 
-    def section(self, name: str) -> dict[str, Any]:
-        """A mapping of the stack file; empty where it is missing or none (that is the loader's to say)."""
-        value = self.stack.get(name)
-        return dict(value) if isinstance(value, Mapping) else {}
+    @property
+    def models(self) -> Mapping[str, ModelConfig]:
+        """The models of the stack file that could be read."""
+        return self.stack.models if self.stack is not None else {}
 
-    def entries(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The pools or models of the stack file."""
-        for key, value in self.section(name).items():
-            if isinstance(value, Mapping):
-                yield str(key), dict(value)
+    @property
+    def pools(self) -> Mapping[str, PoolConfig]:
+        """The pools of the stack file that could be read."""
+        return self.stack.pools if self.stack is not None else {}
+
+    def unknown(self, *codes: str) -> Iterator[NotEvaluated]:
+        """What the judgement of the stack file left open, by the codes of its warnings."""
+        for finding in self.findings:
+            if finding.code in codes:
+                yield NotEvaluated(f"stack:{finding.path}", "", f"{finding.message} [{finding.code}]")
 
 
-ResourceJudge = Callable[[Resource, Any], Iterator[Outcome]]
-GraphJudge = Callable[[Graph, Any], Iterator[Outcome]]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """``key`` is what to change in the stack file, ``fix`` how. ``judge`` takes a ``Resource`` where ``scope`` is
     resource and ``types`` (a pattern) matches its type; else the ``Graph``. ``change`` needs a base to compare with."""
@@ -146,6 +156,23 @@ class Rule:
         return not resource.external and re.fullmatch(self.types, resource.type) is not None
 
 
+def rule(
+    *,
+    id: str,
+    title: str,
+    reason: str,
+    key: str,
+    fix: str,
+    scope: Scope,
+    levels: Mapping[str, Level] = MANDATORY,
+    types: str = ".*",
+) -> Callable[[Callable[[Any, Any], Iterator[Outcome]]], Rule]:
+    """Make a rule of the function below, which judges."""
+    return lambda judge: Rule(
+        id=id, title=title, reason=reason, key=key, fix=fix, scope=scope, judge=judge, levels=levels, types=types
+    )
+
+
 def each(things: Iterable[Any], judge: Callable[[Any], Iterator[Outcome]], at: str) -> Iterator[Outcome]:
     """Judge one after the other: what is not known of one does not keep the others from being judged."""
     iterator = iter(things)
@@ -159,12 +186,17 @@ def each(things: Iterable[Any], judge: Callable[[Any], Iterator[Outcome]], at: s
             yield NotEvaluated(at if not isinstance(thing, Resource) else thing.urn, unknown.path, unknown.why)
 
 
-def graph_of(entries: Iterable[Mapping[str, Any]], stack: Mapping[str, Any], changes: Iterable[Change] = ()) -> Graph:
-    """From the recorded graph's JSON. A text that refers to an output of a resource in it is not known yet; one that
-    only looks so is text."""
+def graph_of(
+    entries: Iterable[Mapping[str, Any]], judgement: Judgement | None, changes: Iterable[Change] = ()
+) -> Graph:
+    """From the recorded graph's JSON and the judgement of the stack file (None: there is no such file). A text that
+    refers to an output of a resource in it is not known yet; one that only looks so is text."""
     entries = list(entries)
     urns = {str(entry["urn"]) for entry in entries}
-    return Graph(tuple(_resource(entry, urns) for entry in entries), stack, tuple(changes))
+    resources = tuple(_resource(entry, urns) for entry in entries)
+    if judgement is None:
+        return Graph(resources, changes=tuple(changes))
+    return Graph(resources, judgement.reading.partial, judgement.findings, tuple(changes))
 
 
 def _resource(entry: Mapping[str, Any], urns: set[str]) -> Resource:

@@ -1,4 +1,5 @@
-"""On which nodes a pod may run: its selector and its required node affinity, read as the scheduler reads them."""
+"""Labels and who asks for them, read as Kubernetes reads them: on which nodes a pod may run, by its selector and its
+required node affinity, and which pods a label selector takes (apimachinery, ``LabelSelectorAsSelector``)."""
 
 from __future__ import annotations
 
@@ -41,6 +42,16 @@ def choices(spec: Any) -> list[Choice]:
     return [Choice(f"{_REQUIRED}[{index}]", selector, expressions) for index, expressions in found if expressions]
 
 
+def selects(selector: Any, labels: Mapping[str, str]) -> bool:
+    """Both parts must hold; an empty selector takes everything. An operator that Kubernetes does not know takes
+    nothing: the API server will refuse it.
+    """
+    wanted = look(selector, "matchLabels") or {}
+    if any(labels.get(key) != str(value) for key, value in wanted.items()):
+        return False
+    return all(_holds(term, labels) for term in look(selector, "matchExpressions") or ())
+
+
 def _holds(expression: Any, labels: Mapping[str, str]) -> bool:
     """An operator that is not read here (``Gt``, ``Lt``) holds for no node: what is not understood is not passed."""
     key, operator = str(look(expression, "key", "")), look(expression, "operator")
@@ -49,5 +60,5 @@ def _holds(expression: Any, labels: Mapping[str, str]) -> bool:
     if operator == "In":
         return found in values
     if operator == "NotIn":
-        return found not in values
+        return found not in values  # also where the label is not there at all
     return (operator == "Exists" and found is not None) or (operator == "DoesNotExist" and found is None)

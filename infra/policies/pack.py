@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 from pulumi_policy import (
     EnforcementLevel,
@@ -15,16 +16,18 @@ from pulumi_policy import (
     ResourceValidationPolicy,
     StackValidationArgs,
     StackValidationPolicy,
+    proxy,
 )
+from pulumi_policy import policy as sdk_policy
+from pulumi_policy.proxy import UnknownValueError
 
-from infra.config.waiver import Waiver
-from infra.config.waivers import WAIVERS_FILE, load_waivers
-from infra.policies.engine_config import StackKnown
-from infra.policies.engine_values import NotEvaluatedYet, plain
-from infra.policies.evaluate import outcomes
+from infra.config.load import read_values
+from infra.config.waivers import WAIVERS_FILE, Waiver, load_waivers
+from infra.judgement import Judgement, judge_with_records
+from infra.policies.evaluate import from_stack_file, outcomes
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, Rule, Violation
 from infra.policies.rules import rule_ids, rules
-from infra.policies.seen import SeenMap
+from infra.policies.seen import SeenMap, Unknown
 from infra.policies.settings import settings_for
 
 _LEVELS = {
@@ -64,8 +67,12 @@ def policy(rule: Rule, known: StackKnown, waivers: tuple[Waiver, ...] = ()) -> P
     def whole(args: StackValidationArgs, report: Report) -> None:
         found = (from_engine(entry) for entry in args.resources)
         sent = tuple(replace(resource, inputs=known.inputs.get(resource.urn, resource.inputs)) for resource in found)
-        graph = Graph(sent, known.values or {})
-        _tell(rule, outcomes(rule, graph, settings_for(known.environment)), waivers, report)
+        judgement = known.judgement
+        stack, findings = (judgement.reading.partial, judgement.findings) if judgement is not None else (None, ())
+        graph = Graph(sent, stack, findings)
+        found_in_file = from_stack_file(rule, graph.findings)
+        found_in_graph = outcomes(rule, graph, settings_for(known.environment))
+        _tell(rule, [*found_in_file, *found_in_graph], waivers, report)
 
     about: dict[str, Any] = {
         "name": rule.id,
@@ -128,12 +135,18 @@ def _tell(rule: Rule, found: Iterable[Outcome], waivers: tuple[Waiver, ...], rep
     for outcome in found:
         if isinstance(outcome, NotEvaluated) and not outcome.broken:
             unknown.append(outcome)
-        elif not any(waiver.covers(rule.id, outcome.at) for waiver in waivers):
+        elif not _is_waived(rule, outcome, waivers):
             _report(rule, outcome, report)
     if unknown:
         where = "; ".join(f"{_where(item)} {item.why}" for item in unknown[:5])
         more = f"; and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise NotEvaluatedYet(f"not evaluated: {where}{more}")
+
+
+def _is_waived(rule: Rule, outcome: Outcome, waivers: tuple[Waiver, ...]) -> bool:
+    if isinstance(outcome, Violation) and not outcome.waivable:
+        return False
+    return any(waiver.covers(rule.id, outcome.at) for waiver in waivers)
 
 
 def _report(rule: Rule, outcome: Outcome, report: Report) -> None:
@@ -146,3 +159,83 @@ def _report(rule: Rule, outcome: Outcome, report: Report) -> None:
 def _where(outcome: Outcome) -> str:
     name = outcome.at.removeprefix("stack:") if outcome.at.startswith("stack:") else outcome.at.rpartition("::")[2]
     return f"{name}: {outcome.path}" if outcome.path else name
+
+
+# What the policy SDK hands over, as plain values with unknowns marked: the one place that knows the SDK's inside.
+
+
+class NotEvaluatedYet(UnknownValueError):
+    """Raised out of a policy: the SDK tells the engine, as an advisory, that the policy could not run."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(proxy.UNKNOWN_STRING_VALUE, [])
+        self.message = message
+
+
+def plain(value: Any) -> Any:
+    """``value`` without the SDK's proxies, which raise on unknown values; those become ``Unknown``. Whole numbers are
+    ``int`` again: the protocol only has one kind of number."""
+    if isinstance(value, (proxy._DictProxy, proxy._ListProxy)):
+        value = cast(Any, value)["__target"]
+    if isinstance(value, str):
+        return Unknown() if proxy._is_unknown(value) else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    return value
+
+
+# The stack's configuration, which the engine gives to a policy pack after starting it and the SDK throws away.
+
+PREFIX = "ebbtide:"
+STACKS = WAIVERS_FILE.parent / "stacks"
+
+
+class StackKnown:
+    """The stack file's sections without namespace; None until the engine has said them. What Pulumi had encrypted is
+    left out: no rule needs a secret. ``judgement`` is the one that every command makes of them. ``inputs`` are those of
+    every resource so far, by URN: at the end an engine only shows outputs, which a preview may not know, and a provider
+    that is not configured yet may leave out."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        self.values = values
+        self.judgement: Judgement | None = None
+        self.inputs: dict[str, SeenMap] = {}
+
+    @property
+    def environment(self) -> str:
+        """Production's rules hold until the engine says otherwise."""
+        return str((self.values or {}).get("environment", "prod"))
+
+    def told(self, config: Mapping[str, str], secret: list[str]) -> None:
+        found = {key: value for key, value in config.items() if key.startswith(PREFIX) and key not in secret}
+        self.values = {key.removeprefix(PREFIX): _value(value) for key, value in found.items()}
+        reading = read_values(self.values, "the stack's configuration", load_waivers(WAIVERS_FILE).waivers)
+        self.judgement = judge_with_records(reading, STACKS)
+
+
+def listen(known: StackKnown, level: Callable[[Policy], EnforcementLevel]) -> None:
+    """Have packs made after this hear the configuration, and take each policy's level from ``level`` when it is asked:
+    the environment decides it, and is not known when the pack starts."""
+
+    class Listening(sdk_policy._PolicyAnalyzerServicer):
+        def ConfigureStack(self, request: Any, context: Any) -> Any:  # noqa: N802  the protocol's name
+            known.told(dict(request.config), list(request.config_secret_keys))
+            return super().ConfigureStack(request, context)
+
+        def _get_enforcement_level(self, asked: Policy) -> EnforcementLevel:
+            return level(asked)
+
+    sdk_policy._PolicyAnalyzerServicer = Listening  # type: ignore[misc]
+
+
+def _value(text: str) -> Any:
+    if text[:1] in ("{", "["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return {"true": True, "false": False}.get(text, int(text) if text.isdigit() else text)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
+from components.typed.tables import read_table
 
 PHASES = ("decision", "node", "driver", "image", "weights", "engine", "first token")
 By = Literal["measured", "vendor", "derived", "unknown", "given"]
@@ -24,7 +28,7 @@ SHORTEN: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Phase:
     """``seconds`` is None where nobody is known to have measured it. ``on`` is the date of the figure."""
 
@@ -68,9 +72,7 @@ class ColdPath:
 @cache
 def figures() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """The table as it is kept."""
-    read: Mapping[str, Mapping[str, Mapping[str, Any]]] = yaml.safe_load(
-        Path(__file__).with_name("cold_path.yaml").read_text()
-    )
+    read: Mapping[str, Mapping[str, Mapping[str, Any]]] = read_table(Path(__file__).with_name("cold_path.yaml"))
     return read
 
 
@@ -90,12 +92,79 @@ def cold_path(
 
 def _phase(name: str, place: str, size: int | None, measured: Mapping[str, float]) -> Phase:
     if name in measured:
-        return Phase(name, measured[name], "given", "measured by this deployment")
+        return Phase(name=name, seconds=measured[name], by="given", source="measured by this deployment")
     table = figures()[name]
     row = table.get(place) or table.get("default") or {"by": "unknown", "source": f"no figure for {place}"}
     by, on = row["by"], str(row["on"]) if "on" in row else None
     if "rate" in row:
         if size is None:
-            return Phase(name, None, "unknown", f"its size is unknown; {row['source']}", on)
-        return Phase(name, size / row["rate"], by, row["source"], on)
-    return Phase(name, row.get("seconds"), by, row["source"], on)
+            return Phase(name=name, seconds=None, by="unknown", source=f"its size is unknown; {row['source']}", on=on)
+        return Phase(name=name, seconds=size / row["rate"], by=by, source=row["source"], on=on)
+    return Phase(name=name, seconds=row.get("seconds"), by=by, source=row["source"], on=on)
+
+
+# A deployment's own figures in place of the table's: ``--measured FILE``.
+
+ALL = "*"
+_ALLOWED = f"a mapping of phases ({', '.join(PHASES)}) to seconds, for all models or under models.NAME; or a wake.json"
+
+
+class BadMeasurement(ValueError):
+    """The file is no measurement; the text says where, what is allowed and how to mend it."""
+
+
+def read_measured(file: Path) -> dict[str, dict[str, float]]:
+    """Seconds by phase, under a model's name or ``*``. YAML or JSON. Raises ``BadMeasurement``."""
+    try:
+        found = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise BadMeasurement(f"{file} cannot be read: {(error.strerror or 'unknown').lower()}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadMeasurement(f"{file} is neither YAML nor JSON; allowed: {_ALLOWED}") from error
+    if not isinstance(found, Mapping):
+        raise BadMeasurement(f"{file} is not a mapping; allowed: {_ALLOWED}")
+    if "phases_seconds_since_request" in found:
+        return {ALL: _wakes(file, found["phases_seconds_since_request"])}
+    models = found.get("models", {})
+    if not isinstance(models, Mapping):
+        raise BadMeasurement(f"{file}: models is not a mapping; allowed: {_ALLOWED}")
+    general = {key: value for key, value in found.items() if key not in ("models", "what", "date", "machine", "source")}
+    return {ALL: _phases(file, "", general), **{str(n): _phases(file, f"models.{n}.", p) for n, p in models.items()}}
+
+
+def _phases(file: Path, at: str, given: object) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        raise BadMeasurement(f"{file}: {at.rstrip('.')} is not a mapping; allowed: {_ALLOWED}")
+    for name, seconds in given.items():
+        if name not in PHASES:
+            raise BadMeasurement(f"{file}: {at}{name} is not a phase; allowed: {', '.join(PHASES)}")
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+            raise BadMeasurement(f"{file}: {at}{name} is not a time; allowed: a number of seconds from 0")
+    return {str(name): float(seconds) for name, seconds in given.items()}
+
+
+def _wakes(file: Path, rounds: Any) -> dict[str, float]:
+    """Of what ``tests/bench/wake.py`` writes: when each step was reached, once a wake; the medians of the spans."""
+    try:
+        spans = [_spans(each) for each in rounds]
+        return {phase: round(statistics.median(span[phase] for span in spans), 2) for phase in spans[0]}
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        allowed = "wakes with woken, scheduled, image, engine started, weights, engine ready and first token"
+        raise BadMeasurement(f"{file}: phases_seconds_since_request cannot be read; allowed: {allowed}") from error
+
+
+def _spans(wake: Mapping[str, float]) -> dict[str, float]:
+    return {
+        "decision": wake["woken"],
+        "node": _between(wake, ("woken", "scheduled")),
+        "driver": 0.0,
+        "image": _between(wake, ("scheduled", "image")),
+        "weights": _between(wake, ("engine started", "weights")),
+        "engine": _between(wake, ("image", "engine started")) + _between(wake, ("weights", "engine ready")),
+        "first token": _between(wake, ("engine ready", "first token")),
+    }
+
+
+def _between(wake: Mapping[str, float], steps: Iterable[str]) -> float:
+    first, last = steps
+    return max(0.0, wake[last] - wake[first])

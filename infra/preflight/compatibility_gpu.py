@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as FilePath
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from components.catalog import cuda as drivers
 from components.typed.refusal import Path, Problem
+from components.typed.rules.planner import (
+    CARD_TOO_OLD,
+    FLOAT16_UNSTABLE,
+    KV_CACHE_TYPE_UNSUPPORTED,
+    QUANTIZATION_DOES_NOT_SPLIT,
+    QUANTIZATION_NEEDS_NEWER_CARD,
+    QUANTIZATION_UNSUPPORTED,
+)
+from components.typed.rules.stack import BFLOAT16_UNSUPPORTED, DRIVER_TOO_OLD, FP8_EMULATED
+from components.typed.tables import read_table
 from infra.preflight.config_json import dtype_in
 from infra.preflight.model_facts import ModelFacts
 
@@ -59,7 +68,7 @@ class _Table(BaseModel):
 @cache
 def table() -> _Table:
     """``quantization.yaml``."""
-    return _Table.model_validate(yaml.safe_load(_FILE.read_text()))
+    return _Table.model_validate(read_table(_FILE))
 
 
 def capability(text: str) -> Capability:
@@ -83,7 +92,9 @@ def judge_gpu(
     least = LEAST_OF_CUDA_13 if gpu.cuda and drivers.parts(gpu.cuda)[0] >= 13 else LEAST
     if gpu.capability < least:
         reason = f"has compute capability {_shown(gpu.capability)}, and the engine's image has no code for it"
-        yield Problem(240, (*at, "pool"), reason, f"{_shown(least)} or more", "use a pool with newer cards", gpu.name)
+        yield CARD_TOO_OLD.at(
+            (*at, "pool"), reason, allowed=f"{_shown(least)} or more", fix="use a pool with newer cards", value=gpu.name
+        )
         return
     yield from _number_type(facts, gpu.name, gpu.capability, dtype, at)
     yield from _needed(facts, gpu.name, gpu.capability, at)
@@ -95,7 +106,7 @@ def _driver(gpu: Gpu, at: Path) -> Iterator[Problem]:
     least = drivers.least_driver(gpu.cuda)
     message = f"is too old for the engine's image, which is built for CUDA {gpu.cuda}"
     fix = "use a node image with a newer driver, or an engine image for an older CUDA"
-    yield Problem(43, (*at, "pool"), message, f"driver {least} or newer", fix, gpu.driver)
+    yield DRIVER_TOO_OLD.at((*at, "pool"), message, allowed=f"driver {least} or newer", fix=fix, value=gpu.driver)
 
 
 def _number_type(facts: ModelFacts, gpu: str, found: Capability, dtype: str, at: Path) -> Iterator[Problem]:
@@ -106,14 +117,14 @@ def _number_type(facts: ModelFacts, gpu: str, found: Capability, dtype: str, at:
     if used == "float16" and family in NO_FLOAT16:
         fix = "leave dtype out" if found >= BFLOAT16 else "use a pool with cards of compute capability 8.0 or more"
         message = f"is not stable for {family} models, and the engine refuses it"
-        yield Problem(243, (*at, "dtype"), message, "bfloat16 or float32", fix, used)
+        yield FLOAT16_UNSTABLE.at((*at, "dtype"), message, allowed="bfloat16 or float32", fix=fix, value=used)
     elif used == "bfloat16" and found < BFLOAT16:
         stable = family not in NO_FLOAT16
         fix = "set dtype: float16" if stable else "use a pool with cards of compute capability 8.0 or more"
         says = "is what the model is in, and" if dtype == "auto" else "is asked for, but"
         message = f"{says} {gpu} (compute capability {_shown(found)}) cannot compute it"
         allowed = "float16 here, bfloat16 from 8.0 on" if stable else "bfloat16, from compute capability 8.0 on"
-        yield Problem(30, (*at, "dtype"), message, allowed, fix, used)
+        yield BFLOAT16_UNSUPPORTED.at((*at, "dtype"), message, allowed=allowed, fix=fix, value=used)
 
 
 def judge_cache(facts: ModelFacts, gpu: Gpu, kv_dtype: str, at: Path) -> Iterator[Problem]:
@@ -126,7 +137,9 @@ def judge_cache(facts: ModelFacts, gpu: Gpu, kv_dtype: str, at: Path) -> Iterato
     path, allowed = (*at, "extraArgs"), "auto, or a type the card's kernels have"
     if latent and kv_dtype == "fp8_e5m2":
         message = "is a cache type that no kernel of the engine has for latent attention"
-        yield Problem(263, path, message, "auto, fp8", "take fp8, or leave --kv-cache-dtype out", kv_dtype)
+        yield KV_CACHE_TYPE_UNSUPPORTED.at(
+            path, message, allowed="auto, fp8", fix="take fp8, or leave --kv-cache-dtype out", value=kv_dtype
+        )
         return
     least = FP8_LATENT if float8 and latent else BFLOAT16 if float8 or kv_dtype == "bfloat16" else LEAST
     if gpu.capability < least:
@@ -134,7 +147,7 @@ def judge_cache(facts: ModelFacts, gpu: Gpu, kv_dtype: str, at: Path) -> Iterato
         card = f"{gpu.name} (compute capability {_shown(gpu.capability)})"
         message = f"is asked for, and the engine has no kernel that keeps {kind} so on {card}"
         fix = f"leave --kv-cache-dtype out, or use cards of compute capability {_shown(least)} or more"
-        yield Problem(263, path, message, allowed, fix, kv_dtype)
+        yield KV_CACHE_TYPE_UNSUPPORTED.at(path, message, allowed=allowed, fix=fix, value=kv_dtype)
 
 
 def _method(facts: ModelFacts, plugins: frozenset[str], tensor_parallel: int, at: Path) -> Iterator[Problem]:
@@ -146,18 +159,24 @@ def _method(facts: ModelFacts, plugins: frozenset[str], tensor_parallel: int, at
     known = "AWQ, GPTQ, FP8, compressed-tensors or MXFP4"
     if gone is None:
         message = f"is quantized with {method}, which vLLM {table().engine} does not load"
-        yield Problem(247, (*at, "id"), message, known, "use a build of the model in one of these", facts.id)
+        yield QUANTIZATION_UNSUPPORTED.at(
+            (*at, "id"), message, allowed=known, fix="use a build of the model in one of these", value=facts.id
+        )
     elif gone.plugin is None or gone.plugin not in plugins:
         message = f"is quantized with {method}, which vLLM had until {gone.until}"
         fix = "use a build of the model in one of these"
         if gone.plugin is not None:
             message += f" and has as the plugin {gone.plugin} since, which the image lacks"
             fix += f", or add {gone.plugin} to the image's packages"
-        yield Problem(247, (*at, "id"), message, known, fix, facts.id)
+        yield QUANTIZATION_UNSUPPORTED.at((*at, "id"), message, allowed=known, fix=fix, value=facts.id)
     elif method == "bitsandbytes" and tensor_parallel > 1:
         message = "cannot be split over GPUs: the model is quantized with bitsandbytes beforehand"
-        yield Problem(
-            248, (*at, "gpus"), message, "1", "set gpus: 1, or use an AWQ, GPTQ or FP8 build", tensor_parallel
+        yield QUANTIZATION_DOES_NOT_SPLIT.at(
+            (*at, "gpus"),
+            message,
+            allowed="1",
+            fix="set gpus: 1, or use an AWQ, GPTQ or FP8 build",
+            value=tensor_parallel,
         )
 
 
@@ -170,10 +189,12 @@ def _needed(facts: ModelFacts, gpu: str, found: Capability, at: Path) -> Iterato
     if found < capability(text):
         message = f"is quantized with {method}, which {gpu} (compute capability {_shown(found)}) cannot compute"
         fix = "use a pool with newer cards, or another build of the model"
-        yield Problem(249, (*at, "id"), message, f"compute capability {text} or more", fix, facts.id)
+        yield QUANTIZATION_NEEDS_NEWER_CARD.at(
+            (*at, "id"), message, allowed=f"compute capability {text} or more", fix=fix, value=facts.id
+        )
     elif method in ("fp8", "fbgemm_fp8", "modelopt") and found < capability(table().fp8_hardware):
         card = f"{gpu} (compute capability {_shown(found)})"
         message = f"is in FP8, which {card} keeps but computes in 16 bits: smaller, not faster"
         fix = "use cards from Ada or Hopper on for the speed, or leave it for the memory alone"
         allowed = f"compute capability {table().fp8_hardware} or more for FP8 computation"
-        yield Problem(29, (*at, "id"), message, allowed, fix, facts.id, severity="warning")
+        yield FP8_EMULATED.at((*at, "id"), message, allowed=allowed, fix=fix, value=facts.id)

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.typed.refusal import Problem
+from components.typed.rules.planner import FIT_GPUS_LEFT_OVER, FIT_PRICE_UNKNOWN, FIT_TOO_MANY_SEQUENCES
+from components.typed.rules.stack import CONTEXT_ABOVE_MODEL, CONTEXT_DOES_NOT_FIT, WEIGHTS_DO_NOT_FIT
 from infra.config.findings import Finding
 from infra.config.load import finding
 from infra.preflight import fit, memory
-from infra.preflight.compatibility import Wanted, judge_model_facts
+from infra.preflight.compatibility import Wanted, judge_doubts, judge_model_facts
 from infra.preflight.compatibility_gpu import Gpu
-from infra.preflight.doubts import judge_doubts
-from infra.preflight.fit import Card, Fit
-from infra.preflight.fit_candidates import cheapest_with
-from infra.preflight.memory import Engine
+from infra.preflight.fit import Card, Fit, cheapest_with
+from infra.preflight.memory import Engine, full_forward
 from infra.preflight.model_facts import ModelFacts
-from infra.preflight.plan_engine import as_loaded, batched_tokens
+from infra.preflight.plan_pool import as_loaded, batched_tokens
 from infra.preflight.report_document import finding_of
 
 # what a person typed for what the stack file calls so
@@ -85,7 +85,9 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
     machine = (
         best.card if best.card.machine else cheapest_with(best.card.product, best.tensor_parallel, question.region)
     )
-    if not best.fits and not any(p.number in (25, 26, 27) for p in problems):
+    if not best.fits and not any(
+        p.rule in (WEIGHTS_DO_NOT_FIT, CONTEXT_DOES_NOT_FIT, CONTEXT_ABOVE_MODEL) for p in problems
+    ):
         problems = [*problems, _too_small(best, question)]
     if question.gpus_named and question.tensor_parallel is None and best.tensor_parallel < best.card.gpus:
         problems = [*problems, _idle(best)]
@@ -154,21 +156,23 @@ def _largest(found: Sequence[Fit]) -> Fit:
 def _too_small(best: Fit, question: Question) -> Problem:
     if not best.plan.loads:
         fix = "take more GPUs, GPUs with more memory, or a quantized build"
-        return Problem(25, ("gpus",), best.reason, "GPUs that hold the weights", fix, has_value=False)
+        return WEIGHTS_DO_NOT_FIT.at(("gpus",), best.reason, allowed="GPUs that hold the weights", fix=fix)
     most = best.plan.longest_context
     if question.concurrency > 1 and best.plan.sequences >= 1:
         fix = f"ask for {int(best.plan.sequences)}, a shorter context, or more GPUs"
         allowed = f"1..{int(best.plan.sequences)}"
-        return Problem(260, ("--concurrency",), best.reason, allowed, fix, has_value=False)
+        return FIT_TOO_MANY_SEQUENCES.at(("--concurrency",), best.reason, allowed=allowed, fix=fix)
     fix = f"ask for --context {most}, or take more GPUs" if most else "take more GPUs, or GPUs with more memory"
-    return Problem(26, ("maxTokens",), best.reason, f"1..{most}" if most else "more memory", fix, has_value=False)
+    return CONTEXT_DOES_NOT_FIT.at(
+        ("maxTokens",), best.reason, allowed=f"1..{most}" if most else "more memory", fix=fix
+    )
 
 
 def _idle(best: Fit) -> Problem:
     message = f"cannot all be used by one replica: {best.tensor_parallel} are, the others would idle"
     fix = f"ask for {best.tensor_parallel}, or use the others for further replicas"
     number = best.card.gpus
-    return Problem(261, ("--gpus",), message, f"{best.tensor_parallel}", fix, number, severity="warning")
+    return FIT_GPUS_LEFT_OVER.at(("--gpus",), message, allowed=f"{best.tensor_parallel}", fix=fix, value=number)
 
 
 def _no_price(best: Fit, machine: Card | None, question: Question) -> Problem:
@@ -179,7 +183,7 @@ def _no_price(best: Fit, machine: Card | None, question: Question) -> Problem:
         message = f"has no known price{where}: what it costs is unknown"
     fix = "look it up on the cloud's price list, or ask for another region"
     name = machine.name if machine else best.card.product
-    return Problem(259, ("usd_per_hour",), message, "a machine with a known price", fix, name, severity="warning")
+    return FIT_PRICE_UNKNOWN.at(("usd_per_hour",), message, allowed="a machine with a known price", fix=fix, value=name)
 
 
 def as_json(found: Answer) -> dict[str, Any]:
@@ -224,6 +228,7 @@ def as_json(found: Answer) -> dict[str, Any]:
         "region": machine.region if machine else None,
         "usd_per_hour": machine.usd_per_hour if machine else None,
         "arithmetic": plan.told(),
+        "full_forward_bytes": _full_forward_bytes(facts),
         "findings": [finding_of(each) for each in found.findings],
         "alternatives": [
             {
@@ -240,6 +245,13 @@ def as_json(found: Answer) -> dict[str, Any]:
             for each in found.others
         ],
     }
+
+
+def _full_forward_bytes(facts: ModelFacts) -> int | None:
+    """Bytes that guides which know no engine reckon with; None where the model's shape or size is unknown."""
+    if not facts.parameters or not facts.kv:
+        return None
+    return full_forward(facts.parameters, facts.layers, facts.hidden, facts.heads).total
 
 
 def _plain(number: float) -> int | float:

@@ -24,8 +24,8 @@ from huggingface_hub.errors import (
 )
 
 from infra.preflight import assemble, config_json
+from infra.preflight.assemble import Tensor
 from infra.preflight.model_facts import ModelFacts
-from infra.preflight.safetensors_headers import Tensor
 
 _TIMEOUT_SECONDS = 15.0
 # What the client's own HTTP library raises when there is no answer; which library that is changes with its version.

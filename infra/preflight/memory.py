@@ -7,10 +7,9 @@ see what activations need, captures its graphs, and gives the rest to the KV cac
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from infra.preflight.model_facts import ELEMENT_BYTES, KvLayers, ModelFacts
-from infra.preflight.stages import largest_stage
+from infra.preflight.model_facts import ELEMENT_BYTES, KvLayers, ModelFacts, WeightBytes
 
 GIB = 2**30
 BLOCK = 16  # tokens; vLLM's default on CUDA
@@ -213,20 +212,68 @@ def longest_context(facts: ModelFacts, engine: Engine, free: int, most: int | No
     return low
 
 
-def best_tensor_parallel(facts: ModelFacts, gpu_bytes: int, gpus: int, engine: Engine) -> tuple[int, MemoryPlan] | None:
-    """The fewest GPUs of ``gpus`` on which the model fits; None where none does. Only counts that divide the heads."""
-    from dataclasses import replace
-
-    for tensor_parallel in (n for n in TENSOR_PARALLEL if n <= gpus and divides(facts, n)):
-        found = plan(facts, gpu_bytes, replace(engine, tensor_parallel=tensor_parallel))
-        if found.fits:
-            return tensor_parallel, found
-    return None
-
-
 def divides(facts: ModelFacts, tensor_parallel: int) -> bool:
     """Whether vLLM can split the model so: attention heads must divide, and KV heads must divide or be divided."""
     if facts.heads % tensor_parallel:
         return False
     groups: list[KvLayers] = [g for g in facts.kv if g.divides]
     return all(g.heads % tensor_parallel == 0 or tensor_parallel % g.heads == 0 for g in groups)
+
+
+# A model cut into stages of layers, each on GPUs of its own: what the largest of them holds. Pure arithmetic.
+
+
+def largest_stage(facts: ModelFacts, stages: int) -> ModelFacts:
+    """``facts`` of the stage with the most: a whole model for whoever plans memory.
+
+    vLLM gives each stage the same number of layers and those that are left over to some, one each: the largest has the
+    quotient, rounded up. Source: vLLM 0.32.0, distributed/utils.py, get_pp_indices. The first stage has the embedding
+    besides, the last the output layer: one of them, in 16 bits or more, is counted to the largest, though a stage
+    between has neither. Layers that keep a cache of another kind count as if they lay evenly.
+    """
+    if stages <= 1 or not facts.layers:
+        return facts
+    layers = -(-facts.layers // stages)
+    kv = tuple(replace(group, count=-(-group.count // stages)) for group in facts.kv)
+    weights = _weights(facts, facts.weights, layers) if facts.weights is not None else None
+    return replace(facts, layers=layers, kv=kv, weights=weights)
+
+
+def _weights(facts: ModelFacts, weights: WeightBytes, layers: int) -> WeightBytes:
+    element = max(2.0, ELEMENT_BYTES.get(facts.dtype or "", 2.0))
+    embedding = min(weights.sharded, int(facts.vocab * facts.hidden * element))
+    shared, kv, whole = (
+        -(-part * layers // facts.layers)
+        for part in (weights.sharded - embedding, weights.kv_sharded, weights.replicated)
+    )
+    return WeightBytes(embedding + shared, kv, whole, weights.source)
+
+
+# The memory of one full forward pass without an engine: every head cached, all activations kept.
+#
+# The worst case of older guides, which `ebbtide fit` shows beside its own plan; not what vLLM needs: that caches only
+# the KV heads, computes in slices, and keeps no score matrix. Weights 2 bytes a parameter; cache 2·L·h·s numbers of 2
+# bytes; activations s·h·(34 + 5·a·s/h) numbers of 4 bytes, for s tokens, h hidden size, a heads, L layers.
+
+FULL_FORWARD_TOKENS = 8096  # the length for which those guides give their totals
+
+
+@dataclass(frozen=True)
+class FullForward:
+    """Bytes."""
+
+    weights: int
+    kv: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv + self.activations
+
+
+def full_forward(
+    parameters: int, layers: int, hidden: int, heads: int, tokens: int = FULL_FORWARD_TOKENS
+) -> FullForward:
+    """For a model in 16 bits and one sequence of ``tokens``."""
+    activations = tokens * hidden * 34 + 5 * heads * tokens * tokens
+    return FullForward(2 * parameters, 2 * layers * hidden * tokens * 2, 4 * activations)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from infra.preflight.safetensors_headers import MOST_HEADER
+from infra.preflight.assemble import MOST_HEADER
 
 METADATA = "model_metadata.json"
 _MOST_TEXT = 64 * 2**20
@@ -30,7 +30,7 @@ class UnreadableArchive(ValueError):
     """The text says what the archive lacks."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Archive:
     """``model`` is the folder to read; ``disk_bytes`` what all files of the model take unpacked."""
 
@@ -145,9 +145,9 @@ def _described(root: Path, size: int) -> Archive:
     tags = read.get("tags")
     licences = [t.removeprefix("license:") for t in tags or () if isinstance(t, str) and t.startswith("license:")]
     return Archive(
-        root / "model",
-        named["id"] if named else None,
-        str(commit) if commit else None,
-        licences[0] if licences else None,
-        size,
+        model=root / "model",
+        model_id=named["id"] if named else None,
+        revision=str(commit) if commit else None,
+        licence=licences[0] if licences else None,
+        disk_bytes=size,
     )

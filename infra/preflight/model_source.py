@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from infra.preflight import assemble, config_json, model_archive, presets, safetensors_headers
+from infra.preflight import assemble, config_json, model_archive, presets
 from infra.preflight.assemble import facts as facts
 from infra.preflight.config_json import UnreadableConfig
 from infra.preflight.model_facts import ModelFacts
@@ -91,7 +91,7 @@ def from_folder(folder: Path, model_id: str | None = None, revision: str | None 
     tensors = None
     if files and listed <= set(files):
         used = [name for name in files if not listed or name in listed]
-        tensors = [tensor for name in used for tensor in safetensors_headers.tensors_of(folder / name)]
+        tensors = [tensor for name in used for tensor in assemble.tensors_of(folder / name)]
     weights, parameters = assemble.weights(shape, config, tensors, total)
     cached = _cached(folder)
     return facts(

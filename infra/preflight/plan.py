@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from components.idle_scaling.timing import rhythm
+from components.platforms.kinds import kind_of
 from components.typed.refusal import Problem
+from components.typed.rules.stack import COST_CEILING, GPU_CEILING
 from infra.config.limits import limits
 from infra.config.model import ModelConfig
 from infra.config.stack import StackConfig
@@ -18,17 +20,15 @@ from infra.preflight.compatibility import Wanted
 from infra.preflight.cost import Cost
 from infra.preflight.memory import Engine, MemoryPlan
 from infra.preflight.model_facts import ModelFacts
-from infra.preflight.plan_engine import as_loaded, engine_of, flags, unfollowed
 from infra.preflight.plan_findings import judge_asleep, judge_model_plan
-from infra.preflight.plan_ingress import Front, front, silence_seconds
-from infra.preflight.plan_pool import PoolPlan, engine_cuda, pool_plan
-from infra.preflight.timeouts import Hop, Timers
+from infra.preflight.plan_pool import PoolPlan, as_loaded, engine_cuda, engine_of, flags, pool_plan, unfollowed
+from infra.preflight.timeouts import Front, Hop, Timers, front, silence_seconds
 
 FactsOf = Callable[[str], ModelFacts | None]
 Measured = Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelPlan:
     """One model. ``memory`` is of one GPU, None where it cannot be planned: ``why_not`` says why. ``silence`` is how
     long a request for it may go without a byte, in seconds; ``shortest`` the hop that gives up first on a held
@@ -52,7 +52,7 @@ class ModelPlan:
         return self.config.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The whole stack. ``problems`` are what preflight finds beyond the stack file's own rules, in its order."""
 
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def region(self) -> str | None:
-        return getattr(self.stack.platform, "region", None)
+        return self.stack.platform.region
 
     def pool(self, name: str) -> PoolPlan:
         return next(pool for pool in self.pools if pool.name == name)
@@ -91,9 +91,9 @@ def plan_stack(stack: StackConfig, facts_of: FactsOf, measured: Mapping[str, Mea
         for name, model in stack.models.items()
         if model.pool in pools
     )
-    cost = costs.cost(stack, {name: pool.gpus_per_node for name, pool in pools.items()})
-    problems = tuple(_problems(stack, models, pools.values()))
-    return Plan(stack, tuple(pools.values()), models, cost, before, problems)
+    cost = costs.cost(stack)
+    problems = (*_problems(stack, models, pools.values()), *judge_ceilings(stack, pools.values(), cost))
+    return Plan(stack=stack, pools=tuple(pools.values()), models=models, cost=cost, front=before, problems=problems)
 
 
 def _everywhere(
@@ -127,9 +127,18 @@ def _model(
     hops = timeouts.chain(timers, before.seconds, stack.platform.kind)
     first = timeouts.shortest(hops, ("held request", "whole request"))
     return ModelPlan(
-        model, pool, facts, engine, planned, why_not, unfollowed(model), path, hops, first,
-        silence_seconds(stack, model),
-    )  # fmt: skip
+        config=model,
+        pool=pool,
+        facts=facts,
+        engine=engine,
+        memory=planned,
+        why_not=why_not,
+        unfollowed=unfollowed(model),
+        cold=path,
+        hops=hops,
+        shortest=first,
+        silence=silence_seconds(stack, model),
+    )
 
 
 def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[MemoryPlan | None, str | None]:
@@ -157,18 +166,19 @@ def _weights_of_node(facts: ModelFacts | None, model: ModelConfig) -> int | None
 
 def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
     """What the stack asks of a model, in the terms of ``compatibility.py``."""
-    given: Any = model
-    # whoever names a token for the hub has the licence, and so has whoever filled the store that is there already
-    accepted = given.licence_accepted
     return Wanted(
+        task=model.task,
         tensor_parallel=model.split[0],
         pipeline_parallel=model.split[1],
         split_key="gpus" if model.tensor_parallel is None else "tensorParallel",
-        stages_key="nodes" if model.pipeline_parallel is None else "pipelineParallel",
         context=model.max_tokens,
         dtype=model.dtype,
         kv_dtype=flags(model.extra_args).get("--kv-cache-dtype", "auto"),
-        licence_accepted=accepted,
+        engine=model.engine,
+        licence_accepted=model.licence_accepted,
+        pickle_accepted=model.allow_pickle,
+        streamed=kind_of(stack.platform).makes_nodes,  # such a place keeps the weights in a bucket of its own
+        plugins=frozenset(re.split(r"[=\[]", package, maxsplit=1)[0].lower() for package in stack.image.extra_packages),
     )
 
 
@@ -177,3 +187,28 @@ def _problems(stack: StackConfig, models: tuple[ModelPlan, ...], pools: Iterable
         yield from judge_model_plan(model, wanted(stack, model.config), stack)
     for pool in pools:
         yield from judge_asleep(pool, [model for model in models if pool.name in model.config.pools])
+
+
+# GPUs and dollars that an environment allows one stack with every pool at its max, whatever its own guard says.
+#
+# The figures are in ``infra/config/limits.yaml``.
+
+_AT = ("pools",)
+
+
+def judge_ceilings(stack: StackConfig, pools: Iterable[PoolPlan], cost: Cost) -> Iterator[Problem]:
+    """The two ceilings of the stack's environment."""
+    ceiling, where = limits().ceiling(stack.environment), stack.environment
+    held = {pool.name: pool.max * pool.gpus_per_node for pool in pools if pool.device != "cpu"}
+    gpus = sum(held.values())
+    if gpus > ceiling.gpus:
+        sums = ", ".join(f"{name} {count}" for name, count in held.items())
+        message = f"may hold {gpus} GPUs at their max ({sums}), more than {where} allows"
+        allowed, fix = f"at most {ceiling.gpus} GPUs", "lower max of a pool, or have the ceiling raised"
+        yield GPU_CEILING.at(_AT, message, allowed=allowed, fix=fix)
+    total = cost.gpu_nodes.ceiling
+    if total > ceiling.dollars_per_hour:
+        message = f"cost {total:.2f} US dollars an hour at their max, more than {where} allows"
+        allowed = f"at most {ceiling.dollars_per_hour:.2f}"
+        fix = "lower max of a pool, take a cheaper machine, or have the ceiling raised"
+        yield COST_CEILING.at(_AT, message, allowed=allowed, fix=fix)

@@ -23,6 +23,8 @@ _OF_POOL = (
 )
 _OF_COST = (
     *("floor_usd_per_hour", "ceiling_usd_per_hour", "floor_usd_per_month", "ceiling_usd_per_month"),
+    *("gpu_nodes.floor_usd_per_hour", "gpu_nodes.ceiling_usd_per_hour"),
+    *("cluster.floor_usd_per_hour", "cluster.ceiling_usd_per_hour"),
     "cap_usd_per_hour",
 )
 _OF_COLD = ("cold_seconds", "warm_seconds", "dominant", "cold_start_seconds")

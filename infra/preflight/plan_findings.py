@@ -10,11 +10,23 @@ from typing import TYPE_CHECKING
 from components.catalog.machines import machines
 from components.platforms.kinds import kind_of
 from components.typed.refusal import Path, Problem, Severity
+from components.typed.rules.planner import (
+    COLD_START_TOO_SHORT,
+    FACTS_OF_ANOTHER_COMMIT,
+    FLAG_NOT_FOLLOWED,
+    GUARD_WAIT_CUT_BY_HOP,
+    MEMORY_UNKNOWN,
+    MODEL_FACTS_UNKNOWN,
+    SHARED_MEMORY_EXCEEDED,
+    SLEEPING_WEIGHTS_FILL_MEMORY,
+    TURNS_MEMORY_EXCEEDED,
+    WEIGHTS_UNDERSTATED,
+)
+from components.typed.rules.stack import CONTEXT_DOES_NOT_FIT, HOLD_CUT_BY_HOP, WEIGHTS_DO_NOT_FIT
 from infra.config.findings import show
 from infra.config.stack import StackConfig
 from infra.preflight import fit
-from infra.preflight.compatibility import Wanted, judge_model_facts
-from infra.preflight.doubts import judge_doubts
+from infra.preflight.compatibility import Wanted, judge_doubts, judge_model_facts
 from infra.preflight.memory import GIB, Engine
 from infra.preflight.model_facts import ModelFacts
 from infra.preflight.timeouts import Hop
@@ -26,7 +38,6 @@ if TYPE_CHECKING:
 _MOST_SHARE = 1.0
 _MOST_MAIN = 0.8  # the system, page cache and the engines themselves take the rest
 _MORE_ROOM = "use a pool with more memory a GPU, more GPUs, several machines a replica (nodes), or a quantized build"
-_UNKNOWN_MEMORY = 251
 
 
 def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> Iterator[Problem]:
@@ -54,7 +65,7 @@ def _of_pool(model: ModelPlan, wanted: Wanted, at: Path, stack: StackConfig) -> 
         anywhere = list(judge_model_facts(model.facts, None, wanted, at))
         here = judge_model_facts(model.facts, model.pool.gpu, wanted, at)
         yield from (problem for problem in here if problem not in anywhere)
-    yield from (problem for problem in _unknown(model, at) if problem.number == _UNKNOWN_MEMORY)
+    yield from (problem for problem in _unknown(model, at) if problem.rule == MEMORY_UNKNOWN)
     yield from _memory(model, at, stack)
     yield from _shared(model, at)
 
@@ -69,24 +80,28 @@ def _as_fallback(problem: Problem, path: Path, pool: str) -> Problem:
 
 def _unknown(model: ModelPlan, at: Path) -> Iterator[Problem]:
     if model.facts is None:
-        message = "is not known here: whether it fits, and its cold path, cannot be planned"
-        fix = "plan with --model-dir NAME=FOLDER and a folder that holds its config.json, or with --hub"
-        yield Problem(
-            250, (*at, "id"), message, "a preset, or a model whose config.json is given", fix, model.config.id,
-            severity="warning",
-        )  # fmt: skip
+        message = "is not known here: whether it fits, whether it is gated, and its cold path cannot be judged"
+        fix = f"record it once: ebbtide catalog add {model.config.id} (--model-dir FOLDER where there is no network)"
+        yield MODEL_FACTS_UNKNOWN.at(
+            (*at, "id"),
+            message,
+            allowed="a model of the catalogue, or one that is recorded",
+            fix=fix,
+            value=model.config.id,
+        )
     elif model.memory is None and model.pool.device != "cpu" and model.facts.task != "image":
         fix = "say it under gpu.memory of the pool" if model.facts.weights is not None else "give its weight files"
-        yield Problem(
-            251, (*at, "pool"), f"cannot be planned: {model.why_not}", "what the memory plan needs", fix,
-            model.pool.name, severity="warning",
-        )  # fmt: skip
+        yield MEMORY_UNKNOWN.at(
+            (*at, "pool"),
+            f"cannot be planned: {model.why_not}",
+            allowed="what the memory plan needs",
+            fix=fix,
+            value=model.pool.name,
+        )
     if model.unfollowed:
         message = f"changes what the memory holds ({', '.join(model.unfollowed)}), which this plan does not follow"
         fix = "rely on the engine's own log for this model"
-        yield Problem(
-            252, (*at, "extraArgs"), message, "flags whose memory is known", fix, has_value=False, severity="warning"
-        )
+        yield FLAG_NOT_FOLLOWED.at((*at, "extraArgs"), message, allowed="flags whose memory is known", fix=fix)
 
 
 def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]:
@@ -100,7 +115,9 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
         message = f"GPU{'s' if gpus > 1 else ''} cannot hold the weights of {facts.id}: {plan.told()}"
         better = smallest(stack, facts, engine)
         fix = f"use {better}" if better else _MORE_ROOM
-        yield Problem(25, (*at, "gpus"), message, better or "GPUs with more memory", fix, gpus, severity=severity)
+        yield WEIGHTS_DO_NOT_FIT.at(
+            (*at, "gpus"), message, allowed=better or "GPUs with more memory", fix=fix, value=gpus, severity=severity
+        )
     else:
         most = plan.longest_context
         message = f"is more than one sequence's KV cache has room for: {plan.told()}"
@@ -111,7 +128,9 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
             else f"use {better or 'more GPUs'}"
         )
         allowed = f"1..{most}" if most else better or "GPUs with more memory"
-        yield Problem(26, (*at, "maxTokens"), message, allowed, fix, model.config.max_tokens, severity=severity)
+        yield CONTEXT_DOES_NOT_FIT.at(
+            (*at, "maxTokens"), message, allowed=allowed, fix=fix, value=model.config.max_tokens, severity=severity
+        )
 
 
 def smallest(stack: StackConfig, facts: ModelFacts, engine: Engine) -> str | None:
@@ -119,7 +138,7 @@ def smallest(stack: StackConfig, facts: ModelFacts, engine: Engine) -> str | Non
     none, nothing."""
     if not kind_of(stack.platform).makes_nodes:
         return None
-    return _smallest(stack.platform.kind, getattr(stack.platform, "region", None), _Key(facts), engine)
+    return _smallest(stack.platform.kind, stack.platform.region, _Key(facts), engine)
 
 
 class _Key:
@@ -152,14 +171,18 @@ def _shared(model: ModelPlan, at: Path) -> Iterator[Problem]:
     if pool.sharers > 1 and pool.sharers * share > _MOST_SHARE:
         most = int(100 * _MOST_SHARE / pool.sharers) / 100
         message = f"is taken by each of the {pool.sharers} pods that share a card of pool {pool.name}: the second fails"
-        yield Problem(253, path, message, f"at most {most}", f"set gpuMemoryUtilization: {most}", share)
+        yield SHARED_MEMORY_EXCEEDED.at(
+            path, message, allowed=f"at most {most}", fix=f"set gpuMemoryUtilization: {most}", value=share
+        )
     if pool.turns and pool.gpu_bytes and pool.device != "cpu":
         most = int(100 * (1 - pool.asleep_bytes / pool.gpu_bytes)) / 100
         if share > most:
             others = pool.turns - 1
             message = f"leaves too little of a card of pool {pool.name} to the {others} engines that sleep on it"
             fix = f"set gpuMemoryUtilization: {most}" if most > 0 else "let fewer models take turns"
-            yield Problem(264, path, message, f"at most {most}" if most > 0 else "a smaller number", fix, share)
+            yield TURNS_MEMORY_EXCEEDED.at(
+                path, message, allowed=f"at most {most}" if most > 0 else "a smaller number", fix=fix, value=share
+            )
 
 
 def judge_asleep(pool: PoolPlan, models: Iterable[ModelPlan]) -> Iterator[Problem]:
@@ -174,10 +197,13 @@ def judge_asleep(pool: PoolPlan, models: Iterable[ModelPlan]) -> Iterator[Proble
             f"{pool.machine.memory_gib:g} GiB"
         )
         fix = "let fewer models take turns, or take a machine with more memory"
-        yield Problem(
-            265, ("pools", pool.name, "sharing", "turns", "models"), message,
-            f"weights of {most / GIB:.0f} GiB at most", fix, pool.turns, severity="warning",
-        )  # fmt: skip
+        yield SLEEPING_WEIGHTS_FILL_MEMORY.at(
+            ("pools", pool.name, "sharing", "turns", "models"),
+            message,
+            allowed=f"weights of {most / GIB:.0f} GiB at most",
+            fix=fix,
+            value=pool.turns,
+        )
 
 
 def _revision(model: ModelPlan, at: Path) -> Iterator[Problem]:
@@ -185,10 +211,9 @@ def _revision(model: ModelPlan, at: Path) -> Iterator[Problem]:
     if facts is not None and facts.revision is not None and facts.revision != model.config.revision:
         message = f"is another commit than the facts of this plan are of, {facts.revision}"
         fix = "plan with the files of this commit (--model-dir), or take that commit"
-        yield Problem(
-            254, (*at, "revision"), message, "the commit the facts are of", fix, model.config.revision,
-            severity="warning",
-        )  # fmt: skip
+        yield FACTS_OF_ANOTHER_COMMIT.at(
+            (*at, "revision"), message, allowed="the commit the facts are of", fix=fix, value=model.config.revision
+        )
 
 
 def _declared_weights(model: ModelPlan, at: Path) -> Iterator[Problem]:
@@ -199,7 +224,9 @@ def _declared_weights(model: ModelPlan, at: Path) -> Iterator[Problem]:
         need = -(-held // 2**30)
         message = f"is less than its files take, {held / 2**30:.1f} GiB: the disk is judged by too little"
         fix = f"set weights: {need}Gi"
-        yield Problem(255, (*at, "weights"), message, f"{need}Gi or more", fix, str(declared), severity="warning")
+        yield WEIGHTS_UNDERSTATED.at(
+            (*at, "weights"), message, allowed=f"{need}Gi or more", fix=fix, value=str(declared)
+        )
 
 
 def _held(model: ModelPlan, at: Path) -> Iterator[Problem]:
@@ -208,7 +235,9 @@ def _held(model: ModelPlan, at: Path) -> Iterator[Problem]:
     for hop in _cutting(model.hops, held):
         fix = f"set hold: {hop.seconds}s or less, or raise it at {hop.setting}"
         message = f"is longer than the {hop.name} lets a request wait, {hop.seconds} s: it cuts what is still held"
-        yield Problem(45, (*at, "hold"), message, f"at most {hop.seconds}s", fix, str(model.config.hold))
+        yield HOLD_CUT_BY_HOP.at(
+            (*at, "hold"), message, allowed=f"at most {hop.seconds}s", fix=fix, value=str(model.config.hold)
+        )
         return
     for hop in _cutting(model.hops, model.silence):
         message = (
@@ -216,10 +245,9 @@ def _held(model: ModelPlan, at: Path) -> Iterator[Problem]:
             f"{hop.seconds} s: who waits for the guard may be cut off during the wake"
         )
         fix = f"set guard.waitLimit: {max(1, (hop.seconds or 0) - held)}s or less, or whenFull: refuse"
-        yield Problem(
-            256, (*at, "hold"), message, f"at most {hop.seconds} s together", fix, str(model.config.hold),
-            severity="warning",
-        )  # fmt: skip
+        yield GUARD_WAIT_CUT_BY_HOP.at(
+            (*at, "hold"), message, allowed=f"at most {hop.seconds} s together", fix=fix, value=str(model.config.hold)
+        )
         return
 
 
@@ -241,6 +269,6 @@ def _slow(model: ModelPlan, at: Path) -> Iterator[Problem]:
         f"'{model.cold.dominant.name}' ({model.cold.dominant.seconds:.0f} s)"
     )
     fix = f"set coldStart: {least}, or shorten that phase: {model.cold.advice}"
-    yield Problem(
-        257, (*at, "coldStart"), message, f"{least} or more", fix, str(model.config.cold_start), severity="warning"
+    yield COLD_START_TOO_SHORT.at(
+        (*at, "coldStart"), message, allowed=f"{least} or more", fix=fix, value=str(model.config.cold_start)
     )

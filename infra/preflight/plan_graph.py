@@ -60,7 +60,7 @@ def counted(resources: list[dict[str, Any]]) -> Graph:
 def _recorded(file: Path, stack: str, kind: str) -> Graph:
     try:
         from infra.gate import command
-        from infra.gate.graph import graph
+        from infra.gate.recorder import graph
         from infra.gate.stack_source import read_stack
     except ImportError as error:
         raise NoGraph(_missing(error, kind)) from error

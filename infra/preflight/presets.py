@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from components.typed.tables import read_table
 from infra.preflight import assemble, config_json
 from infra.preflight.model_facts import ModelFacts, Task, WeightBytes
 
@@ -50,6 +50,10 @@ class Preset(BaseModel):
     config: Mapping[str, Any] | None
 
 
+NEEDED = tuple(str(field.alias) for field in Preset.model_fields.values() if field.is_required())
+"""Keys that every model of a data file has, though they may be null."""
+
+
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -64,15 +68,29 @@ def _read(folder: Path = FOLDER) -> tuple[Mapping[str, Preset], Mapping[str, str
     found: dict[str, Preset] = {}
     sources: dict[str, str] = {}
     for file in sorted(folder.glob("*.yaml")):
-        try:
-            read = _File.model_validate(yaml.safe_load(file.read_text()))
-        except ValueError as error:
-            raise ValueError(f"{file.name}: {error}") from error
+        read = _file(file)
         for name, preset in read.models.items():
             if name in found:
                 raise ValueError(f"{file.name}: models.{name} is in {sources[name]} too")
             found[name], sources[name] = preset, f"preset {name} ({file.name}, {read.read_on.isoformat()})"
     return found, sources
+
+
+def _file(file: Path) -> _File:
+    try:
+        return _File.model_validate(read_table(file))
+    except ValueError as error:
+        raise ValueError(f"{file.name}: {error}") from error
+
+
+def facts_in(file: Path) -> tuple[ModelFacts, ...]:
+    """The facts of every model in one data file. Raises ``ValueError`` naming the file."""
+    read = _file(file)
+    return tuple(_facts(preset, f"{file.name}, recorded {read.read_on.isoformat()}") for preset in read.models.values())
+
+
+def _facts(preset: Preset, source: str) -> ModelFacts:
+    return _image(preset, source) if preset.config is None else _text(preset, preset.config, source)
 
 
 def names() -> tuple[str, ...]:
@@ -110,8 +128,7 @@ def find(name: str) -> ModelFacts | None:
     called = _spelled().get(name.strip().lower())
     if called is None:
         return None
-    found, source = _read()[0][called], _read()[1][called]
-    return _image(found, source) if found.config is None else _text(found, found.config, source)
+    return _facts(_read()[0][called], _read()[1][called])
 
 
 def _text(found: Preset, config: Mapping[str, Any], source: str) -> ModelFacts:

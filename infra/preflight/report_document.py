@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from components.platforms.standing import HOURS_A_MONTH, Line
 from infra.config.findings import Finding
-from infra.preflight.cost import HOURS_A_MONTH, NOT_COUNTED, Cost, ModelCost, PoolCost, month
+from infra.config.registry import rules
+from infra.preflight.cost import Bounds, Cost, ModelCost, PoolCost, month
 from infra.preflight.plan import ModelPlan, Plan
 from infra.preflight.plan_graph import Graph
 from infra.preflight.plan_pool import PoolPlan
@@ -32,6 +34,7 @@ def document(
         "place": {"kind": plan.stack.platform.kind, "region": plan.region} if plan else None,
         "verdict": verdict(findings),
         "findings": [finding_of(each) for each in findings],
+        "policies": policies(findings),
         "models": [_model(model, plan.cost) for model in plan.models] if plan else [],
         "pools": [_pool(pool, plan) for pool in plan.pools] if plan else [],
         "cost": _cost(plan.cost) if plan else None,
@@ -47,6 +50,18 @@ def verdict(findings: Iterable[Finding]) -> str:
     """``errors`` (nothing may be created), ``warnings`` or ``clean``."""
     found = list(findings)
     return "errors" if any(f.stops for f in found) else "warnings" if found else "clean"
+
+
+def policies(findings: Iterable[Finding]) -> list[Document]:
+    """The verdict of every policy about which the stack file has findings: ``holds``, ``waived`` or ``violated``."""
+    found = [finding for finding in findings if finding.policy is not None]
+    states = {policy: "holds" for rule in rules() for policy in rule.policies}
+    states |= {str(finding.policy): "waived" for finding in found if finding.waiver is not None}
+    states |= {str(finding.policy): "violated" for finding in found if finding.stops}
+    return [
+        {"id": policy, "state": state, "findings": sorted({f.code for f in found if f.policy == policy})}
+        for policy, state in sorted(states.items())
+    ]
 
 
 def finding_of(finding: Finding) -> Document:
@@ -137,12 +152,19 @@ def _model_cost(own: ModelCost | None) -> Document | None:
     if own is None:
         return None
     return {
-        "floor_usd_per_hour": own.floor,
-        "ceiling_usd_per_hour": own.ceiling,
+        **bounds(own),
         "one_replica_usd_per_hour": own.one_replica,
         "kept_warm_hours_per_week": round(own.warm_hours, 2),
-        "floor_usd_per_month": month(own.floor),
-        "ceiling_usd_per_month": month(own.ceiling),
+    }
+
+
+def bounds(of: Bounds | ModelCost | PoolCost | Line) -> Document:
+    """Floor and ceiling by the hour and by the month."""
+    return {
+        "floor_usd_per_hour": of.floor,
+        "ceiling_usd_per_hour": of.ceiling,
+        "floor_usd_per_month": month(of.floor),
+        "ceiling_usd_per_month": month(of.ceiling),
     }
 
 
@@ -176,30 +198,42 @@ def _pool_cost(pool: PoolCost) -> Document:
         "usd_per_node_hour": price.paid,
         "on_demand_usd_per_node_hour": price.on_demand,
         "spot_usd_per_node_hour": price.spot,
-        "billed": not (price.free and price.paid is None),
-        "price_source": price.told,
-        "floor_usd_per_hour": pool.floor,
-        "ceiling_usd_per_hour": pool.ceiling,
-        "ceiling_on_demand_usd_per_hour": pool.ceiling_at(price.on_demand),
-        "ceiling_spot_usd_per_hour": pool.ceiling_at(price.spot),
-        "floor_usd_per_month": month(pool.floor),
-        "ceiling_usd_per_month": month(pool.ceiling),
+        "billed": price.billed,
+        "price_source": price.source,
+        **bounds(pool),
+        "ceiling_on_demand_usd_per_hour": pool.ceiling_at("onDemand"),
+        "ceiling_spot_usd_per_hour": pool.ceiling_at("spot"),
     }
 
 
 def _cost(cost: Cost) -> Document:
+    """The sums are of everything; ``gpu_nodes`` and ``cluster`` are its two parts."""
     return {
         "currency": "USD",
         "hours_a_month": HOURS_A_MONTH,
-        "floor_usd_per_hour": cost.floor,
-        "ceiling_usd_per_hour": cost.ceiling,
-        "floor_usd_per_month": month(cost.floor),
-        "ceiling_usd_per_month": month(cost.ceiling),
-        "ceiling_on_demand_usd_per_hour": cost.ceiling_at("on_demand"),
-        "ceiling_spot_usd_per_hour": cost.ceiling_at("spot"),
+        **bounds(cost.total),
+        "gpu_nodes": {
+            **bounds(cost.gpu_nodes),
+            "ceiling_on_demand_usd_per_hour": cost.gpu_ceiling_at("onDemand"),
+            "ceiling_spot_usd_per_hour": cost.gpu_ceiling_at("spot"),
+        },
+        "cluster": {**bounds(cost.cluster), "parts": [_line(line) for line in cost.standing]},
         "cap_usd_per_hour": cost.cap,
         "unknown": list(cost.unknown),
-        "not_counted": NOT_COUNTED,
+        "unknown_pools": list(cost.unknown_pools),
+        "not_counted": list(cost.not_counted),
+    }
+
+
+def _line(line: Line) -> Document:
+    return {
+        "what": line.what,
+        "unit": line.unit,
+        "floor_count": line.least,
+        "ceiling_count": line.most,
+        "usd_per_unit_hour": line.price,
+        "price_source": line.source,
+        **bounds(line),
     }
 
 

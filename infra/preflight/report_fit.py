@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from infra.preflight.report_words import count, gib, parameters, usd
+from infra.preflight.memory import FULL_FORWARD_TOKENS
+from infra.preflight.report_tables import count, gib, parameters, usd
 
 
 def show(read: dict[str, Any], console: Console) -> None:
@@ -42,7 +43,7 @@ def _lines(read: dict[str, Any]) -> list[tuple[str, str]]:
     machine = read["machine"]
     price = f"{usd(read['usd_per_hour'])} USD an hour" + (f" in {read['region']}" if read["region"] else "")
     gated = {True: "gated", False: "open", None: "gating unknown"}[read["gated"]]
-    return [
+    rows = [
         ("hardware", f"{read['tensor_parallel']} × {read['gpu']} ({gib(read['gpu_bytes'])} each)"),
         ("machine", f"{machine} ({read['cloud']}), {price}" if machine else "none of the catalogue"),
         (
@@ -59,6 +60,12 @@ def _lines(read: dict[str, Any]) -> list[tuple[str, str]]:
         ("licence", f"{read['licence'] or 'unknown'}, {gated}"),
         ("known from", read["source"]),
     ]
+    if read["full_forward_bytes"]:
+        whole = (
+            f"{gib(read['full_forward_bytes'])} for {count(FULL_FORWARD_TOKENS)} tokens: the worst case, with no engine"
+        )
+        rows.insert(-3, ("full forward pass", whole))
+    return rows
 
 
 def _sequences(read: dict[str, Any]) -> str:

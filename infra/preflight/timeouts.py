@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
+from components.gateway.config import GatewaySettings
 from components.model_service.timing import startup_budget_seconds, termination_grace_seconds
+from components.typed.tables import read_table
+from infra.config.model import ModelConfig
+from infra.config.stack import StackConfig
 
 Cuts = Literal["held request", "whole request", "load", "stream at scale-in"]
-GATEWAY_REQUEST_SECONDS = 3600  # components/gateway/config.py: GatewaySettings.request_seconds
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def chain(timers: Timers, ingress_idle_seconds: int | None, place: str) -> tuple
     return (
         Hop("client", "held request", timers.hold + 60, "the client's own time-out: set it to this at least"),
         Hop(f"load balancer of {place}", "held request", ingress_idle_seconds, "platform.ingress"),
-        Hop("gateway", "whole request", GATEWAY_REQUEST_SECONDS, "components/gateway: request_seconds"),
+        Hop("gateway", "whole request", GatewaySettings.request_seconds, "components/gateway: request_seconds"),
         Hop("interceptor", "held request", timers.hold, f"{at}.hold"),
         Hop("idle timer, with nobody waiting", "load", timers.idle_ttl + timers.seen, f"{at}.idleTtl"),
         Hop("startup probe", "load", budget, f"{at}.coldStart"),
@@ -61,11 +66,40 @@ def shortest(hops: Iterable[Hop], cuts: Iterable[Cuts] = ("held request", "whole
     return min(limited, key=lambda hop: hop.seconds or 0, default=None)
 
 
-def too_short(hops: Iterable[Hop], needed_seconds: float) -> tuple[Hop, ...]:
-    """The hops that would cut a wake of ``needed_seconds``, the shortest first."""
-    cutting = [
-        hop
-        for hop in hops
-        if hop.cuts != "stream at scale-in" and hop.seconds is not None and hop.seconds < needed_seconds
-    ]
-    return tuple(sorted(cutting, key=lambda hop: hop.seconds or 0))
+# The time-out of the load balancer before the gateway, as far as it is known before anything exists.
+
+# From the end of a load to the first byte of an answer; the program gives the same to the platform's load balancer.
+FIRST_BYTE_SECONDS = 5 * 60
+
+
+@dataclass(frozen=True)
+class Front:
+    """``seconds`` None: there is none, or nobody knows it; ``told`` says which."""
+
+    seconds: int | None
+    told: str
+
+
+@cache
+def _table() -> dict[str, Any]:
+    read: dict[str, Any] = read_table(Path(__file__).with_name("plan_ingress.yaml"))
+    return read
+
+
+def silence_seconds(stack: StackConfig, model: ModelConfig) -> int:
+    """How long a request for ``model`` may go without a byte: waiting for the guard, then for the wake."""
+    waits = stack.wait_limit(model).seconds if stack.guard.when_full == "wait" else 0
+    return waits + model.hold.seconds
+
+
+def longest_silence_seconds(stack: StackConfig) -> int:
+    """Of all models, up to the first byte of the answer."""
+    return max((silence_seconds(stack, m) for m in stack.models.values()), default=0) + FIRST_BYTE_SECONDS
+
+
+def front(stack: StackConfig) -> Front:
+    """Of the stack's place."""
+    row = _table().get(stack.platform.kind) or {"seconds": None, "told": "unknown"}
+    if "wake" in row:
+        return Front(longest_silence_seconds(stack) + int(row["wake"]), row["told"])
+    return Front(row["seconds"], row["told"])

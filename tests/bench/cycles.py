@@ -24,11 +24,10 @@ from typing import Any
 
 import httpx
 
-from infra.bench.client import Client, Question
+from infra.bench.client import Client, Question, Reply
 from infra.bench.document import rounded
 from infra.bench.load import open_loop
-from infra.bench.prompts import prompt
-from infra.bench.replies import Reply
+from infra.bench.side import prompt
 from infra.bench.statistics import spread
 from infra.local.ask import NAMESPACE
 from infra.local.progress import say

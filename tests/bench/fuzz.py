@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from infra.config import ConfigError, load_file
 from infra.local.paths import PROJECT
 from infra.preflight import command_fit, command_plan
+from infra.preflight.options import FitOptions, PlanOptions
 from tests.unit.fuzz_kit import CONFIGS, CORPUS, model_files, stack_texts
 
 SHARES = {"loader": 0.5, "plan": 0.3, "fit": 0.2}
@@ -79,8 +80,8 @@ def through_plan(folder: Path, content: bytes, form: str) -> str:
     """What ``ebbtide plan --config-file`` says."""
     file = folder / "Pulumi.fuzzed.yaml"
     file.write_bytes(content)
-    wish = command_plan.Wish("fuzzed", str(file), format=form, with_graph=False)
-    return _told(lambda: command_plan.run(wish))
+    options = PlanOptions(stack="fuzzed", config_file=str(file), format=form, graph=False)
+    return _told(lambda: command_plan.run(options))
 
 
 def through_fit(folder: Path, files: Mapping[str, bytes], form: str) -> str:
@@ -89,7 +90,7 @@ def through_fit(folder: Path, files: Mapping[str, bytes], form: str) -> str:
         old.unlink()
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    return _told(lambda: command_fit.run(command_fit.Wish(str(folder), format=form)))
+    return _told(lambda: command_fit.run(FitOptions(model=str(folder), format=form)))
 
 
 def _told(run: Callable[[], int]) -> str:

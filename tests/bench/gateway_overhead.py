@@ -3,7 +3,7 @@
 ``python -m tests.bench.gateway_overhead [--against NAME=FOLDER]...``. The upstream is a process of its own that answers
 as vLLM does, at once (``chat``) or as a stream of tokens some milliseconds apart (``stream``, timed to its first byte).
 FOLDER is the ``images/gateway`` of another checkout: that build is measured beside this one, in turns, so that a drift
-of the machine's speed meets all. Results go to ``docs/results/gateway.json``.
+of the machine's speed meets all. Results go to ``docs/results/gateway.json``, or to ``--out``.
 """
 
 from __future__ import annotations
@@ -181,6 +181,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--against", action="append", default=[], metavar="NAME=FOLDER")
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--out", type=Path, default=RESULTS)
     arguments.add_argument("--upstream", type=int)
     asked = arguments.parse_args()
     if asked.upstream:
@@ -217,7 +218,7 @@ def main() -> int:
         "settings": {"rounds": asked.rounds, "tokens": TOKENS, "token_ms": TOKEN_SECONDS * 1000},
         "targets": rows,
     }
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+    asked.out.write_text(json.dumps(document, indent=1) + "\n")
     print(json.dumps(document, indent=1))
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.bench.client import Client, Endpoint
-from infra.bench.machine import machine, now, versions
+from infra.bench.document import machine, now, versions
 from infra.local.ask import Access
 from infra.local.paths import PROJECT, paths
 from tests.lab.conftest import Lab

@@ -20,12 +20,10 @@ from typing import Any
 
 import yaml
 
-from infra.bench.arrivals import poisson
-from infra.bench.client import Client, Question
+from infra.bench.client import Client, Question, Reply
 from infra.bench.document import rounded
-from infra.bench.load import closed_loop, open_loop
-from infra.bench.prompts import prompt
-from infra.bench.replies import Reply
+from infra.bench.load import closed_loop, open_loop, poisson
+from infra.bench.side import prompt
 from infra.bench.statistics import percentile, spread
 from infra.local.ask import NAMESPACE
 from infra.local.paths import PROJECT

@@ -24,7 +24,7 @@ from typing import Any
 
 from infra.preflight import config_json, estimate_weights, memory, model_source
 from infra.preflight.memory import Engine
-from infra.preflight.plan_engine import as_loaded
+from infra.preflight.plan_pool import as_loaded
 from tests.bench import planner_models, planner_probe
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from infra.local.progress import say
 from tests.bench.at_rest import look
 from tests.bench.load_kit import about, keep, lab
 from tests.lab.conftest import FIRST, SECOND, Lab
-from tests.lab.test_4_turns import turns
+from tests.lab.test_turns import turns
 
 SETTLED_SECONDS = 6.0  # an engine that has just come keeps the card for five
 

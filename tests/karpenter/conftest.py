@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +24,20 @@ from infra.local import toolchain
 from infra.local.paths import paths
 from infra.local.problem import LocalProblem
 from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from tests.machines import G5
 
 NODE_SECONDS = 60
 GONE_SECONDS = 120
 EMPTY_SECONDS = 5
 ACT_SECONDS = 12  # the autoscaler gathers pending pods for a second and decides in less than ten
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two workers at most have a cluster of their own, and each uses its one from the first test to the last."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "engine" in item.keywords:
+            half = "stacks" if item.path.name in ("test_rehearsal_cluster.py", "test_stack_pools.py") else "models"
+            item.add_marker(pytest.mark.xdist_group(f"karpenter {half}"))
 
 
 def request(name: str, machine: Machine, most: int, zones: tuple[str, ...]) -> PoolRequest:
@@ -43,9 +53,27 @@ def request(name: str, machine: Machine, most: int, zones: tuple[str, ...]) -> P
     return PoolRequest(pool, machine, zones)
 
 
-SMALL = request("gpu-1xa10", Machine("g5.8xlarge", "aws", "A10G", 1, 24, "8.6", 32, 128, "none"), 2, ("eu-west-1a",))
+SMALL = request(
+    "gpu-1xa10",
+    replace(G5, local_disk_gib=0),
+    2,
+    ("eu-west-1a",),
+)
 LARGE = request(
-    "gpu-8xa100", Machine("p4d.24xlarge", "aws", "A100", 8, 40, "8.0", 96, 1152, "nvlink"), 1, ("eu-west-1b",)
+    "gpu-8xa100",
+    Machine(
+        name="p4d.24xlarge",
+        place="aws",
+        gpu="A100",
+        gpus=8,
+        gpu_memory_gib=40,
+        compute_capability="8.0",
+        vcpus=96,
+        memory_gib=1152,
+        interconnect="nvlink",
+    ),
+    1,
+    ("eu-west-1b",),
 )
 POOLS = (SMALL, LARGE)
 
@@ -89,7 +117,7 @@ class World:
         settings = ModelSettings(name, "owner/name", "0" * 40, gpus=gpus, max_replicas=most)
         image = "registry.example.com/ebbtide/vllm@sha256:" + "a" * 64
         weights = Weights("s3://bucket/owner--name/0", "runai_streamer")
-        place = Placement(self.namespace, pool, image, weights, fallbacks=fallbacks)
+        place = Placement(namespace=self.namespace, pool=pool, image=image, weights=weights, fallbacks=fallbacks)
         self.cluster.api.apply({"apiVersion": "apps/v1", "kind": "Deployment", **deployment(settings, place)})
 
     def scale(self, name: str, replicas: int) -> None:

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from components.catalog.machine import Machine, Price
+from components.catalog.machine import Price
 from components.platforms.contract import Pool, PoolRequest, Taint
 from infra.local.problem import LocalProblem
 from infra.local.rehearsal_cluster import nodes, programs
 from infra.local.rehearsal_cluster.api import named
-from infra.local.rehearsal_cluster.layout import Ports
+from infra.local.rehearsal_cluster.control import Ports
+from tests.machines import G5
 
 PRICES = {"r": Price(2.448, 0.9, "2026-11-01", "a test"), "s": Price(3.0, None, "2026-11-01", "a test")}
-MACHINE = Machine("g5.8xlarge", "aws", "A10G", 1, 24, "8.6", 32, 128, "none", prices=PRICES)
+MACHINE = replace(G5, local_disk_gib=0, prices=PRICES)
 POOL = Pool("gpu-1xa10", {"workerType": "gpu_1xa10"}, (Taint("workerType", "gpu_1xa10"),), 1, max_nodes=2)
 
 

@@ -3,7 +3,6 @@ nothing else of the stack is on it. The Deployments are the recorded graph's, th
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -48,12 +47,14 @@ def on_its_nodes(request: PoolRequest, kind: str) -> PoolRequest:
 
 
 @pytest.fixture(params=CLOUD_STACKS)
-def case(request: pytest.FixtureRequest, cluster: RehearsalCluster, tmp_path: pathlib.Path) -> Iterator[Case]:
+def case(
+    request: pytest.FixtureRequest, cluster: RehearsalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Case]:
     stack = config(request.param)
     kind = kind_of(stack.platform)
     assert kind.makes_nodes
     requests = {name: on_its_nodes(each, kind.name) for name, each in place.requests(stack).items()}
-    objects = list(sent(graph(request.param, tmp_path)))
+    objects = list(sent(graph(request.param, tmp_path_factory)))
     cluster.start_karpenter(requests.values(), empty_seconds=EMPTY_SECONDS)
     yield Case(stack, requests, objects)
     cluster.start_karpenter(POOLS, empty_seconds=EMPTY_SECONDS)
@@ -92,10 +93,15 @@ def test_each_model_of_the_stack_brings_a_node_of_its_own_pool_and_shares_it_wit
         machine = case.requests[model.pool].machine
         assert machine is not None
         assert node["metadata"]["labels"]["node.kubernetes.io/instance-type"] == machine.name
-    pods = api.items("/api/v1/pods")
-    gpu = {node["metadata"]["name"] for node in world.gpu_nodes()}
-    there = {p["metadata"]["namespace"] for p in pods if p["spec"].get("nodeName") in gpu}
-    assert there == {MODELS}
+
+    def there() -> set[str]:
+        """Namespaces of the pods on GPU nodes."""
+        gpu = {node["metadata"]["name"] for node in world.gpu_nodes()}
+        return {p["metadata"]["namespace"] for p in api.items("/api/v1/pods") if p["spec"].get("nodeName") in gpu}
+
+    assert there() <= {MODELS}
+    # a busy autoscaler may take a node for an empty one whose pod was only just bound, and brings another
+    world.soon(lambda: there() == {MODELS}, "the models alone on GPU nodes")
     world.soon(
         lambda: [p for p in api.items("/api/v1/namespaces/ebbtide/pods") if p["status"].get("phase") == "Running"],
         "the gateway to run beside them",

@@ -1,8 +1,13 @@
-"""The local stack as a test sees it: the gateway's door in front, the API server behind. Nothing here is a stand-in."""
+"""The local stack as a test sees it: the gateway's door in front, the API server behind. Nothing here is a stand-in.
+
+A test names the state it begins in (``sleeping``, ``awake``), and the fixture brings it about, so tests may come in any
+order. They stand in the order that needs the fewest wakes: a model woken by one test serves the next ones.
+"""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import subprocess
@@ -12,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,8 @@ import httpx
 import pytest
 import yaml
 
+from components.idle_scaling.timing import USUAL
+from components.wake_keeper import access
 from infra.local import cluster
 from infra.local.ask import NAMESPACE, Access
 from infra.local.paths import PROJECT, Paths, paths
@@ -27,8 +34,23 @@ from infra.local.problem import LocalProblem
 
 FIRST, SECOND = "smollm2-135m", "smollm2-135m-b"
 TTL = 60.0
+SHORT = 10
+"""Seconds: a TTL for a moment, where what is shown is not how long the stack file's is."""
+MERGE = {"Content-Type": "application/merge-patch+json"}
+PAUSED = "autoscaling.keda.sh/paused-replicas"
+QUEUES = "/api/v1/namespaces/keda/services/keda-add-ons-http-interceptor-admin:9090/proxy/queue"
+KEEPER = f"/api/v1/namespaces/ebbtide/services/{access.NAME}:{access.PORT}/proxy"
 ENGINE = "vllm.entrypoints.openai.api_server"
+PROGRAMS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+PROGRAM = {"ebbtide.dev/test": "starts-with"}
+QUICK = Path(__file__).with_name("quick_engine.py")
 WAKE_SECONDS = 240.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one wake of vLLM can serve stands together; what takes the stack down comes last."""
+    order = {"test_doors.py": 0, "test_engine.py": 1, "test_request_options.py": 2, "test_interruptions.py": 4}
+    items.sort(key=lambda item: order.get(item.path.name, 3))
 
 
 def wait_until(check: Callable[[], Any], seconds: float, what: str, every: float = 0.25) -> Any:
@@ -43,12 +65,28 @@ def wait_until(check: Callable[[], Any], seconds: float, what: str, every: float
         time.sleep(every)
 
 
+def without_program(spec: dict[str, Any]) -> dict[str, Any]:
+    """Containers and volumes of a model's pod without what ``Lab.starts_with`` puts into them."""
+    plain = copy.deepcopy({key: spec[key] for key in ("containers", "volumes")})
+    plain["volumes"] = [each for each in plain["volumes"] if each["name"] != "start"]
+    engine = plain["containers"][0]
+    engine["env"] = [each for each in engine["env"] if each["name"] != "PYTHONPATH"]
+    engine["volumeMounts"] = [each for each in engine["volumeMounts"] if each["name"] != "start"]
+    return plain
+
+
+def scaler(model: str) -> str:
+    """The path of the model's ScaledObject."""
+    return f"/apis/keda.sh/v1alpha1/namespaces/{NAMESPACE}/scaledobjects/{model}"
+
+
 class Lab:
     """One running local stack."""
 
     def __init__(self, at: Paths, access: Access, keys: dict[str, str]) -> None:
         self.paths, self.access, self.keys = at, access, keys
         self.api = cluster.api_client(at)
+        self._last_word = time.monotonic()
 
     def get(self, path: str) -> dict[str, Any]:
         answer = self.api.get(path)
@@ -102,6 +140,58 @@ class Lab:
     def until_asleep(self, model: str, seconds: float = TTL + 30 + 130) -> None:
         wait_until(lambda: self.asleep(model), seconds, f"{model} asleep, no pod")
 
+    def put_to_sleep(self, *models: str) -> None:
+        """At zero by KEDA's own pause, without waiting for the TTL. Nobody may be asking; the pause is over when this
+        returns, and nothing that came before wakes the model again.
+        """
+        awake = [model for model in models if not self.asleep(model)]
+        self._pause(awake, "0")
+        try:
+            for model in awake:
+                self.until_asleep(model)
+                self.until_forgotten(model)
+        finally:
+            self._pause(awake, None)
+
+    def _pause(self, models: list[str], at: str | None) -> None:
+        for model in models:
+            pause = {"metadata": {"annotations": {PAUSED: at}}}
+            self.api.patch(scaler(model), content=json.dumps(pause), headers=MERGE).raise_for_status()
+
+    def counted(self, model: str) -> dict[str, int]:
+        """What the interceptor tells of the model: requests now, and all that there ever were."""
+        return dict(self.get(QUEUES)[f"{NAMESPACE}/{model}"])
+
+    def until_forgotten(self, model: str) -> None:
+        """Nobody is counted, and nobody came within the time for which the scaler counts who came: nothing wakes it."""
+
+        def forgotten() -> bool:
+            load = self.api.get(f"{KEEPER}/load/{model}")  # refused while a gateway does not tell its count
+            unused = load.status_code == 200 and load.json()["inFlight"] == 0
+            quiet = time.monotonic() - self._last_word > USUAL.window_seconds + 1
+            return quiet and unused and self.counted(model)["Concurrency"] == 0
+
+        wait_until(forgotten, 60, f"no request for {model} counted any more")
+
+    @contextmanager
+    def short_ttl(self, model: str) -> Iterator[None]:
+        """The model's TTL made short, for all of it and for a replica that is one too many; as it was at the end."""
+        before = self.get(scaler(model))["spec"]
+        advanced = copy.deepcopy(before.get("advanced", {}))
+        if behavior := advanced.get("horizontalPodAutoscalerConfig", {}).get("behavior"):
+            behavior["scaleDown"]["stabilizationWindowSeconds"] = SHORT
+
+        def put(spec: dict[str, Any]) -> None:
+            patch = json.dumps({"spec": spec})
+            self.api.patch(scaler(model), content=patch, headers=MERGE).raise_for_status()
+            self.disown(scaler(model))
+
+        put({"cooldownPeriod": SHORT, "advanced": advanced})
+        try:
+            yield
+        finally:
+            put({key: before[key] for key in ("cooldownPeriod", "advanced") if key in before})
+
     def until_awake(self, model: str, seconds: float = WAKE_SECONDS) -> None:
         wait_until(lambda: self.ready(model), seconds, f"{model} ready")
 
@@ -118,33 +208,50 @@ class Lab:
         wait_until(done, seconds, f"{model} rolled out")
 
     @contextmanager
-    def loads_for(self, model: str, seconds: float) -> Iterator[None]:
-        """The model's load made long: the engine's interpreter sleeps before it reads a line of vLLM. So what a load
-        meets is met, by probes and by SIGTERM too. As it was at the end.
+    def starts_with(self, model: str, program: str, **files: str) -> Iterator[None]:
+        """The engine's interpreter runs ``program`` before it reads a line of vLLM; ``files`` lie beside it in
+        /start. The pod, its entry point and its probes are the product's. As it was at the end.
         """
-        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}"
-        program, where = f"/api/v1/namespaces/{NAMESPACE}/configmaps", f"slow-{model}"
-        code = f"import sys, time\nif {ENGINE!r} in sys.orig_argv:\n    time.sleep({seconds})\n"
-        made = {"metadata": {"name": where}, "data": {"sitecustomize.py": code}}
-        pod = self.deployment(model)["spec"]["template"]["spec"]
-        slow = copy.deepcopy({key: pod[key] for key in ("containers", "volumes")})
-        slow["volumes"].append({"name": "slow", "configMap": {"name": where}})
-        slow["containers"][0]["env"].append({"name": "PYTHONPATH", "value": "/slow"})
-        slow["containers"][0]["volumeMounts"].append({"name": "slow", "mountPath": "/slow"})
-
-        def put(spec: dict[str, Any]) -> None:
-            patch = {"spec": {"template": {"spec": {key: spec[key] for key in slow}}}}
-            headers = {"Content-Type": "application/merge-patch+json"}
-            self.api.patch(path, content=json.dumps(patch), headers=headers).raise_for_status()
-
-        self.api.post(program, json=made).raise_for_status()
+        content = {"sitecustomize.py": f"import sys\nif {ENGINE!r} in sys.orig_argv:\n    {program}\n", **files}
+        where = f"start-{hashlib.sha256(json.dumps([model, content]).encode()).hexdigest()[:8]}"
+        before = self.deployment(model)["spec"]["template"]["spec"]
+        changed = without_program(before)
+        engine = changed["containers"][0]
+        engine["env"].append({"name": "PYTHONPATH", "value": "/start"})
+        engine["volumeMounts"].append({"name": "start", "mountPath": "/start"})
+        changed["volumes"].append({"name": "start", "configMap": {"name": where}})
+        made = {"metadata": {"name": where, "labels": PROGRAM}, "data": content}
+        self.api.post(PROGRAMS, json=made).raise_for_status()
         try:
-            put(slow)
+            self._set_pod(model, changed)
             yield
         finally:
-            put(pod)
-            self.disown(path)
-            self.api.delete(f"{program}/{where}").raise_for_status()
+            self._set_pod(model, before)
+            self.api.delete(f"{PROGRAMS}/{where}").raise_for_status()
+
+    def _set_pod(self, model: str, spec: dict[str, Any]) -> None:
+        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}"
+        patch = {"spec": {"template": {"spec": {key: spec[key] for key in ("containers", "volumes")}}}}
+        self.api.patch(path, content=json.dumps(patch), headers=MERGE).raise_for_status()
+        self.disown(path)
+
+    def forget_last_run(self) -> None:
+        """Take back what a run that was killed has left: of ``starts_with``, and of ``put_to_sleep``."""
+        self._pause([FIRST, SECOND], None)
+        for model in (FIRST, SECOND):
+            spec = self.deployment(model)["spec"]["template"]["spec"]
+            if any(volume["name"] == "start" for volume in spec["volumes"]):
+                self._set_pod(model, without_program(spec))
+        self.api.delete(PROGRAMS, params={"labelSelector": "=".join(*PROGRAM.items())}).raise_for_status()
+
+    def loads_for(self, model: str, seconds: float) -> AbstractContextManager[None]:
+        """The model's load made long. So what a load meets is met, by probes and by SIGTERM too."""
+        return self.starts_with(model, f"import time; time.sleep({seconds})")
+
+    def quick(self, model: str, load_seconds: float = 0) -> AbstractContextManager[None]:
+        """The stand-in of ``quick_engine.py`` in vLLM's place."""
+        program = f"import runpy, time; time.sleep({load_seconds}); runpy.run_path('/start/quick_engine.py')"
+        return self.starts_with(model, program, **{QUICK.name: QUICK.read_text()})
 
     def disown(self, path: str) -> None:
         """What this client has changed and put back is its own no more: the next `pulumi up` may change it."""
@@ -156,7 +263,13 @@ class Lab:
 
     def client(self, key: str | None = "demo", timeout: float = 600) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
-        return httpx.Client(base_url=self.access.url, headers=headers, timeout=timeout, trust_env=False)
+        heard = {"request": [self._heard], "response": [self._heard]}
+        return httpx.Client(
+            base_url=self.access.url, headers=headers, timeout=timeout, trust_env=False, event_hooks=heard
+        )
+
+    def _heard(self, _: object) -> None:
+        self._last_word = time.monotonic()
 
     def chat(self, model: str, prompt: str = "Say hello.", key: str | None = "demo", **more: Any) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 8, **more}
@@ -179,7 +292,9 @@ class Lab:
                 if line == "data: [DONE]":
                     done = True
                 elif line.startswith("data: "):
-                    choice = json.loads(line[6:])["choices"][0]
+                    event = json.loads(line[6:])
+                    assert "choices" in event, line
+                    choice = event["choices"][0]
                     finish = choice.get("finish_reason") or finish
                     if choice["delta"].get("content"):
                         on_piece(choice["delta"]["content"], time.monotonic() - started)
@@ -241,14 +356,33 @@ def lab() -> Iterator[Lab]:
     if not cluster.api_ready(at):
         pytest.fail("the local cluster does not answer: run `ebbtide local up`")
     found = Lab(at, access, read_keys(at))
+    found.forget_last_run()
     yield found
     found.api.close()
 
 
+@pytest.fixture(scope="module")
+def quick(lab: Lab) -> Iterator[Lab]:
+    """The stack with a stand-in for the engine in its models' pods, for the rest of the file: for what is proven of
+    everything around the engine. vLLM itself takes most of a minute to start.
+    """
+    lab.put_to_sleep(FIRST, SECOND)
+    with lab.quick(FIRST), lab.quick(SECOND):
+        yield lab
+        lab.put_to_sleep(FIRST, SECOND)
+
+
 @pytest.fixture
 def sleeping(lab: Lab) -> Lab:
-    """The stack with its first model asleep."""
-    lab.until_asleep(FIRST)
+    """The stack with all its models asleep."""
+    lab.put_to_sleep(FIRST, SECOND)
+    return lab
+
+
+@pytest.fixture
+def awake(lab: Lab) -> Lab:
+    """The stack with its first model awake."""
+    lab.wake(FIRST)
     return lab
 
 

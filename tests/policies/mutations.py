@@ -19,12 +19,11 @@ class Mutation:
 
 
 def _gpus(stack: Stack) -> None:
-    stack.pool.update(machine="g4dn.xlarge", max=200)
-    stack.model["weights"] = "8Gi"
+    stack.pool["max"] = 200
 
 
 def _price(stack: Stack) -> None:
-    stack.config["platform"]["region"] = "mars-north-1"
+    stack.config["platform"].update(region="eu-west-1", network={"zones": ["eu-west-1a", "eu-west-1b"]})
 
 
 def _expensive(stack: Stack) -> None:
@@ -52,7 +51,7 @@ def _no_toleration(stack: Stack) -> None:
 
 
 def _too_large(stack: Stack) -> None:
-    stack.model["weights"] = "130Gi"
+    stack.model["maxTokens"] = 131072
 
 
 def _by_tag(stack: Stack) -> None:
@@ -232,7 +231,7 @@ MUTATIONS = (
     Mutation("idle-ttl", "a model idle for a day in dev", _long_idle, "dev"),
     Mutation("gpu-taint", "a GPU pool without taint", _no_taint),
     Mutation("placement", "a pod that does not tolerate its pool", _no_toleration),
-    Mutation("gpu-memory", "130 GiB on one A10G", _too_large),
+    Mutation("gpu-memory", "128k tokens on one A10G", _too_large),
     Mutation("image-digest", "an image by tag", _by_tag),
     Mutation("public-listener", "an Ingress open to the internet", _public),
     Mutation("public-listener", "an Ingress without TLS", _no_tls),

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import copy
+from datetime import date
 from typing import Any
+
+from infra.config.load import read_values
+from infra.config.waivers import Waiver
+from infra.judgement import Judgement, judge
+from infra.preflight import presets
 
 COMMIT = "0e9e39f249a16976918f6564b8830bc894c89659"
 DIGEST = "@sha256:" + "a" * 64
@@ -40,16 +46,19 @@ def config(environment: str = "prod") -> dict[str, Any]:
     """The stack file's sections."""
     return {
         "environment": environment,
-        "platform": {"kind": "aws", "region": "us-east-1"},
+        "platform": {
+            "kind": "aws", "region": "us-east-1", "account": "123456789012",
+            "network": {"zones": ["us-east-1a", "us-east-1b"]},
+        },
         "pools": {"gpu-1xa10": {"machine": "g5.8xlarge", "min": 0, "max": 2}},
         "models": {
             "llama": {
                 "id": "meta-llama/Llama-3.1-8B-Instruct", "revision": COMMIT, "pool": "gpu-1xa10", "max": 2,
-                "coldStart": "10m", "weights": "15Gi", "licenceAccepted": True,
+                "coldStart": "10m", "weights": "16Gi", "licenceAccepted": True, "maxTokens": 8192,
             }
         },
         "guard": {"maxGpus": 2},
-        "gateway": {"keys": {"first": {"group": "all"}}},
+        "gateway": {"groups": {"all": {"models": ["*"]}}, "keys": {"first": {"group": "all"}}},
     }  # fmt: skip
 
 
@@ -165,6 +174,10 @@ class Stack:
     def __init__(self, environment: str = "prod") -> None:
         self.config = config(environment)
         self.resources = resources()
+
+    def judged(self, waivers: tuple[Waiver, ...] = (), today: date | None = None) -> Judgement:
+        """The stack file as every command judges it."""
+        return judge(read_values(self.config, "stacks/Pulumi.test.yaml", waivers, today), presets.find)
 
     def find(self, kind: str) -> Entry:
         """The first resource whose type ends so."""

@@ -45,14 +45,14 @@ def with_fallback(first: str = "SPOT", second: str = "ON_DEMAND") -> Stack:
 
 def said(stack: Stack, rule: str) -> list[str]:
     """What one rule finds, as path and message."""
-    verdicts = judge_all(rules(), graph_of(stack.resources, stack.config), settings_for("prod"))
+    verdicts = judge_all(rules(), graph_of(stack.resources, stack.judged()), settings_for("prod"))
     verdict = next(each for each in verdicts if each.rule.id == rule)
     return [f"{each.path} {each.message}" for each in verdict.violations]
 
 
 def test_spot_first_with_on_demand_behind_it_breaks_no_rule_of_production() -> None:
     stack = with_fallback()
-    verdicts = judge_all(rules(), graph_of(stack.resources, stack.config), settings_for("prod"))
+    verdicts = judge_all(rules(), graph_of(stack.resources, stack.judged()), settings_for("prod"))
     assert {each.rule.id: each.state for each in verdicts if each.state not in ("passed", "disabled")} == {}
 
 
@@ -62,10 +62,10 @@ def test_an_on_demand_pool_anywhere_is_enough(orders: tuple[str, str]) -> None:
 
 
 def test_spot_behind_spot_is_refused_in_the_file_and_in_what_is_made() -> None:
-    assert said(with_fallback("SPOT", "SPOT"), "spot-only-production") == [
-        "capacity is all that carries the models on it",
-        "capacityType is spot, and all that carries the models on it",
-    ]
+    in_file, made = said(with_fallback("SPOT", "SPOT"), "spot-only-production")
+    assert "is all that carries llama in prod" in in_file
+    assert in_file.endswith("[EBB015]")
+    assert made == "capacityType is spot, and all that carries the models on it"
 
 
 def test_a_program_that_makes_the_fall_back_spot_is_refused_whatever_the_file_says() -> None:
@@ -77,7 +77,7 @@ def test_a_program_that_makes_the_fall_back_spot_is_refused_whatever_the_file_sa
 def test_a_second_model_on_the_spot_pool_alone_is_still_refused() -> None:
     stack = with_fallback()
     stack.config["models"]["other"] = {**stack.model, "fallbackPools": []}
-    assert "capacity is all that carries the models on it" in said(stack, "spot-only-production")
+    assert "is all that carries other in prod" in said(stack, "spot-only-production")[0]
 
 
 def test_an_alternative_no_pool_answers_to_is_found_though_the_other_does() -> None:
@@ -100,10 +100,12 @@ def test_a_preference_alone_lets_the_pod_land_anywhere() -> None:
     assert said(stack, "placement") == ["spec.template.spec.nodeSelector is missing: the pod may land in any pool"]
 
 
-def test_weights_are_held_against_every_pool() -> None:
+def test_a_models_memory_is_held_against_every_pool() -> None:
     stack = with_fallback()
-    stack.config["pools"]["gpu-1xa10"] |= {"machine": None, "gpu": {"count": 1, "memory": "8Gi"}, "pricePerHour": 1}
-    assert said(stack, "gpu-memory") == ["weights are 15.0 GiB; 1 GPUs of gpu-1xa10 leave 7.2 GiB"]
+    stack.config["pools"]["gpu-1xa10"]["machine"] = "g4dn.xlarge"
+    (violation,) = said(stack, "gpu-memory")
+    assert "as a fall-back: gpus: 1 GPU cannot hold the weights" in violation
+    assert violation.endswith("[EBB025]")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def grouped() -> tuple[Stack, dict[str, Template]]:
 
 
 def failed(stack: Stack) -> dict[str, list[str]]:
-    verdicts = judge_all(rules(), graph_of(stack.resources, stack.config), settings_for("prod"))
+    verdicts = judge_all(rules(), graph_of(stack.resources, stack.judged()), settings_for("prod"))
     return {
         v.rule.id: [found.path for found in v.violations] for v in verdicts if v.state not in ("passed", "disabled")
     }
@@ -160,9 +160,9 @@ def test_replicas_of_a_group_are_keda_s_alone() -> None:
     assert list(failed(stack)) == ["one-writer"]
 
 
-def test_weights_may_fill_the_gpus_of_all_machines() -> None:
+def test_a_model_may_fill_the_gpus_of_all_machines() -> None:
     stack, _ = grouped()
-    stack.model["weights"] = "38Gi"
+    stack.model["maxTokens"] = 65536
     assert failed(stack) == {}
     stack.model["nodes"] = 1
     assert list(failed(stack)) == ["gpu-memory"]

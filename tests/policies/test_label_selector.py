@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.policies.label_selector import selects
+from infra.policies.node_choice import selects
 from infra.policies.seen import SeenMap
 
 LABELS = {"app": "vllm", "tier": "gpu"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.policies.networks import open_to_all
+from infra.policies.clouds import open_to_all
 from tests.policies.stack import Stack, kube, urn
 from tests.policies.test_rules import gate
 

@@ -7,10 +7,9 @@ from datetime import date
 
 import pytest
 
-from infra.config.waiver import Waiver
-from infra.config.waivers import Waivers
+from infra.config.waivers import Waiver, Waivers
 from infra.gate.render import render
-from infra.gate.render_clean import without, worth_hiding
+from infra.gate.render_words import without, worth_hiding
 from infra.gate.verdict import Side, judge
 from infra.gate.verdict_front import FORMATS
 from infra.gate.verdict_isolated import Recorded
@@ -94,7 +93,13 @@ def _said(head: Stack, form: str = "md", **more: object) -> str:
 
 @pytest.mark.parametrize("form", ["md", "text"])
 def test_what_is_waived_is_told_one_by_one_with_whose_leave(form: str) -> None:
-    waiver = Waiver("image-digest", "llama-*", "platform team", "the vendor gives no digest yet", date(2026, 12, 1))
+    waiver = Waiver(
+        rule="image-digest",
+        resource="llama-*",
+        owner="platform team",
+        reason="the vendor gives no digest yet",
+        expiry=date(2026, 12, 1),
+    )
     _, head = mutated(next(m for m in MUTATIONS if m.rule == "image-digest"))
     text = _said(head, form, waivers=Waivers((waiver,)))
     assert "waived by platform team" in text
@@ -124,8 +129,8 @@ def test_what_up_will_not_judge_either_is_not_promised_to_be_judged_by_it(form: 
 @pytest.mark.parametrize("form", ["md", "text"])
 def test_without_a_graph_nobody_is_told_that_nothing_is_deleted(form: str) -> None:
     sides = [
-        Side("base", Stack().config, Recorded(Stack().resources)),
-        Side("head", Stack().config, Recorded(None, "x")),
+        Side("base", Stack().judged(), Recorded(Stack().resources)),
+        Side("head", Stack().judged(), Recorded(None, "x")),
     ]
     text = render(judge("test", *sides, Waivers(), today=TODAY), form)
     assert "0 deleted" not in text

@@ -6,8 +6,7 @@ from datetime import date
 
 import pytest
 
-from infra.config.waiver import Waiver
-from infra.config.waivers import Waivers
+from infra.config.waivers import Waiver, Waivers
 from infra.gate.render import render
 from infra.gate.verdict import Report, Side, judge
 from infra.gate.verdict_isolated import Recorded
@@ -22,8 +21,12 @@ TODAY = date(2026, 11, 21)
 
 
 def gate(base: Stack, head: Stack, waivers: Waivers | None = None, **more: object) -> Report:
-    sides = [Side(name, s.config, Recorded(s.resources)) for name, s in (("base", base), ("head", head))]
-    return judge("test", *sides, waivers or Waivers(), today=TODAY, **more)  # type: ignore[arg-type]
+    known = waivers or Waivers()
+    sides = [
+        Side(name, s.judged(known.waivers, TODAY), Recorded(s.resources))
+        for name, s in (("base", base), ("head", head))
+    ]
+    return judge("test", *sides, known, today=TODAY, **more)  # type: ignore[arg-type]
 
 
 def mutated(mutation: Mutation) -> tuple[Stack, Stack]:
@@ -36,7 +39,7 @@ def mutated(mutation: Mutation) -> tuple[Stack, Stack]:
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_stack_that_keeps_the_rules_passes_all_of_them_in_every_environment(environment: str) -> None:
     stack = Stack(environment)
-    verdicts = judge_all(rules(), graph_of(stack.resources, stack.config), settings_for(environment))
+    verdicts = judge_all(rules(), graph_of(stack.resources, stack.judged()), settings_for(environment))
     assert {v.rule.id: v.violations + v.not_evaluated for v in verdicts if v.state not in ("passed", "disabled")} == {}
     assert gate(stack, stack.copy()).blocked_by == []
 
@@ -92,7 +95,7 @@ def test_what_is_only_known_after_up_is_not_evaluated_and_never_passed(
     if rule == "one-writer":
         stack.find(kind)["ignoreChanges"] = []
     here[int(last) if isinstance(here, list) else last] = late  # type: ignore[index]
-    verdicts = judge_all(rules(), graph_of(stack.resources, stack.config), settings_for("prod"))
+    verdicts = judge_all(rules(), graph_of(stack.resources, stack.judged()), settings_for("prod"))
     assert next(v for v in verdicts if v.rule.id == rule).state == "not evaluated"
 
 
@@ -131,15 +134,15 @@ def test_turning_production_into_dev_is_judged_by_productions_rules() -> None:
 def test_a_change_whose_program_gives_no_graph_is_blocked_and_still_told_what_its_file_violates() -> None:
     head = Stack()
     head.model["revision"] = "main"
-    base = Side("base", Stack().config, Recorded(Stack().resources))
-    report = judge("test", base, Side("head", head.config, Recorded(None, "it stopped")), Waivers(), today=TODAY)
+    base = Side("base", Stack().judged(), Recorded(Stack().resources))
+    report = judge("test", base, Side("head", head.judged(), Recorded(None, "it stopped")), Waivers(), today=TODAY)
     assert report.blocked_by == ["the program of this change gives no graph", "rule pinned-revision"]
     assert all(judged.verdict.state != "passed" for judged in report.judged)
 
 
 def without_base(*waivers: Waiver) -> Report:
-    head = Side("head", Stack().config, Recorded(Stack().resources))
-    base = Side("base", Stack().config, Recorded(None, "it stopped"))
+    head = Side("head", Stack().judged(), Recorded(Stack().resources))
+    base = Side("base", Stack().judged(), Recorded(None, "it stopped"))
     return judge("test", base, head, Waivers(waivers), today=TODAY)
 
 
@@ -154,12 +157,18 @@ def test_a_base_without_a_graph_blocks_because_nobody_can_say_what_is_deleted_an
         "have a waiver for stack:test merged before this change",
     )
     assert standing.message in render(report, "text")
-    leave = Waiver("deletion-approved", "stack:test", "platform team", "the base was broken by a new rule", TODAY)
+    leave = Waiver(
+        rule="deletion-approved",
+        resource="stack:test",
+        owner="platform team",
+        reason="the base was broken by a new rule",
+        expiry=TODAY,
+    )
     assert without_base(leave).blocked_by == []
 
 
 def test_a_stack_that_the_base_does_not_have_deletes_nothing() -> None:
-    head = Side("head", Stack().config, Recorded(Stack().resources))
+    head = Side("head", Stack().judged(), Recorded(Stack().resources))
     report = judge("test", Side("base", None, Recorded([])), head, Waivers(), today=TODAY)
     assert report.blocked_by == []
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.config.waiver import Waiver
-from infra.config.waivers import Waivers, load_waivers
+from infra.config.waivers import Waiver, Waivers, load_waivers
 from infra.policies.rules import rule_ids
 from tests.policies.mutations import Mutation, _by_tag, _large_quota
 from tests.policies.stack import Stack

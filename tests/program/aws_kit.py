@@ -16,17 +16,28 @@ from components.catalog.machine import Machine
 from components.platforms.aws.platform import AwsPlatform
 from components.platforms.aws.settings import AwsSettings
 from components.platforms.contract import About, Platform, Pool, PoolRequest, Taint
+from tests.machines import G5
 
 ACCOUNT = "123456789012"
 CERTIFICATE = f"arn:aws:acm:eu-west-1:{ACCOUNT}:certificate/01234567-89ab-cdef-0123-456789abcdef"
 KUBERNETES = "pulumi:providers:kubernetes"
 """Its kubeconfig is a secret, which this recorder shows in clear and a checker of types would take for a mapping."""
 _SIG = "4dabf18193072939515e22adb298388d"
-_A10 = Machine("g5.8xlarge", "aws", "A10G", 1, 24, "8.6", 32, 128, "none", local_disk_gib=900)
-_A100 = Machine("p4d.24xlarge", "aws", "A100", 8, 40, "8.0", 96, 1152, "NVLink", local_disk_gib=8000)
+_A100 = Machine(
+    name="p4d.24xlarge",
+    place="aws",
+    gpu="A100",
+    gpus=8,
+    gpu_memory_gib=40,
+    compute_capability="8.0",
+    vcpus=96,
+    memory_gib=1152,
+    interconnect="NVLink",
+    local_disk_gib=8000,
+)
 
 
-def pool(name: str, machine: Machine = _A10, **more: Any) -> PoolRequest:
+def pool(name: str, machine: Machine = G5, **more: Any) -> PoolRequest:
     """A pool as a stack would ask for it; keywords go to the request, but for those of the pool itself."""
     worker = name.replace("-", "_")
     own = {key: more.pop(key) for key in ("min_nodes", "max_nodes", "gpu_resource", "node_image") if key in more}

@@ -30,15 +30,21 @@ from infra.local.plugins import install
 TOKEN = "token-of-the-test-cluster"
 # a cloud's SDK takes seconds to import, and its whole graph seconds to record: not in the first minute
 WITH_AN_SDK = re.compile(
-    r"test_(aws|azure|gcp)_|test_graph_(stacks|wire_types|command)|test_(plan_page|deployer_rights)"
+    r"test_(aws|azure|gcp)_|test_graph_(stacks|wire_types|command)|test_(plan_page|deployer_rights|standing_parts)"
 )
+CLOUD = re.compile(r"(?<![a-z])(aws|azure|gcp|google)(?![a-z])")
 READY_SECONDS = 90
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, the tests of one cloud run in one of them: no second imports its SDK or records its stacks
+    again."""
     for item in items:
         if Path(__file__).parent in item.path.parents and WITH_AN_SDK.match(item.path.name):
             item.add_marker(pytest.mark.slow)
+            # of all stacks' tests each names its stack in its parameters
+            if cloud := CLOUD.search(f"{item.path.stem} {item.name}"):
+                item.add_marker(pytest.mark.xdist_group(f"sdk of {cloud[1]}".replace("google", "gcp")))
 
 
 def tool(name: str) -> str:
@@ -50,9 +56,9 @@ def tool(name: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on, from 7000 to 7999."""
+    """Ports on loopback that nobody listens on, from 7000 to 7999; two workers at once begin far apart."""
     found: list[int] = []
-    offset = os.getpid() % 900
+    offset = os.getpid() * 16
     for port in (7000 + (offset + n) % 1000 for n in range(1000)):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) and len(found) < count:

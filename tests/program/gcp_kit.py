@@ -29,9 +29,41 @@ SETTINGS: Mapping[str, Any] = {
     "network": {"cidr": "10.40.0.0/16", "zones": ["europe-west4-a", "europe-west4-b"]},
     "ingress": {"host": "llm.example.com", "certificate": "llm"},
 }
-L4 = Machine("g2-standard-16", "gcp", "L4", 1, 24, "8.9", 16, 64, "none")
-A100 = Machine("a2-ultragpu-8g", "gcp", "A100-80GB", 8, 80, "8.0", 96, 1360, "nvlink", local_disk_gib=3000)
-H100 = Machine("a3-highgpu-8g", "gcp", "H100", 8, 80, "9.0", 208, 1872, "nvlink", local_disk_gib=6000)
+L4 = Machine(
+    name="g2-standard-16",
+    place="gcp",
+    gpu="L4",
+    gpus=1,
+    gpu_memory_gib=24,
+    compute_capability="8.9",
+    vcpus=16,
+    memory_gib=64,
+    interconnect="none",
+)
+A100 = Machine(
+    name="a2-ultragpu-8g",
+    place="gcp",
+    gpu="A100-80GB",
+    gpus=8,
+    gpu_memory_gib=80,
+    compute_capability="8.0",
+    vcpus=96,
+    memory_gib=1360,
+    interconnect="nvlink",
+    local_disk_gib=3000,
+)
+H100 = Machine(
+    name="a3-highgpu-8g",
+    place="gcp",
+    gpu="H100",
+    gpus=8,
+    gpu_memory_gib=80,
+    compute_capability="9.0",
+    vcpus=208,
+    memory_gib=1872,
+    interconnect="nvlink",
+    local_disk_gib=6000,
+)
 THERE: Mapping[str, Any] = {
     "name": "theirs",
     "endpoint": "10.9.9.9",

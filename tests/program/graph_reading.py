@@ -11,8 +11,7 @@ from typing import Any
 from unittest import mock
 
 from infra.gate.command import STACKS, recording_of
-from infra.gate.graph import graph
-from infra.gate.recorder import Recording
+from infra.gate.recorder import Recording, graph
 from infra.gate.stack_source import read_stack, stack_file, stack_names
 from infra.policies.node_choice import choices
 

@@ -4,6 +4,7 @@ know (late values, secrets) is replaced by something of the right shape, and eve
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from infra.local.paths import paths
 from tests.program import stack_kit
@@ -44,11 +47,23 @@ class Sent:
     document: dict[str, Any]
 
 
-def graph(stack: str, state: Path) -> list[dict[str, Any]]:
-    """``ebbtide graph`` of one of the project's stacks; the local one with KEDA's own manifests, as on a machine that
-    has them."""
+def graph(stack: str, temporary: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """``ebbtide graph`` of one of the project's stacks, run once for all workers; the local one with KEDA's
+    own manifests, as on a machine that has them."""
+    base = temporary.getbasetemp()
+    state = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"graph-{stack}"
+    state.mkdir(exist_ok=True)
+    out = state / "graph.json"
+    with (state / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second waits, and finds the file
+        if not out.exists():
+            _record(stack, state, out)
+    found: list[dict[str, Any]] = json.loads(out.read_text())
+    return found
+
+
+def _record(stack: str, state: Path, out: Path) -> None:
     local_facts(paths().cache / "keda").save(state / "facts.json")
-    out = state / f"{stack}.json"
     program = Path(sys.executable).with_name("ebbtide")
     done = subprocess.run(
         [str(program), "graph", "--stack", stack, "--out", str(out)],
@@ -59,8 +74,6 @@ def graph(stack: str, state: Path) -> list[dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: list[dict[str, Any]] = json.loads(out.read_text())
-    return found
 
 
 def sent(resources: list[dict[str, Any]]) -> Iterator[Sent]:

@@ -8,6 +8,7 @@ import json
 from components.platforms.aws.karpenter_pool import capacity_types, node_class, node_pool
 from components.platforms.contract import About, Sharing
 from tests.program.aws_kit import KUBERNETES, POOLS, Graph, Told, policies, pool, record, settings
+from tests.program.dropped_values import dropped
 from tests.program.wire_types import wrong_inputs
 
 A10 = POOLS["gpu-1xa10"]
@@ -28,6 +29,12 @@ def resource(kind: str, name: str) -> Told:
 def test_no_provider_would_refuse_a_key_or_a_type() -> None:
     told = [one for one in graph().told if one.custom and one.kind != KUBERNETES]
     assert [f"{one.name}: {wrong}" for one in told for wrong in wrong_inputs(one.kind, one.inputs)] == []
+
+
+def test_no_object_carries_an_empty_value_that_the_api_server_leaves_out() -> None:
+    ours = [one for one in graph().told if one.custom and one.kind.startswith("kubernetes:") and "helm" not in one.kind]
+    assert {"NodePool", "EC2NodeClass"} <= {one.inputs["kind"] for one in ours}
+    assert dropped(one.inputs for one in ours) == []
 
 
 def test_there_is_no_second_autoscaler_and_no_group_of_gpus_beside_it() -> None:

@@ -19,6 +19,7 @@ from components.catalog.machine import Machine
 from components.platforms.azure.cluster_spec import autoscaler_profile
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.contract import About, Disk, Platform, Pool, PoolRequest, Sharing, Taint
+from tests.machines import NV36ADS
 from tests.program.wire_types import checkable, wrong_inputs
 
 pytest.importorskip("pulumi_azure_native")
@@ -38,8 +39,18 @@ SETTINGS: Mapping[str, Any] = {
     "network": {"cidr": "10.40.0.0/16", "zones": ["1", "2"]},
     "ingress": {"host": "llm.example.com", "certificate": f"{VAULT}/certificates/llm"},
 }
-A10 = Machine("Standard_NV36ads_A10_v5", "azure", "A10", 1, 24, "8.6", 36, 440, "none", local_disk_gib=1400)
-A100 = Machine("Standard_ND96amsr_A100_v4", "azure", "A100-80GB", 8, 80, "8.0", 96, 1900, "nvlink", local_disk_gib=2900)
+A100 = Machine(
+    name="Standard_ND96amsr_A100_v4",
+    place="azure",
+    gpu="A100-80GB",
+    gpus=8,
+    gpu_memory_gib=80,
+    compute_capability="8.0",
+    vcpus=96,
+    memory_gib=1900,
+    interconnect="nvlink",
+    local_disk_gib=2900,
+)
 CA = "Q0E="
 GIVEN = base64.b64encode(
     yaml.safe_dump(
@@ -56,7 +67,7 @@ THERE: Mapping[str, Any] = {
 }
 
 
-def request(name: str = "gpu-1xa10", machine: Machine = A10, most: int = 2, **changes: Any) -> PoolRequest:
+def request(name: str = "gpu-1xa10", machine: Machine = NV36ADS, most: int = 2, **changes: Any) -> PoolRequest:
     pool = Pool(name, {"workerType": "gpu_1xa10"}, (OWN,), machine.gpus, max_nodes=most)
     image = changes.pop("node_image", "unknown")
     return PoolRequest(**{"pool": dataclasses.replace(pool, node_image=image), "machine": machine, **changes})
@@ -301,7 +312,7 @@ def test_cards_are_cut_by_aks_where_it_installs_the_driver_and_by_the_operator_e
 
 def test_images_are_pulled_to_the_machines_own_disk_or_to_one_as_fast(place: Seen) -> None:
     assert place.pool()["osDiskType"] == "Ephemeral"
-    bare = dataclasses.replace(A10, local_disk_gib=0)
+    bare = dataclasses.replace(NV36ADS, local_disk_gib=0)
     managed = seen(request(machine=bare)).pool()
     assert (managed["osDiskType"], managed["osDiskSizeGB"]) == ("Managed", 1024)
 

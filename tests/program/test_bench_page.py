@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from infra.bench.client import Reply
 from infra.bench.cold import told
 from infra.bench.document import Document, begun, level
 from infra.bench.html import page
-from infra.bench.replies import Reply
+from infra.bench.options import Level, Options
 from infra.bench.statistics import Summary, summary
-from infra.bench.wish import Level, Wish
 from tests.program.chromium import Browser, needed
 
 WIDTHS = {"phone": 390, "desk": 1280}
@@ -26,7 +26,17 @@ def browser() -> Iterator[Browser]:
 
 def side(slower: float) -> Summary:
     replies = [
-        Reply(number, 0.0, 2.0 + slower, 200, 0.1 * number + slower, 1.0 + number + slower, 100, 200, (0.01,) * 9)
+        Reply(
+            number=number,
+            sent=0.0,
+            ended=2.0 + slower,
+            status=200,
+            first=0.1 * number + slower,
+            last=1.0 + number + slower,
+            tokens=100,
+            prompt_tokens=200,
+            gaps=(0.01,) * 9,
+        )
         for number in range(20)
     ]
     return summary(replies, 30.0)
@@ -34,7 +44,7 @@ def side(slower: float) -> Summary:
 
 def result() -> Document:
     """Many levels, both sides, an end too early, and wakes."""
-    found = begun(Wish())
+    found = begun(Options())
     at = {"url": "https://a-rather-long-name.example.com:8443/serving", "host_header": None, "engine_version": "0.32.0"}
     found["endpoints"] = {"measured": at | {"model": "llama-8b"}, "against": at | {"model": "llama-8b"}}
     counts = (1, 2, 4, 8, 16, 32, 64, 128, 96, 112, 104, 108)

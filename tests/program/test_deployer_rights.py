@@ -103,7 +103,9 @@ def test_on_premises_the_deployer_may_send_every_object_of_the_stack(objects: li
 def test_on_premises_the_deployer_has_what_its_role_for_the_gateway_gives(objects: list[Resource]) -> None:
     given = [role["inputs"] for role in of(tuple(objects), "Role")]
     assert given
-    several = KeeperSettings([KeptModel("small", 900, 600, growable=False, scales_in=True)])
+    several = KeeperSettings(
+        [KeptModel(name="small", hold_seconds=900, cold_start_seconds=600, growable=False, scales_in=True)]
+    )
     # Kubernetes lets nobody give away a right of which he has less himself
     for rule in (rule for role in (*given, access.role(several)) for rule in role["rules"]):
         for group in rule["apiGroups"]:

@@ -1,4 +1,4 @@
-"""The Kubernetes stand-in under the real engine, against a real API server and its controllers."""
+"""What the project relies on in Pulumi's Kubernetes provider, against a real API server and its controllers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.model_mirror.objects import UNAWAITED
 from tests.program.conftest import Api, ApiServer, Project
 
 pytestmark = pytest.mark.engine
@@ -118,7 +119,7 @@ def test_an_owned_field_that_somebody_changed_is_shown_after_a_refresh_and_put_b
     for outcome in (project.preview(fails=True), project.up("--diff", fails=True)):
         assert '"evil:9" => "a:1"' in outcome.output
         assert 'conflict with "somebody-else"' in outcome.output
-        assert 'pulumi.com/patchForce: "true"' in outcome.output
+        assert "Server-Side Apply field conflict detected" in outcome.output
     load(
         project,
         deployment().replace('"pulumi.com/skipAwait"', '"pulumi.com/patchForce": "true", "pulumi.com/skipAwait"'),
@@ -130,33 +131,24 @@ def test_an_owned_field_that_somebody_changed_is_shown_after_a_refresh_and_put_b
     assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "a:1"
 
 
-def test_a_selector_cannot_change_in_place_so_the_deployment_is_replaced_under_its_name(
-    project: Project, api: Api, namespace: str
-) -> None:
-    load(project, deployment(), namespace)
+def test_a_job_that_nobody_waits_for_is_replaced_under_its_name(project: Project, api: Api, namespace: str) -> None:
+    text = """
+k8s.batch.v1.Job("copy", metadata={{"name": "copy", "namespace": ns.metadata.name, "annotations": {annotations}}},
+    spec={{"template": {{"spec": {{"restartPolicy": "Never", "containers": [{{"name": "c", "image": "{image}"}}]}}}}}},
+    opts=opts)
+"""
+    path = f"/apis/batch/v1/namespaces/{namespace}/jobs/copy"
+    load(project, text.format(annotations=dict(UNAWAITED), image="a:1"), namespace)
     project.up()
-    before = api.call("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/web")
-    load(project, deployment(labels='{"app": "other"}'), namespace)
+    before = api.call("GET", path)
+    load(project, text.format(annotations=dict(UNAWAITED), image="a:2"), namespace)
     assert "1 to replace" in project.preview().output
     project.up()
-    after = api.call("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/web")
+    after = api.call("GET", path)
     assert before is not None
     assert after is not None
     assert after["metadata"]["uid"] != before["metadata"]["uid"]
-    assert after["spec"]["selector"]["matchLabels"] == {"app": "other"}
-
-
-def test_an_unknown_field_is_refused_with_its_path_by_preview_and_by_up(
-    project: Project, api: Api, namespace: str
-) -> None:
-    load(project, "", namespace)
-    project.up()
-    load(project, deployment(more='"imagePullPolice": "Always",'), namespace)
-    for outcome in (project.preview(fails=True), project.up(fails=True)):
-        assert "imagePullPolice" in outcome.output
-        assert "spec.template.spec.containers" in outcome.output
-        assert "Traceback" not in outcome.output
-    assert api.call("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/web") is None
+    assert after["spec"]["template"]["spec"]["containers"][0]["image"] == "a:2"
 
 
 def test_what_a_secret_holds_is_neither_in_state_nor_in_any_output(project: Project, api: Api, namespace: str) -> None:
@@ -181,20 +173,20 @@ def test_a_wait_ends_cleanly_on_interrupt_and_the_next_up_goes_on(project: Proje
     waiting = deployment(replicas=1).replace('"pulumi.com/skipAwait": "true"', "")
     load(project, waiting, namespace)
     process = project.start("up", "--yes", "--skip-preview", "--stack=test")
-    deadline = time.monotonic() + 60
-    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
     assert process.stdout is not None
-    seen = ""
-    while "replicas available" not in seen and time.monotonic() < deadline:
-        seen += process.stdout.readline()
+    seen = next(line for line in process.stdout if "Deployment web creating" in line)
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
+    deadline = time.monotonic() + 60
+    while api.call("GET", path) is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)  # it is waited for now
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert time.monotonic() - began < 15
     assert "Traceback" not in seen + output
-    assert "cancelled while waiting" in output
+    assert "cancelled" in output
     assert api.call("GET", path)
-    assert "stand-in" not in " ".join(line for line in (seen + output).splitlines() if "failed unexpectedly" in line)
     load(project, deployment(replicas=1), namespace)
     project.up()
     assert unchanged(project.preview("--expect-no-changes").output)
@@ -209,8 +201,7 @@ def test_a_deployment_that_does_not_come_up_fails_with_the_pods_reasons_and_stay
         namespace,
     )
     output = project.up(fails=True).output
-    assert "0 of 1 replicas available" in output
-    assert "gave up waiting for it to become ready after 2 s" in output
+    assert "Minimum number of live Pods was not attained" in output
     assert any(item["type"].endswith("Deployment") for item in project.resources())
 
 
@@ -239,12 +230,6 @@ k8s.core.v1.NodePatch("gpu", metadata={{"name": "{name}", "labels": {{"workerTyp
     assert not any(taint["key"] == "workerType" for taint in live["spec"].get("taints", []))
 
 
-def test_a_patch_of_a_node_that_does_not_exist_is_refused(project: Project, api: Api) -> None:
-    project.program('k8s.core.v1.NodePatch("gpu", metadata={"name": "nobody", "labels": {"a": "b"}})')
-    assert "Node 'nobody' does not exist" in project.up(fails=True).output
-    assert api.call("GET", "/api/v1/nodes/nobody") is None
-
-
 def test_a_custom_kind_and_its_first_object_come_up_together(project: Project, api: Api) -> None:
     group = f"x{uuid.uuid4().hex[:8]}.example.com"
     text = f"""
@@ -268,14 +253,6 @@ k8s.apiextensions.CustomResource("high", api_version="{group}/v1", kind="Tide", 
     assert "spec.hight" in project.preview(fails=True).output
     project.destroy()
     assert api.call("GET", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tides.{group}") is None
-
-
-def test_an_object_that_somebody_else_made_is_not_taken_over(project: Project, api: Api, namespace: str) -> None:
-    api.call("POST", NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    load(project, "", namespace)
-    output = project.up(fails=True).output
-    assert f"Namespace '{namespace}' already exists in the cluster" in output
-    assert "pulumi import" in output
 
 
 def test_an_object_whose_create_was_cut_off_before_it_was_recorded_is_recognised(
@@ -303,14 +280,14 @@ def test_an_object_deleted_by_hand_is_made_again_after_a_refresh(project: Projec
     assert api.call("GET", path)
 
 
-def test_a_cluster_that_does_not_answer_is_named_with_context_and_address(
-    lone_project: Project, api_server: ApiServer
-) -> None:
+def test_a_cluster_that_does_not_answer_is_named_with_its_address(lone_project: Project, api_server: ApiServer) -> None:
     config = api_server.config(server="https://127.0.0.1:7999")
     (lone_project.root / "no-kubeconfig").write_text(yaml.safe_dump(config))
     lone_project.program('k8s.core.v1.Namespace("ns", metadata={"name": "x"})')
-    for outcome in (lone_project.preview(), lone_project.up(fails=True)):
-        assert "context 'test' does not answer at https://127.0.0.1:7999" in outcome.output
+    lone_project.preview()  # says what it can without asking
+    output = lone_project.up(fails=True).output
+    assert "configured Kubernetes cluster is unreachable" in output
+    assert "https://127.0.0.1:7999" in output
 
 
 def test_another_kubeconfig_for_the_same_cluster_identifier_replaces_nothing(

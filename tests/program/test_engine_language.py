@@ -73,9 +73,3 @@ def test_a_virtual_environment_that_is_not_the_hosts_own_is_refused_with_the_way
     output = lone_project.preview(fails=True).output
     assert f"the project's environment is {lone_project.root}/other" in output
     assert "make setup" in output
-
-
-def test_a_component_of_the_official_plugin_is_refused_by_name(lone_project: Project) -> None:
-    lone_project.program('k8s.yaml.v2.ConfigGroup("all", yaml="kind: Namespace")')
-    output = lone_project.preview(fails=True).output
-    assert "kubernetes:yaml/v2:ConfigGroup is a component of the official plugin, which the stand-in" in output

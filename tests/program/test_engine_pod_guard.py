@@ -15,7 +15,10 @@ from tests.program.conftest import TOKEN, ApiServer
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 NAMESPACE, POD = "guarded-models", "small-1"
-SETTINGS = KeeperSettings([KeptModel("small", 900, 600, True, scales_in=True)], models_namespace=NAMESPACE)
+SETTINGS = KeeperSettings(
+    [KeptModel(name="small", hold_seconds=900, cold_start_seconds=600, growable=True, scales_in=True)],
+    models_namespace=NAMESPACE,
+)
 RBAC, ADMISSION = "rbac.authorization.k8s.io/v1", "admissionregistration.k8s.io/v1"
 IMAGE = "registry.example.com/vllm@sha256:" + "1" * 64
 

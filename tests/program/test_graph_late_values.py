@@ -15,9 +15,8 @@ import pulumi_kubernetes as k8s
 import pulumi_random as random
 import pytest
 
-from infra.gate.graph import graph, text
 from infra.gate.late import NoSuchOutput
-from infra.gate.recorder import Recording, TwoAlike
+from infra.gate.recorder import Recording, TwoAlike, graph, text
 from infra.gate.run import record
 
 URN = "urn:pulumi:try::ebbtide::"

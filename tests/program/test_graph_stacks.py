@@ -8,6 +8,7 @@ import re
 import pytest
 
 from infra.gate import sdk
+from tests.program.dropped_values import dropped
 from tests.program.graph_reading import (
     AGENT_POOL,
     ALL_STACKS,
@@ -260,3 +261,9 @@ def test_passwords_are_made_only_for_the_gateways_keys(graph: Graph) -> None:
 def test_only_checks_of_what_the_place_alone_knows_stumble_over_late_values(stack: str) -> None:
     # is this the account? is this kubeconfig one? Everything else comes out as it would be sent
     assert all(note.startswith("components.platforms.") for note in recording(stack).notes), recording(stack).notes
+
+
+def test_no_object_carries_an_empty_value_that_the_api_server_leaves_out(graph: Graph) -> None:
+    # KEDA's own objects are as its release renders them, or stood in for where nothing is up
+    ours = [r for r in graph if r["type"].startswith("kubernetes:") and "idle-scaling-manifests" not in r["name"]]
+    assert dropped(r["inputs"] for r in ours if r["custom"] and "helm.sh" not in r["type"]) == []

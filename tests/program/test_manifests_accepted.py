@@ -38,7 +38,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.fixture(scope="module", params=STACKS)
 def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Sent]:
-    return list(sent(graph(request.param, tmp_path_factory.mktemp("state"))))
+    return list(sent(graph(request.param, tmp_path_factory)))
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, TokenSecret
-from components.model_mirror.image import CONTEXT
 from components.model_mirror.objects import FINAL_STATUS, network_policy
 from components.model_mirror.settings import job_name
 from components.platforms.contract import Endpoint, Identity, Registry, RegistryAuth, Upload
-from infra.gate.graph import graph
+from components.pushed_image import IMAGES
+from infra.gate.recorder import graph
 from infra.gate.run import record
 from tests.program.wire_types import wrong_in
 
@@ -93,7 +93,7 @@ def test_nobody_reaches_the_mirror(made: list[dict[str, Any]]) -> None:
     (policy,) = of(made, "NetworkPolicy")
     spec = policy["inputs"]["spec"]
     assert spec["podSelector"] == {}
-    assert spec["ingress"] == []
+    assert "ingress" not in spec
     assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
     assert all(policy["urn"] in job["dependsOn"] for job in of(made, "Job")), "no pod may run before it is closed"
 
@@ -124,7 +124,7 @@ def test_the_image_is_used_by_digest(made: list[dict[str, Any]]) -> None:
 
 
 def test_what_no_try_can_mend_is_tried_once(made: list[dict[str, Any]]) -> None:
-    program = (CONTEXT / "ebbtide_mirror" / "__main__.py").read_text()
+    program = (IMAGES / "mirror" / "ebbtide_mirror" / "__main__.py").read_text()
     assert f"FINAL = 1, {FINAL_STATUS}" in program
     for job in of(made, "Job"):
         first = job["inputs"]["spec"]["podFailurePolicy"]["rules"][0]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from infra.gate.command import recording_of
-from infra.gate.graph import graph
+from infra.gate.recorder import graph
 from infra.gate.stack_source import read_stack
 from tests.program import graph_reading as reading
 from tests.program.stack_kit import sections

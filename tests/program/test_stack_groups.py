@@ -16,6 +16,7 @@ import yaml
 from infra.policies.model import graph_of
 from infra.policies.pods import pods
 from tests.program.conftest import tool
+from tests.program.dropped_values import dropped
 from tests.program.stack_kit import Graph, Recorded, run, sections
 
 LARGE = {
@@ -103,6 +104,12 @@ def test_the_controller_is_installed_before_the_group_and_goes_after_it(graph: G
     assert namespace.urn in graph.before(release)
 
 
+def test_no_object_carries_an_empty_value_that_the_api_server_leaves_out(graph: Graph) -> None:
+    ours = [r for r in graph.kubernetes() if r.custom and "helm.sh" not in r.type and r.parent.count("manifests") == 0]
+    assert {"LeaderWorkerSet", "ScaledObject"} <= {r.kind for r in ours}
+    assert dropped(r.inputs for r in ours) == []
+
+
 def test_a_controller_that_is_there_is_not_installed_again() -> None:
     existing = recorded(config("existing"))
     assert "lws" not in releases(existing)
@@ -170,7 +177,7 @@ def test_the_keeper_is_told_of_a_group_and_a_wakes_price_is_of_all_its_machines(
 
 def test_the_rules_see_both_pods_of_the_group(graph: Graph, group: Recorded) -> None:
     entries = [{"urn": group.urn, "type": group.type, "name": group.name, "inputs": group.inputs}]
-    assert [pod.gpus for pod in pods(graph_of(entries, {}))] == [{"nvidia.com/gpu": 8}] * 2
+    assert [pod.gpus for pod in pods(graph_of(entries, None))] == [{"nvidia.com/gpu": 8}] * 2
 
 
 def _wrong(value: Any, schema: Mapping[str, Any], at: str) -> Iterator[str]:

@@ -28,6 +28,7 @@ def graph(stack: str) -> Graph:
 def two_pools(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """The local stack with its second model on a pool of its own."""
     config = sections("local")
+    config["ebbtide:environment"] = "dev"  # a local stack may hold four GPUs
     config["ebbtide:pools"] |= {
         "gpu-8xh100": {
             "gpu": {"count": 8, "product": "H100", "memory": "80Gi"},

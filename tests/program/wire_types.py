@@ -14,6 +14,7 @@ import enum
 import inspect
 import json
 import re
+import types
 import typing
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -151,7 +152,7 @@ def alternatives(hint: Any) -> list[Any]:
     origin = typing.get_origin(hint)
     if origin is pulumi.Output or origin is collections.abc.Awaitable or hint is type(None):
         return []
-    if not sdk.is_union(hint):
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return [] if hint is Any else [hint]
     members = typing.get_args(hint)
     found = [option for member in members for option in alternatives(member)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +57,36 @@ def cluster(tmp_path: Path) -> Iterator[RehearsalCluster]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsalCluster]:
+    """One for all tests that leave it as empty as they found it."""
+    with RehearsalCluster(tmp_path_factory.mktemp("shared") / "cluster", paths()) as running:
+        running.start()
+        kinds(running)
+        yield running
+
+
 def api_of(cluster: RehearsalCluster) -> Api:
     """How the clouds' stand-ins and their credential programs reach it."""
     return Api(cluster.server, str(cluster.authority), str(cluster.certificate), str(cluster.key))
 
 
+OnStage = Callable[[str], StackStage]
+
+
 @pytest.fixture
-def on_stage(tmp_path: Path, cluster: RehearsalCluster) -> Callable[[str], StackStage]:
+def on_stage(tmp_path: Path, cluster: RehearsalCluster) -> OnStage:
     """One of the project's stacks, before its first ``up``."""
+    return partial(_on_stage, tmp_path, cluster)
 
-    def make(stack: str) -> StackStage:
-        root = tmp_path / "project"
-        root.mkdir()
-        return StackStage(root, stack, api_of(cluster))
 
-    return make
+@pytest.fixture
+def on_shared_stage(tmp_path: Path, shared_cluster: RehearsalCluster) -> OnStage:
+    """One of the project's stacks that will not keep anything in its cluster, before its first ``up``."""
+    return partial(_on_stage, tmp_path, shared_cluster)
+
+
+def _on_stage(folder: Path, cluster: RehearsalCluster, stack: str) -> StackStage:
+    root = folder / "project"
+    root.mkdir()
+    return StackStage(root, stack, api_of(cluster))

@@ -60,6 +60,6 @@ class PoolKind:
 
 POOLS = {
     "aws": PoolKind("aws", "NodeGroup", "g5.16xlarge"),
-    "azure": PoolKind("azure-native", "AgentPool", "Standard_NV36adms_A10_v5"),
+    "azure": PoolKind("azure-native", "AgentPool", "Standard_NC40ads_H100_v5"),
     "gcp": PoolKind("gcp", "NodePool", "g2-standard-32"),
 }

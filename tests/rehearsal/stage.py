@@ -26,6 +26,14 @@ from tests.program.conftest import Outcome, tool
 
 PROJECT = Path(__file__).parents[2]
 LINKED = ("infra", "components", "images", ".venv")
+# the project's program, with stand-ins for the charts that cannot be fetched here
+REHEARSED = f"""
+import pathlib, runpy, sys
+sys.path.append({str(PROJECT)!r})
+from tests.rehearsal import charts
+charts.take_stand_ins(pathlib.Path("charts").absolute())
+runpy.run_module("infra", run_name="__main__")
+"""
 ACCOUNTS = {
     "aws": {"account": "123456789012"},
     "azure-native": {
@@ -45,7 +53,7 @@ class Stage:
 
     def __init__(self, root: Path, api: Api | None = None, accounts: Mapping[str, Any] | None = None) -> None:
         self.root, self.folder = root, root / "clouds"
-        self.settings = Rehearsal(self.folder, accounts or ACCOUNTS, api, frozenset({"charts", "images"}))
+        self.settings = Rehearsal(self.folder, accounts or ACCOUNTS, api)
         self.settings.save()
         for folder in ("state", "home"):
             (root / folder).mkdir()
@@ -164,7 +172,10 @@ class StackStage(Stage):
         super().__init__(root, api, accounts(yaml.safe_load(file.read_text())["config"]["ebbtide:platform"]))
 
     def lay_out(self) -> None:
-        shutil.copy(PROJECT / "Pulumi.yaml", self.root)
+        project = (PROJECT / "Pulumi.yaml").read_text()
+        (self.root / "Pulumi.yaml").write_text(project.replace("main: infra", "main: rehearsed"))
+        (self.root / "rehearsed").mkdir()
+        (self.root / "rehearsed" / "__main__.py").write_text(REHEARSED)
         for name in LINKED:
             (self.root / name).symlink_to(PROJECT / name)
         (self.root / "stacks").mkdir()

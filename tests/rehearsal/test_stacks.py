@@ -11,6 +11,7 @@ import yaml
 from infra.local.plugins.clouds import facts
 from infra.local.plugins.clouds.failures import Failure, Kind
 from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from tests.rehearsal.conftest import OnStage
 from tests.rehearsal.pools import POOLS, PoolKind
 from tests.rehearsal.stage import StackStage
 
@@ -18,7 +19,6 @@ pytestmark = pytest.mark.engine
 
 STACKS = [f"{cloud}-{environment}" for cloud in POOLS for environment in ("dev", "prod")]
 DEV = [stack for stack in STACKS if stack.endswith("-dev")]
-OnStage = Callable[[str], StackStage]
 
 
 def pool_of(stage: StackStage) -> tuple[str, PoolKind]:
@@ -118,8 +118,10 @@ def test_whatever_fails_on_the_way_up_the_state_is_sound_and_the_next_up_goes_on
 
 
 @pytest.mark.parametrize("stack", DEV)
-def test_credentials_of_another_account_are_refused_before_anything_is_made(stack: str, on_stage: OnStage) -> None:
-    stage = on_stage(stack)
+def test_credentials_of_another_account_are_refused_before_anything_is_made(
+    stack: str, on_shared_stage: OnStage
+) -> None:
+    stage = on_shared_stage(stack)
     cloud, (_, kind) = stack.partition("-")[0], pool_of(stage)
     other = {"aws": {"account": "999999999999"}, "azure": {"subscription": "other"}, "gcp": {"project": "other"}}
     stage.as_account(kind.package, **other[cloud])
@@ -130,20 +132,20 @@ def test_credentials_of_another_account_are_refused_before_anything_is_made(stac
 
 
 def test_a_cluster_that_is_there_gets_the_stack_and_is_left_as_it_was(
-    on_stage: OnStage, cluster: RehearsalCluster
+    on_shared_stage: OnStage, shared_cluster: RehearsalCluster
 ) -> None:
-    stage = on_stage("onprem")
-    cluster.add_node("gpu-node-1", {"nvidia.com/gpu": "1"})
+    stage = on_shared_stage("onprem")
+    shared_cluster.add_node("gpu-node-1", {"nvidia.com/gpu": "1"})
     path = "/api/v1/nodes/gpu-node-1"
-    before = (cluster.api.get(path) or {})["spec"].get("taints")
-    settings = yaml.safe_load(cluster.kubeconfig.read_text())
+    before = (shared_cluster.api.get(path) or {})["spec"].get("taints")
+    settings = yaml.safe_load(shared_cluster.kubeconfig.read_text())
     settings["contexts"][0]["name"] = settings["current-context"] = "gpu-cluster"
     (stage.root / ".kube").mkdir()
     (stage.root / ".kube" / "config").write_text(yaml.safe_dump(settings))
     stage.env["HOME"] = str(stage.root)
     stage.up()
     stage.steady()
-    assert "gpu_1xl40s" in str((cluster.api.get(path) or {})["spec"]["taints"])
+    assert "gpu_1xl40s" in str((shared_cluster.api.get(path) or {})["spec"]["taints"])
     stage.destroy()
-    assert (cluster.api.get(path) or {})["spec"].get("taints") == before
-    assert objects(cluster) == set()
+    assert (shared_cluster.api.get(path) or {})["spec"].get("taints") == before
+    assert objects(shared_cluster) == set()

@@ -12,12 +12,14 @@ from unittest import mock
 
 import pytest
 
+from infra.gate.replacement import tables as replacement
+from infra.gate.replacement.differences import UNKNOWN
 from infra.local.plugins.clouds import credentials, facts, failures, sdk
 from infra.local.plugins.clouds.cloud import Cloud, Record
 from infra.local.plugins.clouds.failures import Failure
 from infra.local.plugins.clouds.provider import CloudStandIn
 from infra.local.plugins.plugin import Call, Engine, InitFailedError, Naming, RefusedError
-from infra.local.plugins.properties import UNKNOWN, Secret
+from infra.local.plugins.properties import Secret
 from infra.local.plugins.rehearsal import Api, Rehearsal
 
 pytestmark = pytest.mark.engine
@@ -37,15 +39,15 @@ class Hand:
         self.provider.configure(config or {"region": "eu-west-1"})
 
     def check(self, type_: str, name: str = "r", **inputs: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        return self.provider.check(Call("urn", type_, name), {}, inputs, NAMING)
+        return self.provider.check(Call(urn="urn", type=type_, name=name), {}, inputs, NAMING)
 
     def make(self, type_: str, name: str = "r", **inputs: Any) -> tuple[str, dict[str, Any]]:
         checked, wrong = self.check(type_, name, **inputs)
         assert wrong == []
-        return self.provider.create(Call("urn", type_, name), checked)
+        return self.provider.create(Call(urn="urn", type=type_, name=name), checked)
 
     def delete(self, type_: str, id_: str) -> None:
-        self.provider.delete(Call("urn", type_, "r", id_), {}, {})
+        self.provider.delete(Call(urn="urn", type=type_, name="r", id=id_), {}, {})
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def test_a_key_ring_is_forgotten_but_its_name_stays_taken(tmp_path: Path) -> Non
     google = Hand(tmp_path, "gcp", project="p", region="r")
     ring, _ = google.make("gcp:kms/keyRing:KeyRing", name="data", location="r")
     google.delete("gcp:kms/keyRing:KeyRing", ring)
-    assert google.provider.read(Call("urn", "gcp:kms/keyRing:KeyRing", "r", ring), {}, {}) is None
+    assert google.provider.read(Call(urn="urn", type="gcp:kms/keyRing:KeyRing", name="r", id=ring), {}, {}) is None
     with pytest.raises(RefusedError, match="409: KeyRing"):
         google.make("gcp:kms/keyRing:KeyRing", name="data", location="r")
 
@@ -172,17 +174,28 @@ def test_a_time_out_half_way_leaves_the_resource_and_tells_its_id(hand: Hand) ->
 def test_what_the_cloud_counts_rises_with_every_change_and_is_unknown_before(hand: Hand) -> None:
     template = "aws:ec2/launchTemplate:LaunchTemplate"
     inputs, _ = hand.check(template, userData="")
-    id_, outputs = hand.provider.create(Call("urn", template, "r"), inputs)
+    id_, outputs = hand.provider.create(Call(urn="urn", type=template, name="r"), inputs)
     assert outputs["latestVersion"] == 1
     changed = {**inputs, "userData": "YQ=="}
-    before = hand.provider.update(Call("urn", template, "r", id_, preview=True), outputs, inputs, changed, [])
+    before = hand.provider.update(
+        Call(urn="urn", type=template, name="r", id=id_, preview=True), outputs, inputs, changed, []
+    )
     assert before["latestVersion"] is UNKNOWN
-    assert hand.provider.update(Call("urn", template, "r", id_), outputs, inputs, changed, [])["latestVersion"] == 2
+    assert (
+        hand.provider.update(Call(urn="urn", type=template, name="r", id=id_), outputs, inputs, changed, [])[
+            "latestVersion"
+        ]
+        == 2
+    )
 
 
 def test_a_machine_type_is_replaced_where_the_provider_does_and_changed_in_place_where_it_does(tmp_path: Path) -> None:
     def replaces(package: str, type_: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
-        return Hand(tmp_path, package, region="r").provider.diff(Call("u", type_, "r"), {}, old, new, []).replaces
+        return (
+            Hand(tmp_path, package, region="r")
+            .provider.diff(Call(urn="u", type=type_, name="r"), {}, old, new, [])
+            .replaces
+        )
 
     assert replaces("aws", POOL, {"instanceTypes": ["a"]}, {"instanceTypes": ["b"]})
     assert replaces("azure-native", "azure-native:containerservice:AgentPool", {"vmSize": "a"}, {"vmSize": "b"})
@@ -195,18 +208,21 @@ def test_what_aks_refuses_to_change_is_refused_by_its_stand_in(tmp_path: Path) -
     azure = Hand(tmp_path, "azure-native", subscriptionId="s", tenantId="t")
     type_ = "azure-native:containerservice:AgentPool"
     given = {"resourceGroupName": "g", "resourceName": "c", "agentPoolName": "gpu", "osDiskSizeGB": 128}
-    Cloud(tmp_path, "azure-native").put(Record(type_, "x", dict(given)))
+    Cloud(tmp_path, "azure-native").put(Record(type=type_, id="x", outputs=dict(given)))
     with pytest.raises(RefusedError, match=r"PropertyChangeNotAllowed.*osDiskSizeGB"):
-        azure.provider.update(Call("u", type_, "gpu", "x"), given, given, {**given, "osDiskSizeGB": 256}, [])
+        azure.provider.update(
+            Call(urn="u", type=type_, name="gpu", id="x"), given, given, {**given, "osDiskSizeGB": 256}, []
+        )
 
 
 @pytest.mark.parametrize("package", ["aws", "azure-native", "gcp"])
 def test_every_fact_is_about_a_property_that_the_sdk_has(package: str) -> None:
     book = facts.book(package)
+    assert replacement.table(package).keys() == book.types.keys()
     for token, known in book.types.items():
         shape = sdk.shape(token)
         assert shape is not None, token
-        named = [*known.names, *known.unique, *known.replaces, *known.frozen, *known.keeps]
+        named = [*known.names, *known.unique, *replacement.table(package)[token], *known.frozen, *known.keeps]
         named += [*known.needs, *known.holds, *known.inside, *known.values, *known.defaults]
         heads = {path.split(".")[0].split("[")[0] for path in named}
         assert heads <= shape.inputs.keys(), (token, heads - shape.inputs.keys())
@@ -221,7 +237,7 @@ def test_a_credential_is_handed_out_only_for_a_cluster_that_is_there(tmp_path: P
     ask = ["--region", "r", "eks", "get-token", "--cluster-name", "c", "--output", "json"]
     with pytest.raises(LookupError, match="No cluster found for name: c"):
         credentials.credential("aws", ask, now)
-    Cloud(tmp_path, "aws").put(Record("aws:eks/cluster:Cluster", "c"))
+    Cloud(tmp_path, "aws").put(Record(type="aws:eks/cluster:Cluster", id="c"))
     with mock.patch.dict(os.environ, {"KUBERNETES_EXEC_INFO": '{"apiVersion": "client.authentication.k8s.io/v1"}'}):
         told = json.loads(credentials.credential("aws", ask, now))
     assert (told["apiVersion"], told["status"]) == ("client.authentication.k8s.io/v1", {"token": "t"})

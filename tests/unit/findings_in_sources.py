@@ -1,56 +1,79 @@
-"""Every number a finding of the product can have, with its severities, read out of the sources themselves."""
+"""Where the rules of the product are used, read out of the sources themselves."""
 
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from components.typed.refusal import Rule
+from infra.config.registry import modules
+
 PROJECT = Path(__file__).parents[2]
-ROOMS = ("infra/config", "infra/preflight", "infra/gate", "components")
+ROOMS = ("infra", "components")
+LOCAL = PROJECT / "infra" / "local"  # the set-up of one machine: it makes no finding of a stack file
 SEVERITIES = ("error", "mandatory", "warning")
-# where a number stands among the arguments of what makes a finding
-MAKERS = {"Problem": 0, "refuse": 0, "text": 0, "whole": 0, "found": 0, "_text_schema": 2}
-# These hand on a number that their caller gave, or that was read off a finding already made.
-FORWARDERS = {
-    ("components/typed/fields.py", "number"),
-    ("components/typed/units.py", "number"),
-    ("infra/config/cleartext.py", "number"),
-    ("infra/config/load.py", "problem.number"),
-    ("infra/config/translate.py", "int(kind[3:])"),
-}
+# what makes a finding of a rule, or takes the rule of those it makes
+MAKERS = ("at", "refusal", "text", "pattern", "whole", "found", "_text_schema")
 
 
-def numbers() -> tuple[dict[int, set[str]], list[str]]:
-    """Severities by number; and the calls whose number this reading does not understand."""
-    found: dict[int, set[str]] = defaultdict(set)
-    strange: list[str] = []
-    for room in ROOMS:
-        for file in sorted((PROJECT / room).rglob("*.py")):
-            tree, name = ast.parse(file.read_text()), str(file.relative_to(PROJECT))
-            for scope, call in _makers(tree):
-                argument = call.args[MAKERS[_called(call)]]
-                number = _number(argument, tree)
-                if number is not None:
-                    found[number] |= _severities(call, scope)
-                elif (name, ast.unparse(argument)) not in FORWARDERS and not _is_other(name, call):
-                    strange.append(f"{name}:{call.lineno}: {ast.unparse(argument)}")
-    if 48 in found:
-        found[48] = {"mandatory"}  # decided inside `found` of infra/config/cleartext.py
-    return dict(found), strange
+@cache
+def names() -> dict[tuple[str, str], Rule]:
+    """Every rule by the module that defines it and its name there."""
+    return {
+        (module.__name__, name): value
+        for module in modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Rule)
+    }
 
 
-def _called(call: ast.Call) -> str:
-    return str(getattr(call.func, "id", getattr(call.func, "attr", "")))
+@dataclass(frozen=True)
+class Use:
+    """One finding that the sources make: ``scope`` is the outermost function or class it stands in."""
+
+    rule: Rule
+    file: str
+    call: ast.Call
+    scope: str
+    severities: frozenset[str]
 
 
-def _makers(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.Call]]:
-    """Each call that makes a finding, and the function it stands in."""
-    for scope in [tree, *(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))]:
-        for node in _own(scope):
-            if isinstance(node, ast.Call) and _called(node) in MAKERS and len(node.args) > MAKERS[_called(node)]:
-                yield scope, node
+@cache
+def sources() -> tuple[tuple[str, ast.Module], ...]:
+    """Every file of the product, parsed."""
+    files = [file for room in ROOMS for file in sorted((PROJECT / room).rglob("*.py")) if LOCAL not in file.parents]
+    return tuple((str(file.relative_to(PROJECT)), ast.parse(file.read_text())) for file in files)
+
+
+@cache
+def uses() -> tuple[Use, ...]:
+    """Every call that makes a finding of a named rule."""
+    return tuple(use for file, tree in sources() for use in _uses_in(file, tree))
+
+
+def _uses_in(file: str, tree: ast.Module) -> Iterator[Use]:
+    known = names()
+    imported = {
+        alias.asname or alias.name: known[(node.module or "", alias.name)]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if (node.module or "", alias.name) in known
+    }
+    if not imported:
+        return
+    for top in tree.body:
+        scope = getattr(top, "name", "")
+        functions = [node for node in ast.walk(top) if isinstance(node, ast.FunctionDef)]
+        for inner in [top, *functions]:
+            for node in _own(inner):
+                rule = _rule(node, imported)
+                if rule is not None and isinstance(node, ast.Call):
+                    yield Use(rule, file, node, scope, frozenset(_severities(node, inner) or {rule.severity}))
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:
@@ -60,37 +83,71 @@ def _own(scope: ast.AST) -> Iterator[ast.AST]:
             yield from _own(child)
 
 
-def _number(argument: ast.expr, tree: ast.Module) -> int | None:
-    constants = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
-    given = constants.get(argument.id, argument) if isinstance(argument, ast.Name) else argument
-    value = given.value if isinstance(given, ast.Constant) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _rule(node: ast.AST, imported: dict[str, Rule]) -> Rule | None:
+    if not isinstance(node, ast.Call) or called(node) not in MAKERS:
+        return None
+    owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+    given = [owner, *node.args[:3]]
+    return next((imported[each.id] for each in given if isinstance(each, ast.Name) and each.id in imported), None)
 
 
-def _is_other(file: str, call: ast.Call) -> bool:
-    """Functions of other rooms have these names as well: what they get first is no number."""
-    return _called(call) in ("text", "found") or (file.startswith("infra/gate") and _called(call) != "Problem")
+def called(call: ast.Call) -> str:
+    return str(getattr(call.func, "id", getattr(call.func, "attr", "")))
+
+
+def severities() -> dict[str, set[str]]:
+    """The severities that the sources give the findings of each code."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for use in uses():
+        found[use.rule.code] |= use.severities
+    return dict(found)
+
+
+def mentions() -> Counter[str]:
+    """How often the sources use each name, its definition and imports apart; what is looked up by name counts."""
+    found: Counter[str] = Counter()
+    for _, tree in sources():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                found[node.id] += 1
+            elif isinstance(node, ast.Attribute):
+                found[node.attr] += 1
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+                found[node.value] += 1
+    return found
 
 
 def _severities(call: ast.Call, scope: ast.AST) -> set[str]:
     given = [keyword.value for keyword in call.keywords if keyword.arg == "severity"]
-    given += [argument for argument in call.args[6:] if isinstance(argument, ast.Constant)]
-    said = {text for value in given for text in _texts(value, scope)}
-    return said or {"error"}
+    return {text for value in given for text in texts(value, scope) if text in SEVERITIES}
 
 
-def _texts(value: ast.expr, scope: ast.AST) -> set[str]:
+def texts(value: ast.expr, scope: ast.AST) -> set[str]:
+    """The constant texts an argument can be, also through a variable of ``scope``; ``{}`` where a value is put in."""
     if isinstance(value, ast.Name):
         return {
             text
             for node in ast.walk(scope)
             if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-            if ast.unparse(target) == value.id
-            for text in _texts(node.value, scope)
+            for name, given in _pairs(target, node.value)
+            if name == value.id
+            for text in texts(given, scope)
         }
-    return {
-        node.value
-        for node in ast.walk(value)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in SEVERITIES
-    }
+    if isinstance(value, ast.JoinedStr):
+        return {"".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in value.values)}
+    if isinstance(value, ast.Constant):
+        return {value.value} if isinstance(value.value, str) else set()
+    if isinstance(value, ast.IfExp):
+        return texts(value.body, scope) | texts(value.orelse, scope)
+    return {text for node in ast.iter_child_nodes(value) if isinstance(node, ast.expr) for text in texts(node, scope)}
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """The names of an assignment, each with what it gets."""
+    if isinstance(target, ast.Tuple):
+        parts = value.elts if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts) else None
+        for index, one in enumerate(target.elts):
+            yield from _pairs(one, parts[index] if parts else value)
+    elif isinstance(target, ast.Name):
+        yield target.id, value

@@ -38,6 +38,7 @@ _LISTS = {
     "endpointslices": "apis/discovery.k8s.io/v1",
     "gateways": "of the fake alone",
 }
+HI: Any = [{"role": "user", "content": "hi"}]
 Behaviour = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
@@ -450,7 +451,7 @@ def start(
 
 
 @contextlib.contextmanager
-def serving(gateway: Gateway, seconds: float = 20) -> Iterator[Gateway]:
+def serving(gateway: Gateway, seconds: float = 60) -> Iterator[Gateway]:
     """It, once it is ready; ended after that."""
     try:
         until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", seconds)

@@ -102,8 +102,11 @@ def running(restarts: int = 0, last: dict[str, Any] | None = None) -> dict[str, 
     return found | ({"lastState": {"terminated": last}} if last is not None else {})
 
 
-def ended(message: str = "", reason: str = "Error", code: int = 1) -> dict[str, Any]:
-    return {"exitCode": code, "reason": reason, "message": message, "finishedAt": stamp(20)}
+def ended(
+    message: str = "", reason: str = "Error", code: int = 1, began: float = 2, seconds: float = 18
+) -> dict[str, Any]:
+    times = {"startedAt": stamp(began), "finishedAt": stamp(began + seconds)}
+    return {"exitCode": code, "reason": reason, "message": message, **times}
 
 
 def on_node(container: dict[str, Any], created: float = 0, ready: tuple[str, float] = ("False", 1)) -> dict[str, Any]:

@@ -111,4 +111,4 @@ def renamed(found: ModelFacts, **changes: Any) -> ModelFacts:
 
 def found(made: Plan) -> dict[str, Any]:
     """Preflight's problems by code and place."""
-    return {f"{p.number} {'.'.join(map(str, p.path))}": p for p in made.problems}
+    return {f"{int(p.code[3:])} {'.'.join(map(str, p.path))}": p for p in made.problems}

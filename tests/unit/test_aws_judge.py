@@ -8,17 +8,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.catalog.machine import Machine
 from components.platforms.aws.judge import judge
 from components.platforms.aws.settings import AwsSettings
 from components.platforms.contract import Disk, Pool, PoolRequest, Sharing, Taint
 from components.typed.refusal import Problem
+from tests.machines import G5
 
 ACCOUNT = "123456789012"
 ZONES = ["eu-west-1a", "eu-west-1b"]
 CERTIFICATE = f"arn:aws:acm:eu-west-1:{ACCOUNT}:certificate/01234567-89ab-cdef-0123-456789abcdef"
 ADOPTED = {"adopt": {"vpc": "vpc-0123456789abcdef0", "subnets": dict.fromkeys(ZONES, "subnet-0123456789abcdef0")}}
-MACHINE = Machine("g5.8xlarge", "aws", "A10G", 1, 24, "8.6", 32, 128, "none", local_disk_gib=900)
 
 
 def settings(**more: Any) -> AwsSettings:
@@ -33,7 +32,7 @@ def ingress(**more: Any) -> dict[str, Any]:
 def pool(**more: Any) -> PoolRequest:
     own = {key: more.pop(key) for key in ("min_nodes", "max_nodes", "gpu_resource", "node_image") if key in more}
     made = Pool("gpu", {"workerType": "gpu"}, (Taint("workerType", "gpu"),), 1, max_nodes=2)
-    return PoolRequest(replace(made, **own), machine=more.pop("machine", MACHINE), **more)
+    return PoolRequest(replace(made, **own), machine=more.pop("machine", G5), **more)
 
 
 def found(place: AwsSettings, request: PoolRequest | None = None, environment: str = "dev") -> list[Problem]:
@@ -42,8 +41,8 @@ def found(place: AwsSettings, request: PoolRequest | None = None, environment: s
 
 def only(place: AwsSettings, request: PoolRequest | None = None) -> tuple[int, str]:
     problems = found(place, request)
-    assert len(problems) == 1, [(p.number, p.path, p.message) for p in problems]
-    return problems[0].number, ".".join(map(str, problems[0].path))
+    assert len(problems) == 1, [(int(p.code[3:]), p.path, p.message) for p in problems]
+    return int(problems[0].code[3:]), ".".join(map(str, problems[0].path))
 
 
 def test_a_plain_stack_and_an_adopted_one_are_allowed() -> None:
@@ -108,7 +107,7 @@ KARPENTER = settings(nodeProvisioning="karpenter", nodeImageRelease="v20260820")
         (settings(), pool(disk=Disk(200, 90_000)), 138, "pools.gpu.disk.iops"),
         (settings(), pool(disk=Disk(200, 3000, 1000)), 138, "pools.gpu.disk.throughput"),
         (settings(), pool(max_nodes=0), 135, "pools.gpu.max"),
-        (settings(), pool(machine=replace(MACHINE, architecture="arm64")), 42, "pools.gpu.machine"),
+        (settings(), pool(machine=replace(G5, architecture="arm64")), 42, "pools.gpu.machine"),
         (
             settings(),
             pool(node_image="bottlerocket-nvidia", sharing=Sharing("timeSlicing", replicas=2)),

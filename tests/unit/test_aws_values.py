@@ -14,30 +14,29 @@ from typing import Any
 import pytest
 import yaml
 
-from components.catalog.machine import Machine
-from components.gpu_layer.judge_sharing import MOST_REPLICAS
+from components.gpu_layer.judge import MOST_REPLICAS
 from components.platforms.aws import names
 from components.platforms.aws.autoscaler import autoscaler_tag, autoscaler_values
 from components.platforms.aws.gpu_pool import capacity_type, group_arguments
 from components.platforms.aws.ingress import alb_annotations
-from components.platforms.aws.karpenter_rights import karpenter
 from components.platforms.aws.kubeconfig import kubeconfig
 from components.platforms.aws.model_store import S3Store
-from components.platforms.aws.network import nat_gateways, subnet_plan
+from components.platforms.aws.network import subnet_plan
 from components.platforms.aws.nodes import NODE_POLICIES, disk, launch_template, node_config, user_data_text
-from components.platforms.aws.rights import cluster_autoscaler, load_balancer_controller, write_weights
+from components.platforms.aws.rights import cluster_autoscaler, karpenter, load_balancer_controller, write_weights
 from components.platforms.aws.settings import IngressSettings, NetworkSettings
 from components.platforms.aws.tables import node_image, node_images, pinned
 from components.platforms.aws.template_tags import node_labels, template_tags
 from components.platforms.contract import About, Disk, Pool, PoolRequest, Sharing, Taint
+from tests.machines import G5
 
 PROJECT = Path(__file__).parents[2]
 POOL = Pool("gpu", {"workerType": "gpu"}, (Taint("workerType", "gpu"),), 1, max_nodes=2)
-MACHINE = Machine("g5.8xlarge", "aws", "A10G", 1, 24, "8.6", 32, 128, "none", local_disk_gib=900)
-REQUEST = PoolRequest(POOL, machine=MACHINE)
+REQUEST = PoolRequest(POOL, machine=G5)
 TEMPLATE = "k8s.io/cluster-autoscaler/node-template"
 
 
+@pytest.mark.slow
 def test_the_settings_load_where_amazons_sdk_is_not_imported() -> None:
     script = (
         "import sys; import components.platforms.aws.judge; assert not [m for m in sys.modules if 'pulumi_aws' in m]"
@@ -72,9 +71,9 @@ def test_subnets_do_not_overlap_and_a_further_zone_moves_none() -> None:
 
 
 def test_production_keeps_its_way_out_when_a_zone_fails() -> None:
-    assert nat_gateways(NetworkSettings(), "prod") == "perZone"
-    assert nat_gateways(NetworkSettings(), "dev") == "single"
-    assert nat_gateways(NetworkSettings(nat="single"), "prod") == "single"
+    assert NetworkSettings().nat_gateways("prod") == "perZone"
+    assert NetworkSettings().nat_gateways("dev") == "single"
+    assert NetworkSettings(nat="single").nat_gateways("prod") == "single"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_local_disks_hold_the_images_and_layers_are_pulled_in_parallel() -> None
         "instance": {"localStorage": {"strategy": "RAID0"}},
         "featureGates": {"FastImagePull": True},
     }
-    slow = replace(REQUEST, machine=replace(MACHINE, local_disk_gib=0), disk=Disk(iops=3000, throughput_mib=125))
+    slow = replace(REQUEST, machine=replace(G5, local_disk_gib=0), disk=Disk(iops=3000, throughput_mib=125))
     assert node_config(slow) == {}
 
 

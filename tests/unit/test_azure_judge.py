@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.catalog.machine import Machine
 from components.platforms.azure import judge as azure
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.contract import Disk, Pool, PoolRequest, Taint
 from components.typed.refusal import Problem
+from tests.machines import NV36ADS
 
 SUBSCRIPTION, TENANT = "11111111-2222-3333-4444-555555555555", "99999999-8888-7777-6666-555555555555"
 VAULT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/certs/providers/Microsoft.KeyVault/vaults/certs"
 SUBNET = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/n/providers/Microsoft.Network/virtualNetworks/net/subnets/aks"
 CLUSTER: Mapping[str, Any] = {"adminGroups": [TENANT]}
-A10 = Machine("Standard_NV36ads_A10_v5", "azure", "A10", 1, 24, "8.6", 36, 440, "none", local_disk_gib=1400)
 
 
 def settings(**more: Any) -> AzureSettings:
@@ -31,7 +30,7 @@ def request(name: str = "gpu-1xa10", most: int = 2, **changes: Any) -> PoolReque
     labels = changes.pop("labels", {"workerType": "gpu_1xa10"})
     pool = Pool(name, labels, (Taint("workerType", "gpu_1xa10"),), 1, max_nodes=most)
     pool = dataclasses.replace(pool, node_image=changes.pop("node_image", "unknown"))
-    return PoolRequest(pool, machine=A10, **changes)
+    return PoolRequest(pool, machine=NV36ADS, **changes)
 
 
 def findings(place: AzureSettings, *pools: PoolRequest) -> list[Problem]:
@@ -39,7 +38,7 @@ def findings(place: AzureSettings, *pools: PoolRequest) -> list[Problem]:
 
 
 def places(found: list[Problem]) -> set[tuple[int, str]]:
-    return {(each.number, ".".join(map(str, each.path))) for each in found}
+    return {(int(each.code[3:]), ".".join(map(str, each.path))) for each in found}
 
 
 def test_a_sound_stack_has_no_finding() -> None:
@@ -49,7 +48,7 @@ def test_a_sound_stack_has_no_finding() -> None:
 def test_nodes_stay_for_whole_minutes_and_only_where_the_cluster_is_ones_own() -> None:
     assert findings(settings(nodeIdle="20m"), request()) == []
     (odd,) = findings(settings(nodeIdle="90s"), request())
-    assert (odd.number, odd.path, odd.value) == (160, ("platform", "nodeIdle"), "90s")
+    assert (int(odd.code[3:]), odd.path, odd.value) == (160, ("platform", "nodeIdle"), "90s")
     assert "whole number of minutes" in odd.message
     theirs = {"adopt": "theirs", "resourceGroup": "g"}
     (vain,) = findings(settings(cluster=theirs, nodeIdle="90s"), request())
@@ -128,9 +127,9 @@ def test_a_network_that_the_clusters_own_ranges_or_azure_would_not_bear_is_refus
 def test_a_public_door_names_who_may_come_in() -> None:
     door = {"host": "llm.example.com", "certificate": f"{VAULT}/certificates/llm", "public": True}
     (found,) = findings(settings(ingress=door))
-    assert (found.number, found.severity) == (39, "mandatory")
+    assert (int(found.code[3:]), found.severity) == (39, "mandatory")
     (open_,) = findings(settings(ingress={**door, "allowedNetworks": ["0.0.0.0/0"]}))
-    assert (open_.number, open_.severity) == (39, "mandatory")
+    assert (int(open_.code[3:]), open_.severity) == (39, "mandatory")
     assert findings(settings(ingress={**door, "allowedNetworks": ["198.51.100.0/24"]})) == []
 
 
@@ -159,9 +158,9 @@ def test_a_pool_that_aks_would_refuse_is_refused_by_path(changes: dict[str, Any]
 
 def test_two_pools_that_become_one_on_aks_are_told_apart() -> None:
     (found,) = findings(settings(), request("gpu-1xa10"), request("gpu1-xa10"))
-    assert (found.number, found.path) == (162, ("pools", "gpu1-xa10"))
+    assert (int(found.code[3:]), found.path) == (162, ("pools", "gpu1-xa10"))
     (own,) = findings(settings(), request("system"))
-    assert own.number == 162
+    assert own.code == "EBB162"
 
 
 def test_every_finding_says_what_is_allowed_and_how_to_mend_it() -> None:

@@ -13,9 +13,9 @@ import yaml
 
 from components.gpu_layer import node_images as layer
 from components.platforms.azure import names
-from components.platforms.azure.account import refusal
 from components.platforms.azure.address_plan import POD_RANGE, SERVICE_RANGE, address_plan, overlaps
 from components.platforms.azure.kubeconfig import kubeconfig
+from components.platforms.azure.rights import refusal
 from components.platforms.azure.tables import node_images, roles
 from components.platforms.contract import About
 

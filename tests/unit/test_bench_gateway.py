@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.bench import command
-from infra.bench.wish import Wish
+from infra.bench.options import Options
 from infra.local.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 from tests.unit.bench_kit import Engine
@@ -52,11 +52,11 @@ def test_the_gateway_lets_every_part_of_the_question_and_the_answer_through(
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     file = tmp_path / "result.json"
-    wish = Wish(
+    options = Options(
         url=gateway.url, key_env="MY_KEY", against=engine.url, against_host_header="small.ebbtide-models",
         concurrency="2", requests=12, input_tokens=40, output_tokens=6, warm_up=2, out=str(file), model="small",
     )  # fmt: skip
-    assert command.run(wish) == 0
+    assert command.run(options) == 0
     (level,) = json.loads(file.read_text())["levels"]
     for side in ("measured", "against"):
         of = level[side]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.bench import picture_png
+from infra.bench import html
 from infra.local.problem import LocalProblem
 
 
@@ -28,7 +28,7 @@ def test_a_browser_without_a_picture_is_a_problem_with_a_way_out(
         browser.write_text(script)
         browser.chmod(0o755)
     monkeypatch.setenv("EBBTIDE_CHROMIUM", str(browser))
-    monkeypatch.setattr(picture_png, "_SECONDS", 1)
+    monkeypatch.setattr(html, "_SECONDS", 1)
     with pytest.raises(LocalProblem, match=why) as told:
-        picture_png.picture("<p>", 100, tmp_path / "x.png")
+        html.picture("<p>", 100, tmp_path / "x.png")
     assert ".html" in str(told.value)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.bench.client import Client, Endpoint, Question
-from infra.bench.replies import Reply
+from infra.bench.client import Client, Endpoint, Question, Reply
 from tests.bench import at_rest, cycles, overload
 from tests.bench.load_kit import restarts
 from tests.unit.bench_kit import Engine

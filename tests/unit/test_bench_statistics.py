@@ -8,12 +8,11 @@ import math
 
 import pytest
 
-from infra.bench.arrivals import poisson
-from infra.bench.pictures import ticks
-from infra.bench.prompts import LONG, SHORT, prompt, scale
-from infra.bench.replies import Reply
+from infra.bench.client import Reply, Stream
+from infra.bench.html import ticks
+from infra.bench.load import poisson
+from infra.bench.side import LONG, SHORT, prompt, scale
 from infra.bench.statistics import percentile, ratio, spread, summary
-from infra.bench.stream import Stream
 from infra.bench.yardstick import judge, search
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.catalog.cuda import full_driver, least_driver, runs_on
+from components.catalog.cuda import least_driver, runs_on
 from components.catalog.gpus import gpus, near_gpu
 from components.catalog.versions import pinned
 
@@ -65,13 +65,6 @@ def test_versions_are_compared_as_numbers_and_not_as_text() -> None:
 def test_something_that_is_no_version_is_refused() -> None:
     with pytest.raises(ValueError, match="whole numbers"):
         least_driver("latest")
-
-
-def test_the_driver_of_a_release_is_never_older_than_its_familys_least() -> None:
-    for cuda in ("12.4", "12.8", "12.9", "13.0", "13.1", "13.2"):
-        full = full_driver(cuda)
-        assert full is not None
-        assert runs_on(cuda, full)
 
 
 def test_the_gpu_operator_is_newer_than_the_security_floor() -> None:

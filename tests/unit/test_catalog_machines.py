@@ -9,7 +9,7 @@ import yaml
 
 from components.catalog import machines as module
 from components.catalog.gpus import gpus
-from components.catalog.machines import find, machines, near, sold_in
+from components.catalog.machines import find, machines, near
 
 PLACES = ("aws", "azure", "gcp")
 SEEDS = [
@@ -115,19 +115,18 @@ def test_a_name_like_nothing_gets_no_suggestion() -> None:
 def test_a_place_without_machines_of_its_own_has_none() -> None:
     assert machines("existing") == {}
     assert find("existing", "g5.8xlarge") is None
-    assert sold_in("existing", "g5.8xlarge") == ()
 
 
 def test_a_machine_is_sold_where_it_has_a_price() -> None:
-    assert "us-central1" in sold_in("gcp", "g2-standard-16")
-    assert "eastus" in sold_in("azure", "Standard_NV36ads_A10_v5")
-    assert "us-central1" not in sold_in("gcp", "a3-megagpu-8g")
+    assert "us-central1" in machines("gcp")["g2-standard-16"].regions
+    assert "eastus" in machines("azure")["Standard_NV36ads_A10_v5"].regions
+    assert "us-central1" not in machines("gcp")["a3-megagpu-8g"].regions
 
 
 def test_regions_that_nobody_looked_up_are_unknown_and_not_none() -> None:
     """One region's price list says nothing of the others: refusing the rest would be a guess."""
-    assert sold_in("gcp", "a3-ultragpu-8g") == ()
-    assert sold_in("aws", "p5e.48xlarge") == ()
+    assert machines("gcp")["a3-ultragpu-8g"].regions == ()
+    assert machines("aws")["p5e.48xlarge"].regions == ()
 
 
 def test_only_azures_a10_comes_through_vgpu() -> None:

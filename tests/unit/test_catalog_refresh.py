@@ -21,8 +21,7 @@ from typer.testing import CliRunner
 from components.catalog.machines import machines
 from infra import cli
 from infra.preflight import catalog_refresh
-from infra.preflight.catalog_refresh import FOLDER, Source, Wish, run, sources
-from infra.preflight.catalog_refresh_file import rewritten, written
+from infra.preflight.catalog_refresh import FOLDER, Source, Wish, rewritten, run, sources, written
 from infra.preflight.catalog_refresh_read import Found
 
 TODAY = dt.date(2026, 12, 24)

@@ -17,7 +17,7 @@ from components.platforms.existing.settings import ExistingSettings
 from components.platforms.kinds import KINDS
 from infra import place
 from infra.config import load
-from infra.config.renames import judge_renames
+from infra.gate.verdict_main import judge_renames
 from tests.unit.test_config_messages import FILE, messages, stack
 
 TOKEN = "sk-this-must-never-be-shown"
@@ -199,7 +199,13 @@ def request(labels: Mapping[str, str], *nodes: str, taint: bool = True, **own: s
     return PoolRequest(Pool("p", own or {"workerType": "x"}, taints, 1), nodes=nodes, node_labels=labels)
 
 
-CLUSTER = {"n1": {"gpu": "l40s", "rack": "1"}, "n2": {"gpu": "l40s", "rack": "2"}, "n3": {"gpu": "a100"}}
+CLUSTER = {
+    "n1": {"gpu": "l40s", "rack": "1"},
+    "n2": {"gpu": "l40s", "rack": "2"},
+    "n3": {"gpu": "a100"},
+    "n8": {},
+    "n9": {},
+}
 
 
 def find(labels: Mapping[str, str], kubeconfig: str, context: str) -> tuple[str, ...]:
@@ -209,6 +215,12 @@ def find(labels: Mapping[str, str], kubeconfig: str, context: str) -> tuple[str,
 def test_nodes_are_found_by_their_labels_beside_those_that_are_named() -> None:
     pools = {"a": request({"gpu": "l40s"}, "n9"), "b": request({}, "n8")}
     assert nodes_of(pools, "k", "c", find) == {"a": ("n9", "n1", "n2"), "b": ("n8",)}
+
+
+def test_a_named_node_that_is_not_there_is_refused_before_a_patch_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
+    with pytest.raises(pulumi.RunError, match=r"pools\.a\.nodes: .* has no node n7; allowed: n1, n2, n3, n8, n9; fix"):
+        nodes_of({"a": request({}, "n1", "n7")}, "k", "c", find)
 
 
 def test_nodes_that_carry_the_pools_labels_and_get_no_taint_are_left_alone() -> None:
@@ -280,6 +292,7 @@ def test_a_place_hears_how_long_a_request_may_be_silent_and_what_to_protect() ->
     assert not place.about(load(stack((("environment",), "dev")), FILE).config, "ebbtide", "x").protect
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_settings_are_read_without_the_sdk_of_any_place(name: str) -> None:
     import subprocess

@@ -434,8 +434,9 @@ OPEN: dict[str, tuple[tuple[tuple[Any, ...], Any], str]] = {
     ),
     "40 a host without a certificate": (
         (("platform", "ingress", "certificate"), REMOVED),
-        "platform.ingress.certificate: is missing; allowed: a certificate in ACM for that name; fix: add certificate: "
-        "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000 [EBB103 error]",
+        "platform.ingress.certificate: is missing: keys and prompts would cross the network in clear; allowed: a "
+        "certificate in ACM for that name; fix: add certificate: "
+        "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000 [EBB040 error]",
     ),
 }
 

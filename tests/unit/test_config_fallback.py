@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from infra import place
 from infra.config import ConfigError, load
 from infra.config.fallback import Contrary, preferences
 from infra.config.stack import StackConfig
+from tests.machines import G5
 
 FILE = "stacks/Pulumi.aws-prod.yaml"
 MODEL: dict[str, Any] = {
@@ -45,10 +47,7 @@ GOOD: dict[str, Any] = {
 
 def machine(name: str, gpus: int = 1, architecture: str = "amd64", gpu: str = "A10G") -> Machine:
     price = {"us-east-1": Price(2.0, 1.0, "2026-11-01", "the test")}
-    return Machine(
-        name, "aws", gpu, gpus, 24, "8.6", 32, 128, "none",
-        local_disk_gib=900, architecture=architecture, regions=("us-east-1",), prices=price,
-    )  # fmt: skip
+    return replace(G5, name=name, gpu=gpu, gpus=gpus, architecture=architecture, regions=("us-east-1",), prices=price)
 
 
 CATALOGUE = {each.name: each for each in (machine("one"), machine("four", 4), machine("arm", architecture="arm64"))}

@@ -53,8 +53,8 @@ def test_broken_yaml_names_line_and_column(tmp_path: Path) -> None:
     [
         (
             "",
-            "is empty; allowed: a stack file; fix: begin with config: and the keys of the README's "
-            "example [EBB101 error]",
+            "is empty; allowed: a stack file; fix: begin with config: and the keys of the example in "
+            "docs/first-stack.md [EBB101 error]",
         ),
         (
             "- a\n",

@@ -16,7 +16,7 @@ from infra.config import ConfigError, load, load_file
 from tests.bench import fuzz
 from tests.unit.fuzz_kit import model_files, stack_texts
 
-TRIES = int(os.environ.get("EBBTIDE_FUZZ", "150"))
+TRIES = int(os.environ.get("EBBTIDE_FUZZ", 3 * settings.default.max_examples // 2))
 FORMATS = st.sampled_from(fuzz.FORMATS)
 GOOD = (Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml").read_text()
 STACKS = Path(__file__).parents[2] / "stacks"

@@ -363,14 +363,14 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "50 an unknown key": (
         model(idlettl="5m"),
         [
-            "models.llama-8b.idlettl: is not a known key; allowed: aliases, coldStart, "
-            "concurrencyTarget, drain, dtype, "
+            "models.llama-8b.idlettl: is not a known key; allowed: aliases, allowPickle, coldStart, "
+            "concurrencyTarget, drain, dtype, engine, "
             "extraArgs, extraEnv, fallbackPools, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, "
             "licenceAccepted, "
             "max, "
             "maxQueued, maxSequences, "
             "maxTokens, min, minReason, nodes, pipelineParallel, pool, queueTarget, revision, routing, "
-            "schedules, sleepTtl, stall, tensorParallel, weights; fix: did you mean idleTtl? [EBB050 error]"
+            "schedules, sleepTtl, stall, task, tensorParallel, weights; fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),
     "50 an unknown section": (

@@ -13,7 +13,7 @@ import yaml
 from pulumi.runtime import config as runtime_config
 
 from infra.config import ConfigError, load_file
-from infra.config.pulumi_source import load_pulumi
+from infra.config.pulumi_source import read_pulumi
 
 GOOD = Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml"
 Given = Callable[..., None]
@@ -36,19 +36,19 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Given]:
 
 def test_a_program_sees_what_load_file_sees(given: Given) -> None:
     given({})
-    assert load_pulumi() == load_file(GOOD)
+    assert read_pulumi().loaded() == load_file(GOOD)
 
 
 def test_an_override_from_the_command_line_counts(given: Given) -> None:
     given({"ebbtide:environment": "staging", "ebbtide:guard": {"maxGpus": 4}})
-    config = load_pulumi().config
+    config = read_pulumi().loaded().config
     assert (config.environment, config.gpu_quota) == ("staging", 4)
 
 
 def test_errors_name_the_file_the_user_edits_and_unknown_keys_are_refused(given: Given) -> None:
     given({"ebbtide:guards": {}, "acme:guards": {}, "ebbtide:models": "not json"})
     with pytest.raises(ConfigError) as caught:
-        load_pulumi()
+        read_pulumi().loaded()
     assert str(caught.value).splitlines() == [
         "stacks/Pulumi.aws-prod.yaml: guards: is not a known key; allowed: environment, gateway, gpuLayer, guard, "
         "idleScaling, image, leaderWorkerSet, models, platform, pools; fix: did you mean guard? [EBB050 error]",
@@ -60,7 +60,7 @@ def test_errors_name_the_file_the_user_edits_and_unknown_keys_are_refused(given:
 def test_a_section_with_an_encrypted_value_is_refused_unseen(given: Given) -> None:
     given({"ebbtide:gateway": {"keys": {"demo": {"group": "hunter2"}}}}, secret=("ebbtide:gateway",))
     with pytest.raises(ConfigError) as caught:
-        load_pulumi()
+        read_pulumi().loaded()
     assert str(caught.value) == (
         "stacks/Pulumi.aws-prod.yaml: gateway: is encrypted, so nobody can judge it before it is used; "
         "allowed: a plain value; fix: write the plain value; nothing in these keys is a secret "

@@ -146,4 +146,4 @@ def test_a_model_names_the_secret_with_its_token_and_never_the_token_itself() ->
     named = find_secrets({"models": {"llama": {"hubToken": "hf-token"}}})
     assert named.problems == []
     itself = find_secrets({"models": {"llama": {"hubToken": LOOKS["Hugging Face"]}}})
-    assert [problem.number for problem in itself.problems] == [48]
+    assert [int(problem.code[3:]) for problem in itself.problems] == [48]

@@ -57,7 +57,7 @@ def test_a_model_that_says_little_gets_the_documented_defaults(config: StackConf
 
 
 def test_a_pool_is_labelled_and_tainted_with_its_own_name(config: StackConfig) -> None:
-    pool = config.pool_of(config.models["llama-8b"])
+    pool = config.pools[config.models["llama-8b"].pool]
     assert dict(pool.labels) == {"workerType": "gpu_8xa100"}
     assert [(taint.key, taint.value, taint.effect) for taint in pool.taints] == [
         ("workerType", "gpu_8xa100", "NoSchedule")
@@ -73,14 +73,11 @@ def test_a_hold_is_half_as_long_again_as_the_load_and_at_least_a_minute(
     assert load_file(file).config.models["llama-8b"].hold.seconds == hold
 
 
-def test_the_grace_period_is_longer_than_pre_stop_and_drain(config: StackConfig) -> None:
-    assert config.models["llama-8b"].grace_period_seconds == 5 + 120 + 10
-
-
 def test_a_group_may_use_what_it_names(config: StackConfig) -> None:
     local = load_file(Path(__file__).parents[2] / "stacks/Pulumi.local.yaml").config
-    assert local.models_of("everyone") == ("smollm2-135m", "smollm2-135m-b")
-    assert local.models_of("small-only") == ("smollm2-135m",)
+    allowed = {name: [m for m in local.models if group.may_use(m)] for name, group in local.gateway.groups.items()}
+    assert allowed["everyone"] == ["smollm2-135m", "smollm2-135m-b"]
+    assert allowed["small-only"] == ["smollm2-135m"]
     assert local.wait_limit(local.models["smollm2-135m"]) == Duration(300)
 
 

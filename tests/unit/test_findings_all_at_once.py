@@ -16,6 +16,7 @@ import yaml
 from infra.config import ConfigError, load_file
 from infra.config.yaml_source import read
 from infra.preflight import command_plan
+from infra.preflight.options import PlanOptions
 
 GOOD = Path(__file__).parents[1] / "fixtures" / "config" / "Pulumi.good.yaml"
 # one wrong value for each of ten settings of a model, and the code it gets
@@ -63,7 +64,7 @@ def test_fifty_wrong_values_are_fifty_findings_of_one_run(broken: Path) -> None:
 def test_a_plan_shows_the_same_fifty_and_ends_with_status_one(broken: Path) -> None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        status = command_plan.run(command_plan.Wish("broken", str(broken), format="json", with_graph=False))
+        status = command_plan.run(PlanOptions(stack="broken", config_file=str(broken), format="json", graph=False))
     shown = {(finding["path"], finding["code"]) for finding in json.loads(out.getvalue())["findings"]}
     assert status == 1
     assert shown >= EXPECTED
@@ -126,8 +127,8 @@ def test_a_machine_not_sold_in_the_region_is_told_beside_a_missing_certificate(t
     stack = _set(stack, ("region",), "westcentralus")
     del stack["config"]["ebbtide:platform"]["ingress"]["certificate"]
     found = _found(stack, tmp_path)
-    assert ("platform.ingress.certificate", "EBB103") in found
-    assert ("pools.gpu-1xa10.machine", "EBB005") in found
+    assert ("platform.ingress.certificate", "EBB040") in found
+    assert ("pools.gpu-1xa100.machine", "EBB005") in found
 
 
 def test_an_engine_by_tag_alone_and_below_the_floor_is_told_both(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The real gateway (uvicorn and its front) against a fake interceptor and a fake Kubernetes API.
+"""The real gateway's process against a fake interceptor and a fake Kubernetes API.
 
 The first run makes the gateway's virtual environment; after that the module takes well under a minute.
 """
@@ -64,6 +64,7 @@ def gateway(
         },
         {"name": "twin", "host": "twin.ebbtide-models", "gpus": 1, "holdSeconds": HOLD},
         {"name": "big", "host": "big.ebbtide-models", "gpus": 2, "holdSeconds": HOLD},
+        {"name": "vectors", "host": "vectors.ebbtide-models", "gpus": 0, "holdSeconds": HOLD, "task": "embed"},
     ]
     settings = {
         "interceptorUrl": upstream.served.url,
@@ -75,8 +76,8 @@ def gateway(
     folder = tmp_path_factory.mktemp("gateway")
     gateway = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS))
     try:
-        kit.until(lambda: httpx.get(gateway.url + "/health/liveness").status_code == 200, "liveness", 20)
-        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 20)
+        kit.until(lambda: httpx.get(gateway.url + "/health/liveness").status_code == 200, "liveness", 60)
+        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 60)
         yield gateway
     finally:
         gateway.process.kill()
@@ -142,7 +143,7 @@ def test_a_raw_completion_stays_raw_and_carries_the_models_own_name(
 
 
 def test_embeddings_are_passed(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
-    answer = client(gateway).embeddings.create(model="small", input=["a"], encoding_format="float")
+    answer = client(gateway).embeddings.create(model="vectors", input=["a"], encoding_format="float")
     assert answer.data[0].embedding == [0.25, 0.5]
     assert upstream.seen[0].path == "/v1/embeddings"
 
@@ -168,7 +169,7 @@ def test_a_group_may_not_use_another_model_and_does_not_wake_it(gateway: kit.Gat
     assert "small-only" in error(refused)["message"]
     assert upstream.untouched
     with pytest.raises(openai.PermissionDeniedError):
-        client(gateway, "sk-intern-secret").chat.completions.create(model="big", messages=[])
+        client(gateway, "sk-intern-secret").chat.completions.create(model="big", messages=kit.HI)
 
 
 @pytest.mark.parametrize(
@@ -213,32 +214,32 @@ def test_the_engines_own_parameters_go_up_as_they_are(gateway: kit.Gateway, upst
         "user": "u\u00e9\ud800",
         "priority": 0,
     }
-    content = json.dumps({"model": "tiny", "messages": []} | own)
+    content = json.dumps({"model": "tiny", "messages": kit.HI} | own)
     headers = {"authorization": "Bearer sk-demo-secret"}
     assert httpx.post(gateway.url + "/v1/chat/completions", content=content, headers=headers).status_code == 200
-    assert upstream.seen[0].body == {"model": "small", "messages": []} | own
+    assert upstream.seen[0].body == {"model": "small", "messages": kit.HI} | own
 
 
 def test_a_name_given_twice_goes_up_once_with_the_admitted_models_name(
     gateway: kit.Gateway, upstream: kit.Upstream
 ) -> None:
-    content = b'{"model": "big", "messages": [], "model": "small"}'
+    content = b'{"model": "big", "messages": [{"role": "user"}], "model": "small"}'
     headers = {"authorization": "Bearer sk-intern-secret"}
     answer = httpx.post(gateway.url + "/v1/chat/completions", content=content, headers=headers)
     assert (answer.status_code, answer.headers["x-ebbtide-model"]) == (200, "small")
-    assert upstream.seen[0].body == {"model": "small", "messages": []}
+    assert upstream.seen[0].body == {"model": "small", "messages": [{"role": "user"}]}
 
 
 def test_an_unknown_model_gets_404_with_the_names_the_caller_may_use(gateway: kit.Gateway) -> None:
     message = error(ask(gateway, "nope"))["message"]
-    assert message == "there is no model 'nope'; models you may use: big, small, twin"
+    assert message == "there is no model 'nope'; models you may use: big, small, twin, vectors"
     refused = ask(gateway, "nope", "sk-intern-secret")
     assert refused.status_code == 404
     assert error(refused)["message"].endswith("models you may use: small")
 
 
 def test_the_models_list_shows_what_the_group_may_use(gateway: kit.Gateway) -> None:
-    assert [model.id for model in client(gateway).models.list()] == ["big", "small", "twin"]
+    assert [model.id for model in client(gateway).models.list()] == ["big", "small", "twin", "vectors"]
     assert [model.id for model in client(gateway, "sk-intern-secret").models.list()] == ["small"]
     assert client(gateway).models.retrieve("tiny").id == "small"
     with pytest.raises(openai.PermissionDeniedError):
@@ -267,7 +268,7 @@ def test_malformed_and_oversized_bodies_are_refused(gateway: kit.Gateway, upstre
         headers = {"authorization": "Bearer sk-demo-secret", "content-type": "application/json"}
         return httpx.post(gateway.url + "/v1/chat/completions", content=content, headers=headers)
 
-    for bad in (b"{", b"", b"[1]", b'"x"', b'{"messages": []}', b'{"model": 3}', b"[" * 50_000, b"\xff"):
+    for bad in (b"{", b"", b"[1]", b'"x"', b'{"messages": 1}', b'{"model": 3}', b"[" * 50_000, b"\xff"):
         assert post(bad).status_code == 400, bad[:20]
     assert post(b"x" * 100_001).status_code == 413
     chunked = post(b"x" * 20_000 for _ in range(6))
@@ -281,7 +282,7 @@ def test_a_body_without_what_its_path_needs_is_refused_in_openais_shape_and_wake
 ) -> None:
     refused = httpx.post(
         f"{gateway.url}/v1/{path}",
-        json={"model": "small"},
+        json={"model": "vectors" if path == "embeddings" else "small"},
         headers={"authorization": "Bearer sk-demo-secret"},
     )
     assert refused.status_code == 400
@@ -388,7 +389,7 @@ def test_every_chunk_is_flushed_when_it_comes(gateway: kit.Gateway, upstream: ki
     # this.
     upstream.script.append(kit.streams(8, gate=lambda number: len(received) >= number))
     if kind == "chat":
-        chat = client(gateway).chat.completions.create(model="small", messages=[], stream=True)
+        chat = client(gateway).chat.completions.create(model="small", messages=kit.HI, stream=True)
         received.extend(text for part in chat if (text := part.choices[0].delta.content))
     else:
         raw = client(gateway).completions.create(model="small", prompt="x", stream=True)
@@ -404,7 +405,7 @@ def test_a_stream_that_breaks_after_its_first_byte_is_not_retried_and_not_dresse
     upstream.script.append(kit.streams(5, cut_after=2))
     text = ""
     try:
-        body = {"model": "small", "messages": [], "stream": True}
+        body = {"model": "small", "messages": kit.HI, "stream": True}
         headers = {"authorization": "Bearer sk-demo-secret"}
         with httpx.stream(
             "POST", gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=10
@@ -421,7 +422,7 @@ def test_a_stream_that_breaks_after_its_first_byte_is_not_retried_and_not_dresse
 
 def test_a_stream_that_breaks_off_raises_in_the_openai_library(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     upstream.script.append(kit.streams(5, cut_after=2))
-    chat = client(gateway).chat.completions.create(model="small", messages=[], stream=True)
+    chat = client(gateway).chat.completions.create(model="small", messages=kit.HI, stream=True)
     with pytest.raises(openai.APIError, match="what came so far is not all of it"):
         list(chat)
     kit.until(lambda: [r for r in gateway.records() if r["code"] == "answer_broken_off"], "logged", 3)
@@ -433,7 +434,7 @@ def test_a_client_that_leaves_takes_its_upstream_request_along(
 ) -> None:
     upstream.knock_script = [kit.holds] if stage == "held" else []
     upstream.script = [kit.streams(9, gate=lambda number: number < 2)]
-    body = {"model": "small", "messages": [], "stream": stage == "streaming"}
+    body = {"model": "small", "messages": kit.HI, "stream": stage == "streaming"}
     headers = {"authorization": "Bearer sk-demo-secret"}
     if stage == "held":
         with pytest.raises(httpx.ReadTimeout):
@@ -530,7 +531,7 @@ def test_a_wake_under_way_holds_its_gpus_before_the_cluster_shows_them(
 
 
 def _impatient(gateway: kit.Gateway, model: str, seconds: float) -> None:
-    body = {"model": model, "messages": []}
+    body = {"model": model, "messages": kit.HI}
     headers = {"authorization": "Bearer sk-demo-secret"}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=seconds)
@@ -621,13 +622,13 @@ def test_liveness_does_not_wait_for_the_cluster_and_readiness_does(upstream: kit
     }
     starting = kit.start(gateway_python(), tmp_path, settings, kit.key_file(KEYS, GROUPS))
     try:
-        kit.until(lambda: httpx.get(starting.url + "/health/liveness").status_code == 200, "liveness", 20)
+        kit.until(lambda: httpx.get(starting.url + "/health/liveness").status_code == 200, "liveness", 60)
         assert httpx.get(starting.url + "/health/readiness").status_code == 503
         refused = ask(starting)
         assert (refused.status_code, error(refused)["code"]) == (503, "starting")
         assert int(refused.headers["retry-after"]) > 0
         slow.answering = True
-        kit.until(lambda: httpx.get(starting.url + "/health/readiness").status_code == 200, "readiness", 20)
+        kit.until(lambda: httpx.get(starting.url + "/health/readiness").status_code == 200, "readiness", 60)
         assert httpx.get(starting.url + "/health/readiness").json() == {"ok": True}
         assert ask(starting).status_code == 200
     finally:
@@ -644,7 +645,7 @@ def test_a_cluster_that_cannot_be_read_keeps_no_gateway_from_answering(upstream:
     }
     alone = kit.start(gateway_python(), tmp_path, settings, kit.key_file(KEYS, GROUPS))
     try:
-        kit.until(lambda: httpx.get(alone.url + "/health/readiness").status_code == 200, "readiness", 20)
+        kit.until(lambda: httpx.get(alone.url + "/health/readiness").status_code == 200, "readiness", 60)
         assert ask(alone).status_code == 200
     finally:
         alone.process.kill()
@@ -724,7 +725,7 @@ def test_sigterm_lets_a_running_stream_finish_and_a_held_request_be_answered(
     held = pool.submit(ask, gateway, "twin")
     kit.until(lambda: upstream.knocks, "held for its wake")
     upstream.script.append(kit.streams(4, gate=lambda number: number < 2 or go_on.is_set()))
-    chat = client(gateway).chat.completions.create(model="small", messages=[], stream=True)
+    chat = client(gateway).chat.completions.create(model="small", messages=kit.HI, stream=True)
     parts = iter(chat)
     got = [next(parts).choices[0].delta.content]
     gateway.process.terminate()

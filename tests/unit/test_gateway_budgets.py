@@ -14,7 +14,7 @@ from tests.unit import gateway_kit as kit  # puts the image's package on the pat
 
 from ebbtide_gateway import settings  # isort: skip
 from ebbtide_gateway.budgets import Budgets, Group  # isort: skip
-from ebbtide_gateway.elsewhere import Elsewhere  # isort: skip
+from ebbtide_gateway.budgets import Elsewhere  # isort: skip
 from ebbtide_gateway.errors import ApiError  # isort: skip
 
 assert kit

@@ -66,7 +66,7 @@ def test_nothing_is_known_to_fail_while_the_cluster_is_not_seen(seen: Any) -> No
 def test_the_refusal_tells_reason_and_when_to_come_back() -> None:
     refusal = FailedWakes(lambda: view(FAILURE.text()), lambda: NOON).refusal(SMALL)
     assert refusal is not None
-    assert dict(refusal.headers())[b"retry-after"] == b"30"
+    assert dict(refusal.headers())["retry-after"] == "30"
     assert json.loads(refusal.body())["error"] == {
         "message": "model 'small' cannot be woken: no room",
         "type": "server_error",

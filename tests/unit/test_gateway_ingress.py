@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.gateway import ApiKey, Gateway, GatewaySettings, Group
 from components.gateway.access import LABELS, PORT, network_policy
-from components.gateway.front import ingress_object
+from components.gateway.config import ApiKey, GatewaySettings, Group
+from components.gateway.gateway import Gateway, ingress_object
 from components.gateway.workload import deployment, service
 from components.platforms.contract import HttpIngress, Ingress, Registry
 from tests.unit.test_gateway_manifests import _awaited

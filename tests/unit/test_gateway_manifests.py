@@ -14,13 +14,12 @@ import pytest
 import yaml
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
-from components.gateway import ApiKey, Gateway, GatewaySettings, Group, RoutedModel, WakeGuard
 from components.gateway.access import network_policy, reader_binding, reader_role
-from components.gateway.config import gateway_yaml, keys_json
-from components.gateway.image import build_arguments
+from components.gateway.config import ApiKey, GatewaySettings, Group, RoutedModel, WakeGuard, gateway_yaml, keys_json
+from components.gateway.gateway import Gateway
 from components.gateway.workload import deployment, disruption_budget, grace_seconds, service
 from components.platforms.contract import Ingress, Registry
-from components.pushed_image import content_tag
+from components.pushed_image import build_arguments, content_tag
 from components.wake_keeper.access import LABELS as KEEPER_LABELS
 from tests.unit import gateway_kit
 
@@ -33,7 +32,7 @@ GOOD = Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml"
 GIVEN = hashlib.sha256(b"made elsewhere").hexdigest()
 SETTINGS = GatewaySettings(
     interceptor_url="http://keda-add-ons-http-interceptor-proxy.keda:8080",
-    models=[RoutedModel("small", "small.ebbtide-models", 1, 300, ("tiny",))],
+    models=[RoutedModel(name="small", host="small.ebbtide-models", gpus=1, hold_seconds=300, aliases=("tiny",))],
     groups={"everyone": Group(["*"]), "ci": Group(["small"], [], 3, 60)},
     keys=[ApiKey("demo", "everyone"), ApiKey("ci", "ci", GIVEN.upper())],
     guard=WakeGuard(2, "refuse", 60),
@@ -58,6 +57,9 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
         "usd_per_hour": None,
         "by_prefix": False,
         "most_waiting": None,
+        "most_sequences": None,
+        "task": "chat",
+        "cold_start_seconds": None,
     }
     assert read.guard.model_dump() == {"max_gpus": 2, "when_full": "refuse", "wait_limit_seconds": 60}
     assert (read.interceptor_url, read.cluster.namespace) == (SETTINGS.interceptor_url, "ebbtide-models")
@@ -127,6 +129,36 @@ def test_as_many_may_wait_for_a_model_as_all_its_replicas_take() -> None:
         model |= {"max": 3, "maxSequences": 8, "maxQueued": 4}
     told = gateway_yaml(gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda"))
     assert {model["mostWaiting"] for model in yaml.safe_load(told)["models"]} == {36}
+
+
+def test_what_a_request_may_ask_and_what_its_model_is_for_reach_the_process(tmp_path: Any) -> None:
+    model = replace(SETTINGS.models[0], most_sequences=48, task="embed", cold_start_seconds=600)
+    file = tmp_path / "gateway.yaml"
+    file.write_text(gateway_yaml(replace(SETTINGS, models=[model])))
+    read = process_settings.load(file).models[0]
+    assert (read.most_sequences, read.task, read.cold_start_seconds) == (48, "embed", 600)
+
+
+def test_no_request_may_ask_for_more_than_a_replica_takes_and_retries_know_the_cold_start() -> None:
+    from infra.config import load
+    from infra.front import gateway_settings
+
+    config = yaml.safe_load(GOOD.read_text())["config"]
+    raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
+    for model in raw["models"].values():
+        model |= {"max": 3, "maxSequences": 8, "maxQueued": 4, "coldStart": "11m"}
+    told = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda")
+    assert {(model.most_sequences, model.cold_start_seconds) for model in told.models} == {(12, 660)}
+
+
+def test_the_pods_memory_is_bounded_above_what_bodies_may_take() -> None:
+    def limit(settings: GatewaySettings) -> int:
+        return int(pod(settings)["spec"]["containers"][0]["resources"]["limits"]["memory"].removesuffix("Mi"))
+
+    limits = process_settings.Settings(interceptor_url="x").limits
+    assert (limits.max_body_bytes, limits.max_held_bytes) == (SETTINGS.max_body_bytes, SETTINGS.max_held_bytes)
+    assert limit(SETTINGS) == 256 + 512 + 16 * 32
+    assert limit(replace(SETTINGS, max_held_bytes=2**30)) == limit(SETTINGS) + 512
 
 
 def test_the_rendered_key_file_is_what_the_process_reads() -> None:

@@ -332,7 +332,42 @@ def test_pauses_between_attempts_grow_and_stay_under_a_second() -> None:
 def test_no_path_but_the_listed_ones_is_known(path: str) -> None:
     if path not in (*request.GENERATE, request.LIVE, request.READY, request.MODELS):
         if path.startswith("/v1/models/") and len(path) > len("/v1/models/"):
-            assert request.method_for(path) == "GET"
+            assert request.methods_for(path) == ("GET", "HEAD")
         else:
             with pytest.raises(ApiError, match="there is no"):
-                request.method_for(path)
+                request.methods_for(path)
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal"),
+    [
+        ({}, None),
+        ({"n": 128, "length_penalty": 1.0, "structured_outputs": {"regex": "a{1,3}"}}, None),
+        ({"n": 129}, "'n' must be a whole number from 1 to 128"),
+        ({"n": 0}, "'n' must be a whole number from 1 to 128"),
+        ({"length_penalty": -1000.0}, "'length_penalty' must be a number from -10 to 10"),
+        ({"length_penalty": float("nan")}, "'length_penalty' must be a number from -10 to 10"),
+        ({"structured_outputs": "x"}, "'structured_outputs' must be an object"),
+        ({"structured_outputs": {"choice": ["x" * 70_000]}}, "'structured_outputs' may have at most 65536 characters"),
+        (
+            {"response_format": {"json_schema": {"schema": {"type": "string", "maxLength": 10**9}}}},
+            "'response_format' may ask for at most 10000 repetitions of anything",
+        ),
+        (
+            {"structured_outputs": {"regex": "a{" + "9" * 5000 + "}"}},
+            "'structured_outputs' may ask for at most 10000 repetitions of anything",
+        ),
+        ({"tools": [{"function": {"parameters": {"minItems": 10_000}}}]}, None),
+    ],
+)
+def test_what_an_engine_fails_at_or_stalls_on_is_refused_before_it_gets_there(
+    body: dict[str, Any], refusal: str | None
+) -> None:
+    asked = {"messages": [{"role": "user", "content": "Hi"}], **body}
+    path, model = "/v1/chat/completions", settings.Model(name="small", host="small.models", gpus=1, hold_seconds=60)
+    if refusal is None:
+        parameters.check(path, asked, model)
+        return
+    with pytest.raises(ApiError) as refused:
+        parameters.check(path, asked, model)
+    assert refusal in str(refused.value)

@@ -75,7 +75,7 @@ def gateway(
 
 def ask(gateway: kit.Gateway, who: str, model: str = "small") -> httpx.Response:
     headers = {"authorization": f"Bearer {KEYS[who][0]}"}
-    body = {"model": model, "messages": []}
+    body = {"model": model, "messages": kit.HI}
     return httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=20)
 
 
@@ -249,6 +249,47 @@ def test_of_two_requests_for_a_sleeping_model_one_woke_it_and_is_told_the_price(
     kube.scale("small", 1)
     kit.until(lambda: "x-ebbtide-wait-seconds" not in ask(gateway, "ops").headers, "small seen awake")
     assert "x-ebbtide-usd-per-hour" not in ask(gateway, "ops").headers
+
+
+def test_who_joins_a_wake_is_held_too_and_told_how_long(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    up = threading.Event()
+
+    async def until_up(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        while not up.is_set():
+            await asyncio.sleep(0.01)
+        return await kit.says(200, "")(request, body)
+
+    held = 'ebbtide_gateway_held_requests{model="small"}'
+    upstream.knock_script = [until_up] * 3
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(ask, gateway, "ops")
+        kit.until(lambda: metrics(gateway).get(held) == 1, "the first is held")
+        kube.scale("small", 1, ready=0)  # the wake goes on: a pod is there and loads
+        joined = [pool.submit(ask, gateway, "ops") for _ in range(2)]
+        kit.until(lambda: metrics(gateway)[held] == 3, "all three are held")
+        up.set()
+        answers = [each.result(30) for each in (first, *joined)]
+    assert [float(each.headers["x-ebbtide-wait-seconds"]) > 0 for each in answers] == [True] * 3
+    waits = [record["wait_s"] for record in gateway.records() if record["status"] == 200]
+    assert len(waits) == 3
+    assert min(waits) > 0
+    assert metrics(gateway)[held] == 0
+
+
+def test_a_hopeless_request_is_answered_while_its_model_sleeps(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    hopeless = [
+        ("chat/completions", {"messages": []}, 400),
+        ("chat/completions", {"messages": kit.HI, "n": 0}, 400),
+        ("completions", {"prompt": ""}, 400),
+        ("embeddings", {"input": "a"}, 404),
+    ]
+    for path, body, status in hopeless:
+        headers = {"authorization": f"Bearer {KEYS['ops'][0]}"}
+        refused = httpx.post(f"{gateway.url}/v1/{path}", json={"model": "small", **body}, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["message"] != "") == (status, True), path
+    assert upstream.untouched
 
 
 def test_the_metrics_tell_requests_wakes_and_refusals_and_no_key(gateway: kit.Gateway, kube: kit.KubeApi) -> None:

@@ -21,12 +21,11 @@ from components.gateway.config import GatewaySettings
 from components.gateway.workload import deployment
 from components.platforms.contract import About, Disk, Pool, PoolRequest, Sharing, Taint
 from components.platforms.gcp import load_balancer, names
-from components.platforms.gcp.accelerators import accelerator_of, accelerators
 from components.platforms.gcp.address_plan import NARROWEST, WIDEST, address_plan
-from components.platforms.gcp.judge import judge
-from components.platforms.gcp.judge_pool import LOCAL_SSD_GIB
+from components.platforms.gcp.judge import LOCAL_SSD_GIB, judge
 from components.platforms.gcp.kubeconfig import kubeconfig
 from components.platforms.gcp.settings import GcpSettings
+from components.platforms.gcp.tables import accelerator_of, accelerators
 
 ABOUT = About("ebbtide-gcp-dev", "dev")
 SETTINGS: Mapping[str, Any] = {
@@ -42,7 +41,17 @@ def settings(**changes: Any) -> GcpSettings:
 
 
 def machine(name: str = "g2-standard-16", gpu: str = "L4", gpus: int = 1) -> Machine:
-    return Machine(name, "gcp", gpu, gpus, 24, "8.9", 16, 64, "none")
+    return Machine(
+        name=name,
+        place="gcp",
+        gpu=gpu,
+        gpus=gpus,
+        gpu_memory_gib=24,
+        compute_capability="8.9",
+        vcpus=16,
+        memory_gib=64,
+        interconnect="none",
+    )
 
 
 def request(name: str = "gpu-1xl4", most: int = 2, **changes: Any) -> PoolRequest:
@@ -52,7 +61,7 @@ def request(name: str = "gpu-1xl4", most: int = 2, **changes: Any) -> PoolReques
 
 def numbers(found: GcpSettings, *pools: PoolRequest) -> set[tuple[int, str]]:
     problems = judge(found, {p.pool.name: p for p in pools}, "dev")
-    return {(p.number, ".".join(map(str, p.path))) for p in problems}
+    return {(int(p.code[3:]), ".".join(map(str, p.path))) for p in problems}
 
 
 def test_a_stack_as_the_documentation_has_it_has_no_findings() -> None:
@@ -137,7 +146,7 @@ def test_a_reservation_needs_the_one_zone_it_is_in() -> None:
 
 def test_a_spot_pool_is_warned_that_answers_are_cut_after_fifteen_seconds() -> None:
     problems = list(judge(settings(), {"gpu-1xl4": request(spot=True)}, "prod"))
-    assert [(p.number, p.severity) for p in problems] == [(184, "warning")]
+    assert [(int(p.code[3:]), p.severity) for p in problems] == [(184, "warning")]
     assert "15 s" in problems[0].message
 
 
@@ -279,6 +288,7 @@ def test_the_load_balancer_asks_the_path_the_gateway_is_ready_on() -> None:
     assert pod["containers"][0]["readinessProbe"]["httpGet"]["path"] == load_balancer.READY_PATH
 
 
+@pytest.mark.slow
 def test_settings_and_rules_load_without_the_providers_sdk() -> None:
     code = (
         "import sys, components.platforms.gcp.settings, components.platforms.gcp.judge;"

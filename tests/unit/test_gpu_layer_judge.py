@@ -36,7 +36,7 @@ def judged(place: str, cuda: str | None = None, **pools: PoolRequest) -> list[Pr
 
 
 def one(found: list[Problem], number: int, *path: str) -> Problem:
-    assert [p.number for p in found] == [number], found
+    assert [int(p.code[3:]) for p in found] == [number], found
     assert found[0].path == ("pools", *path)
     assert found[0].allowed
     assert found[0].fix
@@ -86,9 +86,20 @@ def test_an_engine_newer_than_the_driver_of_its_node_image_is_refused(monkeypatc
     assert "has driver 570.26, and" in problem.message
 
 
-def test_an_engine_newer_than_a_driver_that_its_place_renews_is_warned_of_with_the_date() -> None:
-    problem = one(judged("azure", "13.0", a=request(AZURE_A10)), 43, "a", "machine")
+def test_an_engine_newer_than_a_driver_that_its_place_renews_is_warned_of_with_the_date(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = dict(layer.node_images())
+    old = table["aks-ubuntu"].model_copy(update={"drivers": {"cuda": "570.26", "grid": None}})
+    monkeypatch.setattr(layer, "node_images", lambda: {**table, "aks-ubuntu": old})
+    problem = one(judged("azure", "13.0", a=request(AZURE_A100)), 43, "a", "nodeImage")
     assert problem.severity == "warning"
+    assert "570.26 (looked up on 2026-" in problem.message
+
+
+def test_an_engine_newer_than_the_vgpu_driver_of_a_machine_is_refused() -> None:
+    problem = one(judged("azure", "13.0", a=request(AZURE_A10)), 43, "a", "machine")
+    assert problem.severity == "error"
     assert "570.237 (looked up on 2026-" in problem.message
     assert "580.65.06" in problem.allowed
     assert judged("azure", "12.9", a=request(AZURE_A10)) == []
@@ -154,7 +165,7 @@ def test_taking_turns_takes_at_least_two() -> None:
 def test_all_findings_come_together() -> None:
     bad = request(A10G, sharing=Sharing("mig", profile="1g.5gb"), least=1)
     found = judged("aws", a=bad, b=request(A10G, "ubuntu"), c=request(A10G, sharing=Sharing("timeSlicing", replicas=1)))
-    assert sorted(p.number for p in found) == [220, 222, 226]
+    assert sorted(int(p.code[3:]) for p in found) == [220, 222, 226]
 
 
 def test_pretended_gpus_and_places_without_a_table_are_left_alone() -> None:

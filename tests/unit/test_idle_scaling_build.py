@@ -13,7 +13,6 @@ from infra.local.keda_build import (
     KEDA,
     binaries,
     containerfile,
-    manifest_targets,
     render_manifests,
     verified_source,
     writable_copy,
@@ -83,14 +82,6 @@ def test_a_failed_rendering_leaves_the_old_manifests(tmp_path: Path, script: str
     with pytest.raises(LocalProblem, match="cannot be rendered"):
         render_manifests(kubectl(tmp_path, script), Path("/mod"), out)
     assert out.read_text() == "old"
-
-
-def test_both_halves_are_rendered_where_the_engine_reads_them(tmp_path: Path) -> None:
-    targets = manifest_targets(Path("/k"), Path("/h"), tmp_path)
-    assert targets == [
-        (Path("/k"), tmp_path / "keda.yaml"),
-        (Path("/h"), tmp_path / "keda-http-add-on.yaml"),
-    ]
 
 
 def test_the_image_runs_as_a_numeric_user() -> None:

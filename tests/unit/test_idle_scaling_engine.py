@@ -35,6 +35,7 @@ def deployment(name: str) -> dict[str, Any]:
         "image": "ko://somewhere",
         "env": [{"name": "KEDA_HTTP_PROXY_PORT", "value": "8080"}],
         "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1000m", "memory": "1000Mi"}},
+        "livenessProbe": {"grpc": {"port": 9090, "service": "liveness"}, "periodSeconds": 5},
     }
     return {
         "apiVersion": "apps/v1",
@@ -110,6 +111,13 @@ def test_the_interceptor_holds_long_and_keeps_what_it_had() -> None:
     assert environment["KEDA_HTTP_DRAIN_TIMEOUT"] == "420s"
     assert environment["KEDA_HTTP_MAX_IDLE_CONNS_PER_HOST"] == "-1"
     assert container["resources"]["limits"] == {"memory": "1Gi"}
+
+
+def test_a_scaler_that_starts_before_its_interceptor_has_two_minutes() -> None:
+    container = container_of(patched(rendered(), settings()), "keda-add-ons-http-scaler")
+    startup = container["startupProbe"]
+    assert startup["grpc"] == container["livenessProbe"]["grpc"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] == 120
 
 
 def test_the_interceptor_is_never_killed_before_it_has_drained() -> None:

@@ -73,7 +73,7 @@ def serving() -> None:
     namespace = ModelNamespace("models", "ebbtide-models", 2, ["nvidia.com/gpu"], {"role": "arn"}, "pull")
     model = ModelSettings(name="m", model_id="a/b", revision="1" * 40, cold_start_seconds=50, hold_seconds=300)
     pool = Pool("gpu", {"workerType": "gpu"}, (Taint("workerType", "gpu"),), 1)
-    place = Placement("ebbtide-models", pool, IMAGE, Weights("/models/m"))
+    place = Placement(namespace="ebbtide-models", pool=pool, image=IMAGE, weights=Weights("/models/m"))
     service = ModelService(
         "m",
         model,
@@ -81,7 +81,17 @@ def serving() -> None:
         [Peer("keda", engine.settings.interceptor_pod_labels())],
         opts=pulumi.ResourceOptions(depends_on=[namespace]),
     )
-    policy = IdlePolicy("m", "ebbtide-models", 0, 1, 60, 50, 300, 16, "http://keeper")
+    policy = IdlePolicy(
+        name="m",
+        namespace="ebbtide-models",
+        min_replicas=0,
+        max_replicas=1,
+        idle_ttl_seconds=60,
+        cold_start_seconds=50,
+        hold_seconds=300,
+        concurrency_target=16,
+        load_url="http://keeper",
+    )
     IdleScalingPolicy("m-idle", policy, engine.scaler_address, [engine, service.workload, service.service])
 
 

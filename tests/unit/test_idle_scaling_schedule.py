@@ -23,7 +23,7 @@ from components.idle_scaling.schedule import (
 from tests.unit.cron_kit import DAY, JUDGED, active, metadata, promised, time
 
 WEEKDAYS = frozenset(range(5))
-OFFICE = Window(WEEKDAYS, 8 * 60 + 30, 18 * 60, "Europe/Berlin", 1, 30)
+OFFICE = Window(days=WEEKDAYS, start=8 * 60 + 30, end=18 * 60, timezone="Europe/Berlin", replicas=1, ahead=30)
 # a day near which the clocks change, in both directions; and zones that have none, or half an hour, or at midnight
 MOMENTS = [
     ("Europe/Berlin", "2027-03-28"), ("Europe/Berlin", "2027-10-31"), ("America/New_York", "2027-03-14"),
@@ -43,10 +43,10 @@ def anywhere(draw: Any) -> tuple[Window, str]:
     days = draw(st.frozensets(st.integers(0, 6), min_size=1))
     start, end = draw(st.one_of(times, near_a_change))
     ahead = draw(st.one_of(st.sampled_from([0, 30, 60, 180]), st.integers(1, DAY)))
-    return Window(days, start, end, zone, draw(st.integers(1, 4)), ahead), day
+    return Window(days=days, start=start, end=end, timezone=zone, replicas=draw(st.integers(1, 4)), ahead=ahead), day
 
 
-@settings(max_examples=60)
+@settings(max_examples=3 * settings.default.max_examples // 5)
 @given(anywhere())
 def test_whatever_the_clocks_do_a_window_is_warm_when_promised_and_cold_when_not(found: tuple[Window, str]) -> None:
     window, day = found
@@ -64,7 +64,7 @@ def test_whatever_the_clocks_do_a_window_is_warm_when_promised_and_cold_when_not
 
 @pytest.mark.parametrize("day", ["2027-03-28", "2027-10-31"])
 def test_a_window_away_from_the_change_is_exact_on_the_day_of_the_change(day: str) -> None:
-    window = Window(ALL_DAYS, 8 * 60, 18 * 60, "Europe/Berlin", 1, 30)
+    window = Window(days=ALL_DAYS, start=8 * 60, end=18 * 60, timezone="Europe/Berlin", replicas=1, ahead=30)
     now = time("Europe/Berlin", day)
     warm, due = active(cron_triggers([window]), now), promised(window, now)
     assert [warm[at] for at in JUDGED] == [due[at] for at in JUDGED]
@@ -82,44 +82,44 @@ def test_office_hours_are_one_trigger_that_starts_ahead() -> None:
 
 
 def test_ahead_reaches_back_into_the_day_before_and_the_week_before() -> None:
-    monday = Window(frozenset({0}), 15, 8 * 60, "UTC", 2, 30)
+    monday = Window(days=frozenset({0}), start=15, end=8 * 60, timezone="UTC", replicas=2, ahead=30)
     (trigger,) = metadata(cron_triggers([monday]))
     assert (trigger["start"], trigger["end"], trigger["desiredReplicas"]) == ("45 23 * * 0", "0 8 * * 1", "2")
 
 
 def test_a_night_ends_on_the_next_day_and_sunday_night_on_monday() -> None:
-    (trigger,) = metadata(cron_triggers([Window(frozenset({4, 6}), 22 * 60, 6 * 60, "UTC")]))
+    (trigger,) = metadata(cron_triggers([Window(days=frozenset({4, 6}), start=22 * 60, end=6 * 60, timezone="UTC")]))
     assert (trigger["start"], trigger["end"]) == ("0 22 * * 0,5", "0 6 * * 1,6")
 
 
 def test_whole_days_in_a_row_are_one_window_with_one_end() -> None:
-    weekend = Window(frozenset({5, 6}), 0, DAY, "UTC")
+    weekend = Window(days=frozenset({5, 6}), start=0, end=DAY, timezone="UTC")
     (trigger,) = metadata(cron_triggers([weekend]))
     assert (trigger["start"], trigger["end"]) == ("0 0 * * 6", "0 0 * * 1")
-    around = Window(frozenset({6, 0}), 0, DAY, "UTC")
+    around = Window(days=frozenset({6, 0}), start=0, end=DAY, timezone="UTC")
     assert spans(around) == (Span(6 * DAY, 8 * DAY),)
 
 
 def test_a_window_that_ahead_joins_to_the_one_before_has_no_end_in_between() -> None:
-    nearly = Window(frozenset({0, 1}), 0, 23 * 60 + 50, "UTC", 1, 30)
+    nearly = Window(days=frozenset({0, 1}), start=0, end=23 * 60 + 50, timezone="UTC", replicas=1, ahead=30)
     assert spans(nearly) == (Span(6 * DAY + 23 * 60 + 30, 8 * DAY + 23 * 60 + 50),)
 
 
 def test_a_window_without_end_is_known() -> None:
-    assert is_always(Window(ALL_DAYS, 0, DAY, "UTC"))
-    assert is_always(Window(ALL_DAYS, 8 * 60, 7 * 60 + 45, "UTC", 1, 30))
-    assert not is_always(Window(ALL_DAYS, 8 * 60, 7 * 60 + 45, "UTC"))
+    assert is_always(Window(days=ALL_DAYS, start=0, end=DAY, timezone="UTC"))
+    assert is_always(Window(days=ALL_DAYS, start=8 * 60, end=7 * 60 + 45, timezone="UTC", replicas=1, ahead=30))
+    assert not is_always(Window(days=ALL_DAYS, start=8 * 60, end=7 * 60 + 45, timezone="UTC"))
 
 
 def test_two_windows_on_the_same_days_are_two_triggers_of_which_the_larger_counts() -> None:
-    peak = Window(WEEKDAYS, 9 * 60, 11 * 60, "Europe/Berlin", 3)
+    peak = Window(days=WEEKDAYS, start=9 * 60, end=11 * 60, timezone="Europe/Berlin", replicas=3)
     found = metadata(cron_triggers([OFFICE, peak]))
     assert [trigger["desiredReplicas"] for trigger in found] == ["1", "3"]
     assert found[0]["start"] != found[1]["start"]
 
 
 def test_no_cron_line_names_a_minute_that_spring_skips_or_autumn_repeats() -> None:
-    window = Window(ALL_DAYS, 2 * 60 + 30, 2 * 60 + 45, "Europe/Berlin")
+    window = Window(days=ALL_DAYS, start=2 * 60 + 30, end=2 * 60 + 45, timezone="Europe/Berlin")
     sunday, others = metadata(cron_triggers([window]))
     assert (sunday["start"], sunday["end"]) == ("59 1 * * 0", "0 3 * * 0")
     assert others["start"] == "30 2 * * 1,2,3,4,5,6"
@@ -127,12 +127,16 @@ def test_no_cron_line_names_a_minute_that_spring_skips_or_autumn_repeats() -> No
 
 def test_what_moves_out_of_one_hour_of_change_does_not_stop_in_the_next() -> None:
     # autumn repeats the hour before the midnight that spring skips
-    (span,) = spans(Window(frozenset({6}), 0, 6 * 60, "America/Santiago"))
+    (span,) = spans(Window(days=frozenset({6}), start=0, end=6 * 60, timezone="America/Santiago"))
     assert span == Span(5 * DAY + 22 * 60 + 59, 6 * DAY + 6 * 60)
 
 
 def test_ahead_is_not_an_hour_short_when_spring_takes_one() -> None:
-    (trigger,) = metadata(cron_triggers([Window(frozenset({6}), 3 * 60 + 15, 6 * 60, "Europe/Berlin", 1, 30)]))
+    (trigger,) = metadata(
+        cron_triggers(
+            [Window(days=frozenset({6}), start=3 * 60 + 15, end=6 * 60, timezone="Europe/Berlin", replicas=1, ahead=30)]
+        )
+    )
     assert trigger["start"] == "45 1 * * 0"
 
 
@@ -149,11 +153,11 @@ def test_the_hours_of_a_change_are_read_out_of_the_time_zone_database() -> None:
 @pytest.mark.parametrize(
     ("window", "misread"),
     [
-        (Window(frozenset({3}), 20 * 60, 8 * 60, "Africa/Cairo"), True),
-        (Window(WEEKDAYS, 8 * 60, 18 * 60, "Atlantic/Azores"), True),
-        (Window(ALL_DAYS, 20 * 60, 8 * 60, "Africa/Cairo"), False),
-        (Window(ALL_DAYS, 0, 8 * 60, "Africa/Cairo"), True),
-        (Window(ALL_DAYS, 8 * 60, 18 * 60, "Australia/Lord_Howe"), True),
+        (Window(days=frozenset({3}), start=20 * 60, end=8 * 60, timezone="Africa/Cairo"), True),
+        (Window(days=WEEKDAYS, start=8 * 60, end=18 * 60, timezone="Atlantic/Azores"), True),
+        (Window(days=ALL_DAYS, start=20 * 60, end=8 * 60, timezone="Africa/Cairo"), False),
+        (Window(days=ALL_DAYS, start=0, end=8 * 60, timezone="Africa/Cairo"), True),
+        (Window(days=ALL_DAYS, start=8 * 60, end=18 * 60, timezone="Australia/Lord_Howe"), True),
         (OFFICE, False),
     ],
 )
@@ -162,7 +166,18 @@ def test_a_window_that_kedas_cron_would_misread_is_known(window: Window, misread
 
 
 def policy(*kept: Window) -> IdlePolicy:
-    return IdlePolicy("m", "ns", 0, 2, 1200, 600, 900, 16, "http://keeper", windows=kept)
+    return IdlePolicy(
+        name="m",
+        namespace="ns",
+        min_replicas=0,
+        max_replicas=2,
+        idle_ttl_seconds=1200,
+        cold_start_seconds=600,
+        hold_seconds=900,
+        concurrency_target=16,
+        load_url="http://keeper",
+        windows=kept,
+    )
 
 
 def test_windows_stand_beside_what_asks_and_leave_min_at_zero() -> None:
@@ -175,8 +190,8 @@ def test_windows_stand_beside_what_asks_and_leave_min_at_zero() -> None:
     ("window", "says"),
     [
         (replace(OFFICE, replicas=3), "keeps 3 replicas, allowed is 2"),
-        (Window(ALL_DAYS, 0, DAY, "UTC"), "never ends"),
-        (Window(frozenset({3}), 20 * 60, 8 * 60, "Africa/Cairo"), "would be misread by KEDA"),
+        (Window(days=ALL_DAYS, start=0, end=DAY, timezone="UTC"), "never ends"),
+        (Window(days=frozenset({3}), start=20 * 60, end=8 * 60, timezone="Africa/Cairo"), "would be misread by KEDA"),
     ],
 )
 def test_a_policy_refuses_a_window_it_could_not_keep(window: Window, says: str) -> None:
@@ -186,6 +201,6 @@ def test_a_policy_refuses_a_window_it_could_not_keep(window: Window, says: str) 
 
 def test_a_window_names_every_value_that_cannot_work_at_once() -> None:
     with pytest.raises(ValueError, match="keep-warm window") as caught:
-        Window(frozenset({7}), 60, 60, "UTC", 0, -1)
+        Window(days=frozenset({7}), start=60, end=60, timezone="UTC", replicas=0, ahead=-1)
     for part in ("days are [7]", "from minute 60 to 60", "replicas is 0", "ahead is -1"):
         assert part in str(caught.value)

@@ -16,7 +16,7 @@ from tests.unit.keeper_kit import at
 from ebbtide_gateway.failed_wakes import ANNOTATION, last_failure  # isort: skip
 from ebbtide_keeper import causes  # isort: skip
 from ebbtide_keeper.act import MARK, PAUSED_REPLICAS, Step, decide, pause_seconds  # isort: skip
-from ebbtide_keeper.event import wake_failed  # isort: skip
+from ebbtide_keeper.engine_end import wake_failed  # isort: skip
 from ebbtide_keeper.judge import Doing  # isort: skip
 
 FAILING = Doing("failing", at(0), causes.WEIGHTS)

@@ -219,8 +219,9 @@ def test_a_group_whose_engine_cannot_load_is_paused_at_zero_and_an_event_on_its_
     stage.sees("loading")
     stage.kube.put("pods", member(on_node(running(1, ended(BROKEN)), ready=("False", 300)), 1))
     gateway_kit.until(lambda: stage.annotations.get(PAUSE) == "0", "paused")
-    gateway_kit.until(lambda: stage.kube.events, "the event")
-    (event,) = stage.kube.events
+    gateway_kit.until(lambda: len(stage.kube.events) == 2, "the Events")
+    ended_event, event = stage.kube.events
+    assert (ended_event["reason"], event["reason"]) == ("EngineEnded", "WakeFailed")
     assert (event["involvedObject"]["kind"], event["involvedObject"]["uid"]) == ("LeaderWorkerSet", "1c2d")
     assert event["involvedObject"]["apiVersion"] == "leaderworkerset.x-k8s.io/v1"
     assert stage.told.failures == [("small", "weights")]

@@ -125,8 +125,21 @@ def test_an_engine_that_served_and_ended_gets_the_kubelets_second_start() -> Non
     found = doing(610, again)
     assert (found.what, found.since) == ("loading", at(600)), "its lease begins anew"
     assert reason(doing(690, again)) == "load_too_long"
-    gone = on_node(waiting("CrashLoopBackOff", 2, ended(CUDA)), ready=("False", 600))
-    assert reason(doing(610, gone)) == "out_of_memory"
+    gone = on_node(waiting("CrashLoopBackOff", 2, ended(CUDA, began=602, seconds=5)), ready=("False", 600))
+    assert reason(doing(610, gone)) == "out_of_memory", "that start never was ready"
+
+
+@pytest.mark.parametrize("said", ["", CUDA])
+def test_an_engine_that_served_again_and_ended_again_is_no_failed_start_however_long_the_kubelet_pauses(
+    said: str,
+) -> None:
+    served = ended(said, began=30, seconds=570)
+    paused = on_node(waiting("CrashLoopBackOff", 4, served), ready=("False", 600))
+    assert doing(610, paused).what == "loading"
+    assert reason(doing(690, paused)) == "load_too_long", "nobody waits for it any longer"
+    untold = {key: value for key, value in served.items() if key != "startedAt"}
+    assert doing(610, on_node(waiting("CrashLoopBackOff", 4, untold), ready=("False", 600))).what == "loading"
+    assert reason(doing(610, on_node(waiting("CrashLoopBackOff", 2, served)))) in ("crash_loop", "out_of_memory")
 
 
 def test_the_lease_counts_from_the_first_pod_and_not_from_the_last_start() -> None:

@@ -18,10 +18,12 @@ from tests.unit.keeper_stage import PAUSE, Stage
 
 from ebbtide_gateway.failed_wakes import ANNOTATION  # isort: skip
 from ebbtide_keeper.door import LIVE, LOAD, METRICS, WAITING, WAKES, Door  # isort: skip
+from ebbtide_keeper.engine_end import ANNOTATION as ENGINE_END  # isort: skip
 from ebbtide_keeper.load import Unknown  # isort: skip
 from ebbtide_keeper.settings import load  # isort: skip
 
-BROKEN = waiting("CrashLoopBackOff", 2, keeper_kit.ended("Cannot find any model weights with `/models/secret`"))
+WEIGHTS = "RuntimeError: Cannot find any model weights with `/models/secret`"
+BROKEN = waiting("CrashLoopBackOff", 2, keeper_kit.ended(WEIGHTS))
 
 
 @pytest.fixture
@@ -44,9 +46,11 @@ def test_a_wake_that_fails_is_paused_told_tried_again_and_forgotten_once_it_succ
     stage.sees("held_off")
     assert stage.annotations[PAUSE] == "0"
     assert json.loads(stage.annotations[ANNOTATION])["reason"] == "weights"
-    (event,) = gateway_kit.until(lambda: stage.kube.events, "the Event")
+    ended, event = gateway_kit.until(lambda: len(stage.kube.events) == 2 and stage.kube.events, "the Events")
     assert (event["reason"], event["involvedObject"]["name"]) == ("WakeFailed", "small")
-    assert "secret" not in json.dumps([event, stage.annotations])
+    assert (ended["reason"], ended["involvedObject"]["name"]) == ("EngineEnded", "small")
+    assert "RuntimeError: Cannot find any model weights with …" in ended["message"]
+    assert "secret" not in json.dumps([ended, event, stage.annotations])
     stage.two_ticks()
     assert len(stage.kube.patches) == 1, "one failure is one write while its pod is still there"
     stage.asleep()
@@ -56,7 +60,7 @@ def test_a_wake_that_fails_is_paused_told_tried_again_and_forgotten_once_it_succ
     stage.pod(running(), ready=("True", 40))
     gateway_kit.until(lambda: ANNOTATION not in stage.annotations, "forgotten")
     stage.sees("ready")
-    assert stage.annotations == {"other": "kept"}
+    assert stage.annotations.keys() == {"other", ENGINE_END}
     assert (stage.told.wakes, stage.told.failures) == (["small", "small"], [("small", "weights")])
     assert stage.kube.tokens == {"Bearer pod-token"}
 
@@ -113,8 +117,27 @@ def test_a_pause_of_somebody_else_stays_as_it_is(stage: Stage) -> None:
     stage.sees("failing")
     stage.later(10_000)
     stage.two_ticks()
-    assert not stage.kube.patches
-    assert stage.annotations == {PAUSE: "0"}
+    assert stage.annotations.keys() == {PAUSE, ENGINE_END}
+    assert len(stage.kube.patches) == 1, "how its engine ended is told all the same, and nothing is paused"
+
+
+def test_how_an_engine_that_served_ended_is_kept_when_its_pod_is_gone_and_the_next_end_takes_its_place(
+    stage: Stage,
+) -> None:
+    said = "(EngineCore pid=7) ERROR 03-01 12:00:20 [core.py:1] RuntimeError: Worker failed with error 'InvalidCxx: no'"
+    stage.pod(running(1, keeper_kit.ended(said)), ready=("True", 40))
+    kept = gateway_kit.until(lambda: stage.annotations.get(ENGINE_END), "kept")
+    told = json.loads(kept)
+    assert told["errors"] == ["RuntimeError: Worker failed with error 'InvalidCxx: no'"]
+    assert (told["exit_code"], told["pod"], told["at"]) == (1, "small-7d9f-1", keeper_kit.stamp(20))
+    stage.asleep()
+    stage.two_ticks()
+    assert stage.annotations[ENGINE_END] == kept
+    stage.pod(running(2, keeper_kit.ended("OSError: again", began=100)), ready=("True", 140))
+    gateway_kit.until(lambda: "again" in stage.annotations[ENGINE_END], "the later one")
+    gateway_kit.until(lambda: len(stage.kube.events) == 2, "an Event for each")
+    assert {event["reason"] for event in stage.kube.events} == {"EngineEnded"}
+    assert not stage.told.failures
 
 
 def test_one_object_nobody_can_read_does_not_end_the_keeping(stage: Stage) -> None:

@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from components.gateway import GatewaySettings
 from components.gateway.access import LABELS as GATEWAY_LABELS
 from components.gateway.access import METRICS_PORT
-from components.gateway.image import CONTEXT
+from components.gateway.config import GatewaySettings
+from components.pushed_image import IMAGES
 from components.wake_keeper import KeeperSettings, KeptModel
 from components.wake_keeper.access import (
     LABELS,
@@ -37,9 +37,25 @@ from ebbtide_keeper import settings as process_settings  # isort: skip
 
 assert gateway_kit
 
-SETTINGS = KeeperSettings([KeptModel("small", 900, 600, True), KeptModel("tiny", 90, 60, False, counted=True)])
-TURNS = KeeperSettings([KeptModel("small", 900, 600, True, turn_seconds=30, sleep_seconds=300)])
-GROUPS = KeeperSettings([KeptModel("small", 900, 600, True), KeptModel("large", 900, 600, True, machines=2)])
+SETTINGS = KeeperSettings(
+    [
+        KeptModel(name="small", hold_seconds=900, cold_start_seconds=600, growable=True),
+        KeptModel(name="tiny", hold_seconds=90, cold_start_seconds=60, growable=False, counted=True),
+    ]
+)
+TURNS = KeeperSettings(
+    [
+        KeptModel(
+            name="small", hold_seconds=900, cold_start_seconds=600, growable=True, turn_seconds=30, sleep_seconds=300
+        )
+    ]
+)
+GROUPS = KeeperSettings(
+    [
+        KeptModel(name="small", hold_seconds=900, cold_start_seconds=600, growable=True),
+        KeptModel(name="large", hold_seconds=900, cold_start_seconds=600, growable=True, machines=2),
+    ]
+)
 _ALONE = {"turn_seconds": None, "sleep_seconds": None, "scales_in": False, "machines": 1}
 
 
@@ -59,7 +75,13 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Path) -> None:
     file.write_text(keeper_yaml(TURNS))
     (small,) = process_settings.load(file).models
     assert (small.turn_seconds, small.sleep_seconds) == (30, 300)
-    file.write_text(keeper_yaml(KeeperSettings([KeptModel("small", 900, 600, True, scales_in=True)])))
+    file.write_text(
+        keeper_yaml(
+            KeeperSettings(
+                [KeptModel(name="small", hold_seconds=900, cold_start_seconds=600, growable=True, scales_in=True)]
+            )
+        )
+    )
     assert process_settings.load(file).models[0].scales_in
     file.write_text(keeper_yaml(GROUPS))
     assert [model.machines for model in process_settings.load(file).models] == [1, 2]
@@ -154,9 +176,9 @@ def test_no_selector_of_the_gateway_takes_its_pod_nor_the_other_way_round() -> N
 
 
 def test_the_image_carries_the_program_the_pod_starts_and_the_pull_secret_is_the_places() -> None:
-    copied = (CONTEXT / "Dockerfile").read_text()
+    copied = (IMAGES / "gateway" / "Dockerfile").read_text()
     assert f"COPY {COMMAND[-1]} " in copied
-    assert (CONTEXT / COMMAND[-1] / "__main__.py").is_file()
+    assert (IMAGES / "gateway" / COMMAND[-1] / "__main__.py").is_file()
     assert pod()["spec"]["containers"][0]["command"] == COMMAND
     assert deployment(SETTINGS, "i", "pull")["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "pull"}]
     assert yaml.safe_load(keeper_yaml(KeeperSettings())) == {
@@ -184,7 +206,9 @@ def stack_of(*models: SimpleNamespace) -> StackConfig:
     ("kind", "growable"), [("local", False), ("existing", False), ("aws", True), ("azure", True), ("gcp", True)]
 )
 def test_a_node_may_come_where_the_place_makes_its_nodes(kind: str, growable: bool) -> None:
-    assert keeper_settings(stack_of(kept("small")), kind).models == [KeptModel("small", 900, 600, growable)]
+    assert keeper_settings(stack_of(kept("small")), kind).models == [
+        KeptModel(name="small", hold_seconds=900, cold_start_seconds=600, growable=growable)
+    ]
 
 
 def test_short_requests_count_as_long_as_kedas_rhythm_for_so_many_models_wants() -> None:

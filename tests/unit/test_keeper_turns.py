@@ -97,7 +97,7 @@ def test_the_card_is_given_to_one_engine_and_only_when_no_other_has_it(card: lis
     assert len({step.pod for step in found}) == len(found)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), min_size=2, max_size=5))
 def test_everybody_who_asks_gets_the_card_in_time(crowd: list[tuple[bool, int]]) -> None:
     """Engines that all want the card for ever, each coming at its own time: every one has it again and again, within a

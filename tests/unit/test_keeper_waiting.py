@@ -10,7 +10,7 @@ from tests.unit import gateway_kit, keeper_kit
 from tests.unit.keeper_kit import condition, pod
 
 from ebbtide_keeper.judge import is_ready  # isort: skip
-from ebbtide_keeper.waiting import Waiting, waiting  # isort: skip
+from ebbtide_keeper.load import Waiting, waiting  # isort: skip
 
 assert gateway_kit
 assert keeper_kit

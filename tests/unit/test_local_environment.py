@@ -58,7 +58,18 @@ def test_a_relative_folder_means_from_here(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
-    facts = LocalFacts("/k", "c", "r", "/m", ("a", "b"), "http://u", 30400, {"python": "x@sha256:1"}, "keda", "/d")
+    facts = LocalFacts(
+        kubeconfig="/k",
+        context="c",
+        registry="r",
+        models_dir="/m",
+        gpu_nodes=("a", "b"),
+        gateway_url="http://u",
+        node_port=30400,
+        base_images={"python": "x@sha256:1"},
+        keda_image="keda",
+        keda_manifests_dir="/d",
+    )
     facts.save(tmp_path / "facts.json")
     assert LocalFacts.load(tmp_path / "facts.json") == facts
     assert [file.name for file in tmp_path.iterdir()] == ["facts.json"]

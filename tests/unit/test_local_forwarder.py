@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -150,6 +151,37 @@ def test_many_connections_at_once_do_not_wait_for_each_other(doors: Doors) -> No
     for client in waiting:
         client.close()
     assert [doors.server_says() for _ in waiting] == ["gone"] * 50
+
+
+def test_small_writes_are_passed_on_at_once_in_both_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed_on: list[int] = []
+    copy = forwarder.copy
+
+    async def recorded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at = writer.get_extra_info("socket")
+        passed_on.append(at.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        await copy(reader, writer)
+
+    async def one_answer() -> bytes:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readline())
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        door = forwarder.listen(0)
+        serving = asyncio.create_task(forwarder.serve(door, *server.sockets[0].getsockname()))
+        reader, writer = await asyncio.open_connection(*door.getsockname())
+        writer.write(b"hello\n")
+        got = await reader.read()
+        writer.close()
+        serving.cancel()
+        server.close()
+        return got
+
+    monkeypatch.setattr(forwarder, "copy", recorded)
+    assert asyncio.run(one_answer()) == b"hello\n"
+    assert len(passed_on) == 2
+    assert all(passed_on)
 
 
 def test_doors_are_on_loopback_only(doors: Doors) -> None:

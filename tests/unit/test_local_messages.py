@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ from infra.local.commands import run_logged
 from infra.local.machine import ProcessId
 from infra.local.paths import PROJECT, Paths
 from infra.local.problem import LocalProblem
-from infra.local.progress import say, step
+from infra.local.progress import Step, say, step
 
 TELL = "from infra.local.progress import say; say('[red]x[/red] [link=y]z[/link] ' + 'long ' * 60)"
 
@@ -38,11 +39,15 @@ def test_a_line_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == line + "\n"
 
 
-def in_a_terminal(**env: str) -> str:
+def in_a_terminal(program: str = TELL, status: int = 0, **env: str) -> str:
     """What a terminal would get."""
     master, slave = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", TELL], stdout=slave, stdin=slave, cwd=PROJECT, env={**os.environ, "TERM": "xterm", **env}
+        [sys.executable, "-c", program],
+        stdout=slave,
+        stdin=slave,
+        cwd=PROJECT,
+        env={**os.environ, "TERM": "xterm", **env},
     )
     os.close(slave)
     parts = []
@@ -55,7 +60,7 @@ def in_a_terminal(**env: str) -> str:
             break
         parts.append(part)
     os.close(master)
-    assert process.wait(20) == 0
+    assert process.wait(20) == status
     return b"".join(parts).decode()
 
 
@@ -185,9 +190,75 @@ def test_without_a_part_the_parts_are_listed_and_a_wrong_one_lists_them_too(
     (at.logs / "kubelet.log").touch()
     status.logs(None, 10)
     assert capsys.readouterr().out == "parts: etcd, kubelet\npods:  \n"
-    with pytest.raises(LocalProblem, match="no part or pod called kublet\n  fix: name one of: etcd, kubelet"):
+    with pytest.raises(LocalProblem, match="no part, pod or model called kublet\n  fix: name one of: etcd, kubelet"):
         status.logs("kublet", 10)
 
 
 def test_nothing_here_took_the_running_cluster_for_its_own(at: Paths) -> None:
     assert machine.running(at) is None
+
+
+def event(reason: str, name: str, when: str) -> dict[str, Any]:
+    message, thing = f"{reason}\nof {name}", {"kind": "ScaledObject", "name": name}
+    return {"involvedObject": thing, "metadata": {}, "reason": reason, "lastTimestamp": when, "message": message}
+
+
+def test_a_sleeping_model_is_told_with_since_when_what_happened_and_how_to_wake_it() -> None:
+    events = [
+        event("KEDAScaleTargetDeactivated", "small", "2026-11-28T12:05:00Z"),
+        event("KEDAScaleTargetActivated", "small", "2026-11-28T12:00:00Z"),
+        event("Killing", "small-7d9f-abcde", "2026-11-28T12:05:01Z"),
+        event("KEDAScaleTargetDeactivated", "smaller", "2026-11-28T13:00:00Z"),
+    ]
+    assert status.sleeping("small", {}, events, 2) == [
+        "small is asleep: since 2026-11-28T12:05:00Z. It has no pod, and the last one's log went with it.",
+        "last events:",
+        "  2026-11-28T12:05:00Z  ScaledObject  KEDAScaleTargetDeactivated: KEDAScaleTargetDeactivated of small",
+        "  2026-11-28T12:05:01Z  ScaledObject  Killing: Killing of small-7d9f-abcde",
+        "to wake it: ebbtide local ask --model small 'Hello'",
+    ]
+    last = {"status": {"lastActiveTime": "2026-11-28T09:00:00Z"}}
+    assert "nobody has needed it since 2026-11-28T09:00:00Z" in status.sleeping("small", last, [], 9)[0]
+    assert "nobody has asked it yet" in status.sleeping("small", {}, [], 9)[0]
+
+
+def test_the_log_of_a_sleeping_model_is_no_unknown_name(
+    at: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at.kubeconfig.touch()
+    answers: dict[str, Any] = {"pods": [], "scaledobjects": [{"metadata": {"name": "small"}}], "events": []}
+    monkeypatch.setattr("infra.local.kube_client.api_ready", lambda at: True)
+    monkeypatch.setattr("infra.local.cluster.kubectl", lambda at, *w, **_: json.dumps({"items": answers[w[1]]}))
+    status.logs("small", 5)
+    assert "small is asleep" in capsys.readouterr().out
+    status.logs(None, 5)
+    assert "asleep: small" in capsys.readouterr().out
+    with pytest.raises(LocalProblem, match="name one of: small"):
+        status.logs("smell", 5)
+
+
+def test_a_pulse_names_the_part_and_its_time_and_no_line_that_is_long_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("infra.local.progress.time.monotonic", lambda: now[0])
+    running = Step("tool chain")
+    running.part("building pulumi (1 of 17)")
+    running.note("go: downloading golang.org/x/mod v0.1")
+    now[0] += 5
+    assert running.pulse() == "tool chain, 5 s: building pulumi (1 of 17), 5 s: go: downloading golang.org/x/mod v0.1"
+    now[0] += 300
+    assert running.pulse() == "tool chain, 305 s: building pulumi (1 of 17), 305 s"
+    running.part("building kubelet (2 of 17)")
+    now[0] += 2
+    assert running.pulse() == "tool chain, 307 s: building kubelet (2 of 17), 2 s"
+
+
+def test_on_a_terminal_a_step_is_one_live_line_which_an_interruption_takes_away() -> None:
+    program = (
+        "import time\nfrom infra.local.progress import step\n"
+        "with step('weights') as running:\n    running.part('part 1 of 2'); time.sleep(1.2); raise KeyboardInterrupt"
+    )
+    shown = in_a_terminal(program, status=-2)
+    assert "part 1 of 2, 1 s" in shown
+    assert "…" not in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is given back"
+    assert "✗ weights" in shown

@@ -17,7 +17,7 @@ from infra.local.plugins.launchers import LAUNCHERS
 from infra.local.problem import LocalProblem
 from infra.local.reachable import Reachable
 
-MINE = Wishes("mine", "reg.example.com/x", ("gpu-a",), "/srv/models")
+MINE = Wishes(context="mine", registry="reg.example.com/x", gpu_nodes=("gpu-a",), models_dir="/srv/models")
 
 
 @pytest.fixture
@@ -70,8 +70,10 @@ def test_a_context_named_once_need_not_be_named_again() -> None:
 
 
 def test_what_is_said_anew_of_the_same_context_replaces_what_was_said_before() -> None:
-    again = settle(Choice("context", MINE), Wishes("mine", models_dir="/mnt/m"), docker=False, linux_root=False)
-    assert again.wishes == Wishes("mine", "reg.example.com/x", ("gpu-a",), "/mnt/m")
+    again = settle(Choice("context", MINE), Wishes(context="mine", models_dir="/mnt/m"), docker=False, linux_root=False)
+    assert again.wishes == Wishes(
+        context="mine", registry="reg.example.com/x", gpu_nodes=("gpu-a",), models_dir="/mnt/m"
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_what_is_said_anew_of_the_same_context_replaces_what_was_said_before() -
 )
 def test_another_context_than_the_stacks_is_refused_until_it_is_purged(recorded: Choice, place: str) -> None:
     with pytest.raises(LocalProblem) as refused:
-        settle(recorded, Wishes("other"), docker=False, linux_root=True)
+        settle(recorded, Wishes(context="other"), docker=False, linux_root=True)
     assert str(refused.value) == (
         f"--context other: the local stack is on {place} already\n  fix: run `ebbtide local down --purge` first"
     )
@@ -93,7 +95,7 @@ def test_another_context_than_the_stacks_is_refused_until_it_is_purged(recorded:
 @pytest.mark.parametrize("recorded", [None, Choice("lab")])
 def test_a_registry_without_a_context_is_refused_with_the_flags_that_were_given(recorded: Choice | None) -> None:
     with pytest.raises(LocalProblem) as refused:
-        settle(recorded, Wishes(None, "r/x", ("n",)), docker=True, linux_root=True)
+        settle(recorded, Wishes(context=None, registry="r/x", gpu_nodes=("n",)), docker=True, linux_root=True)
     assert str(refused.value) == (
         "--registry, --gpu-node: said of a cluster of your own, but none is named\n  fix: name it too: --context NAME"
     )
@@ -101,8 +103,8 @@ def test_a_registry_without_a_context_is_refused_with_the_flags_that_were_given(
 
 def test_flags_come_before_variables() -> None:
     environ = {"EBBTIDE_CONTEXT": "a", "EBBTIDE_REGISTRY": "r/x/", "EBBTIDE_GPU_NODES": "n1, n2"}
-    assert wishes(environ, "b", gpu_nodes=["n3"]) == Wishes("b", "r/x", ("n3",))
-    assert wishes(environ) == Wishes("a", "r/x", ("n1", "n2"))
+    assert wishes(environ, "b", gpu_nodes=["n3"]) == Wishes(context="b", registry="r/x", gpu_nodes=("n3",))
+    assert wishes(environ) == Wishes(context="a", registry="r/x", gpu_nodes=("n1", "n2"))
     assert wishes({}) == Wishes()
 
 
@@ -119,7 +121,15 @@ def test_the_command_line_hands_every_wish_on(monkeypatch: pytest.MonkeyPatch) -
     words += ["--gpu-node", "b", "--models-dir", "/srv", "--gateway-url", "http://llm.example.com/"]
     done = CliRunner(env={"EBBTIDE_CONTEXT": None}).invoke(cli.app, words)
     assert done.exit_code == 0, done.output
-    assert seen == [Wishes("mine", "reg.example.com/x", ("a", "b"), "/srv", "http://llm.example.com")]
+    assert seen == [
+        Wishes(
+            context="mine",
+            registry="reg.example.com/x",
+            gpu_nodes=("a", "b"),
+            models_dir="/srv",
+            gateway_url="http://llm.example.com",
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +154,7 @@ def test_a_stack_keeps_the_engine_that_made_it(recorded: Engine) -> None:
 def test_every_stand_in_in_force_is_told_as_one_and_nothing_else_is() -> None:
     assert "STAND-IN" not in Engine.OFFICIAL.told()
     assert "STAND-IN for docker-build" in Engine.OFFICIAL_BUILDAH.told()
-    assert "STAND-IN plugins" in Engine.BUILT.told()
+    assert "STAND-INS for its other plugins" in Engine.BUILT.told()
 
 
 def test_only_the_lab_makes_its_base_image_from_debian_packages() -> None:
@@ -178,21 +188,31 @@ def test_without_docker_the_official_engine_finds_the_stand_in_for_images_alone(
 def test_stand_ins_that_older_versions_put_beside_python_are_taken_away(
     chosen: Engine, at: Paths, environment: Path
 ) -> None:
-    for name in [*LAUNCHERS, "pulumi"]:
+    for name in [*LAUNCHERS, "pulumi-resource-kubernetes", "pulumi"]:
         (environment / "bin" / name).write_text("left over")
     engine.settle(chosen, at, environment)
     assert sorted(p.name for p in (environment / "bin").iterdir()) == ["pulumi", "python"]
     assert engine.recorded(at) is chosen
 
 
-def test_a_plain_pulumi_runs_the_recorded_engine_and_else_what_the_cache_has(at: Paths) -> None:
+def test_a_stack_whose_state_a_stand_in_wrote_is_told_to_start_anew(at: Paths, environment: Path) -> None:
+    (at.state / "engine").write_text("built\n")
+    assert engine.recorded(at) is Engine.BUILT, "what is there can be destroyed"
+    with pytest.raises(LocalProblem, match="stand-in for the Kubernetes provider") as refused:
+        engine.refuse_stand_ins_state(at)
+    assert "fix: run `ebbtide local down --purge`" in str(refused.value)
+    engine.settle(Engine.BUILT, at, environment)
+    engine.refuse_stand_ins_state(at)
+
+
+def test_a_plain_pulumi_runs_the_recorded_engine_and_else_what_the_cache_has(at: Paths, environment: Path) -> None:
     assert engine.in_force(at) is Engine.BUILT
     official = at.cache / "pulumi-3.259.0" / "pulumi" / "pulumi"
     official.parent.mkdir(parents=True)
     official.touch()
     (at.cache / "pulumi-3.259.0" / ".done").write_text("3.259.0\n")
     assert engine.in_force(at) is Engine.OFFICIAL
-    (at.state / "engine").write_text("built\n")
+    engine.settle(Engine.BUILT, at, environment)
     assert engine.in_force(at) is Engine.BUILT
     assert engine.program(Engine.BUILT, at) == at.bin / "pulumi"
     assert engine.program(Engine.OFFICIAL_BUILDAH, at) == official

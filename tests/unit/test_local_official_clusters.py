@@ -53,8 +53,8 @@ def test_each_choice_has_its_cluster(at: Paths) -> None:
     (at.state).mkdir()
     assert isinstance(clusters.recorded(at), LabCluster)
     assert isinstance(clusters.made(Choice("kind"), at), KindCluster)
-    Choice("context", Wishes("mine")).save(at)
-    assert clusters.recorded(at) == ContextCluster(at, Wishes("mine"))
+    Choice("context", Wishes(context="mine")).save(at)
+    assert clusters.recorded(at) == ContextCluster(at, Wishes(context="mine"))
 
 
 def test_docker_without_kinds_node_image_is_no_place_for_kind(at: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_the_digest_is_that_of_the_registry_pushed_to() -> None:
 
 
 def test_everything_a_context_lacks_is_told_at_once() -> None:
-    lacks = missing(Wishes("mine"), [node("a", address=None), node("b", address=None)], docker_answers=False)
+    lacks = missing(Wishes(context="mine"), [node("a", address=None), node("b", address=None)], docker_answers=False)
     assert lacks == [
         "--registry host[:port]/prefix (or EBBTIDE_REGISTRY): where images go, from here and there",
         "--models-dir /folder (or EBBTIDE_MODELS_DIR): where the GPU nodes have the weights",
@@ -200,12 +200,19 @@ def test_everything_a_context_lacks_is_told_at_once() -> None:
 
 
 def test_a_gpu_node_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    lacks = missing(Wishes("mine", "r/x", ("nope",), "/m"), [node("a"), node("b", gpus=1)], docker_answers=True)
+    lacks = missing(
+        Wishes(context="mine", registry="r/x", gpu_nodes=("nope",), models_dir="/m"),
+        [node("a"), node("b", gpus=1)],
+        docker_answers=True,
+    )
     assert lacks == ["--gpu-node nope: there is no such node; nodes: a, b"]
 
 
 def test_a_context_that_lacks_nothing_is_not_refused_and_takes_the_nodes_with_gpus(at: Paths) -> None:
-    wished, found = Wishes("mine", "r/x", (), "/m"), [node("a"), node("b", gpus=4, address="10.0.0.2")]
+    wished, found = (
+        Wishes(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m"),
+        [node("a"), node("b", gpus=4, address="10.0.0.2")],
+    )
     assert missing(wished, found, docker_answers=True) == []
     told = facts(wished, found, "r/x/keda@sha256:1", at)
     assert told.gpu_nodes == ("b",)
@@ -215,7 +222,9 @@ def test_a_context_that_lacks_nothing_is_not_refused_and_takes_the_nodes_with_gp
 
 
 def test_what_the_user_says_of_nodes_and_gateway_wins(at: Paths) -> None:
-    wished = Wishes("mine", "r/x", ("a",), "/m", "http://llm.example.com")
+    wished = Wishes(
+        context="mine", registry="r/x", gpu_nodes=("a",), models_dir="/m", gateway_url="http://llm.example.com"
+    )
     told = facts(wished, [node("a"), node("b", gpus=4)], "r/x/keda@sha256:1", at)
     assert (told.gpu_nodes, told.gateway_url) == (("a",), "http://llm.example.com")
 
@@ -230,14 +239,14 @@ def test_the_refusal_is_one_message_with_a_line_for_each_thing(at: Paths, monkey
     monkeypatch.setattr(context_cluster, "_look", lambda context: [node("a", gpus=1)])
     monkeypatch.setattr(docker, "answers", lambda: True)
     with pytest.raises(LocalProblem) as refused:
-        ContextCluster(at, Wishes("mine")).refuse()
+        ContextCluster(at, Wishes(context="mine")).refuse()
     assert str(refused.value) == (
         "--context mine: these are missing\n"
         "  - --registry host[:port]/prefix (or EBBTIDE_REGISTRY): where images go, from here and there\n"
         "  - --models-dir /folder (or EBBTIDE_MODELS_DIR): where the GPU nodes have the weights\n"
         "  fix: give them all, then run `ebbtide local up` again"
     )
-    ContextCluster(at, Wishes("mine", "r/x", (), "/m")).refuse()
+    ContextCluster(at, Wishes(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m")).refuse()
 
 
 @pytest.fixture

@@ -80,6 +80,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         toolchain, "build", lambda programs, at, starting, note: seen["programs"].extend(p.name for p in programs)
     )
     monkeypatch.setattr(toolchain, "build_keda", lambda at, starting, note: None)
+    monkeypatch.setattr(toolchain, "build_provider", lambda at, starting, note: seen["programs"].append("provider"))
     monkeypatch.setattr(pulumi_release, "ensure", lambda at, note: seen["releases"].append(pulumi_release.VERSION))
     monkeypatch.setattr(pulumi_command, "install", lambda bin_dir: None)
     monkeypatch.setattr(up.engine, "settle", lambda chosen, at, environment: None)
@@ -96,7 +97,7 @@ def test_with_docker_and_the_release_nothing_of_the_system_is_installed_and_no_e
 
 def test_stand_ins_on_kind_need_buildah_and_the_engine_built(at: Paths, tools: dict[str, list[str]]) -> None:
     up.install_tools(at, KindCluster(at), Engine.BUILT)
-    assert tools == {"packages": ["buildah"], "programs": ["pulumi", "kubectl"], "releases": []}
+    assert tools == {"packages": ["buildah"], "programs": ["pulumi", "kubectl", "provider"], "releases": []}
 
 
 def test_the_lab_gets_all_its_packages_and_parts(at: Paths, tools: dict[str, list[str]]) -> None:
@@ -108,13 +109,14 @@ def test_the_lab_gets_all_its_packages_and_parts(at: Paths, tools: dict[str, lis
         "registry",
         "coredns",
         "pause",
+        "provider",
     ]
 
 
 def test_a_stack_in_the_users_own_cluster_is_not_forgotten_while_it_is_there(
     at: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Choice("context", Wishes("mine", "r/x", (), "/m")).save(at)
+    Choice("context", Wishes(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m")).save(at)
     monkeypatch.setattr(up, "stacks", lambda at: {"local": 40})
     with pytest.raises(LocalProblem) as refused:
         up.down(purge=True)

@@ -7,10 +7,9 @@ import json
 import shlex
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import openai
 import pytest
 import yaml
 
@@ -18,6 +17,9 @@ from infra.local import ask, wake
 from infra.local.ask import Access
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
+
+if TYPE_CHECKING:
+    import openai
 
 KEY = "sk-very-secret"
 ACCESS = Access("http://127.0.0.1:4000", KEY, ("small", "big"))
@@ -110,6 +112,8 @@ def test_without_a_stack_there_is_nobody_to_ask(tmp_path: Path) -> None:
 
 
 def refused(status: int, body: Any, **headers: str) -> openai.APIStatusError:
+    import openai
+
     answer = httpx.Response(status, headers=headers, request=httpx.Request("POST", "http://x"))
     return openai.APIStatusError("no", response=answer, body=body)
 

@@ -11,8 +11,7 @@ import pytest
 
 from components.catalog.versions import versions
 from infra.lock.command import DONE, NOT_ALL, USAGE, Wish, run
-from infra.lock.image_name import image_name
-from infra.lock.pins import pins
+from infra.lock.pins import image_name, pins
 from infra.lock.registry import NotRead, digest_of
 
 PROJECT = Path(__file__).resolve().parents[2]

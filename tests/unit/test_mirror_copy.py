@@ -238,6 +238,7 @@ def run(hub: FakeHub, target: Path, **more: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_the_program_ends_with_0_when_done_and_2_when_no_further_try_can_help(fake: FakeHub, tmp_path: Path) -> None:
     done = run(fake, tmp_path / "store")
     assert done.returncode == 0, done.stdout + done.stderr

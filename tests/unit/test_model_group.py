@@ -8,12 +8,19 @@ from typing import Any
 import pytest
 
 from components.idle_scaling.policy import IdlePolicy, scaled_object
-from components.model_service.arguments import engine_arguments, managed_flags_in
-from components.model_service.group import leader_worker_set
+from components.model_service.arguments import engine_arguments
+from components.model_service.managed_flags import managed_flag
 from components.model_service.network import Peer, model_policy
 from components.model_service.settings import ModelSettings
 from components.model_service.timing import PRE_STOP_SECONDS, termination_grace_seconds
-from components.model_service.workload import Placement, deployment, disruption_budget, selector, service
+from components.model_service.workload import (
+    Placement,
+    deployment,
+    disruption_budget,
+    leader_worker_set,
+    selector,
+    service,
+)
 from components.platforms.contract import Pool, Taint, Weights
 
 MODEL = ModelSettings(
@@ -34,7 +41,13 @@ MOUNTED = Weights(
     volumes=({"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}},),
     mounts=({"name": "models", "mountPath": "/models", "readOnly": True},),
 )
-PLACE = Placement("ebbtide-models", POOL, "r.example/vllm@sha256:" + "b" * 64, MOUNTED, {"identity": "yes"})
+PLACE = Placement(
+    namespace="ebbtide-models",
+    pool=POOL,
+    image="r.example/vllm@sha256:" + "b" * 64,
+    weights=MOUNTED,
+    pod_labels={"identity": "yes"},
+)
 
 
 def group(model: ModelSettings = MODEL) -> dict[str, Any]:
@@ -175,7 +188,7 @@ def test_a_split_that_leaves_a_gpu_idle_or_a_group_on_a_cpu_is_refused() -> None
 
 @pytest.mark.parametrize("flag", ["--nnodes=2", "-n", "--node_rank", "-r", "--master-addr", "--headless", "-pp"])
 def test_what_makes_the_machines_one_engine_is_not_for_extra_arguments(flag: str) -> None:
-    assert managed_flags_in([flag]) == [flag]
+    assert managed_flag(flag)
 
 
 def test_a_request_goes_to_leaders_alone() -> None:
@@ -208,9 +221,18 @@ def test_a_group_with_a_bucket_keeps_its_way_there_and_names_dns_once() -> None:
 
 def test_keda_scales_the_set_of_groups() -> None:
     policy = IdlePolicy(
-        "large", "ebbtide-models", 0, 2, 1800, 1500, 2250, 16, "http://keeper",
-        target_api="leaderworkerset.x-k8s.io/v1", target_kind="LeaderWorkerSet",
-    )  # fmt: skip
+        name="large",
+        namespace="ebbtide-models",
+        min_replicas=0,
+        max_replicas=2,
+        idle_ttl_seconds=1800,
+        cold_start_seconds=1500,
+        hold_seconds=2250,
+        concurrency_target=16,
+        load_url="http://keeper",
+        target_api="leaderworkerset.x-k8s.io/v1",
+        target_kind="LeaderWorkerSet",
+    )
     assert scaled_object(policy, "scaler")["spec"]["scaleTargetRef"] == {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.model_service.pools import where
-from components.model_service.workload import deployment
+from components.model_service.workload import deployment, where
 from components.platforms.contract import Pool, Taint
 from tests.unit.test_model_service import MODEL, PLACE
 

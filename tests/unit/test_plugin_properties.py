@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.plugins import property_path
-from infra.local.plugins.differences import compare
+from infra.gate.replacement import property_path
+from infra.gate.replacement.differences import compare
 from infra.local.plugins.properties import (
     UNKNOWN,
     Secret,

@@ -219,6 +219,7 @@ def test_what_was_counted_is_kept_until_anything_changes(tmp_path: Path, monkeyp
     assert len(asked) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -241,6 +242,7 @@ def test_it_starts_without_what_takes_seconds_to_import(arguments: list[str], tm
     assert imported & slow == set()
 
 
+@pytest.mark.slow
 def test_many_models_with_findings_come_out_whole(ebbtide: Run, tmp_path: Path) -> None:
     made = sections()
     made["models"] = {f"m-{i}": {**made["models"]["eight"], "maxTokens": 8192 + i} for i in range(200)}

@@ -9,8 +9,7 @@ import pytest
 
 from components.platforms.kinds import KINDS
 from infra.local.paths import PROJECT
-from infra.preflight import plan_measured
-from infra.preflight.cold_path import PHASES, SHORTEN, cold_path, figures
+from infra.preflight.cold_path import PHASES, SHORTEN, BadMeasurement, cold_path, figures, read_measured
 
 IMAGE, WEIGHTS = 11_600_000_000, 16_000_000_000
 
@@ -47,7 +46,7 @@ def test_what_nobody_has_measured_is_named_and_not_guessed() -> None:
 
 
 def test_the_labs_own_wake_can_be_given(tmp_path: Path) -> None:
-    given = plan_measured.read(PROJECT / "docs" / "results" / "wake.json")["*"]
+    given = read_measured(PROJECT / "docs" / "results" / "wake.json")["*"]
     assert set(given) == set(PHASES)
     whole = json.loads((PROJECT / "docs" / "results" / "wake.json").read_text())["wake_seconds"]
     assert sum(given.values()) == pytest.approx(sum(whole) / len(whole), rel=0.1)
@@ -73,12 +72,12 @@ def test_the_labs_own_wake_can_be_given(tmp_path: Path) -> None:
 def test_a_measurement_that_is_none_is_told_where(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "measured.yaml"
     file.write_text(text)
-    with pytest.raises(plan_measured.BadMeasurement) as bad:
-        plan_measured.read(file)
+    with pytest.raises(BadMeasurement) as bad:
+        read_measured(file)
     assert told in str(bad.value)
 
 
 def test_measured_by_model_goes_before_measured_for_all(tmp_path: Path) -> None:
     file = tmp_path / "measured.yaml"
     file.write_text("node: 40\nmodels: {large: {weights: 90}}")
-    assert plan_measured.read(file) == {"*": {"node": 40.0}, "large": {"weights": 90.0}}
+    assert read_measured(file) == {"*": {"node": 40.0}, "large": {"weights": 90.0}}

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.typed.refusal import Problem, code
+from components.typed.refusal import Problem
 from infra.config.findings import show, show_path
 from infra.preflight import presets
-from infra.preflight.architectures import recorded
+from infra.preflight.architectures import Choice, choose, recorded
 from infra.preflight.compatibility import Wanted, judge_model_facts, splits
-from infra.preflight.compatibility_engine import Choice, choose
 from infra.preflight.compatibility_gpu import Gpu, capability, judge_gpu, table
 from infra.preflight.model_facts import ModelFacts
-from infra.preflight.plan_engine import as_loaded
+from infra.preflight.plan_pool import as_loaded
 
 AT = ("models", "m")
 T4, A10G, L4, H100 = Gpu("T4", (7, 5)), Gpu("A10G", (8, 6)), Gpu("L4", (8, 9)), Gpu("H100", (9, 0))
@@ -36,7 +35,7 @@ DEEPSEEK = known("deepseek-v3")
 
 def told(problem: Problem) -> str:
     parts = f"{show_path(problem.path)}: {show(problem.value)} {problem.message}"
-    return f"{parts}; allowed: {problem.allowed}; fix: {problem.fix} [{code(problem.number)} {problem.severity}]"
+    return f"{parts}; allowed: {problem.allowed}; fix: {problem.fix} [{problem.code} {problem.severity}]"
 
 
 def messages(facts: ModelFacts, gpu: Gpu | None = H100, wanted: Wanted | None = None) -> list[str]:
@@ -87,9 +86,17 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
         replace(QWEN, weight_files=("bin", "gguf")),
         H100,
         Wanted(),
-        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' comes as a pickle only (.bin), which can run code when it is "
-        "loaded; allowed: safetensors; fix: use a revision or build with safetensors, or have the exception "
-        "approved [EBB022 mandatory]",
+        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' comes as a pickle only (.bin), which can run code in the "
+        "engine, on the node that loads it; allowed: safetensors; fix: use a revision or build with safetensors; or "
+        "set allowPickle: true where you trust its publisher [EBB022 mandatory]",
+    ),
+    "pickle only, in a bucket": (
+        replace(QWEN, weight_files=("bin",)),
+        H100,
+        Wanted(pickle_accepted=True, streamed=True),
+        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' comes as a pickle only (.bin), and the engine can read this place's "
+        "bucket with safetensors alone; allowed: safetensors; fix: use a revision or build with safetensors, or "
+        "publish a conversion under an id of your own [EBB022 error]",
     ),
     "remote code": (
         replace(QWEN, architecture="OwnForCausalLM", raw=raw(QWEN, auto_map={"AutoModelForCausalLM": "own.Own"})),
@@ -118,10 +125,10 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "architecture through transformers, but the engine's own is asked for": (
         replace(QWEN, architecture="GlmForCausalLM"),
         H100,
-        Wanted(engine="VLLM"),
+        Wanted(engine="vllm"),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' is of architecture GlmForCausalLM, which vLLM 0.32.0 serves "
         "through transformers only; allowed: an architecture of the engine's list, or one it serves through "
-        "transformers; fix: set engine: AUTO [EBB024 error]",
+        "transformers; fix: set engine: auto [EBB024 error]",
     ),
     "context too long": (
         QWEN,
@@ -202,40 +209,27 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
         "models.m.id: 'Qwen/Qwen3-Embedding-0.6B' is an embedding model, and its route is for chat; allowed: a "
         "chat or instruct model; fix: set task: embed [EBB033 error]",
     ),
-    "classifier on chat": (
+    "classifier": (
         replace(QWEN, architecture="BertForSequenceClassification", task="other"),
         H100,
         Wanted(),
-        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' classifies, and its route is for chat; allowed: a chat or "
-        "instruct model; fix: use a chat or instruct model [EBB033 error]",
+        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' classifies or ranks, and no engine here serves that; allowed: a model "
+        "for chat or embeddings; fix: use one, or serve this one with an engine of its own kind [EBB245 error]",
     ),
     "chat model for embeddings": (
         QWEN,
         H100,
         Wanted(task="embed"),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' was not made for embeddings: the engine turns it into one, with "
-        "poor vectors; allowed: an embedding model; fix: use one [EBB246 warning]",
+        "poor vectors; allowed: an embedding model; fix: use an embedding model, or set task: chat [EBB246 warning]",
     ),
-    "image model on chat": (
+    "image model": (
         known("flux.1-schnell"),
         H100,
         Wanted(licence_accepted=True),
-        "models.m.id: 'black-forest-labs/FLUX.1-schnell' makes images, and its route is for chat; allowed: a model"
-        " for chat; fix: set task: image [EBB245 error]",
-    ),
-    "chat model for images": (
-        QWEN,
-        H100,
-        Wanted(task="image"),
-        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' makes no images, and its route is for image; allowed: a model for"
-        " image; fix: set task: chat [EBB245 error]",
-    ),
-    "image model over several cards": (
-        known("flux.1-schnell"),
-        H100,
-        Wanted(task="image", licence_accepted=True, tensor_parallel=2),
-        "models.m.gpus: 2 is more than one, and an image model does not split: the others would idle; allowed: 1; "
-        "fix: set gpus: 1 [EBB245 error]",
+        "models.m.id: 'black-forest-labs/FLUX.1-schnell' makes images, and no engine here serves that; its source asks "
+        "for a card of 40 GB; allowed: a model for chat or embeddings; fix: use one, or serve this one with an engine "
+        "of its own kind [EBB245 error]",
     ),
     "card too old": (
         QWEN,
@@ -349,7 +343,6 @@ def test_what_cannot_work_is_refused_with_what_is_allowed_and_how_to_mend_it(cas
         ),
         (DEEPSEEK, Wanted(tensor_parallel=8)),  # its auto_map is not needed: the engine has the architecture
         (known("bge-m3"), Wanted(task="embed", pickle_accepted=True)),
-        (known("flux.1-schnell"), Wanted(task="image", licence_accepted=True)),
         (known("qwen2.5-vl-7b"), Wanted(tensor_parallel=4)),
         (known("gpt-oss-120b"), Wanted(tensor_parallel=8)),
         (quantized("awq"), Wanted()),
@@ -396,15 +389,15 @@ def test_all_that_is_wrong_comes_at_once() -> None:
     )
     gpu = Gpu("T4", (7, 5), driver="525.60.13", cuda="13.0")
     found = list(judge_model_facts(worst, gpu, Wanted(context=10**6, tensor_parallel=3), AT))
-    assert sorted(problem.number for problem in found) == [19, 21, 24, 27, 28, 30, 31, 43, 249]
+    assert sorted(int(problem.code[3:]) for problem in found) == [19, 21, 24, 27, 28, 30, 31, 43, 249]
 
 
 def test_the_engine_chooses_its_own_implementation_first() -> None:
-    assert choose(QWEN) == Choice("VLLM", "vLLM 0.32.0 has Qwen2ForCausalLM")
+    assert choose(QWEN) == Choice("vllm", "vLLM 0.32.0 has Qwen2ForCausalLM")
     glm = replace(QWEN, architecture="GlmForCausalLM")
-    assert choose(glm) == Choice("TRANSFORMERS", "vLLM 0.32.0 serves GlmForCausalLM through transformers")
-    assert choose(glm, "VLLM").implementation is None
-    assert choose(QWEN, "TRANSFORMERS") == Choice("TRANSFORMERS", "as asked")
+    assert choose(glm) == Choice("transformers", "vLLM 0.32.0 serves GlmForCausalLM through transformers")
+    assert choose(glm, "vllm").implementation is None
+    assert choose(QWEN, "transformers") == Choice("transformers", "as asked")
     assert choose(replace(QWEN, architecture=None)) == Choice(None, "has no architecture in its config.json")
     own = replace(QWEN, architecture="OwnForCausalLM", raw=raw(QWEN, auto_map={"AutoConfig": "own.Config"}))
     assert choose(own).implementation is None  # a configuration alone is no model
@@ -420,7 +413,7 @@ def test_a_split_is_refused_exactly_when_it_is_not_listed(name: str, count: int)
     facts = known(name)
     if facts.task == "image":
         return
-    refused = {p.number for p in judge_model_facts(facts, None, Wanted(tensor_parallel=count), AT)} & {28}
+    refused = {int(p.code[3:]) for p in judge_model_facts(facts, None, Wanted(tensor_parallel=count), AT)} & {28}
     assert bool(refused) == (count not in splits(facts))
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from infra.local.paths import PROJECT
 from infra.preflight import presets
+from infra.preflight.fit import Named, cards
 from infra.preflight.fit_answer import Question, answer
-from infra.preflight.fit_candidates import Named, cards
 
 TOKENS = 1024
 # model, GPUs as the text has them, one of its machines, quoted: "Llama-3.1-8B | 1x A10 | 30 | g5.8xlarge" and so on
@@ -48,9 +48,17 @@ def test_where_memory_decides_the_plan_is_of_the_size_quoted(model: str, gpus: s
     assert quoted / 2 <= predicted(model, machine) <= 2 * quoted
 
 
-def test_where_it_does_not_the_plan_never_holds_less_than_was_served() -> None:
-    for model, _, machine, quoted in QUOTED[3:]:
-        assert predicted(model, machine) >= quoted
+# How many times the quoted figure memory alone would hold: there the speed of answers set the limit, not the memory.
+# Held on both sides, so that a plan which forgets a term of memory, or counts one twice, is seen.
+TIMES = {"llama-3.1-8b": (3, 6), "llama-3.1-70b": (20, 40), "mixtral-8x7b": (50, 100)}
+
+
+@pytest.mark.parametrize(("model", "gpus", "machine", "quoted"), QUOTED[3:], ids=lambda value: str(value))
+def test_where_it_does_not_the_plan_holds_more_by_a_known_ratio(
+    model: str, gpus: str, machine: str, quoted: int
+) -> None:
+    least, most = TIMES[model]
+    assert least <= predicted(model, machine) / quoted <= most
 
 
 def test_the_page_shows_both_side_by_side() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.preflight import assemble, config_json, estimate_weights, memory, presets
-from infra.preflight.doubts import judge_doubts
+from infra.preflight.compatibility import judge_doubts
 from infra.preflight.model_facts import WeightBytes
 from tests.unit.plan_kit import CONFIG, facts
 

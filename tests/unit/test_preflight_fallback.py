@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from infra.config.load import finding
+from infra.config.load import finding, read_file
+from infra.config.price import node_price
 from infra.front import wake_price
-from infra.preflight.cost import node_price
-from infra.preflight.html_pictures import tree
+from infra.preflight.html import tree
 from infra.preflight.plan import Plan, plan_stack
-from infra.preflight.plan_sound import sound_part
 from infra.preflight.report_document import document
 from infra.preflight.report_text import written
 from tests.unit.plan_kit import EIGHT, facts, plan, sections, stack, write
@@ -40,7 +39,7 @@ def test_a_fall_back_like_the_first_choice_is_planned_without_a_word(tmp_path: P
 
 def test_weights_that_do_not_fit_the_fall_back_are_refused_with_the_pool_named(tmp_path: Path) -> None:
     planned = made(tmp_path, {"machine": "g4dn.xlarge", "max": 1}, dtype="float16")
-    (problem,) = [each for each in planned.problems if each.number in (25, 26)]
+    (problem,) = [each for each in planned.problems if each.code in ("EBB025", "EBB026")]
     shown = str(finding(problem, FILE))
     assert shown.startswith(
         f"{FILE}: models.eight.fallbackPools[0]: 'two' as a fall-back: gpus: 1 GPU cannot hold the weights of "
@@ -54,17 +53,17 @@ def test_a_card_that_cannot_compute_the_model_is_refused_as_a_fall_back_and_noth
 ) -> None:
     known = facts(architectures=["NoSuchForCausalLM"])
     planned = made(tmp_path, {"machine": "g4dn.xlarge", "max": 1}, known)
-    paths = [(each.number, each.path[-1] if each.path[-1] != 0 else "fallback") for each in planned.problems]
+    paths = [(int(each.code[3:]), each.path[-1] if each.path[-1] != 0 else "fallback") for each in planned.problems]
     assert sorted(number for number, where in paths if where != "fallback") == [24]
     assert (30, "fallback") in paths
-    problem = next(each for each in planned.problems if each.number == 30)
+    problem = next(each for each in planned.problems if each.code == "EBB030")
     assert problem.message.startswith("as a fall-back: dtype: 'bfloat16' is what the model is in, and T4 ")
 
 
 def test_the_ceiling_counts_each_pool_once_and_the_floor_stays(tmp_path: Path) -> None:
     several = made(tmp_path, min=1, minReason="the test needs one").cost
     alone = plan(tmp_path, EIGHT, {"pools.two": SECOND}, min=1, minReason="the test needs one").cost
-    assert (several.floor, several.ceiling) == (alone.floor, alone.ceiling)
+    assert (several.total, several.gpu_nodes) == (alone.total, alone.gpu_nodes)
     assert [pool.ceiling_nodes for pool in several.pools] == [2, 1]
     assert several.models[0].floor == alone.models[0].floor
 
@@ -99,7 +98,7 @@ def test_who_wakes_it_is_told_the_price_of_the_dearest_pool(tmp_path: Path, pric
 def test_a_price_nobody_knows_leaves_the_models_ceiling_unknown(tmp_path: Path) -> None:
     unpriced = {"platform.region": "eu-west-1", "platform.network.zones": ["eu-west-1a"], "platform.ingress": None}
     changes = {"pools.two": {"machine": "g5.8xlarge", "max": 1}, "pools.one.pricePerHour": 3, **unpriced}
-    part = sound_part(write(tmp_path, sections(changes, fallbackPools=["two"])))
+    part = read_file(write(tmp_path, sections(changes, fallbackPools=["two"]))).partial
     assert part is not None
     (model,) = plan_stack(part, lambda _: EIGHT).cost.models
     assert (model.one_replica, model.ceiling) == (3, None)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from components.platforms import kinds
+from components.platforms.kinds import KINDS, Kind
 from infra.config.load import finding
 from infra.preflight.memory import GIB
 from infra.preflight.plan import plan_stack
@@ -230,4 +232,12 @@ def test_the_whole_message_of_what_a_plan_finds(tmp_path: Path, case: str) -> No
 
 def test_no_model_is_a_plan_too(tmp_path: Path) -> None:
     made = plan(tmp_path, None, {"models": {}})
-    assert (made.models, made.problems, made.cost.floor) == ((), (), 0)
+    assert (made.models, made.problems, made.cost.gpu_nodes.floor) == ((), (), 0)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_pickle_is_refused_for_good_where_the_place_reads_weights_out_of_a_bucket(kind: Kind) -> None:
+    """The planner takes a place that makes nodes for one with a bucket."""
+    room = Path(kinds.__file__).parent / kind.name
+    streams = any('load_format="runai_streamer"' in file.read_text() for file in room.glob("*.py"))
+    assert streams is kind.makes_nodes

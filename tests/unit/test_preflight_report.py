@@ -18,8 +18,7 @@ from infra.preflight.html import page
 from infra.preflight.plan_against import changes
 from infra.preflight.plan_graph import counted
 from infra.preflight.report_document import document
-from infra.preflight.report_markdown import markdown
-from infra.preflight.report_words import count, gib, parameters, span, usd
+from infra.preflight.report_tables import count, gib, markdown, parameters, span, usd
 from tests.unit.plan_kit import EIGHT, facts, plan, renamed
 
 TOO_LONG = {"maxTokens": 131072}
@@ -125,7 +124,7 @@ def test_the_page_is_well_formed_and_asks_for_nothing(tmp_path: Path, known: Any
 
 
 def test_the_bars_of_a_gpu_are_its_memory(tmp_path: Path) -> None:
-    from infra.preflight.html_pictures import bar
+    from infra.preflight.html import bar
 
     parts = bar(made(tmp_path)["models"][0]["memory"])
     assert [part.name for part in parts] == ["weights", "engine", "KV cache", "margin"]
@@ -158,7 +157,7 @@ def test_changes_name_what_differs_and_nothing_else(tmp_path: Path) -> None:
 
 def test_figures_read_as_a_person_writes_them() -> None:
     assert [gib(v) for v in (None, 512, 131072, 16 * 2**30)] == ["unknown", "512 B", "128 KiB", "16 GiB"]
-    assert [usd(v) for v in (None, 0, 4.1, 19603.2)] == ["unknown", "0.00", "4.10", "19,603"]
+    assert [usd(v) for v in (None, 0, 4.1, 19603.2)] == ["unknown", "0.00", "4.10", "19,603.20"]
     assert [span(v) for v in (None, 1, 1.5, 53, 264, 7200)] == ["unknown", "1 s", "1.5 s", "53 s", "4 min 24 s", "2 h"]
     assert [parameters(v) for v in (None, 8_030_261_248, 134_000_000)] == ["unknown", "8.0 B", "134 M"]
     assert count(8192) == "8,192"

@@ -15,8 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from infra.gate import comment_gitlab
-from infra.gate.comment import LARGEST_REPORT, LONGEST, MARK, NotAReport, Run, body, harmless, reports
-from infra.gate.comment_api import Api
+from infra.gate.comment import LARGEST_REPORT, LONGEST, MARK, Api, NotAReport, Run, body, harmless, reports
 from infra.gate.comment_github import BOT, comment
 from infra.gate.render_md import MARK as RENDERED_MARK
 

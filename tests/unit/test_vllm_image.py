@@ -129,18 +129,6 @@ def test_credentials_go_to_the_registrys_host_and_stay_secret() -> None:
     assert login["username"] == "robot"
 
 
-def test_a_baked_in_model_is_a_second_image_on_top_of_the_first(tmp_path: Path) -> None:
-    folder = tmp_path / "Org--Model"
-    folder.mkdir()
-    asked, ref = deployed("vllm", Registry("reg.example.com/ebbtide"), "cpu", baked_model=folder)
-    second = asked["vllm-org--model"]
-    assert second["buildArgs"] == {"IMAGE": f"vllm@{DIGEST}", "FOLDER": "Org--Model"}
-    assert Path(second["context"]["location"]).resolve() == folder
-    (tag,) = second["tags"]
-    assert re.fullmatch(rf"reg\.example\.com/ebbtide/vllm:{pinned('vllm').version}-cpu-[0-9a-f]{{12}}-org--model", tag)
-    assert ref == f"vllm-org--model@{DIGEST}"
-
-
 def test_everything_the_cpu_image_installs_is_pinned_with_hashes() -> None:
     entries = re.split(r"\n(?=\S)", LOCK.strip())
     assert len(entries) > 100
@@ -158,6 +146,12 @@ def test_the_lock_the_catalogue_and_the_cuda_dockerfile_name_one_vllm() -> None:
 def test_what_a_gpuless_machine_never_loads_is_not_downloaded() -> None:
     for name in ("triton", "torchvision", "nvidia-cusolver", "cuda-bindings"):
         assert not re.search(rf"^{name}==", LOCK, re.MULTILINE), name
+
+
+def test_the_cpu_image_has_no_compiler_and_so_compiles_nothing_at_run_time() -> None:
+    text = (CONTEXT / "Dockerfile.cpu").read_text()
+    assert "ENV TORCH_COMPILE_DISABLE=1\n" in text
+    assert not re.search(r"apt-get install[^\n]*(g\+\+|gcc|build-essential|clang)", text)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

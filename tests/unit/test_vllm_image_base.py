@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from infra.local import base_image, debian_mirror
+from infra.local import base_image, debian
 from infra.local.base_image import PACKAGES, SUITE, TRIM, bootstrap_command, ensure_base
-from infra.local.debian_mirror import OFFICIAL, OFFICIAL_SECURITY, Mirrors, mirrors
+from infra.local.debian import OFFICIAL, OFFICIAL_SECURITY, Mirrors, mirrors
 from infra.local.once import key
 from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
@@ -72,7 +72,7 @@ def test_the_root_gets_updates_and_security_fixes() -> None:
 def test_packages_are_verified_and_mounts_stay_in_a_namespace_of_their_own() -> None:
     command = bootstrap_command(Path("/root-fs"), Path("/debs"), Mirrors())
     assert "--force-check-gpg" in command
-    assert f"--keyring={debian_mirror.KEYRING}" in command
+    assert f"--keyring={debian.KEYRING}" in command
     assert "--no-check-gpg" not in command
     assert command[:4] == ["unshare", "--mount", "--propagation", "private"]
     assert command[-3:] == ["bookworm", "/root-fs", OFFICIAL]

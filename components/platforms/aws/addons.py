@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -24,15 +25,8 @@ class NodeAddons(pulumi.ComponentResource):
     def __init__(self, name: str, cluster: Cluster, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ebbtide:platforms:AwsNodeAddons", f"{name}-node-addons", None, opts)
         for addon in BEFORE_NODES:
-            aws.eks.Addon(
-                f"{name}-{addon}",
-                cluster_name=cluster.ref,
-                addon_name=addon,
-                configuration_values=json.dumps(_NETWORK) if addon == "vpc-cni" else None,
-                resolve_conflicts_on_create="OVERWRITE",
-                resolve_conflicts_on_update="OVERWRITE",
-                opts=pulumi.ResourceOptions(parent=self),
-            )
+            more = {"configuration_values": json.dumps(_NETWORK)} if addon == "vpc-cni" else {}
+            _addon(name, cluster, addon, pulumi.ResourceOptions(parent=self), **more)
         self.register_outputs({})
 
 
@@ -63,21 +57,19 @@ class ClusterAddons(pulumi.ComponentResource):
             opts=mine,
         )
         late = pulumi.ResourceOptions(parent=self, depends_on=[*after, rights])
-        aws.eks.Addon(
-            f"{name}-coredns",
-            cluster_name=cluster.ref,
-            addon_name="coredns",
-            resolve_conflicts_on_create="OVERWRITE",
-            resolve_conflicts_on_update="OVERWRITE",
-            opts=late,
-        )
-        aws.eks.Addon(
-            f"{name}-aws-ebs-csi-driver",
-            cluster_name=cluster.ref,
-            addon_name="aws-ebs-csi-driver",
-            pod_identity_associations=[{"role_arn": role.arn, "service_account": "ebs-csi-controller-sa"}],
-            resolve_conflicts_on_create="OVERWRITE",
-            resolve_conflicts_on_update="OVERWRITE",
-            opts=late,
-        )
+        _addon(name, cluster, "coredns", late)
+        identity = {"role_arn": role.arn, "service_account": "ebs-csi-controller-sa"}
+        _addon(name, cluster, "aws-ebs-csi-driver", late, pod_identity_associations=[identity])
         self.register_outputs({})
+
+
+def _addon(name: str, cluster: Cluster, addon: str, opts: pulumi.ResourceOptions, **more: Any) -> None:
+    aws.eks.Addon(
+        f"{name}-{addon}",
+        cluster_name=cluster.ref,
+        addon_name=addon,
+        resolve_conflicts_on_create="OVERWRITE",
+        resolve_conflicts_on_update="OVERWRITE",
+        opts=opts,
+        **more,
+    )

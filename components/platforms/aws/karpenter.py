@@ -11,11 +11,10 @@ import pulumi_aws as aws
 import pulumi_kubernetes as k8s
 
 from components.platforms.aws.cluster import Cluster
-from components.platforms.aws.karpenter_rights import karpenter
 from components.platforms.aws.names import prefix
 from components.platforms.aws.nodes import NodeRole
 from components.platforms.aws.pod_role import PodRole
-from components.platforms.aws.rights import document
+from components.platforms.aws.rights import interruption_queue, karpenter
 from components.platforms.aws.tables import pinned
 
 _CHARTS = "oci://public.ecr.aws/karpenter"
@@ -41,25 +40,6 @@ def controller_values(cluster: str, region: str, queue: pulumi.Input[str], repli
             "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}},
         },
     }
-
-
-def queue_policy(queue_arn: str) -> str:
-    """Who may put notices into the queue."""
-    return document(
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": ["events.amazonaws.com", "sqs.amazonaws.com"]},
-            "Action": "sqs:SendMessage",
-            "Resource": queue_arn,
-        },
-        {
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "sqs:*",
-            "Resource": queue_arn,
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        },
-    )
 
 
 class AwsKarpenter(pulumi.ComponentResource):
@@ -123,7 +103,7 @@ class AwsKarpenter(pulumi.ComponentResource):
             opts=mine,
         )
         aws.sqs.QueuePolicy(
-            f"{name}-interruptions", queue_url=queue.url, policy=queue.arn.apply(queue_policy), opts=mine
+            f"{name}-interruptions", queue_url=queue.url, policy=queue.arn.apply(interruption_queue), opts=mine
         )
         for key, (source, what) in NOTICES.items():
             rule = aws.cloudwatch.EventRule(

@@ -10,11 +10,9 @@ from typing import Literal
 import pulumi
 import pulumi_aws as aws
 
-from components.platforms.aws.settings import NetworkSettings
+from components.platforms.aws.settings import INTERFACE_ENDPOINTS, NetworkSettings
 
 _BLOCKS = 8  # the VPC in eighths: the first six are private subnets, the last one is shared by the public ones
-# What nodes and controllers ask of AWS. Source: EKS user guide, Deploy private clusters with limited internet access
-_ENDPOINTS = ("ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "sts", "logs", "autoscaling", "elasticloadbalancing")
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,6 @@ def subnet_plan(cidr: str, zones: Sequence[str]) -> list[SubnetPlan]:
     if len(zones) > _BLOCKS - 2:
         raise ValueError(f"network.zones: has {len(zones)}, allowed are at most {_BLOCKS - 2}")
     return [SubnetPlan(zone, str(eighths[i]), str(public[i])) for i, zone in enumerate(zones)]
-
-
-def nat_gateways(settings: NetworkSettings, environment: str) -> Literal["single", "perZone"]:
-    """One gateway costs less; one a zone keeps the others going when a zone fails."""
-    return settings.nat or ("perZone" if environment == "prod" else "single")
 
 
 def adopted(settings: NetworkSettings) -> Network:
@@ -161,7 +154,7 @@ class AwsNetwork(pulumi.ComponentResource):
             ingress=[{"protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_blocks": [cidr]}],
             opts=self._mine,
         )
-        for service in _ENDPOINTS:
+        for service in INTERFACE_ENDPOINTS:
             aws.ec2.VpcEndpoint(
                 f"{self._stack}-{service.replace('.', '-')}",
                 vpc_id=vpc.id,

@@ -1,18 +1,22 @@
-"""What all nodes have in common: their role, and the launch template's plain part."""
+"""What all nodes have in common (their role, and the launch template's plain part), and the nodes for everything
+that is not a model."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 import yaml
 
-from components.platforms.aws.names import managed_policy, role_prefix
+from components.platforms.aws.cluster import Cluster
+from components.platforms.aws.names import managed_policy, prefix, role_prefix
+from components.platforms.aws.network import Network
 from components.platforms.aws.rights import trust_service
-from components.platforms.aws.tables import NodeImage
+from components.platforms.aws.settings import SYSTEM_DISK_GIB, SystemPool
+from components.platforms.aws.tables import NodeImage, node_images
 from components.platforms.aws.template_tags import local_disk_gib
 from components.platforms.contract import Disk, PoolRequest
 
@@ -29,6 +33,9 @@ _IOPS_PER_MIB = 4
 # Source: amazon-eks-ami, nodeadm feature gates: parallel pulls are slower than plain ones on a slow disk
 _FAST_PULL_FROM_MIB = 600
 _BOUNDARY = "ebbtide"
+_SYSTEM_DISK = aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+    volume_type="gp3", volume_size=SYSTEM_DISK_GIB, encrypted="true", delete_on_termination="true"
+)
 
 
 class NodeRole(pulumi.ComponentResource):
@@ -130,3 +137,52 @@ def launch_template(request: PoolRequest, image: NodeImage, tags: Mapping[str, s
         template["instance_market_options"] = {"market_type": "capacity-block"}
         template["instance_type"] = request.machine.name
     return template
+
+
+class AwsSystemPool(pulumi.ComponentResource):
+    """A managed node group without GPUs, in all zones, never empty.
+
+    At rest it costs ``min`` instances and their disks. The Cluster Autoscaler moves it between min and max.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: SystemPool,
+        cluster: Cluster,
+        network: Network,
+        role: NodeRole,
+        tags: Mapping[str, str],
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("ebbtide:platforms:AwsSystemPool", f"{name}-system", None, opts)
+        template = aws.ec2.LaunchTemplate(
+            f"{name}-system",
+            name_prefix=f"{name}-system-",
+            block_device_mappings=[
+                aws.ec2.LaunchTemplateBlockDeviceMappingArgs(device_name="/dev/xvda", ebs=_SYSTEM_DISK)
+            ],
+            tag_specifications=[
+                {"resource_type": kind, "tags": {**tags, "Name": f"{name}-system"}} for kind in ("instance", "volume")
+            ],
+            update_default_version=True,
+            opts=pulumi.ResourceOptions(parent=self),
+            metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(**IMDS),
+        )
+        aws.eks.NodeGroup(
+            f"{name}-system",
+            cluster_name=cluster.ref,
+            node_group_name_prefix=prefix("system"),
+            node_role_arn=role.arn,
+            subnet_ids=network.subnets(()),
+            version=cluster.version,
+            ami_type=node_images().system,
+            instance_types=[settings.machine],
+            labels={"ebbtide.dev/pool": "system"},
+            launch_template={"id": template.id, "version": template.latest_version.apply(str)},
+            scaling_config={"min_size": settings.min, "max_size": settings.max, "desired_size": settings.min},
+            update_config={"max_unavailable": 1},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after], ignore_changes=["scalingConfig.desiredSize"]),
+        )
+        self.register_outputs({})

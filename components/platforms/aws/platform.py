@@ -23,10 +23,9 @@ from components.platforms.aws.kubeconfig import kubeconfig
 from components.platforms.aws.model_store import AwsModelStore
 from components.platforms.aws.names import cluster_arn
 from components.platforms.aws.network import AwsNetwork, Network
-from components.platforms.aws.nodes import NodeRole
+from components.platforms.aws.nodes import AwsSystemPool, NodeRole
 from components.platforms.aws.registry import AwsRegistry
 from components.platforms.aws.settings import AwsSettings
-from components.platforms.aws.system_pool import AwsSystemPool
 from components.platforms.aws.tables import node_image_key
 from components.platforms.contract import About, Platform, Pool, PoolRequest
 
@@ -126,7 +125,7 @@ class AwsPlatform(pulumi.ComponentResource):
         settings, about = self._settings, self._about
         if settings.network.adopt is not None:
             return networks.adopted(settings.network)
-        nat = networks.nat_gateways(settings.network, about.environment)
+        nat = settings.network.nat_gateways(about.environment)
         return AwsNetwork(about.name, settings.region, settings.network, nat, self._on_aws).network
 
     def _cluster(self, network: Network) -> Cluster:

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
-from components.platforms.aws.fields import (
-    Account,
-    AmiRelease,
-    Certificate,
-    Cidr,
-    ClusterName,
-    Host,
-    MachineType,
-    Minor,
-    Nodes,
-    Principal,
-    Region,
-    SubnetId,
-    VpcId,
-    Zone,
+from components.platforms.aws.rules import (
+    IDENTIFIER_INVALID,
+    NETWORK_INVALID,
+    NODE_RELEASE_INVALID,
+    REGION_INVALID,
+    VERSION_UNKNOWN,
+    ZONES_INVALID,
 )
-from components.typed.fields import Shape
+from components.typed.fields import Shape, pattern, whole
+from components.typed.rules.file import COUNT_INVALID
+from components.typed.rules.stack import HOST_WITHOUT_TLS, MACHINE_UNKNOWN
 from components.typed.units import Duration
+
+_CIDR = r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}"
+
+Region = Annotated[str, pattern(REGION_INVALID, "Region", r"[a-z]{2}(-[a-z]+)+-[0-9]")]
+Account = Annotated[str, pattern(IDENTIFIER_INVALID, "Account", r"[0-9]{12}")]
+Zone = Annotated[str, pattern(ZONES_INVALID, "Zone", r"[a-z]{2}(-[a-z]+)+-[0-9][a-z]")]
+Cidr = Annotated[str, pattern(NETWORK_INVALID, "Cidr", _CIDR)]
+Minor = Annotated[str, pattern(VERSION_UNKNOWN, "Minor", r"1\.[0-9]{2}")]
+MachineType = Annotated[str, pattern(MACHINE_UNKNOWN, "MachineType", r"[a-z][a-z0-9-]*\.[a-z0-9-]+")]
+ClusterName = Annotated[str, pattern(IDENTIFIER_INVALID, "ClusterName", r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")]
+VpcId = Annotated[str, pattern(IDENTIFIER_INVALID, "VpcId", r"vpc-[0-9a-f]{8,17}")]
+SubnetId = Annotated[str, pattern(IDENTIFIER_INVALID, "SubnetId", r"subnet-[0-9a-f]{8,17}")]
+Principal = Annotated[
+    str, pattern(IDENTIFIER_INVALID, "Principal", r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+")
+]
+Certificate = Annotated[
+    str, pattern(HOST_WITHOUT_TLS, "Certificate", r"arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[0-9a-f-]{36}")
+]
+Host = Annotated[str, pattern(HOST_WITHOUT_TLS, "Host", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")]
+AmiRelease = Annotated[str, pattern(NODE_RELEASE_INVALID, "AmiRelease", r"v[0-9]{8}|v?[0-9]+\.[0-9]+\.[0-9]+")]
+Nodes = Annotated[int, whole(COUNT_INVALID, 1, 100, fix="2 to 4 nodes are enough for most stacks")]
+
+
+SYSTEM_DISK_GIB = 60
+"""The disk of a node without GPUs."""
+# What nodes and controllers ask of AWS. Source: EKS user guide, Deploy private clusters with limited internet access
+INTERFACE_ENDPOINTS = (
+    *("ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "sts"),
+    *("logs", "autoscaling", "elasticloadbalancing"),
+)
 
 
 class SystemPool(Shape):
@@ -75,6 +99,10 @@ class NetworkSettings(Shape):
         default=False, description="interface endpoints, so that AWS's own services are reached without the NAT gateway"
     )
     adopt: AdoptedNetwork | None = None
+
+    def nat_gateways(self, environment: str) -> Literal["single", "perZone"]:
+        """One gateway costs less; one a zone keeps the others going when a zone fails."""
+        return self.nat or ("perZone" if environment == "prod" else "single")
 
 
 class IngressSettings(Shape):

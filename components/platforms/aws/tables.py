@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from components.catalog.versions import Pinned, versions
+from components.typed.tables import read_table
 
 _HERE = Path(__file__).parent
 _AUTOSCALER = "cluster-autoscaler-1."
@@ -43,7 +43,7 @@ class NodeImages(BaseModel):
 @cache
 def node_images() -> NodeImages:
     """The table, read once."""
-    return NodeImages.model_validate(yaml.safe_load((_HERE / "node_images.yaml").read_text()))
+    return NodeImages.model_validate(read_table(_HERE / "node_images.yaml"))
 
 
 def node_image_key(asked: str) -> str:

@@ -15,6 +15,7 @@ from components.platforms.azure.names import cluster_id, tags
 from components.platforms.azure.network import Network
 from components.platforms.azure.rights import Group, grant
 from components.platforms.azure.settings import AzureSettings
+from components.platforms.azure.tables import control_plane_tier
 from components.platforms.contract import About
 
 aks = azure.containerservice
@@ -39,7 +40,7 @@ class Cluster:
 class AksCluster(pulumi.ComponentResource):
     """A cluster whose nodes are private, whose API is private or restricted, with Entra sign-in only, its secrets
     encrypted with the stack's key, workload identity, and a system pool. At rest: the control plane's hourly fee (with
-    its service level, in production) and the system pool's nodes (prices unknown here)."""
+    its service level, in production) and the system pool's nodes."""
 
     result: Cluster
 
@@ -68,7 +69,7 @@ class AksCluster(pulumi.ComponentResource):
             location=group.location,
             dns_prefix=name[:54].strip("-"),
             kubernetes_version=settings.cluster.version,
-            sku=aks.ManagedClusterSKUArgs(name="Base", tier="Standard" if about.protect else "Free"),
+            sku=aks.ManagedClusterSKUArgs(name="Base", tier=control_plane_tier(about.protect)),
             identity=aks.ManagedClusterIdentityArgs(
                 type=aks.ResourceIdentityType.USER_ASSIGNED, user_assigned_identities=[control.id]
             ),

@@ -152,7 +152,7 @@ def ingress(wanted: IngressSettings, patience: int) -> Ingress:
 
 class AzureIngress(pulumi.ComponentResource):
     """Traefik behind an internal (or, if asked, public) Azure load balancer, with a certificate from a Key Vault read
-    as an identity of its own. At rest: two small pods on the system pool and the load balancer's price (unknown here).
+    as an identity of its own. At rest: two small pods on the system pool and the load balancer's price.
 
     Why none of Azure's own: the managed NGINX is supported until November 2026 only; its successor (Gateway API) is not
     in the API version of the provider; Application Gateway for Containers has no private address; Application Gateway

@@ -12,6 +12,7 @@ import pulumi_azure_native as azure
 from components.platforms.azure.keys import StackKeys
 from components.platforms.azure.names import storage_account, tags
 from components.platforms.azure.rights import Group, grant
+from components.platforms.azure.tables import redundancy
 from components.platforms.contract import About, Identity, Upload, Weights
 from components.platforms.folder_store import folder_name
 
@@ -71,8 +72,7 @@ def account_args(
     identity: pulumi.Input[str],
 ) -> dict[str, Any]:
     """Reached from the nodes' subnet only, by TLS 1.2, with Entra tokens only; encrypted with the stack's key, whose
-    newest version it follows by itself. Zone-redundant where the nodes are spread over zones: a zone that is gone must
-    not stop the others from waking.
+    newest version it follows by itself.
 
     Sources: Azure Storage documentation, Configure firewalls and virtual networks; Prevent Shared Key authorization;
     Customer-managed keys: key version left out is updated automatically.
@@ -81,7 +81,7 @@ def account_args(
     rules = [storage.VirtualNetworkRuleArgs(virtual_network_resource_id=subnet)]
     return {
         "kind": "StorageV2",
-        "sku": storage.SkuArgs(name="Standard_ZRS" if zones > 1 else "Standard_LRS"),
+        "sku": storage.SkuArgs(name=f"Standard_{redundancy(zones)}"),
         "access_tier": storage.AccessTier.HOT,
         "allow_blob_public_access": False,
         "allow_shared_key_access": False,
@@ -125,7 +125,7 @@ def old_versions_go() -> azure.storage.ManagementPolicySchemaArgs:
 
 class AzureModelStore(pulumi.ComponentResource):
     """A storage account with one container, versioned, and two identities for the cluster's service accounts: one
-    reads, one writes. At rest: what the weights take, with 30 days of what was replaced (price unknown here)."""
+    reads, one writes. At rest: what the weights take, with 30 days of what was replaced."""
 
     store: BlobStore
     ready: tuple[pulumi.Resource, ...]

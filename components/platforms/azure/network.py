@@ -47,7 +47,7 @@ def subnet_args(prefix: str, nat_gateway: pulumi.Input[str]) -> dict[str, Any]:
 
 class AzureNetwork(pulumi.ComponentResource):
     """A virtual network, a subnet for the nodes, and a NAT gateway with one public address for the way out. At rest:
-    the NAT gateway's and the address's hourly price (unknown here)."""
+    the NAT gateway's and the address's hourly price."""
 
     result: Network
 

@@ -8,7 +8,6 @@ import pulumi
 import pulumi_azure_native as azure
 import pulumi_kubernetes as k8s
 
-from components.platforms.azure.account import confirmed
 from components.platforms.azure.cluster import AksCluster, Cluster, adopted_cluster
 from components.platforms.azure.gpu_pool import GpuPool
 from components.platforms.azure.ingress import AzureIngress
@@ -17,7 +16,7 @@ from components.platforms.azure.model_store import AzureModelStore
 from components.platforms.azure.names import resource_group, tags
 from components.platforms.azure.network import AzureNetwork, adopted
 from components.platforms.azure.registry import AzureRegistry
-from components.platforms.azure.rights import Group
+from components.platforms.azure.rights import Group, confirmed
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.contract import About, Ingress, Platform, PoolRequest
 

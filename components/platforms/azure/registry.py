@@ -10,6 +10,7 @@ import pulumi_azure_native as azure
 from components.platforms.azure.names import registry as registry_name
 from components.platforms.azure.names import tags
 from components.platforms.azure.rights import Group, grant
+from components.platforms.azure.tables import registry_tier
 from components.platforms.contract import About, Registry
 
 acr = azure.containerregistry
@@ -20,15 +21,14 @@ _UNTAGGED_DAYS = 14
 def registry_args(production: bool) -> dict[str, Any]:
     """No user with a password, nobody anonymous: Entra roles only.
 
-    Production takes Premium for what only Premium has: it clears untagged manifests away by itself, and serves more
-    pulls at once when several GPU nodes come up together. Elsewhere Standard. Tags are not made immutable: ACR locks
-    an image or a repository by its own API alone, and the stack refers to images by digest only. Scanning on push is
-    Microsoft Defender for Containers, a plan of the whole subscription (docs/clouds/azure.md).
-    Sources: Azure Container Registry documentation, Service tiers; Set a retention policy; Lock container images.
+    Tags are not made immutable: ACR locks an image or a repository by its own API alone, and the stack refers to images
+    by digest only. Scanning on push is Microsoft Defender for Containers, a plan of the whole subscription
+    (docs/clouds/azure.md).
+    Sources: Azure Container Registry documentation, Set a retention policy; Lock container images.
     """
     retention = acr.PoliciesArgs(retention_policy=acr.RetentionPolicyArgs(status="enabled", days=_UNTAGGED_DAYS))
     return {
-        "sku": acr.SkuArgs(name="Premium" if production else "Standard"),
+        "sku": acr.SkuArgs(name=registry_tier(production)),
         "admin_user_enabled": False,
         "anonymous_pull_enabled": False,
         "public_network_access": "Enabled",  # whoever runs `up` pushes from outside the network
@@ -38,8 +38,8 @@ def registry_args(production: bool) -> dict[str, Any]:
 
 class AzureRegistry(pulumi.ComponentResource):
     """A container registry and the nodes' right to pull from it. Whoever runs `up` pushes with the login that
-    ``az acr login`` leaves; no credential is made. At rest: the tier's daily price and what the images take (unknown
-    here)."""
+    ``az acr login`` leaves; no credential is made. At rest: the tier's daily price and what the images take beyond
+    it."""
 
     registry: Registry
     ready: tuple[pulumi.Resource, ...]

@@ -6,7 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
-from components.typed.fields import Shape, text, whole
+from components.platforms.azure.rules import (
+    CERTIFICATE_ID_INVALID,
+    HOST_INVALID,
+    NETWORK_INVALID,
+    REGION_INVALID,
+    RESOURCE_NAME_INVALID,
+    SUBNET_ID_INVALID,
+    UUID_INVALID,
+    VERSION_INVALID,
+    VM_SIZE_INVALID,
+    ZONES_INVALID,
+)
+from components.typed.fields import Shape, pattern, whole
+from components.typed.rules.file import COUNT_INVALID
 from components.typed.units import Duration
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -17,101 +30,26 @@ CERTIFICATE_ID = (
 )
 RESERVATION_ID = rf"{_IN_GROUP}/Microsoft\.Compute/capacityReservationGroups/[A-Za-z0-9._-]{{1,80}}"
 
-Uuid = Annotated[
-    str,
-    text(
-        150,
-        _UUID,
-        "is not the id of a subscription, tenant or group",
-        allowed="a UUID in lower case, like 00000000-0000-0000-0000-000000000000",
-        fix="copy it from: az account show --query '{subscription: id, tenant: tenantId}'",
-    ),
-]
-Region = Annotated[
-    str,
-    text(
-        151,
-        r"[a-z]+[0-9]?",
-        "is not a region of Azure",
-        allowed="a region's name in one word, like westeurope",
-        fix="list them with: az account list-locations --query [].name",
-    ),
-]
-Zone = Annotated[
-    str,
-    text(152, r"[1-3]", "is not an availability zone", allowed='"1", "2" or "3", in quotes', fix='write ["1", "2"]'),
-]
-Version = Annotated[
-    str,
-    text(
-        153,
-        r"1\.[0-9]{2}(\.[0-9]{1,2})?",
-        "is not a version of Kubernetes",
-        allowed='"1.34" or a full version like "1.34.2", in quotes',
-        fix="list them with: az aks get-versions --location <region>",
-    ),
-]
-Cidr = Annotated[
-    str,
-    text(
-        154,
-        r"([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}",
-        "is not an IPv4 network",
-        allowed="an address and a prefix length, like 10.40.0.0/16",
-        fix="write it like 10.40.0.0/16",
-    ),
-]
-VmSize = Annotated[
-    str,
-    text(
-        155,
-        r"Standard_[A-Za-z0-9_-]+",
-        "is not a VM size",
-        allowed="a VM size with its prefix, like Standard_D4s_v5",
-        fix="list them with: az vm list-skus --location <region> --resource-type virtualMachines",
-    ),
-]
+Uuid = Annotated[str, pattern(UUID_INVALID, "Uuid", _UUID)]
+Region = Annotated[str, pattern(REGION_INVALID, "Region", r"[a-z]+[0-9]?")]
+Zone = Annotated[str, pattern(ZONES_INVALID, "Zone", r"[1-3]")]
+Version = Annotated[str, pattern(VERSION_INVALID, "Version", r"1\.[0-9]{2}(\.[0-9]{1,2})?")]
+Cidr = Annotated[str, pattern(NETWORK_INVALID, "Cidr", r"([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}")]
+VmSize = Annotated[str, pattern(VM_SIZE_INVALID, "VmSize", r"Standard_[A-Za-z0-9_-]+")]
 AzureName = Annotated[
-    str,
-    text(
-        156,
-        r"[A-Za-z0-9]([A-Za-z0-9._()-]{0,88}[A-Za-z0-9_()-])?",
-        "is not a name Azure takes here",
-        allowed="at most 90 letters, digits, '.', '_', '-' and brackets, without a path in front",
-        fix="copy it from: az aks list --output table",
-    ),
+    str, pattern(RESOURCE_NAME_INVALID, "AzureName", r"[A-Za-z0-9]([A-Za-z0-9._()-]{0,88}[A-Za-z0-9_()-])?")
 ]
 SubnetId = Annotated[
     str,
-    text(
-        157,
+    pattern(
+        SUBNET_ID_INVALID,
+        "SubnetId",
         rf"{_IN_GROUP}/Microsoft\.Network/virtualNetworks/[A-Za-z0-9._-]{{2,64}}/subnets/[A-Za-z0-9._-]{{1,80}}",
-        "is not the id of a subnet",
-        allowed="/subscriptions/…/resourceGroups/…/providers/Microsoft.Network/virtualNetworks/…/subnets/…",
-        fix="copy it from: az network vnet subnet show --query id",
     ),
 ]
-CertificateId = Annotated[
-    str,
-    text(
-        158,
-        CERTIFICATE_ID,
-        "is not the id of a certificate in a Key Vault",
-        allowed="/subscriptions/…/resourceGroups/…/providers/Microsoft.KeyVault/vaults/<vault>/certificates/<name>",
-        fix="copy the vault's id from: az keyvault show --query id, and append /certificates/<name>",
-    ),
-]
-Host = Annotated[
-    str,
-    text(
-        159,
-        r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+",
-        "is not a host name",
-        allowed="a full DNS name in lower case, without scheme, port or path",
-        fix="write it like llm.example.com",
-    ),
-]
-SystemNodes = Annotated[int, whole(111, 2, 100, fix="give 2 or more: AKS wants two nodes in a system pool")]
+CertificateId = Annotated[str, pattern(CERTIFICATE_ID_INVALID, "CertificateId", CERTIFICATE_ID)]
+Host = Annotated[str, pattern(HOST_INVALID, "Host", r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")]
+SystemNodes = Annotated[int, whole(COUNT_INVALID, 2, 100, fix="give 2 or more: AKS wants two nodes in a system pool")]
 
 
 class SystemPool(Shape):

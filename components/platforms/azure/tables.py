@@ -1,4 +1,5 @@
-"""The data files beside this module: node images, built-in roles, chart versions."""
+"""The data files beside this module (node images, built-in roles, chart versions), and the tiers of services:
+production's is another one, and another price."""
 
 from __future__ import annotations
 
@@ -8,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from components.catalog.versions import Pinned, versions
 from components.platforms.contract import PoolRequest
+from components.typed.tables import read_table
 
 _HERE = Path(__file__).parent
 
@@ -39,7 +40,7 @@ class NodeImages(_Row):
 
 
 def _load(name: str) -> dict[str, Any]:
-    return dict(yaml.safe_load((_HERE / name).read_text()))
+    return dict(read_table(_HERE / name))
 
 
 @cache
@@ -68,3 +69,21 @@ def node_image(request: PoolRequest) -> NodeImage:
 def pinned(name: str) -> Pinned:
     """A chart's version."""
     return versions(_HERE / "versions.yaml")[name]
+
+
+def control_plane_tier(protect: bool) -> Literal["Standard", "Free"]:
+    """Production takes the one with a service level."""
+    return "Standard" if protect else "Free"
+
+
+def registry_tier(protect: bool) -> Literal["Premium", "Standard"]:
+    """Production takes Premium for what only Premium has: it clears untagged manifests away by itself, and serves more
+    pulls at once when several GPU nodes come up together. Source: Azure Container Registry documentation, Service
+    tiers."""
+    return "Premium" if protect else "Standard"
+
+
+def redundancy(zones: int) -> Literal["ZRS", "LRS"]:
+    """Weights lie in several zones where the nodes are spread over zones: a zone that is gone must not stop the others
+    from waking."""
+    return "ZRS" if zones > 1 else "LRS"

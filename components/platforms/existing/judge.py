@@ -14,6 +14,7 @@ import yaml
 from components.platforms.contract import PoolRequest
 from components.platforms.existing.settings import ExistingSettings
 from components.typed.refusal import Problem
+from components.typed.rules.stack import HOST_WITHOUT_TLS, KUBECONFIG_CONTEXT
 
 
 def judge(settings: ExistingSettings, pools: Mapping[str, PoolRequest], environment: str) -> Iterator[Problem]:
@@ -29,12 +30,16 @@ def look(settings: ExistingSettings) -> Iterator[Problem]:
     except FileNotFoundError:
         message, fix = "is not on this machine", "write the path of a kubeconfig that has the context"
         at, allowed = ("platform", "kubeconfig"), "a kubeconfig with the context"
-        yield Problem(54, at, message, allowed, fix, settings.kubeconfig, severity="warning")
+        yield KUBECONFIG_CONTEXT.at(
+            at, message, allowed=allowed, fix=fix, value=settings.kubeconfig, severity="warning"
+        )
         return
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         # never the parser's own words: it quotes the file, which holds credentials
         message, fix = "cannot be read as a kubeconfig", "try: kubectl config view --kubeconfig with this file"
-        yield Problem(54, ("platform", "kubeconfig"), message, "a readable kubeconfig", fix, settings.kubeconfig)
+        yield KUBECONFIG_CONTEXT.at(
+            ("platform", "kubeconfig"), message, allowed="a readable kubeconfig", fix=fix, value=settings.kubeconfig
+        )
         return
     yield from judge_context(settings, document if isinstance(document, Mapping) else {})
 
@@ -48,14 +53,16 @@ def judge_context(settings: ExistingSettings, kubeconfig: Mapping[str, Any]) -> 
         allowed = ", ".join(contexts) or "none: this kubeconfig has no context"
         fix = "use one of them, or add the context: kubectl config get-contexts shows what is there"
         message = f"is not a context of {settings.kubeconfig}"
-        yield Problem(54, at, message, allowed, fix, settings.context)
+        yield KUBECONFIG_CONTEXT.at(at, message, allowed=allowed, fix=fix, value=settings.context)
         return
     cluster = _named(kubeconfig, "clusters", "cluster").get(str(context.get("cluster")), {})
     server = str(cluster.get("server", ""))
     if settings.api_server is not None and _address(server) != _address(settings.api_server):
         message = f"leads to another cluster, {server or 'one without an address'}, than the stack's"
         fix = "use the context of the stack's cluster, or write the address it has now under apiServer"
-        yield Problem(54, at, message, f"a context that leads to {settings.api_server}", fix, settings.context)
+        yield KUBECONFIG_CONTEXT.at(
+            at, message, allowed=f"a context that leads to {settings.api_server}", fix=fix, value=settings.context
+        )
 
 
 def _named(kubeconfig: Mapping[str, Any], section: str, key: str) -> dict[str, Mapping[str, Any]]:
@@ -84,10 +91,18 @@ def _tls(settings: ExistingSettings) -> Iterator[Problem]:
     except ValueError:
         host = ""
     if not host or not re.match(r"https?://", url):
-        yield Problem(40, path, "is not an address of the web", allowed, "write it like https://llm.example.com", url)
+        yield HOST_WITHOUT_TLS.at(
+            path,
+            "is not an address of the web",
+            allowed=allowed,
+            fix="write it like https://llm.example.com",
+            value=url,
+        )
     elif parts.scheme == "http" and not _is_loopback(host):
         fix = f"write https://{parts.netloc}, with a certificate at the load balancer or ingress"
-        yield Problem(40, path, "has no TLS: keys and prompts would cross the network in clear", allowed, fix, url)
+        yield HOST_WITHOUT_TLS.at(
+            path, "has no TLS: keys and prompts would cross the network in clear", allowed=allowed, fix=fix, value=url
+        )
 
 
 def _is_loopback(host: str) -> bool:

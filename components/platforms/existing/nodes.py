@@ -24,9 +24,11 @@ def must_be_found(request: PoolRequest) -> bool:
 def nodes_of(
     pools: Mapping[str, PoolRequest], kubeconfig: str, context: str, find: Find | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """Names of each pool's nodes, in a stable order. Raises ``pulumi.RunError`` where the cluster cannot be asked or
-    where two pools find one node; a preview without a cluster warns and goes on without."""
+    """Names of each pool's nodes, in a stable order. Raises ``pulumi.RunError`` where the cluster cannot be asked,
+    where two pools find one node, and in an update where a named node is not there; a preview without a cluster warns
+    and goes on without."""
     ask = find or nodes_with
+    _refuse_absent(pools, kubeconfig, context, ask)
     found: dict[str, tuple[str, ...]] = {}
     owners: dict[str, str] = {}
     for name, request in pools.items():
@@ -40,6 +42,22 @@ def nodes_of(
                     f"of another pool carries; fix: add a label that tells the two apart"
                 )
     return found
+
+
+def _refuse_absent(pools: Mapping[str, PoolRequest], kubeconfig: str, context: str, ask: Find) -> None:
+    """A patch of a node that is not there makes it: an empty object, for which pods wait in vain."""
+    named = {node: name for name, request in pools.items() for node in request.nodes}
+    if not named or pulumi.runtime.is_dry_run():
+        return
+    try:
+        there = ask({}, kubeconfig, context)
+    except Exception:  # as below; that the cluster is not heard, the patches tell
+        return
+    for node in sorted(named.keys() - there):
+        raise pulumi.RunError(
+            f"pools.{named[node]}.nodes: the cluster of context {context} has no node {node}; allowed: "
+            f"{', '.join(there)}; fix: look at kubectl --context {context} get nodes"
+        )
 
 
 def _ask(name: str, request: PoolRequest, kubeconfig: str, context: str, find: Find) -> tuple[str, ...]:

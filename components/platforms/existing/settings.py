@@ -7,29 +7,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
-from components.typed.fields import Name, Shape, text, whole
+from components.typed.fields import Name, Shape, pattern, whole
+from components.typed.rules.file import COUNT_INVALID, REGISTRY_ADDRESS_INVALID
+from components.typed.rules.stack import KUBECONFIG_CONTEXT
 
 Address = Annotated[
     str,
-    text(
-        120,
+    pattern(
+        REGISTRY_ADDRESS_INVALID,
+        "Address",
         r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*",
-        "is not the address of a registry",
-        allowed="host, an optional port and path, without scheme, tag or trailing slash",
-        fix="write it like registry.example.com/ebbtide",
     ),
 ]
-NodePort = Annotated[int, whole(111, 1, 65535, fix="leave it out and let Kubernetes choose")]
-ApiServer = Annotated[
-    str,
-    text(
-        54,
-        r"https://[A-Za-z0-9.\[\]:-]+(/.*)?",
-        "is not the address of an API server",
-        allowed="https://host:port, as the kubeconfig has it",
-        fix="copy it from: kubectl config view --minify",
-    ),
-]
+NodePort = Annotated[int, whole(COUNT_INVALID, 1, 65535, fix="leave it out and let Kubernetes choose")]
+ApiServer = Annotated[str, pattern(KUBECONFIG_CONTEXT, "ApiServer", r"https://[A-Za-z0-9.\[\]:-]+(/.*)?")]
 AccessMode = Literal["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce"]
 
 
@@ -77,3 +68,8 @@ class ExistingSettings(Shape):
         description="the claim that holds the weights", examples=["{claim: model-weights}"]
     )
     ingress: IngressSettings = Field(default=IngressSettings(), description="how the gateway is reached")
+
+    @property
+    def region(self) -> None:
+        """Nothing is bought here."""
+        return None

@@ -14,7 +14,7 @@ from components.platforms.gcp.kubeconfig import kubeconfig
 from components.platforms.gcp.names import cluster_path, fitted, labels, workload_pool
 from components.platforms.gcp.network import Network
 from components.platforms.gcp.node_identity import SCOPES, NodeIdentity
-from components.platforms.gcp.settings import GcpSettings
+from components.platforms.gcp.settings import SYSTEM_DISK_GIB, GcpSettings
 
 c = gcp.container
 
@@ -138,7 +138,7 @@ def system_pool_args(
         node_config=c.NodePoolNodeConfigArgs(
             machine_type=pool.machine,
             image_type="COS_CONTAINERD",
-            boot_disk=c.NodePoolNodeConfigBootDiskArgs(disk_type="pd-balanced", size_gb=100),
+            boot_disk=c.NodePoolNodeConfigBootDiskArgs(disk_type="pd-balanced", size_gb=SYSTEM_DISK_GIB),
             service_account=node_account,
             oauth_scopes=list(SCOPES),
             resource_labels=labels(about),

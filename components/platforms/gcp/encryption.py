@@ -24,7 +24,7 @@ def service_agents(project_number: str) -> dict[str, str]:
 class StackKey(pulumi.ComponentResource):
     """A key ring with one key, rotated every 90 days, that only the cluster's and the bucket's service agents may use.
 
-    At rest it costs the key's active versions (unknown here). A key ring can never be deleted, and a key's name never
+    At rest it costs the key's active versions. A key ring can never be deleted, and a key's name never
     used again: both have a random ending, so that a stack can be made anew after `destroy`. Destroying the key makes
     what it encrypted unreadable for good. Source: Cloud KMS documentation, Object hierarchy; pulumi-gcp 10.2.
     """

@@ -10,12 +10,11 @@ import pulumi_gcp as gcp
 
 from components.catalog.machine import Machine
 from components.platforms.contract import About, Pool, PoolRequest, Sharing, Taint
-from components.platforms.gcp.accelerators import Accelerator, accelerator_of
-from components.platforms.gcp.judge_pool import LOCAL_SSD_GIB
+from components.platforms.gcp.judge import LOCAL_SSD_GIB
 from components.platforms.gcp.names import labels
 from components.platforms.gcp.node_identity import SCOPES
-from components.platforms.gcp.node_images import GKE_IMAGES, image_key
 from components.platforms.gcp.settings import GcpSettings
+from components.platforms.gcp.tables import GKE_IMAGES, Accelerator, accelerator_of, image_key
 
 c = gcp.container
 

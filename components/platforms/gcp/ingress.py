@@ -39,7 +39,7 @@ def _rule(action: str, priority: int, ranges: Sequence[str], says: str) -> gcp.c
 class GcpIngress(pulumi.ComponentResource):
     """An address that stays, for the name in DNS; public: also an allow list (Cloud Armor) and a TLS policy. GKE makes
     the load balancer itself from the gateway's Ingress object, and takes it away with it. At rest: the load balancer's
-    hourly price (unknown here)."""
+    hourly price."""
 
     ingress: Ingress
 

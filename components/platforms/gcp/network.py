@@ -69,7 +69,7 @@ def proxies_subnet(plan: AddressPlan, region: str, network: pulumi.Input[str]) -
 
 class GcpNetwork(pulumi.ComponentResource):
     """A VPC with one subnet for nodes, pods and Services, a way out through Cloud NAT, and a subnet for the proxies of
-    internal load balancers. At rest it costs Cloud NAT's hourly price and an address (unknown here). One
+    internal load balancers. At rest it costs Cloud NAT's hourly price and an address. One
     firewall rule lets those proxies in to the gateway's port: Google's page on internal Ingress leaves it to us, GKE
     makes its own others, and NetworkPolicies say the rest. Source: pulumi-gcp 10.2."""
 

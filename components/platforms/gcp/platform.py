@@ -17,7 +17,6 @@ from components.platforms.gcp.model_store import GcpModelStore
 from components.platforms.gcp.names import labels
 from components.platforms.gcp.network import GcpNetwork, adopted
 from components.platforms.gcp.node_identity import NodeIdentity
-from components.platforms.gcp.project import confirmed_number
 from components.platforms.gcp.registry import GcpRegistry
 from components.platforms.gcp.settings import GcpSettings
 
@@ -110,3 +109,20 @@ class GcpPlatform(pulumi.ComponentResource):
 def build(settings: GcpSettings, pools: Mapping[str, PoolRequest], about: About) -> Platform:
     """The place itself."""
     return GcpPlatform(settings, pools, about).platform
+
+
+def confirmed_number(project: str, provider: gcp.Provider) -> str:
+    """The project's number, as Google Cloud tells it to these credentials.
+
+    Raises RunError where they do not see the project, or see another one: nothing has been made by then.
+    """
+    at = f"platform.project: {project!r}"
+    fix = f"log in to an account that may see it (gcloud auth application-default login), or mend {at}"
+    try:
+        found = gcp.organizations.get_project(project_id=project, opts=pulumi.InvokeOptions(provider=provider))
+    except Exception as error:  # the engine's own, whose class is no part of its interface
+        raise pulumi.RunError(f"{at} is not visible to these credentials: {error}; {fix}") from None
+    if found.project_id != project or not found.number:
+        seen = found.project_id or "no project"
+        raise pulumi.RunError(f"{at} was asked for and {seen!r} answered; {fix}")
+    return str(found.number)

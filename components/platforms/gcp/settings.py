@@ -6,89 +6,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
-from components.typed.fields import Shape, text, whole
+from components.platforms.gcp.rules import (
+    ADOPT_CONFLICT,
+    HOST_INVALID,
+    MACHINE_FAMILY_UNKNOWN,
+    NETWORK_INVALID,
+    PROJECT_INVALID,
+    REGION_INVALID,
+    VERSION_INVALID,
+    ZONES_INVALID,
+)
+from components.typed.fields import Shape, pattern, whole
+from components.typed.rules.file import COUNT_INVALID
 
-Region = Annotated[
-    str,
-    text(
-        170,
-        r"[a-z]+-[a-z]+[0-9]{1,2}",
-        "is not a region of Google Cloud",
-        allowed="a region like europe-west4 (a zone has one letter more, and belongs under network.zones)",
-        fix="list them with: gcloud compute regions list",
-    ),
-]
-Zone = Annotated[
-    str,
-    text(
-        174,
-        r"[a-z]+-[a-z]+[0-9]{1,2}-[a-z]",
-        "is not a zone of Google Cloud",
-        allowed="a zone of the stack's region, like europe-west4-a",
-        fix="list them with: gcloud compute zones list",
-    ),
-]
-ProjectId = Annotated[
-    str,
-    text(
-        171,
-        r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]",
-        "is not a project id",
-        allowed="6 to 30 of a-z, 0-9 and -, beginning with a letter (the id, neither the number nor the display name)",
-        fix="list them with: gcloud projects list",
-    ),
-]
-Version = Annotated[
-    str,
-    text(
-        172,
-        r"1\.[0-9]{2}(\.[0-9]+(-gke\.[0-9]+)?)?",
-        "is not a version of GKE",
-        allowed='"1.34" or a full version like "1.34.1-gke.1234000", in quotes',
-        fix='write it like "1.34" and let the release channel choose the patch',
-    ),
-]
-Cidr = Annotated[
-    str,
-    text(
-        175,
-        r"([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}",
-        "is not an IPv4 network",
-        allowed="an address and a prefix length, like 10.40.0.0/16",
-        fix="write it like 10.40.0.0/16",
-    ),
-]
-GoogleName = Annotated[
-    str,
-    text(
-        173,
-        r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?",
-        "is not a name Google Cloud takes",
-        allowed="at most 63 of a-z, 0-9 and -, beginning with a letter",
-        fix="copy the resource's name from the console, without projects/… in front",
-    ),
-]
-MachineType = Annotated[
-    str,
-    text(
-        178,
-        r"[a-z][a-z0-9]*-[a-z0-9]+(-[a-z0-9]+)*",
-        "is not a machine type",
-        allowed="a machine type like e2-standard-4",
-        fix="list them with: gcloud compute machine-types list",
-    ),
-]
-Host = Annotated[
-    str,
-    text(
-        185,
-        r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+",
-        "is not a host name",
-        allowed="a full DNS name in lower case, without scheme, port or path",
-        fix="write it like llm.example.com",
-    ),
-]
-SystemNodes = Annotated[int, whole(111, 1, 100, fix="give 2 or more, so that one node can be replaced")]
+Region = Annotated[str, pattern(REGION_INVALID, "Region", r"[a-z]+-[a-z]+[0-9]{1,2}")]
+Zone = Annotated[str, pattern(ZONES_INVALID, "Zone", r"[a-z]+-[a-z]+[0-9]{1,2}-[a-z]")]
+ProjectId = Annotated[str, pattern(PROJECT_INVALID, "ProjectId", r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")]
+Version = Annotated[str, pattern(VERSION_INVALID, "Version", r"1\.[0-9]{2}(\.[0-9]+(-gke\.[0-9]+)?)?")]
+Cidr = Annotated[str, pattern(NETWORK_INVALID, "Cidr", r"([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}")]
+GoogleName = Annotated[str, pattern(ADOPT_CONFLICT, "GoogleName", r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")]
+MachineType = Annotated[str, pattern(MACHINE_FAMILY_UNKNOWN, "MachineType", r"[a-z][a-z0-9]*-[a-z0-9]+(-[a-z0-9]+)*")]
+Host = Annotated[str, pattern(HOST_INVALID, "Host", r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")]
+SystemNodes = Annotated[int, whole(COUNT_INVALID, 1, 100, fix="give 2 or more, so that one node can be replaced")]
+
+
+SYSTEM_DISK_GIB = 100
+"""The boot disk of a node without GPUs."""
 
 
 class SystemPool(Shape):

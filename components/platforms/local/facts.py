@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalFacts:
     """``kubeconfig`` is a path on this machine, ``models_dir`` one on the nodes; ``registry`` is ``host:port/prefix``,
     plain HTTP if ``registry_insecure``; images are references by digest; ``gpu_nodes`` are node names."""

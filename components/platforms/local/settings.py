@@ -11,3 +11,8 @@ class LocalSettings(Shape):
     """The cluster that ``ebbtide local up`` keeps on this machine."""
 
     kind: Literal["local"]
+
+    @property
+    def region(self) -> None:
+        """Nothing is bought here."""
+        return None

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import resource
+import signal
 import sys
 from pathlib import Path
 
-import uvicorn
+import uvloop
 import yaml
 from pydantic import ValidationError
 
-from .budgets import Budgets
+from .budgets import Budgets, Elsewhere
 from .cluster import SERVICE_ACCOUNT, Watched, connect, deployments, endpoint_slices, groups, scaled_objects
-from .elsewhere import Elsewhere
+from .engine_deaths import EngineDeaths
 from .failed_wakes import FailedWakes
 from .front import Gateway
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
 from .metrics import Metrics
 from .replicas import Replicas
+from .server import Connections
 from .settings import Settings, load
 from .upstream import WakeTransport
 from .workloads import Workloads
@@ -38,7 +42,8 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
     client = connect(settings.cluster.api_server, account)
     replicas = Replicas(lambda: slices.seen)
     metrics.count(replicas, [model.name for model in settings.models])
-    transport = WakeTransport(settings.interceptor_url, settings.limits.request_seconds, replicas)
+    deaths = EngineDeaths(died=metrics.engine_died)
+    transport = WakeTransport(settings.interceptor_url, settings.limits.request_seconds, replicas, deaths)
     gateway: Gateway
 
     def changed() -> None:
@@ -93,25 +98,30 @@ def main() -> int:
         return 2
     # The pod's own address; who may reach it is the NetworkPolicy's matter.
     host = os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0")  # noqa: S104
+    port = int(os.environ.get("EBBTIDE_GATEWAY_PORT", "4000"))
+    # a held request has two connections, and a container may be started with room for 1024
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     metrics = Metrics()
     metrics.serve(host, int(os.environ.get("EBBTIDE_GATEWAY_METRICS_PORT", "9090")))
-    uvicorn.run(
-        application(settings, keys, metrics, account),
-        host=host,
-        port=int(os.environ.get("EBBTIDE_GATEWAY_PORT", "4000")),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        # longer than any load balancer keeps an idle connection (4000 s at most): one that we close first may just be
-        # carrying the next request, and its client gets a 502
-        timeout_keep_alive=4100,
-        timeout_graceful_shutdown=settings.limits.shutdown_seconds,
-    )
+    uvloop.run(serve(settings, keys, metrics, account, host, port))
     return 0
+
+
+async def serve(settings: Settings, keys: Path, metrics: Metrics, account: Path, host: str, port: int) -> None:
+    """Serve until SIGTERM; then take no connection any more and end what there is."""
+    gateway = application(settings, keys, metrics, account)
+    connections = Connections(gateway.answer, gateway.refused, settings.limits)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for signal_ in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_, stop.set)
+    async with gateway.running():
+        listener = await loop.create_server(connections, host, port, backlog=2048)
+        watching = asyncio.create_task(connections.watch())
+        await stop.wait()
+        listener.close()
+        await connections.drain()
+        watching.cancel()
 
 
 if __name__ == "__main__":

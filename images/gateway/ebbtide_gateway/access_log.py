@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 NOT_ANSWERED = 499
+_GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 @dataclass
@@ -17,6 +20,7 @@ class Record:
 
     method: str
     path: str
+    request_id: str = ""
     key: str | None = None
     group: str | None = None
     model: str | None = None
@@ -34,6 +38,7 @@ class Record:
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "method": self.method,
                 "path": self.path,
+                "request_id": self.request_id,
                 "key": self.key,
                 "group": self.group,
                 "model": self.model,
@@ -49,3 +54,8 @@ class Record:
     def write(self) -> None:
         """Write it at once: a log that sits in a buffer is no use beside a hanging request."""
         print(self.line(), file=sys.stdout, flush=True)
+
+
+def request_id(given: str | None) -> str:
+    """The id that a client or a proxy gave its request, where it can stand in a header and a log; else a new one."""
+    return given if given is not None and _GOOD_ID.fullmatch(given) else secrets.token_hex(16)

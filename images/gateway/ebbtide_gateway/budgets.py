@@ -1,11 +1,13 @@
 """What a group may ask: requests a minute, wakes a day, and which models it may wake at all.
 
-Each process counts its own and is told of the others' (``elsewhere.py``). Its requests are gone with it, its wakes are
-not.
+Each process counts its own and asks the wake keeper for the others' (``Elsewhere``). Its requests are gone with it, its
+wakes are not.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 import secrets
 import time
@@ -14,6 +16,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
+from .cluster import describe
 from .errors import ApiError
 from .settings import Model
 
@@ -22,6 +27,9 @@ _DAY = 86_400
 _MINUTE = 60.0
 _TOLD_SECONDS = 10.0  # after these nobody knows what others had; a process counts for itself
 _OTHERS_RETRY_AFTER_SECONDS = 5.0
+_ASK_SECONDS = 2.0
+_FRESH_SECONDS = 1.0
+_log = logging.getLogger("ebbtide.gateway.elsewhere")
 
 
 @dataclass(frozen=True)
@@ -133,3 +141,44 @@ def not_allowed(group: Group, model: Model, groups: Collection[Group]) -> ApiErr
     ask = f"ask somebody with a key of group {' or '.join(who)}" if who else "no group may wake it"
     message = f"model {model.name!r} sleeps, and group {group.name!r} may use it only while it is awake; {ask}"
     return ApiError(403, "wake_not_allowed", message)
+
+
+class Elsewhere:
+    """``keeper`` is its address, None where there is none."""
+
+    def __init__(
+        self,
+        keeper: str | None,
+        budgets: Budgets,
+        client: httpx.AsyncClient | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._keeper = keeper
+        self._budgets = budgets
+        self._client = client or httpx.AsyncClient(trust_env=False, timeout=_ASK_SECONDS)
+        self._clock = clock
+        self._asked = -math.inf
+        self._asking: asyncio.Task[None] | None = None
+
+    async def wakes(self) -> None:
+        """Tell the budgets which wakes others have begun. Never raises."""
+        await self._learn("wakes", self._budgets.elsewhere)
+
+    def refresh(self) -> None:
+        """Have the budgets told soon how many requests others have had: no request waits for that."""
+        now = self._clock()
+        fresh = now - self._asked < _FRESH_SECONDS
+        if self._keeper is None or fresh or (self._asking is not None and not self._asking.done()):
+            return
+        self._asked = now
+        self._asking = asyncio.create_task(self._learn("requests", self._budgets.beside))
+
+    async def _learn(self, what: str, tell: Callable[[dict[str, Any]], None]) -> None:
+        if self._keeper is None:
+            return
+        try:
+            answer = await self._client.get(f"{self._keeper}/{what}")
+            answer.raise_for_status()
+            tell(answer.json())
+        except (httpx.HTTPError, LookupError, ValueError, TypeError, AttributeError) as problem:
+            _log.warning("the wake keeper does not say which %s others have had: %s", what, describe(problem))

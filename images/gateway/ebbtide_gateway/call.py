@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 
@@ -36,12 +37,16 @@ class Call:
 
     ``held`` says that the model slept or had to be asked more than once; ``waited_seconds`` then counts until
     its first byte. ``woken`` says that this request is the one that began the wake. ``leave`` tells the replica's
-    count that it has ended. ``prompt``: its beginning, where that decides which replica gets it.
+    count that it has ended. ``prompt``: its beginning, where that decides which replica gets it. ``fingerprint``: by
+    which a request is known again after an engine died with it.
     """
 
     model: Model
     path: str
     prompt: bytes | None = None
+    body: bytes = b""
+    fingerprint: bytes | None = None
+    began: float = field(default_factory=time.monotonic)
     held: bool = False
     woken: bool = False
     waited_seconds: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 _TYPE_BY_STATUS = {
@@ -18,22 +19,35 @@ _TYPE_BY_STATUS = {
 
 
 class ApiError(Exception):
-    """An answer the gateway gives by itself. ``retry_after`` is in seconds and becomes a header."""
+    """An answer the gateway gives by itself. ``retry_after`` is in seconds and becomes a header; ``headers`` go beside
+    it; ``param`` is the parameter that is wrong.
+    """
 
-    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.param = param
+        self._headers = dict(headers or {})
 
     def body(self) -> bytes:
         """The JSON body."""
-        return error_body(self.message, error_type(self.status), self.code)
+        return error_body(self.message, error_type(self.status), self.code, self.param)
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
+    def headers(self) -> dict[str, str]:
         """Response headers that go with the body."""
-        return error_headers(self.retry_after)
+        return error_headers(self.retry_after) | self._headers
 
 
 def error_type(status: int) -> str:
@@ -46,12 +60,21 @@ def error_body(message: str, kind: str, code: str | int | None, param: str | Non
     return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
 
 
-def error_headers(retry_after: float | None) -> list[tuple[bytes, bytes]]:
+def error_headers(retry_after: float | None) -> dict[str, str]:
     """Headers of an error; ``Retry-After`` is whole seconds, rounded up, never 0 (a client would spin)."""
-    headers = [(b"content-type", b"application/json")]
+    headers = {"content-type": "application/json"}
     if retry_after is not None:
-        headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
+        headers["retry-after"] = str(max(1, math.ceil(retry_after)))
     return headers
+
+
+_ENGINE_DEAD = "EngineCore encountered an issue"
+"""How vLLM 0.32 answers, with 500, all that were in an engine that died (v1/engine/exceptions.py)."""
+
+
+def engine_died(error: Mapping[str, Any]) -> bool:
+    """Whether an engine's error says that the engine itself is gone, whatever the request was."""
+    return error.get("code") == 500 and str(error["message"]).startswith(_ENGINE_DEAD)
 
 
 def upstream_error(status: int, body: bytes) -> dict[str, Any] | None:

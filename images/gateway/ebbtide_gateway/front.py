@@ -1,4 +1,4 @@
-"""The ASGI application: everything a request must pass before it is asked upstream."""
+"""What every request passes before it is asked upstream."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
-from .access_log import NOT_ANSWERED, Record
-from .budgets import Budgets, Group
+from aiohttp import web
+
+from .access_log import NOT_ANSWERED, Record, request_id
+from .budgets import Budgets, Elsewhere, Group
 from .call import Answer, Call
 from .cluster import Watched
-from .elsewhere import Elsewhere
 from .errors import ApiError, error_headers
 from .failed_wakes import FailedWakes
-from .guard import WakeGuard
-from .keys import KeyFile
+from .guard import Places, WakeGuard
+from .keys import Caller, KeyFile
 from .metrics import Metrics
-from .places import Places
-from .relay import deliver
+from .relay import Reply, deliver
 from .request import (
     LIVE,
     MODELS,
     READY,
+    BodyMemory,
     Generation,
-    Gone,
-    Receive,
-    Scope,
-    Send,
+    Share,
     bearer,
+    check_method,
     choose,
     described,
-    method_for,
     parse,
     read_body,
+    unknown_key,
     usable,
 )
-from .settings import Settings
+from .server import Connection, head_too_large
+from .settings import Limits, Settings
 from .upstream import WakeTransport
 
 _log = logging.getLogger("ebbtide.gateway")
@@ -70,6 +70,7 @@ class Gateway:
         self._budgets = budgets
         self._elsewhere = elsewhere
         self._places = Places()
+        self._bodies = BodyMemory(settings.limits.max_held_bytes)
         self._looked = False
 
     def looked(self) -> None:
@@ -78,139 +79,139 @@ class Gateway:
         """
         self._looked = True
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
-            await self._request(scope, receive, send)
-        else:
-            # A websocket is refused by closing it before it was accepted.
-            await send({"type": "websocket.close", "code": 1008})
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """What runs beside the requests: the connections upstream and the view of the cluster."""
         await self._transport.start()
         following = [asyncio.create_task(view.follow()) for view in self._views]
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        for task in following:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
-        await self._transport.stop()
-        await send({"type": "lifespan.shutdown.complete"})
-
-    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        record = Record(scope["method"], path)
         try:
-            if scope["method"] != method_for(path):
-                raise ApiError(405, "method_not_allowed", f"{path} takes {method_for(path)} only")
+            yield
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
+            await self._transport.stop()
+
+    def refused(self, error: ApiError) -> str:
+        """Note what never became a request; gives its id."""
+        record = Record("-", "-", request_id(None), status=error.status, code=error.code)
+        record.write()
+        self._metrics.finished(record)
+        return record.request_id
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request. Who leaves before the end is noticed by being cancelled: everything on its behalf ends,
+        the upstream request too.
+        """
+        connection, path = request.protocol, request.path
+        assert isinstance(connection, Connection)
+        record = Record(request.method, path, request_id(request.headers.get("x-request-id")))
+        reply = Reply(request, connection, record)
+        try:
+            check_method(request.method, path)
+            check_head(request, self._settings.limits)
             if path in (LIVE, READY):
-                await self._health(path, send)
-                return
-            await self._authenticated(scope, record, receive, send)
+                await self._health(path, reply)
+            else:
+                await self._authenticated(request, connection, record, reply)
         except ApiError as refusal:
-            record.status, record.code = refusal.status, refusal.code
-            await answer(send, refusal.status, refusal.headers(), refusal.body())
-        except Gone:
+            record.code = refusal.code
+            await reply.send(refusal.status, refusal.headers(), refusal.body())
+        except ConnectionError:
             record.complete = False
+            raise
         except Exception as problem:
             # Only the type: a message may repeat what the client sent.
             _log.error("internal error on %s: %s", path, type(problem).__name__)
             record.code = "internal"
-            if record.status == NOT_ANSWERED:
-                broken = ApiError(500, "internal", "the gateway could not handle this request")
-                record.status = broken.status
-                await answer(send, broken.status, broken.headers(), broken.body())
-        if path not in (LIVE, READY):
-            record.write()
-            self._metrics.finished(record)
+            if reply.response is not None:
+                raise ConnectionError("broken off by an internal error") from None
+            broken = ApiError(500, "internal", "the gateway could not handle this request")
+            await reply.send(broken.status, broken.headers(), broken.body())
+        finally:
+            connection.rest()
+            if path not in (LIVE, READY):
+                record.write()
+                self._metrics.finished(record)
+        assert reply.response is not None
+        return reply.response
 
-    async def _health(self, path: str, send: Send) -> None:
+    async def _health(self, path: str, reply: Reply) -> None:
         good = path == LIVE or (self._looked and self._keys.ready)
         body = b'{"ok": true}' if good else b'{"ok": false}'
-        await answer(send, 200 if good else 503, error_headers(None), body)
+        await reply.send(200 if good else 503, error_headers(None), body)
 
-    async def _authenticated(self, scope: Scope, record: Record, receive: Receive, send: Send) -> None:
-        path, headers = scope["path"], scope["headers"]
+    async def _authenticated(
+        self, request: web.BaseRequest, connection: Connection, record: Record, reply: Reply
+    ) -> None:
+        path = request.path
         ring = self._keys.ring()
-        caller = ring.find(bearer(headers)) if ring is not None else None
+        caller = ring.find(bearer(request.headers.get("authorization"))) if ring is not None else None
         if caller is None:
-            raise ApiError(401, "invalid_api_key", "this key is not known here")
+            raise unknown_key()
         record.key, record.group = caller.name, caller.group
+        connection.show_key()
         if path == MODELS:
             listed = {"object": "list", "data": [described(model) for model in usable(self._models, caller)]}
-            await self._document(send, record, listed)
-            return
-        if path.startswith(MODELS + "/"):
+            await reply.send(200, error_headers(None), json.dumps(listed).encode())
+        elif path.startswith(MODELS + "/"):
             model = choose(self._models, caller, path.removeprefix(MODELS + "/"))
-            await self._document(send, record, described(model))
-            return
-        body = await read_body(headers, receive, self._settings.limits.max_body_bytes)
+            await reply.send(200, error_headers(None), json.dumps(described(model)).encode())
+        else:
+            with self._bodies.share() as share:
+                asked = await self._asked(request, connection, caller, share)
+                record.model = asked.model.name
+                if caller.rights.requests_per_minute is not None:
+                    self._elsewhere.refresh()
+                self._budgets.ask(caller.rights)
+                with connection.working():
+                    await self._serve(asked, record, reply)
+
+    async def _asked(
+        self, request: web.BaseRequest, connection: Connection, caller: Caller, share: Share
+    ) -> Generation:
+        body = await read_body(request, connection, self._settings.limits, share)
         if not self._looked:
             raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
-        asked = parse(path, body, self._models, caller)
-        record.model = asked.model.name
-        if caller.rights.requests_per_minute is not None:
-            self._elsewhere.refresh()
-        self._budgets.ask(caller.rights)
-        await self._until_gone(asked, record, receive, send)
+        asked = parse(request.path, body, self._models, caller)
+        share.resize(len(asked.body))
+        return asked
 
-    async def _document(self, send: Send, record: Record, document: dict[str, Any]) -> None:
-        record.status = 200
-        await answer(send, 200, error_headers(None), json.dumps(document).encode())
-
-    async def _until_gone(self, asked: Generation, record: Record, receive: Receive, send: Send) -> None:
-        """Serve, unless the client leaves first: then everything on its behalf ends, the upstream request
-        too.
-        """
-        serving = asyncio.create_task(self._serve(asked, record, send))
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                await serving
-        finally:
-            for task in (serving, leaving):
-                if not task.done():
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
-
-    async def _serve(self, asked: Generation, record: Record, send: Send) -> None:
+    async def _serve(self, asked: Generation, record: Record, reply: Reply) -> None:
         model = asked.model
-        slept = self._guard.asleep(model)
-        call = Call(model, asked.path, asked.prompt, held=slept)
+        call = Call(model, asked.path, asked.prompt, asked.body, held=self._guard.waking(model))
         try:
+            self._transport.refuse(call)
             await self._failed.unless_failing(
                 model,
                 lambda: call.response is not None or record.status != NOT_ANSWERED,
-                lambda: self._admitted(asked, call, slept, record, send),
+                lambda: self._admitted(asked, call, record, reply),
             )
         finally:
             call.close()
             record.wait_seconds, record.attempts = (call.waited_seconds if call.held else 0.0), call.attempts
 
-    async def _admitted(self, asked: Generation, call: Call, slept: bool, record: Record, send: Send) -> None:
+    async def _admitted(self, asked: Generation, call: Call, record: Record, reply: Reply) -> None:
         model = asked.model
+        slept = self._guard.asleep(model)
         with contextlib.ExitStack() as waiting:
             if slept:
                 if asked.caller.rights.max_wakes_per_day is not None:
                     await self._elsewhere.wakes()
                 self._budgets.may_wake(asked.caller.rights, model, self._groups())
+            if call.held:
                 waiting.enter_context(self._metrics.holding(model.name))
             if self._transport.has_to_wait(call):
                 waiting.enter_context(self._places.taken(model))
             async with self._guard.admitted(model) as waited:
                 call.held, call.waited_seconds = call.held or waited >= 0.001, waited
                 call.woken = self._begin_wake(asked)
-                found = await self._transport.ask(call, asked.body)
+                found = await self._transport.ask(call)
                 waiting.close()
                 if slept and isinstance(found, Answer):
                     self._metrics.woke(model.name, call.waited_seconds)
-                await deliver(found, call, record, send)
+                    self._places.woke(model, call.waited_seconds)
+                await deliver(found, call, record, reply)
 
     def _begin_wake(self, asked: Generation) -> bool:
         """Whether this request is what wakes the model; then it is taken from its group's budget."""
@@ -224,13 +225,7 @@ class Gateway:
         return ring.groups if ring is not None else ()
 
 
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    """One whole response."""
-    headers = [*headers, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def check_head(request: web.BaseRequest, limits: Limits) -> None:
+    """Raises ``ApiError`` 431 for headers that are too many bytes together, each of them small enough."""
+    if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > limits.head_bytes:
+        raise head_too_large(limits.head_bytes)

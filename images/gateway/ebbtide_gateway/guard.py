@@ -11,22 +11,26 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 
 from .errors import ApiError
 from .settings import Guard, Model
 
 _FULL_RETRY_AFTER_SECONDS = 30.0
+_SHORTEST_RETRY_SECONDS = 5.0
+# a client library waits so long and no longer (openai 3.52: two minutes); above it, it raises at once
+_LONGEST_RETRY_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class Taken:
-    """GPUs in use: replicas wanted or still there, and GPUs per replica, by model name."""
+    """GPUs in use: replicas wanted or still there, GPUs per replica, and replicas that are ready, by model name."""
 
     replicas: Mapping[str, int]
     gpus: Mapping[str, int]
+    ready: Mapping[str, int] = field(default_factory=dict)
 
     def holders(self) -> dict[str, int]:
         """GPUs by model, for those that hold any."""
@@ -85,6 +89,11 @@ class WakeGuard:
         taken = self._observe()
         return taken is not None and taken.replicas.get(model.name, 0) == 0
 
+    def waking(self, model: Model) -> bool:
+        """Whether the cluster is known to have no replica of this model that is ready."""
+        taken = self._observe()
+        return taken is not None and taken.ready.get(model.name, 0) == 0
+
     def first(self, model: Model) -> bool:
         """For one who was just admitted: whether the model sleeps and nobody else's request is waking it."""
         return self.asleep(model) and self._waking[model.name] == 1
@@ -127,3 +136,47 @@ class WakeGuard:
 
     def _with_sizes(self, taken: Taken) -> Taken:
         return Taken(taken.replicas, {**taken.gpus, **self._gpus})
+
+
+class Places:
+    """How many requests may wait for a model that nobody answers for yet: as many as its engines take once they are
+    there.
+
+    One more would wait as long as the others, only to be refused by a full engine. The interceptor holds one question
+    for each that waits, so this bounds it as well. Counted in this process, with when the first came and how long the
+    model's last wake took.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._taken: Counter[str] = Counter()
+        self._since: dict[str, float] = {}
+        self._last_wake: dict[str, float] = {}
+
+    @contextmanager
+    def taken(self, model: Model) -> Iterator[None]:
+        """Hold one. Raises ``ApiError`` 503 when there is none."""
+        most = model.most_waiting
+        if most is not None and self._taken[model.name] >= most:
+            message = f"model {model.name!r} is not up yet, and {most} wait for it, which is all that it will take"
+            raise ApiError(503, "queue_full", message, retry_after=self.retry_after(model))
+        if self._taken[model.name] == 0:
+            self._since[model.name] = self._clock()
+        self._taken[model.name] += 1
+        try:
+            yield
+        finally:
+            self._taken[model.name] -= 1
+
+    def woke(self, model: Model, seconds: float) -> None:
+        """A wake took so long."""
+        self._last_wake[model.name] = seconds
+
+    def retry_after(self, model: Model) -> float:
+        """Seconds until the wake that is going on should be over: it takes as long as the last one, or if it has not,
+        as long as the stack lets a start take, or at most as long as anybody waits for it.
+        """
+        elapsed = self._clock() - self._since.get(model.name, self._clock())
+        lengths = (self._last_wake.get(model.name), model.cold_start_seconds, model.hold_seconds)
+        remaining = (length - elapsed for length in lengths if length is not None and length > elapsed)
+        return min(max(next(remaining, 0.0), _SHORTEST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)

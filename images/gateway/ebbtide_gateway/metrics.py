@@ -17,7 +17,9 @@ from .replicas import Replicas
 _WAKE_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900, 1800)
 Values = Mapping[tuple[str, ...], float]
 # answers by which the gateway kept a model from being woken, or its GPUs from being asked
-_REFUSALS = frozenset({"gpus_in_use", "queue_full", "wake_not_allowed", "wake_budget", "request_limit"})
+_REFUSALS = frozenset(
+    {"gpus_in_use", "queue_full", "wake_not_allowed", "wake_budget", "request_limit", "request_ends_engine"}
+)
 
 
 class _AsAsked(Collector):
@@ -65,8 +67,14 @@ class Metrics:
         )
         self._refused = Counter(
             "ebbtide_gateway_refusals",
-            "Requests that the guard, a full queue, a wake right or a budget refused.",
+            "Requests that the guard, a full queue, a wake right or a budget refused, or that engines ended with.",
             ("model", "group", "code"),
+            registry=self.registry,
+        )
+        self._engine_deaths = Counter(
+            "ebbtide_gateway_engine_deaths",
+            "Engines that ended while they had requests of this process.",
+            ("model",),
             registry=self.registry,
         )
 
@@ -130,6 +138,10 @@ class Metrics:
     def woke(self, model: str, seconds: float) -> None:
         """A request that found the model asleep has its first byte."""
         self._wakes.labels(model).observe(seconds)
+
+    def engine_died(self, model: str) -> None:
+        """An engine ended with requests in it."""
+        self._engine_deaths.labels(model).inc()
 
     def finished(self, record: Record) -> None:
         """A request has ended."""

@@ -3,56 +3,103 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+
+from aiohttp import web
 
 from .access_log import Record
 from .call import Answer, Call, Failure
 from .errors import error_body, error_headers
-from .request import Send
+from .server import Connection, own_headers
 from .upstream import BrokenOff
 
-Headers = list[tuple[bytes, bytes]]
+
+class Reply:
+    """Where one request's answer goes. ``response`` is there once it has begun."""
+
+    def __init__(self, request: web.BaseRequest, connection: Connection, record: Record) -> None:
+        self._request = request
+        self._connection = connection
+        self._record = record
+        self.response: web.StreamResponse | None = None
+
+    async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """A whole answer."""
+        await self._start(web.Response(status=status, headers=self._with_own(headers), body=body))
+        await self.end()
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """The head of an answer that comes in pieces."""
+        await self._start(web.StreamResponse(status=status, headers=self._with_own(headers)))
+
+    async def write(self, piece: bytes) -> None:
+        """One piece, when the client has room for it."""
+        assert self.response is not None
+        await self.response.write(piece)
+
+    async def end(self) -> None:
+        """All was sent."""
+        assert self.response is not None
+        await self.response.write_eof()
+        self._record.complete = True
+
+    def _with_own(self, headers: Mapping[str, str]) -> dict[str, str]:
+        return {**headers, **own_headers(self._record.request_id)}
+
+    async def _start(self, response: web.StreamResponse) -> None:
+        if self._connection.leaving:
+            response.force_close()
+        self.response = response
+        self._record.status, self._record.complete = response.status, False
+        await response.prepare(self._request)
 
 
-async def deliver(found: Answer | Failure, call: Call, record: Record, send: Send) -> None:
+async def deliver(found: Answer | Failure, call: Call, record: Record, reply: Reply) -> None:
     """Give the client what came of its call and note it in the record."""
     if isinstance(found, Failure):
-        headers = error_headers(found.retry_after)
         record.code = json.loads(found.body)["error"]["code"]
-        await _whole(found.status, headers, found.body, call, record, send)
+        await reply.send(found.status, error_headers(found.retry_after) | call_headers(call), found.body)
     elif found.rest is None:
-        await _whole(found.status, answer_headers(found), found.first, call, record, send)
+        await reply.send(found.status, answer_headers(found) | call_headers(call), found.first)
     else:
-        await _stream(found, call, record, send)
+        await _stream(found, call, record, reply)
 
 
-def answer_headers(found: Answer) -> Headers:
+def answer_headers(found: Answer) -> dict[str, str]:
     """What of the engine's headers a client needs."""
-    headers = [(b"content-type", found.content_type.encode())]
+    headers = {"content-type": found.content_type}
     if found.cache_control is not None:
-        headers.append((b"cache-control", found.cache_control.encode()))
+        headers["cache-control"] = found.cache_control
     return headers
 
 
-async def _whole(status: int, headers: Headers, body: bytes, call: Call, record: Record, send: Send) -> None:
-    await _start(status, [*headers, (b"content-length", str(len(body)).encode())], call, record, send)
-    await send({"type": "http.response.body", "body": body})
-    record.complete = True
+def call_headers(call: Call) -> dict[str, str]:
+    """What the gateway says of a call: its model, its wait, its wake."""
+    headers = {"x-ebbtide-model": call.model.name}
+    if call.held:
+        headers["x-ebbtide-wait-seconds"] = f"{call.waited_seconds:.3f}"
+    if call.woken:
+        headers["x-ebbtide-woken"] = "true"
+        if call.model.usd_per_hour is not None:
+            headers["x-ebbtide-usd-per-hour"] = f"{call.model.usd_per_hour:.2f}"
+    return headers
 
 
-async def _stream(found: Answer, call: Call, record: Record, send: Send) -> None:
+async def _stream(found: Answer, call: Call, record: Record, reply: Reply) -> None:
     # A buffering proxy on the way would turn a stream into one late block.
-    await _start(found.status, [*answer_headers(found), (b"x-accel-buffering", b"no")], call, record, send)
-    await send({"type": "http.response.body", "body": found.first, "more_body": True})
+    await reply.begin(found.status, answer_headers(found) | call_headers(call) | {"x-accel-buffering": "no"})
+    await reply.write(found.first)
     assert found.rest is not None
     try:
         async for chunk in found.rest:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await reply.write(chunk)
     except BrokenOff as problem:
         record.code = "answer_broken_off"
-        await send({"type": "http.response.body", "body": broken_off(call, str(problem))})
+        await reply.write(broken_off(call, str(problem)))
+        await reply.end()
+        record.complete = False
         return
-    await send({"type": "http.response.body", "body": b""})
-    record.complete = True
+    await reply.end()
 
 
 def broken_off(call: Call, why: str) -> bytes:
@@ -62,15 +109,3 @@ def broken_off(call: Call, why: str) -> bytes:
     """
     message = f"the answer of model {call.model.name!r} broke off ({why}); what came so far is not all of it"
     return b"\n\ndata: " + error_body(message, "server_error", "answer_broken_off") + b"\n\n"
-
-
-async def _start(status: int, headers: Headers, call: Call, record: Record, send: Send) -> None:
-    headers.append((b"x-ebbtide-model", call.model.name.encode()))
-    if call.held:
-        headers.append((b"x-ebbtide-wait-seconds", f"{call.waited_seconds:.3f}".encode()))
-    if call.woken:
-        headers.append((b"x-ebbtide-woken", b"true"))
-        if call.model.usd_per_hour is not None:
-            headers.append((b"x-ebbtide-usd-per-hour", f"{call.model.usd_per_hour:.2f}".encode()))
-    record.status, record.complete = status, False
-    await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from .cluster import model_of
-from .prefix import preferred
-
-Slices = Mapping[str, Mapping[str, Any]]
 
 _REST_SECONDS = 5.0
 _QUARTER, _SOME = 1.25, 2  # requests above an even share for which a cache is worth a wait
+_LETTERS = 1024  # of a prompt: requests that begin alike meet at one replica and its prefix cache
+Slices = Mapping[str, Mapping[str, Any]]
+
+
+def beginning(document: Mapping[str, Any]) -> bytes:
+    """What the prompt of a checked body begins with. Of a chat the first message of its user: it stays the same from
+    turn to turn, and differs between two chats under one system prompt, which every replica soon has in its cache. Of
+    anything else its start.
+    """
+    messages = document.get("messages")
+    if isinstance(messages, list):
+        said = [each for each in messages if isinstance(each, Mapping) and each.get("role") == "user"] or messages
+        return _start(said[0].get("content") if said and isinstance(said[0], Mapping) else said)
+    return _start(document.get("prompt", document.get("input")))
+
+
+def _start(value: Any) -> bytes:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:_LETTERS].encode(errors="surrogatepass")
+
+
+def preferred(prompt: bytes, addresses: Sequence[str]) -> list[str]:
+    """All addresses, in the order in which this prompt wants them (rendezvous hashing): one that comes or goes changes
+    the first choice of its own share of the prompts alone.
+    """
+    return sorted(addresses, key=lambda at: hashlib.blake2b(prompt + b"\0" + at.encode(), digest_size=8).digest())
 
 
 class Replicas:
@@ -35,12 +60,12 @@ class Replicas:
         """The cluster moved."""
         self._ready = None
 
-    def pick(self, model: str, prompt: bytes | None = None) -> str | None:
+    def pick(self, model: str, prompt: bytes | None = None, without: Collection[str] = ()) -> str | None:
         """``host:port`` of the replica with the fewest of this process's requests, of equals any. With a ``prompt`` the
         one where those meet that begin alike, while that has little more than an even share. None: there is none that
-        is known to be ready.
+        is known to be ready and is not among those it is to do ``without``.
         """
-        ready = self._that_answer(model)
+        ready = [at for at in self.ready(model) if at not in without]
         if not ready:
             return None
         if prompt is not None:
@@ -52,9 +77,20 @@ class Replicas:
 
     def any(self, model: str) -> bool:
         """Whether a replica is known that takes requests."""
-        return bool(self._that_answer(model))
+        return bool(self.ready(model))
 
-    def _that_answer(self, model: str) -> list[str]:
+    @property
+    def are_seen(self) -> bool:
+        """Whether it is known which replicas there are."""
+        return self._observe() is not None
+
+    def is_leaving(self, address: str) -> bool:
+        """Whether the cluster takes a replica away: what is in it is lost, and that is no fault of its engine."""
+        slices = self._observe()
+        return slices is not None and address not in staying(slices)
+
+    def ready(self, model: str) -> list[str]:
+        """The replicas that take requests now."""
         if self._ready is None:
             self._ready = addresses(self._observe() or {})
         now = self._clock()
@@ -110,11 +146,21 @@ def addresses(slices: Slices) -> dict[str, list[str]]:
     return {model: sorted(each) for model, each in found.items()}
 
 
+def staying(slices: Slices) -> set[str]:
+    """``host:port`` of the endpoints that are not on their way out, ready or not."""
+    return {at for item in slices.values() for at in _endpoints(item, "terminating", unless=True)}
+
+
 def _ready(item: Mapping[str, Any]) -> Iterator[str]:
+    # the API's own rule: a condition that is not told is to be taken for true
+    return _endpoints(item, "ready", unless=False)
+
+
+def _endpoints(item: Mapping[str, Any], condition: str, unless: bool) -> Iterator[str]:
+    """``host:port`` of a slice's endpoints, but for those whose ``condition`` is told to be ``unless``."""
     port = next((port["port"] for port in item.get("ports") or () if port.get("port")), None)
     for endpoint in item.get("endpoints") or ():
-        # the API's own rule: a condition that is not told is to be taken for true
-        if port is None or (endpoint.get("conditions") or {}).get("ready") is False:
+        if port is None or (endpoint.get("conditions") or {}).get(condition) is unless:
             continue
         for host in endpoint["addresses"][:1]:
             yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,32 +1,36 @@
-"""From the wire to a checked request: path by allow-list, body by limit, model by name or alias."""
+"""From the wire to a checked request: path by allow-list, body within bounds of size, silence and memory, model by
+name or alias."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
+
 from .errors import ApiError
 from .keys import Caller
-from .parameters import missing, refused
-from .prefix import beginning
-from .settings import Model
-
-Scope = Mapping[str, Any]
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from .parameters import check, refused
+from .replicas import beginning
+from .server import Connection, Leaving
+from .settings import Limits, Model
 
 LIVE, READY, MODELS = "/health/liveness", "/health/readiness", "/v1/models"
 GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+_CHALLENGE = 'Bearer realm="ebbtide"'
+# A value of JSON takes up to some 100 bytes in memory where its text has three: without this a body within its bounds
+# could take a gigabyte. Texts and images have few of these signs, a list of token ids has one for each.
+_MOST_VALUES = 4_000_000
+_RETRY_AFTER_SECONDS = 5.0
 
 
-class Gone(Exception):
-    """The client left while it was still sending."""
-
-
-@dataclass(frozen=True)
+@dataclass
 class Generation:
     """One checked POST: ``body`` is what goes up, with the model's own name in it; ``prompt`` its prompt's beginning
     where that decides who gets it.
@@ -39,45 +43,37 @@ class Generation:
     prompt: bytes | None = None
 
 
-def method_for(path: str) -> str:
-    """The one method a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
+def methods_for(path: str) -> tuple[str, ...]:
+    """The methods a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
     if path in GENERATE:
-        return "POST"
+        return ("POST",)
     if path in (LIVE, READY, MODELS) or (path.startswith(MODELS + "/") and path != MODELS + "/"):
-        return "GET"
+        return ("GET", "HEAD")
     known = ", ".join((*GENERATE, MODELS))
     raise ApiError(404, "unknown_path", f"there is no {path[:100]!r} here; paths: {known}")
 
 
-def bearer(headers: Collection[tuple[bytes, bytes]]) -> bytes:
-    """The key a client sent. Raises ``ApiError`` 401 when there is none."""
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, key = value.partition(b" ")
-            if scheme.lower() == b"bearer" and key.strip():
-                return key.strip()
-    raise ApiError(401, "missing_api_key", "send your key as 'Authorization: Bearer KEY'")
+def check_method(method: str, path: str) -> None:
+    """Raises ``ApiError`` 404 for a path that is not listed, 405 with ``Allow`` for a method that it does not take."""
+    allowed = methods_for(path)
+    if method not in allowed:
+        names = " and ".join(allowed)
+        raise ApiError(405, "method_not_allowed", f"{path} takes {names} only", headers={"allow": ", ".join(allowed)})
 
 
-async def read_body(headers: Collection[tuple[bytes, bytes]], receive: Receive, most: int) -> bytes:
-    """The whole body. Raises ``ApiError`` 413 as soon as it is known to be too large, ``Gone`` when it breaks
-    off.
-    """
-    too_large = ApiError(413, "body_too_large", f"the request body may have at most {most} bytes")
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value) > most:
-            raise too_large
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Gone
-        body += message.get("body", b"")
-        if len(body) > most:
-            raise too_large
-        more = message.get("more_body", False)
-    return bytes(body)
+def bearer(header: str | None) -> bytes:
+    """The key in an ``Authorization`` header. Raises ``ApiError`` 401 when there is none."""
+    scheme, _, key = (header or "").partition(" ")
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip().encode("utf-8", "surrogateescape")
+    message = "send your key as 'Authorization: Bearer KEY'"
+    raise ApiError(401, "missing_api_key", message, headers={"www-authenticate": _CHALLENGE})
+
+
+def unknown_key() -> ApiError:
+    """401 for a key that nobody has."""
+    headers = {"www-authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+    return ApiError(401, "invalid_api_key", "this key is not known here", headers=headers)
 
 
 def usable(models: Mapping[str, Model], caller: Caller) -> list[Model]:
@@ -104,6 +100,8 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
 
     What goes up is written anew from what was read here: a name given twice in the client's text is there once.
     """
+    if sum(raw.count(sign) for sign in (b",", b"[", b"{")) > _MOST_VALUES:
+        raise ApiError(400, "invalid_json", f"the request body has more than {_MOST_VALUES} values")
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError) as problem:
@@ -117,8 +115,10 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
     model = choose(models, caller, asked)
     if found := refused(document):
         raise ApiError(400, "unsupported_parameter", f"not accepted here: {', '.join(found)}")
-    if lacking := missing(path, document):
-        raise ApiError(400, "missing_parameter", f"the body needs {lacking}")
+    try:
+        check(path, document, model)
+    except RecursionError:
+        raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
     document["model"] = model.name
     try:
         body = json.dumps(document, separators=(",", ":")).encode()
@@ -136,3 +136,76 @@ def described(model: Model) -> dict[str, Any]:
         "owned_by": "ebbtide",
         "aliases": list(model.aliases),
     }
+
+
+class BodyMemory:
+    """Bytes of bodies that this process holds: those of held requests stay for as long as their model takes to wake."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """What one request's body takes."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            share.resize(0)
+
+    def take(self, more: int) -> None:
+        """Take more, or give back. Raises ``ApiError`` 503 when there is no more."""
+        if more > 0 and self._held + more > self._most:
+            message = f"the requests that are being answered hold all of the {self._most} bytes that bodies may take"
+            raise ApiError(503, "too_many_bodies", message, retry_after=_RETRY_AFTER_SECONDS)
+        self._held += more
+
+
+class Share:
+    """One request's part of a ``BodyMemory``."""
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory = memory
+        self._size = 0
+
+    def resize(self, size: int) -> None:
+        """It takes ``size`` bytes from now on. Raises ``ApiError`` 503 when there are not so many more."""
+        self._memory.take(size - self._size)
+        self._size = size
+
+
+async def read_body(request: web.BaseRequest, connection: Connection, limits: Limits, share: Share) -> bytes:
+    """The whole body. Raises ``ApiError`` 413 as soon as it is known to be too large, 408 when nothing more of it
+    comes, 415 when it is compressed: what it unpacks to would have to be bounded as well, and engines take no such one.
+    """
+    most = limits.max_body_bytes
+    too_large = ApiError(413, "body_too_large", f"the request body may have at most {most} bytes")
+    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
+        message = f"the body is sent with content-encoding {coding[:40]!r}; send it as plain JSON"
+        raise ApiError(415, "unsupported_encoding", message, headers={"accept-encoding": "identity"})
+    if request.content_length is not None and request.content_length > most:
+        raise too_large
+    if request.headers.get("expect", "").lower() == "100-continue" and request.version >= (1, 1):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    body = bytearray()
+    with connection.reading(request.content):
+        while piece := await _next(request, limits.silent_body_seconds):
+            body += piece
+            if len(body) > most:
+                raise too_large
+            share.resize(len(body))
+    return bytes(body)
+
+
+async def _next(request: web.BaseRequest, seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await request.content.readany()
+    except TimeoutError:
+        raise ApiError(408, "request_timeout", f"nothing more of the body came for {seconds:g} s") from None
+    except Leaving:
+        raise ApiError(503, "stopping", "this gateway is being replaced", retry_after=1) from None
+    except (RequestPayloadError, HttpProcessingError) as problem:
+        raise ApiError(400, "malformed_request", f"the body is no HTTP ({type(problem).__name__})") from None

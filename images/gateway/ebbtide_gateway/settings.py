@@ -18,6 +18,8 @@ class Model(_Frozen):
     """One served model: ``host`` is the name the interceptor routes by, ``gpus`` what one replica takes,
     ``usd_per_hour`` what the nodes cost that a wake may start; None is unknown. ``by_prefix``: prompts that begin alike
     go to the same replica. ``most_waiting``: requests that may wait at once while no replica answers; None: any number.
+    ``most_sequences``: how many one replica works on or queues, so that one request may never ask for more; None: any
+    number. ``task``: what its engine was started for. ``cold_start_seconds``: the longest a start may take.
     """
 
     name: str
@@ -28,6 +30,9 @@ class Model(_Frozen):
     usd_per_hour: float | None = Field(default=None, ge=0)
     by_prefix: bool = False
     most_waiting: int | None = Field(default=None, ge=1)
+    most_sequences: int | None = Field(default=None, ge=1)
+    task: Literal["chat", "embed"] = "chat"
+    cold_start_seconds: float | None = Field(default=None, gt=0)
 
 
 class Guard(_Frozen):
@@ -43,10 +48,21 @@ class Guard(_Frozen):
 
 class Limits(_Frozen):
     """``request_seconds`` is the longest one answer may take, from the first upstream byte asked for to the
-    last.
+    last. ``max_held_bytes``: what the bodies of all requests may take together.
+
+    For whoever has shown no key: ``head_bytes`` and ``head_seconds`` bound a request's headers, ``idle_seconds`` a
+    connection without a request, ``keyless_connections`` their number. For everybody: ``silent_body_seconds`` is how
+    long nothing may come of a body, ``reader_seconds`` how long a client may read nothing of its answer.
     """
 
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    max_held_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
+    head_bytes: int = Field(default=64 * 1024, gt=0)
+    head_seconds: float = Field(default=30, gt=0)
+    idle_seconds: float = Field(default=75, gt=0)
+    keyless_connections: int = Field(default=1024, gt=0)
+    silent_body_seconds: float = Field(default=60, gt=0)
+    reader_seconds: float = Field(default=300, gt=0)
     request_seconds: float = Field(default=3600, gt=0)
     shutdown_seconds: int = Field(default=300, ge=0)
 

@@ -12,18 +12,22 @@ the interceptor only where the replicas cannot be seen.
 from __future__ import annotations
 
 import functools
+import json
 import random
 import socket
 import time
 from asyncio import sleep
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from .call import Answer, Call, Failure
-from .errors import error_body, error_type, upstream_error
+from .engine_deaths import EndsEngines, EngineDeaths, MustWait
+from .errors import engine_died, error_body, error_type, upstream_error
+from .parameters import constraints
 from .replicas import Replicas
 
 _CONNECT_SECONDS = 5.0
@@ -46,6 +50,14 @@ _PROBES = (
 
 class Interrupted(Exception):
     """An attempt that ended before its first byte for a reason that a wake explains."""
+
+
+class EngineLost(Interrupted):
+    """An attempt whose engine broke it off without a word: it died, or the cluster took it away."""
+
+
+class EngineDied(EngineLost):
+    """An attempt whose engine said that it died."""
 
 
 class BrokenOff(Exception):
@@ -78,10 +90,11 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
 class WakeTransport:
     """Sends one admitted call on until it is answered or the model's hold is over."""
 
-    def __init__(self, interceptor_url: str, request_seconds: float, replicas: Replicas) -> None:
+    def __init__(self, interceptor_url: str, request_seconds: float, replicas: Replicas, deaths: EngineDeaths) -> None:
         self._interceptor = interceptor_url.rstrip("/")
         self._request_seconds = request_seconds
         self._replicas = replicas
+        self._deaths = deaths
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -97,48 +110,105 @@ class WakeTransport:
         """Whether nobody is known who would answer it now."""
         return not self._replicas.any(call.model.name)
 
-    async def ask(self, call: Call, body: bytes) -> Answer | Failure:
+    def refuse(self, call: Call) -> None:
+        """Raises ``EndsEngines`` for a request that engines died of, before anything is done for it."""
+        self._deaths.check(call)
+
+    async def ask(self, call: Call) -> Answer | Failure:
         """Never raises for the network: a deadline or a final error comes back as a ``Failure``."""
         started = time.monotonic()
         try:
-            return await self._until_answered(call, body, started + call.model.hold_seconds)
+            return await self._until_answered(call, started + call.model.hold_seconds)
         finally:
+            self._deaths.leave(call)
             call.held = call.held or call.attempts > 1
             if call.held:
                 call.waited_seconds += time.monotonic() - started
 
-    async def _until_answered(self, call: Call, body: bytes, deadline: float) -> Answer | Failure:
+    async def _until_answered(self, call: Call, deadline: float) -> Answer | Failure:
         while True:
             try:
-                return await self._attempt(call, body)
+                return await self._attempt(call)
             except Interrupted as reason:
                 pause = pause_after(call.attempts)
                 if time.monotonic() + pause >= deadline:
-                    return not_ready(call, str(reason))
+                    return engine_ended(call) if isinstance(reason, EngineLost) else not_ready(call, str(reason))
                 await sleep(pause)
+            except EndsEngines as refusal:
+                return Failure(refusal.status, refusal.body())
             except aiohttp.SocketTimeoutError:
                 return too_slow(call, self._request_seconds)
 
-    async def _attempt(self, call: Call, body: bytes) -> Answer | Failure:
+    async def _attempt(self, call: Call) -> Answer | Failure:
         call.attempts += 1
-        replica = self._replicas.pick(call.model.name, call.prompt)
+        replica = self._choose(call)
         if replica is None:
             await self._knock(call)
-            replica = self._replicas.pick(call.model.name, call.prompt)
+            replica = self._choose(call)
+            if replica is None and self._replicas.are_seen and self._deaths.is_suspect(call):
+                raise Interrupted("the replica in which it is to be tried alone is not seen yet")
         try:
-            return await self._ask(call, replica, body)
-        except Interrupted:
+            return await self._ask(call, replica)
+        except Interrupted as reason:
+            self._lost(call, replica, reason)
             call.close()
-            if replica is not None:
-                self._replicas.missed(replica)
             raise
 
-    async def _ask(self, call: Call, replica: str | None, body: bytes) -> Answer | Failure:
+    def _choose(self, call: Call) -> str | None:
+        name = call.model.name
+        try:
+            return self._deaths.choose(
+                call, self._replicas.ready(name), lambda without: self._replicas.pick(name, call.prompt, without)
+            )
+        except MustWait:
+            raise Interrupted("requests that an engine died with are tried one at a time") from None
+
+    async def _ask(self, call: Call, replica: str | None) -> Answer | Failure:
         """Of that replica, or of any that the interceptor finds."""
+        call.leave = self._enter(call, replica)
+        response = call.response = await self._send(call, replica, "POST", call.path, call.body)
+        found = await (_judged(call, replica, response) if response.status >= 300 else _begun(call, response))
+        self._deaths.begun(call, replica)
+        if isinstance(found, Answer) and found.rest is not None:
+            return replace(found, rest=self._to_its_end(call, replica, found.rest))
+        if found.status < 500:
+            self._deaths.answered(call)
+        return found
+
+    def _enter(self, call: Call, replica: str | None) -> Callable[[], None]:
+        uncount = None if replica is None else self._replicas.enter(call.model.name, replica)
+        self._deaths.sent(call, replica)
+
+        def leave() -> None:
+            if uncount is not None:
+                uncount()
+            self._deaths.left(call, replica)
+
+        return leave
+
+    def _lost(self, call: Call, replica: str | None, reason: Exception) -> None:
+        """The replica did not answer as a ready one does; its engine may have died. What breaks off without a word
+        behind the interceptor may be the interceptor's own end.
+        """
+        died = isinstance(reason, EngineDied)
         if replica is not None:
-            call.leave = self._replicas.enter(call.model.name, replica)
-        response = call.response = await self._send(call, replica, "POST", call.path, body)
-        return await (_judged(call, replica, response) if response.status >= 300 else _begun(call, response))
+            died = died or (isinstance(reason, EngineLost) and not self._replicas.is_leaving(replica))
+            self._replicas.missed(replica)
+        if died:
+            self._deaths.died(replica, call.model.name)
+
+    async def _to_its_end(self, call: Call, replica: str | None, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The rest of a stream. Raises ``BrokenOff``, also where the engine says as an event that it has died."""
+        try:
+            async for chunk in rest:
+                if _REFUSAL in chunk and _says_that_it_died(chunk):
+                    self._lost(call, replica, EngineDied("its engine ended"))
+                    raise BrokenOff("its engine ended")
+                yield chunk
+        except BrokenOff as problem:
+            self._lost(call, replica, EngineLost(str(problem)))
+            raise
+        self._deaths.answered(call)
 
     async def _knock(self, call: Call) -> None:
         """Come back once something answers for the model; what it says is for the call itself to hear."""
@@ -161,7 +231,10 @@ class WakeTransport:
         except aiohttp.SocketTimeoutError:
             raise
         except (aiohttp.ClientError, OSError) as problem:
-            raise Interrupted(f"no answer from {_who(replica)} ({type(problem).__name__})") from None
+            nobody_there = replica is None or isinstance(problem, aiohttp.ClientConnectorError)
+            raise (Interrupted if nobody_there else EngineLost)(
+                f"no answer from {_who(replica)} ({type(problem).__name__})"
+            ) from None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -181,6 +254,8 @@ async def _judged(call: Call, replica: str | None, response: aiohttp.ClientRespo
         content = b""
     status = response.status
     error = upstream_error(status, content)
+    if error is not None and engine_died(error):
+        raise EngineDied("its engine ended")
     if error is None and status in _HOP_STATUSES:
         raise Interrupted(f"{_who(replica)} answered {status}")
     if error is None and status == 404 and replica is None:
@@ -192,6 +267,9 @@ async def _judged(call: Call, replica: str | None, response: aiohttp.ClientRespo
     if error is None:
         message = f"model {call.model.name!r} answered {status} without a reason"
         return Failure(status, error_body(message, error_type(status), "upstream_error"))
+    if status == 500 and (names := constraints(json.loads(call.body))):
+        message = f"model {call.model.name!r} failed at this request alone, likely at its {' or '.join(names)}: "
+        return Failure(400, error_body(message + error["message"], error_type(400), "unusable_constraint", names[0]))
     return _engines_own(status, error, _seconds(response.headers.get("retry-after")))
 
 
@@ -216,6 +294,12 @@ def not_ready(call: Call, last: str) -> Failure:
         f"({call.attempts} attempts; last: {last})"
     )
     return Failure(504, error_body(message, "server_error", "model_not_ready"), _NOT_READY_RETRY_AFTER_SECONDS)
+
+
+def engine_ended(call: Call) -> Failure:
+    """The hold is over, and the last that was heard is that an engine ended with this request in it."""
+    message = f"the engine of model {call.model.name!r} ended while it worked on this and other requests"
+    return Failure(503, error_body(message, "server_error", "engine_ended"), _NOT_READY_RETRY_AFTER_SECONDS)
 
 
 def too_slow(call: Call, seconds: float) -> Failure:
@@ -243,7 +327,7 @@ async def _begun(call: Call, response: aiohttp.ClientResponse) -> Answer | Failu
     except aiohttp.SocketTimeoutError:
         raise
     except (aiohttp.ClientError, OSError) as problem:
-        raise Interrupted(f"the answer broke off before its first byte ({type(problem).__name__})") from None
+        raise EngineLost(f"the answer broke off before its first byte ({type(problem).__name__})") from None
     return Answer(response.status, content_type, response.headers.get("cache-control"), first, rest)
 
 
@@ -254,11 +338,22 @@ async def _refused_in_the_stream(first: bytes, response: aiohttp.ClientResponse)
     event = first
     while b"\n\n" not in event and len(event) < _MAX_ERROR_BYTES and (more := await response.content.readany()):
         event += more
-    error = upstream_error(502, event.partition(b"\n\n")[0].removeprefix(b"data: "))
+    error = _first_error(event)
+    if error is not None and engine_died(error):
+        raise EngineDied("its engine ended")
     if error is None:
         return Failure(502, error_body("the model began its answer with an error", "server_error", "upstream_error"))
     code = error.get("code")
     return _engines_own(code if isinstance(code, int) and 400 <= code < 600 else 502, error, None)
+
+
+def _first_error(events: bytes) -> dict[str, Any] | None:
+    return upstream_error(502, events.partition(b"\n\n")[0].removeprefix(b"data: "))
+
+
+def _says_that_it_died(chunk: bytes) -> bool:
+    error = _first_error(chunk[chunk.index(_REFUSAL) :])
+    return error is not None and engine_died(error)
 
 
 async def _rest(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -47,6 +47,7 @@ class Workloads:
 def taken(kinds: Iterable[Objects | None]) -> Taken | None:
     """None until all kinds are listed and while one cannot be: half of a view would let one model up over another."""
     replicas: Counter[str] = Counter()
+    ready: Counter[str] = Counter()
     gpus: dict[str, int] = {}
     for seen in kinds:
         if seen is None:
@@ -54,8 +55,9 @@ def taken(kinds: Iterable[Objects | None]) -> Taken | None:
         for item in seen.values():
             # a model that changes its kind has both for a while, and the old pods hold their GPUs
             replicas[model_of(item)] += replicas_of(item)
+            ready[model_of(item)] += int(item.get("status", {}).get("readyReplicas", 0))
             gpus[model_of(item)] = gpus_of(item)
-    return Taken(replicas, gpus)
+    return Taken(replicas, gpus, ready)
 
 
 def replicas_of(workload: Mapping[str, Any]) -> int:

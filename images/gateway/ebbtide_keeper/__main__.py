@@ -17,12 +17,11 @@ from .cards import Cards, remembered
 from .causes import Reason
 from .door import REQUESTS, WAKES, Door
 from .keeper import Keeper
-from .load import Loads
+from .load import Loads, Waiting
 from .metrics import CONTENT_TYPE, Metrics
 from .scale_in import ScaleIn
 from .settings import load
 from .used import Used
-from .waiting import Waiting
 
 
 def main() -> int:

@@ -21,8 +21,7 @@ import httpx
 from ebbtide_gateway.cluster import describe, model_of
 
 from .judge import Object
-from .load import Load, Unknown
-from .reach import ENGINE_PORT, runs, url
+from .load import ENGINE_PORT, Load, Unknown, runs, url
 from .settings import Model
 from .turns import Engine, Move, State, Step, steps
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from .causes import CRASHES, IMAGE, IMAGE_WAITS, NO_NEW_NODE, NO_NODE, TOO_LONG, Cause, of_ends, of_refusal
@@ -86,7 +86,7 @@ def of_pod(pod: Object, sight: Sight, model: Model, now: datetime) -> Doing:
     """One live pod that is not ready."""
     lost = _lost_readiness(pod)
     since = lost or _time(pod["metadata"]["creationTimestamp"])
-    cause = _no_node(pod, sight, model, now) or _of_containers(containers(pod), served=lost is not None)
+    cause = _no_node(pod, sight, model, now) or _of_containers(containers(pod), lost)
     return Doing("loading", since) if cause is None else Doing("failing", since, cause)
 
 
@@ -102,25 +102,33 @@ def _no_node(pod: Object, sight: Sight, model: Model, now: datetime) -> Cause | 
     return NO_NODE if now >= min(room + timedelta(seconds=CERTAIN_SECONDS), lease) else None
 
 
-def _of_containers(statuses: Iterable[Object], served: bool) -> Cause | None:
-    """What the containers tell. An engine that has ``served`` and then ended may come back by itself: only when the
-    kubelet holds it off (CrashLoopBackOff) it has failed again.
+def _of_containers(statuses: Iterable[Object], lost: datetime | None) -> Cause | None:
+    """What the containers tell of a start that failed. The end of an engine that was ready until then, when the pod
+    ``lost`` its readiness, is none: the kubelet starts it again, after a pause if that happens often, and the wake's
+    time runs from there.
     """
     for status in statuses:
         waits = status.get("state", {}).get("waiting", {}).get("reason")
         if waits in IMAGE_WAITS:
             return IMAGE
         ended = ends(status)
+        if ended and lost is not None and _began(ended[0]) <= lost:
+            continue
         told = of_ends(ended)
         if waits == "CrashLoopBackOff":
             return told or CRASHES
-        if ended and not served and (told is not None or int(status.get("restartCount", 0)) >= RESTARTS):
+        if ended and lost is None and (told is not None or int(status.get("restartCount", 0)) >= RESTARTS):
             return told or CRASHES
     return None
 
 
+def _began(end: Object) -> datetime:
+    """When the run of a container began that ended so; one that nothing is told of, as long ago as can be."""
+    return _time(end["startedAt"]) if end.get("startedAt") else datetime.min.replace(tzinfo=UTC)
+
+
 def ends(status: Object) -> list[Object]:
-    """How a container ended: now and the time before, as far as it did."""
+    """How a container ended: now and the time before, as far as it did; the latest first."""
     states = (status.get("state", {}), status.get("lastState", {}))
     return [state["terminated"] for state in states if "terminated" in state]
 

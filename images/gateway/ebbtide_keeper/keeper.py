@@ -25,12 +25,12 @@ from ebbtide_gateway.cluster import (
 )
 from ebbtide_gateway.failed_wakes import failure_in_force
 
-from .act import Step, decide
-from .event import wake_failed
+from .act import decide
+from .engine_end import ANNOTATION as ENGINE_END
+from .engine_end import engine_ended, is_news, last_end, wake_failed
 from .groups import Wake, follow, judge_group
 from .judge import Doing, Object, Sight, is_ready, judge
-from .load import gateways
-from .reach import ENGINE_PORT, url
+from .load import ENGINE_PORT, gateways, url
 from .settings import Model, Settings
 
 _TICK_SECONDS = 1.0
@@ -147,8 +147,14 @@ class Keeper:
         doing = self._judge(sight, model, now)
         step = decide(doing, annotations, now)
         self._tell(model.name, doing, annotations, now)
-        if step.kind == "nothing" or not await self._write(scaled, step):
+        end = last_end(sight.pods)
+        news = end if end is not None and is_news(end, annotations) else None
+        changes = {**step.annotations, **({} if news is None else {ENGINE_END: news.text()})}
+        if not changes or not await self._write(scaled, changes):
             return
+        if news is not None:
+            _log.warning("model %s: %s", model.name, news.sentence())
+            await self._event(engine_ended(sight.workload, model.machines > 1, news, time.time_ns()))
         if step.failure is not None:
             self._told.failed(model.name, step.failure.reason)
             self._told.state(model.name, "held_off")
@@ -173,9 +179,9 @@ class Keeper:
         held_off = doing.what != "ready" and failure_in_force(annotations, now) is not None
         self._told.state(name, "held_off" if held_off else doing.what)
 
-    async def _write(self, scaled: Object, step: Step) -> bool:
+    async def _write(self, scaled: Object, annotations: Mapping[str, str | None]) -> bool:
         """Whether it was written. With the version that was looked at: what changed meanwhile is looked at again."""
-        metadata = {"resourceVersion": scaled["metadata"]["resourceVersion"], "annotations": dict(step.annotations)}
+        metadata = {"resourceVersion": scaled["metadata"]["resourceVersion"], "annotations": dict(annotations)}
         path = f"{scaled_objects(self._settings.namespace)}/{scaled['metadata']['name']}"
         return await self._patch(path, metadata, ignored=409)
 

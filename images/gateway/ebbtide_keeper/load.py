@@ -1,7 +1,9 @@
-"""How many requests a model's replicas work on, summed over the gateway's pods, which send them there.
+"""What KEDA asks of a model: how many requests its replicas work on, summed over the gateway's pods, which send them
+there, and how many wait in its engines' own queues.
 
-Said only when every pod of the gateway has told: what one of them keeps to itself may be a stream, and KEDA would take
-the model for idle. It is told that the number is not known instead, and scales nothing to zero until it is.
+The sum is said only when every pod of the gateway has told: what one of them keeps to itself may be a stream, and
+KEDA would take the model for idle. It is told that the number is not known instead, and scales nothing to zero until it
+is.
 """
 
 from __future__ import annotations
@@ -18,8 +20,7 @@ from typing import Any
 
 import httpx
 
-from .reach import runs, url
-
+ENGINE_PORT = 8000
 _SECONDS = 2.0  # KEDA waits 3 s for the sum
 _FRESH_SECONDS = 1.0
 _RECENT = 0.01  # above nothing, and no reason for another replica
@@ -28,6 +29,25 @@ _IN_FLIGHT, _IDLE = "ebbtide_gateway_in_flight_requests", "ebbtide_gateway_idle_
 _REPLICAS = "ebbtide_gateway_replica_requests"
 _TOLD = (_IN_FLIGHT, _IDLE, _REPLICAS)
 _LINE = re.compile(rf'^({"|".join(_TOLD)}){{(?:model|replica)="([^"]+)"}} (\S+)$', re.M)
+_WAITING = re.compile(r"^vllm:num_requests_waiting(?:\{[^}]*\})? ([0-9.e+]+)$", re.M)
+
+
+def url(pod: Mapping[str, Any], port: int) -> str:
+    """``http://10.0.0.7:8000``"""
+    return f"http://{address(pod, port)}"
+
+
+def address(pod: Mapping[str, Any], port: int) -> str:
+    """``10.0.0.7:8000``; IPv6 in brackets."""
+    host = pod["status"]["podIP"]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def runs(pod: Mapping[str, Any]) -> bool:
+    """Whether it has an address and a container that runs, ready or not."""
+    status = pod.get("status", {})
+    states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+    return bool(status.get("podIP")) and status.get("phase") == "Running" and any("running" in each for each in states)
 
 
 class Unknown(Exception):
@@ -130,3 +150,33 @@ def gateways(pods: Mapping[str, Mapping[str, Any]], now: datetime) -> list[str]:
 def _overdue(pod: Mapping[str, Any], now: datetime) -> bool:
     until = pod["metadata"].get("deletionTimestamp")
     return until is not None and datetime.fromisoformat(until) < now
+
+
+class Waiting:
+    """How many requests wait in a model's own engines: asked of each when KEDA asks, and not at any other time.
+    ``engines`` gives the addresses of those that are ready.
+
+    KEDA's ``metrics-api`` scaler could ask the engines itself, but calls a model without a ready pod an error, and a
+    model whose scaler is in error is never scaled to zero. Here no pod, and a pod that does not answer, count as an
+    empty queue.
+    """
+
+    def __init__(self, engines: Callable[[str], Sequence[str]], client: httpx.AsyncClient | None = None) -> None:
+        self._engines = engines
+        self._client = client or httpx.AsyncClient(trust_env=False, timeout=_SECONDS)
+
+    async def of(self, model: str) -> float:
+        """Requests that wait, over all its engines."""
+        return sum(await asyncio.gather(*(self._in(engine) for engine in self._engines(model))))
+
+    async def _in(self, engine: str) -> float:
+        try:
+            answer = await self._client.get(f"{engine}/metrics")
+        except httpx.HTTPError:
+            return 0.0
+        return waiting(answer.text) if answer.status_code == 200 else 0.0
+
+
+def waiting(metrics: str) -> float:
+    """vLLM's own count (0.32.0, ``v1/metrics/loggers.py``), over its engine cores."""
+    return sum(float(value) for value in _WAITING.findall(metrics))

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from ebbtide_gateway.cluster import model_of
 
 from .judge import Object, is_ready
-from .load import Load, Unknown
-from .reach import ENGINE_PORT, address
+from .load import ENGINE_PORT, Load, Unknown, address
 
 COST, FIRST = "controller.kubernetes.io/pod-deletion-cost", "-1"
 _PAUSE_SECONDS = 2.0

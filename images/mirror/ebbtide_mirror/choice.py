@@ -24,7 +24,7 @@ def chosen(files: Iterable[File], allow_pickle: bool) -> tuple[list[File], list[
     if not safe and not allow_pickle:
         raise Problem(
             f"this revision has its weights as pickles only ({pickles[0].name}), which run code when they are loaded",
-            "choose a revision with safetensors, or allow pickles for this model if you trust its publisher",
+            "choose a revision or build with safetensors: from a bucket the engine reads nothing else",
         )
     out = {id(file) for file in everything if _left_out(file, keep_pickles=not safe)}
     return [file for file in everything if id(file) not in out], [file for file in everything if id(file) in out]

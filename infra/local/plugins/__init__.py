@@ -1,13 +1,13 @@
 """Stand-ins for the Pulumi plugins that a machine with only package registries cannot fetch.
 
 Everything here is a stand-in, not the official plugin, and says so in its version (``…+stand-in``), in its first log
-line where it has one, and in its launcher. Where Pulumi's releases can be reached none of this is installed.
+line where it has one, and in its launcher. Where Pulumi's releases can be reached none of this is installed. The
+Kubernetes provider is not among them: Pulumi's own is built (`infra.local.kubernetes_provider`).
 
 ================================  ===========================================================================
 launcher                          stands in for
 ================================  ===========================================================================
 ``pulumi-language-python``        the Python language host (`language_python`): runs the program and policy packs
-``pulumi-resource-kubernetes``    the Kubernetes provider (`kube`): server-side apply of any kind, awaits, drift
 ``pulumi-resource-random``        the random provider (`random_values`): RandomPassword, RandomString, RandomId
 ``pulumi-resource-docker-build``  the docker-build provider (`docker_build`): Image, built and pushed by buildah
 ================================  ===========================================================================

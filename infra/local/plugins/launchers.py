@@ -1,4 +1,4 @@
-"""The executables by which the engine finds the stand-ins: PATH's first directory is the one given to `install`."""
+"""The executables by which the engine finds its plugins: PATH's first directory is the one given to `install`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra.local import kubernetes_provider
+from infra.local.paths import paths
 from infra.local.plugins.clouds import CLOUD_LAUNCHERS
 
 LAUNCHERS = {
     "pulumi-language-python": "infra.local.plugins.language_python",
-    "pulumi-resource-kubernetes": "infra.local.plugins.kube",
     "pulumi-resource-random": "infra.local.plugins.random_values",
     "pulumi-resource-docker-build": "infra.local.plugins.docker_build",
 }
 
 
 def install(bin_dir: Path, python: Path) -> list[Path]:
-    """Write one launcher per stand-in into ``bin_dir`` and return their paths.
+    """Write one launcher per stand-in into ``bin_dir``, link Pulumi's own Kubernetes provider, and return their paths.
 
     ``python`` is the interpreter of the environment in which ``infra`` is installed; it is kept as given (not
     resolved), since a virtual environment is known by the path its interpreter is called by. Files that already say
     the same are left alone, others are replaced in one step, so that a running engine never reads half a launcher.
     """
-    return _install(bin_dir, python, LAUNCHERS)
+    return [*_install(bin_dir, python, LAUNCHERS), _link(bin_dir / kubernetes_provider.NAME)]
 
 
 def install_clouds(bin_dir: Path, python: Path) -> list[Path]:
@@ -56,4 +57,13 @@ def _write(path: Path, interpreter: Path, module: str) -> Path:
     fresh.write_text(text)
     fresh.chmod(0o755)
     fresh.replace(path)
+    return path
+
+
+def _link(path: Path) -> Path:
+    built = paths().bin / path.name
+    if not (path.is_symlink() and path.readlink() == built):
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.symlink_to(built)
+        fresh.replace(path)
     return path

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
-from infra.local.plugins.differences import Difference
+from infra.gate.replacement.differences import Difference
 
 _LOG = logging.getLogger("stand-in")
 MAX_MESSAGE_BYTES = 400 * 1024 * 1024
@@ -19,6 +19,11 @@ GRPC_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
 ]
+
+Values = dict[str, Any]
+"""Properties by name; `Secret` and `UNKNOWN` may be among their values."""
+Checked = tuple[Values, list[tuple[str, str]]]
+"""Inputs with defaults filled in, and refusals as (property, reason)."""
 
 
 class RefusedError(Exception):
@@ -33,7 +38,7 @@ class InitFailedError(Exception):
         self.id, self.inputs, self.outputs, self.reasons = id_, inputs, outputs, reasons
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """What every operation knows about its resource. ``timeout_seconds`` is 0 when the program set none."""
 
@@ -89,58 +94,48 @@ class StandIn:
         self.engine = engine
         self.cancelled = threading.Event()
 
-    def check_config(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
+    def check_config(self, olds: Values, news: Values) -> Values:
         """The provider's configuration as it is kept in state."""
         return news
 
-    def diff_config(self, olds: dict[str, Any], news: dict[str, Any]) -> Difference | None:
+    def diff_config(self, olds: Values, news: Values) -> Difference | None:
         """What a change of configuration means; None: nothing that a resource could notice."""
         return None
 
-    def configure(self, config: dict[str, Any]) -> None:
+    def configure(self, config: Values) -> None:
         """Take the configuration over; called once before any resource."""
 
-    def check(
-        self, call: Call, olds: dict[str, Any], news: dict[str, Any], naming: Naming
-    ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    def check(self, call: Call, olds: Values, news: Values, naming: Naming) -> Checked:
         """Inputs with defaults filled in, and refusals as (property, reason)."""
         return news, []
 
-    def diff(
-        self,
-        call: Call,
-        olds: dict[str, Any],
-        old_inputs: dict[str, Any],
-        news: dict[str, Any],
-        ignored: list[str],
-    ) -> Difference:
+    def diff(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Difference:
         """What changed; ``olds`` are the last outputs."""
         raise NotImplementedError
 
-    def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def create(self, call: Call, inputs: Values) -> tuple[str, Values]:
         """Make the resource; returns its id and outputs."""
         raise NotImplementedError
 
-    def read(
-        self, call: Call, outputs: dict[str, Any], inputs: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
         """The resource as it is now, as (outputs, inputs); None when it is gone."""
         return outputs, inputs
 
-    def update(
-        self,
-        call: Call,
-        olds: dict[str, Any],
-        old_inputs: dict[str, Any],
-        news: dict[str, Any],
-        ignored: list[str],
-    ) -> dict[str, Any]:
+    def update(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Values:
         """Change the resource in place; returns its outputs."""
         raise NotImplementedError
 
-    def delete(self, call: Call, outputs: dict[str, Any], inputs: dict[str, Any]) -> None:
+    def delete(self, call: Call, outputs: Values, inputs: Values) -> None:
         """Remove the resource; being gone already is no error."""
 
-    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
+    def invoke(self, token: str, args: Values) -> Values:
         """Answer a function of the package."""
         raise RefusedError(f"{token}: not offered by the {self.version} plugin")
+
+
+ONE_AT_A_TIME = threading.RLock()
+"""One lock for imports that happen late, on whichever thread needs them first.
+
+Python breaks a deadlock between two threads that import parts of one circle by handing one of them a module that is not
+finished; a resource then fails by an ImportError that never comes again.
+"""

@@ -7,22 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf import struct_pb2
 from pulumi.runtime import rpc
 
-Path = tuple[str | int, ...]
-
-
-class _Unknown:
-    """A value that only exists once something else has been created; one instance, compared by identity."""
-
-    def __repr__(self) -> str:
-        return "UNKNOWN"
-
-
-UNKNOWN: Final = _Unknown()
+from infra.gate.replacement.differences import UNKNOWN
 
 
 @dataclass(frozen=True, repr=False)

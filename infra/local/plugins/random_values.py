@@ -7,10 +7,10 @@ import secrets
 import string
 from typing import Any
 
-from infra.local.plugins.differences import Difference, compare
-from infra.local.plugins.plugin import Call, Naming, RefusedError, StandIn
+from infra.gate.replacement.differences import UNKNOWN, Difference, compare
+from infra.local.plugins.plugin import Call, Checked, Naming, RefusedError, StandIn, Values
 from infra.local.plugins.process import serve
-from infra.local.plugins.properties import UNKNOWN, Secret, has_unknown, mark_secrets, plain
+from infra.local.plugins.properties import Secret, has_unknown, mark_secrets, plain
 
 SPECIAL = "!@#$%&*()-_=+[]{}<>:?"
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -55,9 +55,7 @@ class RandomValues(StandIn):
 
     version = "4.21.4+stand-in"
 
-    def check(
-        self, call: Call, olds: dict[str, Any], news: dict[str, Any], naming: Naming
-    ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    def check(self, call: Call, olds: Values, news: Values, naming: Naming) -> Checked:
         kind = _kind(call)
         size = "byteLength" if kind == "id" else "length"
         value = plain(news.get(size))
@@ -67,17 +65,10 @@ class RandomValues(StandIn):
         defaults = _DEFAULTS["id" if kind == "id" else "string"]
         return {**defaults, **{key: item for key, item in news.items() if item is not None}}, failures
 
-    def diff(
-        self,
-        call: Call,
-        olds: dict[str, Any],
-        old_inputs: dict[str, Any],
-        news: dict[str, Any],
-        ignored: list[str],
-    ) -> Difference:
+    def diff(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Difference:
         return Difference(compare(plain(old_inputs), plain(news), immutable=[()]))
 
-    def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def create(self, call: Call, inputs: Values) -> tuple[str, Values]:
         kind, given = _kind(call), plain(inputs)
         if call.preview or has_unknown(given):
             return "", inputs
@@ -89,18 +80,11 @@ class RandomValues(StandIn):
             return "none", {**inputs, "result": Secret(result)}
         return result, mark_secrets({**inputs, "result": result}, inputs)
 
-    def update(
-        self,
-        call: Call,
-        olds: dict[str, Any],
-        old_inputs: dict[str, Any],
-        news: dict[str, Any],
-        ignored: list[str],
-    ) -> dict[str, Any]:
+    def update(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Values:
         return {**olds, **news}
 
 
-def _random_id(given: dict[str, Any], inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _random_id(given: Values, inputs: Values) -> tuple[str, Values]:
     data, prefix = secrets.token_bytes(int(given["byteLength"])), given.get("prefix") or ""
     url = base64.urlsafe_b64encode(data).rstrip(b"=").decode()
     return url, {

@@ -1,8 +1,7 @@
 """A rehearsal: the real engine runs a stack against clouds that are only a folder, of ``EBBTIDE_REHEARSAL_CLOUDS``.
 
-Without that variable no shortcut exists: the stand-ins of the clouds refuse to start, charts are refused, images are
-built and Deployments are waited for. With it, ``rehearsal.json`` in the folder says who the credentials belong to,
-where the clusters' API is, and which shortcuts are taken.
+Without that variable the stand-ins of the clouds refuse to start, and images are built. With it images are only written
+down, and ``rehearsal.json`` in the folder says who the credentials belong to and where the clusters' API is.
 """
 
 from __future__ import annotations
@@ -32,13 +31,11 @@ class Api:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What one rehearsal pretends. ``accounts``: whose credentials each cloud's stand-in finds, by package name.
-    ``recorded``: what is only written down instead of done, of ``charts`` and ``images``."""
+    """What one rehearsal pretends. ``accounts``: whose credentials each cloud's stand-in finds, by package name."""
 
     folder: Path
     accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     api: Api | None = None
-    recorded: frozenset[str] = frozenset()
 
     def save(self) -> None:
         """Write the settings for the plugins' processes."""
@@ -47,7 +44,6 @@ class Rehearsal:
             {
                 "accounts": {name: dict(account) for name, account in self.accounts.items()},
                 "api": vars(self.api) if self.api else None,
-                "recorded": sorted(self.recorded),
             },
             indent=2,
         )
@@ -61,7 +57,7 @@ def current(environ: Mapping[str, str] = os.environ) -> Rehearsal | None:
 
 
 def load(folder: Path) -> Rehearsal:
-    """What `Rehearsal.save` wrote; a folder without settings is a rehearsal without shortcuts."""
+    """What `Rehearsal.save` wrote; a folder without settings is a rehearsal without accounts and clusters."""
     try:
         given: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
     except FileNotFoundError:
@@ -70,11 +66,4 @@ def load(folder: Path) -> Rehearsal:
         folder,
         given.get("accounts") or {},
         Api(**given["api"]) if given.get("api") else None,
-        frozenset(given.get("recorded") or ()),
     )
-
-
-def records(what: str) -> bool:
-    """Whether ``what`` (``charts``, ``images``) is only written down in this process."""
-    now = current()
-    return now is not None and what in now.recorded

@@ -9,8 +9,8 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import ResourceProviderServicer, plugin_pb2, provider_pb2, status_pb2
 
-from infra.local.plugins import property_path
-from infra.local.plugins.differences import Difference
+from infra.gate.replacement import property_path
+from infra.gate.replacement.differences import Difference
 from infra.local.plugins.plugin import Call, InitFailedError, Naming, RefusedError, StandIn
 from infra.local.plugins.properties import decode, encode, redact
 
@@ -126,12 +126,12 @@ class Servicer(ResourceProviderServicer):
 
 def _call(request: Any) -> Call:
     return Call(
-        request.urn,
-        request.type,
-        request.name,
-        getattr(request, "id", ""),
-        getattr(request, "preview", False),
-        getattr(request, "timeout", 0.0),
+        urn=request.urn,
+        type=request.type,
+        name=request.name,
+        id=getattr(request, "id", ""),
+        preview=getattr(request, "preview", False),
+        timeout_seconds=getattr(request, "timeout", 0.0),
     )
 
 

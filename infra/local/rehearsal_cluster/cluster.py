@@ -18,7 +18,7 @@ from infra.local.paths import Paths
 from infra.local.problem import LocalProblem
 from infra.local.rehearsal_cluster import control, nodes
 from infra.local.rehearsal_cluster.api import Api, Manifest, documents, has_condition, wait_for
-from infra.local.rehearsal_cluster.layout import Layout, Ports
+from infra.local.rehearsal_cluster.control import Layout, Ports
 from infra.local.rehearsal_cluster.process import Parts, end_stale, marked
 
 _NODE_POOLS = "/apis/karpenter.sh/v1/nodepools"

@@ -61,7 +61,7 @@ class Edit:
     new: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RehearsalModule:
     """One module: ``packages`` by the program's name, ``files`` of it that become ``<cache>/rehearsal/<rendered>``."""
 
@@ -76,7 +76,9 @@ class RehearsalModule:
         """In the terms of the tool chain."""
         at = self.module
         return [
-            ModuleProgram(name, at.path, at.version, at.sum, package, self.ldflags)
+            ModuleProgram(
+                name=name, module=at.path, version=at.version, sum=at.sum, package=package, ldflags=self.ldflags
+            )
             for name, package in self.packages.items()
         ]
 
@@ -102,19 +104,21 @@ class RehearsalModule:
 
 
 KWOK = RehearsalModule(
-    GoModule("sigs.k8s.io/kwok", "v0.8.0", "h1:OTIOTwgROqPMovcTwxICx2eYQ4AwLpSx5EpjbDKF4SQ="),
-    {"kwok": "./cmd/kwok"},
-    "-X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0",
-    STAGES,
-    _STAGES,
+    module=GoModule("sigs.k8s.io/kwok", "v0.8.0", "h1:OTIOTwgROqPMovcTwxICx2eYQ4AwLpSx5EpjbDKF4SQ="),
+    packages={"kwok": "./cmd/kwok"},
+    ldflags="-X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0",
+    rendered=STAGES,
+    files=_STAGES,
 )
 KARPENTER = RehearsalModule(
-    GoModule("sigs.k8s.io/karpenter", "v1.8.0", "h1:AmTHUPtnuL8IX9mbcD3NOohyk62idrBCBtM+8Wn6Jvk="),
-    {"karpenter-kwok": "./kwok"},
-    "-X sigs.k8s.io/karpenter/pkg/operator.Version=v1.8.0",
-    KARPENTER_KINDS,
-    _KARPENTER_KINDS,
+    module=GoModule("sigs.k8s.io/karpenter", "v1.8.0", "h1:AmTHUPtnuL8IX9mbcD3NOohyk62idrBCBtM+8Wn6Jvk="),
+    packages={"karpenter-kwok": "./kwok"},
+    ldflags="-X sigs.k8s.io/karpenter/pkg/operator.Version=v1.8.0",
+    rendered=KARPENTER_KINDS,
+    files=_KARPENTER_KINDS,
     # its metrics and health doors are for its own pod; as a plain process they would be open to the whole network
-    (Edit("pkg/operator/operator.go", 'BindAddress: fmt.Sprintf(":%d"', 'BindAddress: fmt.Sprintf("127.0.0.1:%d"'),),
+    edits=(
+        Edit("pkg/operator/operator.go", 'BindAddress: fmt.Sprintf(":%d"', 'BindAddress: fmt.Sprintf("127.0.0.1:%d"'),
+    ),
 )
 MODULES: Final = (KWOK, KARPENTER)

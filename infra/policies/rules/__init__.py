@@ -1,4 +1,4 @@
-"""One rule a file; each file has its rule as ``RULE``."""
+"""The rules by subject: every function under ``@rule`` is one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from infra.policies.model import Rule
 
 @cache
 def rules() -> tuple[Rule, ...]:
-    """All of them, by id. Raises ``ValueError`` where two have one id, or a file none."""
-    found = [importlib.import_module(f"{__name__}.{module.name}").RULE for module in pkgutil.iter_modules(__path__)]
+    """All of them, by id. Raises ``ValueError`` where two have one id."""
+    files = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    found = [value for file in files for value in vars(file).values() if isinstance(value, Rule)]
     ids = [rule.id for rule in found]
     if len(set(ids)) != len(ids):
         raise ValueError(f"two rules have one id: {sorted(i for i in set(ids) if ids.count(i) > 1)}")

@@ -6,8 +6,7 @@ from the other stand-ins (`launchers.install_clouds`), never by ``make local``, 
 so that nobody's stack can land on them by accident.
 
 =============  ====================================================================================================
-`sdk`          which inputs and outputs a type has, read off the installed SDK's classes
-`wire_check`   whether inputs have the types that the SDK declares
+`sdk`          which inputs and outputs a type has, off the installed SDK's classes, and whether values fit them
 `facts`        per type: ids, computed outputs, what forces replacement, who refers to whom; with sources
 `outputs`      what a cloud answers with
 `cloud`        the folder, shared between processes

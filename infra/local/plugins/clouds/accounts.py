@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from infra.gate.replacement.differences import UNKNOWN
 from infra.local.plugins.plugin import RefusedError
-from infra.local.plugins.properties import UNKNOWN, plain
+from infra.local.plugins.properties import plain
 
 _DEFAULTS = {
     "aws": {"account": "123456789012"},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Record:
     """One resource as the cloud has it. ``outputs`` are its live values, ``inputs`` what it was last asked for that is
     not among them (Azure tells no resource's group, say); ``keys`` are all texts by which others name it;

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
+from components.typed.tables import read_table
 
 FOLDER = Path(__file__).parent / "facts"
 _HOLE = re.compile(r"\{([A-Za-z][\w.]*)\}")
@@ -21,7 +21,7 @@ class Facts:
     """One type. Texts may have holes like ``{region}`` or ``{vpcId}``, filled by `fill`.
 
     ``id``: the id's form. ``names``: inputs made up when the program gives none. ``unique``: inputs that no two
-    resources may share. ``replaces``: inputs that cannot change in place. ``frozen``: inputs that the provider sends as
+    resources may share. ``frozen``: inputs that the provider sends as
     an update and the API then refuses. ``needs``: inputs that name another resource, with its type; ``holds``: the
     same, and that one cannot go before this. ``outputs``: what the cloud computes. ``defaults``: what it fills in for
     inputs left out. ``values``: allowed values of inputs typed as mere text. ``counter``: an output that counts
@@ -33,7 +33,6 @@ class Facts:
     id: str = ""
     names: tuple[str, ...] = ()
     unique: tuple[str, ...] = ()
-    replaces: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     needs: Mapping[str, str] = field(default_factory=dict)
     holds: Mapping[str, str] = field(default_factory=dict)
@@ -69,7 +68,7 @@ class Book:
 @functools.cache
 def book(package: str) -> Book:
     """The facts of one package; raises ``ValueError`` naming an entry that has a key nobody reads."""
-    told = yaml.safe_load((FOLDER / f"{package}.yaml").read_text())
+    told = read_table(FOLDER / f"{package}.yaml")
     known = {each.name for each in fields(Facts)}
     types = {}
     for token, given in told["types"].items():

@@ -8,10 +8,10 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from infra.gate.replacement.differences import UNKNOWN
 from infra.local.plugins.clouds import facts, sdk
 from infra.local.plugins.clouds.facts import Facts
-from infra.local.plugins.clouds.wire_check import alternatives
-from infra.local.plugins.properties import UNKNOWN
+from infra.local.plugins.clouds.sdk import alternatives
 
 _CREATED = "2026-01-01T00:00:00Z"
 _DEEPEST = 3

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.plugins import property_path
-from infra.local.plugins.clouds import accounts, invokes, outputs, sdk, wire_check
+from infra.gate.replacement import property_path
+from infra.gate.replacement.differences import UNKNOWN, Difference, compare
+from infra.gate.replacement.tables import table
+from infra.local.plugins.clouds import accounts, outputs, sdk
 from infra.local.plugins.clouds.cloud import Cloud
 from infra.local.plugins.clouds.facts import Facts, at, book
-from infra.local.plugins.clouds.operations import Operations
-from infra.local.plugins.differences import Difference, compare
-from infra.local.plugins.plugin import Call, Engine, InitFailedError, Naming, RefusedError, StandIn
-from infra.local.plugins.properties import UNKNOWN, has_unknown, mark_secrets, plain
+from infra.local.plugins.clouds.operations import Operations, answer
+from infra.local.plugins.plugin import Call, Checked, Engine, InitFailedError, Naming, RefusedError, StandIn, Values
+from infra.local.plugins.properties import has_unknown, mark_secrets, plain
 from infra.local.plugins.rehearsal import Rehearsal
 
 _DEFAULTS = "__defaults"
@@ -33,50 +34,43 @@ class CloudStandIn(StandIn):
         self._operations: Operations | None = None
         self.version = f"{self._book.version}+stand-in"
 
-    def check_config(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
+    def check_config(self, olds: Values, news: Values) -> Values:
         hints = {"version": str, "pluginDownloadURL": str, **sdk.provider_inputs(self._package)}
-        wrong = list(wire_check.check(accounts.settings(news), hints, frozenset()))
+        wrong = list(sdk.check(accounts.settings(news), hints, frozenset()))
         if wrong:
             raise RefusedError("; ".join(f"{self._package} provider: {path} {why}" for path, why in wrong))
         return news
 
-    def diff_config(self, olds: dict[str, Any], news: dict[str, Any]) -> Difference | None:
+    def diff_config(self, olds: Values, news: Values) -> Difference | None:
         # another account or region is another cloud: all that lies there would have to be made anew
         fixed = [(key,) for key in ("region", "subscriptionId", "project") if key in olds and key in news]
         return Difference(compare(plain(olds), plain(news), immutable=fixed))
 
-    def configure(self, config: dict[str, Any]) -> None:
+    def configure(self, config: Values) -> None:
         told = self._rehearsal.accounts.get(self._package) or {}
         place = accounts.place(self._package, told, accounts.settings(config)) | self._api()
-        self._operations = Operations(self._cloud, self._book, place, self.engine, self.cancelled)
+        self._operations = Operations(
+            cloud=self._cloud, book=self._book, place=place, engine=self.engine, cancelled=self.cancelled
+        )
         tags = accounts.settings(config).get("defaultTags")
         self._default_tags = dict(tags.get("tags") or {}) if isinstance(tags, Mapping) else {}
 
-    def check(
-        self, call: Call, olds: dict[str, Any], news: dict[str, Any], naming: Naming
-    ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    def check(self, call: Call, olds: Values, news: Values, naming: Naming) -> Checked:
         shape = self._shape(call.type)
         known = self._book.of(call.type)
         inputs = self._named(call, known, {k: v for k, v in news.items() if v is not None}, plain(olds), naming)
         given = plain(inputs)
-        wrong = list(wire_check.check(given, shape.inputs, shape.required))
+        wrong = list(sdk.check(given, shape.inputs, shape.required))
         for path, allowed in known.values.items():
             for value in at(given, path):
                 if value is not UNKNOWN and value not in allowed:
                     wrong.append((path, f"{value!r} is not one of {', '.join(map(repr, allowed))}"))
         return inputs, wrong
 
-    def diff(
-        self,
-        call: Call,
-        olds: dict[str, Any],
-        old_inputs: dict[str, Any],
-        news: dict[str, Any],
-        ignored: list[str],
-    ) -> Difference:
+    def diff(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Difference:
         known = self._book.of(call.type)
         old, new = _told(plain(old_inputs)), _told(plain(news))
-        paths = [property_path.parse(path) for path in (*known.replaces, *known.names)]
+        paths = [property_path.parse(path) for path in (*table(self._package).get(call.type, ()), *known.names)]
         changes = compare(old, new, immutable=paths)
         # a name that the program chose must be free before the successor can have it
         made_up = {*(plain(news).get(_DEFAULTS) or []), *(name for name in known.names if new.get(name) is None)}
@@ -84,7 +78,7 @@ class CloudStandIn(StandIn):
         same_name = bool(known.unique) and len(fixed) == len(known.unique)
         return Difference(changes, delete_first=same_name and all(list(at(old, p)) == list(at(new, p)) for p in fixed))
 
-    def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def create(self, call: Call, inputs: Values) -> tuple[str, Values]:
         shape, known = self._shape(call.type), self._book.of(call.type)
         if call.preview or has_unknown(inputs):
             return "", outputs.expected(known, shape, inputs)
@@ -94,9 +88,7 @@ class CloudStandIn(StandIn):
             raise InitFailedError(error.id, inputs, self._seen(error.outputs, inputs), error.reasons) from None
         return record.id, self._seen(record.outputs, inputs)
 
-    def read(
-        self, call: Call, outputs: dict[str, Any], inputs: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
         record = self._hands.read(call)
         if record is None:
             return None
@@ -106,14 +98,7 @@ class CloudStandIn(StandIn):
             return live, mark_secrets(_still(plain(inputs), record.known), inputs)
         return live, {key: value for key, value in record.known.items() if key in shape.inputs and value is not None}
 
-    def update(
-        self,
-        call: Call,
-        olds: dict[str, Any],
-        old_inputs: dict[str, Any],
-        news: dict[str, Any],
-        ignored: list[str],
-    ) -> dict[str, Any]:
+    def update(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Values:
         known = self._book.of(call.type)
         if call.preview or has_unknown(news):
             counted = {known.counter: UNKNOWN} if known.counter else {}
@@ -124,11 +109,11 @@ class CloudStandIn(StandIn):
             raise InitFailedError(error.id, news, self._seen(error.outputs, news), error.reasons) from None
         return self._seen(record.outputs, news)
 
-    def delete(self, call: Call, outputs: dict[str, Any], inputs: dict[str, Any]) -> None:
+    def delete(self, call: Call, outputs: Values, inputs: Values) -> None:
         self._hands.delete(call)
 
-    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        return invokes.answer(self._book, self._cloud, self._hands.place, token, plain(args))
+    def invoke(self, token: str, args: Values) -> Values:
+        return answer(self._book, self._cloud, self._hands.place, token, plain(args))
 
     @property
     def _hands(self) -> Operations:
@@ -142,9 +127,7 @@ class CloudStandIn(StandIn):
             raise RefusedError(f"{token}: the {self._package} SDK {self._book.version} has no such type")
         return found
 
-    def _named(
-        self, call: Call, known: Facts, inputs: dict[str, Any], olds: Mapping[str, Any], naming: Naming
-    ) -> dict[str, Any]:
+    def _named(self, call: Call, known: Facts, inputs: Values, olds: Mapping[str, Any], naming: Naming) -> Values:
         """Names made up where the program gave none; one that was made up before stays."""
         before = set(olds.get(_DEFAULTS) or [])
         missing = [name for name in known.names if inputs.get(name) is None and not inputs.get(f"{name}Prefix")]
@@ -156,13 +139,13 @@ class CloudStandIn(StandIn):
             inputs[_DEFAULTS] = missing
         return inputs
 
-    def _seen(self, live: Mapping[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    def _seen(self, live: Mapping[str, Any], like: Values) -> Values:
         found = dict(live)
         if "tagsAll" in found:
             found["tagsAll"] = {**self._default_tags, **(found.get("tags") or {})}
         return dict(mark_secrets(found, like))
 
-    def _api(self) -> dict[str, Any]:
+    def _api(self) -> Values:
         api = self._rehearsal.api
         if api is None:
             return {"endpoint": "https://no-api.invalid", "endpointHost": "no-api.invalid", "ca": ""}
@@ -189,7 +172,7 @@ def _kubeconfig(server: str, authority: str) -> str:
     )
 
 
-def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+def _told(values: Mapping[str, Any]) -> Values:
     """Inputs without what providers note beside them."""
     return {key: value for key, value in values.items() if not key.startswith("__")}
 

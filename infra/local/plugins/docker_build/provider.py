@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from pathlib import Path
-from typing import Any
 
-from infra.local.plugins.differences import Change, Difference, compare
+from infra.gate.replacement.differences import UNKNOWN, Change, Difference, compare
 from infra.local.plugins.docker_build import context, registry
 from infra.local.plugins.docker_build.buildah import Build, Buildah
-from infra.local.plugins.plugin import Call, Naming, RefusedError, StandIn
-from infra.local.plugins.properties import UNKNOWN, has_unknown, plain
+from infra.local.plugins.plugin import Call, Checked, Naming, RefusedError, StandIn, Values
+from infra.local.plugins.properties import has_unknown, plain
 
 TOKEN = "docker-build:index:Image"  # noqa: S105
 _REFUSED = {
@@ -31,16 +32,12 @@ class DockerBuildStandIn(StandIn):
 
     version = "0.0.22+stand-in"
 
-    def check(
-        self, call: Call, olds: dict[str, Any], news: dict[str, Any], naming: Naming
-    ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    def check(self, call: Call, olds: Values, news: Values, naming: Naming) -> Checked:
         if call.type != TOKEN:
             return news, [("", f"{call.type} is not offered by the docker-build stand-in; it has {TOKEN}")]
         return news, refusals(plain(news))
 
-    def diff(
-        self, call: Call, olds: dict[str, Any], old_inputs: dict[str, Any], news: dict[str, Any], ignored: list[str]
-    ) -> Difference:
+    def diff(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Difference:
         given = plain(news)
         changes = compare(plain(old_inputs), given, ignored=_SAME_IMAGE)
         known = not has_unknown(given.get("context")) and not has_unknown(given.get("dockerfile"))
@@ -48,18 +45,14 @@ class DockerBuildStandIn(StandIn):
             changes += (Change(("contextHash",), "UPDATE"),)
         return Difference(changes)
 
-    def create(self, call: Call, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def create(self, call: Call, inputs: Values) -> tuple[str, Values]:
         outputs = self._made(call, inputs)
         return str(plain(outputs).get("digest") or ""), outputs
 
-    def update(
-        self, call: Call, olds: dict[str, Any], old_inputs: dict[str, Any], news: dict[str, Any], ignored: list[str]
-    ) -> dict[str, Any]:
+    def update(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Values:
         return self._made(call, news)
 
-    def read(
-        self, call: Call, outputs: dict[str, Any], inputs: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
         """Gone when the registry says that it no longer has the digest; unchanged when the registry says nothing."""
         given, known = plain(inputs), plain(outputs)
         if given.get("push") and known.get("digest"):
@@ -68,7 +61,7 @@ class DockerBuildStandIn(StandIn):
                 return None
         return outputs, inputs
 
-    def _made(self, call: Call, inputs: dict[str, Any]) -> dict[str, Any]:
+    def _made(self, call: Call, inputs: Values) -> Values:
         given = plain(inputs)
         later = {**inputs, "digest": UNKNOWN, "ref": UNKNOWN, "contextHash": UNKNOWN}
         if has_unknown(given):
@@ -79,7 +72,7 @@ class DockerBuildStandIn(StandIn):
         digest, ref = self._built(call, given)
         return later if call.preview else {**later, "digest": digest, "ref": ref}
 
-    def _built(self, call: Call, given: dict[str, Any]) -> tuple[str, str]:
+    def _built(self, call: Call, given: Values) -> tuple[str, str]:
         """Digest and reference of the image, pushed where the program says so and this is no preview."""
         here, dockerfile = _source(given)
         buildah = Buildah(lambda line: self._tell(call, line), self.cancelled)
@@ -94,7 +87,7 @@ class DockerBuildStandIn(StandIn):
         self.engine.status(call.urn, line)
 
 
-def refusals(given: dict[str, Any]) -> list[tuple[str, str]]:
+def refusals(given: Values) -> list[tuple[str, str]]:
     """Every input that this stand-in cannot honour, as (property, reason and way out)."""
     found = [
         (name, f"not offered by the docker-build stand-in: {fix}") for name, fix in _REFUSED.items() if given.get(name)
@@ -116,12 +109,12 @@ def refusals(given: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def context_hash(given: dict[str, Any]) -> str:
+def context_hash(given: Values) -> str:
     """What goes into the build, in one hash."""
     return context.digest_of(*_source(given))
 
 
-def _source(given: dict[str, Any]) -> tuple[Path, str]:
+def _source(given: Values) -> tuple[Path, str]:
     """The context's folder and the Dockerfile's text; paths are relative to the program, as for the real provider."""
     here = Path((given.get("context") or {}).get("location") or ".").absolute()
     choice = given.get("dockerfile") or {}
@@ -134,7 +127,7 @@ def _source(given: dict[str, Any]) -> tuple[Path, str]:
         raise RefusedError(f"dockerfile.location: {path} cannot be read ({error.strerror})") from None
 
 
-def _build(given: dict[str, Any], here: Path, dockerfile: str) -> Build:
+def _build(given: Values, here: Path, dockerfile: str) -> Build:
     return Build(
         context=here,
         dockerfile=dockerfile,
@@ -150,7 +143,7 @@ def _build(given: dict[str, Any], here: Path, dockerfile: str) -> Build:
     )
 
 
-def _credentials(given: dict[str, Any]) -> dict[str, tuple[str, str]]:
+def _credentials(given: Values) -> dict[str, tuple[str, str]]:
     return {
         item["address"].removeprefix("https://").removeprefix("http://").split("/", 1)[0]: (
             item.get("username") or "",
@@ -159,3 +152,23 @@ def _credentials(given: dict[str, Any]) -> dict[str, tuple[str, str]]:
         for item in given.get("registries") or []
         if item.get("username")
     }
+
+
+# Images in a rehearsal: checked and given a digest, neither built nor pushed, since their registry is not there.
+#
+# Only with ``images`` among what the rehearsal records (see `infra.local.plugins.rehearsal`). The digest follows from
+# what would go into the build, so that the same image stays the same.
+
+
+class RecordedImages(DockerBuildStandIn):
+    """The docker-build stand-in, which builds nothing."""
+
+    def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
+        return outputs, inputs
+
+    def _built(self, call: Call, given: Values) -> tuple[str, str]:
+        self.engine.log("info", call.urn, "rehearsal: the image is neither built nor pushed, its digest is made up")
+        told = json.dumps([given.get("tags"), given.get("buildArgs"), context_hash(given)], sort_keys=True)
+        digest = f"sha256:{hashlib.sha256(told.encode()).hexdigest()}"
+        tags = given.get("tags") or []
+        return digest, f"{registry.repository(tags[0])}@{digest}" if tags else ""

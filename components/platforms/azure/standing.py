@@ -1,0 +1,56 @@
+"""What a stack on Azure is billed for while every model sleeps. Prices are in ``standing.yaml``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from components.platforms.azure.settings import AzureSettings
+from components.platforms.azure.tables import control_plane_tier, redundancy, registry_tier
+from components.platforms.standing import Asked, Item, Standing
+
+_MOST_VCPUS = 7
+"""AKS gives a size of up to 7 vCPUs without a disk of its own a P10. Source: AKS documentation, Node pools, OS disk
+sizing."""
+
+
+def standing(settings: AzureSettings, asked: Asked) -> Standing:
+    """Count the parts that the stack makes itself; what it adopts is on somebody else's bill."""
+    adopted = []
+    if settings.cluster.adopt is not None:
+        adopted.append("the adopted cluster with its nodes, network and way out")
+    elif settings.network.adopt is not None:
+        adopted.append("the adopted network with its way out")
+    return Standing(items=tuple(_items(settings, asked)), elsewhere=tuple(adopted))
+
+
+def _items(settings: AzureSettings, asked: Asked) -> Iterator[Item]:
+    if settings.cluster.adopt is None:
+        pool = settings.cluster.system_pool
+        if control_plane_tier(asked.protect) == "Standard":
+            yield Item(what="control plane", price="control-plane")
+        yield Item(what=f"system nodes, {pool.machine}", machine=pool.machine, least=pool.min, most=pool.max)
+        disk = _disk(pool.machine)
+        yield Item(what="disks of the system nodes", price=disk, least=pool.min, most=pool.max)
+        if not settings.cluster.api_allowed_networks:
+            yield Item(what="private endpoint of the API server", price="api-endpoint")
+            yield Item(what="private DNS zone of the API server", price="private-zone")
+        if settings.network.adopt is None:
+            yield Item(what="NAT gateway", price="nat-gateway")
+            yield Item(what="public address of the NAT gateway", price="public-address")
+    if settings.ingress is not None:
+        yield Item(what="load balancer", price="load-balancer")
+        if settings.ingress.public:
+            yield Item(what="public address of the load balancer", price="public-address")
+    tier = registry_tier(asked.protect)
+    yield Item(what=f"registry, {tier}", price=f"registry-{tier.lower()}")
+    copies = redundancy(len(settings.network.zones))
+    price = f"blobs-{copies.lower()}"
+    yield Item(what=f"weights in the storage account, {copies}", price=price, least=asked.weights_gib)
+
+
+def _disk(machine: str) -> str:
+    """``Standard_D4s_v5``: 4 vCPUs; a ``d`` behind them is a disk of its own, which may take a managed one's place."""
+    size = re.fullmatch(r"Standard_[A-Z]+([0-9]+)([a-z]*)(_v[0-9]+)?", machine)
+    small = size is not None and int(size[1]) <= _MOST_VCPUS and "d" not in size[2]
+    return "node-disk" if small else "other-node-disk"

@@ -1,0 +1,80 @@
+"""What GKE calls the GPUs that come with a machine (``accelerators.yaml``), and its node images."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.platforms.contract import PoolRequest
+from components.typed.tables import read_table
+
+_FILE = Path(__file__).with_name("accelerators.yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accelerator:
+    """One machine family's GPU: the type's name in a node pool, its quota, and the boot disk its nodes take.
+    ``provisioned``: iops and throughput of that disk can be chosen. ``mig``: GKE can cut the card."""
+
+    type: str
+    quota: str
+    boot_disk: str
+    provisioned: bool
+    mig: bool
+
+
+def family(machine: str) -> str:
+    """``a2-ultragpu-8g`` → ``a2-ultragpu``."""
+    return machine.rpartition("-")[0]
+
+
+@functools.cache
+def accelerators() -> Mapping[str, Accelerator]:
+    """By machine family."""
+    rows = read_table(_FILE)["families"]
+    return {
+        name: Accelerator(
+            type=row["accelerator"],
+            quota=row["quota"],
+            boot_disk=row["bootDisk"],
+            provisioned=row["provisioned"],
+            mig=row["mig"],
+        )
+        for name, row in rows.items()
+    }
+
+
+def accelerator_of(machine: str) -> Accelerator | None:
+    """The GPU that comes with ``machine``; None where GKE has no name for it here."""
+    return accelerators().get(family(machine))
+
+
+@functools.cache
+def maximum_shared_clients() -> int:
+    """How many containers may share one GPU by time-slicing on GKE."""
+    return int(read_table(_FILE)["maximumSharedClients"])
+
+
+@dataclass(frozen=True)
+class GkeImage:
+    """``image_type`` is the API's word. ``streaming``: a container may start before its image is complete.
+    ``secure_boot``: the GPU driver GKE installs is signed for it."""
+
+    image_type: str
+    streaming: bool
+    secure_boot: bool
+
+
+DEFAULT_IMAGE = "gke-cos"
+GKE_IMAGES: Mapping[str, GkeImage] = {
+    # Sources: GKE documentation, Use Image streaming (COS with containerd only); Run GPUs in Standard node pools.
+    "gke-cos": GkeImage("COS_CONTAINERD", streaming=True, secure_boot=True),
+    "gke-ubuntu": GkeImage("UBUNTU_CONTAINERD", streaming=False, secure_boot=False),
+}
+
+
+def image_key(request: PoolRequest) -> str:
+    """The pool's own choice, or this place's default."""
+    return DEFAULT_IMAGE if request.pool.node_image in ("", "unknown") else request.pool.node_image

@@ -1,0 +1,127 @@
+"""How a model's engine last ended by itself: kept on its ScaledObject and told in an Event, since its log goes with it;
+and the Event that tells of a failed wake.
+
+Of what the container said only the errors are kept, by name and text, without what they quote: a quotation may be a
+prompt, a key or an address.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ebbtide_gateway.failed_wakes import WakeFailure, written
+
+from .judge import Object, containers, ends
+
+ANNOTATION = "ebbtide.dev/last-engine-end"
+_TOLD_TO_GO = frozenset({0, 137, 143})
+_MOST_ERRORS, _LETTERS_OF_AN_ERROR = 3, 240
+COMPONENT = "ebbtide-wake-keeper"
+_LETTERS_OF_AN_EVENT = 1024
+
+_ERROR = re.compile(r"(?:^|[\]\s])((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure)): ?(.*)$", re.M)
+_QUOTED = re.compile(r"""(['"`])(?![A-Z]\w+: )(?:(?!\1).)+(?:\1|$)""")  # an error within an error stays
+_SECRET = re.compile(r"\S{32,}|\b(?:sk-|hf_|ghp_|AKIA|Bearer )\S+|\S+://\S+|(?<!\S)/\S+")
+
+
+@dataclass(frozen=True)
+class EngineEnd:
+    """``at`` as Kubernetes writes times. ``errors``: what the container said, safe to keep, the last one last."""
+
+    at: str
+    pod: str
+    exit_code: int
+    reason: str
+    errors: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """As the annotation carries it."""
+        return json.dumps(asdict(self))
+
+    def sentence(self) -> str:
+        """For people."""
+        said = "; ".join(self.errors) or "it said no error"
+        return f"the engine in {self.pod} ended at {self.at} ({self.reason}, exit code {self.exit_code}): {said}"
+
+
+def last_end(pods: Iterable[Object]) -> EngineEnd | None:
+    """The latest end of a container that nobody had asked to go."""
+    found = [
+        EngineEnd(
+            str(end.get("finishedAt", "")),
+            str(pod["metadata"]["name"]),
+            int(end.get("exitCode", -1)),
+            str(end.get("reason", "")),
+            errors(str(end.get("message", ""))),
+        )
+        for pod in pods
+        for status in containers(pod)
+        for end in ends(status)
+        if "deletionTimestamp" not in pod["metadata"] or end.get("exitCode") not in _TOLD_TO_GO
+    ]
+    return max(found, key=lambda end: end.at, default=None)
+
+
+def is_news(end: EngineEnd, annotations: Mapping[str, str]) -> bool:
+    """Whether the annotation tells of an earlier one, or of none."""
+    try:
+        return str(json.loads(annotations[ANNOTATION])["at"]) < end.at
+    except (KeyError, ValueError, TypeError):
+        return True
+
+
+def errors(said: str) -> tuple[str, ...]:
+    """The last errors that a log names, each once, without quotations, paths, addresses and keys."""
+    named = [f"{name}: {_safe(text)}"[:_LETTERS_OF_AN_ERROR].strip(": ") for name, text in _ERROR.findall(said)]
+    return tuple(dict.fromkeys(named))[-_MOST_ERRORS:]
+
+
+def _safe(text: str) -> str:
+    return _SECRET.sub("…", _QUOTED.sub("…", text))
+
+
+def wake_failed(workload: Object, is_group: bool, failure: WakeFailure, serial: int) -> dict[str, Any]:
+    """The Event that says why, and when another wake is tried."""
+    message = (
+        f"{failure.reason}: {failure.message} (failure {failure.failures} in a row; no new wake before "
+        f"{written(failure.until)})"
+    )
+    return _event(workload, is_group, "WakeFailed", message, written(failure.since), serial)
+
+
+def engine_ended(workload: Object, is_group: bool, end: EngineEnd, serial: int) -> dict[str, Any]:
+    """The Event that says how an engine ended that nobody had asked to go."""
+    return _event(workload, is_group, "EngineEnded", end.sentence(), end.at, serial)
+
+
+def _event(workload: Object, is_group: bool, reason: str, message: str, moment: str, serial: int) -> dict[str, Any]:
+    """``v1 Event`` on the model's Deployment or LeaderWorkerSet, which in a list does not say what it is. ``serial``
+    makes the Event's name its own.
+    """
+    metadata = workload["metadata"]
+    api, kind = ("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet") if is_group else ("apps/v1", "Deployment")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{metadata['name']}.{serial:x}", "namespace": metadata["namespace"]},
+        "involvedObject": {
+            "apiVersion": api,
+            "kind": kind,
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata.get("uid", ""),
+        },
+        "type": "Warning",
+        "reason": reason,
+        "message": message[:_LETTERS_OF_AN_EVENT],
+        "count": 1,
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": COMPONENT,
+    }

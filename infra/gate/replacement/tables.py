@@ -1,0 +1,76 @@
+"""The tables of properties whose change makes another resource: ``<package>.yaml``, dated and sourced. The gate judges
+by them, and the stand-in providers of the local stack act on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from functools import cache
+from pathlib import Path as File
+from typing import Any
+
+from components.typed.tables import read_table
+from infra.gate.replacement.property_path import Path, parse
+
+FOLDER = File(__file__).parent
+# The random provider's own data: any change of a value's inputs makes another value.
+_WHOLE = "random:"
+_POD_MUTABLE = {"activeDeadlineSeconds", "tolerations", "containers", "initContainers"}
+
+
+class Known(Enum):
+    """Whether the table of a type is there."""
+
+    YES = "yes"
+    NO = "no"
+
+
+@cache
+def table(package: str) -> Mapping[str, tuple[str, ...]]:
+    """One provider's table, by type; empty where nobody has looked it up."""
+    file = FOLDER / f"{package}.yaml"
+    if not file.is_file():
+        return {}
+    return {token: tuple(paths) for token, paths in read_table(file).items()}
+
+
+def read_all() -> None:
+    """Read every table now, before anybody's program has run."""
+    for file in FOLDER.glob("*.yaml"):
+        table(file.stem)
+
+
+def forcing(entry: Mapping[str, Any]) -> tuple[Known, tuple[Path, ...]]:
+    """The properties of a recorded resource whose change makes another one of it."""
+    token = str(entry["type"])
+    if token.startswith(_WHOLE):
+        return Known.YES, ((),)
+    if token.startswith("pulumi:providers:"):
+        # which cluster or account it is decides; its other settings are how to get there
+        # Source: pulumi-kubernetes documentation, clusterIdentifier
+        return Known.YES, (("clusterIdentifier",),)
+    if token.startswith("kubernetes:helm.sh/"):
+        return Known.NO, ()
+    if token.startswith("kubernetes:"):
+        given = _of_object(entry.get("inputs") or {}, patch=token.endswith("Patch"))
+        return Known.YES, (*given, ("metadata", "namespace"))
+    paths = table(token.partition(":")[0]).get(token)
+    if paths is None:
+        return Known.NO, ()
+    return Known.YES, tuple(parse(path.replace("[*]", "")) for path in paths)
+
+
+def _of_object(thing: Mapping[str, Any], *, patch: bool) -> tuple[Path, ...]:
+    """The fields of a Kubernetes object whose change needs a new one; a patch only has its identity. The data of
+    Secrets and ConfigMaps changes in place: the stack's own Kubernetes provider is set so."""
+    found = ["metadata.name"]
+    if not patch:
+        group = str(thing.get("apiVersion", "")).rpartition("/")[0]
+        kind = str(thing.get("kind", ""))
+        found += table("kubernetes").get(f"{group}/{kind}", ())
+        if (group, kind) in (("", "Secret"), ("", "ConfigMap")) and thing.get("immutable") is True:
+            found += ["data", "stringData", "binaryData"]
+        if (group, kind) == ("", "Pod"):
+            spec = thing.get("spec") or {}
+            found += [f"spec.{key}" for key in spec if key not in _POD_MUTABLE]
+    return (("kind",), *(parse(path) for path in found))

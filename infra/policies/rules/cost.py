@@ -1,0 +1,114 @@
+"""What a stack may hold and cost, and that nothing stays up without a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infra.policies.clouds import Pool, gpu_pools
+from infra.policies.model import Graph, Outcome, Resource, Violation, each, rule
+from infra.policies.pods import Pod, pods
+from infra.policies.seen import look
+from infra.policies.settings import Settings
+
+
+@rule(
+    id="cost-ceiling",
+    title="All pools at their max stay under the ceiling of dollars an hour, at known prices",
+    reason="max is what a bad day costs; a machine without a known price can cost anything",
+    key="pools.<pool>.max",
+    fix="lower max or take a cheaper machine; where the price is unknown, add pricePerHour",
+    scope="stack",
+)
+def cost_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    yield from ()
+
+
+@rule(
+    id="gpu-ceiling",
+    title="All pools together stay under the ceiling of GPUs",
+    reason="a stack whose pools may hold more GPUs than agreed on can empty the budget and the quota of everybody else",
+    key="pools.<pool>.max",
+    fix="lower max of a pool, or have the ceiling in infra/config/limits.yaml raised",
+    scope="stack",
+)
+def gpu_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    most = settings.ceiling.gpus
+    # the program may ask for more than the stack file says
+    asked = sum((pool.number("max") or 0) * (pool.machine.gpus if pool.machine else 0) for pool in gpu_pools(graph))
+    if asked > most:
+        yield Violation("stack:pools", "max", f"may hold {asked} GPUs; the ceiling of {settings.environment} is {most}")
+
+
+@rule(
+    id="gpu-memory",
+    title="Every model's weights and one full sequence fit the memory of its GPUs",
+    reason="a model that does not fit is paid for while it crashes, again and again",
+    key="models.<model>.gpus",
+    fix="take more GPUs, a machine with more memory, or a quantized variant",
+    scope="stack",
+)
+def gpu_memory(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    yield from graph.unknown("EBB250", "EBB251", "EBB252")
+
+
+@rule(
+    id="licence-acknowledged",
+    title="The licence of every gated model is acknowledged",
+    reason="serving a gated model without accepting its terms is a breach of them",
+    key="models.<model>.licenceAccepted",
+    fix="read the licence on the page of the model, accept it there, and add licenceAccepted: true",
+    scope="stack",
+)
+def licence_acknowledged(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    yield from graph.unknown("EBB241", "EBB250")
+
+
+@rule(
+    id="max-present",
+    title="Every pool and every model has a max",
+    reason="without a ceiling nothing bounds the cost",
+    key="max",
+    fix="add max: and the most that may run at once",
+    scope="stack",
+)
+def max_present(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    yield from each(gpu_pools(graph), _pool, "stack:pools")
+    yield from each(graph.of_kind("ScaledObject"), _scaled, "stack:models")
+
+
+def _pool(pool: Pool) -> Iterator[Outcome]:
+    if pool.number("max") is None:
+        yield pool.resource.violation(pool.row["max"], "is missing", "pools.<pool>.max")
+
+
+def _scaled(scaled: Resource) -> Iterator[Outcome]:
+    if look(scaled.inputs, "spec.maxReplicaCount") is None:
+        yield scaled.violation("spec.maxReplicaCount", "is missing", "models.<model>.max")
+
+
+@rule(
+    id="quota-present",
+    title="A quota bounds the GPUs of all models together",
+    reason="a quota holds where every other guard has failed",
+    key="guard.maxGpus",
+    fix="set guard: {maxGpus: …}",
+    scope="stack",
+)
+def quota_present(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    limits: dict[tuple[str, str], int] = {}
+    for quota in graph.of_kind("ResourceQuota"):
+        for name, amount in (look(quota.inputs, "spec.hard") or {}).items():
+            limits[quota.namespace, name.removeprefix("requests.")] = int(amount)
+    most = graph.stack.guard.max_gpus if graph.stack is not None else None
+
+    def pod(found: Pod) -> Iterator[Outcome]:
+        for resource in found.gpus:
+            limit = limits.get((found.owner.namespace, resource))
+            if limit is None:
+                yield found.owner.violation("metadata.namespace", f"has no ResourceQuota for {resource}")
+            elif most is not None and limit > most:
+                yield found.owner.violation(
+                    "metadata.namespace", f"has a quota of {limit}, above maxGpus, which is {most}"
+                )
+
+    yield from each(pods(graph), pod, "stack:guard")

@@ -1,0 +1,162 @@
+"""How pods run: under the restricted profile, with probes and a grace, on the nodes they are meant for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from infra.policies.clouds import Pool, gpu_pools
+from infra.policies.model import Graph, Outcome, Resource, each, rule
+from infra.policies.node_choice import choices
+from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
+from infra.policies.seen import look
+from infra.policies.settings import Settings
+
+
+@rule(
+    id="gpu-taint",
+    title="Every GPU pool carries a NoSchedule taint",
+    reason="without it any pod can land on a GPU node and keep it, and its bill, up",
+    key="pools.<pool>.taints",
+    fix="leave taints out for workerType and the name of the pool",
+    scope="stack",
+)
+def gpu_taint(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    yield from each(gpu_pools(graph), _pool, "stack:pools")
+    yield from each(graph.of_kind("NodePatch"), _node, "stack:pools")
+
+
+def _pool(pool: Pool) -> Iterator[Outcome]:
+    if not any(effect in ("NoSchedule", "NoExecute") for _, _, effect in pool.taints):
+        yield pool.resource.violation(pool.row["taints"], "has no NoSchedule taint")
+
+
+def _node(node: Resource) -> Iterator[Outcome]:
+    taints = look(node.inputs, "spec.taints") or ()
+    if not any(look(taint, "effect") in ("NoSchedule", "NoExecute") for taint in taints):
+        yield node.violation("spec.taints", "has no NoSchedule taint")
+
+
+@rule(
+    id="placement",
+    title="Selectors and tolerations of pods with GPUs match a pool",
+    reason="a selector no node carries leaves the pod pending for ever; a toleration too few does the same",
+    key="models.<model>.pool",
+    fix="name a pool of this stack, and leave labels and taints to it",
+    scope="stack",
+)
+def placement(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    places = [(pool.labels, pool.taints) for pool in gpu_pools(graph)]
+    for node in graph.of_kind("NodePatch"):
+        labels = {key: str(value) for key, value in (look(node.inputs, "metadata.labels") or {}).items()}
+        taints = [
+            (str(t["key"]), str(look(t, "value", "")), str(t["effect"])) for t in look(node.inputs, "spec.taints") or ()
+        ]
+        places.append((labels, taints))
+    if not places:
+        return  # nodes that another stack or a provisioner makes: their labels are not in this graph
+
+    def pod(found: Pod) -> Iterator[Outcome]:
+        if not found.gpus:
+            return
+        alternatives = choices(found.spec)
+        if not alternatives:
+            yield found.owner.violation(f"{found.at}.nodeSelector", "is missing: the pod may land in any pool")
+        for choice in alternatives:
+            fitting = [taints for labels, taints in places if choice.takes(labels)]
+            if not fitting:
+                yield found.owner.violation(f"{found.at}.{choice.at}", f"matches no pool: {choice.keys}")
+            elif not any(all(_tolerated(taint, found.spec) for taint in taints) for taints in fitting):
+                yield found.owner.violation(f"{found.at}.tolerations", "do not cover the taints of the pool it selects")
+
+    yield from each(pods(graph), pod, "stack:models")
+
+
+def _tolerated(taint: tuple[str, str, str], spec: object) -> bool:
+    key, value, effect = taint
+    if effect == "PreferNoSchedule":
+        return True
+    for toleration in look(spec, "tolerations") or ():
+        same_key = look(toleration, "key", "") in (key, "")
+        same_value = look(toleration, "operator", "Equal") == "Exists" or str(look(toleration, "value", "")) == value
+        if same_key and same_value and look(toleration, "effect", effect) == effect:
+            return True
+    return False
+
+
+@rule(
+    id="pod-security",
+    title="Every namespace enforces the restricted profile, and every pod fits it",
+    reason="a pod that may become root on its node has the weights, keys and neighbours of that node",
+    key="models.<model>.extraArgs",
+    fix="leave the security context to the product; exempt namespaces stand in infra/policies/settings.yaml",
+    scope="stack",
+)
+def pod_security(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    exempt = settings.exempt_namespaces
+
+    def namespace(found: Resource) -> Iterator[Outcome]:
+        level = look(found.inputs, "metadata.labels", {}).get("pod-security.kubernetes.io/enforce")
+        if found.object_name not in exempt and level != "restricted":
+            yield found.violation("metadata.labels", "does not enforce pod-security.kubernetes.io: restricted")
+
+    def pod(found: Pod) -> Iterator[Outcome]:
+        if found.owner.namespace in exempt:
+            return
+        for key in ("hostNetwork", "hostPID", "hostIPC"):
+            if look(found.spec, key):
+                yield found.owner.violation(f"{found.at}.{key}", "shares the node with the pod")
+        for volume in look(found.spec, "volumes") or ():
+            if "hostPath" in volume:
+                yield found.owner.violation(f"{found.at}.volumes", "mounts a folder of the node")
+        for path, container in found.containers():
+            yield from (found.owner.violation(f"{path}.securityContext", text) for text in _missing(found, container))
+
+    yield from each(graph.of_kind("Namespace"), namespace, "stack:")
+    yield from each(pods(graph), pod, "stack:")
+
+
+def _missing(pod: Pod, container: Any) -> Iterator[str]:
+    own, shared = look(container, "securityContext", {}), look(pod.spec, "securityContext", {})
+    if own.get("privileged"):
+        yield "is privileged"
+    if own.get("allowPrivilegeEscalation") is not False:
+        yield "may gain privileges"
+    if "ALL" not in (look(own, "capabilities.drop") or ()):
+        yield "keeps capabilities"
+    if own.get("runAsNonRoot", shared.get("runAsNonRoot")) is not True:
+        yield "may run as root"
+    if look(own, "seccompProfile.type", look(shared, "seccompProfile.type")) not in ("RuntimeDefault", "Localhost"):
+        yield "has no seccomp profile"
+
+
+@rule(
+    id="probes-and-grace",
+    title="Pods with GPUs have probes, and a grace that covers their drain",
+    reason="without a startup probe a long load is killed; with too short a grace running answers are cut",
+    key="models.<model>.drain",
+    fix="leave probes and grace to the product; coldStart and drain set them",
+    scope="resource",
+    types=TYPES,
+)
+def probes_and_grace(resource: Resource, settings: Settings) -> Iterator[Outcome]:
+    for pod in pods_of(resource):
+        if pod.gpus:
+            yield from _pod(resource, pod)
+
+
+def _pod(resource: Resource, pod: Pod) -> Iterator[Outcome]:
+    grace = look(pod.spec, "terminationGracePeriodSeconds", 30)
+    for path, container in pod.main_containers():
+        # a headless engine has nothing to ask, and its leader's probes ask the whole group
+        quiet = pod.led and "--headless" in flags(container)
+        for probe in () if quiet else ("startupProbe", "readinessProbe", "livenessProbe"):
+            if probe not in container:
+                yield resource.violation(f"{path}.{probe}", "is missing")
+        before = look(container, "lifecycle.preStop.sleep.seconds", 0)
+        drain = flags(container).get("--shutdown-timeout")
+        if drain is None:
+            yield resource.violation(f"{path}.args", "has no --shutdown-timeout: running answers are cut at once")
+        elif grace <= before + float(drain):
+            message = f"is {grace} s, not above preStop {before} s + drain {drain} s"
+            yield resource.violation(f"{pod.at}.terminationGracePeriodSeconds", message)

@@ -1,0 +1,155 @@
+"""What comes and goes by itself: down to zero when idle, never while it loads, written by the autoscaler alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+
+from infra.policies.clouds import Pool, gpu_pools
+from infra.policies.model import MANDATORY, PROD_ONLY, Graph, NotEvaluated, Outcome, Resource, each, rule
+from infra.policies.seen import look
+from infra.policies.settings import Settings
+
+KEDA_DEFAULT = 300
+
+
+@rule(
+    id="cooldown",
+    title="The cooldown of every model is at least its cold path",
+    reason="zero comes a cooldown after the last request, ready or not: a shorter one kills a loading model",
+    key="models.<model>.idleTtl",
+    fix="set idleTtl to coldStart or more",
+    scope="stack",
+)
+def cooldown(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    models = graph.models
+
+    def scaled(found: Resource) -> Iterator[Outcome]:
+        model = models.get(found.object_name)
+        if look(found.inputs, "spec.minReplicaCount", 0) > 0:
+            return
+        if model is None:
+            yield NotEvaluated(found.urn, "spec.cooldownPeriod", "belongs to no model of the stack file")
+            return
+        cold = model.cold_start.seconds
+        cooldown = look(found.inputs, "spec.cooldownPeriod", KEDA_DEFAULT)
+        if cooldown < cold:
+            yield found.violation("spec.cooldownPeriod", f"is {cooldown} s, under a cold start of {cold} s")
+
+    yield from each(graph.of_kind("ScaledObject"), scaled, "stack:models")
+
+
+@rule(
+    id="idle-ttl",
+    title="Outside production an idle model is gone within the longest time allowed",
+    reason="a timer of days is a model that never sleeps",
+    key="models.<model>.idleTtl",
+    fix="lower idleTtl",
+    scope="resource",
+    levels={**MANDATORY, "prod": "disabled"},
+    types=r"kubernetes:keda\.sh/.*:ScaledObject",
+)
+def idle_ttl(resource: Resource, settings: Settings) -> Iterator[Outcome]:
+    cooldown = look(resource.inputs, "spec.cooldownPeriod")
+    if cooldown is None:
+        yield resource.violation("spec.cooldownPeriod", "is missing")
+    elif cooldown > settings.longest_idle:
+        yield resource.violation("spec.cooldownPeriod", f"is {cooldown} s; at most {settings.longest_idle:.0f} s here")
+
+
+@rule(
+    id="one-writer",
+    title="Replicas and node counts are left to the autoscaler",
+    reason="two writers fight: an update would end running models, or start nodes nobody asked for",
+    key="models.<model>.min",
+    fix="set min and max, never a count; the program must ignore changes of it",
+    scope="stack",
+)
+def one_writer(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    targets = {
+        (
+            found.namespace,
+            str(look(found.inputs, "spec.scaleTargetRef.kind", "Deployment")),
+            str(found.inputs["spec"]["scaleTargetRef"]["name"]),
+        )
+        for found in graph.of_kind("ScaledObject")
+    }
+
+    def workload(found: Resource) -> Iterator[Outcome]:
+        if (found.namespace, found.kind, found.object_name) not in targets:
+            return
+        if look(found.inputs, "spec.replicas") is not None and "spec.replicas" not in found.ignore_changes:
+            yield found.violation("spec.replicas", "is written by the program and by the autoscaler")
+
+    def pool(found: Pool) -> Iterator[Outcome]:
+        desired = found.row["desired"]
+        if look(found.resource.inputs, desired) is not None and desired not in found.resource.ignore_changes:
+            yield found.resource.violation(
+                desired, "is written by the program and by the autoscaler", "pools.<pool>.min"
+            )
+
+    yield from each(graph.of_kind("Deployment", "StatefulSet", "LeaderWorkerSet"), workload, "stack:models")
+    yield from each(gpu_pools(graph), pool, "stack:pools")
+
+
+@rule(
+    id="spot-only-production",
+    title="In production no model stands on spot nodes alone",
+    reason="spot nodes go at two minutes notice or less, all at once, when everybody else wants them too",
+    key="pools.<pool>.capacity",
+    fix="set capacity: onDemand, or give these models a pool with it under pool or fallbackPools",
+    scope="stack",
+    levels=PROD_ONLY,
+)
+def spot_only_production(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    wanted = [model.pools for model in graph.models.values()]
+    spot = {name for name, pool in graph.pools.items() if pool.capacity == "spot"}
+    # what the program makes counts as well: it may be spot where the stack file says otherwise
+    bought: dict[str, Pool] = {}
+
+    def made(found: Pool) -> Iterator[Outcome]:
+        name = _pool_of(found.resource.name, wanted)
+        if name is not None and found.is_spot:
+            bought[name] = found
+        yield from ()
+
+    yield from each(gpu_pools(graph), made, "stack:pools")
+    for name, found in bought.items():
+        if _is_all(name, spot | bought.keys(), wanted):
+            yield found.resource.violation(found.row["spot"]["path"], "is spot, and all that carries the models on it")
+
+
+def _is_all(name: str, spot: Set[str], wanted: Sequence[Sequence[str]]) -> bool:
+    """Whether a model's first choice is ``name`` and all its pools are spot."""
+    return any(pools[0] == name and spot >= set(pools) for pools in wanted)
+
+
+def _pool_of(resource: str, wanted: Sequence[Sequence[str]]) -> str | None:
+    """The pool a resource is named after: the longest name, as one may begin like another."""
+    return max((name for pools in wanted for name in pools if name in resource), key=len, default=None)
+
+
+@rule(
+    id="zero-outside-production",
+    title="Outside production pools and models have min 0, or a reason",
+    reason="a GPU that waits for nobody is the largest avoidable cost of a test stack",
+    key="min",
+    fix="set min: 0, or add minReason: who needs it and until when",
+    scope="stack",
+    levels={**MANDATORY, "prod": "disabled"},
+)
+def zero_outside_production(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    reasons = {name for name, model in graph.models.items() if model.min_reason}
+    reasons |= {name for name, pool in graph.pools.items() if pool.min_reason}
+
+    def pool(found: Pool) -> Iterator[Outcome]:
+        least = found.number("min") or 0
+        if least > 0 and not any(name in found.resource.name for name in reasons):
+            yield found.resource.violation(found.row["min"], f"is {least}, without a reason", "pools.<pool>.min")
+
+    def scaled(found: Resource) -> Iterator[Outcome]:
+        least = look(found.inputs, "spec.minReplicaCount", 0)
+        if least > 0 and found.object_name not in reasons:
+            yield found.violation("spec.minReplicaCount", f"is {least}, without a reason", "models.<model>.min")
+
+    yield from each(gpu_pools(graph), pool, "stack:pools")
+    yield from each(graph.of_kind("ScaledObject"), scaled, "stack:models")

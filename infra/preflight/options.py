@@ -1,0 +1,44 @@
+"""What may be typed after ``ebbtide plan`` and ``ebbtide fit``. Imported for every command: light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import typer
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")]
+    against: Annotated[str | None, typer.Option(help="A git revision or a stack file to compare with.")] = None
+    format: Annotated[Literal["text", "md", "json", "html"], typer.Option("--format", help="How to write it.")] = "text"
+    out: Annotated[str | None, typer.Option(help="Where to write; default: standard output.")] = None
+    measured: Annotated[str | None, typer.Option(help="A file with this deployment's own seconds by phase.")] = None
+    model_dir: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER: a model's own files (config.json at least); repeatable.")
+    ] = None
+    hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub for the models' facts.")] = False
+    graph: Annotated[bool, typer.Option(help="Count the resources, which imports the place's SDK.")] = True
+    config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    model: Annotated[str, typer.Argument(help="A preset, a Hugging Face id, an archive, or a folder with config.json.")]
+    gpu: Annotated[str | None, typer.Option(help="A GPU of the catalogue, like L40S.")] = None
+    machine: Annotated[str | None, typer.Option(help="A machine of the catalogue, like g5.8xlarge.")] = None
+    cloud: Annotated[str | None, typer.Option(help="Any machine of this cloud; default: of all.")] = None
+    region: Annotated[str | None, typer.Option(help="Where; default: the cheapest known.")] = None
+    gpus: Annotated[int | None, typer.Option(help="GPUs to use; default: as few as will do.")] = None
+    context: Annotated[int | None, typer.Option(help="Tokens of one sequence; default: 8192, or the model's own.")] = (
+        None
+    )
+    concurrency: Annotated[int, typer.Option(help="Sequences of that length at once.")] = 1
+    kv_dtype: Annotated[Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2"], typer.Option()] = "auto"
+    dtype: Annotated[Literal["auto", "bfloat16", "float16", "float32"], typer.Option()] = "auto"
+    tensor_parallel: Annotated[int | None, typer.Option("--tp", help="Tensor parallelism; default: the best.")] = None
+    memory_share: Annotated[float, typer.Option(help="Share of the GPU's memory the engine takes.")] = 0.9
+    hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub (HF_TOKEN is used where set).")] = False
+    revision: Annotated[str | None, typer.Option(help="The model's commit.")] = None
+    format: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text"
