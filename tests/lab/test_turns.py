@@ -17,7 +17,8 @@ import pytest
 
 from tests.lab.conftest import FIRST, SECOND, WAKE_SECONDS, Lab, wait_until
 
-TURN, SLEEP_AFTER, STREAMS, TOKENS = 10, 30, 3, 300
+# a stream lasts longer than a turn: two at once get ten tokens a second each, or fewer
+TURN, SLEEP_AFTER, STREAMS, TOKENS = 10, 30, 3, 150
 _AWAKE = re.compile(r'^vllm:engine_sleep_state{[^}]*sleep_state="awake"[^}]*} ([01])', re.M)
 
 
@@ -92,10 +93,10 @@ def test_both_asked_at_once_have_their_turns_and_no_stream_is_cut(shared: Lab) -
         looking = pool.submit(look)
         running = [pool.submit(streams, number) for number in range(4)]
         try:
-            ends = [end for each in running for end in each.result(300)]
+            ends = [end for each in running for end in each.result(600)]
         finally:
             over.set()
-        looking.result(10)
+        looking.result(120)  # three questions, each with the client's own patience
     assert ends == ["length"] * 4 * STREAMS
     assert {("awake", "asleep"), ("asleep", "awake")} <= set(seen), "each had the card"
     assert ("awake", "awake") not in seen
