@@ -10,14 +10,14 @@ local: setup ## the stack on this machine, ending with an answer from a model th
 
 # with one cloud's SDK, or several: make setup CLOUD="aws gcp"
 setup: ## the environment; CLOUD="aws gcp" adds those clouds' SDKs
-	@infra/local/setup.sh $(CLOUD)
+	@scripts/setup.sh $(CLOUD)
 
 # `make test` says at its end how long each step took
 timed = .ci/timed "$(1)"
 
 # what the tests need: every cloud's SDK
 setup-all: ## the environment with every cloud's SDK
-	@$(call timed,setup) infra/local/setup.sh aws azure gcp
+	@$(call timed,setup) scripts/setup.sh aws azure gcp
 
 # one after the other, in this order: what is quick to fail comes first
 .NOTPARALLEL:
@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # the tests of the running stack look into the machine that the lab is
 test-engine test-lab test-long running: export EBBTIDE_CLUSTER = lab
 # coverage is counted over the fast and the engine's tier, and judged after the second (pyproject.toml: fail_under)
-test: COVERAGE = --cov=infra --cov=components
+test: COVERAGE = --cov=infra --cov=components --cov=lab
 test: export EBBTIDE_TIERS = $(CURDIR)/.tiers
 test: fresh lint types test-fast test-engine test-long ## every test
 	@.venv/bin/python -m tests.times
@@ -87,7 +87,7 @@ types: setup-all ## mypy, strict
 
 bench: setup ## wakes of the local stack, measured
 	.venv/bin/ebbtide local up --quiet
-	.venv/bin/python -m tests.bench.wake
+	.venv/bin/python -m benchmarks.wake
 
 down: ## end what `make local` started
 	@.venv/bin/ebbtide local down

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pulumi
 
-from infra import place
-from infra.config.findings import ConfigError
-from infra.config.pulumi_source import read_pulumi
-from infra.config.waivers import WAIVERS_FILE, load_waivers
-from infra.judgement import judge_with_records, reason_to_skip
-from infra.local.paths import PROJECT
-from infra.serving import serve
+from infra.planner.judgement import judge_with_records, reason_to_skip
+from infra.program import platform as place
+from infra.program.serving import serve
+from infra.stackfile.findings.finding import ConfigError
+from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
+from infra.stackfile.pulumi_source import read_pulumi
+from infra.workspace import PROJECT
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,13 +13,13 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 import typer
 
 from infra.bench.options import Options as BenchOptions
-from infra.local.problem import LocalProblem
-from infra.local.progress import console, say
-from infra.preflight.options import FitOptions, PlanOptions
+from infra.commands.options import FitOptions, PlanOptions
+from infra.console import console, say
+from infra.errors import LocalProblem
+from lab import cli as local
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-local = typer.Typer(no_args_is_help=True, help="The whole stack on this machine, with a real model.")
-app.add_typer(local, name="local")
+app.add_typer(local.app, name="local")
 catalog = typer.Typer(no_args_is_help=True, help="Machines, prices and models that are known.")
 app.add_typer(catalog, name="catalog")
 
@@ -44,109 +43,6 @@ def _takes(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callabl
     return command
 
 
-Context = Annotated[
-    str | None, typer.Option(help="A kube context to use instead of a cluster made here (or EBBTIDE_CONTEXT).")
-]
-OwnRegistry = Annotated[
-    str | None, typer.Option(help="With --context: host[:port]/prefix that this machine and the nodes reach.")
-]
-GpuNodes = Annotated[
-    list[str] | None, typer.Option("--gpu-node", help="With --context: a node of the GPU pool; default: all with GPUs.")
-]
-ModelsDir = Annotated[str | None, typer.Option(help="With --context: the folder on the GPU nodes with the weights.")]
-GatewayUrl = Annotated[str | None, typer.Option(help="With --context: where node port 30400 is reached from here.")]
-
-
-@local.command()
-def up(
-    context: Context = None,
-    registry: OwnRegistry = None,
-    gpu_node: GpuNodes = None,
-    models_dir: ModelsDir = None,
-    gateway_url: GatewayUrl = None,
-    quiet: Annotated[bool, typer.Option(help="Do not ask the model at the end.")] = False,
-) -> None:
-    """Bring everything up, from whatever is there already, and ask the sleeping model."""
-    from infra.local import up as stack
-    from infra.local.choice import wishes
-
-    wanted = wishes(os.environ, context, registry, gpu_node or (), models_dir, gateway_url)
-    stack.up(wanted=wanted, then_ask=not quiet)
-
-
-@local.command()
-def status() -> None:
-    """What runs, what sleeps, what is missing."""
-    from infra.local import status as stack
-
-    raise typer.Exit(stack.show())
-
-
-@local.command()
-def ask(
-    prompt: str,
-    model: Annotated[str | None, typer.Option(help="A model's name or alias; default: the stack's first.")] = None,
-    stream: Annotated[bool, typer.Option(help="Print the answer as it comes.")] = False,
-    max_tokens: Annotated[
-        int, typer.Option(min=1, help="The longest answer; a longer one is cut, and that is said.")
-    ] = 256,
-) -> None:
-    """Ask a model through the gateway; if it sleeps, the phases of its wake are shown."""
-    from infra.local import ask as asking
-    from infra.local.paths import paths
-
-    asking.show(paths(), model, prompt, stream, max_tokens)
-
-
-@local.command()
-def key() -> None:
-    """Print the demo key, for use in a command: $(ebbtide local key)."""
-    from infra.local.ask import Access
-    from infra.local.paths import paths
-
-    sys.stdout.write(Access.load(paths()).key + "\n")
-
-
-@local.command()
-def logs(
-    part: Annotated[str | None, typer.Argument(help="A part of the cluster, a pod's name or a model's.")] = None,
-    lines: Annotated[int, typer.Option(min=1, help="Lines from the end.")] = 40,
-) -> None:
-    """The end of one part's log; without a part, the list of parts."""
-    from infra.local import status as stack
-
-    stack.logs(part, lines)
-
-
-@local.command()
-def kubeconfig() -> None:
-    """Print the path of the cluster's kubeconfig: export KUBECONFIG="$(ebbtide local kubeconfig)"."""
-    from infra.local import status as stack
-
-    sys.stdout.write(f"{stack.kubeconfig()}\n")
-
-
-@local.command(
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)
-def kubectl(context: typer.Context) -> None:
-    """Run kubectl on the cluster: ebbtide local kubectl get pods --all-namespaces."""
-    from infra.local import status as stack
-
-    stack.kubectl(context.args)
-
-
-@local.command()
-def down(
-    purge: Annotated[bool, typer.Option(help="Also delete the cluster's data and the stack's state.")] = False,
-) -> None:
-    """End everything that `up` started. The cache stays; so does the data, unless --purge."""
-    from infra.local import up as stack
-
-    stack.down(purge=purge)
-
-
 @app.command()
 def graph(
     stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")],
@@ -157,7 +53,7 @@ def graph(
     ] = False,
 ) -> None:
     """Write the resources a stack asks for as JSON: without an engine, credentials or a network."""
-    from infra.gate import command
+    from infra.recorder import command
 
     raise typer.Exit(command.show(stack, config_file, out, verbose))
 
@@ -166,18 +62,18 @@ def graph(
 @_takes(PlanOptions)
 def plan(options: PlanOptions) -> None:
     """What a stack would be: what fits, how long a wake takes, what it costs, what is wrong. Creates nothing."""
-    from infra.preflight import command_plan
+    from infra.commands import plan
 
-    raise typer.Exit(command_plan.run(options))
+    raise typer.Exit(plan.run(options))
 
 
 @app.command()
 @_takes(FitOptions)
 def fit(options: FitOptions) -> None:
     """Whether a model fits, on what, how much of it, and for how much. Nothing is downloaded."""
-    from infra.preflight import command_fit
+    from infra.commands import fit
 
-    raise typer.Exit(command_fit.run(options))
+    raise typer.Exit(fit.run(options))
 
 
 @app.command()
@@ -190,9 +86,9 @@ def gate(
     out: Annotated[str | None, typer.Option(help="Where to write; default: standard output.")] = None,
 ) -> None:
     """Judge a change before it costs anything: 0 it may pass, 1 it is blocked, 2 wrongly called."""
-    from infra.gate import verdict_front
+    from infra.gate import command
 
-    raise typer.Exit(verdict_front.gate(stack, base, head, form, budget, out))
+    raise typer.Exit(command.gate(stack, base, head, form, budget, out))
 
 
 @app.command()
@@ -216,10 +112,10 @@ def refresh(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; write nothing.")] = False,
 ) -> None:
     """Read the machines' prices anew from public price lists, without credentials. Needs a network."""
-    from infra.preflight import catalog_refresh
+    from infra.catalog_refresh import command
 
-    wish = catalog_refresh.Wish(tuple(place or ()), tuple(region or ()), dry_run)
-    raise typer.Exit(catalog_refresh.run(wish))
+    wish = command.Wish(tuple(place or ()), tuple(region or ()), dry_run)
+    raise typer.Exit(command.run(wish))
 
 
 @catalog.command()
@@ -231,9 +127,9 @@ def add(
     revision: Annotated[str | None, typer.Option(help="The commit, 40 hexadecimal digits.")] = None,
 ) -> None:
     """Record the facts of a model outside the catalogue beside the stack files, so that every command can judge it."""
-    from infra.preflight import command_add
+    from infra.commands import catalog_add
 
-    raise typer.Exit(command_add.run(command_add.Options(model=model, folder=model_dir, revision=revision)))
+    raise typer.Exit(catalog_add.run(catalog_add.Options(model=model, folder=model_dir, revision=revision)))
 
 
 @app.command()

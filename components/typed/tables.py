@@ -1,4 +1,4 @@
-"""Reading the data files that come with the product. What a user wrote is read with more care: ``infra.config``."""
+"""Reading the data files that come with the product. What a user wrote is read with more care: ``infra.stackfile``."""
 
 from __future__ import annotations
 

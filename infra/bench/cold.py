@@ -14,11 +14,11 @@ import httpx
 from infra.bench.client import Client, Endpoint, Question
 from infra.bench.document import Document, rounded
 from infra.bench.statistics import spread
-from infra.local.ask import NAMESPACE, Access, ask
-from infra.local.kube_client import api_client
-from infra.local.paths import Paths
-from infra.local.problem import LocalProblem
-from infra.local.wake import PHASES
+from infra.errors import LocalProblem
+from infra.kube_client import api_client
+from infra.workspace import Paths
+from lab.ask import NAMESPACE, Access, ask
+from lab.wake_phases import PHASES
 
 Say = Callable[[str], None]
 PROMPT = "What is the capital of France?"

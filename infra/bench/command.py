@@ -17,7 +17,7 @@ from infra.bench.endpoints import endpoints
 from infra.bench.measure import Measurement
 from infra.bench.options import Options, WrongUsage, check
 from infra.bench.report_text import text
-from infra.local.paths import paths
+from infra.workspace import paths
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from infra.bench.client import Endpoint, base
 from infra.bench.options import Options
-from infra.local.ask import Access
-from infra.local.paths import Paths
-from infra.local.problem import LocalProblem
+from infra.errors import LocalProblem
+from infra.workspace import Paths
+from lab.ask import Access
 
 
 def endpoints(options: Options, at: Paths, environ: Mapping[str, str] = os.environ) -> tuple[Endpoint, Endpoint | None]:

@@ -14,8 +14,8 @@ from infra.bench import report_text
 from infra.bench.document import Document
 from infra.bench.report_text import level_name
 from infra.bench.yardstick import TABLE
-from infra.local.problem import LocalProblem
-from infra.preflight.html import Part, environment, timeline
+from infra.errors import LocalProblem
+from infra.planner.report.html import Part, environment, timeline
 
 _TEMPLATES = Path(__file__).with_name("templates")
 

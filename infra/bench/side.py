@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from infra.bench.client import Client, Question, Reply
 from infra.bench.load import Ask
-from infra.local.problem import LocalProblem
+from infra.errors import LocalProblem
 
 _ADVICE = {
     "401": "name the variable with the endpoint's key: --key-env NAME (for the other endpoint --against-key-env)",

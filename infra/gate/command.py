@@ -1,94 +1,103 @@
-"""``ebbtide graph``: what a person or a pipeline types."""
+"""``ebbtide gate``: two checkouts, then the base's own code as the judge."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from unittest import mock
 
-import pulumi
+from infra.gate.checkout import NoCheckout, copy_working_tree, extract
+from infra.gate.report.wording import without, worth_hiding
+from infra.gate.sandbox import environment
+from infra.workspace import PROJECT
 
-from infra import place
-from infra.config.findings import ConfigError
-from infra.gate import made_up
-from infra.gate.recorder import Recording, graph, text
-from infra.gate.run import ROOT, record
-from infra.gate.stack_source import NoSuchStack, StackSource, read_stack, stack_file
-
-STACKS = ROOT / "stacks"
+FORMATS = ("text", "md", "json", "sarif")
+WORKING_TREE = "working tree"
+_START = "import sys; sys.path.insert(0, sys.argv[2]); from infra.gate.judge_process import main; main()"
+_STACK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class GraphProblem(Exception):
-    """Why there is no graph, as a person reads it."""
-
-
-def recording_of(source: StackSource, stack: str) -> Recording:
-    """Run the program on a judged stack file. Raises ``GraphProblem`` where the program stops."""
-    # a kubeconfig's context or an account signed in to is looked at before something is made; here nothing is
-    with _local_facts(source), mock.patch.object(place, "look", return_value=None):
+def gate(
+    stack: str,
+    base: str,
+    head: str | None,
+    form: str,
+    budget: float | None,
+    out: str | None,
+    *,
+    repository: Path = PROJECT,
+    environ: Mapping[str, str] = os.environ,
+    today: date | None = None,
+) -> int:
+    """Judge what lies between ``base`` and ``head`` (None: the working tree). 0: it may pass; 1: it is blocked, or
+    could not be judged; 2: it was called wrongly."""
+    if form not in FORMATS:
+        return _wrong(f"--format {form}: allowed: {', '.join(FORMATS)}")
+    if not _STACK.fullmatch(stack):
+        return _wrong(f"--stack {stack!r}: allowed: the NAME of stacks/Pulumi.NAME.yaml")
+    if budget is not None and not 0 <= budget < 1e12:
+        return _wrong(f"--budget {budget}: allowed: US dollars a month")
+    with (
+        tempfile.TemporaryDirectory(prefix="ebbtide-gate-") as made,
+        tempfile.TemporaryDirectory(prefix="ebbtide-runs-", ignore_cleanup_errors=True) as runs,
+    ):
+        room = Path(made)
         try:
-            return record(stack, source.config, list(source.secret))
-        except pulumi.RunError as stopped:
-            raise GraphProblem(str(stopped)) from stopped
-        except Exception as error:
-            raise GraphProblem(_told(error)) from error
+            bases = extract(repository, base, room / "base")
+            heads = WORKING_TREE
+            if head is None:
+                copy_working_tree(repository, room / "head")
+            else:
+                heads = extract(repository, head, room / "head")
+        except NoCheckout as problem:
+            return _wrong(str(problem))
+        if not any((room / side / "stacks" / f"Pulumi.{stack}.yaml").is_file() for side in ("base", "head")):
+            return _wrong(f"--stack {stack}: neither the base nor the head has stacks/Pulumi.{stack}.yaml")
+        text, status = _judged(room, runs, stack, (bases, heads), form, budget, today or date.today())
+    text = without(text, worth_hiding(environ))
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        try:
+            Path(out).write_text(text, encoding="utf-8")
+        except OSError as error:
+            return _wrong(f"--out {out}: {error.strerror}")
+    return status
 
 
-def show(stack: str, config_file: str | None, out: str | None, verbose: bool = False) -> int:
-    """Write the graph of ``stack`` to ``out`` or to standard output; everything else goes to standard error. Gives the
-    exit status: 0, or 1 where there is no graph."""
-    try:
-        file = Path(config_file) if config_file is not None else stack_file(STACKS, stack)
-        source = read_stack(file)
-        recording = recording_of(source, stack)
-        written = text(graph(recording.records))
-        if out is None:
-            sys.stdout.write(written)
-        else:
-            Path(out).write_text(written, encoding="utf-8")
-    except ConfigError as refused:
-        return _failed(str(refused))
-    except (NoSuchStack, GraphProblem) as problem:
-        return _failed(f"error: {problem}")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
-        return 0
-    except OSError as error:
-        return _failed(f"error: {out}: {(error.strerror or 'cannot be written').lower()}; fix: give another --out")
-    # what became of a late value where code could not read it: for who looks into the program, it is no fault
-    for note in recording.notes if verbose else ():
-        print(f"note: {note}", file=sys.stderr)
-    if source.loaded.config.platform.kind == "local" and not made_up.machine_is_up():
-        told = "the local cluster is not up: what its machine would tell is made up and says so"
-        print(f"note: {told} ({made_up.MARK})", file=sys.stderr)
-    return 0
+def _judged(
+    room: Path, runs: str, stack: str, commits: tuple[str, str], form: str, budget: float | None, today: date
+) -> tuple[str, int]:
+    trusted, notes = room / "base", []
+    if not (trusted / "infra" / "gate" / "judge_process.py").is_file():
+        trusted = PROJECT
+        notes.append("the base has no gate of its own yet: judged by the rules of this command")
+    told = {
+        "trusted": str(trusted), "base": str(room / "base"), "head": str(room / "head"), "room": str(room),
+        "runs": runs, "stack": stack, "baseCommit": commits[0], "headCommit": commits[1],
+        "format": form, "budget": budget, "out": str(room / "report"), "today": today.isoformat(), "notes": notes,
+    }  # fmt: skip
+    home = room / "judge-home"
+    home.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", _START, json.dumps(told), str(trusted)],
+        cwd=trusted, env=environment(home), stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    report = room / "report"
+    if done.returncode not in (0, 1) or not report.is_file():
+        # what the judge printed may quote the head; its last line is enough to find the place
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:300]
+        print(f"error: the change could not be judged, so it does not pass: {last}", file=sys.stderr)
+        return "", 1
+    return report.read_text(encoding="utf-8"), done.returncode
 
 
-@contextmanager
-def _local_facts(source: StackSource) -> Iterator[None]:
-    if source.loaded.config.platform.kind != "local" or made_up.machine_is_up():
-        yield
-        return
-    with made_up.in_place_of_the_machine():
-        yield
-
-
-def _failed(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 1
-
-
-def _told(error: Exception) -> str:
-    """An error of the program itself: what, and the last place in this project that it came through."""
-    here = [frame for frame in traceback.extract_tb(error.__traceback__) if _ours(frame.filename)]
-    place = f" ({Path(here[-1].filename).relative_to(ROOT)}:{here[-1].lineno})" if here else ""
-    return f"the program stopped: {type(error).__name__}: {error}{place}"
-
-
-def _ours(filename: str) -> bool:
-    path = Path(filename)
-    return path.is_relative_to(ROOT) and ".venv" not in path.parts and not path.is_relative_to(Path(__file__).parent)
+def _wrong(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import IO, Any
 
-# in front of every comment of ours; the same as ``render_md.MARK``
+# in front of every comment of ours; the same as ``report/markdown.py`` writes
 MARK = "<!-- ebbtide-gate -->"
 LARGEST_ARCHIVE = 8 * 2**20
 LARGEST_REPORT = 2**18

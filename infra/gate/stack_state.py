@@ -13,19 +13,20 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from infra.config.load import read_file
-from infra.config.reading import Reading
-from infra.config.waivers import WAIVERS_FILE, Waiver, load_waivers
-from infra.gate.render_words import without
-from infra.gate.stack_source import stack_file
-from infra.judgement import Judgement, judge_with_records
+from infra.gate.report.wording import without
+from infra.planner.judgement import Judgement, judge_with_records
 from infra.policies.evaluate import Verdict, judge_all
+from infra.policies.inputs import HIDDEN
 from infra.policies.model import Graph, Violation, graph_of
 from infra.policies.rules import rule_ids, rules
-from infra.policies.seen import HIDDEN
 from infra.policies.settings import settings_for
+from infra.recorder.stack_source import stack_file
+from infra.stackfile.findings.waivers import WAIVERS_FILE, Waiver, load_waivers
+from infra.stackfile.load import read_file
+from infra.stackfile.reading import Reading
+from infra.workspace import PROJECT
 
-STACKS = Path(__file__).resolve().parents[2] / "stacks"
+STACKS = PROJECT / "stacks"
 # Pulumi's mark on a value that is not plain; source: pulumi SDK, resource/properties.go
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 
-from infra.config.findings import Finding
-from infra.config.stack import StackConfig
-from infra.config.waivers import Waiver, Waivers, unused
 from infra.gate.diff import Changed, diff
-from infra.gate.verdict_isolated import Recorded
-from infra.judgement import Judgement
+from infra.gate.sandbox import Recorded
+from infra.planner.cost import Cost, month
+from infra.planner.judgement import Judgement
 from infra.policies.evaluate import Verdict, judge_all
 from infra.policies.model import ENVIRONMENTS, Change, Graph, NotEvaluated, Violation, graph_of
 from infra.policies.rules import rules
 from infra.policies.settings import settings_for
-from infra.preflight.cost import Cost, month
+from infra.stackfile.findings.finding import Finding
+from infra.stackfile.findings.waivers import Waiver, Waivers, unused
+from infra.stackfile.schema.stack import StackConfig
 
 
 @dataclass(frozen=True)

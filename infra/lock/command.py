@@ -12,10 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from infra import whole_file
-from infra.local.paths import PROJECT
+from infra import atomic_write
 from infra.lock import registry
 from infra.lock.pins import Pin, image_name, locked, pins
+from infra.workspace import PROJECT
 
 DONE, NOT_ALL, USAGE = 0, 1, 2
 
@@ -48,7 +48,7 @@ def run(wish: Wish, project: Path = PROJECT, client: httpx.Client | None = None)
             print(f"{_where(pin, project)}: {pin.image.tagged} has its digest")
         else:
             try:
-                whole_file.put(pin.file, locked(pin.file.read_text(), pin, answer))
+                atomic_write.put(pin.file, locked(pin.file.read_text(), pin, answer))
             except OSError as problem:
                 why = (problem.strerror or "cannot be written").lower()
                 print(f"error: {_where(pin, project)}: cannot be written: {why}; nothing was changed", file=sys.stderr)

@@ -13,8 +13,8 @@ from typing import Any
 from components.catalog.machine import Machine
 from components.catalog.machines import find
 from components.typed.tables import read_table
+from infra.policies.inputs import NotKnown, look
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource
-from infra.policies.seen import NotKnown, look
 
 _FILE = Path(__file__).with_name("clouds.yaml")
 _TEXT_TAINT = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?:(?P<effect>\w+)")

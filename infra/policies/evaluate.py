@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from infra.config.findings import Finding
+from infra.policies.inputs import NotKnown
 from infra.policies.model import Graph, Level, NotEvaluated, Outcome, Resource, Rule, Violation
-from infra.policies.seen import NotKnown
 from infra.policies.settings import Settings
+from infra.stackfile.findings.finding import Finding
 
 
 @dataclass(frozen=True)

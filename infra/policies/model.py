@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from infra.config.findings import Finding
-from infra.config.model import ModelConfig
-from infra.config.pool import PoolConfig
-from infra.config.stack import StackConfig
-from infra.judgement import Judgement
-from infra.policies.seen import LATER, NotKnown, SeenMap, Unknown, look
+from infra.planner.judgement import Judgement
+from infra.policies.inputs import LATER, NotKnown, SeenMap, Unknown, look
+from infra.stackfile.findings.finding import Finding
+from infra.stackfile.schema.model import ModelConfig
+from infra.stackfile.schema.pool import PoolConfig
+from infra.stackfile.schema.stack import StackConfig
 
 Level = Literal["mandatory", "advisory", "disabled"]
 Scope = Literal["resource", "stack", "change"]

@@ -21,14 +21,14 @@ from pulumi_policy import (
 from pulumi_policy import policy as sdk_policy
 from pulumi_policy.proxy import UnknownValueError
 
-from infra.config.load import read_values
-from infra.config.waivers import WAIVERS_FILE, Waiver, load_waivers
-from infra.judgement import Judgement, judge_with_records
+from infra.planner.judgement import Judgement, judge_with_records
 from infra.policies.evaluate import from_stack_file, outcomes
+from infra.policies.inputs import SeenMap, Unknown
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, Rule, Violation
 from infra.policies.rules import rule_ids, rules
-from infra.policies.seen import SeenMap, Unknown
 from infra.policies.settings import settings_for
+from infra.stackfile.findings.waivers import WAIVERS_FILE, Waiver, load_waivers
+from infra.stackfile.load import read_values
 
 _LEVELS = {
     "mandatory": EnforcementLevel.MANDATORY,

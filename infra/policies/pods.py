@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from infra.policies.inputs import look
 from infra.policies.model import Graph, Resource
-from infra.policies.seen import look
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod", "LeaderWorkerSet")
 TYPES = r"kubernetes:[^:]+:(" + "|".join(WORKLOADS) + r")"

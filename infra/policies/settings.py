@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from components.typed.tables import read_table
-from infra.config.limits import Ceiling, limits
+from infra.stackfile.limits import Ceiling, limits
 
 FILE = Path(__file__).with_name("settings.yaml")
 

@@ -19,11 +19,11 @@ from components.model_service.namespace import QUOTA_NAME, gpu_quota, namespace_
 from components.model_service.settings import MODEL_LABEL, SERVICE_ACCOUNT, ModelSettings
 from components.model_service.workload import Placement, deployment
 from components.platforms.contract import Pool, PoolRequest, Taint, Weights
-from infra.config.pool import PoolConfig
-from infra.local import toolchain
-from infra.local.paths import paths
-from infra.local.problem import LocalProblem
-from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from infra.errors import LocalProblem
+from infra.stackfile.schema.pool import PoolConfig
+from infra.workspace import paths
+from lab.rehearsal.cluster import RehearsalCluster
+from lab.toolchain import go_programs
 from tests.machines import G5
 
 NODE_SECONDS = 60
@@ -197,7 +197,7 @@ class World:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsalCluster]:
     """Started once; ``build_rehearsal`` does nothing where its programs are there."""
-    toolchain.build_rehearsal(paths(), lambda name: print(f"building {name}"), lambda line: None)
+    go_programs.build_rehearsal(paths(), lambda name: print(f"building {name}"), lambda line: None)
     with RehearsalCluster(tmp_path_factory.mktemp("rehearsal") / "cluster", paths()) as running:
         running.start(karpenter=True, pools=POOLS, empty_seconds=EMPTY_SECONDS)
         yield running

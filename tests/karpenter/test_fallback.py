@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from components.platforms.contract import PoolRequest
-from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from lab.rehearsal.cluster import RehearsalCluster
 from tests.karpenter.conftest import ACT_SECONDS, EMPTY_SECONDS, GONE_SECONDS, POOLS, SMALL, World, request
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]

@@ -9,10 +9,10 @@ import pytest
 
 from components.catalog.machine import Price
 from components.platforms.contract import Pool, PoolRequest, Taint
-from infra.local.problem import LocalProblem
-from infra.local.rehearsal_cluster import nodes, programs
-from infra.local.rehearsal_cluster.api import named
-from infra.local.rehearsal_cluster.control import Ports
+from infra.errors import LocalProblem
+from lab.rehearsal import nodes, programs
+from lab.rehearsal.api import named
+from lab.rehearsal.control import Ports
 from tests.machines import G5
 
 PRICES = {"r": Price(2.448, 0.9, "2026-11-01", "a test"), "s": Price(3.0, None, "2026-11-01", "a test")}

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import toolchain
-from infra.local.machine import ProcessId
-from infra.local.paths import PROJECT, paths
-from infra.local.problem import LocalProblem
-from infra.local.rehearsal_cluster.cluster import RehearsalCluster
-from infra.local.rehearsal_cluster.process import end_stale, marked
+from infra.errors import LocalProblem
+from infra.workspace import PROJECT, paths
+from lab.machine.namespaces import ProcessId
+from lab.rehearsal.cluster import RehearsalCluster
+from lab.rehearsal.process import end_stale, marked
+from lab.toolchain import go_programs
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def programs() -> None:
-    toolchain.build_rehearsal(paths(), lambda name: print(f"building {name}"), lambda line: None)
+    go_programs.build_rehearsal(paths(), lambda name: print(f"building {name}"), lambda line: None)
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def test_what_a_killed_rehearsal_left_is_ended_by_the_next_and_a_living_one_is_l
     program = f"""
         import time
         from pathlib import Path
-        from infra.local.paths import paths
-        from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+        from infra.workspace import paths
+        from lab.rehearsal.cluster import RehearsalCluster
         RehearsalCluster(Path({str(tmp_path / "killed")!r}), paths()).start()
         print("up", flush=True)
         time.sleep(300)

@@ -10,10 +10,10 @@ import pytest
 
 from components.platforms.contract import PoolRequest, Taint
 from components.platforms.kinds import kind_of
-from infra import place
-from infra.config.load import load_file
-from infra.config.stack import StackConfig
-from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from infra.program import platform
+from infra.stackfile.load import load_file
+from infra.stackfile.schema.stack import StackConfig
+from lab.rehearsal.cluster import RehearsalCluster
 from tests.karpenter.conftest import EMPTY_SECONDS, POOLS, World
 from tests.program import stack_kit
 from tests.program.recorded_manifests import STACKS, Sent, graph, sent
@@ -53,7 +53,7 @@ def case(
     stack = config(request.param)
     kind = kind_of(stack.platform)
     assert kind.makes_nodes
-    requests = {name: on_its_nodes(each, kind.name) for name, each in place.requests(stack).items()}
+    requests = {name: on_its_nodes(each, kind.name) for name, each in platform.requests(stack).items()}
     objects = list(sent(graph(request.param, tmp_path_factory)))
     cluster.start_karpenter(requests.values(), empty_seconds=EMPTY_SECONDS)
     yield Case(stack, requests, objects)

@@ -27,10 +27,10 @@ import yaml
 
 from components.idle_scaling.timing import USUAL
 from components.wake_keeper import access
-from infra.local import cluster
-from infra.local.ask import NAMESPACE, Access
-from infra.local.paths import PROJECT, Paths, paths
-from infra.local.problem import LocalProblem
+from infra.errors import LocalProblem
+from infra.workspace import PROJECT, Paths, paths
+from lab.ask import NAMESPACE, Access
+from lab.machine import kubernetes
 
 FIRST, SECOND = "smollm2-135m", "smollm2-135m-b"
 TTL = 60.0
@@ -85,7 +85,7 @@ class Lab:
 
     def __init__(self, at: Paths, access: Access, keys: dict[str, str]) -> None:
         self.paths, self.access, self.keys = at, access, keys
-        self.api = cluster.api_client(at)
+        self.api = kubernetes.api_client(at)
         self._last_word = time.monotonic()
 
     def get(self, path: str) -> dict[str, Any]:
@@ -353,7 +353,7 @@ def lab() -> Iterator[Lab]:
         access = Access.load(at)
     except LocalProblem as missing:
         pytest.fail(str(missing))
-    if not cluster.api_ready(at):
+    if not kubernetes.api_ready(at):
         pytest.fail("the local cluster does not answer: run `ebbtide local up`")
     found = Lab(at, access, read_keys(at))
     found.forget_last_run()

@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from infra.local import cluster, machine, settled
-from infra.local.machine import ProcessId
-from infra.local.paths import PROJECT, Paths
+from infra.workspace import PROJECT, Paths
+from lab import readiness
+from lab.machine import kubernetes, namespaces
+from lab.machine.namespaces import ProcessId
 from tests.lab.conftest import FIRST, Lab, wait_until
 
 EBBTIDE = str(Path(sys.executable).with_name("ebbtide"))
@@ -29,7 +30,7 @@ def ebbtide(*args: str, check: bool = True) -> str:
 
 def members(at: Paths) -> set[ProcessId]:
     """Every process that lives in the machine, whatever its name, as the host counts it."""
-    first = machine.running(at)
+    first = namespaces.running(at)
     assert first is not None
     space = os.readlink(f"/proc/{first.pid}/ns/pid")
     found: set[ProcessId] = set()
@@ -57,7 +58,7 @@ def host(at: Paths) -> dict[str, set[str]]:
         "mounts": lines("cat", "/proc/self/mounts"),
         "devices": {re.sub(r"^\d+: ", "", line) for line in lines("ip", "-brief", "link")},
         "firewall": {line for line in lines("iptables-save") if not line.startswith("#") and "[" not in line},
-        "cgroups": set(map(str, machine.cgroups_left())),
+        "cgroups": set(map(str, namespaces.cgroups_left())),
         "settings": {
             Path(name).read_text()
             for name in (
@@ -125,7 +126,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(lab: Lab) -> None:
 
 
 def test_killed_with_the_machine_as_by_a_power_cut_it_comes_back(lab: Lab) -> None:
-    first = machine.running(lab.paths)
+    first = namespaces.running(lab.paths)
     assert first is not None
     pods = [p for space in ("keda", "ebbtide") for p in lab.get(f"/api/v1/namespaces/{space}/pods")["items"]]
     before = {p["metadata"]["name"]: restarts(p) for p in pods}
@@ -133,10 +134,10 @@ def test_killed_with_the_machine_as_by_a_power_cut_it_comes_back(lab: Lab) -> No
     wait_until(lambda: not first.alive(), 20, "the machine gone")
     ebbtide("local", "up", "--quiet")
     # `up` is done when the platform is: all of it started anew, and none of it crashed on the way there
-    again = machine.running(lab.paths)
+    again = namespaces.running(lab.paths)
     assert again is not None
     pods = [p for space in ("keda", "ebbtide") for p in lab.get(f"/api/v1/namespaces/{space}/pods")["items"]]
-    assert settled.unsettled(pods, again.started_at()) == []
+    assert readiness.unsettled(pods, again.started_at()) == []
     assert {p["metadata"]["name"]: restarts(p) - before.get(p["metadata"]["name"], 0) for p in pods} == {
         p["metadata"]["name"]: 1 for p in pods
     }
@@ -178,4 +179,4 @@ def test_destroy_leaves_nothing_in_the_cluster_and_down_nothing_on_the_host(lab:
     assert {one for one in inside if one.alive()} == set()
     doors = ProcessId.load(lab.paths.state / "forwarder.pid")
     assert doors is None
-    assert not cluster.api_ready(lab.paths)
+    assert not kubernetes.api_ready(lab.paths)

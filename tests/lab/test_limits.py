@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.paths import PROJECT
+from infra.workspace import PROJECT
 from tests.lab.conftest import FIRST, MERGE, SECOND, Lab, wait_until
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.ask import NAMESPACE
+from lab.ask import NAMESPACE
 from tests.lab.conftest import FIRST, Lab, Steady
 from tests.lab.request_options import CHAT, COMPLETIONS, NOT_IN_THE_API, OPTIONS, bodies
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.paths import PROJECT
+from infra.workspace import PROJECT
 from tests.lab.conftest import FIRST, SHORT, TTL, Lab, Steady, wait_until
 
 LOAD = 10

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.ask import NAMESPACE
+from lab.ask import NAMESPACE
 from tests.lab.conftest import FIRST, MERGE, PAUSED, Lab, scaler, wait_until
 
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{FIRST}"

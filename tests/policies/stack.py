@@ -6,10 +6,10 @@ import copy
 from datetime import date
 from typing import Any
 
-from infra.config.load import read_values
-from infra.config.waivers import Waiver
-from infra.judgement import Judgement, judge
-from infra.preflight import presets
+from infra.planner.facts import presets
+from infra.planner.judgement import Judgement, judge
+from infra.stackfile.findings.waivers import Waiver
+from infra.stackfile.load import read_values
 
 COMMIT = "0e9e39f249a16976918f6564b8830bc894c89659"
 DIGEST = "@sha256:" + "a" * 64

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from infra.policies.inputs import SeenMap
 from infra.policies.node_choice import selects
-from infra.policies.seen import SeenMap
 
 LABELS = {"app": "vllm", "tier": "gpu"}
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.gate.verdict_checkout import extract
-from infra.gate.verdict_front import gate
+from infra.gate.checkout import extract
+from infra.gate.command import gate
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "onprem"
@@ -326,7 +326,7 @@ def test_attributes_that_hide_or_rewrite_files_change_nothing_of_what_is_judged(
     git(clone, "commit", "-q", "-m", "hide")
     tree = tmp_path / "tree"
     extract(clone, "HEAD", tree)
-    for name in (f"stacks/Pulumi.{STACK}.yaml", "infra/serving.py", "Pulumi.yaml"):
+    for name in (f"stacks/Pulumi.{STACK}.yaml", "infra/program/serving.py", "Pulumi.yaml"):
         assert (tree / name).read_bytes() == (clone / name).read_bytes()
     assert not (tree / "link").exists()
     assert os.access(tree / "run", os.X_OK)

@@ -7,12 +7,12 @@ from datetime import date
 
 import pytest
 
-from infra.config.waivers import Waiver, Waivers
-from infra.gate.render import render
-from infra.gate.render_words import without, worth_hiding
+from infra.gate.command import FORMATS
+from infra.gate.report.document import render
+from infra.gate.report.wording import without, worth_hiding
+from infra.gate.sandbox import Recorded
 from infra.gate.verdict import Side, judge
-from infra.gate.verdict_front import FORMATS
-from infra.gate.verdict_isolated import Recorded
+from infra.stackfile.findings.waivers import Waiver, Waivers
 from tests.policies.mutations import MUTATIONS, _machine
 from tests.policies.stack import Stack
 from tests.policies.test_rules import TODAY, gate, mutated

@@ -6,14 +6,14 @@ from datetime import date
 
 import pytest
 
-from infra.config.waivers import Waiver, Waivers
-from infra.gate.render import render
+from infra.gate.report.document import render
+from infra.gate.sandbox import Recorded
 from infra.gate.verdict import Report, Side, judge
-from infra.gate.verdict_isolated import Recorded
 from infra.policies.evaluate import judge_all
 from infra.policies.model import ENVIRONMENTS, graph_of
 from infra.policies.rules import rules
 from infra.policies.settings import settings_for
+from infra.stackfile.findings.waivers import Waiver, Waivers
 from tests.policies.mutations import MUTATIONS, Mutation
 from tests.policies.stack import Stack, urn
 
@@ -180,8 +180,8 @@ def test_a_ceiling_above_the_budget_blocks() -> None:
 
 
 def test_the_kept_table_of_mutations_is_what_the_gate_says_now() -> None:
-    from tests.bench import mutations
+    from benchmarks import mutations
 
     page, missed = mutations.table()
     assert missed == 0
-    assert mutations.RESULTS.read_text(encoding="utf-8") == page, "run: python -m tests.bench.mutations"
+    assert mutations.RESULTS.read_text(encoding="utf-8") == page, "run: python -m benchmarks.mutations"

@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from infra.preflight import presets, recorded_models
-from infra.preflight.model_facts import ModelFacts
+from infra.planner.facts import presets, recorded_models
+from infra.planner.facts.model_facts import ModelFacts
 from tests.unit import plan_kit
 
 LLAMA_8B, LLAMA_70B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-70B-Instruct"

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kubernetes import client
 from kubernetes.config import kube_config
 
-from infra.local.paths import paths
-from infra.local.plugins import install
+from infra.workspace import paths
+from lab.plugins import install
 
 TOKEN = "token-of-the-test-cluster"
 # a cloud's SDK takes seconds to import, and its whole graph seconds to record: not in the first minute

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from infra.gate.command import STACKS, recording_of
-from infra.gate.recorder import Recording, graph
-from infra.gate.stack_source import read_stack, stack_file, stack_names
 from infra.policies.node_choice import choices
+from infra.recorder.command import STACKS, recording_of
+from infra.recorder.recorder import Recording, graph
+from infra.recorder.stack_source import read_stack, stack_file, stack_names
 
 ALL_STACKS = stack_names(STACKS)
 Resource = dict[str, Any]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.paths import paths
+from infra.workspace import paths
 from tests.program import stack_kit
 from tests.program.stack_kit import PROJECT, local_facts
 

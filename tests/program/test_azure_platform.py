@@ -513,11 +513,11 @@ def test_everything_that_takes_tags_says_whose_it_is(place: Seen) -> None:
 
 
 def _resource_class(token: str) -> set[str]:
-    from infra.gate import sdk
+    from infra.recorder import pulumi_internals
 
-    found = sdk.resource_class(token)
-    kind = sdk.inputs_class(found) if found is not None else None
-    return set(sdk.declared(kind).properties or {}) if kind is not None else set()
+    found = pulumi_internals.resource_class(token)
+    kind = pulumi_internals.inputs_class(found) if found is not None else None
+    return set(pulumi_internals.declared(kind).properties or {}) if kind is not None else set()
 
 
 def test_an_adopted_cluster_is_not_changed_but_for_the_stacks_own_pools() -> None:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from kubernetes.config import kube_config
 
-from infra.gate import command, made_up
+from infra.recorder import command, fake_local_facts
 from tests.program.graph_reading import ALL_STACKS, recording, strings
 
 PROJECT = Path(__file__).parents[2]
@@ -68,10 +68,10 @@ def test_what_a_machine_that_is_not_up_would_tell_is_marked(capsys: pytest.Captu
     command.show("local", None, None)
     graph = json.loads(capsys.readouterr().out)
     (provider,) = [entry for entry in graph if entry["type"] == "pulumi:providers:kubernetes"]
-    assert provider["inputs"]["kubeconfig"] == f"/{made_up.MARK}/kubeconfig"
+    assert provider["inputs"]["kubeconfig"] == f"/{fake_local_facts.MARK}/kubeconfig"
     digests = [text for entry in graph for text in strings(entry["inputs"]) if "@sha256:" in text]
     assert digests
-    assert all(made_up.MARK in text and text.endswith("0" * 64) for text in digests)
+    assert all(fake_local_facts.MARK in text and text.endswith("0" * 64) for text in digests)
 
 
 def test_an_unknown_stack_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +108,7 @@ def test_a_program_that_stops_says_where_and_shows_no_traceback(
     def stop(*whatever: Any) -> Any:
         raise LookupError("no such machine")
 
-    monkeypatch.setattr("infra.place.create", stop)
+    monkeypatch.setattr("infra.program.platform.create", stop)
     assert command.show("onprem", None, None) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: the program stopped: LookupError: no such machine")

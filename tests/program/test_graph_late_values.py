@@ -15,9 +15,9 @@ import pulumi_kubernetes as k8s
 import pulumi_random as random
 import pytest
 
-from infra.gate.late import NoSuchOutput
-from infra.gate.recorder import Recording, TwoAlike, graph, text
-from infra.gate.run import record
+from infra.recorder.recorder import Recording, TwoAlike, graph, text
+from infra.recorder.run import record
+from infra.recorder.unknown_outputs import NoSuchOutput
 
 URN = "urn:pulumi:try::ebbtide::"
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from infra.gate import sdk
+from infra.recorder import pulumi_internals
 from tests.program.dropped_values import dropped
 from tests.program.graph_reading import (
     AGENT_POOL,
@@ -124,10 +124,10 @@ def test_the_number_of_nodes_is_left_to_the_autoscaler_in_the_wires_own_spelling
 
 def test_every_ignored_path_begins_with_a_property_that_the_wire_has(graph: Graph) -> None:
     for entry in graph:
-        resource = sdk.resource_class(entry["type"])
-        inputs = sdk.inputs_class(resource) if resource else None
+        resource = pulumi_internals.resource_class(entry["type"])
+        inputs = pulumi_internals.inputs_class(resource) if resource else None
         if inputs is not None:
-            known = sdk.declared(inputs).properties or {}
+            known = pulumi_internals.declared(inputs).properties or {}
             firsts = {re.split(r"[.\[]", path)[0] for path in entry["ignoreChanges"]}
             assert firsts <= set(known), f"{entry['urn']}: {firsts - set(known)} is silently ignored"
 

@@ -11,7 +11,7 @@ import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 import pytest
 
-from infra.gate.run import record
+from infra.recorder.run import record
 from tests.program.wire_types import checkable, wrong_inputs
 
 

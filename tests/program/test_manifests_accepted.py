@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from infra.local import toolchain
-from infra.local.paths import paths
-from infra.local.rehearsal_cluster.api import Api, Refused, UnknownKind, documents
-from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from infra.workspace import paths
+from lab.rehearsal.api import Api, Refused, UnknownKind, documents
+from lab.rehearsal.cluster import RehearsalCluster
+from lab.toolchain import go_programs
 from tests.program.recorded_manifests import STACKS, Sent, graph, pod_templates, sent
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -29,7 +29,7 @@ FIRST = ("CustomResourceDefinition", "Namespace", "ServiceAccount", "PriorityCla
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    toolchain.build_rehearsal(paths(), lambda name: print(f"building {name}"), lambda line: None)
+    go_programs.build_rehearsal(paths(), lambda name: print(f"building {name}"), lambda line: None)
     with RehearsalCluster(tmp_path_factory.mktemp("rehearsal") / "cluster", paths()) as cluster:
         cluster.start()
         cluster.install_kinds()

@@ -14,8 +14,8 @@ from components.model_mirror.objects import FINAL_STATUS, network_policy
 from components.model_mirror.settings import job_name
 from components.platforms.contract import Endpoint, Identity, Registry, RegistryAuth, Upload
 from components.pushed_image import IMAGES
-from infra.gate.recorder import graph
-from infra.gate.run import record
+from infra.recorder.recorder import graph
+from infra.recorder.run import record
 from tests.program.wire_types import wrong_in
 
 REVISION = "0e9e39f249a16976918f6564b8830bc894c89659"

@@ -17,19 +17,19 @@ import yaml
 
 from components.typed.refusal import Rule
 from components.typed.rules import planner
-from infra.config.findings import ConfigError
-from infra.config.load import read_file
-from infra.config.registry import rules
-from infra.config.waivers import Waivers
-from infra.gate import verdict_main
-from infra.gate.run import record
-from infra.gate.stack_source import read_stack
+from infra import workspace
+from infra.commands import plan as command_plan
+from infra.commands.options import PlanOptions
+from infra.gate import judge_process
+from infra.gate.sandbox import Recorded
 from infra.gate.verdict import Side, judge
-from infra.gate.verdict_isolated import Recorded
-from infra.judgement import judge_with_records
-from infra.local import paths
-from infra.preflight import command_plan
-from infra.preflight.options import PlanOptions
+from infra.planner.judgement import judge_with_records
+from infra.recorder.run import record
+from infra.recorder.stack_source import read_stack
+from infra.stackfile.findings.finding import ConfigError
+from infra.stackfile.findings.reference import rules
+from infra.stackfile.findings.waivers import Waivers
+from infra.stackfile.load import read_file
 from tests.program.bad_inputs import CASES, BadInput
 from tests.unit.findings_in_sources import names
 from tests.unit.plan_kit import write
@@ -47,7 +47,7 @@ def plan(file: Path) -> tuple[set[str], bool]:
 
 
 def gate(file: Path) -> tuple[set[str], bool]:
-    judged = verdict_main._judged(file.parents[1], STACK, Waivers(), date.today())
+    judged = judge_process._judged(file.parents[1], STACK, Waivers(), date.today())
     assert judged is not None
     base = Side("base", None, Recorded([]))
     report = judge(STACK, base, Side("head", judged, Recorded([])), Waivers(), today=date.today())
@@ -73,13 +73,13 @@ def program(file: Path) -> tuple[set[str], bool]:
         import runpy
         from unittest import mock
 
-        from infra import place
+        from infra.program import platform
 
         def create(*_: object) -> None:
             created.append("the place")
             raise KeyboardInterrupt
 
-        with mock.patch.object(place, "create", create):
+        with mock.patch.object(platform, "create", create):
             runpy.run_module("infra", run_name="__main__")
 
     logged: list[str] = []
@@ -104,7 +104,7 @@ def test_every_command_finds_the_same_and_stops_alike(
     case: BadInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = case.write(tmp_path)
-    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    monkeypatch.setattr(workspace, "PROJECT", tmp_path)
     found = {door.__name__: door(file) for door in (plan, gate, graph, program)}
     assert found == dict.fromkeys(found, ({*case.codes, *case.warnings}, bool(case.codes)))
 
@@ -112,7 +112,7 @@ def test_every_command_finds_the_same_and_stops_alike(
 def test_what_is_recorded_beside_the_stack_file_is_judged_in_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from infra.preflight import command_add
+    from infra.commands import catalog_add
     from tests.unit.plan_kit import CONFIG
 
     own = tmp_path / "own"
@@ -120,11 +120,11 @@ def test_what_is_recorded_beside_the_stack_file_is_judged_in_every_command(
     (own / "config.json").write_text(json.dumps(dict(CONFIG)))
     folder = tmp_path / "stacks"
     folder.mkdir()
-    options = command_add.Options(model="test/eight", folder=str(own), revision="0" * 40, stacks=folder)
-    assert command_add.run(options) == 0
+    options = catalog_add.Options(model="test/eight", folder=str(own), revision="0" * 40, stacks=folder)
+    assert catalog_add.run(options) == 0
     case = BadInput(name="", changes={"models.eight.id": "test/eight", "models.eight.maxTokens": 131072})
     file = write(folder, case.sections)
-    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    monkeypatch.setattr(workspace, "PROJECT", tmp_path)
     for door in (plan, gate, graph, program):
         codes, stops = door(file)
         assert ("EBB026" in codes, "EBB250" in codes, stops) == (True, False, True), door.__name__
@@ -173,19 +173,19 @@ def findings(case: BadInput, folder: Path) -> dict[tuple[str, str], str]:
 ELSEWHERE = (
     # what a person can write wrong besides one value of a stack file, by its number, and the test that holds it
     (34, "a name given twice: Pulumi hands the program one of the two",
-     "tests/unit/test_config_file.py::test_a_name_given_twice_is_found_though_yaml_would_keep_the_last"),
+     "tests/unit/test_stackfile_file.py::test_a_name_given_twice_is_found_though_yaml_would_keep_the_last"),
     (44, "the program sets it, and no key does",
      "tests/unit/test_model_service.py::test_the_kubelet_waits_longer_than_pre_stop_and_drain"),
     (54, "the kubeconfig of the machine that deploys",
-     "tests/unit/test_config_adopted.py::test_54_nothing_is_created_when_the_context_leads_elsewhere"),
+     "tests/unit/test_stackfile_adopted.py::test_54_nothing_is_created_when_the_context_leads_elsewhere"),
     (55, "a change of a stack file, seen between two of them",
      "tests/policies/test_red_team.py::test_a_pool_under_another_name_is_seen_as_what_it_is_and_blocks"),
 )  # fmt: skip
 FIT_ALONE = {
     # `ebbtide fit` reads no stack file
-    "EBB259": "tests/unit/test_preflight_fit.py::test_an_unknown_price_is_a_finding_and_no_number",
-    "EBB260": "tests/unit/test_preflight_fit.py::test_concurrency_means_that_many_whole_sequences",
-    "EBB261": "tests/unit/test_preflight_fit.py::test_gpus_that_would_idle_are_told",
+    "EBB259": "tests/unit/test_planner_fit.py::test_an_unknown_price_is_a_finding_and_no_number",
+    "EBB260": "tests/unit/test_planner_fit.py::test_concurrency_means_that_many_whole_sequences",
+    "EBB261": "tests/unit/test_planner_fit.py::test_gpus_that_would_idle_are_told",
 }
 NUMBERS = range(1, 57)
 

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.config.load import finding
-from infra.local.paths import PROJECT
-from infra.preflight.html import page
-from infra.preflight.plan import plan_stack
-from infra.preflight.plan_graph import Graph
-from infra.preflight.report_document import document
+from infra.planner.plan import plan_stack
+from infra.planner.report.document import ResourceCounts, document
+from infra.planner.report.html import page
+from infra.stackfile.load import finding
+from infra.workspace import PROJECT
 from tests.program.chromium import Browser, needed
 from tests.unit.plan_kit import EIGHT, facts, renamed, stack
 
@@ -50,7 +49,7 @@ def file(tmp_path: Path) -> Path:
     config = stack(tmp_path, more)
     made = plan_stack(config, lambda model: small if model == "test/seventy" else EIGHT)
     findings = [finding(problem, "stacks/Pulumi.test.yaml") for problem in made.problems]
-    graph = Graph(168, 28, {"aws:eks/nodeGroup:NodeGroup": 3, "kubernetes:apps/v1:Deployment": 3})
+    graph = ResourceCounts(168, 28, {"aws:eks/nodeGroup:NodeGroup": 3, "kubernetes:apps/v1:Deployment": 3})
     written = tmp_path / "plan.html"
     written.write_text(page(document("test", "stacks/Pulumi.test.yaml", findings, made, graph)))
     return written

@@ -13,9 +13,9 @@ from unittest import mock
 import pytest
 import yaml
 
-from infra.gate.command import recording_of
-from infra.gate.recorder import graph
-from infra.gate.stack_source import read_stack
+from infra.recorder.command import recording_of
+from infra.recorder.recorder import graph
+from infra.recorder.stack_source import read_stack
 from tests.program import graph_reading as reading
 from tests.program.stack_kit import sections
 

@@ -99,10 +99,10 @@ def test_without_models_nothing_wants_a_gpu_and_none_may_be_had(empty: Graph) ->
 
 def sources() -> list[Path]:
     """The project's programs, without the folders that may know a cloud: its platform, its plugin's stand-in."""
-    apart = (PROJECT / "components" / "platforms", PROJECT / "infra" / "local" / "plugins" / "clouds")
+    apart = (PROJECT / "components" / "platforms", PROJECT / "lab" / "plugins" / "clouds")
     found = [
         file
-        for room in ("infra", "components", "images")
+        for room in ("infra", "components", "images", "lab")
         for file in (PROJECT / room).rglob("*")
         if file.suffix in (".py", ".sh") and not set(apart) & set(file.parents)
     ]

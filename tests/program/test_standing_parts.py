@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from components.platforms.standing import prices
-from infra.config.load import load_file
-from infra.config.stack import StackConfig
-from infra.gate.command import STACKS, recording_of
-from infra.gate.recorder import graph
-from infra.gate.stack_source import read_stack, stack_file
-from infra.preflight.cost import cost
+from infra.planner.cost import cost
+from infra.recorder.command import STACKS, recording_of
+from infra.recorder.recorder import graph
+from infra.recorder.stack_source import read_stack, stack_file
+from infra.stackfile.load import load_file
+from infra.stackfile.schema.stack import StackConfig
 from tests.program.graph_reading import ALL_STACKS, Resource, kind, of, resources
 
 Change = Callable[[dict[str, Any]], None]

@@ -22,8 +22,8 @@ from typing import Any
 
 import pulumi
 
-from infra.gate import sdk
-from infra.gate.late import joined
+from infra.recorder import pulumi_internals
+from infra.recorder.unknown_outputs import joined
 
 _LATE = re.compile(r"\$\{[^}]+#[^}]+\}")
 _MAPPINGS = (collections.abc.Mapping, dict)
@@ -31,8 +31,8 @@ _MAPPINGS = (collections.abc.Mapping, dict)
 
 def wrong_inputs(token: str, inputs: Mapping[str, Any]) -> list[str]:
     """What is wrong with the ``inputs`` (as a graph has them) of a resource of type ``token``."""
-    resource = sdk.resource_class(token)
-    kind = sdk.inputs_class(resource) if resource is not None else None
+    resource = pulumi_internals.resource_class(token)
+    kind = pulumi_internals.inputs_class(resource) if resource is not None else None
     if kind is None:
         return []
     given = _provider_inputs(inputs, kind) if token.startswith("pulumi:providers:") else inputs
@@ -51,13 +51,16 @@ def wrong_in(resources: list[dict[str, Any]]) -> list[str]:
 
 def checkable(token: str) -> bool:
     """Whether an SDK declares this type, so that no sentence means no fault."""
-    resource = sdk.resource_class(token)
-    return resource is not None and sdk.inputs_class(resource) is not None
+    resource = pulumi_internals.resource_class(token)
+    return resource is not None and pulumi_internals.inputs_class(resource) is not None
 
 
 def _provider_inputs(inputs: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """To a provider everything that is not text goes as JSON in a text."""
-    return {key: value if str in alternatives(sdk.hint(kind, key)) else _parsed(value) for key, value in inputs.items()}
+    return {
+        key: value if str in alternatives(pulumi_internals.hint(kind, key)) else _parsed(value)
+        for key, value in inputs.items()
+    }
 
 
 def _parsed(value: Any) -> Any:
@@ -68,7 +71,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _members(value: Mapping[str, Any], kind: type, at: str) -> Iterator[str]:
-    types = sdk.declared(kind).properties or {}
+    types = pulumi_internals.declared(kind).properties or {}
     for key, item in value.items():
         path = joined(at, key)
         if key not in types:
@@ -76,7 +79,7 @@ def _members(value: Mapping[str, Any], kind: type, at: str) -> Iterator[str]:
             meant = f", perhaps {near[0]}" if near else ""
             yield f"{path}: {_name(kind)} has no key {key}{meant}; allowed: {', '.join(sorted(types))}"
         else:
-            yield from _value(item, sdk.hint(kind, key), path)
+            yield from _value(item, pulumi_internals.hint(kind, key), path)
     for key in sorted(required(kind) - set(value)):
         yield f"{joined(at, key)}: is missing, and {_name(kind)} requires it"
 
@@ -97,7 +100,7 @@ def _value(value: Any, hint: Any, at: str) -> Iterator[str]:
 def _one(value: Any, kind: Any, at: str) -> Iterator[str]:
     if not _suits(value, kind):
         yield _expected(value, [kind], at)
-    elif sdk.is_input_type(kind):
+    elif pulumi_internals.is_input_type(kind):
         yield from _members(value, kind, at)
     elif inspect.isclass(kind) and issubclass(kind, enum.Enum):
         allowed = [member.value for member in kind]
@@ -125,7 +128,7 @@ def _suits(value: Any, kind: Any) -> bool:
     origin = typing.get_origin(kind) or kind
     if origin in (Any, object):
         return True
-    if sdk.is_input_type(kind) or origin in (dict, collections.abc.Mapping):
+    if pulumi_internals.is_input_type(kind) or origin in (dict, collections.abc.Mapping):
         return isinstance(value, dict)
     if origin in (list, collections.abc.Sequence):
         return isinstance(value, list)
@@ -147,7 +150,7 @@ def _suits(value: Any, kind: Any) -> bool:
 def alternatives(hint: Any) -> list[Any]:
     """The types an input may have, without the forms that are late. Empty: any. Where an enumeration stands beside
     text (an API that may learn further words), the words known today count."""
-    if sdk.is_input_type(hint):
+    if pulumi_internals.is_input_type(hint):
         return [hint]
     origin = typing.get_origin(hint)
     if origin is pulumi.Output or origin is collections.abc.Awaitable or hint is type(None):
@@ -158,7 +161,7 @@ def alternatives(hint: Any) -> list[Any]:
     found = [option for member in members for option in alternatives(member)]
     if any(member is Any for member in members):
         return []
-    if any(map(sdk.is_input_type, found)):  # the mapping beside it is the same in another form
+    if any(map(pulumi_internals.is_input_type, found)):  # the mapping beside it is the same in another form
         found = [option for option in found if typing.get_origin(option) not in _MAPPINGS]
     if any(inspect.isclass(option) and issubclass(option, enum.Enum) for option in found):
         found = [option for option in found if option is not str]
@@ -168,7 +171,7 @@ def alternatives(hint: Any) -> list[Any]:
 @cache
 def required(kind: type) -> frozenset[str]:
     """The keys, on the wire, without which an ``…Args`` class cannot be made."""
-    names = sdk.declared(kind).names
+    names = pulumi_internals.declared(kind).names
     parameters = inspect.signature(kind).parameters.values()
     return frozenset(names[p.name] for p in parameters if p.default is inspect.Parameter.empty and p.name in names)
 

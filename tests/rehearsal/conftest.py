@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.local.paths import paths
-from infra.local.plugins.rehearsal import Api
-from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from infra.workspace import paths
+from lab.plugins.rehearsal import Api
+from lab.rehearsal.cluster import RehearsalCluster
 from tests.rehearsal.stage import StackStage, Stage
 
 DEFINITION = "CustomResourceDefinition"

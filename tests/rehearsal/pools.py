@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.plugins.clouds.cloud import Record
+from lab.plugins.clouds.cloud import Record
 from tests.rehearsal.stage import StackStage
 
 

@@ -5,9 +5,9 @@ Before the tests and not within one: the first build takes longer than any test 
 
 from __future__ import annotations
 
-from infra.local.paths import paths
-from infra.local.progress import say
-from infra.local.toolchain import build_rehearsal
+from infra.console import say
+from infra.workspace import paths
+from lab.toolchain.go_programs import build_rehearsal
 
 if __name__ == "__main__":
     build_rehearsal(paths(), lambda name: say(f"    building {name}"), lambda line: None)

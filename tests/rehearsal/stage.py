@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.local.plugins import install
-from infra.local.plugins.clouds import failures
-from infra.local.plugins.clouds.cloud import Cloud, Record
-from infra.local.plugins.launchers import install_clouds
-from infra.local.plugins.rehearsal import VARIABLE, Api, Rehearsal
+from lab.plugins import install
+from lab.plugins.clouds import failures
+from lab.plugins.clouds.cloud import Cloud, Record
+from lab.plugins.launchers import install_clouds
+from lab.plugins.rehearsal import VARIABLE, Api, Rehearsal
 from tests.program.conftest import Outcome, tool
 
 PROJECT = Path(__file__).parents[2]

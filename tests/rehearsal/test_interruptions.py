@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from infra.local.plugins.clouds.failures import Failure
+from lab.plugins.clouds.failures import Failure
 from tests.rehearsal.stage import Stage
 
 pytestmark = pytest.mark.engine

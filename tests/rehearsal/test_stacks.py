@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.local.plugins.clouds import facts
-from infra.local.plugins.clouds.failures import Failure, Kind
-from infra.local.rehearsal_cluster.cluster import RehearsalCluster
+from lab.plugins.clouds import facts
+from lab.plugins.clouds.failures import Failure, Kind
+from lab.rehearsal.cluster import RehearsalCluster
 from tests.rehearsal.conftest import OnStage
 from tests.rehearsal.pools import POOLS, PoolKind
 from tests.rehearsal.stage import StackStage

@@ -14,13 +14,13 @@ import pytest
 
 from infra.gate.replacement import tables as replacement
 from infra.gate.replacement.differences import UNKNOWN
-from infra.local.plugins.clouds import credentials, facts, failures, sdk
-from infra.local.plugins.clouds.cloud import Cloud, Record
-from infra.local.plugins.clouds.failures import Failure
-from infra.local.plugins.clouds.provider import CloudStandIn
-from infra.local.plugins.plugin import Call, Engine, InitFailedError, Naming, RefusedError
-from infra.local.plugins.properties import Secret
-from infra.local.plugins.rehearsal import Api, Rehearsal
+from lab.plugins.clouds import credentials, facts, failures, sdk
+from lab.plugins.clouds.cloud import Cloud, Record
+from lab.plugins.clouds.failures import Failure
+from lab.plugins.clouds.provider import CloudStandIn
+from lab.plugins.plugin import Call, Engine, InitFailedError, Naming, RefusedError
+from lab.plugins.properties import Secret
+from lab.plugins.rehearsal import Api, Rehearsal
 
 pytestmark = pytest.mark.engine
 
@@ -246,8 +246,8 @@ def test_a_credential_is_handed_out_only_for_a_cluster_that_is_there(tmp_path: P
 def test_outside_a_rehearsal_no_stand_in_of_a_cloud_starts() -> None:
     env = {key: value for key, value in os.environ.items() if not key.startswith("EBBTIDE_")}
     for module, name in (
-        ("infra.local.plugins.clouds", "aws"),
-        ("infra.local.plugins.clouds.credentials", "kubelogin"),
+        ("lab.plugins.clouds", "aws"),
+        ("lab.plugins.clouds.credentials", "kubelogin"),
     ):
         done = subprocess.run([sys.executable, "-m", module, name], env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1

@@ -10,11 +10,10 @@ from functools import cache
 from pathlib import Path
 
 from components.typed.refusal import Rule
-from infra.config.registry import modules
+from infra.stackfile.findings.reference import modules
 
 PROJECT = Path(__file__).parents[2]
 ROOMS = ("infra", "components")
-LOCAL = PROJECT / "infra" / "local"  # the set-up of one machine: it makes no finding of a stack file
 SEVERITIES = ("error", "mandatory", "warning")
 # what makes a finding of a rule, or takes the rule of those it makes
 MAKERS = ("at", "refusal", "text", "pattern", "whole", "found", "_text_schema")
@@ -45,7 +44,7 @@ class Use:
 @cache
 def sources() -> tuple[tuple[str, ast.Module], ...]:
     """Every file of the product, parsed."""
-    files = [file for room in ROOMS for file in sorted((PROJECT / room).rglob("*.py")) if LOCAL not in file.parents]
+    files = [file for room in ROOMS for file in sorted((PROJECT / room).rglob("*.py"))]
     return tuple((str(file.relative_to(PROJECT)), ast.parse(file.read_text())) for file in files)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 TESTS = Path(__file__).parents[1]
 CORPUS = [
     file.read_text()
-    for folder in (TESTS.parent / "stacks", TESTS / "fixtures" / "config")
+    for folder in (TESTS.parent / "stacks", TESTS / "fixtures" / "stackfile")
     for file in sorted(folder.glob("Pulumi.*.yaml"))
 ]
 TREES = [yaml.safe_load(text) for text in CORPUS]

@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from infra.config.load import load_file
-from infra.config.stack import StackConfig
-from infra.preflight import assemble, config_json
-from infra.preflight.model_facts import ModelFacts
-from infra.preflight.plan import Plan, plan_stack
+from infra.planner.facts import build, config_json
+from infra.planner.facts.model_facts import ModelFacts
+from infra.planner.plan import Plan, plan_stack
+from infra.stackfile.load import load_file
+from infra.stackfile.schema.stack import StackConfig
 
 COMMIT = "0" * 40
 ID = "test/eight"
@@ -62,8 +62,8 @@ def facts(task: Any = None, **config: Any) -> ModelFacts:
     """Of a Llama of eight billion parameters, with other values where given."""
     raw = {**CONFIG, **config}
     shape = config_json.read(raw)
-    weights, parameters = assemble.weights(shape, raw, None)
-    return assemble.facts(
+    weights, parameters = build.weights(shape, raw, None)
+    return build.facts(
         raw, shape, model_id=ID, revision=COMMIT, weights=weights, parameters=parameters, chat_template=True,
         weight_files=("safetensors",), disk_bytes=weights.total, source="the test", gated=False, task=task,
     )  # fmt: skip

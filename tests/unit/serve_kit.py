@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.local.paths import PROJECT
+from infra.workspace import PROJECT
 
 _SERVE = PROJECT / "images/vllm/serve.sh"
 

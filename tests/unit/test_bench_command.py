@@ -21,9 +21,9 @@ from infra.bench.endpoints import endpoints
 from infra.bench.html import page
 from infra.bench.options import Level, Options, WrongUsage, check
 from infra.bench.report_text import text
-from infra.local.ask import Access
-from infra.local.paths import PROJECT, Paths
-from infra.local.problem import LocalProblem
+from infra.errors import LocalProblem
+from infra.workspace import PROJECT, Paths
+from lab.ask import Access
 from tests.unit.bench_kit import FIXED, PER_WORD, Engine
 from tests.unit.gateway_kit import free_port
 

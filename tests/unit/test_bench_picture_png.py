@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.bench import html
-from infra.local.problem import LocalProblem
+from infra.errors import LocalProblem
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks import at_rest, cycles, overload
+from benchmarks.load_kit import restarts
 from infra.bench.client import Client, Endpoint, Question, Reply
-from tests.bench import at_rest, cycles, overload
-from tests.bench.load_kit import restarts
 from tests.unit.bench_kit import Engine
 
 

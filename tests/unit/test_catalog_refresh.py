@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 
 from components.catalog.machines import machines
 from infra import cli
-from infra.preflight import catalog_refresh
-from infra.preflight.catalog_refresh import FOLDER, Source, Wish, rewritten, run, sources, written
-from infra.preflight.catalog_refresh_read import Found
+from infra.catalog_refresh import command
+from infra.catalog_refresh.command import FOLDER, Source, Wish, rewritten, run, sources, written
+from infra.catalog_refresh.price_lists import Found
 
 TODAY = dt.date(2026, 12, 24)
 Answer = tuple[int, str]
@@ -300,7 +300,7 @@ def test_a_file_that_cannot_be_written_is_left_whole(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("infra.whole_file.os.fsync", full)
+    monkeypatch.setattr("infra.atomic_write.os.fsync", full)
     assert run(Wish(), bulk(address), folder, TODAY) == 1
     assert "aws.yaml cannot be written: no space left on device" in capsys.readouterr().err
     assert snapshot(folder) == before, "nothing is half written, and no second file is left behind"
@@ -356,6 +356,6 @@ def test_the_command_refuses_a_place_nobody_knows() -> None:
 
 def test_the_command_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Wish] = []
-    monkeypatch.setattr(catalog_refresh, "run", lambda wish: asked.append(wish) or 0)
+    monkeypatch.setattr(command, "run", lambda wish: asked.append(wish) or 0)
     CliRunner().invoke(cli.app, ["catalog", "refresh", "--place", "aws", "--region", "eu-west-1", "--dry-run"])
     assert asked == [Wish(("aws",), ("eu-west-1",), True)]

@@ -14,20 +14,20 @@ import pytest
 import yaml
 from rich.console import Console
 
-from infra.config.load import load_file, read_file
-from infra.config.waivers import Waivers
-from infra.gate.command import STACKS
-from infra.gate.render import render
-from infra.gate.stack_source import stack_names
+from infra.gate.report.document import render
+from infra.gate.sandbox import Recorded
 from infra.gate.verdict import Side, judge
-from infra.gate.verdict_isolated import Recorded
-from infra.judgement import judge as judge_stack
-from infra.preflight import report_text
-from infra.preflight.cost import month
-from infra.preflight.html import page
-from infra.preflight.plan import plan_stack
-from infra.preflight.report_document import document
-from infra.preflight.report_tables import markdown
+from infra.planner.cost import month
+from infra.planner.judgement import judge as judge_stack
+from infra.planner.plan import plan_stack
+from infra.planner.report import text as report_text
+from infra.planner.report.document import document
+from infra.planner.report.html import page
+from infra.planner.report.tables import markdown
+from infra.recorder.command import STACKS
+from infra.recorder.stack_source import stack_names
+from infra.stackfile.findings.waivers import Waivers
+from infra.stackfile.load import load_file, read_file
 
 Figures = Mapping[tuple[str, str, str], str]
 """Dollars as they are printed, by bound (floor, ceiling), per (hour, month) and part (all, GPU nodes)."""

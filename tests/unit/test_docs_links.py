@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from infra.local.paths import PROJECT
+from infra.workspace import PROJECT
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)[^)\s]*\)")
 PAGES = [*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")]

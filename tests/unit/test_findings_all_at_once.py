@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.config import ConfigError, load_file
-from infra.config.yaml_source import read
-from infra.preflight import command_plan
-from infra.preflight.options import PlanOptions
+from infra.commands import plan
+from infra.commands.options import PlanOptions
+from infra.stackfile import ConfigError, load_file
+from infra.stackfile.yaml_source import read
 
-GOOD = Path(__file__).parents[1] / "fixtures" / "config" / "Pulumi.good.yaml"
+GOOD = Path(__file__).parents[1] / "fixtures" / "stackfile" / "Pulumi.good.yaml"
 # one wrong value for each of ten settings of a model, and the code it gets
 WRONG: dict[str, tuple[Any, str]] = {
     "id": ("no hub id", "EBB018"),
@@ -64,7 +64,7 @@ def test_fifty_wrong_values_are_fifty_findings_of_one_run(broken: Path) -> None:
 def test_a_plan_shows_the_same_fifty_and_ends_with_status_one(broken: Path) -> None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        status = command_plan.run(PlanOptions(stack="broken", config_file=str(broken), format="json", graph=False))
+        status = plan.run(PlanOptions(stack="broken", config_file=str(broken), format="json", graph=False))
     shown = {(finding["path"], finding["code"]) for finding in json.loads(out.getvalue())["findings"]}
     assert status == 1
     assert shown >= EXPECTED

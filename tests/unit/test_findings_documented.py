@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.config.reference import schema_words
-from infra.config.registry import findings_page, modules, rules, waivable
+from infra.stackfile.findings.reference import findings_page, modules, rules, waivable
+from infra.stackfile.reference import schema_words
 from tests.unit.findings_in_sources import (
     PROJECT,
     SEVERITIES,
@@ -32,7 +32,7 @@ NOT_KEYS |= {"up", "weekends", "westeurope"}
 
 
 def test_the_page_is_what_the_program_would_write() -> None:
-    assert findings_page() == PAGE, "write it anew: python -m infra.config.registry > docs/findings.md"
+    assert findings_page() == PAGE, "write it anew: python -m infra.stackfile.findings.reference > docs/findings.md"
 
 
 def test_each_code_belongs_to_one_rule() -> None:

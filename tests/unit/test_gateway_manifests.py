@@ -74,8 +74,8 @@ def test_the_price_of_a_models_node_reaches_the_process(tmp_path: Any) -> None:
 
 
 def test_prompts_meet_where_the_stack_says_so(tmp_path: Any) -> None:
-    from infra.config import load
-    from infra.front import gateway_settings
+    from infra.program.gateway import gateway_settings
+    from infra.stackfile import load
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
@@ -89,8 +89,8 @@ def test_prompts_meet_where_the_stack_says_so(tmp_path: Any) -> None:
 
 
 def test_a_stacks_groups_and_prices_are_what_the_gateway_is_told() -> None:
-    from infra.config import load
-    from infra.front import gateway_settings
+    from infra.program.gateway import gateway_settings
+    from infra.stackfile import load
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
@@ -110,8 +110,8 @@ def test_a_stacks_groups_and_prices_are_what_the_gateway_is_told() -> None:
 def test_in_production_the_gateway_has_two_pods_if_nothing_else_is_said(
     environment: str, told: dict[str, int], pods: int
 ) -> None:
-    from infra.config import load
-    from infra.front import gateway_settings
+    from infra.program.gateway import gateway_settings
+    from infra.stackfile import load
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
@@ -120,8 +120,8 @@ def test_in_production_the_gateway_has_two_pods_if_nothing_else_is_said(
 
 
 def test_as_many_may_wait_for_a_model_as_all_its_replicas_take() -> None:
-    from infra.config import load
-    from infra.front import gateway_settings
+    from infra.program.gateway import gateway_settings
+    from infra.stackfile import load
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
@@ -140,8 +140,8 @@ def test_what_a_request_may_ask_and_what_its_model_is_for_reach_the_process(tmp_
 
 
 def test_no_request_may_ask_for_more_than_a_replica_takes_and_retries_know_the_cold_start() -> None:
-    from infra.config import load
-    from infra.front import gateway_settings
+    from infra.program.gateway import gateway_settings
+    from infra.stackfile import load
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
@@ -278,8 +278,8 @@ def test_it_talks_to_dns_the_interceptor_the_models_and_the_api_server_only() ->
 
 
 def test_where_wakes_have_a_cap_the_gateway_asks_the_keeper_and_the_keeper_remembers() -> None:
-    from infra.config import load
-    from infra.front import gateway_settings, keeper_settings
+    from infra.program.gateway import gateway_settings, keeper_settings
+    from infra.stackfile import load
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}

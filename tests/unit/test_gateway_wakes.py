@@ -14,7 +14,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from infra.local.gateway_venv import gateway_python
+from lab.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 from ebbtide_keeper.used import Used  # isort: skip

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from components.idle_scaling.settings import one_image
-from infra.local.keda_build import (
+from infra.errors import LocalProblem
+from lab.toolchain.keda import (
     HTTP_ADD_ON,
     KEDA,
     binaries,
@@ -17,7 +18,6 @@ from infra.local.keda_build import (
     verified_source,
     writable_copy,
 )
-from infra.local.problem import LocalProblem
 
 
 def kubectl(folder: Path, script: str) -> Path:

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.local.paths import PROJECT
+from infra.workspace import PROJECT
 
-STAND_INS = ("infra.local.plugins", "infra.local.rehearsal_cluster")
+STAND_INS = ("lab.plugins", "lab.rehearsal")
 # the local stack starts the stand-ins; all else is product code
 LOCAL = PROJECT / "infra" / "local"
 

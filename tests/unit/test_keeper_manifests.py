@@ -29,8 +29,8 @@ from components.wake_keeper.access import (
 )
 from components.wake_keeper.settings import keeper_yaml
 from components.wake_keeper.workload import COMMAND, config_map, deployment
-from infra.config.stack import StackConfig
-from infra.front import keeper_settings
+from infra.program.gateway import keeper_settings
+from infra.stackfile.schema.stack import StackConfig
 from tests.unit import gateway_kit
 
 from ebbtide_keeper import settings as process_settings  # isort: skip

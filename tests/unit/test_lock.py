@@ -159,16 +159,16 @@ def test_without_a_network_nothing_is_changed(project: Path, capsys: pytest.Capt
 def test_a_file_that_cannot_be_written_is_named_and_the_others_are_locked(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from infra import whole_file
+    from infra import atomic_write
 
-    put = whole_file.put
+    put = atomic_write.put
 
     def refuse(file: Path, text: str) -> None:
         if file.name == "versions.yaml":
             raise PermissionError(13, "Permission denied")
         put(file, text)
 
-    monkeypatch.setattr(whole_file, "put", refuse)
+    monkeypatch.setattr(atomic_write, "put", refuse)
     assert run(Wish(), project, Registry().client()) == NOT_ALL
     assert [pin.file.name for pin in pins(project) if not pin.image.digest] == ["versions.yaml"]
     assert "versions.yaml:7: cannot be written: permission denied; nothing was changed" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from components.model_service.managed_flags import (
 )
 from components.model_service.settings import ModelSettings
 from components.platforms.contract import Weights
-from tests.unit.test_config_messages import messages, model, stack
+from tests.unit.test_stackfile_messages import messages, model, stack
 
 MODEL = ModelSettings("m", "owner/name", "1" * 40, max_tokens=4096, max_queued=8, gpu_memory_utilization=0.9)
 HUB, MOUNTED, STORE = Weights("owner/name"), Weights("/models/m"), Weights("s3://b/m", "runai_streamer")

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from infra.local import model_cache
-from infra.local.model_cache import SMOLLM2, SMOLLM2_REVISION, complete, ensure_model
-from infra.local.paths import Paths
-from infra.local.problem import LocalProblem
+from infra.errors import LocalProblem
+from infra.workspace import Paths
+from lab import model_cache
+from lab.model_cache import SMOLLM2, SMOLLM2_REVISION, complete, ensure_model
 
 FOLDER = "HuggingFaceTB--SmolLM2-135M-Instruct"
 
@@ -181,6 +181,6 @@ def test_the_conversion_takes_the_very_torch_of_the_engine_image() -> None:
     def torch(lock: Path) -> list[str]:
         return [line for line in lock.read_text().splitlines() if line.startswith(("torch==", "nvidia-"))]
 
-    converting = torch(model_cache.PROJECT / "infra/local/gguf/requirements.txt")
+    converting = torch(model_cache.PROJECT / "lab/toolchain/gguf/requirements.txt")
     assert converting
     assert converting == torch(CONTEXT / "requirements-cpu.txt")

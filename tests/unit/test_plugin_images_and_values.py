@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from infra.local.paths import paths
-from infra.local.plugins import install
-from infra.local.plugins.docker_build import buildah, context, registry
-from infra.local.plugins.docker_build.provider import refusals
-from infra.local.plugins.plugin import Call, Engine, Naming, RefusedError
-from infra.local.plugins.properties import Secret
-from infra.local.plugins.random_values import RandomValues
+from infra.workspace import paths
+from lab.plugins import install
+from lab.plugins.docker_build import buildah, context, registry
+from lab.plugins.docker_build.provider import refusals
+from lab.plugins.plugin import Call, Engine, Naming, RefusedError
+from lab.plugins.properties import Secret
+from lab.plugins.random_values import RandomValues
 
 PASSWORD = Call(urn="u", type="random:index/randomPassword:RandomPassword", name="p")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from infra.gate.replacement import property_path
 from infra.gate.replacement.differences import compare
-from infra.local.plugins.properties import (
+from lab.plugins.properties import (
     UNKNOWN,
     Secret,
     decode,

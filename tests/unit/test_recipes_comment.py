@@ -17,7 +17,7 @@ import pytest
 from infra.gate import comment_gitlab
 from infra.gate.comment import LARGEST_REPORT, LONGEST, MARK, Api, NotAReport, Run, body, harmless, reports
 from infra.gate.comment_github import BOT, comment
-from infra.gate.render_md import MARK as RENDERED_MARK
+from infra.gate.report.markdown import MARK as RENDERED_MARK
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "pull-request-comment.md"

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.local import toolchain
-from infra.local.paths import paths
+from infra.workspace import paths
+from lab.toolchain import go_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 GITLAB = ROOT / "recipes" / "gitlab-ci.yml"
-ACTIONLINT = toolchain.GoProgram("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
+ACTIONLINT = go_programs.GoProgram("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def steps(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_actionlint_finds_nothing_in_the_workflows() -> None:
-    toolchain.build((ACTIONLINT,), paths(), lambda program: None, lambda text: None)
+    go_programs.build((ACTIONLINT,), paths(), lambda program: None, lambda text: None)
     command = [str(paths().bin / ACTIONLINT.name), "-no-color", "-shellcheck=", "-pyflakes=", *map(str, WORKFLOWS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -80,8 +80,8 @@ def forge(tmp_path: Path) -> Path:
 
 
 def program_files(folder: Path, whose: str) -> None:
-    (folder / "infra" / "local").mkdir(parents=True, exist_ok=True)
-    program(folder / "infra" / "local", "setup.sh", SETUP + f'echo "set up by {whose}" >> "$LOG"\n')
+    (folder / "scripts").mkdir(parents=True, exist_ok=True)
+    program(folder / "scripts", "setup.sh", SETUP + f'echo "set up by {whose}" >> "$LOG"\n')
     program(folder, "fake-ebbtide", EBBTIDE.replace("WHOSE", whose))
 
 
@@ -121,7 +121,7 @@ def test_the_judge_runs_the_protected_branchs_gate_on_the_merge_and_nothing_of_t
     assert done.returncode == 0, done.stderr
     log = job.log.read_text()
     assert "stranger" not in log
-    assert "setup infra/local/setup.sh aws gcp" in log
+    assert "setup scripts/setup.sh aws gcp" in log
     base, head = git(forge, "rev-parse", "merge^1"), git(forge, "rev-parse", "merge")
     assert f"gate protected gate --stack good --base {base} --head {head} --format md" in log
     assert job.summary.read_text() == "report of good\n"

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from components.platforms.kinds import KINDS
-from infra.config.reference import reference
+from infra.stackfile.reference import reference
 
 PAGE = Path(__file__).parents[2] / "docs/stack-file.md"
 
 
 def test_the_page_is_what_the_program_would_write() -> None:
-    assert PAGE.read_text() == reference(), "write it anew: python -m infra.config.reference > docs/stack-file.md"
+    assert PAGE.read_text() == reference(), "write it anew: python -m infra.stackfile.reference > docs/stack-file.md"
 
 
 @pytest.mark.parametrize("kind", KINDS)

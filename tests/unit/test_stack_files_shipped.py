@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.config import StackConfig, load_file
-from infra.config.price import node_price
-from infra.preflight import command_plan
-from infra.preflight.options import PlanOptions
+from infra.commands import plan
+from infra.commands.options import PlanOptions
+from infra.stackfile import StackConfig, load_file
+from infra.stackfile.node_price import node_price
 
 STACKS = Path(__file__).parents[2] / "stacks"
 NAMES = tuple(sorted(file.name.split(".")[1] for file in STACKS.glob("Pulumi.*.yaml")))
@@ -45,9 +45,7 @@ def test_a_stack_that_is_shipped_stops_nobody_and_warns_of_nothing_that_could_be
 def test_the_plan_of_a_shipped_stack_warns_of_nothing_else_either(name: str) -> None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        command_plan.run(
-            PlanOptions(stack=name, config_file=str(STACKS / f"Pulumi.{name}.yaml"), format="json", graph=False)
-        )
+        plan.run(PlanOptions(stack=name, config_file=str(STACKS / f"Pulumi.{name}.yaml"), format="json", graph=False))
     assert json.loads(out.getvalue())["findings"] == []
 
 

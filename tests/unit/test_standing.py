@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from components.platforms.kinds import KINDS
 from components.platforms.standing import Asked, Item, Prices, lines, prices
-from infra.preflight.cost import cost
+from infra.planner.cost import cost
 from tests.unit.plan_kit import stack
 
 UUID = "00000000-0000-0000-0000-000000000000"

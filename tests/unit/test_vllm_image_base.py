@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from infra.local import base_image, debian
-from infra.local.base_image import PACKAGES, SUITE, TRIM, bootstrap_command, ensure_base
-from infra.local.debian import OFFICIAL, OFFICIAL_SECURITY, Mirrors, mirrors
-from infra.local.once import key
-from infra.local.paths import Paths
-from infra.local.problem import LocalProblem
+from infra.errors import LocalProblem
+from infra.workspace import Paths
+from lab.build_stamps import key
+from lab.machine import debian
+from lab.machine.debian import OFFICIAL, OFFICIAL_SECURITY, Mirrors, mirrors
+from lab.toolchain import base_image
+from lab.toolchain.base_image import PACKAGES, SUITE, TRIM, bootstrap_command, ensure_base
 
 DIGEST = "sha256:" + "ab" * 32
 REGISTRY = "127.0.0.1:5000/ebbtide"

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.paths import PROJECT
+from infra.workspace import PROJECT
 from tests.unit import keeper_kit
 from tests.unit.gateway_kit import free_port, until
 from tests.unit.serve_kit import serve

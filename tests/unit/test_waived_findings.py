@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from infra import serving
-from infra.config import ConfigError, Loaded, load, load_file
-from infra.config.registry import rules, waivable
-from infra.config.waivers import Waiver
 from infra.policies.rules import rule_ids
+from infra.program import serving
+from infra.stackfile import ConfigError, Loaded, load, load_file
+from infra.stackfile.findings.reference import rules, waivable
+from infra.stackfile.findings.waivers import Waiver
 from tests.unit.findings_in_sources import PROJECT
-from tests.unit.test_config_messages import COMMIT, FILE, GOOD, MODEL, NO_CEILING, REMOVED, stack
+from tests.unit.test_stackfile_messages import COMMIT, FILE, GOOD, MODEL, NO_CEILING, REMOVED, stack
 
 TODAY = date(2026, 11, 25)
 END = date(2026, 12, 24)

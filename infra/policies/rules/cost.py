@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.policies.clouds import Pool, gpu_pools
+from infra.policies.inputs import look
 from infra.policies.model import Graph, Outcome, Resource, Violation, each, rule
 from infra.policies.pods import Pod, pods
-from infra.policies.seen import look
 from infra.policies.settings import Settings
 
 
@@ -28,7 +28,7 @@ def cost_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     title="All pools together stay under the ceiling of GPUs",
     reason="a stack whose pools may hold more GPUs than agreed on can empty the budget and the quota of everybody else",
     key="pools.<pool>.max",
-    fix="lower max of a pool, or have the ceiling in infra/config/limits.yaml raised",
+    fix="lower max of a pool, or have the ceiling in infra/stackfile/limits.yaml raised",
     scope="stack",
 )
 def gpu_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from components.typed.units import read_seconds
 from infra.policies.clouds import clouds, open_to_all
+from infra.policies.inputs import look
 from infra.policies.model import CLOUD, Graph, Outcome, Resource, each, rule
 from infra.policies.node_choice import selects
 from infra.policies.pods import Pod, pods
-from infra.policies.seen import look
 from infra.policies.settings import Settings
 
 

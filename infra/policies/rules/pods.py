@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from infra.policies.clouds import Pool, gpu_pools
+from infra.policies.inputs import look
 from infra.policies.model import Graph, Outcome, Resource, each, rule
 from infra.policies.node_choice import choices
 from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
-from infra.policies.seen import look
 from infra.policies.settings import Settings
 
 

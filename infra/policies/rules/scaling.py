@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from infra.policies.clouds import Pool, gpu_pools
+from infra.policies.inputs import look
 from infra.policies.model import MANDATORY, PROD_ONLY, Graph, NotEvaluated, Outcome, Resource, each, rule
-from infra.policies.seen import look
 from infra.policies.settings import Settings
 
 KEDA_DEFAULT = 300

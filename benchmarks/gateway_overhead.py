@@ -1,0 +1,227 @@
+"""What the gateway costs a request to a warm model: through it and past it, in the same run on the same upstream.
+
+``python -m benchmarks.gateway_overhead [--against NAME=FOLDER]...``. The upstream is a process of its own that answers
+as vLLM does, at once (``chat``) or as a stream of tokens some milliseconds apart (``stream``, timed to its first byte).
+FOLDER is the ``images/gateway`` of another checkout: that build is measured beside this one, in turns, so that a drift
+of the machine's speed meets all. Results go to ``docs/results/gateway.json``, or to ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+from aiohttp import web
+
+from infra.workspace import PROJECT
+from lab.gateway_venv import gateway_python
+from tests.unit import gateway_kit as kit
+
+# requests by shape and by how many are under way at once
+REQUESTS = {"chat": {1: 150, 8: 400, 32: 640}, "stream": {1: 30, 8: 120, 32: 320}}
+TOKENS, TOKEN_SECONDS = 32, 0.005
+MODEL, KEY = "small", "sk-bench"
+RESULTS = PROJECT / "docs" / "results" / "gateway.json"
+
+
+async def _upstream(request: web.Request) -> web.StreamResponse:
+    body = await request.json()
+    if not body.get("stream"):
+        return await kit.answers(request, body)
+    response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+    await response.prepare(request)
+    for number in range(TOKENS):
+        await response.write(kit.chunk(request, body, f" token{number}"))
+        await asyncio.sleep(TOKEN_SECONDS)
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+@dataclass
+class Target:
+    """One address that is asked: the upstream itself, or a gateway with its process."""
+
+    name: str
+    url: str
+    process: int | None = None
+    start_seconds: float | None = None
+    taken: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    cpu: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+
+    def cpu_seconds(self) -> float:
+        parts = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def load(target: Target, shape: str, at_once: int) -> None:
+    """Closed loop: ``at_once`` clients, each with its next request when the last is answered."""
+    left = REQUESTS[shape][at_once]
+    times: list[float] = []
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "word " * 200}], "stream": shape == "stream"}
+    headers = {"authorization": f"Bearer {KEY}"}
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            began = time.perf_counter()
+            async with session.post(target.url + "/v1/chat/completions", json=body, headers=headers) as answer:
+                assert answer.status == 200, (target.name, answer.status, await answer.text())
+                await answer.content.readany()
+                first = time.perf_counter()
+                rest = await answer.read()
+                times.append((first if shape == "stream" else time.perf_counter()) - began)
+                assert shape == "chat" or rest.endswith(b"[DONE]\n\n")
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        used = target.cpu_seconds() if target.process else 0.0
+        began = time.perf_counter()
+        await asyncio.gather(*(client(session) for _ in range(at_once)))
+        spent = time.perf_counter() - began
+    where = (shape, at_once)
+    target.taken.setdefault(where, []).extend(times)
+    target.rates.setdefault(where, []).append(len(times) / spent)
+    if target.process:
+        target.cpu.setdefault(where, []).append((target.cpu_seconds() - used) / len(times))
+
+
+@contextlib.contextmanager
+def upstream() -> Iterator[str]:
+    """The fake engine in a process of its own."""
+    port = kit.free_port()
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.gateway_overhead", "--upstream", str(port)])
+    try:
+        kit.until(lambda: _listens(port), "the upstream listens", 30)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def gateway(name: str, image: Path, upstream_url: str, kube: kit.KubeApi) -> Iterator[Target]:
+    """A build of the gateway, ready."""
+    python = gateway_python(image / "requirements.txt")
+    settings = {
+        "interceptorUrl": upstream_url,
+        "models": [{"name": MODEL, "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 60}],
+        "cluster": {"apiServer": kube.served.url},
+    }
+    # twice: the first start writes nothing but warms the disk's cache, as an image that has run on a node before
+    for attempt in range(2):
+        with tempfile.TemporaryDirectory() as folder:
+            keys = kit.key_file({"bench": (KEY, "all")}, {"all": ["*"]})
+            running = kit.start(python, Path(folder), settings, keys, image, ("-m", "ebbtide_gateway"))
+            try:
+                kit.until(lambda run=running: _ready(run), f"{name} is ready", 120)
+                took = time.monotonic() - running.started
+                if attempt == 1:
+                    yield Target(name, running.url, running.process.pid, took)
+            finally:
+                running.stop()
+
+
+def _ready(running: kit.Gateway) -> bool:
+    return httpx.get(running.url + "/health/readiness").status_code == 200
+
+
+def resident_mib(process: int) -> float:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def percentile(times: list[float], share: float) -> float:
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1000
+
+
+def result(direct: Target, target: Target) -> dict[str, Any]:
+    """One gateway against the upstream itself."""
+    found: dict[str, Any] = {"name": target.name, "start_s": target.start_seconds, "loads": []}
+    if target.process:
+        found["resident_mib"] = round(resident_mib(target.process), 1)
+        found["start_s"] = round(target.start_seconds or 0, 2)
+    for where, times in target.taken.items():
+        row: dict[str, Any] = {"shape": where[0], "at_once": where[1], "requests": len(times)}
+        for share, label in ((0.5, "p50_ms"), (0.99, "p99_ms")):
+            row[label] = round(percentile(times, share), 2)
+            if target is not direct:
+                row[f"added_{label}"] = round(percentile(times, share) - percentile(direct.taken[where], share), 2)
+        row["requests_per_s"] = round(statistics.median(target.rates[where]), 1)
+        if target is not direct:
+            row["cpu_ms_per_request"] = round(statistics.median(target.cpu[where]) * 1000, 2)
+        found["loads"].append(row)
+    return found
+
+
+def main() -> int:
+    """Measure and write."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--against", action="append", default=[], metavar="NAME=FOLDER")
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--out", type=Path, default=RESULTS)
+    arguments.add_argument("--upstream", type=int)
+    asked = arguments.parse_args()
+    if asked.upstream:
+        app = web.Application()
+        app.router.add_post("/{path:.*}", _upstream)
+        web.run_app(app, host="127.0.0.1", port=asked.upstream, access_log=None, print=None)
+        return 0
+    others = [(name, Path(folder).resolve()) for name, _, folder in (each.partition("=") for each in asked.against)]
+    kube = kit.KubeApi()
+    kube.scale(MODEL, 1)
+    before = os.getloadavg()[0]
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(upstream())
+        direct = Target("direct", url)
+        kube.replicas(MODEL, url.removeprefix("http://"))
+        builds = [
+            stack.enter_context(gateway(name, image, url, kube)) for name, image in [*others, ("this", kit.IMAGE)]
+        ]
+        targets = [direct, *builds]
+        for target in targets:
+            asyncio.run(load(target, "chat", 8))
+            target.taken.clear(), target.rates.clear(), target.cpu.clear()
+        for number in range(asked.rounds):
+            for shape, loads in REQUESTS.items():
+                for at_once in loads:
+                    for target in targets if number % 2 == 0 else reversed(targets):
+                        asyncio.run(load(target, shape, at_once))
+        rows = [result(direct, target) for target in targets]
+    kube.served.stop()
+    document = {
+        "what": "a request to a warm model through the gateway against the same upstream asked directly, same run",
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "load_before": round(before, 1)},
+        "settings": {"rounds": asked.rounds, "tokens": TOKENS, "token_ms": TOKEN_SECONDS * 1000},
+        "targets": rows,
+    }
+    asked.out.write_text(json.dumps(document, indent=1) + "\n")
+    print(json.dumps(document, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The machine catalogue's prices, read anew from public price lists."""

@@ -1,0 +1,244 @@
+"""``ebbtide catalog refresh``: the machine catalogue's prices, read anew from the places' public price lists.
+
+Each place is refreshed as a whole or not at all: where its list cannot be read, its file stays as it is. Exit status: 0
+all that was asked for is up to date, 1 something is not, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from components.catalog import machines as catalogue
+from components.catalog.machine import Machine
+from components.catalog.machines import machines
+from components.typed.tables import read_table
+from infra import atomic_write
+from infra.catalog_refresh.price_lists import NotRead, Prices, read
+
+FOLDER = Path(catalogue.__file__).with_name("machines")
+DONE, NOT_ALL, USAGE = 0, 1, 2
+_ODD = 0.5  # a price that moved by more than this share is one to look at
+_FILE = Path(__file__).with_name("price_lists.yaml")
+
+
+class Source(BaseModel):
+    """A place's price list, or why it has none that can be read without credentials."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    form: str | None = None
+    address: str = ""
+    source: str = ""
+    why_not: str | None = None
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    read_on: dt.date
+    places: Mapping[str, Source]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was typed. No places: all that have a list. ``regions`` are read besides those the catalogue has."""
+
+    places: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+def sources() -> Mapping[str, Source]:
+    """``catalog_refresh.yaml``."""
+    return _Table.model_validate(read_table(_FILE)).places
+
+
+def run(
+    wish: Wish,
+    known: Mapping[str, Source] | None = None,
+    folder: Path = FOLDER,
+    today: dt.date | None = None,
+) -> int:
+    """Refresh, and say what changed; gives the exit status. ``known`` None: those of ``catalog_refresh.yaml``."""
+    lists = sources() if known is None else known
+    strange = [place for place in wish.places if place not in lists]
+    if strange:
+        print(f"error: --place: {strange[0]!r} has no price list; allowed: {', '.join(lists)}", file=sys.stderr)
+        return USAGE
+    left = 0
+    for place in wish.places or lists:
+        source = lists[place]
+        if source.form is None:
+            print(f"{place}: not refreshed: {source.why_not}")
+            left += bool(wish.places)
+            continue
+        try:
+            _say(place, _refreshed(place, source, wish, folder, today or dt.datetime.now(dt.UTC).date()), wish.dry_run)
+        except NotRead as failed:
+            print(f"error: {place}: {failed}; nothing of it was changed", file=sys.stderr)
+            left += 1
+    return NOT_ALL if left else DONE
+
+
+def _refreshed(place: str, source: Source, wish: Wish, folder: Path, today: dt.date) -> list[Change]:
+    """Raises ``NotRead``."""
+    file, before = folder / f"{place}.yaml", machines(place, folder)
+    prices = read(source.form or "", source.address, before, _regions(before.values(), wish.regions))
+    if not prices:
+        raise NotRead("the price list was read and has none of the catalogue's machines; fix: look at its address")
+    text = file.read_text()
+    after = rewritten(text, prices, today.isoformat(), source.source)
+    found = changes(before, prices)
+    if not wish.dry_run:
+        written(file, after, place)
+        machines.cache_clear()
+    return found
+
+
+def _regions(known: Iterable[Machine], more: Iterable[str]) -> list[str]:
+    return sorted({*(region for machine in known for region in machine.prices), *more})
+
+
+def _say(place: str, found: list[Change], dry_run: bool) -> None:
+    for change in found:
+        print(f"{place}: {change.told(_ODD)}")
+    moved = "no price is another" if not found else f"{len(found)} price{'s' if len(found) > 1 else ''} changed"
+    print(f"{place}: {moved}{'; nothing was written (--dry-run)' if dry_run else ''}")
+
+
+# Prices put into a catalogue file that people edit: only the prices' own lines change, the rest stays as it is.
+
+_WIDTH = 116
+_NAME = re.compile(r"  (\S+):\s*")
+_KEY = re.compile(r"(?: {4})?(\w+):")
+_REFRESHED = ("onDemand", "spot", "readOn", "priceReason")  # lines of a machine that a refresh writes anew
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One price that is another now; None is unknown."""
+
+    machine: str
+    region: str
+    kind: str
+    before: float | None
+    after: float | None
+
+    def told(self, odd: float) -> str:
+        """One line. A price that moved by more than the share ``odd`` is marked."""
+        where = f"{self.machine} {self.region} {self.kind}"
+        if self.before is None:
+            return f"{where}: {self.after} is new"
+        if self.after is None:
+            return f"{where}: {self.before} is no longer listed"
+        share = self.after / self.before - 1
+        return f"{where}: {self.before} → {self.after} ({share:+.1%}){', look at this one' if abs(share) > odd else ''}"
+
+
+def changes(before: Mapping[str, Machine], prices: Prices) -> list[Change]:
+    """What is another price than before, machine by machine; spot prices only where the list has some."""
+    found: list[Change] = []
+    for name, new in prices.items():
+        had = before[name].prices
+        kinds = [("on demand", {r: p.on_demand for r, p in had.items()}, new.on_demand)]
+        if new.spot:
+            kinds.append(("spot", {r: p.spot for r, p in had.items()}, new.spot))
+        for kind, old, now in kinds:
+            found += [
+                Change(machine=name, region=region, kind=kind, before=old.get(region), after=now.get(region))
+                for region in sorted({*old, *now})
+                if old.get(region) != now.get(region)
+            ]
+    return found
+
+
+def rewritten(text: str, prices: Prices, read_on: str, source: str) -> str:
+    """The file's text with ``prices`` in place of what it had for these machines, each with the day it was read; what
+    the list does not have keeps its price and its day."""
+    lines: list[str] = []
+    for machine, key, chunk in _chunks(text):
+        new = prices.get(machine or "")
+        if machine is None and key == "refreshed":
+            continue
+        if machine is None and key == "machines":
+            lines += [_SLOT]
+        if new is None:
+            lines += chunk
+        elif key == "onDemand":
+            lines += [f"    readOn: {read_on}", *_mapping("onDemand", new.on_demand)]
+            lines += _mapping("spot", new.spot) if new.spot else _own(text, machine or "", "spot")
+        elif key not in _REFRESHED:
+            lines += chunk
+    return _dated("\n".join(lines) + "\n", text, read_on, source)
+
+
+_SLOT = "refreshed: {}"
+
+
+def _dated(text: str, before: str, read_on: str, source: str) -> str:
+    """With the days of earlier refreshes that some machine's price is still of."""
+    had = yaml.safe_load(before).get("refreshed") or {}
+    used = {str(row.get("readOn")) for row in yaml.safe_load(text)["machines"].values() if "readOn" in row}
+    days = {str(day): said for day, said in had.items() if str(day) in used} | {read_on: source}
+    # JSON's text in quotes is YAML's as well
+    block = ["refreshed:", *(f"  {day}: {json.dumps(said, ensure_ascii=False)}" for day, said in sorted(days.items()))]
+    return text.replace(_SLOT, "\n".join(block), 1)
+
+
+def _chunks(text: str) -> Iterator[tuple[str | None, str | None, list[str]]]:
+    """The lines, apart by the machine and the key they belong to."""
+    machine: str | None = None
+    key: str | None = None
+    chunk: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        named = _NAME.fullmatch(line) if inside else None
+        keyed = _KEY.match(line) if not line.startswith("    }") else None
+        if named or (keyed and (machine is not None) == line.startswith("    ")):
+            yield machine, key, chunk
+            chunk = []
+            machine, key = (named[1], None) if named else (machine, keyed[1] if keyed else None)
+            inside = inside or key == "machines"
+        chunk.append(line)
+    yield machine, key, chunk
+
+
+def _own(text: str, machine: str, key: str) -> list[str]:
+    return [line for name, at, chunk in _chunks(text) if (name, at) == (machine, key) for line in chunk]
+
+
+def _mapping(key: str, prices: Mapping[str, float]) -> list[str]:
+    """``key: {region: price, …}``, on one line where it is short enough."""
+    pairs = [f"{region}:{_NO_BREAK}{price!r}" for region, price in sorted(prices.items())]
+    short = f"    {key}: {{{', '.join(pairs)}}}".replace(_NO_BREAK, " ")
+    if len(short) <= _WIDTH:
+        return [short]
+    wrapped = textwrap.wrap(", ".join(pairs) + ",", _WIDTH - 6, break_long_words=False, break_on_hyphens=False)
+    return [f"    {key}: {{", *(f"      {line}".replace(_NO_BREAK, " ") for line in wrapped), "    }"]
+
+
+def written(file: Path, text: str, place: str) -> None:
+    """Put ``text`` in the file's place at once, after reading it as the catalogue would. Raises ``NotRead``."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="ebbtide-catalog-") as folder:
+            (Path(folder) / file.name).write_text(text)
+            machines(place, Path(folder))
+        atomic_write.put(file, text)
+    except OSError as error:
+        reason = (error.strerror or "cannot be written").lower()
+        raise NotRead(f"{file.name} cannot be written: {reason}; fix: run it where the catalogue is yours") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise NotRead(f"{file.name} would not be a catalogue any more; fix: mend its layout by hand") from error

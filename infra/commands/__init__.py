@@ -1,0 +1,1 @@
+"""The commands that use several rooms: ``plan``, ``fit``, ``catalog add``."""

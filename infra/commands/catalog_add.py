@@ -1,0 +1,79 @@
+"""``ebbtide catalog add``: record a model's facts beside the stack files, so that every command can judge it.
+
+Exit status: 0 recorded, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from infra.atomic_write import put
+from infra.planner.facts import presets, recorded_models
+from infra.stackfile.schema.model import COMMIT, HUB_ID
+from infra.workspace import PROJECT
+
+RECORDED, USAGE = 0, 2
+
+
+class WrongUsage(Exception):
+    """The command cannot be understood as typed; the text says what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """``model`` is an id on the hub; ``folder`` holds its config.json at least (None: the hub is asked)."""
+
+    model: str
+    folder: str | None = None
+    revision: str | None = None
+    stacks: Path = PROJECT / "stacks"
+
+
+def run(options: Options) -> int:
+    """Write the file and say where it is; gives the exit status."""
+    try:
+        file = recorded(options)
+    except WrongUsage as wrong:
+        print(f"error: {wrong}", file=sys.stderr)
+        return USAGE
+    print(f"{file}: commit it beside the stack file; `plan`, `graph`, `gate` and `up` judge {options.model} by it")
+    return RECORDED
+
+
+def recorded(options: Options) -> Path:
+    """Record the model's facts; gives the file. Raises ``WrongUsage``."""
+    from dataclasses import replace
+
+    from infra.planner.facts import model_source
+
+    if not re.fullmatch(HUB_ID, options.model):
+        raise WrongUsage(f"{options.model!r} is not an id; allowed: owner/name as on the model's page")
+    if options.revision is not None and not re.fullmatch(COMMIT, options.revision):
+        raise WrongUsage(f"--revision: {options.revision!r}; allowed: the 40 hexadecimal digits of a commit")
+    known = presets.find(options.model)
+    if known is not None:
+        raise WrongUsage(f"{options.model} is in the catalogue already ({known.source}); nothing has to be recorded")
+    try:
+        if options.folder is not None:
+            found = model_source.resolve(options.folder, revision=options.revision)
+            found = replace(found, id=options.model, source="the model's own files")
+        else:
+            token = os.environ.get("HF_TOKEN")
+            found = model_source.resolve(options.model, ask_hub=True, revision=options.revision, token=token)
+    except (ValueError, OSError) as error:
+        raise WrongUsage(str(error)) from error
+    except (TypeError, OverflowError) as error:
+        raise WrongUsage(f"{options.folder or options.model}: its config.json is no model's") from error
+    file = options.stacks / recorded_models.FOLDER / f"{_file_name(options.model)}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    put(file, recorded_models.document(_file_name(options.model), found, date.today()))
+    return file
+
+
+def _file_name(model_id: str) -> str:
+    return re.sub(r"[^a-z0-9.-]+", "-", model_id.lower())

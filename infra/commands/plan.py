@@ -1,0 +1,217 @@
+"""``ebbtide plan``: what a person or a pipeline types.
+
+Exit status: 0 clean or warnings only, 1 errors, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.commands.options import PlanOptions
+from infra.commands.plan_graph import NoGraph, graph_of
+from infra.planner import cold_path, diff
+from infra.planner.facts import recorded_models
+from infra.planner.facts.model_facts import ModelFacts
+from infra.planner.facts.recorded_models import RecordedModels
+from infra.planner.judgement import judge
+from infra.planner.report.document import Document, ResourceCounts, document
+from infra.stackfile.findings.finding import show
+from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
+from infra.stackfile.load import read_file
+from infra.stackfile.reading import Reading
+from infra.workspace import PROJECT
+
+STACKS = PROJECT / "stacks"
+CLEAN, ERRORS, USAGE = 0, 1, 2
+
+
+class WrongUsage(Exception):
+    """The command cannot be understood as typed; the text says what is allowed."""
+
+
+@dataclass
+class Facts:
+    """What is known of the models: folders somebody named, the catalogue, what is recorded beside the stack files, and
+    the hub where that is asked for. ``notes`` are what went wrong on the way."""
+
+    recorded: RecordedModels = field(default_factory=RecordedModels)
+    folders: Mapping[str, str] = field(default_factory=dict)
+    hub: bool = False
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __call__(self, model_id: str) -> ModelFacts | None:
+        folder = self.folders.get(model_id)
+        if folder is None and not self.hub:
+            return self.recorded.find(model_id)
+        # the hub's client takes a third of a second to import
+        from infra.planner.facts import model_source
+
+        try:
+            if folder is not None:
+                return model_source.resolve(folder)
+            token = os.environ.get("HF_TOKEN")
+            return model_source.resolve(model_id, ask_hub=True, revision=self.revisions.get(model_id), token=token)
+        except (ValueError, OSError, TypeError, OverflowError) as error:
+            told = isinstance(error, (ValueError, OSError))
+            self.notes.append(str(error) if told else f"{folder or model_id}: its config.json is no model's")
+            return self.recorded.find(model_id) if folder is None else None
+
+
+def run(options: PlanOptions) -> int:
+    """Print the plan, or write it to ``--out``; gives the exit status."""
+    try:
+        made = planned(options)
+        _put(made, options)
+    except WrongUsage as wrong:
+        print(f"error: {wrong}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+    return ERRORS if made["verdict"] == "errors" else CLEAN
+
+
+def planned(options: PlanOptions) -> Document:
+    """The plan as data. Raises ``WrongUsage``."""
+    file = _file(options)
+    try:
+        measured = cold_path.read_measured(Path(options.measured)) if options.measured else {}
+    except cold_path.BadMeasurement as bad:
+        raise WrongUsage(f"--measured: {bad}") from bad
+    made, kind = _planned(file, options, measured)
+    if options.graph and kind is not None:
+        made = _with_graph(made, file, options.stack, kind)
+    if options.against is not None:
+        try:
+            text, name = diff.other_text(options.against, options.stack)
+        except diff.NoSuchReference as missing:
+            raise WrongUsage(str(missing)) from missing
+        with tempfile.TemporaryDirectory(prefix="ebbtide-plan-") as folder:
+            other = Path(folder) / f"Pulumi.{options.stack}.yaml"
+            other.write_text(text)
+            before, _ = _planned(other, options, measured, file.parent)
+        made["changes"], made["against"] = diff.changes(before, made), name
+        stopped = sum(1 for each in before["findings"] if each["severity"] != "warning")
+        if stopped:
+            made["notes"].append(f"{name} has {stopped} findings that stop it: only its sound parts are compared")
+    return made
+
+
+def _planned(
+    file: Path, options: PlanOptions, measured: Mapping[str, Mapping[str, float]], beside: Path | None = None
+) -> tuple[Document, str | None]:
+    """The plan without the graph, and the kind of place where a graph could be had. Models are recorded beside the
+    stack file, or in ``beside``."""
+    waivers = load_waivers(WAIVERS_FILE)
+    reading = read_file(file, waivers.waivers)
+    facts = Facts(recorded_models.read(beside or file.parent), _folders(options.model_dir or ()), options.hub)
+    ids = _ids(reading)
+    facts.folders = _by_id(facts.folders, ids)
+    if reading.partial is not None:
+        facts.revisions = {model.id: model.revision for model in reading.partial.models.values()}
+    judged = judge(reading, facts, more=facts.recorded.problems, measured=measured)
+    notes = [*map(str, waivers.findings), *facts.notes]
+    made = document(options.stack, reading.file, judged.findings, judged.plan, None, notes)
+    if reading.stops and judged.plan is not None:
+        made["notes"].append("the stack file is refused: only what is sound in it is planned")
+    config = reading.config
+    return made, config.platform.kind if config is not None and not judged.stops else None
+
+
+def _with_graph(made: Document, file: Path, stack: str, kind: str) -> Document:
+    try:
+        graph: ResourceCounts = graph_of(file, stack, kind)
+    except NoGraph as missing:
+        note = f"the resources were not counted: {missing}"
+        return {**made, "notes": [*made["notes"], note]}
+    counted = {"resources": graph.total, "components": graph.components, "by_type": dict(graph.by_type)}
+    return {**made, "graph": counted}
+
+
+def _file(options: PlanOptions) -> Path:
+    if options.config_file is not None:
+        file = Path(options.config_file)
+        if not file.is_file():
+            raise WrongUsage(f"--config-file: {show(options.config_file)} is not a file; allowed: a stack file")
+        return file
+    names = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
+    if options.stack not in names:
+        import difflib
+
+        near = difflib.get_close_matches(options.stack, names, n=1, cutoff=0.5)
+        meant = f"; fix: did you mean {near[0]}?" if near else ""
+        raise WrongUsage(f"{show(options.stack)} is not a stack; allowed: {', '.join(names) or 'none is there'}{meant}")
+    return STACKS / f"Pulumi.{options.stack}.yaml"
+
+
+def _folders(given: Iterable[str]) -> dict[str, str]:
+    """``NAME=FOLDER`` pairs."""
+    found: dict[str, str] = {}
+    for pair in given:
+        name, sign, folder = pair.partition("=")
+        if not (name and sign and folder):
+            raise WrongUsage(
+                f"--model-dir: {show(pair)} is not NAME=FOLDER; allowed: a model's name or id, = and a path"
+            )
+        if not Path(folder).expanduser().exists():
+            raise WrongUsage(
+                f"--model-dir: {show(folder)} is not there; allowed: a folder with config.json, or an archive"
+            )
+        found[name] = folder
+    return found
+
+
+def _ids(reading: Reading) -> dict[str, str]:
+    """The models' ids by their names, also of models that are refused for something else."""
+    models = reading.values.get("models")
+    items = models.items() if isinstance(models, Mapping) else ()
+    return {str(name): str(model["id"]) for name, model in items if isinstance(model, Mapping) and "id" in model}
+
+
+def _by_id(folders: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, str]:
+    """The folders by the models' ids. A model's name in the stack counts as its id."""
+    strange = [name for name in folders if name not in ids and name not in ids.values()]
+    if strange:
+        allowed = ", ".join(ids) or "none: the stack has no model"
+        raise WrongUsage(f"--model-dir: {show(strange[0])} is not a model of this stack; allowed: {allowed}")
+    return {ids.get(name, name): folder for name, folder in folders.items()}
+
+
+def _put(made: Document, options: PlanOptions) -> None:
+    if options.format == "text" and options.out is None:
+        from rich.console import Console
+
+        from infra.planner.report import text as report_text
+
+        report_text.show(made, Console(highlight=False))
+        return
+    text = _text(made, options.format)
+    if options.out is None:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(options.out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WrongUsage(f"--out: {show(options.out)}: {(error.strerror or 'cannot be written').lower()}") from error
+
+
+def _text(made: Document, form: str) -> str:
+    if form == "json":
+        return json.dumps(made, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if form == "md":
+        from infra.planner.report.tables import markdown
+
+        return markdown(made)
+    if form == "html":
+        from infra.planner.report.html import page
+
+        return page(made)
+    from infra.planner.report.text import written
+
+    return written(made)

@@ -1,0 +1,114 @@
+"""How many resources of which type a stack asks for, by running its program under the recorder.
+
+Importing a cloud's SDK takes seconds, so what was counted is kept in the cache folder under a hash of everything it
+depends on: the stack file, this program's sources, the SDKs' versions. Where a place's program looks at this machine
+(its nodes are there already) nothing is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.platforms.kinds import KINDS
+from infra.planner.report.document import ResourceCounts
+from infra.workspace import PROJECT, paths
+
+_SOURCES = ("infra", "components", "images")
+_KEPT_FILES = 20
+
+
+class NoGraph(Exception):
+    """Why nothing could be counted, as a person reads it."""
+
+
+def graph_of(file: Path, stack: str, kind: str) -> ResourceCounts:
+    """Of the stack in ``file``. Raises ``NoGraph``."""
+    kept = _kept(file, stack) if KINDS[kind].makes_nodes else None
+    if kept is not None and (found := _read(kept)) is not None:
+        return found
+    graph = _recorded(file, stack, kind)
+    if kept is not None:
+        _write(kept, graph)
+    return graph
+
+
+def counted(resources: list[dict[str, Any]]) -> ResourceCounts:
+    """Off the list that ``ebbtide graph`` writes."""
+    types = Counter(str(resource["type"]) for resource in resources)
+    components = sum(1 for resource in resources if not resource["custom"])
+    return ResourceCounts(len(resources), components, dict(sorted(types.items(), key=lambda item: (-item[1], item[0]))))
+
+
+def _recorded(file: Path, stack: str, kind: str) -> ResourceCounts:
+    try:
+        from infra.recorder import command
+        from infra.recorder.recorder import graph
+        from infra.recorder.stack_source import read_stack
+    except ImportError as error:
+        raise NoGraph(_missing(error, kind)) from error
+    try:
+        # the program logs the stack file's warnings on its way: the plan says them already
+        with contextlib.redirect_stderr(io.StringIO()):
+            recording = command.recording_of(read_stack(file), stack)
+        return counted(graph(recording.records))
+    except command.GraphProblem as problem:
+        cause = problem.__cause__
+        raise NoGraph(_missing(cause, kind) if isinstance(cause, ImportError) else str(problem)) from problem
+
+
+def _missing(error: ImportError, kind: str) -> str:
+    named = (error.name or "").partition(".")[0]
+    if named.startswith("pulumi_"):
+        fix = f"install the extra {kind} (pip install 'ebbtide[{kind}]')"
+        return f"the SDK of {kind} ({named}) is not installed; fix: {fix}"
+    return f"{named or error} cannot be imported; fix: install ebbtide with the extra {kind}"
+
+
+def _kept(file: Path, stack: str) -> Path:
+    digest = hashlib.sha256(f"{stack}\n".encode())
+    for part in _depends_on(file):
+        digest.update(part)
+    return paths(os.environ).cache / "graphs" / f"{digest.hexdigest()[:32]}.json"
+
+
+def _depends_on(file: Path) -> Iterator[bytes]:
+    yield file.read_bytes()
+    for beside in ("Pulumi.yaml", "waivers.yaml"):
+        yield (PROJECT / beside).read_bytes() if (PROJECT / beside).is_file() else b""
+    for room in _SOURCES:
+        for source in sorted((PROJECT / room).rglob("*")):
+            if source.is_file() and "__pycache__" not in source.parts:
+                yield f"\n{source.relative_to(PROJECT)}\n".encode() + source.read_bytes()
+    installed = Path(sysconfig.get_paths()["purelib"])
+    yield "\n".join(sorted(each.name for each in installed.glob("pulumi*.dist-info"))).encode()
+
+
+def _read(kept: Path) -> ResourceCounts | None:
+    try:
+        read = json.loads(kept.read_text())
+        return ResourceCounts(int(read["total"]), int(read["components"]), dict(read["by_type"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(kept: Path, graph: ResourceCounts) -> None:
+    """Whole or not at all; a folder that cannot be written costs time alone."""
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps({"total": graph.total, "components": graph.components, "by_type": graph.by_type}))
+        part.replace(kept)
+        old = sorted(kept.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)[_KEPT_FILES:]
+        for each in old:
+            each.unlink(missing_ok=True)
+    except OSError:
+        return

@@ -1,0 +1,165 @@
+"""The report as a comment on a pull request. Names in it are the author's: none of them may become markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from infra.gate.report.wording import (
+    ACTIONS,
+    cost_lines,
+    cost_notes,
+    counts,
+    duration,
+    faults,
+    gathered,
+    headline,
+    place,
+)
+
+MARK = "<!-- ebbtide-gate -->"
+LONGEST = 60_000  # a comment holds 65,536 letters
+_ROWS = 60
+
+
+def markdown(told: Mapping[str, Any]) -> str:
+    text = "\n".join(_lines(told)) + "\n"
+    if len(text) <= LONGEST:
+        return text
+    return text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is left out; the job's log has all of it.\n"
+
+
+def _lines(told: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{MARK}\n## {'✅' if told['verdict'] == 'pass' else '⛔'} {_safe(headline(told))}\n"
+    yield f"Environment {_code(told['environment'])}, {_code(told['base'][:12])} → {_code(told['head'][:12])}\n"
+    for key, name in (("problem", "This change"), ("baseProblem", "The base")):
+        if told[key]:
+            yield f"{name} gives no graph:\n"
+            yield "\n".join(f"    {line}" for line in told[key].splitlines()) + "\n"
+    yield from _rules(told)
+    yield from _changes(told)
+    yield from _cost(told)
+    yield from _waivers(told)
+    said = [*(f"{f['severity']}: {f['text']}" for f in told["findings"]), *told["waiverFindings"], *told["notes"]]
+    if said:
+        yield "### Notes\n"
+        yield "\n".join(f"- {_safe(line)}" for line in said) + "\n"
+
+
+def _rules(told: Mapping[str, Any]) -> Iterator[str]:
+    violated = [rule for rule in told["rules"] if rule["state"] == "violated" or rule["blocks"]]
+    for rule in sorted(violated, key=lambda rule: not rule["blocks"]):
+        yield f"### {'⛔' if rule['blocks'] else '⚠️'} {rule['id']}: {rule['title']}\n"
+        yield f"{rule['reason'].capitalize()}.\n"
+        found = faults(rule)
+        for where, message, key in found[:_ROWS]:
+            yield f"- {_code(where)} {_safe(message)}" + (f" (change {_code(key)})" if key else "")
+        yield _more(found)
+        yield f"\n**Fix:** {rule['fix']}\n"
+    if any(rule["blocks"] for rule in violated):
+        yield (
+            "What cannot be mended yet may be waived: an entry in `waivers.yaml` "
+            "(rule, resource, owner, reason, expiry) that is merged *before* this change.\n"
+        )
+    waived = [(rule["id"], one) for rule in told["rules"] for one in rule["waived"]]
+    if waived:
+        yield "### Waived\n"
+        for name, one in waived[:_ROWS]:
+            where = _code(place(one["at"], one["path"]))
+            yield f"- {_code(name)}: {where} {_safe(one['message'])} (waived by {_safe(one['owner'])})"
+        yield _more(waived) + "\n"
+    passed = [rule["id"] for rule in told["rules"] if rule["state"] == "passed"]
+    if passed:
+        yield f"<details><summary>{len(passed)} rules passed</summary>\n\n{', '.join(passed)}\n\n</details>\n"
+    unsaid = gathered(told, later=False)
+    if unsaid:
+        yield f"### ⚠️ {len(unsaid)} not evaluated, and `up` will not judge them either\n"
+        yield _gaps(unsaid) + "\n"
+    late = gathered(told, later=True)
+    if late:
+        summary = f"{len(late)} not evaluated: only known after <code>up</code>, which judges them"
+        yield f"<details><summary>{summary}</summary>\n"
+        yield _gaps(late)
+        yield "\n</details>\n"
+
+
+def _gaps(gaps: Sequence[tuple[str, str, str]]) -> str:
+    rows = ((_code(rules), _code(where), _safe(why)) for rules, where, why in gaps[:_ROWS])
+    return _table(("rule", "where", "why"), rows) + _more(gaps)
+
+
+def _more(items: Sequence[object]) -> str:
+    """That a list was cut: a deletion nobody was told of would be the one that matters."""
+    return f"\n\nAnd {len(items) - _ROWS} more; `--format json` has all of them." if len(items) > _ROWS else ""
+
+
+def _changes(told: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### Resources: {counts(told)}\n"
+    if not told["changes"]:
+        return
+    rows = [
+        (
+            f"{ACTIONS[change['action']]} {change['action']}{' 🔒' if change['protected'] else ''}",
+            _code(change["type"]),
+            _code(change["name"]),
+            _safe(change["why"] or ", ".join(change["paths"][:4]) + (", …" if len(change["paths"]) > 4 else "")),
+        )
+        for change in told["changes"]
+    ]
+    front = [row for row, change in zip(rows, told["changes"], strict=True) if _matters(change)]
+    rest = [row for row, change in zip(rows, told["changes"], strict=True) if not _matters(change)]
+    head = ("what", "type", "name", "why")
+    if front:
+        yield _table(head, front[:_ROWS]) + _more(front)
+    if rest:
+        yield f"\n<details><summary>{len(rest)} created or updated in place</summary>\n"
+        yield _table(head, rest[:_ROWS]) + _more(rest)
+        yield "\n</details>\n"
+
+
+def _matters(change: Mapping[str, Any]) -> bool:
+    return bool(change["protected"]) or change["action"] in ("deleted", "replaced")
+
+
+def _cost(told: Mapping[str, Any]) -> Iterator[str]:
+    cost = told["cost"]
+    yield "\n### Cost, in US dollars\n"
+    yield _table(("", "before", "after", "difference"), cost_lines(cost))
+    yield from (f"\n{_safe(note[0].upper() + note[1:])}." for note in cost_notes(cost))
+    cold = [row for row in told["coldPath"] if row["base"] != row["head"]]
+    if cold:
+        yield "\n### Cold start\n"
+        rows = ((_code(row["model"]), duration(row["base"]), duration(row["head"])) for row in cold)
+        yield _table(("model", "before", "after"), rows)
+    yield ""
+
+
+def _waivers(told: Mapping[str, Any]) -> Iterator[str]:
+    if not told["waivers"]:
+        return
+    yield "### Waivers\n"
+    rows = []
+    for waiver in told["waivers"]:
+        state = "⏳ expires soon" if waiver["soon"] else "in force" if waiver["inForce"] else "⛔ expired"
+        cells = (_code(waiver["rule"]), _code(waiver["resource"]), _safe(waiver["owner"]), _safe(waiver["reason"]))
+        rows.append((*cells, waiver["expiry"], state if waiver["used"] else f"{state}, unused"))
+    yield _table(("rule", "for", "owner", "reason", "until", ""), rows) + "\n"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = tuple(head)
+    lines = [f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _code(text: str) -> str:
+    plain = str(text).replace("`", "'").replace("|", "¦").replace("\n", " ").replace("<", "‹").replace(">", "›")
+    return f"`{plain}`" if plain.strip() else ""
+
+
+def _safe(text: str) -> str:
+    """No link, mention, tag, table cell or emphasis of the author's."""
+    escaped = str(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for mark in "`*_[]|#!~":
+        escaped = escaped.replace(mark, "\\" + mark)
+    return escaped.replace("@", "@\u200b").replace("://", ":\u200b//").replace("\n", " ")

@@ -1,0 +1,129 @@
+"""Words that the formats share."""
+
+from __future__ import annotations
+
+import base64
+import re
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from infra.planner.report.tables import UNKNOWN, usd
+from infra.stackfile.cleartext_secrets import REDACTED, Secrets
+from infra.stackfile.findings.finding import printable
+
+ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
+
+
+def place(at: str, path: str = "") -> str:
+    """Where: a resource by its name, or a path of the stack file."""
+    name = at.removeprefix("stack:") if at.startswith("stack:") else at.rpartition("::")[2]
+    return ": ".join(part for part in (name, path) if part) or "the stack"
+
+
+def difference(before: float | None, after: float | None) -> str:
+    """With its sign; nothing where it is none."""
+    if before is None or after is None:
+        return UNKNOWN
+    change = after - before
+    return "±0" if abs(change) < 0.005 else f"{'+' if change > 0 else '−'}{usd(abs(change))}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "none"
+    return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:g} s"
+
+
+def counts(told: Mapping[str, Any]) -> str:
+    """How many of each kind of change; of a side without a graph nobody can say "0 deleted"."""
+    if told["problem"] or told["baseProblem"]:
+        return "not known without both graphs"
+    return ", ".join(f"{number} {action}" for action, number in told["counts"].items())
+
+
+def cost_lines(cost: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Name, before, after, difference; with the cluster, and of the GPU nodes alone."""
+    rows = [
+        (f"{bound} {an} {per}{alone}", part, f"{bound}_usd_per_{per}")
+        for bound in ("floor", "ceiling")
+        for an, per in (("an", "hour"), ("a", "month"))
+        for part, alone in (("total", ""), ("gpuNodes", ", GPU nodes alone"))
+    ]
+    base, head = cost["base"], cost["head"]
+    found = [(name, base and base[part][key], head and head[part][key]) for name, part, key in rows]
+    return [(name, usd(before), usd(after), difference(before, after)) for name, before, after in found]
+
+
+def cost_notes(cost: Mapping[str, Any]) -> list[str]:
+    """What the figures of the change leave out."""
+    head = cost["head"]
+    if head is None:
+        return ["nothing of the stack file could be read, so nobody can say what it costs"]
+    unknown = [f"without a known price, and not in the sums: {', '.join(head['unknown'])}"] if head["unknown"] else []
+    return [*unknown, f"not counted: {', '.join(head['notCounted'])}"]
+
+
+def faults(rule: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Where a rule is broken or cannot be read, how, and which key to change."""
+    broken = [(place(v["at"], v["path"]), v["message"], v["key"]) for v in rule["violations"]]
+    return broken + [(place(n["at"], n["path"]), n["why"], "") for n in rule["notEvaluated"] if n["blocks"]]
+
+
+def headline(told: Mapping[str, Any]) -> str:
+    if told["verdict"] == "pass":
+        return f"{told['stack']}: may pass"
+    return f"{told['stack']}: blocked by {'; '.join(told['blockedBy'])}"
+
+
+def gathered(told: Mapping[str, Any], *, later: bool) -> list[tuple[str, str, str]]:
+    """What was not evaluated and does not block: the rules that met the same gap, where, and why. ``later``: what `up`
+    will judge, or what nobody will unless a reviewer does."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for rule in told["rules"]:
+        for gap in (gap for gap in rule["notEvaluated"] if gap["later"] == later and not gap["blocks"]):
+            found.setdefault((place(gap["at"], gap["path"]), gap["why"]), []).append(rule["id"])
+    return [(", ".join(dict.fromkeys(rules)), where, why) for (where, why), rules in found.items()]
+
+
+# What may be shown: no secret, and no text that a terminal or a comment would obey.
+
+LONGEST = 2000
+_SHORTEST = 8
+_NAMED = re.compile(r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|KEY$|_PAT$|AUTH", re.IGNORECASE)
+_GLUED = re.compile(r"(hf_|gh[opsur]_|github_pat_|glpat-)[\w-]{20,}|AKIA[0-9A-Z]{16}")
+_HARMLESS = frozenset({"true", "false", "disabled", "enabled"})
+
+
+def worth_hiding(environ: Mapping[str, str]) -> set[str]:
+    """Values of this process's environment that nobody else should read, in the spellings a text could carry them."""
+    found: set[str] = set()
+    for name, value in environ.items():
+        if _NAMED.search(name) and len(value) >= _SHORTEST and value.lower() not in _HARMLESS and value[:1] != "/":
+            raw = value.encode(errors="surrogateescape")
+            coded = base64.b64encode(raw).decode().rstrip("=")
+            found |= {value, value[::-1], coded, raw.hex(), urllib.parse.quote(value, safe="")}
+    return found
+
+
+def without(text: str, hidden: Iterable[str]) -> str:
+    """``text`` without any of ``hidden``, and without anything else that looks like a secret."""
+    for secret in sorted({text for text in hidden if len(text) >= _SHORTEST}, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    # a token glued to the word before it has no edge that the loader's pattern could find
+    return _GLUED.sub(REDACTED, Secrets().redact(text))
+
+
+def clean(value: Any, hidden: Iterable[str]) -> Any:
+    """A document with every text in it made fit to be shown; keys are ours."""
+    known = list(hidden)
+    if isinstance(value, str):
+        # hidden before it is cut, or the beginning of a long secret would get through
+        whole = without(value, known)
+        cut = whole if len(whole) <= LONGEST else whole[:LONGEST] + "…"
+        return "\n".join(printable(line) for line in cut.splitlines())
+    if isinstance(value, Mapping):
+        return {key: clean(item, known) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(item, known) for item in value]
+    return value

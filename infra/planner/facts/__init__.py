@@ -1,0 +1,1 @@
+"""What is known of a model without loading it, and where that comes from."""

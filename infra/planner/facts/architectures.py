@@ -1,0 +1,99 @@
+"""What the pinned engine serves, off the list recorded from its own registry (``record_architectures.py``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from infra.planner.facts.model_facts import ModelFacts
+
+Purpose = Literal["chat", "embed", "classify"]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The list of one version. ``until`` names architectures given up and the last version that had them."""
+
+    version: str
+    chat: frozenset[str]
+    embed: frozenset[str]
+    classify: frozenset[str]
+    through_transformers: frozenset[str]
+    until: dict[str, str]
+
+
+@cache
+def recorded() -> Recorded:
+    """The list in ``architectures.json``."""
+    read = json.loads(Path(__file__).with_name("architectures.json").read_text())
+    names = ("chat", "embed", "classify", "through_transformers")
+    return Recorded(version=read["version"], until=read["until"], **{name: frozenset(read[name]) for name in names})
+
+
+def purpose(architecture: str | None) -> Purpose | None:
+    """What the engine would serve it for; None where it does not know it. One that can chat counts as that."""
+    known = recorded()
+    if architecture in known.chat:
+        return "chat"
+    if architecture in known.embed:
+        return "embed"
+    return "classify" if architecture in known.classify else None
+
+
+def last_version_with(architecture: str) -> str | None:
+    """The last version that had an architecture now given up."""
+    return recorded().until.get(architecture)
+
+
+# Which implementation of a model the engine takes: its own, or that of transformers. Pure.
+
+Asked = Literal["auto", "vllm", "transformers"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``implementation`` None: neither can serve it, and ``reason`` says why. ``remote_code``: only with code from the
+    model's repository."""
+
+    implementation: Literal["vllm", "transformers"] | None
+    reason: str
+    remote_code: bool = False
+
+
+def choose(facts: ModelFacts, asked: Asked = "auto") -> Choice:
+    """The implementation for ``asked``. ``auto`` prefers the engine's own, which is faster; where it has none, it goes
+    through transformers if the engine lists it so, or if the repository brings a model class of its own (``auto_map``).
+    Source: vLLM, model_executor/models/registry.py."""
+    name, version = facts.architecture, recorded().version
+    if name is None:
+        return Choice(None, "has no architecture in its config.json")
+    own = purpose(name) is not None and name not in recorded().through_transformers
+    custom = _custom_class(facts)
+    if asked == "transformers":
+        return Choice("transformers", "as asked", remote_code=custom and purpose(name) is None)
+    if own:
+        return Choice("vllm", f"vLLM {version} has {name}")
+    if asked == "auto" and name in recorded().through_transformers:
+        return Choice("transformers", f"vLLM {version} serves {name} through transformers")
+    if asked == "auto" and custom:
+        reason = f"vLLM {version} has no {name}; its repository brings the class"
+        return Choice("transformers", reason, remote_code=True)
+    return Choice(None, _without(name, version, asked))
+
+
+def _custom_class(facts: ModelFacts) -> bool:
+    found = facts.raw.get("auto_map")
+    return isinstance(found, Mapping) and any(str(key).startswith("AutoModel") for key in found)
+
+
+def _without(name: str, version: str, asked: Asked) -> str:
+    last = last_version_with(name)
+    if last is not None:
+        return f"is of architecture {name}, which vLLM had until {last} and {version} no longer has"
+    if asked == "vllm" and name in recorded().through_transformers:
+        return f"is of architecture {name}, which vLLM {version} serves through transformers only"
+    return f"is of architecture {name}, which vLLM {version} does not know"

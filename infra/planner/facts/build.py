@@ -1,0 +1,195 @@
+"""A model's facts put together from its configuration and what its files tell. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.planner.facts import estimate_weights
+from infra.planner.facts.architectures import purpose
+from infra.planner.facts.config_json import Shape, printable
+from infra.planner.facts.model_facts import ModelFacts, Task, WeightBytes, WeightsFrom
+
+FORMATS = {"safetensors": ".safetensors", "bin": ".bin", "gguf": ".gguf"}
+# by which a repository says that it is made for sentence-transformers, whatever its architecture
+EMBEDS = ("modules.json", "config_sentence_transformers.json")
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
+# beside the weights in many repositories, and none themselves
+NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin")
+
+
+def facts(
+    config: Mapping[str, Any],
+    shape: Shape,
+    *,
+    model_id: str,
+    revision: str | None,
+    weights: WeightBytes | None,
+    parameters: int | None,
+    chat_template: bool | None,
+    weight_files: tuple[str, ...],
+    disk_bytes: int | None,
+    source: str,
+    licence: str | None = None,
+    gated: bool | None = None,
+    task: Task | None = None,
+    context: int | None = None,
+) -> ModelFacts:
+    """``task`` and ``context`` are given where the configuration does not tell them rightly."""
+    return ModelFacts(
+        id=printable(model_id),
+        revision=revision,
+        architecture=shape.architecture,
+        task=task or _task(shape, chat_template),
+        layers=shape.layers,
+        hidden=shape.hidden,
+        intermediate=shape.expert_intermediate * shape.experts_per_token if shape.experts else shape.intermediate,
+        heads=shape.heads,
+        vocab=shape.vocab,
+        context=context or shape.context,
+        kv=shape.kv,
+        weights=weights,
+        dtype=shape.dtype,
+        quantization=shape.quantization,
+        quantization_bits=shape.quantization_bits,
+        parameters=parameters,
+        active_parameters=estimate_weights.active(shape, config, parameters),
+        chat_template=chat_template,
+        remote_code=shape.remote_code,
+        licence=printable(licence) if licence is not None else None,
+        gated=gated,
+        weight_files=weight_files,
+        disk_bytes=disk_bytes,
+        source=source,
+        raw=config,
+    )
+
+
+def _task(shape: Shape, chat_template: bool | None) -> Task | None:
+    """What it is for: an architecture that only embeds is no chat model; a decoder without a template is a base one."""
+    known = purpose(shape.architecture)
+    if known == "embed":
+        return "embed"
+    if known == "classify":
+        return "other"
+    if chat_template is None:
+        return None
+    return "chat" if chat_template else "base"
+
+
+def weights(
+    shape: Shape,
+    config: Mapping[str, Any],
+    tensors: Iterable[Tensor] | None,
+    total: object = None,
+    source: WeightsFrom = "safetensors index",
+) -> tuple[WeightBytes, int]:
+    """Bytes and the number of parameters: by ``tensors`` where all are known, else ``total`` bytes parted as the
+    architecture parts them, else by the architecture alone."""
+    estimated, parameters = estimate_weights.estimate(shape, config)
+    if tensors is not None:
+        return by_sharding(tensors, tied=shape.tied), parameters
+    if isinstance(total, (int, float)) and not isinstance(total, bool) and total > 0:
+        scale = total / max(1, estimated.total)
+        parts = (int(estimated.sharded * scale), int(estimated.kv_sharded * scale))
+        return WeightBytes(*parts, int(total) - sum(parts), source), parameters
+    return estimated, parameters
+
+
+def formats(names: Iterable[str]) -> tuple[str, ...]:
+    """The formats the weights come in, by the names of the files at the root of a repository."""
+    held = [name for name in names if "/" not in name and name not in NO_WEIGHTS]
+    return tuple(form for form, ending in FORMATS.items() if any(name.endswith(ending) for name in held))
+
+
+def chat_template(names: Iterable[str], tokenizer: Mapping[str, Any] | None) -> bool | None:
+    """Whether there is one; None where there is no tokenizer's configuration to tell."""
+    if set(names) & set(TEMPLATES):
+        return True
+    return None if tokenizer is None else bool(tokenizer.get("chat_template"))
+
+
+def task_of(names: Iterable[str]) -> Task | None:
+    """What the repository's own files say it is for; None where they do not."""
+    return "embed" if set(names) & set(EMBEDS) else None
+
+
+def parsed(text: str) -> dict[str, Any] | None:
+    """The JSON object in ``text``; None for anything else."""
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return read if isinstance(read, dict) else None
+
+
+# Bytes of a model's tensors from the headers of its safetensors files: nothing of the tensors themselves is read.
+#
+# Format: eight bytes little-endian, the length of a JSON object that names each tensor's type, shape and place. Source:
+# the safetensors format description.
+
+MOST_HEADER = 100 * 2**20  # the format's own limit
+
+# Whole on every GPU under vLLM's tensor parallelism: norms, routers, positions, and MLA's down projections.
+_REPLICATED = re.compile(
+    r"(norm|\bln_|layernorm|rotary|inv_freq|position_embedding|wpe\.|q_a_proj|kv_a_proj|"
+    r"\bgate\.(weight|bias|e_score)|router\.|shared_expert_gate|multi_modal_projector)"
+)
+_KV = re.compile(r"(^|\.)(k_proj|v_proj|key|value)\.")
+_HEAD = re.compile(r"(^|\.)lm_head\.")
+
+
+class UnreadableWeights(ValueError):
+    """A file is no safetensors file; the text names it and says why."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor: its type by the format's name and the bytes it takes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+def tensors_of(file: Path) -> list[Tensor]:
+    """What the file's header lists. Raises ``UnreadableWeights``."""
+    with file.open("rb") as opened:
+        first = opened.read(8)
+        length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
+        if not 2 <= length <= MOST_HEADER:
+            raise UnreadableWeights(f"{file.name} is no safetensors file: its header would have {length} bytes")
+        try:
+            header = json.loads(opened.read(length))
+            return [_tensor(name, entry) for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnreadableWeights(f"{file.name} is no safetensors file: its header cannot be read") from error
+
+
+def _tensor(name: str, entry: Mapping[str, object]) -> Tensor:
+    offsets, shape = entry["data_offsets"], entry["shape"]
+    assert isinstance(offsets, list)
+    assert isinstance(shape, list)
+    return Tensor(name, str(entry["dtype"]), tuple(int(n) for n in shape), int(offsets[1]) - int(offsets[0]))
+
+
+def by_sharding(tensors: Iterable[Tensor], *, tied: bool, source: WeightsFrom = "safetensors headers") -> WeightBytes:
+    """The tensors' bytes by what tensor parallelism does with them. A tied model's output head is not loaded a second
+    time, also where the files have it."""
+    sharded = kv = replicated = 0
+    for tensor in tensors:
+        if tied and _HEAD.search(tensor.name):
+            continue
+        if _REPLICATED.search(tensor.name) and "embed_tokens" not in tensor.name:
+            replicated += tensor.bytes
+        elif _KV.search(tensor.name):
+            kv += tensor.bytes
+        else:
+            sharded += tensor.bytes
+    return WeightBytes(sharded, kv, replicated, source)

@@ -1,0 +1,255 @@
+"""A model's ``config.json``, as transformers writes it, read into shapes. Only what memory and speed depend on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.planner.facts import layer_kinds, quantized
+from infra.planner.facts.model_facts import KvLayers
+
+Config = Mapping[str, Any]
+
+# Encoders keep no KV cache: every token is computed in one pass.
+ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "modernbert", "nomic_bert", "new"})
+
+# What checkpoints of a family leave out because their class has it as a default. Source: transformers 5.19, the
+# family's configuration file.
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "gemma3_text": {
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "vocab_size": 262_208,
+        "max_position_embeddings": 131_072,
+        "sliding_window": 4096,
+    },
+}
+# Positions already scaled in ``max_position_embeddings``, so that the factor is not applied again. Source: vLLM 0.32.0,
+# config/model.py, _get_and_verify_max_len.
+ALREADY_SCALED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "mrope"})
+
+# Above what any model has by far, and small enough to be counted with: a list has an entry for each layer.
+MOST: Mapping[str, int] = {
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers"), 10_000),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_key_value_heads", "num_kv_heads"), 1_000_000),
+    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "n_shared_experts"), 1_000_000),
+}
+_MOST_OF_OTHERS, _MOST_FACTOR, _MOST_NESTED = 2**32, 10_000, 4  # positions' stretch; one text_config in another
+_MOST_TEXT = 200  # letters of a name
+
+
+class UnreadableConfig(ValueError):
+    """The file is no model configuration; the text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers of a decoder, in transformers' own meaning."""
+
+    architecture: str | None
+    model_type: str
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    context: int | None
+    tied: bool
+    dtype: str | None
+    kv: tuple[KvLayers, ...]
+    experts: int
+    experts_per_token: int
+    expert_intermediate: int
+    dense_layers: int
+    quantization: str | None
+    quantization_bits: int | None
+    remote_code: bool
+
+
+def text_part(config: Config, depth: int = 0) -> Config:
+    """The language model's own part: multimodal configurations nest it. Raises ``UnreadableConfig``."""
+    if depth > _MOST_NESTED:
+        raise UnreadableConfig(
+            f"config.json nests one text_config in another; allowed: {_MOST_NESTED} levels; fix: fetch the file again"
+        )
+    for name in ("text_config", "llm_config", "language_config", "thinker_config"):
+        nested = config.get(name)
+        if isinstance(nested, Mapping) and ("num_hidden_layers" in nested or "text_config" in nested):
+            return text_part({**{k: config[k] for k in ("tie_word_embeddings",) if k in config}, **nested}, depth + 1)
+    missing = DEFAULTS.get(str(config.get("model_type", "")), {})
+    return {**missing, **{k: v for k, v in config.items() if v is not None or k not in missing}} if missing else config
+
+
+def number(config: Config, *names: str, default: int | None = None, least: int = 0) -> int:
+    """The first of ``names`` that holds a whole number. Raises ``UnreadableConfig`` where none does and there is no
+    default, or where it is one that no model has."""
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, bool):
+            continue
+        if isinstance(value, float) and math.isfinite(value) and value == int(value):
+            value = int(value)
+        if isinstance(value, int):
+            return _bounded(name, value, least)
+    if default is None:
+        allowed = "a configuration as transformers writes it, with that number"
+        raise UnreadableConfig(f"config.json has no {names[0]}; allowed: {allowed}; fix: fetch the file again")
+    return default
+
+
+def _bounded(name: str, value: int, least: int) -> int:
+    most = MOST.get(name, _MOST_OF_OTHERS)
+    if least <= value <= most:
+        return value
+    # a number of hundreds of digits cannot even be written out
+    told = str(value) if abs(value) < 10**20 else "a very large number"
+    raise UnreadableConfig(
+        f"config.json: {name} is {told}, which no model has; allowed: {least}..{most}; fix: fetch the file again"
+    )
+
+
+def read(config: Config) -> Shape:
+    """Raises ``UnreadableConfig`` when a number that everything depends on is not there."""
+    architectures = config.get("architectures")
+    text = text_part(config)
+    heads = number(text, "num_attention_heads", "n_head", "n_heads", least=1)
+    hidden = number(text, "hidden_size", "n_embd", "d_model", least=1)
+    layers = number(text, "num_hidden_layers", "n_layer", "n_layers", least=1)
+    head_dim = number(text, "head_dim", default=hidden // heads, least=1)
+    kv_heads = _kv_heads(text, heads)
+    held = _stored(config)
+    experts = number(text, "num_local_experts", "num_experts", "n_routed_experts", default=0)
+    intermediate = number(text, "intermediate_size", "n_inner", "ffn_dim", default=4 * hidden)
+    return Shape(
+        architecture=printable(architectures[0]) if isinstance(architectures, list) and architectures else None,
+        model_type=printable(config.get("model_type", "")),
+        layers=layers,
+        hidden=hidden,
+        intermediate=intermediate,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        vocab=number(text, "vocab_size", least=1),
+        context=_context(text),
+        tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", _ties_by_default(text)))),
+        dtype=dtype_in(config),
+        kv=_kv(text, layers, kv_heads, head_dim),
+        experts=experts,
+        experts_per_token=number(text, "num_experts_per_tok", "experts_per_token", default=0),
+        expert_intermediate=number(text, "moe_intermediate_size", default=intermediate) if experts else 0,
+        dense_layers=number(text, "first_k_dense_replace", default=0) if experts else layers,
+        quantization=printable(held.method) if held else None,
+        quantization_bits=held.bits if held else None,
+        remote_code=bool(config.get("auto_map")),
+    )
+
+
+def _kv_heads(text: Config, heads: int) -> int:
+    if text.get("multi_query") is True and "num_key_value_heads" not in text and "num_kv_heads" not in text:
+        return 1
+    return number(text, "num_key_value_heads", "num_kv_heads", "multi_query_group_num", default=heads, least=1)
+
+
+def _context(text: Config) -> int | None:
+    """What vLLM lets a request be long: the positions, times the factor of scalings that are not in them yet."""
+    base = number(text, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", default=0)
+    if "gemma3" in str(text.get("model_type", "")):
+        return base or None
+    factor = 1.0
+    for scaling in _scalings(text.get("rope_parameters") or text.get("rope_scaling")):
+        given = scaling.get("factor")
+        kind = scaling.get("rope_type", scaling.get("type"))
+        if str(kind) not in ALREADY_SCALED and isinstance(given, (int, float)) and not isinstance(given, bool):
+            factor = _factor(given)
+    return int(base * factor) or None
+
+
+def _factor(given: float) -> float:
+    # told apart before it becomes a float, which the largest whole numbers cannot
+    if 0 < given <= _MOST_FACTOR:
+        return float(given)
+    raise UnreadableConfig(
+        "config.json: the positions' factor is not one; "
+        f"allowed: a number above 0 and at most {_MOST_FACTOR}; fix: fetch the file again"
+    )
+
+
+def _scalings(found: object) -> list[Config]:
+    """The settings of the rotary positions: one mapping, or one for each kind of layer."""
+    if not isinstance(found, Mapping):
+        return []
+    nested = [value for value in found.values() if isinstance(value, Mapping)]
+    return nested or [found]
+
+
+def _ties_by_default(text: Config) -> bool:
+    # transformers' default is True; these classes of its own set False
+    return str(text.get("model_type", "")) not in {
+        *("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "phi3", "deepseek_v2"),
+        *("deepseek_v3", "gpt_oss", "olmo2", "granite_moe", "qwen2_vl", "qwen2_5_vl"),
+    }
+
+
+def dtype_in(config: Config) -> str | None:
+    """The type the checkpoint says it is in; None where it does not."""
+    return _dtype(config) or _dtype(text_part(config))
+
+
+def _dtype(config: Config) -> str | None:
+    value = config.get("dtype") or config.get("torch_dtype")
+    return printable(value).removeprefix("torch.") if isinstance(value, str) else None
+
+
+def printable(value: object) -> str:
+    """As text that moves no cursor and fills no screen: the file is somebody else's."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:_MOST_TEXT])
+
+
+def _stored(config: Config) -> quantized.Stored | None:
+    try:
+        return quantized.stored(config)
+    except ValueError as error:
+        allowed = "the settings of one method, with its quant_method"
+        raise UnreadableConfig(f"config.json: {error}; allowed: {allowed}; fix: fetch the file again") from error
+
+
+def _kv(text: Config, layers: int, kv_heads: int, head_dim: int) -> tuple[KvLayers, ...]:
+    if str(text.get("model_type", "")) in ENCODERS:
+        return ()
+    latent = number(text, "kv_lora_rank", default=0)
+    windows = _windows(text, layers)
+    if latent:
+        elements = latent + number(text, "qk_rope_head_dim", default=0)
+        return (KvLayers(len(windows), 1, elements, divides=False),) if windows else ()
+    groups: dict[int | None, int] = {}
+    for window in windows:
+        groups[window] = groups.get(window, 0) + 1
+    # full attention first: it is what decides at long contexts
+    ordered = sorted(groups.items(), key=lambda item: (item[0] is not None, item[0] or 0))
+    return tuple(KvLayers(count, kv_heads, 2 * head_dim, window) for window, count in ordered)
+
+
+def _windows(text: Config, layers: int) -> list[int | None]:
+    """Each attention layer's window; layers without a KV cache that grows (linear attention, state space) have none in
+    the list."""
+    window = text.get("sliding_window")
+    size = window if isinstance(window, int) and window > 0 else None
+    kinds = layer_kinds.kinds(text, layers)
+    if kinds is not None:
+        kept = [kind for kind in kinds if layer_kinds.attends(kind)]
+        return [size if "sliding" in kind or "chunked" in kind else None for kind in kept]
+    if size is None or text.get("use_sliding_window") is False:
+        return [None] * layers
+    pattern = text.get("sliding_window_pattern")
+    model_type = str(text.get("model_type", ""))
+    if not isinstance(pattern, int):
+        pattern = {"gemma2": 2, "gemma3_text": 6, "gemma3": 6, "cohere2": 4, "gpt_oss": 2}.get(model_type)
+    if pattern:
+        # one layer in ``pattern`` sees everything
+        return [None if (index + 1) % pattern == 0 else size for index in range(layers)]
+    return [size] * layers

@@ -1,0 +1,194 @@
+"""Weights from the architecture alone, where nobody has the files: parameters by the shape in ``config.json``.
+
+Counted as transformers' own classes build them (biases, norms and all), so that a known model comes out to the last
+parameter; held against published counts in the tests of the presets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.planner.facts import quantized
+from infra.planner.facts.config_json import ENCODERS, Shape, number, text_part
+from infra.planner.facts.model_facts import ELEMENT_BYTES, WeightBytes
+
+PLAIN_MLP = {"gpt2", "gptj", "gpt_neox", "opt", "bloom", "falcon", "phi", "starcoder2", "mpt", "gpt_bigcode"}
+FOUR_NORMS = {"gemma2", "gemma3", "gemma3_text", "glm4"}  # before and after attention, before and after the MLP
+QK_NORM = {"qwen3", "qwen3_moe", "gemma3", "gemma3_text"}
+QKV_BIAS = {"qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl"}  # not in their configuration: the classes have them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Counts, apart by how they are stored and split. ``linear``, ``kv``, ``down`` and ``experts`` are quantized where
+    the model is; ``embedding``, ``vision`` and ``small`` never are. ``down`` and ``small`` are whole on every GPU."""
+
+    embedding: int
+    kv: int
+    linear: int
+    experts: int
+    small: int
+    down: int = 0
+    vision: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.embedding + self.kv + self.linear + self.experts + self.small + self.down + self.vision
+
+
+def parameters(shape: Shape, config: Mapping[str, Any]) -> Parameters:
+    """Of a decoder, with its vision tower if it has one, or of a BERT-like encoder."""
+    text = text_part(config)
+    if shape.model_type in ENCODERS:
+        return _encoder(shape, text)
+    hidden = shape.hidden
+    embedding = shape.vocab * hidden * (1 if shape.tied else 2)
+    attention, kv, down = _attention(shape, text)
+    matrices = 2 if shape.model_type in PLAIN_MLP else 3
+    dense = shape.dense_layers if shape.experts else shape.layers
+    linear = shape.layers * attention + dense * matrices * hidden * shape.intermediate
+    sparse = shape.layers - dense
+    experts = sparse * shape.experts * 3 * hidden * shape.expert_intermediate
+    shared = number(text, "n_shared_experts", default=0) * shape.expert_intermediate
+    shared = shared or number(text, "shared_expert_intermediate_size", default=0)
+    linear += sparse * 3 * hidden * shared
+    small = shape.layers * _small_of_layer(shape, text) + hidden + sparse * _small_of_router(shape, text)
+    return Parameters(
+        embedding=embedding,
+        kv=shape.layers * kv,
+        linear=linear,
+        experts=experts,
+        small=small,
+        down=shape.layers * down,
+        vision=vision_parameters(config, hidden),
+    )
+
+
+def _attention(shape: Shape, text: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Of one layer: what is divided over all GPUs, what over KV heads, what is whole everywhere."""
+    hidden, heads = shape.hidden, shape.heads
+    latent = number(text, "kv_lora_rank", default=0)
+    if latent:
+        nope, rope = number(text, "qk_nope_head_dim", default=0), number(text, "qk_rope_head_dim", default=0)
+        value = number(text, "v_head_dim", default=shape.head_dim)
+        rank = number(text, "q_lora_rank", default=0)
+        down = hidden * (latent + rope)
+        if rank:
+            down += hidden * rank
+            query = rank * heads * (nope + rope)
+        else:
+            query = hidden * heads * (nope + rope)
+        return query + latent * heads * (nope + value) + heads * value * hidden, 0, down
+    return 2 * hidden * heads * shape.head_dim, 2 * hidden * shape.kv_heads * shape.head_dim, 0
+
+
+def _small_of_layer(shape: Shape, text: Mapping[str, Any]) -> int:
+    """Norms, biases and the like of one layer."""
+    family = shape.model_type
+    count = shape.hidden * (4 if family in FOUR_NORMS else 2)
+    if family in QK_NORM:
+        count += 2 * shape.head_dim
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    if family in QKV_BIAS:
+        count += queries + 2 * keys
+    elif text.get("attention_bias") is True:
+        count += queries + 2 * keys + shape.hidden
+    for rank in ("kv_lora_rank", "q_lora_rank"):  # the norms between MLA's projections
+        count += number(text, rank, default=0)
+    return count + (shape.heads if family == "gpt_oss" else 0)  # attention sinks
+
+
+def _small_of_router(shape: Shape, text: Mapping[str, Any]) -> int:
+    """The router of one layer with experts, and what gpt-oss and DeepSeek V3 have besides."""
+    count = shape.hidden * shape.experts
+    if shape.model_type == "gpt_oss":
+        count += shape.experts * (1 + 2 * shape.expert_intermediate + shape.hidden)  # biases, never quantized
+    if shape.model_type == "deepseek_v3":
+        count += shape.experts  # the correction that keeps experts equally busy
+    return count
+
+
+def _encoder(shape: Shape, text: Mapping[str, Any]) -> Parameters:
+    """BERT and RoBERTa as transformers builds them, with the pooler."""
+    hidden, inner = shape.hidden, shape.intermediate
+    positions = number(text, "max_position_embeddings", default=0) + number(text, "type_vocab_size", default=0)
+    embedding = (shape.vocab + positions) * hidden
+    kv = shape.layers * 2 * hidden * hidden
+    linear = shape.layers * (2 * hidden * hidden + 2 * hidden * inner) + hidden * hidden
+    small = shape.layers * (4 * hidden + inner + hidden + 4 * hidden) + 2 * hidden + hidden
+    return Parameters(embedding=embedding, kv=kv, linear=linear, experts=0, small=small)
+
+
+def estimate(shape: Shape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]:
+    """Bytes and the number of parameters."""
+    found = parameters(shape, config)
+    plain = ELEMENT_BYTES.get(shape.dtype or "bfloat16", 2)
+    held = quantized.stored(config)
+    packed = plain if held is None or held.weight_bytes is None else held.weight_bytes
+    linear = plain if shape.quantization == "mxfp4" else packed  # only the experts are in four bits there
+    sharded = (found.embedding + found.vision) * plain + found.linear * linear + found.experts * packed
+    replicated = found.small * plain + found.down * linear
+    return WeightBytes(int(sharded), int(found.kv * linear), int(replicated), "architecture"), found.total
+
+
+def active(shape: Shape, config: Mapping[str, Any], total: int | None) -> int | None:
+    """Parameters that compute one token; ``total`` for a model without experts."""
+    if not shape.experts or total is None:
+        return total
+    experts = parameters(shape, config).experts
+    return total - experts + experts * min(shape.experts_per_token, shape.experts) // shape.experts
+
+
+# Parameters of the vision tower of a model that also sees: a ViT and what joins it to the language model.
+
+
+def vision_parameters(config: Mapping[str, Any], text_hidden: int) -> int:
+    """0 where there is no tower. Exact for Gemma 3 (SigLIP) and Qwen2.5-VL; of other kinds the blocks alone, which is
+    nearly all of it."""
+    vision = config.get("vision_config")
+    if not isinstance(vision, Mapping):
+        return 0
+    layers = _whole(vision, "num_hidden_layers", "depth")
+    hidden = _whole(vision, "hidden_size", "embed_dim")
+    inner = _whole(vision, "intermediate_size") or hidden * 4
+    if not (layers and hidden):
+        return 0
+    kind = str(config.get("model_type", ""))
+    if kind == "qwen2_5_vl":
+        return layers * _gated_block(hidden, inner) + _qwen_ends(vision, hidden, text_hidden)
+    blocks = layers * _plain_block(hidden, inner)
+    return blocks + (_siglip_ends(vision, hidden) + hidden * text_hidden + hidden if kind == "gemma3" else 0)
+
+
+def _whole(config: Mapping[str, Any], *names: str) -> int:
+    return number(config, *names, default=0)
+
+
+def _plain_block(hidden: int, inner: int) -> int:
+    """Four projections and two layers with their biases, two norms with theirs."""
+    return 4 * (hidden * hidden + hidden) + 2 * hidden * inner + inner + hidden + 4 * hidden
+
+
+def _gated_block(hidden: int, inner: int) -> int:
+    """Three layers in the MLP, and norms without biases."""
+    return 4 * (hidden * hidden + hidden) + 3 * hidden * inner + 2 * inner + hidden + 2 * hidden
+
+
+def _siglip_ends(vision: Mapping[str, Any], hidden: int) -> int:
+    """The patches' embedding, one position for each patch, and the last norm."""
+    patch, image = _whole(vision, "patch_size"), _whole(vision, "image_size")
+    channels = _whole(vision, "num_channels") or 3
+    positions = (image // patch) ** 2 if patch else 0
+    return channels * patch * patch * hidden + hidden + positions * hidden + 2 * hidden
+
+
+def _qwen_ends(vision: Mapping[str, Any], hidden: int, text_hidden: int) -> int:
+    """The patches' embedding, without bias, and the merger of neighbouring patches."""
+    patch = _whole(vision, "patch_size", "spatial_patch_size")
+    channels = _whole(vision, "in_channels", "in_chans") or 3
+    patches = channels * (_whole(vision, "temporal_patch_size") or 2) * patch * patch * hidden
+    merged = hidden * (_whole(vision, "spatial_merge_size") or 2) ** 2
+    out = _whole(vision, "out_hidden_size") or text_hidden
+    return patches + hidden + merged * merged + merged + merged * out + out

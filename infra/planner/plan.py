@@ -1,0 +1,215 @@
+"""Everything a plan says of a stack that may be built: memory, cold path, time-outs, cost, findings. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from components.idle_scaling.timing import rhythm
+from components.platforms.kinds import kind_of
+from components.typed.refusal import Problem
+from components.typed.rules.stack import COST_CEILING, GPU_CEILING
+from infra.planner import cost as costs
+from infra.planner.checks import judge_asleep, judge_model_plan
+from infra.planner.cold_path import ColdPath, cold_path
+from infra.planner.cost import Cost
+from infra.planner.facts.model_facts import ModelFacts
+from infra.planner.sizing import memory
+from infra.planner.sizing.compatibility import Wanted
+from infra.planner.sizing.memory import Engine, MemoryPlan
+from infra.planner.sizing.planned_pool import PoolPlan, as_loaded, engine_cuda, engine_of, flags, pool_plan, unfollowed
+from infra.stackfile import timeouts
+from infra.stackfile.limits import limits
+from infra.stackfile.schema.model import ModelConfig
+from infra.stackfile.schema.stack import StackConfig
+from infra.stackfile.timeouts import Front, Hop, Timers, front, silence_seconds
+
+FactsOf = Callable[[str], ModelFacts | None]
+Measured = Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPlan:
+    """One model. ``memory`` is of one GPU, None where it cannot be planned: ``why_not`` says why. ``silence`` is how
+    long a request for it may go without a byte, in seconds; ``shortest`` the hop that gives up first on a held
+    request. ``fallbacks`` is the same model planned on each of its further pools."""
+
+    config: ModelConfig
+    pool: PoolPlan
+    facts: ModelFacts | None
+    engine: Engine | None
+    memory: MemoryPlan | None
+    why_not: str | None
+    unfollowed: tuple[str, ...]
+    cold: ColdPath
+    hops: tuple[Hop, ...]
+    shortest: Hop | None
+    silence: int
+    fallbacks: tuple[ModelPlan, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The whole stack. ``problems`` are what the planner finds beyond the stack file's own rules, in its order."""
+
+    stack: StackConfig
+    pools: tuple[PoolPlan, ...]
+    models: tuple[ModelPlan, ...]
+    cost: Cost
+    front: Front
+    problems: tuple[Problem, ...]
+
+    @property
+    def region(self) -> str | None:
+        return self.stack.platform.region
+
+    def pool(self, name: str) -> PoolPlan:
+        return next(pool for pool in self.pools if pool.name == name)
+
+
+def plan_stack(stack: StackConfig, facts_of: FactsOf, measured: Mapping[str, Measured] | None = None) -> Plan:
+    """``facts_of`` gives what is known of a model by its id, None where nothing is. ``measured`` are seconds by phase
+    under a model's name, or under ``*`` for all of them, that take the place of the table's."""
+    cuda, judge_driver = engine_cuda(stack.image.base), stack.gpu_layer_install != "helm"
+    pools = {name: pool_plan(pool, cuda, judge_driver) for name, pool in stack.pools.items()}
+    before = front(stack)
+    known = {model.id: facts_of(model.id) for model in stack.models.values()}
+    seconds = measured or {}
+    models = tuple(
+        _everywhere(
+            stack,
+            model,
+            [pools[each] for each in model.pools if each in pools],
+            known[model.id],
+            before,
+            {**seconds.get("*", {}), **seconds.get(name, {})},
+        )
+        for name, model in stack.models.items()
+        if model.pool in pools
+    )
+    cost = costs.cost(stack)
+    problems = (*_problems(stack, models, pools.values()), *judge_ceilings(stack, pools.values(), cost))
+    return Plan(stack=stack, pools=tuple(pools.values()), models=models, cost=cost, front=before, problems=problems)
+
+
+def _everywhere(
+    stack: StackConfig,
+    model: ModelConfig,
+    pools: Sequence[PoolPlan],
+    found: ModelFacts | None,
+    before: Front,
+    measured: Measured,
+) -> ModelPlan:
+    first, *others = (_model(stack, model, pool, found, before, measured) for pool in pools)
+    return replace(first, fallbacks=tuple(others))
+
+
+def _model(
+    stack: StackConfig, model: ModelConfig, pool: PoolPlan, found: ModelFacts | None, before: Front, measured: Measured
+) -> ModelPlan:
+    facts = as_loaded(found, model.dtype) if found is not None else None
+    engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
+    planned, why_not = _memory(facts, pool, engine)
+    weights = _weights_of_node(facts, model)
+    path = cold_path(stack.platform.kind, int(limits().engine_image.pulled_gb * 10**9), weights, measured)
+    timers = Timers(
+        name=model.name,
+        cold_start=model.cold_start.seconds,
+        hold=model.hold.seconds,
+        idle_ttl=model.idle_ttl.seconds,
+        drain=model.drain.seconds,
+        seen=rhythm(len(stack.models)).window_seconds,
+    )
+    hops = timeouts.chain(timers, before.seconds, stack.platform.kind)
+    first = timeouts.shortest(hops, ("held request", "whole request"))
+    return ModelPlan(
+        config=model,
+        pool=pool,
+        facts=facts,
+        engine=engine,
+        memory=planned,
+        why_not=why_not,
+        unfollowed=unfollowed(model),
+        cold=path,
+        hops=hops,
+        shortest=first,
+        silence=silence_seconds(stack, model),
+    )
+
+
+def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[MemoryPlan | None, str | None]:
+    if facts is None:
+        return None, "nothing is known of this model here"
+    if pool.device == "cpu":
+        return None, "computes on the CPU: its cache lies in main memory (kvCache)"
+    if facts.weights is None:
+        return None, "the size of its weights is unknown"
+    if pool.gpu_bytes is None:
+        return None, "the memory of the pool's GPUs is unknown"
+    if facts.task == "image":
+        return None, "an image model keeps no KV cache"
+    return memory.plan(facts, pool.gpu_bytes, engine), None
+
+
+def _weights_of_node(facts: ModelFacts | None, model: ModelConfig) -> int | None:
+    """What one replica has to fetch: the facts', else what the stack file says; None where neither knows. All of it,
+    however many GPUs share it: they have one node's network and nobody is known to have measured more. Of several
+    machines each fetches its part, and any of them may fetch all."""
+    if facts is not None and facts.weights is not None:
+        return facts.weights.total
+    return model.weights.bytes if model.weights else None
+
+
+def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
+    """What the stack asks of a model, in the terms of ``compatibility.py``."""
+    return Wanted(
+        task=model.task,
+        tensor_parallel=model.split[0],
+        pipeline_parallel=model.split[1],
+        split_key="gpus" if model.tensor_parallel is None else "tensorParallel",
+        context=model.max_tokens,
+        dtype=model.dtype,
+        kv_dtype=flags(model.extra_args).get("--kv-cache-dtype", "auto"),
+        engine=model.engine,
+        licence_accepted=model.licence_accepted,
+        pickle_accepted=model.allow_pickle,
+        streamed=kind_of(stack.platform).makes_nodes,  # such a place keeps the weights in a bucket of its own
+        plugins=frozenset(re.split(r"[=\[]", package, maxsplit=1)[0].lower() for package in stack.image.extra_packages),
+    )
+
+
+def _problems(stack: StackConfig, models: tuple[ModelPlan, ...], pools: Iterable[PoolPlan]) -> Iterator[Problem]:
+    for model in models:
+        yield from judge_model_plan(model, wanted(stack, model.config), stack)
+    for pool in pools:
+        yield from judge_asleep(pool, [model for model in models if pool.name in model.config.pools])
+
+
+# GPUs and dollars that an environment allows one stack with every pool at its max, whatever its own guard says.
+#
+# The figures are in ``infra/stackfile/limits.yaml``.
+
+_AT = ("pools",)
+
+
+def judge_ceilings(stack: StackConfig, pools: Iterable[PoolPlan], cost: Cost) -> Iterator[Problem]:
+    """The two ceilings of the stack's environment."""
+    ceiling, where = limits().ceiling(stack.environment), stack.environment
+    held = {pool.name: pool.max * pool.gpus_per_node for pool in pools if pool.device != "cpu"}
+    gpus = sum(held.values())
+    if gpus > ceiling.gpus:
+        sums = ", ".join(f"{name} {count}" for name, count in held.items())
+        message = f"may hold {gpus} GPUs at their max ({sums}), more than {where} allows"
+        allowed, fix = f"at most {ceiling.gpus} GPUs", "lower max of a pool, or have the ceiling raised"
+        yield GPU_CEILING.at(_AT, message, allowed=allowed, fix=fix)
+    total = cost.gpu_nodes.ceiling
+    if total > ceiling.dollars_per_hour:
+        message = f"cost {total:.2f} US dollars an hour at their max, more than {where} allows"
+        allowed = f"at most {ceiling.dollars_per_hour:.2f}"
+        fix = "lower max of a pool, take a cheaper machine, or have the ceiling raised"
+        yield COST_CEILING.at(_AT, message, allowed=allowed, fix=fix)

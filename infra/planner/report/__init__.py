@@ -1,0 +1,1 @@
+"""A plan as plain data, and its forms."""

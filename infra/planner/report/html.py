@@ -1,0 +1,157 @@
+"""A plan as one self-contained page: pictures without a script, a font or an image from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from infra.planner.report import tables as report_tables
+from infra.planner.report.document import Document
+from infra.planner.report.tables import gib, heading, span, tables, usd, verdict
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+@cache
+def environment(*folders: Path) -> Environment:
+    """For this page and others in its dress; theirs are looked for in ``folders`` first."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, _TEMPLATES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("gib", "usd", "span", "count", "parameters"):
+        made.filters[name] = getattr(report_tables, name)
+    return made
+
+
+def page(document: Document) -> str:
+    """The whole HTML."""
+    longest = max((_longest(path) for path in document["cold_path"]), default=0.0)
+    shown: dict[str, Any] = {
+        "plan": document,
+        "heading": heading(document),
+        "verdict": verdict(document),
+        "tables": list(tables(document)),
+        "tree": tree(document),
+        "bars": [(model, bar(model["memory"])) for model in document["models"]],
+        "timelines": [
+            (path, timeline(path, longest), round(100 * path["cold_start_seconds"] / longest, 3))
+            for path in document["cold_path"]
+        ],
+        "money": money(document),
+    }
+    return environment().get_template("plan.html.j2").render(shown)
+
+
+def _longest(path: Document) -> float:
+    return float(max(path["cold_seconds"], path["cold_start_seconds"]))
+
+
+# The measures of the page's pictures: shares in per cent and what each part is called. Pure.
+
+_LEAST_PERCENT = 0.6  # a part that is there stays visible
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a bar, from its left, in per cent of the whole. ``kind`` names its colour."""
+
+    name: str
+    kind: str
+    left: float
+    width: float
+    told: str
+
+
+def bar(memory: Document | None) -> list[Part]:
+    """One GPU: weights, what the engine needs, the KV cache, what is left alone. Where it is too small the parts are
+    drawn against what they need together."""
+    if memory is None:
+        return []
+    engine = memory["activations"] + memory["overhead"] + memory["lora"]
+    cache = max(0, memory["kv_free"])
+    margin = memory["gpu_bytes"] - memory["usable"]
+    sizes = (
+        ("weights", "weights", memory["weights"]),
+        ("engine", "engine", engine),
+        ("KV cache", "kv", cache),
+        ("margin", "margin", margin),
+    )
+    whole = max(memory["gpu_bytes"], sum(size for _, _, size in sizes))
+    return _side_by_side([(name, kind, size, gib(size)) for name, kind, size in sizes], whole)
+
+
+def timeline(path: Document, longest: float) -> list[Part]:
+    """The phases of a wake, on one scale for all models."""
+    parts = [
+        (phase["name"], f"p{index}", phase["seconds"] or 0, span(phase["seconds"]))
+        for index, phase in enumerate(path["phases"])
+    ]
+    return _side_by_side(parts, longest)
+
+
+def _side_by_side(parts: list[tuple[str, str, float, str]], whole: float) -> list[Part]:
+    found: list[Part] = []
+    left = 0.0
+    for name, kind, size, told in parts:
+        if size <= 0 or whole <= 0:
+            continue
+        width = max(_LEAST_PERCENT, 100 * size / whole)
+        found.append(Part(name=name, kind=kind, left=round(left, 3), width=round(min(width, 100 - left), 3), told=told))
+        left = min(100.0, left + width)
+    return found
+
+
+def money(document: Document) -> list[dict[str, Any]]:
+    """Floor and ceiling of each pool, of the cluster without GPU nodes and of all, against the highest of all; the cap
+    at the GPU nodes, which it is held against."""
+    cost = document["cost"]
+    if cost is None:
+        return []
+    cap = cost["cap_usd_per_hour"]
+    top = max(cost["ceiling_usd_per_hour"], cap or 0)
+    rows = [_bar(pool["name"], pool["cost"], top) for pool in document["pools"]]
+    rows.append(_bar("GPU nodes", cost["gpu_nodes"], top, cap))
+    if cost["cluster"]["parts"]:
+        rows += [_bar("the cluster without them", cost["cluster"], top), _bar("all", cost, top)]
+    return rows
+
+
+def _bar(name: str, sums: Document, top: float, cap: float | None = None) -> dict[str, Any]:
+    floor, ceiling = sums["floor_usd_per_hour"], sums["ceiling_usd_per_hour"]
+    return {
+        "name": name,
+        "told": f"{usd(floor)} to {usd(ceiling)}",
+        "floor": _percent(floor, top),
+        "ceiling": _percent(ceiling, top),
+        "cap": _percent(cap, top),
+    }
+
+
+def _percent(amount: float | None, top: float) -> float | None:
+    if amount is None:
+        return None
+    return round(100 * amount / top, 3) if top else 0.0
+
+
+def tree(document: Document) -> dict[str, Any] | None:
+    """From the cloud to the pods: the place, the cluster, its pools with their nodes, the models on them."""
+    if document["place"] is None:
+        return None
+    by_pool: dict[str, list[Document]] = {}
+    for model in document["models"]:
+        by_pool.setdefault(model["pool"], []).append({**model, "falls_back": False})
+        for name in model["fallback_pools"]:
+            by_pool.setdefault(name, []).append({**model, "falls_back": True})
+    return {
+        "place": document["place"]["kind"],
+        "region": document["place"]["region"],
+        "pools": [{**pool, "on_it": by_pool.get(pool["name"], [])} for pool in document["pools"]],
+    }

@@ -1,0 +1,1 @@
+"""Whether a model fits a GPU, and how well. Pure."""

@@ -1,0 +1,242 @@
+"""Whether a model can be served as a stack asks: its files, its architecture, what it is for, and the card. Pure.
+
+Memory is judged elsewhere (``memory.py``); what only the stack file shows, in ``infra/stackfile``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from components.typed.refusal import Path, Problem
+from components.typed.rules.planner import (
+    CHAT_TEMPLATE_UNKNOWN,
+    FP8_BLOCKS_CUT,
+    GATE_NOT_LOOKED_UP,
+    MEMORY_ESTIMATE_ROUGH,
+    POOR_EMBEDDINGS,
+    TASK_MISMATCH,
+)
+from components.typed.rules.stack import (
+    ARCHITECTURE_UNSUPPORTED,
+    BASE_MODEL_ON_CHAT,
+    CONTEXT_ABOVE_MODEL,
+    GGUF_ONLY,
+    HEADS_NOT_DIVISIBLE,
+    LICENCE_NOT_ACCEPTED,
+    NOT_A_CHAT_MODEL,
+    PICKLE_ONLY,
+    REMOTE_CODE_NEEDED,
+)
+from infra.planner.facts import layer_kinds, quantized
+from infra.planner.facts.architectures import Asked, choose
+from infra.planner.facts.config_json import printable, text_part
+from infra.planner.facts.model_facts import ModelFacts, Task
+from infra.planner.sizing import memory
+from infra.planner.sizing.compatibility_gpu import Gpu, judge_cache, judge_gpu
+
+MOST_GPUS = 64
+_UNSERVED: Mapping[Task | None, str] = {"image": "makes images", "other": "classifies or ranks"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the stack asks of one model. ``context`` in tokens; None: the model's own. The three consents are what the
+    stack's owner has agreed to; ``plugins`` are the engine's plugins in the image; ``split_key`` is the key that says
+    over how many GPUs a layer is cut; ``streamed``: the engine reads the weights out of a bucket."""
+
+    task: Task = "chat"
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    split_key: str = "gpus"
+    context: int | None = None
+    dtype: str = "auto"
+    kv_dtype: str = "auto"
+    engine: Asked = "auto"
+    licence_accepted: bool = False
+    pickle_accepted: bool = False
+    streamed: bool = False
+    remote_code_accepted: bool = False
+    plugins: frozenset[str] = field(default_factory=frozenset)
+
+
+def judge_model_facts(facts: ModelFacts, gpu: Gpu | None, wanted: Wanted, at: Path) -> Iterator[Problem]:
+    """All that is wrong with serving ``facts`` so; ``at`` is the model's path in the stack file, ``gpu`` None a CPU.
+    What is unknown is not refused, but said where it may hurt."""
+    yield from _files(facts, wanted, at)
+    yield from _purpose(facts, wanted, at)
+    if facts.task in _UNSERVED:
+        return
+    yield from _architecture(facts, wanted, at)
+    yield from _context(facts, wanted, at)
+    yield from _split(facts, wanted, at)
+    if gpu is not None:
+        yield from judge_gpu(facts, gpu, wanted.dtype, wanted.plugins, wanted.tensor_parallel, at)
+        yield from judge_cache(facts, gpu, wanted.kv_dtype, at)
+
+
+def _files(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
+    path, held = (*at, "id"), set(facts.weight_files)
+    if facts.gated and not wanted.licence_accepted:
+        message = "is gated: its licence must be accepted by whoever runs it"
+        if facts.licence:
+            message = f"is gated under the licence {facts.licence}, which must be accepted by whoever runs it"
+        fix = "read it on the model's page, accept it there, and record who accepted it in the stack"
+        yield LICENCE_NOT_ACCEPTED.at(
+            path, message, allowed="a model whose licence is acknowledged", fix=fix, value=facts.id
+        )
+    elif facts.gated is None and facts.disk_bytes is None and not wanted.licence_accepted:
+        # with its files at hand nobody asks for them
+        message = "may be gated: that could not be looked up"
+        fix = "look on its page; if it is, accept the licence there and give a token"
+        yield GATE_NOT_LOOKED_UP.at(path, message, allowed="a model one may fetch", fix=fix, value=facts.id)
+    if held == {"gguf"}:
+        message = "comes as GGUF only, which this engine does not load"
+        fix = "use the repository it was converted from, or an AWQ, GPTQ or FP8 build"
+        yield GGUF_ONLY.at(path, message, allowed="safetensors", fix=fix, value=facts.id)
+    elif "bin" in held and "safetensors" not in held:
+        yield from _pickle(facts, wanted, path)
+
+
+def _pickle(facts: ModelFacts, wanted: Wanted, path: Path) -> Iterator[Problem]:
+    if wanted.streamed:
+        # Source: vLLM 0.32.0, model_executor/model_loader/runai_streamer_loader.py, _prepare_weights
+        message = "comes as a pickle only (.bin), and the engine can read this place's bucket with safetensors alone"
+        fix = "use a revision or build with safetensors, or publish a conversion under an id of your own"
+        yield PICKLE_ONLY.at(path, message, allowed="safetensors", fix=fix, value=facts.id, severity="error")
+    elif not wanted.pickle_accepted:
+        message = "comes as a pickle only (.bin), which can run code in the engine, on the node that loads it"
+        fix = "use a revision or build with safetensors; or set allowPickle: true where you trust its publisher"
+        yield PICKLE_ONLY.at(path, message, allowed="safetensors", fix=fix, value=facts.id)
+
+
+def _architecture(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
+    choice = choose(facts, wanted.engine)
+    if choice.implementation is None:
+        allowed = "an architecture of the engine's list, or one it serves through transformers"
+        fix = "use another model, or another version of the engine"
+        if wanted.engine == "vllm" and choose(facts).implementation is not None:
+            fix = "set engine: auto"
+        yield ARCHITECTURE_UNSUPPORTED.at((*at, "id"), choice.reason, allowed=allowed, fix=fix, value=facts.id)
+    elif choice.remote_code and not wanted.remote_code_accepted:
+        message = f"needs code from its own repository (auto_map) to run: {choice.reason}"
+        fix = "use a model the engine has itself, or read that code at its commit and have the exception approved"
+        yield REMOTE_CODE_NEEDED.at((*at, "id"), message, allowed="no remote code", fix=fix, value=facts.id)
+
+
+def _purpose(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
+    path, task = (*at, "id"), facts.task
+    if task in _UNSERVED:
+        message = f"{_UNSERVED[task]}, and no engine here serves that"
+        if least := facts.raw.get("least_card_gb"):
+            message += f"; its source asks for a card of {least} GB"
+        allowed, fix = "a model for chat or embeddings", "use one, or serve this one with an engine of its own kind"
+        yield TASK_MISMATCH.at(path, message, allowed=allowed, fix=fix, value=facts.id)
+    elif wanted.task == "chat" and task == "embed":
+        message = "is an embedding model, and its route is for chat"
+        yield NOT_A_CHAT_MODEL.at(
+            path, message, allowed="a chat or instruct model", fix="set task: embed", value=facts.id
+        )
+    elif wanted.task == "chat" and (task == "base" or facts.chat_template is False):
+        message = "is a base model: it has no chat template, and its route is for chat"
+        yield BASE_MODEL_ON_CHAT.at(
+            path, message, allowed="a chat or instruct model", fix="use its instruct version", value=facts.id
+        )
+    elif wanted.task == "chat" and task is None:
+        message = "may have no chat template: that could not be looked up"
+        fix = "look for chat_template in its tokenizer_config.json"
+        yield CHAT_TEMPLATE_UNKNOWN.at(path, message, allowed="a chat or instruct model", fix=fix, value=facts.id)
+    elif wanted.task == "embed" and task in ("chat", "base"):
+        message = "was not made for embeddings: the engine turns it into one, with poor vectors"
+        fix = "use an embedding model, or set task: chat"
+        yield POOR_EMBEDDINGS.at(path, message, allowed="an embedding model", fix=fix, value=facts.id)
+
+
+def _context(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
+    if facts.context is not None and wanted.context is not None and wanted.context > facts.context:
+        message = f"is more than {facts.id} was made for, {facts.context} tokens"
+        fix = f"set maxTokens: {facts.context} or less"
+        yield CONTEXT_ABOVE_MODEL.at(
+            (*at, "maxTokens"), message, allowed=f"1..{facts.context}", fix=fix, value=wanted.context
+        )
+
+
+def splits(facts: ModelFacts, most: int = MOST_GPUS) -> tuple[int, ...]:
+    """The counts of GPUs the model can be split over: attention heads divide, and KV heads divide or are copied."""
+    return tuple(n for n in range(1, most + 1) if memory.divides(facts, n))
+
+
+def _split(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
+    path, count = (*at, wanted.split_key), wanted.tensor_parallel
+    if not memory.divides(facts, count):
+        possible = splits(facts)
+        shown = ", ".join(map(str, possible))
+        kv = f" and {facts.kv_heads} KV heads" if facts.kv_heads != facts.heads and facts.kv else ""
+        less = max((n for n in possible if n < count), default=1)
+        message = f"does not divide {facts.heads} attention heads{kv}"
+        yield HEADS_NOT_DIVISIBLE.at(path, message, allowed=shown, fix=f"set {wanted.split_key}: {less}", value=count)
+        return
+    block = _block(facts)
+    config = text_part(facts.raw)
+    dense = "moe_intermediate_size" not in config or config.get("first_k_dense_replace")
+    for name in ("moe_intermediate_size", *(("intermediate_size",) if dense else ())):
+        width = config.get(name)
+        if block and isinstance(width, int) and count > 1 and width % (count * block):
+            whole = [n for n in splits(facts) if width % (n * block) == 0]
+            message = f"cuts {name} {width} into parts that are no whole FP8 blocks of {block}"
+            less = max((n for n in whole if n < count), default=1)
+            yield FP8_BLOCKS_CUT.at(
+                path, message, allowed=", ".join(map(str, whole)), fix=f"set {wanted.split_key}: {less}", value=count
+            )
+            return
+
+
+def _block(facts: ModelFacts) -> int | None:
+    """The side of an FP8 block; None where there are none. Source: vLLM, validate_fp8_block_shape."""
+    config = facts.raw.get("quantization_config")
+    size = config.get("weight_block_size") if isinstance(config, dict) else None
+    if facts.quantization == "fp8" and isinstance(size, list) and size and isinstance(size[0], int) and size[0] > 0:
+        return size[0]
+    return None
+
+
+# Where the memory plan counts less, or otherwise, than the engine will: said beside it, never hidden in it. Pure.
+
+# families whose weights, counted from the shape, come out at a published count, as tests hold
+COUNTED = {
+    *("bert", "roberta", "xlm-roberta", "camembert"),
+    *("llama", "mistral", "mixtral", "phi3", "gemma2", "gemma3", "gemma3_text", "gpt_oss"),
+    *("qwen2", "qwen2_5_vl", "qwen3", "qwen3_moe", "deepseek_v2", "deepseek_v3"),
+}
+
+
+def judge_doubts(facts: ModelFacts, at: Path) -> Iterator[Problem]:
+    """What keeps the figures of this model from being exact."""
+    reasons = (*_weights(facts), *_state(facts))
+    if reasons:
+        message = f"is counted only roughly: {'; '.join(reasons)}"
+        allowed = "a model whose safetensors are at hand, with layers that attend"
+        fix = "give a folder with its safetensors or their index, and read the engine's own log before relying on it"
+        yield MEMORY_ESTIMATE_ROUGH.at((*at, "id"), message, allowed=allowed, fix=fix, value=facts.id)
+
+
+def _weights(facts: ModelFacts) -> Iterator[str]:
+    if facts.weights is None or facts.weights.source != "architecture":
+        return
+    family = str(facts.raw.get("model_type", ""))
+    if family not in COUNTED:
+        told = f"of family {printable(family)}" if family else "of no named family"
+        yield f"its weights are reckoned as a plain decoder's, which nobody has held against one {told}"
+    held = quantized.stored(facts.raw)
+    if held is not None and held.weight_bytes is None:
+        told = facts.dtype or "16 bits"
+        yield f"its settings do not say what {facts.quantization} takes a weight, so they count in full ({told})"
+
+
+def _state(facts: ModelFacts) -> Iterator[str]:
+    if facts.raw and facts.kv and layer_kinds.keeps_state(text_part(facts.raw), facts.layers):
+        attending = sum(group.count for group in facts.kv)
+        yield (
+            f"{attending} of its {facts.layers} layers have a cache that grows; the state that others keep for each "
+            "sequence is not counted, so fewer sequences fit"
+        )

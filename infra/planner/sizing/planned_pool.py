@@ -1,0 +1,203 @@
+"""A pool as the planner sees it: how many GPUs a node offers, of which memory, and what they can compute."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from components.catalog.gpus import gpus
+from components.catalog.machine import Machine
+from components.catalog.versions import pinned
+from components.gpu_layer.node_images import resolve_image
+from components.model_service.managed_flags import flag_name
+from infra.planner.facts.model_facts import ELEMENT_BYTES, ModelFacts, WeightBytes
+from infra.planner.sizing.compatibility_gpu import Gpu, capability
+from infra.planner.sizing.memory import GIB, KV_ELEMENT_BYTES, Engine
+from infra.stackfile.pool_machine import find
+from infra.stackfile.pool_request import pool_request
+from infra.stackfile.schema.model import ModelConfig
+from infra.stackfile.schema.pool import PoolConfig
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """``gpus_per_node`` and ``gpu_bytes`` are of what a pod gets: a card, or a slice of one. None is unknown.
+    ``sharers`` is how many pods share one card moment by moment; ``turns`` how many engines have it in turn, and
+    ``asleep_bytes`` what those that sleep keep of it. ``gpu`` is None where the engine computes on the CPU."""
+
+    name: str
+    machine: Machine | None
+    product: str | None
+    gpus_per_node: int
+    gpu_bytes: int | None
+    min: int
+    max: int
+    capacity: str
+    zones: tuple[str, ...]
+    device: str
+    gpu: Gpu | None
+    slice: str | None = None
+    sharers: int = 1
+    turns: int = 0
+    asleep_bytes: int = 0
+
+    @property
+    def told(self) -> str:
+        """``g5.8xlarge · 1 × A10G, 22.4 GiB``."""
+        memory = f", {self.gpu_bytes / GIB:.1f} GiB" if self.gpu_bytes else ", memory unknown"
+        cards = (
+            f"{self.gpus_per_node} × {self.product or 'GPU of unknown make'}{f' {self.slice}' if self.slice else ''}"
+        )
+        return (f"{self.machine.name} · " if self.machine else "") + cards + ("" if self.device == "cpu" else memory)
+
+
+def pool_plan(pool: PoolConfig, cuda: str | None = None, judge_driver: bool = True) -> PoolPlan:
+    """Off the stack file and the catalogue. ``judge_driver`` False: the stack file's own rules hold the node's driver
+    against the image."""
+    request = pool_request(pool)
+    machine = find(pool.place, pool.machine)
+    product = machine.gpu if machine else pool.gpu.product
+    profile = request.sharing.profile if request.sharing and request.sharing.kind == "mig" else None
+    turns = pool.sharing.turns if pool.sharing else None
+    sliced = request.sharing if request.sharing and request.sharing.kind == "timeSlicing" and not turns else None
+    return PoolPlan(
+        name=pool.name,
+        machine=machine,
+        product=product,
+        gpus_per_node=request.pool.gpus_per_node,
+        gpu_bytes=_slice_bytes(profile) or _card_bytes(pool, machine, product),
+        min=pool.min,
+        max=pool.max,
+        capacity=pool.capacity,
+        zones=pool.zones,
+        device=pool.device,
+        gpu=None if pool.device == "cpu" else _gpu(pool, machine, product, cuda, judge_driver),
+        slice=profile,
+        sharers=sliced.replicas if sliced else 1,
+        turns=turns.models if turns else 0,
+        asleep_bytes=(turns.models - 1) * turns.left.bytes if turns else 0,
+    )
+
+
+def _card_bytes(pool: PoolConfig, machine: Machine | None, product: str | None) -> int | None:
+    if machine is not None:
+        return int(machine.gpu_memory_gib * GIB)
+    if pool.gpu.memory is not None:
+        return pool.gpu.memory.bytes
+    known = gpus().get(product or "")
+    return int(known.memory_gib * GIB) if known else None
+
+
+def _slice_bytes(profile: str | None) -> int | None:
+    """The memory in a MIG profile's name, in GB: the slice has a little more on every card but never less."""
+    match = re.match(r"[1-7]g\.([0-9]+)gb", profile or "")
+    return int(match[1]) * 10**9 if match else None
+
+
+def _gpu(pool: PoolConfig, machine: Machine | None, product: str | None, cuda: str | None, judge_driver: bool) -> Gpu:
+    known = gpus().get(product or "")
+    text = machine.compute_capability if machine else known.compute_capability if known else None
+    image = resolve_image(pool.place, pool.node_image) if judge_driver else None
+    vgpu = machine is not None and machine.vgpu
+    driver = image.drivers.get("grid" if vgpu else "cuda") if image else None
+    return Gpu(product or "a GPU of unknown make", capability(text) if text else None, driver, cuda)
+
+
+def engine_cuda(base: str | None) -> str | None:
+    """The CUDA version the engine's image is built for; None where the stack brings an image of its own."""
+    return pinned("vllm").cuda if base is None else None
+
+
+# The engine's settings, as far as memory depends on them, off a model of the stack file.
+#
+# Defaults are the engine's own. Source: vLLM 0.32.0, engine/arg_utils.py, get_batch_defaults and
+# _set_default_max_num_seqs_and_batched_tokens_args; config/model.py, _resolve_auto_dtype.
+
+# flags that change what the memory holds in ways this plan does not follow
+UNFOLLOWED = (
+    *("--quantization", "-q", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size", "--kv-cache-memory-bytes"),
+    *(
+        "--enable-expert-parallel",
+        "--speculative-config",
+        "--decode-context-parallel-size",
+        "--num-gpu-blocks-override",
+    ),
+)
+
+
+def batched_tokens(gpu_bytes: int, product: str | None, sequences: int, context: int) -> int:
+    """Tokens one step computes unless told otherwise: by the card, and never more than all sequences have together."""
+    if gpu_bytes >= 160 * GIB:
+        by_card = 16384
+    elif gpu_bytes >= 70 * GIB and "a100" not in (product or "").lower():
+        by_card = 8192
+    else:
+        by_card = 2048
+    return min(by_card, sequences * context)
+
+
+def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine:
+    """What the pod's engine is started with on a card of ``gpu_bytes``."""
+    given = flags(model.extra_args)
+    default = batched_tokens(gpu_bytes, product, model.max_sequences, model.max_tokens)
+    kv_dtype = given.get("--kv-cache-dtype", "auto")
+    lora = "--enable-lora" in given
+    return Engine(
+        context=model.max_tokens,
+        sequences=model.max_sequences,
+        max_batched_tokens=_whole(given.get("--max-num-batched-tokens"), default),
+        memory_share=model.gpu_memory_utilization,
+        kv_dtype=kv_dtype if kv_dtype in KV_ELEMENT_BYTES else "auto",
+        tensor_parallel=model.split[0],
+        pipeline_parallel=model.split[1],
+        steps_in_flight=1 + model.split[1],
+        eager="--enforce-eager" in given,
+        lora_rank=_whole(given.get("--max-lora-rank"), 16) if lora else 0,
+        loras=_whole(given.get("--max-loras"), 1) if lora else 0,
+    )
+
+
+def unfollowed(model: ModelConfig) -> tuple[str, ...]:
+    """Flags of the model after which this plan's memory is not to be relied on."""
+    given = flags(model.extra_args)
+    strange = given.get("--kv-cache-dtype", "auto") not in KV_ELEMENT_BYTES
+    return (*(flag for flag in UNFOLLOWED if flag in given), *(("--kv-cache-dtype",) if strange else ()))
+
+
+def flags(arguments: Iterable[str]) -> Mapping[str, str]:
+    """``--flag=value`` and ``--flag value`` as a mapping; a flag without value maps to nothing."""
+    found: dict[str, str] = {}
+    last: str | None = None
+    for argument in arguments:
+        name = flag_name(argument)
+        if name is None:
+            if last is not None:
+                found[last], last = argument.strip(), None
+            continue
+        for sign in ("=", " "):
+            if sign in argument.strip():
+                found[name], last = argument.strip().split(sign, 1)[1].strip(), None
+                break
+        else:
+            found[name], last = "", name
+    return found
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isdecimal() and 0 < int(text) < 10**8 else default
+
+
+def as_loaded(facts: ModelFacts, dtype: str) -> ModelFacts:
+    """The model as the engine holds it: in ``dtype``, and in 16 bits where the files have 32 and nothing is asked.
+    What is quantized stays so."""
+    if facts.quantization or facts.weights is None:
+        return facts
+    held = dtype if dtype != "auto" else "bfloat16" if facts.dtype == "float32" else facts.dtype
+    before, after = ELEMENT_BYTES.get(facts.dtype or ""), ELEMENT_BYTES.get(held or "")
+    if held == facts.dtype or not before or not after:
+        return facts
+    ratio, old = after / before, facts.weights
+    sharded, kv, whole = (int(part * ratio) for part in (old.sharded, old.kv_sharded, old.replicated))
+    weights = WeightBytes(sharded, kv, whole, old.source)
+    return replace(facts, dtype=held, weights=weights)

@@ -1,0 +1,1 @@
+"""What ``pulumi up`` builds from a stack file that was judged."""

@@ -1,0 +1,108 @@
+"""What the gateway and the wake keeper are told of a stack's models. Pure."""
+
+from __future__ import annotations
+
+from components.gateway.config import ApiKey, GatewaySettings, Group, Keeper, RoutedModel, WakeGuard
+from components.idle_scaling.addresses import host_of
+from components.idle_scaling.timing import rhythm
+from components.platforms.kinds import KINDS
+from components.wake_keeper import KeeperSettings, KeptModel, access
+from infra.stackfile.node_price import node_price
+from infra.stackfile.schema.model import ModelConfig
+from infra.stackfile.schema.stack import StackConfig
+from infra.stackfile.timeouts import longest_silence_seconds
+
+MODELS = "ebbtide-models"
+GATEWAY = "ebbtide"
+
+
+def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
+    """What the machines of one replica cost an hour, on its most expensive pool; None if any of their prices
+    is unknown."""
+    prices = [node_price(stack.pools[name], stack.platform.region).paid for name in model.pools]
+    known = [price for price in prices if price is not None]
+    return max(known) * model.nodes if len(known) == len(prices) else None
+
+
+def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
+    """Who may ask which model, and where the gateway sends the request."""
+    guard = stack.guard
+    return GatewaySettings(
+        interceptor_url=interceptor_url,
+        models=[
+            RoutedModel(
+                name=model.name,
+                host=host_of(model.name, MODELS),
+                gpus=model.replica_gpus,
+                hold_seconds=model.hold.seconds,
+                aliases=model.aliases,
+                usd_per_hour=wake_price(stack, model),
+                by_prefix=model.routing == "prefix",
+                # a full engine would refuse whoever is more than these
+                most_waiting=model.max * (model.max_sequences + model.max_queued) or None,
+                # an engine counts each of a request's sequences as one
+                most_sequences=model.max_sequences + model.max_queued or None,
+                cold_start_seconds=model.cold_start.seconds,
+                task=model.task,
+            )
+            for model in stack.models.values()
+        ],
+        groups={
+            name: Group(group.models, group.wake, group.max_wakes_per_day, group.requests_per_minute)
+            for name, group in stack.gateway.groups.items()
+        },
+        keys=[ApiKey(name, key.group, key.sha256) for name, key in stack.gateway.keys.items()],
+        guard=WakeGuard(guard.max_gpus, guard.when_full, guard.wait_limit.seconds if guard.wait_limit else None),
+        namespace=GATEWAY,
+        models_namespace=MODELS,
+        interceptor_namespace=interceptor_namespace,
+        replicas=stack.gateway_replicas,
+        shutdown_seconds=longest_silence_seconds(stack),
+        groups_of_pods=stack.has_groups,
+        keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if shares_counts(stack) else None,
+    )
+
+
+def caps_wakes(stack: StackConfig) -> bool:
+    """Whether any group may wake only so often a day."""
+    return any(group.max_wakes_per_day is not None for group in stack.gateway.groups.values())
+
+
+def shares_counts(stack: StackConfig) -> bool:
+    """Whether a pod of the gateway has to hear what groups have used in others: today's in those that are gone too."""
+    several = stack.gateway_replicas > 1
+    limited = any(group.requests_per_minute is not None for group in stack.gateway.groups.values())
+    return caps_wakes(stack) or (several and limited)
+
+
+def turn_seconds(stack: StackConfig, model: ModelConfig) -> int | None:
+    """How long the model keeps its card while another waits for it; None: its card is its own."""
+    sharing = stack.pools[model.pool].sharing
+    return None if sharing is None or sharing.turns is None else sharing.turns.turn.seconds
+
+
+def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
+    """How long each model's load may take, and whether a node for it may still come. Which of a LeaderWorkerSet's
+    replicas goes first nobody can say: the last does.
+    """
+    growable = KINDS[platform_kind].makes_nodes
+    return KeeperSettings(
+        models=[
+            KeptModel(
+                name=model.name,
+                hold_seconds=model.hold.seconds,
+                cold_start_seconds=model.cold_start.seconds,
+                growable=growable,
+                counted=model.queue_target is not None,
+                turn_seconds=turn_seconds(stack, model),
+                sleep_seconds=model.sleep_ttl.seconds if model.sleep_ttl else None,
+                scales_in=model.max > 1 and model.nodes == 1,
+                machines=model.nodes,
+            )
+            for model in stack.models.values()
+        ],
+        namespace=GATEWAY,
+        models_namespace=MODELS,
+        recent_seconds=rhythm(len(stack.models)).window_seconds,
+        remembers_wakes=caps_wakes(stack),
+    )

@@ -1,0 +1,66 @@
+"""From the stack file's platform and pools to the component that implements the contract. It knows no kind by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pulumi
+
+from components.platforms.contract import About, Platform, PoolRequest
+from components.platforms.kinds import kind_of
+from components.platforms.local.facts import local_facts
+from components.vllm_image.build import BASE_ROLES
+from infra.stackfile.findings.finding import ConfigError
+from infra.stackfile.load import finding
+from infra.stackfile.pool_order import preferences
+from infra.stackfile.pool_request import pool_request
+from infra.stackfile.schema.stack import StackConfig
+from infra.stackfile.timeouts import longest_silence_seconds
+
+__all__ = ["about", "create", "local_facts", "look", "requests"]
+
+STACK_FILE = "stacks/Pulumi.{}.yaml"
+
+
+def requests(stack: StackConfig) -> dict[str, PoolRequest]:
+    """What is asked of the place, by pool; the GPU layer needs it beside what the place made of it."""
+    order, _ = preferences({name: model.pools for name, model in stack.models.items()})
+    made = {name: pool_request(declared) for name, declared in stack.pools.items()}
+    return {name: replace(request, preference=order.get(name, 0)) for name, request in made.items()}
+
+
+def about(stack: StackConfig, project: str, name: str) -> About:
+    """What the place is told of the stack called ``name`` of ``project``."""
+    return About(
+        name=f"{project}-{name}",
+        environment=stack.environment,
+        protect=stack.protect,
+        longest_silence_seconds=longest_silence_seconds(stack),
+    )
+
+
+def look(stack: StackConfig, file: str) -> None:
+    """Let the place look at this machine (a kubeconfig's context, an account signed in to) before anything is made.
+
+    Raises ``pulumi.RunError`` with all findings if any of them stops the stack.
+    """
+    findings = [finding(problem, file) for problem in kind_of(stack.platform).look(stack.platform)]
+    if any(each.stops for each in findings):
+        raise pulumi.RunError(str(ConfigError(findings)))
+    for warning in findings:
+        pulumi.log.warn(str(warning))
+
+
+def create(stack: StackConfig) -> Platform:
+    """The place the stack file names."""
+    look(stack, STACK_FILE.format(pulumi.get_stack()))
+    told = about(stack, pulumi.get_project(), pulumi.get_stack())
+    return with_base(kind_of(stack.platform).build()(stack.platform, requests(stack), told), stack.image.base)
+
+
+def with_base(platform: Platform, base: str | None) -> Platform:
+    """``platform``, whose registry knows the image the stack file wants the CUDA engine to start from."""
+    if base is None:
+        return platform
+    bases = {**platform.registry.base_images, BASE_ROLES["cuda"]: base}
+    return replace(platform, registry=replace(platform.registry, base_images=bases))

@@ -1,0 +1,95 @@
+"""``ebbtide graph``: what a person or a pipeline types."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import pulumi
+
+from infra.program import platform as place
+from infra.recorder import fake_local_facts
+from infra.recorder.recorder import Recording, graph, text
+from infra.recorder.run import record
+from infra.recorder.stack_source import NoSuchStack, StackSource, read_stack, stack_file
+from infra.stackfile.findings.finding import ConfigError
+from infra.workspace import PROJECT
+
+STACKS = PROJECT / "stacks"
+
+
+class GraphProblem(Exception):
+    """Why there is no graph, as a person reads it."""
+
+
+def recording_of(source: StackSource, stack: str) -> Recording:
+    """Run the program on a judged stack file. Raises ``GraphProblem`` where the program stops."""
+    # a kubeconfig's context or an account signed in to is looked at before something is made; here nothing is
+    with _local_facts(source), mock.patch.object(place, "look", return_value=None):
+        try:
+            return record(stack, source.config, list(source.secret))
+        except pulumi.RunError as stopped:
+            raise GraphProblem(str(stopped)) from stopped
+        except Exception as error:
+            raise GraphProblem(_told(error)) from error
+
+
+def show(stack: str, config_file: str | None, out: str | None, verbose: bool = False) -> int:
+    """Write the graph of ``stack`` to ``out`` or to standard output; everything else goes to standard error. Gives the
+    exit status: 0, or 1 where there is no graph."""
+    try:
+        file = Path(config_file) if config_file is not None else stack_file(STACKS, stack)
+        source = read_stack(file)
+        recording = recording_of(source, stack)
+        written = text(graph(recording.records))
+        if out is None:
+            sys.stdout.write(written)
+        else:
+            Path(out).write_text(written, encoding="utf-8")
+    except ConfigError as refused:
+        return _failed(str(refused))
+    except (NoSuchStack, GraphProblem) as problem:
+        return _failed(f"error: {problem}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+        return 0
+    except OSError as error:
+        return _failed(f"error: {out}: {(error.strerror or 'cannot be written').lower()}; fix: give another --out")
+    # what became of a late value where code could not read it: for who looks into the program, it is no fault
+    for note in recording.notes if verbose else ():
+        print(f"note: {note}", file=sys.stderr)
+    if source.loaded.config.platform.kind == "local" and not fake_local_facts.machine_is_up():
+        told = "the local cluster is not up: what its machine would tell is made up and says so"
+        print(f"note: {told} ({fake_local_facts.MARK})", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _local_facts(source: StackSource) -> Iterator[None]:
+    if source.loaded.config.platform.kind != "local" or fake_local_facts.machine_is_up():
+        yield
+        return
+    with fake_local_facts.in_place_of_the_machine():
+        yield
+
+
+def _failed(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 1
+
+
+def _told(error: Exception) -> str:
+    """An error of the program itself: what, and the last place in this project that it came through."""
+    here = [frame for frame in traceback.extract_tb(error.__traceback__) if _ours(frame.filename)]
+    place = f" ({Path(here[-1].filename).relative_to(PROJECT)}:{here[-1].lineno})" if here else ""
+    return f"the program stopped: {type(error).__name__}: {error}{place}"
+
+
+def _ours(filename: str) -> bool:
+    path = Path(filename)
+    return path.is_relative_to(PROJECT) and ".venv" not in path.parts and not path.is_relative_to(Path(__file__).parent)

@@ -1,0 +1,268 @@
+"""What stands in for an engine: it writes down what is registered, and answers with late values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pulumi
+
+from infra.policies.inputs import HIDDEN
+from infra.recorder import pulumi_internals
+from infra.recorder.unknown_outputs import Late, Ledger, joined, seen, told
+
+PROJECT_NAME = "ebbtide"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One registration as it went over the wire. ``inputs`` are in the API's own spelling; ``secrets`` are the paths in
+    them that held a secret. ``external``: read, not made."""
+
+    urn: str
+    type: str
+    name: str
+    parent: str
+    custom: bool
+    inputs: Mapping[str, Any]
+    protect: bool
+    ignore_changes: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    provider: str
+    secrets: frozenset[str]
+    secret_outputs: frozenset[str]
+    external: bool = False
+
+
+@dataclass
+class Recording:
+    """Everything one run of the program asked for, in the order of its constructors: after its parent and after all it
+    depends on. ``notes`` tell where a late value met code that could not do without its letters."""
+
+    records: list[Record] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    exports: dict[str, tuple[Any, bool]] = field(default_factory=dict)
+
+
+class TwoAlike(Exception):
+    """Two resources with one URN, which an engine refuses."""
+
+
+@dataclass
+class _Answer:
+    """What the SDK gets back for a registration: as much of the protocol's message as it reads."""
+
+    urn: str
+    id: Any
+    values: Mapping[str, Any]
+    secret: frozenset[str]
+    result: int = pulumi_internals.SUCCESS
+    unknown: bool = False
+    propertyDependencies: Mapping[str, Any] = field(default_factory=dict)  # noqa: N815  the protocol's name
+
+    @property
+    def object(self) -> _Answer:
+        return self
+
+    properties = object
+
+
+class Recorder(pulumi_internals.Monitor):
+    """Writes down what is registered. Nothing it says is made up but the letters of late values."""
+
+    def __init__(self, stack: str) -> None:
+        super().__init__(mocks=None)  # type: ignore[arg-type]  # nothing of it is asked
+        self.stack = stack
+        self.ledger = Ledger()
+        self.recording = Recording()
+        self._records: dict[str, Record] = {}
+        self._order: dict[int, int] = {}
+        self._places: dict[str, int] = {}
+        self._constructed: list[pulumi.Resource] = []
+        self._wire = Wire(self.ledger)
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """As the engine forms it: with all the components' types, without the stack's."""
+        kind = parent.split("::")[2] if parent else pulumi_internals.STACK_TYPE
+        qualified = type_ if kind == pulumi_internals.STACK_TYPE else f"{kind}${type_}"
+        return f"urn:pulumi:{self.stack}::{PROJECT_NAME}::{qualified}::{name}"
+
+    def constructed(self, args: pulumi.ResourceTransformationArgs) -> None:
+        """A transformation of every resource that changes nothing: it sees them in the program's order."""
+        self._order[id(args.resource)] = len(self._constructed)
+        self._constructed.append(args.resource)
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802  the protocol's name
+        urn = self.make_urn(request.parent, request.type, request.name)
+        return self._record(request, urn, request.object, custom=request.custom)
+
+    def ReadResource(self, request: Any) -> Any:  # noqa: N802  the protocol's name
+        urn = self.make_urn(request.parent, request.type, request.name)
+        return self._record(request, urn, request.properties, custom=True, given=request.id)
+
+    def _record(self, request: Any, urn: str, struct: Any, *, custom: bool, given: str | None = None) -> _Answer:
+        if request.type == pulumi_internals.STACK_TYPE:
+            return _Answer(urn, None, {}, frozenset())
+        if urn in self._records:
+            raise TwoAlike(f"two resources are called {request.name} in one place: {urn}")
+        secrets: set[str] = set()
+        sent = self._wire.values(struct, secrets)
+        outputs = frozenset(request.additionalSecretOutputs)
+        shown = self._wire.shown(sent, secrets)
+        self._records[urn] = Record(
+            urn=urn,
+            type=request.type,
+            name=request.name,
+            parent=request.parent,
+            custom=custom,
+            inputs=shown if given is None else {**shown, "id": self.ledger.written(given)},
+            protect=given is None and bool(request.protect),
+            ignore_changes=tuple(request.ignoreChanges) if given is None else (),
+            depends_on=tuple(request.dependencies),
+            provider=request.provider.rpartition("::")[0],
+            secrets=frozenset(secrets),
+            secret_outputs=outputs,
+            external=given is not None,
+        )
+        hidden = outputs | {path.partition(".")[0].partition("[")[0] for path in secrets}
+        identity = given if given is not None else Late(self.ledger, urn, "id") if custom else None
+        return _Answer(urn, identity, sent, hidden)
+
+    def resolve(
+        self, resource: pulumi.Resource, answer: _Answer, resolvers: Mapping[str, pulumi_internals.Resolve]
+    ) -> None:
+        """Outputs of a registered resource."""
+        shape = pulumi_internals.declared_by(resource)
+        for name, resolver in resolvers.items():
+            wire = shape.names.get(name, name)
+            kind = (shape.properties or {}).get(wire)
+            resolver(
+                seen(self.ledger, answer.urn, wire, answer.values.get(wire), kind),
+                True,
+                wire in answer.secret,
+                None,
+                None,
+            )
+        self._places[answer.urn] = self._order.get(id(resource), len(self._order))
+
+    async def call(self, token: str, arguments: Any, kind: type | None) -> Any:
+        """What a provider's function gives."""
+        needed: dict[str, list[pulumi.Resource]] = {}
+        secrets: set[str] = set()
+        given = self._wire.values(await pulumi_internals.serialize(arguments, needed), secrets)
+        plain = [f"{key}={value}" for key, value in sorted(given.items()) if isinstance(value, str)]
+        source = f"{token}({','.join(self.ledger.written(text).replace('${', '').replace('}', '') for text in plain)})"
+        result: Any = Late(self.ledger, source, "result")
+        if kind is not None:
+            result = pulumi_internals.made(kind, dict(told(self.ledger, source, kind, given)))
+        dependencies = [resource for resources in needed.values() for resource in resources]
+        return pulumi_internals.InvokeResult(result, is_secret=bool(secrets), dependencies=dependencies)
+
+    def note(self, text: str) -> None:
+        if text not in self.recording.notes:
+            self.recording.notes.append(text)
+
+    def finish(self) -> Recording:
+        """The recording, sorted."""
+        place = {urn: order for order, urn in enumerate(sorted(self._records, key=lambda urn: self._places[urn]))}
+
+        def sorted_out(record: Record) -> Record:
+            return replace(record, depends_on=tuple(sorted(record.depends_on, key=lambda u: (place.get(u, -1), u))))
+
+        self.recording.records = [sorted_out(self._records[urn]) for urn in place]
+        return self.recording
+
+
+# From the protocol's values to plain ones: without the marks of secrets, references and files.
+
+
+class Wire:
+    """Reads a registration's inputs."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def values(self, struct: Any, secrets: set[str]) -> dict[str, Any]:
+        """The inputs with late values as tokens and secrets in clear, for the program to go on with; ``secrets`` gets
+        the paths that held one."""
+        return {key: self._plain(value, joined("", key), secrets) for key, value in struct.fields.items()}
+
+    def _plain(self, value: Any, at: str, secrets: set[str]) -> Any:
+        kind = value.WhichOneof("kind")
+        if kind == "string_value":
+            return value.string_value
+        if kind == "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        if kind == "bool_value":
+            return value.bool_value
+        if kind == "list_value":
+            return [self._plain(item, f"{at}[{i}]", secrets) for i, item in enumerate(value.list_value.values)]
+        if kind == "struct_value":
+            return self._mapping(value.struct_value.fields, at, secrets)
+        return None
+
+    def _mapping(self, fields: Any, at: str, secrets: set[str]) -> Any:
+        mark = fields[pulumi_internals.SIGNATURE].string_value if pulumi_internals.SIGNATURE in fields else None
+        if mark == pulumi_internals.SECRET:
+            secrets.add(at)
+            return self._plain(fields["value"], at, set())
+        if mark == pulumi_internals.RESOURCE:
+            return Late(self.ledger, fields["urn"].string_value, "id" if "id" in fields else "urn")
+        if mark in (pulumi_internals.ASSET, pulumi_internals.ARCHIVE):
+            return {
+                key: self._plain(value, at, secrets)
+                for key, value in fields.items()
+                if key != pulumi_internals.SIGNATURE
+            }
+        return {key: self._plain(value, joined(at, key), secrets) for key, value in fields.items()}
+
+    def shown(self, sent: Mapping[str, Any], secrets: set[str]) -> dict[str, Any]:
+        """The same for people: late values spelled out, secrets hidden."""
+        return {key: self._show(sent[key], joined("", key), secrets) for key in sorted(sent)}
+
+    def _show(self, value: Any, at: str, secrets: set[str]) -> Any:
+        if at in secrets:
+            return HIDDEN
+        if isinstance(value, str):
+            return self.ledger.written(value)
+        if isinstance(value, dict):
+            # the protocol keeps no order of keys: theirs is the alphabet's, so that two runs agree
+            return {self.ledger.written(key): self._show(value[key], joined(at, key), secrets) for key in sorted(value)}
+        if isinstance(value, list):
+            return [self._show(item, f"{at}[{index}]", secrets) for index, item in enumerate(value)]
+        return value
+
+
+# The recorded graph as JSON: one object a resource, in the order of creation.
+
+
+def resource(record: Record) -> dict[str, Any]:
+    """One entry. ``parent`` is the stack's own URN where the program names none; the stack itself is not listed.
+    ``external`` is there, and true, only where the stack reads a resource that is not its own."""
+    entry: dict[str, Any] = {
+        "urn": record.urn,
+        "type": record.type,
+        "name": record.name,
+        "parent": record.parent,
+        "custom": record.custom,
+        "inputs": record.inputs,
+        "protect": record.protect,
+        "ignoreChanges": list(record.ignore_changes),
+        "dependsOn": list(record.depends_on),
+        "provider": record.provider,
+    }
+    return {**entry, "external": True} if record.external else entry
+
+
+def graph(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """The whole array."""
+    return [resource(record) for record in records]
+
+
+def text(resources: list[dict[str, Any]]) -> str:
+    """As it is written: one resource a line, so that a line-wise diff is a diff of resources."""
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in resources)
+    return f"[\n{lines}\n]\n" if lines else "[]\n"

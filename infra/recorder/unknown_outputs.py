@@ -1,0 +1,248 @@
+"""Late values: what only exists once a resource does, carried through the program as text it cannot take apart."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from infra.recorder.pulumi_internals import declared
+
+_TOKEN: Final = re.compile(r"late[0-9a-f]{16}x", re.IGNORECASE)
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+class NoSuchOutput(AttributeError):
+    """The program reads a property that the SDK does not declare: a misspelling, which an engine would refuse too."""
+
+
+class Ledger:
+    """Which value each token stands for, over one run of the program."""
+
+    def __init__(self) -> None:
+        self._meant: dict[str, tuple[str, str]] = {}
+
+    def token(self, source: str, path: str) -> str:
+        """A token for property ``path`` of ``source`` (a URN). Letters and digits only, so that it comes through
+        JSON, URLs and splitting whole; 21 of them, which no base64 text has, so that decoding it fails instead of
+        giving rubbish; made from what it means, so that two runs agree."""
+        digest = hashlib.sha256(f"{source}#{path}".encode()).hexdigest()[:16]
+        token = f"late{digest}x"
+        self._meant[token] = (source, path)
+        return token
+
+    def whole(self, text: str) -> Late | None:
+        """The late value that ``text`` is, if it is one and nothing else."""
+        meant = self._meant.get(text)
+        return Late(self, *meant) if meant else None
+
+    def found(self, text: str) -> list[str]:
+        """The tokens in ``text``, each once, in order."""
+        return [token for token in dict.fromkeys(map(str.lower, _TOKEN.findall(text))) if token in self._meant]
+
+    def written(self, text: str) -> str:
+        """``text`` with each token spelled ``${URN#property}``."""
+        return _TOKEN.sub(self._spelled, text) if "late" in text.lower() else text
+
+    def _spelled(self, match: re.Match[str]) -> str:
+        meant = self._meant.get(match.group().lower())
+        return f"${{{meant[0]}#{meant[1]}}}" if meant else match.group()
+
+
+class Late(str):
+    """One late value. It is text to who wants text; what is read from it (``.name``, ``["key"]``, ``[0]``, a loop)
+    is late as well. ``kind`` is the SDK's type of it, where known: a name that it does not declare is refused."""
+
+    ledger: Ledger
+    source: str
+    path: str
+    kind: Any
+    truth: bool
+
+    def __new__(cls, ledger: Ledger, source: str, path: str, kind: Any = None, truth: bool = True) -> Late:
+        made = super().__new__(cls, ledger.token(source, path))
+        made.ledger, made.source, made.path, made.kind, made.truth = ledger, source, path, kind, truth
+        return made
+
+    def __getattr__(self, name: str) -> Late:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._child(*declared_child(self.kind, name))
+
+    def __getitem__(self, key: Any) -> Late:
+        if isinstance(key, str):
+            return self._child(*declared_child(self.kind, key))
+        # part of a text is as late as the text; one of a list has a path of its own
+        return self if isinstance(key, slice) else self._child(f"[{key}]", declared(self.kind).element)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Once: nobody knows how many there will be."""
+        return iter((self._child("[*]", declared(self.kind).element),))
+
+    def __bool__(self) -> bool:
+        return self.truth
+
+    # str's own are written in C and look at the letters
+    __hash__ = str.__hash__
+    __eq__ = str.__eq__
+
+    def get(self, key: str, default: Any = None) -> Late:
+        """As of a mapping."""
+        return self[key]
+
+    def keys(self) -> list[str]:
+        """As of a mapping."""
+        return ["*"]
+
+    def values(self) -> list[Late]:
+        """As of a mapping."""
+        return [self["*"]]
+
+    def items(self) -> list[tuple[str, Late]]:
+        """As of a mapping."""
+        return [("*", self["*"])]
+
+    def _child(self, step: str, kind: Any) -> Late:
+        return Late(self.ledger, self.source, joined(self.path, step), kind)
+
+
+def joined(path: str, step: str) -> str:
+    """A property path one step further, as Pulumi writes it: ``a.b``, ``a[0]``, ``a["b.c"]``."""
+    if step.startswith("["):
+        return path + step
+    if _PLAIN_KEY.fullmatch(step) or step == "*":
+        return f"{path}.{step}" if path else step
+    return f'{path}["{step}"]'
+
+
+def declared_child(kind: Any, name: str) -> tuple[str, Any]:
+    """The wire's name and the type of a property read as ``name``. Raises ``NoSuchOutput``."""
+    shape = declared(kind)
+    if shape.properties is None:
+        return name, shape.element
+    wire = shape.wire_name(name)
+    if wire is None:
+        raise NoSuchOutput(f"{getattr(kind, '__name__', kind)} has no property {name}")
+    return wire, shape.properties[wire]
+
+
+def tokens_in(value: Any, ledger: Ledger) -> list[str]:
+    """The tokens in a nest of values, each once, in order."""
+    found: dict[str, None] = {}
+    queue = [value]
+    while queue:
+        here = queue.pop(0)
+        if isinstance(here, str):
+            found.update(dict.fromkeys(ledger.found(str.__str__(here))))
+        elif isinstance(here, Mapping):
+            queue += dict.values(here) if isinstance(here, dict) else here.values()
+        elif isinstance(here, (list, tuple, set, frozenset)):
+            queue += list(here)
+        elif hasattr(here, "__dict__") and not isinstance(here, type) and not callable(here):
+            queue += list(vars(here).values())
+    return list(found)
+
+
+def tolerant(function: Callable[[Any], Any], ledger: Ledger, note: Callable[[str], None]) -> Callable[[Any], Any]:
+    """``function`` as an ``apply`` runs it, with late values: where it cannot make sense of one, what comes of it is
+    as late as what went in. An error without a late value in it stays one; so does a property that does not exist."""
+
+    def run(value: Any) -> Any:
+        try:
+            return function(value)
+        except NoSuchOutput:
+            raise
+        except Exception as error:
+            tokens = tokens_in(value, ledger)
+            if not tokens:
+                raise
+            note(f"{_called(function)}: {type(error).__name__} on a late value")
+            return ledger.whole(tokens[0]) if len(tokens) == 1 else "".join(tokens)
+
+    return run
+
+
+def _called(function: Callable[[Any], Any]) -> str:
+    name = getattr(function, "__qualname__", None)
+    return f"{function.__module__}.{name}" if name else repr(function)
+
+
+# What a resource answers under the recorder: what it was given, and late values for all else that it declares.
+
+
+class View(dict[str, Any]):
+    """A mapping that was sent, read by attribute or key in the SDK's or the wire's spelling. What the SDK declares
+    beyond what was sent is late. Passed on as a whole it is what was sent."""
+
+    def __init__(self, ledger: Ledger, source: str, path: str, sent: Mapping[str, Any], kind: Any) -> None:
+        super().__init__(sent)
+        self.__dict__.update(_of=(ledger, source, path, kind))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, key: Any) -> Any:
+        ledger, source, path, kind = self._of
+        if dict.__contains__(self, key) and declared(kind).properties is None:
+            return seen(ledger, source, joined(path, key), dict.__getitem__(self, key), declared(kind).element)
+        if declared(kind).properties is None and kind is not None:
+            raise KeyError(key)  # a mapping with names of the user's own: what was not given is not there
+        wire, child = declared_child(kind, key)
+        return seen(ledger, source, joined(path, wire), dict.get(self, wire), child)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def values(self) -> Any:
+        return [self[key] for key in self]
+
+    def items(self) -> Any:
+        return [(key, self[key]) for key in self]
+
+
+class LateList(list[Any]):
+    """A late list, for code that insists on a ``list``: one element in a loop, any element by its number."""
+
+    def __init__(self, ledger: Ledger, source: str, path: str, kind: Any) -> None:
+        self._late = Late(ledger, source, path, kind)
+        super().__init__(iter(self._late))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self if isinstance(index, slice) else self._late[index]
+
+
+def seen(ledger: Ledger, source: str, path: str, sent: Any, kind: Any) -> Any:
+    """How the program sees property ``path`` of ``source``, of which ``sent`` went over the wire (None: nothing)."""
+    if sent is None:
+        return Late(ledger, source, path, kind)
+    if isinstance(sent, str):
+        late = ledger.whole(sent)
+        return Late(ledger, late.source, late.path, kind) if late is not None else sent
+    if isinstance(sent, dict):
+        return View(ledger, source, path, sent, kind)
+    if isinstance(sent, list):
+        element = declared(kind).element
+        return [seen(ledger, source, f"{path}[{index}]", item, element) for index, item in enumerate(sent)]
+    return sent
+
+
+def told(ledger: Ledger, source: str, kind: type, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The properties of a provider function's result, by the wire's names: what it was asked by stays, all else is
+    late. The SDKs check these classes, so a list is a list and a mapping a mapping; numbers and switches count as
+    unset."""
+    for wire, child in (declared(kind).properties or {}).items():
+        shape = declared(child)
+        if wire in given and not isinstance(given[wire], (dict, list)):
+            yield wire, given[wire]
+        elif "Sequence[" in repr(child) or "List[" in repr(child):
+            yield wire, LateList(ledger, source, wire, child)
+        elif shape.properties is not None or shape.element is not None or child is dict:
+            yield wire, View(ledger, source, wire, {}, child)
+        else:
+            yield wire, Late(ledger, source, wire, child, truth=child not in (int, float, bool))

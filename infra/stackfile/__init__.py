@@ -1,0 +1,12 @@
+"""The stack file's typed form.
+
+``load_file`` reads one without Pulumi, ``infra.stackfile.pulumi_source.read_pulumi`` reads it inside a program; both
+end in ``load``. Errors come all together as one ConfigError.
+"""
+
+from infra.stackfile.findings.finding import ConfigError, Finding, render
+from infra.stackfile.load import load, load_file
+from infra.stackfile.reading import Loaded
+from infra.stackfile.schema.stack import StackConfig
+
+__all__ = ["ConfigError", "Finding", "Loaded", "StackConfig", "load", "load_file", "render"]

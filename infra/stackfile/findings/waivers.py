@@ -1,0 +1,244 @@
+"""The project's waivers.yaml: what may be violated for a while, by whose leave, why, and until when."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.typed.refusal import Problem
+from components.typed.rules.waivers import (
+    WAIVER_DATE_INVALID,
+    WAIVER_EXPIRED,
+    WAIVER_KEY_MISSING,
+    WAIVER_KEY_UNKNOWN,
+    WAIVER_MATCHES_ALL,
+    WAIVER_RULE_UNKNOWN,
+    WAIVER_TOO_LONG,
+    WAIVER_UNACCOUNTABLE,
+    WAIVER_UNUSED,
+    WAIVERS_UNREADABLE,
+)
+from infra.stackfile.cleartext_secrets import Secrets
+from infra.stackfile.findings.finding import Finding, show, show_path
+from infra.stackfile.findings.reference import waivable
+from infra.workspace import PROJECT
+
+WAIVERS_FILE = PROJECT / "waivers.yaml"
+KEYS = ("rule", "resource", "owner", "reason", "expiry")
+LONGEST = timedelta(days=366)
+_SHORTEST_REASON = 12
+_CODE = re.compile(r"EBB\d+")
+
+
+@dataclass(frozen=True)
+class Waivers:
+    """The waivers that can be used, and what is wrong with the others."""
+
+    waivers: tuple[Waiver, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def load_waivers(file: Path, today: date | None = None, policies: Sequence[str] | None = None) -> Waivers:
+    """Read a waivers file; one that is not there has none. An entry with anything wrong in it waives nothing.
+
+    ``policies`` are the ids that a waiver may name besides codes of findings; None: whoever asks has no policies, and
+    takes any.
+    """
+    if not file.is_file():
+        return Waivers()
+    name = file.name
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        problem = WAIVERS_UNREADABLE.at(
+            (), "cannot be read as YAML", allowed="waivers: and a list", fix="mend the file"
+        )
+        return Waivers(findings=(_finding(problem, name),))
+    entries = document.get("waivers") if isinstance(document, Mapping) else None
+    if document is None or (isinstance(document, Mapping) and entries is None and set(document) <= {"waivers"}):
+        return Waivers()
+    if not isinstance(entries, list):
+        problem = WAIVERS_UNREADABLE.at(
+            (), "has no list of waivers", allowed="waivers: and a list", fix="write waivers: []"
+        )
+        return Waivers(findings=(_finding(problem, name),))
+    good: list[Waiver] = []
+    problems: list[Problem] = []
+    for index, entry in enumerate(entries):
+        found = list(_judge(entry, index, today or date.today(), policies))
+        problems += found
+        if not any(problem.severity == "error" for problem in found):
+            good.append(_made(entry))
+    return Waivers(tuple(good), tuple(_finding(problem, name) for problem in problems))
+
+
+def _judge(entry: Any, index: int, today: date, policies: Sequence[str] | None) -> Iterator[Problem]:
+    at = ("waivers", index)
+    if not isinstance(entry, Mapping):
+        yield WAIVERS_UNREADABLE.at(
+            at, "is not a mapping", allowed=", ".join(KEYS), fix="write rule:, resource: and so on"
+        )
+        return
+    for key in entry:
+        if key not in KEYS:
+            yield WAIVER_KEY_UNKNOWN.at((*at, str(key)), "is not a known key", allowed=", ".join(KEYS), fix="remove it")
+    for key in KEYS:
+        if entry.get(key) in (None, ""):
+            yield WAIVER_KEY_MISSING.at(
+                (*at, key), "is missing", allowed="all of " + ", ".join(KEYS), fix=f"add {key}:"
+            )
+    yield from _rule(entry.get("rule"), (*at, "rule"), policies)
+    pattern = entry.get("resource")
+    if pattern and (not isinstance(pattern, str) or not pattern.strip("*?/:")):
+        fix = "name what it is for: a resource, or a part of its name"
+        yield WAIVER_MATCHES_ALL.at(
+            (*at, "resource"), "matches everything", allowed="a pattern with a name in it", fix=fix, value=pattern
+        )
+    for key in ("owner", "reason"):
+        text = entry.get(key)
+        if text and (not isinstance(text, str) or len(text.strip()) < (_SHORTEST_REASON if key == "reason" else 2)):
+            fix = "say why it has to be, and what ends it" if key == "reason" else "name a person or a team"
+            yield WAIVER_UNACCOUNTABLE.at(
+                (*at, key), f"is no {key} that another person could judge", allowed="a sentence", fix=fix, value=text
+            )
+    yield from _expiry(entry.get("expiry"), (*at, "expiry"), today)
+
+
+def _rule(value: Any, at: tuple[str | int, ...], policies: Sequence[str] | None) -> Iterator[Problem]:
+    if value in (None, "", *waivable(), *(policies or ())):
+        return
+    allowed = ", ".join([*(policies or ("a policy of docs/policies.md",)), *waivable()])
+    if not isinstance(value, str) or (policies is not None and not _CODE.fullmatch(value)):
+        yield WAIVER_RULE_UNKNOWN.at(at, "is no rule", allowed=allowed, fix="use one of them", value=value)
+    elif _CODE.fullmatch(value):
+        message, fix = "is the code of no finding that may be waived", "mend what it says: an error can never work"
+        yield WAIVER_RULE_UNKNOWN.at(at, message, allowed=allowed, fix=fix, value=value)
+
+
+def _expiry(value: Any, at: tuple[str | int, ...], today: date) -> Iterator[Problem]:
+    if value in (None, ""):
+        return
+    day = _day(value)
+    if day is None:
+        yield WAIVER_DATE_INVALID.at(
+            at, "is not a date", allowed="YYYY-MM-DD", fix=f"write {today + timedelta(days=30)}", value=str(value)
+        )
+    elif day - today > LONGEST:
+        fix = "a waiver is for a while; change the rule's settings for good"
+        yield WAIVER_TOO_LONG.at(
+            at, "is more than a year away", allowed=f"up to {today + LONGEST}", fix=fix, value=str(day)
+        )
+    elif day < today:
+        fix = "mend what it covered and remove it, or have it renewed"
+        yield WAIVER_EXPIRED.at(
+            at, "is past: it waives nothing any more", allowed=f"{today} or later", fix=fix, value=str(day)
+        )
+
+
+def _day(value: Any) -> date | None:
+    if isinstance(value, datetime):
+        return None
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        return None
+
+
+def _made(entry: Mapping[str, Any]) -> Waiver:
+    expiry = _day(entry["expiry"])
+    assert expiry is not None  # judged before
+    return Waiver(
+        rule=entry["rule"],
+        resource=entry["resource"],
+        owner=entry["owner"].strip(),
+        reason=" ".join(entry["reason"].split()),
+        expiry=expiry,
+    )
+
+
+def unused(waiver: Waiver, file: str = WAIVERS_FILE.name) -> Finding:
+    """The warning for one that covered nothing."""
+    message = f"for {waiver.resource} covers nothing in this stack"
+    problem = WAIVER_UNUSED.at(
+        ("waivers",), message, allowed="waivers that are needed", fix="remove it", value=waiver.rule
+    )
+    return _finding(problem, file)
+
+
+def _finding(problem: Problem, file: str) -> Finding:
+    hide = Secrets().redact
+    return Finding(
+        code=problem.code,
+        severity=problem.severity,
+        file=file,
+        path=show_path(problem.path),
+        value=hide(show(problem.value)) if problem.has_value else None,
+        message=problem.message,
+        allowed=problem.allowed,
+        fix=problem.fix,
+    )
+
+
+# One waiver, and what it does to a problem of a stack file that is mandatory: no error is ever lifted.
+
+SOON = timedelta(days=14)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiver:
+    """``rule`` is a policy's id, or a finding's code. ``resource`` is a glob over a URN, a resource's name, or a place
+    of the stack file (``stack:models.*``). It holds to the end of the day of ``expiry``."""
+
+    rule: str
+    resource: str
+    owner: str
+    reason: str
+    expiry: date
+
+    def covers(self, rule: str, at: str) -> bool:
+        """Whether a violation of ``rule`` at ``at`` is waived, while the waiver is in force."""
+        names = (at, at.rpartition("::")[2], at.removeprefix("stack:"))
+        # a place may hold brackets, which a glob would read as a choice of letters
+        return self.rule == rule and any(
+            name == self.resource or fnmatch.fnmatchcase(name, self.resource) for name in names
+        )
+
+    def in_force(self, today: date) -> bool:
+        return today <= self.expiry
+
+    def expires_soon(self, today: date) -> bool:
+        return self.in_force(today) and self.expiry - today <= SOON
+
+
+def waiver_of(problem: Problem, waivers: Iterable[Waiver], today: date) -> Waiver | None:
+    """The waiver for a mandatory problem: one in force where there is one, else one that has ended."""
+    if problem.severity != "mandatory":
+        return None
+    names = (problem.code, problem.rule.policy_at(problem.path))
+    # as for a policy's violation: the very place, or the pool, model or section it lies in
+    places = [f"stack:{show_path(path)}" for path in (problem.path, problem.path[:-1]) if path]
+    found = [w for w in waivers if any(name and w.covers(name, at) for name in names for at in places)]
+    return next((w for w in found if w.in_force(today)), found[0] if found else None)
+
+
+def lifted(problem: Problem, waiver: Waiver) -> Problem:
+    """The problem under a waiver in force: a warning that names who answers for it, and until when."""
+    said = f"{problem.message} (waived by {waiver.owner} until {waiver.expiry})"
+    return replace(problem, severity="warning", message=said)
+
+
+def still_standing(problem: Problem, waiver: Waiver, today: date) -> Problem:
+    """The problem that a waiver is meant for and does not lift, with why."""
+    why = "no waiver lifts this, because nothing could be built with it"
+    if not waiver.in_force(today):
+        why = f"the waiver of {waiver.owner} ended on {waiver.expiry}"
+    return replace(problem, message=f"{problem.message} ({why})")

@@ -1,0 +1,48 @@
+"""How many replicas the stack keeps while nobody asks, hour by hour of a week: each ``min``, and windows. Pure.
+
+A window counts as KEDA keeps it: from ``ahead`` before it begins until one idle TTL after its end. Weeks of several
+time zones are laid over each other as in winter; where one of them has changed its clocks they shift by an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from components.idle_scaling.clocks import WEEK, winter_offset
+from components.idle_scaling.schedule import Span, spans
+from infra.stackfile.schema.model import ModelConfig
+
+Replicas = Mapping[str, int]
+
+
+def week(models: Sequence[ModelConfig], tail: bool = True) -> list[tuple[float, Replicas]]:
+    """Shares of a week, together 1, with the replicas of each model in it. Without ``tail``: until the window's end."""
+    kept = {model.name: _kept(model, tail) for model in models}
+    least = {model.name: model.min for model in models}
+    edges = {0, WEEK} | {edge for each in kept.values() for span, _ in each for edge in (span.start, span.end)}
+    marks = sorted(edge for edge in edges if 0 <= edge <= WEEK)
+    return [
+        (
+            (end - start) / WEEK,
+            {
+                name: max([least[name], *(n for span, n in each if span.start <= start < span.end)])
+                for name, each in kept.items()
+            },
+        )
+        for start, end in pairwise(marks)
+    ]
+
+
+def _kept(model: ModelConfig, tail: bool) -> list[tuple[Span, int]]:
+    """Spans in minutes of the week in UTC, none of them across its end, with the replicas that run in each."""
+    found = []
+    for window in model.windows:
+        after = -(-model.idle_ttl.seconds // 60) if tail else 0
+        for span in spans(window):
+            start = (span.start - winter_offset(window.timezone)) % WEEK
+            end = start + min(WEEK, span.end - span.start + after)
+            found.append((Span(start, min(end, WEEK)), window.replicas))
+            if end > WEEK:
+                found.append((Span(0, end - WEEK), window.replicas))
+    return found

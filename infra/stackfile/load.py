@@ -1,0 +1,233 @@
+"""From raw values to a StackConfig, or to everything that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path as FilePath
+from typing import Any
+
+from components.typed.refusal import Path, Problem
+from components.typed.rules.file import FILE_UNREADABLE, TYPE_WRONG, VALUE_ENCRYPTED
+from components.typed.rules.stack import KEY_UNKNOWN
+from infra.stackfile.cleartext_secrets import REDACTED, Secrets, find_secrets, is_encrypted
+from infra.stackfile.findings.finding import Finding, printable, show, show_path
+from infra.stackfile.findings.pydantic_errors import unknown_key
+from infra.stackfile.findings.waivers import Waiver
+from infra.stackfile.reading import Loaded, Reading, partial
+from infra.stackfile.schema.stack import SECTIONS
+from infra.stackfile.waived_reading import judged, under
+from infra.stackfile.yaml_source import DEEPEST, Unreadable, read
+
+NAMESPACE = "ebbtide"
+
+
+def load(raw: Mapping[str, Any], file: str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Loaded:
+    """The stack in ``raw`` (see ``read_values``). Raises ConfigError with all findings if any of them stops it."""
+    return read_values(raw, file, waivers, today).loaded()
+
+
+def load_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Loaded:
+    """The stack in the file at ``path``. Raises ConfigError with all findings if any of them stops it."""
+    return read_file(path, waivers, today).loaded()
+
+
+def read_values(
+    raw: Mapping[str, Any], file: str, waivers: Sequence[Waiver] = (), today: date | None = None
+) -> Reading:
+    """Read the values of one stack, keyed without namespace (``models``, ``pools``, …).
+
+    ``file`` only names the place in findings. A mandatory finding that one of ``waivers`` covers ``today`` is a
+    warning.
+    """
+    day = today or date.today()
+    try:
+        plain = _plain(raw, 0)
+    except Unreadable as error:
+        return Reading(file=file, findings=(_finding(error.problem, file, Secrets()),), today=day)
+    return _read(plain, file, (), find_secrets(plain), waivers, day)
+
+
+def read_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Reading:
+    """Read ``stacks/Pulumi.NAME.yaml``; no Pulumi, no network."""
+    path, day = FilePath(path), today or date.today()
+    file = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
+    try:
+        content = read(path)
+        config = _config(content.value)
+    except Unreadable as error:
+        return Reading(file=file, findings=(_finding(error.problem, file, Secrets()),), today=day)
+    own, foreign, unknown = _split(config)
+    secrets = find_secrets(foreign, ("config",))
+    secrets.merge(find_secrets(own))
+    return _read(own, file, [*map(_without_namespace, content.repeated), *unknown], secrets, waivers, day)
+
+
+def _read(
+    raw: Mapping[str, Any],
+    file: str,
+    before: Iterable[Problem],
+    secrets: Secrets,
+    waivers: Sequence[Waiver],
+    today: date,
+) -> Reading:
+    sections = {str(key): value for key, value in raw.items() if value is not None}
+    encrypted = list(_encrypted(sections, ()))
+    closed = {problem.path for problem in encrypted}
+    own = [*before, *secrets.problems, *encrypted]
+    named = with_names(sections)
+    config, problems = judged(named, closed, own, secrets.paths, waivers, today)
+    order = _order(sections)
+    problems.sort(key=lambda found: order(found[0]))
+    return Reading(
+        file=file,
+        values=sections,
+        config=config,
+        partial=partial(config, named),
+        findings=tuple(_finding(problem, file, secrets, waiver) for problem, waiver in problems),
+        waivers=tuple(waivers),
+        today=today,
+        secrets=secrets,
+    )
+
+
+def finding_in(reading: Reading, problem: Problem) -> Finding:
+    """A problem that was found beside the file's own rules, under the reading's waivers and without its secrets."""
+    found, waiver = under(problem, reading.waivers, reading.today)
+    return _finding(found, reading.file, reading.secrets, waiver)
+
+
+def finding(problem: Problem, file: str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Finding:
+    """A problem that was found beside the stack file, for a reader of that file."""
+    found, waiver = under(problem, waivers, today or date.today())
+    return _finding(found, file, Secrets(), waiver)
+
+
+def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | None = None) -> Finding:
+    def clean(text: str) -> str:
+        return printable(secrets.redact(text))
+
+    # cleaned before it is shortened for showing, or the beginning of a long secret would get through
+    whole = secrets.redact(problem.value) if isinstance(problem.value, str) else problem.value
+    secret = secrets.hold(problem.path)
+    value = REDACTED if secret else show(whole)
+    # other rules make their fix out of the value, like the nearest good name
+    derived = secret and problem.value is not REDACTED and problem.rule != KEY_UNKNOWN
+    fix = "take the secret out first" if derived else problem.fix
+    return Finding(
+        code=problem.code,
+        severity=problem.severity,
+        file=file,
+        path=clean(show_path(problem.path)),
+        value=clean(value) if problem.has_value else None,
+        message=clean(problem.message),
+        allowed=clean(problem.allowed),
+        fix=clean(fix),
+        waiver=waiver,
+        policy=problem.rule.policy_at(problem.path),
+    )
+
+
+def _config(document: Any) -> Mapping[str, Any]:
+    """What stands under ``config:``. Raises Unreadable where that is no mapping, because nothing can be judged then."""
+    if document is None:
+        fix = "begin with config: and the keys of the example in docs/first-stack.md"
+        raise Unreadable(FILE_UNREADABLE.at((), "is empty", allowed="a stack file", fix=fix))
+    if not isinstance(document, Mapping):
+        fix = "begin with config:, then ebbtide:environment and the others below it"
+        raise Unreadable(
+            FILE_UNREADABLE.at((), "is not a mapping", allowed="keys with values", fix=fix, value=document)
+        )
+    config = document.get("config")
+    if config is not None and not isinstance(config, Mapping):
+        fix = "write ebbtide:environment and the others below it, one a line"
+        raise Unreadable(
+            TYPE_WRONG.at(("config",), "is not a mapping", allowed="keys with values", fix=fix, value=config)
+        )
+    return config or {}
+
+
+def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
+    """The sections of our namespace, what belongs to other namespaces, and keys without one."""
+    own: dict[str, Any] = {}
+    foreign: dict[str, Any] = {}
+    unknown: list[Problem] = []
+    for key, value in config.items():
+        namespace, colon, name = key.partition(":")
+        if colon and namespace == NAMESPACE:
+            own[name] = value
+            continue
+        foreign[key] = value
+        if not colon:
+            sections = [f"{NAMESPACE}:{section}" for section in SECTIONS]
+            unknown.append(unknown_key(("config", key), sections, f"{NAMESPACE}:{key}"))
+    return own, foreign, unknown
+
+
+def _without_namespace(problem: Problem) -> Problem:
+    """``config.ebbtide:models.x`` is called ``models.x`` everywhere else."""
+    path = problem.path
+    if len(path) > 1 and path[0] == "config" and str(path[1]).startswith(f"{NAMESPACE}:"):
+        path = (str(path[1]).partition(":")[2], *path[2:])
+    return replace(problem, path=path, value=None, has_value=False)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """The same values with text for keys, as YAML and JSON would give them."""
+    if depth > DEEPEST:
+        message, allowed = "is nested too deeply", f"{DEEPEST} levels"
+        raise Unreadable(FILE_UNREADABLE.at((), message, allowed=allowed, fix="take levels out"))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, depth + 1) for item in value]
+    return value
+
+
+def with_names(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Pools and models know their own name, which in the file is the key they stand under; pools also know the kind of
+    place they are in, whose machines they may name."""
+    named = dict(sections)
+    platform = named.get("platform")
+    kind = platform.get("kind") if isinstance(platform, Mapping) else None
+    place = {"<place>": kind if isinstance(kind, str) else ""}
+    for section, more in (("pools", place), ("models", {})):
+        if isinstance(items := named.get(section), Mapping):
+            named[section] = {
+                name: {**item, "<name>": name, **more} if isinstance(item, Mapping) else item
+                for name, item in items.items()
+            }
+    return named
+
+
+def _encrypted(raw: Any, at: Path) -> Iterator[Problem]:
+    if is_encrypted(raw):
+        message = "is encrypted, so nobody can judge it before it is used"
+        fix = "write the plain value; nothing in these keys is a secret (of a key only the hash is given)"
+        yield VALUE_ENCRYPTED.at(at, message, allowed="a plain value", fix=fix)
+    elif isinstance(raw, Mapping):
+        for key, value in raw.items():
+            yield from _encrypted(value, (*at, str(key)))
+    elif isinstance(raw, list):
+        for index, value in enumerate(raw):
+            yield from _encrypted(value, (*at, index))
+
+
+def _order(sections: Mapping[str, Any]) -> Callable[[Problem], tuple[list[int], str]]:
+    """Where a problem's path stands in the file, so that findings come in the order a reader meets them."""
+
+    def order(problem: Problem) -> tuple[list[int], str]:
+        place: list[int] = []
+        here: Any = sections
+        for part in problem.path:
+            if isinstance(here, Mapping):
+                keys = list(here)
+                place.append(keys.index(part) if part in here else len(keys))
+                here = here.get(str(part))
+            else:
+                place.append(part if isinstance(part, int) else 0)
+                here = here[part] if isinstance(here, list) and isinstance(part, int) and part < len(here) else None
+        return place, problem.code
+
+    return order

@@ -1,0 +1,120 @@
+"""Rules over a model's further pools: each does for the same pod as the first, and is named once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.typed.refusal import Path, Problem
+from components.typed.rules.pools import (
+    FALLBACK_DIFFERS,
+    FALLBACK_ORDER,
+    FALLBACK_REPEATED,
+    NODES_COUNT,
+    SHARING_INVALID,
+)
+from components.typed.rules.stack import GPUS_EXCEED_NODE, POOL_UNKNOWN
+from infra.stackfile.partial import Draft, Part
+from infra.stackfile.pool_order import named, preferences
+from infra.stackfile.pool_request import pool_request
+from infra.stackfile.schema.model import ModelConfig
+from infra.stackfile.schema.pool import PoolConfig
+
+
+def judge_fallback(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
+    """All problems of ``fallbackPools`` of one model."""
+    if not part.sound("fallback_pools"):
+        return
+    model = part.value
+    seen: dict[str, int] = {}
+    for index, name in enumerate(model.fallback_pools):
+        path = (*at, "fallbackPools", index)
+        if part.sound("pool") and name == model.pool:
+            message = "is its first choice already, under pool"
+            yield FALLBACK_REPEATED.at(path, message, allowed="another pool than pool", fix="take it out", value=name)
+        elif name in seen:
+            message = f"is there already, as fallbackPools[{seen[name]}]"
+            yield FALLBACK_REPEATED.at(path, message, allowed="each pool once", fix="take it out", value=name)
+        elif name not in draft.pool_names:
+            names = ", ".join(draft.pool_names)
+            fix = f"use one of them, or add {name} under pools"
+            yield POOL_UNKNOWN.at(
+                path, "is not a pool of this stack", allowed=names or "none: there is no pool yet", fix=fix, value=name
+            )
+        else:
+            yield from _alike(part, name, path, draft)
+        seen.setdefault(name, index)
+
+
+def _alike(part: Part[ModelConfig], name: str, path: Path, draft: Draft) -> Iterator[Problem]:
+    """The pod is one and the same wherever it lands: what it asks for and the image it runs cannot differ."""
+    other = draft.pools.get(name)
+    if other is None:
+        return
+    model = part.value
+    first = draft.pools.get(model.pool) if part.sound("pool") else None
+    if first is not None and not first.broken and not other.broken:
+        yield from _same(first.value, other.value, path)
+    if not part.sound("gpus", "nodes"):
+        return
+    if other.sound("sharing") and other.value.sharing is not None and model.replica_gpus > 1:
+        key, count = ("gpus", model.gpus) if model.gpus > 1 else ("nodes", model.nodes)
+        message = f"shares its cards, and {key} is {count}: slices do not work together"
+        yield SHARING_INVALID.at(
+            path, message, allowed="a pool without sharing", fix=f"take it out, or set {key}: 1", value=name
+        )
+    elif other.sound("gpu") and model.gpus > other.value.gpu.count:
+        message = f"has nodes with {other.value.gpu.count} of the {model.gpus} GPUs the model asks for"
+        fix = "take it out, or name a pool with more GPUs a node"
+        yield GPUS_EXCEED_NODE.at(
+            path, message, allowed=f"a pool with {model.gpus} or more GPUs a node", fix=fix, value=name
+        )
+    elif other.sound("max") and 1 < model.nodes > other.value.max:
+        message = f"may have {other.value.max} of the {model.nodes} machines that one replica takes"
+        fix = f"take it out, or set max of pool {name} to {model.nodes} or more"
+        yield NODES_COUNT.at(path, message, allowed=f"a pool with a max of {model.nodes} or more", fix=fix, value=name)
+
+
+def _same(first: PoolConfig, other: PoolConfig, path: Path) -> Iterator[Problem]:
+    wanted, given = pool_request(first).pool, pool_request(other).pool
+    fix = "name a pool that does, or make a model of its own for this one"
+    if given.device != wanted.device:
+        message = f"computes on {given.device}, and pool {first.name} on {wanted.device}: they need different images"
+        yield FALLBACK_DIFFERS.at(
+            path, message, allowed=f"pools with device: {wanted.device}", fix=fix, value=other.name
+        )
+    elif given.gpu_resource != wanted.gpu_resource:
+        message = (
+            f"offers {given.gpu_resource}, and pool {first.name} {wanted.gpu_resource}: a pod asks for one of them"
+        )
+        yield FALLBACK_DIFFERS.at(
+            path, message, allowed=f"pools that offer {wanted.gpu_resource}", fix=fix, value=other.name
+        )
+    elif given.turns != wanted.turns:
+        one, none = (other.name, first.name) if given.turns else (first.name, other.name)
+        message = f"cannot stand in: models take turns on the cards of pool {one} and not of {none}"
+        yield FALLBACK_DIFFERS.at(
+            path, message, allowed="pools that share their cards alike", fix=fix, value=other.name
+        )
+
+
+def judge_orders(draft: Draft) -> Iterator[Problem]:
+    """Two models that want two pools in opposite orders: an autoscaler may know only one order for all pods."""
+    orders = {n: p.value.pools for n, p in draft.models.items() if p.sound("pool", "fallback_pools")}
+    clean = {name: pools for name, pools in orders.items() if len(set(pools)) == len(pools)}
+    for each in preferences(clean)[1]:
+        name = clean[each.model][each.index + 1]
+        message = (
+            f"comes before {each.before} for a model above: an autoscaler that has one order for all models "
+            f"takes {name} first for this one too"
+        )
+        fix = "write the pools in the same order, or give this model pools of its own"
+        path = ("models", each.model, "fallbackPools", each.index)
+        yield FALLBACK_ORDER.at(path, message, allowed="one order of pools in all models", fix=fix, value=name)
+
+
+def spot_alone(part: Part[ModelConfig], draft: Draft) -> bool:
+    """Whether every pool of the model is spot; False where that cannot be told."""
+    if not part.sound("pool", "fallback_pools"):
+        return False
+    pools = [draft.pools.get(name) for name in named(part)]
+    return all(pool is not None and pool.sound("capacity") and pool.value.capacity == "spot" for pool in pools)

@@ -1,0 +1,28 @@
+"""What ``min`` may be, for pools and models alike: not above ``max``, and not above 0 without a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.typed.refusal import Path, Problem
+from components.typed.rules.stack import MIN_ABOVE_MAX, MIN_WITHOUT_REASON
+from infra.stackfile.partial import Draft
+
+# A local stack costs nothing, and production may keep a model awake as it likes.
+_MUST_SAY_WHY = ("dev", "staging")
+
+
+def more_than_max(at: Path, least: int, most: int) -> Problem:
+    """``min`` above ``max``."""
+    fix = f"lower min to {most} or raise max to {least}"
+    return MIN_ABOVE_MAX.at(
+        (*at, "min"), f"is more than max, which is {most}", allowed=f"0..{most}", fix=fix, value=least
+    )
+
+
+def without_reason(at: Path, least: int, reason: str | None, draft: Draft) -> Iterator[Problem]:
+    """``min`` above 0 outside production: somebody pays for it at night."""
+    if least > 0 and reason is None and draft.environment in _MUST_SAY_WHY:
+        message = f"keeps GPUs running around the clock in {draft.environment}, and nothing says why"
+        fix = "set min: 0, or add minReason: who needs it and until when"
+        yield MIN_WITHOUT_REASON.at((*at, "min"), message, allowed="0, or a minReason beside it", fix=fix, value=least)

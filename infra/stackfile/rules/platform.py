@@ -1,0 +1,185 @@
+"""Rules between a place's settings and the rest of the stack; then the place's own."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Container, Iterable, Iterator
+from typing import Any
+
+from components.catalog.gpus import gpus
+from components.catalog.versions import pinned
+from components.gpu_layer.judge import judge_gpu_layer
+from components.platforms.kinds import KINDS, kind_of
+from components.typed.fields import Shape
+from components.typed.refusal import Path, Problem
+from components.typed.rules.file import KEY_MISSING, MANIFESTS_NOT_LOCAL
+from components.typed.rules.pools import CAPACITY_BLOCK_INVALID, MIG_PROFILE_INVALID
+from components.typed.rules.stack import GATEWAY_WITHOUT_KEYS, HOST_WITHOUT_TLS, OPEN_TO_INTERNET, VOLUME_ON_ONE_NODE
+from infra.stackfile.partial import Draft, Part
+from infra.stackfile.pool_order import named
+from infra.stackfile.pool_request import pool_request
+from infra.stackfile.schema.pool import PoolConfig
+
+AT: Path = ("platform",)
+_NETWORKS = "networks"
+
+
+def judge_place(draft: Draft) -> Iterator[Problem]:
+    """All problems of the place that its own fields do not show alone."""
+    if draft.place is None:
+        return
+    settings: Any = draft.platform
+    sound = {name: pool_request(part.value) for name, part in draft.pools.items() if not part.broken}
+    judge = kind_of(settings).judge()
+    found: Iterable[Problem] = judge(settings, sound, draft.environment or "") if judge is not None else ()
+    own = [problem for problem in found if draft.place.judged(problem.path)]
+    if draft.gpu_layer_install == "helm":
+        own += judge_gpu_layer(sound, settings.kind, _cuda(draft))
+    yield from own
+    # a place that has something to say on a value says it better than what all places have in common
+    said = {problem.path for problem in own}
+    yield from (problem for problem in _common(settings, draft, said) if problem.path not in said)
+    yield from _claim(settings, draft)
+    yield from _manifests(draft)
+
+
+def _cuda(draft: Draft) -> str | None:
+    """The CUDA version of the engine's image; a base of the stack's own may be built for any."""
+    own = draft.image is not None and (draft.image.broken or draft.image.value.base is not None)
+    return None if own else pinned("vllm").cuda
+
+
+def _common(settings: Any, draft: Draft, said: Container[Path]) -> Iterator[Problem]:
+    yield from _open_networks(settings, AT)
+    yield from _doors(settings, draft)
+    for name, part in draft.pools.items():
+        if not any(("pools", name, key) in said for key in ("capacity", "reservation", "capacityBlock")):
+            yield from _purchase(part, ("pools", name))
+        if part.sound("gpu", "sharing"):
+            yield from _slices(part.value, ("pools", name, "sharing", "mig"))
+        if kind_of(settings).makes_nodes and part.raw.get("machine") is None:
+            path, allowed = ("pools", name, "machine"), "a machine with GPUs that the platform sells"
+            yield KEY_MISSING.at(path, "is missing", allowed=allowed, fix="add machine: and its name")
+
+
+def _purchase(part: Part[PoolConfig], at: Path) -> Iterator[Problem]:
+    pool = part.value
+    if part.sound("capacity_block", "reservation") and pool.capacity_block and pool.reservation is None:
+        message, fix = "says nothing without the block's id", "add reservation: and the block's id"
+        yield CAPACITY_BLOCK_INVALID.at(
+            (*at, "capacityBlock"), message, allowed="capacityBlock beside reservation", fix=fix, value=True
+        )
+    if part.sound("capacity", "reservation") and pool.capacity == "spot" and pool.reservation is not None:
+        message, fix = "cannot be used by spot nodes", "take reservation out, or set capacity: onDemand"
+        yield CAPACITY_BLOCK_INVALID.at(
+            (*at, "reservation"),
+            message,
+            allowed="a reservation with capacity: onDemand",
+            fix=fix,
+            value=pool.reservation,
+        )
+
+
+def _slices(pool: PoolConfig, at: Path) -> Iterator[Problem]:
+    """Whether the pool's cards can be cut as asked."""
+    if pool.sharing is None or pool.sharing.mig is None:
+        return
+    known, profile = gpus().get(pool.gpu.product or ""), pool.sharing.mig.profile
+    if known is None:
+        able = ", ".join(name for name, gpu in gpus().items() if gpu.can_be_cut)
+        message = f"cannot be planned: {pool.gpu.product or 'a card without product'} is not in the catalogue"
+        yield MIG_PROFILE_INVALID.at(at, message, allowed=able, fix="set gpu.product to the catalogue's name for it")
+    elif not known.mig:
+        able = ", ".join(name for name, gpu in gpus().items() if gpu.can_be_cut)
+        message = f"is not possible: {pool.gpu.product} cannot be cut into slices"
+        yield MIG_PROFILE_INVALID.at(at, message, allowed=able, fix="use timeSlicing, or another machine")
+    elif profile not in known.mig:
+        fix = "use one of them"
+        yield MIG_PROFILE_INVALID.at(
+            (*at, "profile"),
+            f"is not a slice of {pool.gpu.product}",
+            allowed=", ".join(known.mig),
+            fix=fix,
+            value=profile,
+        )
+
+
+def _open_networks(shape: Shape, at: Path) -> Iterator[Problem]:
+    """Every list of networks in the settings, whatever the place calls what it opens with it."""
+    for name, field in type(shape).model_fields.items():
+        value, path = getattr(shape, name), (*at, field.alias or name)
+        if isinstance(value, Shape):
+            yield from _open_networks(value, path)
+        elif name.endswith(_NETWORKS) and isinstance(value, tuple):
+            for index, network in enumerate(value):
+                if _is_open(network):
+                    yield _open((*path, index), network)
+
+
+def _is_open(network: str) -> bool:
+    try:
+        return ipaddress.ip_network(network, strict=False).prefixlen == 0
+    except ValueError:
+        return False
+
+
+def _open(path: Path, value: Any) -> Problem:
+    return OPEN_TO_INTERNET.at(
+        path,
+        "is the whole internet",
+        allowed="networks of your own, like 10.0.0.0/8 or 203.0.113.7/32",
+        fix="name the networks that have to reach it",
+        value=value,
+    )
+
+
+def _doors(settings: Any, draft: Draft) -> Iterator[Problem]:
+    ingress, at = getattr(settings, "ingress", None), (*AT, "ingress")
+    if ingress is None or (draft.place is not None and not draft.place.judged(at)):
+        return
+    public = getattr(ingress, "public", False)
+    balanced = getattr(ingress, "service_type", None) == "LoadBalancer"
+    if public and not getattr(ingress, "allowed_networks", ("unknown",)):
+        message = "is missing: public: true without it opens the gateway to the whole internet"
+        allowed, fix = "networks of your own, like 203.0.113.7/32", "name the networks that have to reach it"
+        path = (*at, "allowedNetworks")
+        yield OPEN_TO_INTERNET.at(path, message, allowed=allowed, fix=fix)
+    if (public or balanced) and not draft.keys:
+        path, value = ((*at, "public"), True) if public else ((*at, "serviceType"), "LoadBalancer")
+        message, allowed = "opens the gateway while no key says who may ask", "at least one key under gateway.keys"
+        yield GATEWAY_WITHOUT_KEYS.at(
+            path, message, allowed=allowed, fix="add a group and a key under gateway", value=value
+        )
+    host = getattr(ingress, "host", None)
+    if host is not None and not getattr(ingress, "certificate", None):
+        message = "has no TLS: keys and prompts would cross the network in clear"
+        fix = "add certificate: and the one the place holds for this host"
+        yield HOST_WITHOUT_TLS.at(
+            (*at, "host"), message, allowed="a host with a certificate beside it", fix=fix, value=host
+        )
+
+
+def _claim(settings: Any, draft: Draft) -> Iterator[Problem]:
+    """A ReadWriteOnce volume is mounted on one node at a time: a second replica elsewhere waits for it for ever."""
+    mode = getattr(getattr(settings, "model_store", None), "access_mode", None)
+    models = [p for p in draft.models.values() if p.sound("pool", "max", "nodes")]
+    if mode != "ReadWriteOnce" or sum(part.value.max * part.value.nodes for part in models) < 2:
+        return
+    used = {name for part in models if part.value.max > 0 for name in named(part)}
+    nodes = sum(part.value.max for name, part in draft.pools.items() if name in used and part.sound("max"))
+    if nodes > 1:
+        message = f"is mounted on one node at a time, and the models' replicas may run on {nodes}"
+        fix = "keep the weights on a claim that many nodes may read, or let one pool with max: 1 serve all models"
+        path = (*AT, "modelStore", "accessMode")
+        yield VOLUME_ON_ONE_NODE.at(path, message, allowed="ReadOnlyMany or ReadWriteMany", fix=fix, value=mode)
+
+
+def _manifests(draft: Draft) -> Iterator[Problem]:
+    """The manifests, and the image they run, are this machine's: another cluster could pull neither."""
+    local = next(iter(KINDS))
+    if draft.idle_scaling_install == "manifests" and draft.platform is not None and draft.platform.kind != local:
+        path, message = ("idleScaling", "install"), "is what the local set-up renders, for the local platform alone"
+        fix = "write helm, or existing where the cluster has KEDA and its HTTP add-on"
+        yield MANIFESTS_NOT_LOCAL.at(
+            path, message, allowed="helm or existing on this platform", fix=fix, value=draft.idle_scaling_install
+        )

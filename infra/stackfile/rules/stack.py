@@ -1,0 +1,309 @@
+"""Rules between models, pools, groups, keys and the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from components.catalog.versions import numbers, pinned
+from components.typed.fields import NAME_ALLOWED, is_name, suggest_name
+from components.typed.refusal import ABSENT, Path, Problem
+from components.typed.rules.file import GPU_GUARD_TOO_LOW, GROUP_MODEL_UNKNOWN, KEY_GROUP_UNKNOWN, KEY_HASH_SHARED
+from components.typed.rules.pools import WAKE_BUDGET_UNUSED, WAKE_NOT_ALLOWED
+from components.typed.rules.stack import (
+    ALIAS_SHARED,
+    ARCHITECTURE_MISMATCH,
+    COST_ABOVE_GUARD,
+    ENGINE_BELOW_SECURITY_FLOOR,
+    MAX_MISSING,
+    NAME_INVALID,
+    NAME_REPEATED,
+    PRICE_UNKNOWN,
+    SPOT_ONLY_IN_PRODUCTION,
+)
+from infra.stackfile.findings.finding import show_path
+from infra.stackfile.limits import limits
+from infra.stackfile.node_price import NodePrice, node_price
+from infra.stackfile.partial import Draft, Part
+from infra.stackfile.pool_machine import find
+from infra.stackfile.pool_order import users
+from infra.stackfile.rules.fallback import judge_orders, spot_alone
+from infra.stackfile.rules.models import judge_model
+from infra.stackfile.rules.platform import judge_place
+from infra.stackfile.rules.pools import judge_disk, judge_pool, judge_pools
+from infra.stackfile.rules.schedules import kept_at_once
+from infra.stackfile.schema.pool import PoolConfig
+from infra.stackfile.schema.stack import ALL_MODELS, GroupConfig
+
+
+def judge(draft: Draft) -> Iterator[Problem]:
+    """Every problem that a single field does not show."""
+    yield from _names(("pools",), draft.pool_names)
+    yield from _names(("models",), draft.model_names, service=True)
+    yield from _names(("gateway", "groups"), draft.group_names)
+    yield from _names(("gateway", "keys"), tuple(draft.keys))
+    for name, pool in draft.pools.items():
+        yield from judge_pool(pool, ("pools", name), draft)
+        yield from judge_disk(pool, ("pools", name), draft)
+    yield from judge_pools(draft)
+    for name, model in draft.models.items():
+        yield from judge_model(model, ("models", name), draft)
+    yield from judge_orders(draft)
+    yield from _aliases(draft)
+    yield from _groups(draft)
+    yield from _keys(draft)
+    yield from _guard(draft)
+    yield from judge_cost(draft)
+    yield from judge_image(draft)
+    yield from judge_place(draft)
+
+
+def _names(at: Path, names: Iterable[str], service: bool = False) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(name.lower(), name)
+        path = (*at, name)
+        if first != name:
+            message = f"is {show_path((first,))} again: Kubernetes names have no upper case"
+            yield NAME_REPEATED.at(path, message, allowed="names that differ in more than case", fix="rename one")
+        near = suggest_name(name)
+        fix = f"call it {near}" if near else "choose another name"
+        if len(name) > 63:
+            yield NAME_INVALID.at(path, f"has {len(name)} characters", allowed=NAME_ALLOWED, fix=fix)
+        elif not is_name(name):
+            yield NAME_INVALID.at(path, "is not a name Kubernetes takes", allowed=NAME_ALLOWED, fix=fix)
+        elif service and name[0].isdigit():
+            message = "begins with a digit, which a Kubernetes Service may not"
+            fix = f"call it m-{name[:61]}"
+            yield NAME_INVALID.at(path, message, allowed="a model name that begins with a letter", fix=fix)
+
+
+def _aliases(draft: Draft) -> Iterator[Problem]:
+    owners: dict[str, str] = {name.lower(): name for name in draft.model_names}
+    for name, part in draft.models.items():
+        if not part.sound("aliases"):
+            continue
+        for index, alias in enumerate(part.value.aliases):
+            owner = owners.get(alias)
+            path = ("models", name, "aliases", index)
+            if owner is None:
+                owners[alias] = name
+                continue
+            if owner == name:
+                message, fix = "is a name of this model already", "take it out"
+            elif owner.lower() == alias:
+                message, fix = f"is the name of model {owner}", "give this model another alias"
+            else:
+                message, fix = f"is an alias of model {owner} too", "keep it on one of the two"
+            yield ALIAS_SHARED.at(
+                path, message, allowed="an alias that no other model answers to", fix=fix, value=alias
+            )
+
+
+def _groups(draft: Draft) -> Iterator[Problem]:
+    for group, part in draft.groups.items():
+        path = ("gateway", "groups", group)
+        if part.sound("models"):
+            yield from _known_models(draft, part.value.models, (*path, "models"))
+        if part.sound("wake") and part.value.wake is not None:
+            yield from _known_models(draft, part.value.wake, (*path, "wake"))
+            yield from _wake(draft, part, path)
+
+
+def _known_models(draft: Draft, models: Iterable[str], at: Path) -> Iterator[Problem]:
+    for index, model in enumerate(models):
+        if model != ALL_MODELS and model not in draft.model_names:
+            allowed = ", ".join([f"'{ALL_MODELS}'", *draft.model_names])
+            owner = _alias_owner(draft, model)
+            fix = f"write its name, {owner}" if owner else "use one of them, or add the model"
+            yield GROUP_MODEL_UNKNOWN.at(
+                (*at, index), "is not a model of this stack", allowed=allowed, fix=fix, value=model
+            )
+
+
+def _wake(draft: Draft, part: Part[GroupConfig], path: Path) -> Iterator[Problem]:
+    group = part.value
+    wake = group.wake or ()
+    if part.sound("models"):
+        for index, model in enumerate(wake):
+            if model in draft.model_names and not group.may_use(model):
+                message = "is a model this group may not use, so it cannot wake it"
+                allowed = ", ".join(group.models) or "none: the group may use no model"
+                fix = "add it to the group's models, or take it out here"
+                yield WAKE_NOT_ALLOWED.at((*path, "wake", index), message, allowed=allowed, fix=fix, value=model)
+    if part.sound("max_wakes_per_day") and group.max_wakes_per_day is not None and not wake:
+        message = "has no effect: wake is empty, so this group wakes nothing"
+        allowed, fix = "a group that may wake a model", "take it out, or name models under wake"
+        yield WAKE_BUDGET_UNUSED.at(
+            (*path, "maxWakesPerDay"), message, allowed=allowed, fix=fix, value=group.max_wakes_per_day
+        )
+
+
+def _alias_owner(draft: Draft, alias: str) -> str | None:
+    parts = draft.models.items()
+    return next((name for name, p in parts if p.sound("aliases") and alias in p.value.aliases), None)
+
+
+def _keys(draft: Draft) -> Iterator[Problem]:
+    holders: dict[str, str] = {}
+    for name, part in draft.keys.items():
+        key, path = part.value, ("gateway", "keys", name)
+        if part.sound("group") and key.group not in draft.group_names:
+            allowed = ", ".join(draft.group_names) or "none: there is no group yet"
+            fix = f"use one of them, or add {show_path((key.group,))} under gateway.groups"
+            yield KEY_GROUP_UNKNOWN.at(
+                (*path, "group"), "is not a group of this stack", allowed=allowed, fix=fix, value=key.group
+            )
+        if part.sound("sha256") and key.sha256:
+            first = holders.setdefault(key.sha256, name)
+            if first != name:
+                message = f"is the hash of key {first} too: nobody could tell the two apart"
+                fix = "make another key for one of the two"
+                yield KEY_HASH_SHARED.at(
+                    (*path, "sha256"), message, allowed="a hash of its own for each key", fix=fix, value=key.sha256
+                )
+
+
+def _guard(draft: Draft) -> Iterator[Problem]:
+    if draft.guard is None or not draft.guard.sound("max_gpus") or not draft.model_names:
+        return
+    ceiling, path = draft.guard.value.max_gpus, ("guard", "maxGpus")
+    sized = {name: p.value for name, p in draft.models.items() if p.sound("gpus", "nodes")}
+    largest = max((model.replica_gpus for model in sized.values()), default=1)
+    if ceiling is None:
+        message = "is missing: without a ceiling nothing bounds the cost of all models together"
+        fix = f"add maxGpus: {largest} or more"
+        yield MAX_MISSING.at(path, message, allowed=f"a whole number from {largest}", fix=fix)
+        return
+    kept = {n: m.replica_gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
+    warm = kept_at_once(draft.models)
+    need = max(largest, sum(kept.values()), warm)
+    if ceiling >= need or not sized:
+        return
+    if need > max(largest, sum(kept.values())):
+        message = f"is fewer than the models keep warm at once in their schedules, which is {need}"
+    elif need > largest:
+        message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(kept)})"
+    else:
+        name = next(name for name, model in sized.items() if model.replica_gpus == largest)
+        message = f"is fewer than model {name} needs to start, which is {largest}"
+    yield GPU_GUARD_TOO_LOW.at(
+        path, message, allowed=f"{need} or more", fix=f"set maxGpus: {need} or more", value=ceiling
+    )
+
+
+# What a stack may cost: every pool at its max, at a known price, under the cap; no production on spot alone.
+
+
+def judge_cost(draft: Draft) -> Iterator[Problem]:
+    """Prices that are not known, the cap they go over, and production that spot nodes alone would carry."""
+    yield from _prices(draft)
+    yield from _cap(draft)
+    yield from _spot(draft)
+
+
+def priced(draft: Draft, region: str | None) -> Iterator[tuple[PoolConfig, NodePrice]]:
+    """Pools that may hold a node which somebody bills, as far as they can be read."""
+    for part in draft.pools.values():
+        if part.sound("machine", "max", "capacity", "price_per_hour") and part.value.max > 0:
+            price = node_price(part.value, region)
+            if price.billed:
+                yield part.value, price
+
+
+def _region(draft: Draft) -> str | None:
+    return draft.platform.region if draft.platform is not None else None
+
+
+def _prices(draft: Draft) -> Iterator[Problem]:
+    region = _region(draft)
+    if region is None:
+        return
+    for pool, price in priced(draft, region):
+        if price.paid is None:
+            message = f"has no known price in {region}: nobody could say what this pool may cost"
+            fix = "add pricePerHour: and what one node costs you in US dollars"
+            allowed = "a machine with a price, or a pricePerHour beside it"
+            at = ("pools", pool.name, "machine")
+            yield PRICE_UNKNOWN.at(at, message, allowed=allowed, fix=fix, value=pool.machine)
+
+
+def _cap(draft: Draft) -> Iterator[Problem]:
+    if draft.guard is None or not draft.guard.sound("max_dollars_per_hour"):
+        return
+    cap = draft.guard.value.max_dollars_per_hour
+    if cap is None:
+        return
+    costs = [(pool, price) for pool, price in priced(draft, _region(draft)) if price.paid is not None]
+    total = sum(price.for_nodes(pool.max) or 0 for pool, price in costs)
+    if total > cap:
+        sums = ", ".join(f"{pool.name} {pool.max} × {price.paid:.2f}" for pool, price in costs)
+        yield COST_ABOVE_GUARD.at(
+            ("guard", "maxDollarsPerHour"),
+            f"is less than all pools at their max cost, which is {total:.2f} ({sums})",
+            allowed=f"{total:.2f} or more",
+            fix="lower max of a pool, take a cheaper machine, or raise the cap",
+            value=cap,
+        )
+
+
+def _spot(draft: Draft) -> Iterator[Problem]:
+    if draft.environment != "prod":
+        return
+    for name, part in draft.pools.items():
+        first = {n: m for n, m in draft.models.items() if m.sound("pool") and m.value.pool == name}
+        on_it = [n for n, model in first.items() if spot_alone(model, draft)]
+        if part.sound("capacity") and part.value.capacity == "spot" and on_it:
+            message = f"is all that carries {', '.join(on_it)} in prod, where spot nodes go at short notice"
+            fix = "set capacity: onDemand, or give these models a pool with it under pool or fallbackPools"
+            path = ("pools", name, "capacity")
+            yield SPOT_ONLY_IN_PRODUCTION.at(
+                path, message, allowed="onDemand for models of prod", fix=fix, value="spot"
+            )
+
+
+# Rules over the engine's image: new enough, and for the processors it will run on.
+
+
+def judge_image(draft: Draft) -> Iterator[Problem]:
+    """An engine below the security floor, or one for other processors than a pool has."""
+    yield from _floor(draft)
+    yield from _architecture(draft)
+
+
+def _too_old(path: tuple[str | int, ...], version: str, value: str | None) -> Iterator[Problem]:
+    floor, found = limits().engine_floor, numbers(version)
+    if found and found < numbers(floor.version):
+        message = f"is vLLM {version.lstrip('v')}, below the security floor ({floor.source})"
+        fix = f"take vLLM {floor.version} or newer, or leave it out for {pinned('vllm').version}"
+        allowed = f"vLLM {floor.version} or newer"
+        yield ENGINE_BELOW_SECURITY_FLOOR.at(
+            path, message, allowed=allowed, fix=fix, value=value if value is not None else ABSENT
+        )
+
+
+def _floor(draft: Draft) -> Iterator[Problem]:
+    yield from _too_old(("image",), pinned("vllm").version, None)
+    if draft.image is None:
+        return
+    # read as it stands: an image by tag alone is refused for that, and may be too old besides
+    base = draft.image.raw.get("base")
+    if isinstance(base, str):
+        yield from _too_old(("image", "base"), base.partition("@")[0].rpartition(":")[2], base)
+    for index, package in enumerate(draft.image.value.extra_packages if draft.image.sound("extra_packages") else ()):
+        name, _, version = package.partition("==")
+        if name.partition("[")[0].lower() == "vllm":
+            yield from _too_old(("image", "extraPackages", index), version, package)
+
+
+def _architecture(draft: Draft) -> Iterator[Problem]:
+    if draft.image is None or not draft.image.sound("architecture"):
+        return
+    built = draft.image.value.architecture
+    for name, part in draft.pools.items():
+        machine = find(part.value.place, part.value.machine) if part.sound("machine") else None
+        if machine is not None and users(draft, name) and machine.architecture != built:
+            message = f"does not run on pool {name}, whose machine {machine.name} is {machine.architecture}"
+            fix = f"set architecture: {machine.architecture}, or take a machine with {built} processors"
+            yield ARCHITECTURE_MISMATCH.at(
+                ("image", "architecture"), message, allowed=machine.architecture, fix=fix, value=built
+            )

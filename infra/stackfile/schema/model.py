@@ -1,0 +1,281 @@
+"""One model as the stack file declares it: what to serve, where, within which limits, and when to let go."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, StrictBool
+
+from components.idle_scaling.clocks import timezones
+from components.idle_scaling.schedule import Window
+from components.typed.fields import (
+    EnvName,
+    FewestCount,
+    GpuCount,
+    Limit,
+    MemoryShare,
+    MostCount,
+    Name,
+    NodeCount,
+    Shape,
+    SplitCount,
+    text,
+)
+from components.typed.rules.file import DAYS_INVALID, TIMEZONE_UNKNOWN
+from components.typed.rules.stack import MODEL_ID_INVALID, REVISION_NOT_PINNED
+from components.typed.units import Duration, Quantity, TimeOfDay
+from infra.stackfile.schema.money import Reason
+
+# Hours in which a model stays warm, as the stack file declares them.
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_GROUPS: Final = {"daily": DAYS, "weekdays": DAYS[:5], "weekends": DAYS[5:]}
+_DAYS_ALLOWED = f"daily, weekdays, weekends, or a list of {', '.join(DAYS)}, each once"
+
+
+def _near(value: Any, known: tuple[str, ...]) -> str | None:
+    """The known word that was meant, whatever its case."""
+    folded = {word.lower(): word for word in known}
+    return next((folded[near] for near in difflib.get_close_matches(str(value)[:100].lower(), folded, n=1)), None)
+
+
+def _check_day(value: Any) -> str:
+    if value not in DAYS:
+        # a day's full name is too long to be near its short one
+        short = value[:3].lower() if isinstance(value, str) else None
+        near = short if short in DAYS else _near(value, DAYS)
+        raise DAYS_INVALID.refusal(
+            "is not a day", allowed=", ".join(DAYS), fix=f"did you mean {near}?" if near else "use one"
+        )
+    return str(value)
+
+
+def _check_days(value: Any) -> Any:
+    if isinstance(value, str):
+        if value in _GROUPS:
+            return _GROUPS[value]
+        near = _near(value, tuple(_GROUPS))
+        fix = f"did you mean {near}?" if near else "write a list, like [mon, tue]"
+        raise DAYS_INVALID.refusal("is not a group of days", allowed=_DAYS_ALLOWED, fix=fix)
+    if isinstance(value, list) and (not value or any(value.count(day) > 1 for day in value)):
+        says, fix = ("has a day twice", "write each day once") if value else ("has no day", "name one, or write daily")
+        raise DAYS_INVALID.refusal(says, allowed=_DAYS_ALLOWED, fix=fix)
+    return value
+
+
+def _check_timezone(value: Any) -> str:
+    if not isinstance(value, str) or value not in timezones():
+        near = _near(value, tuple(sorted(timezones()))) if isinstance(value, str) else None
+        allowed = "a name of the time zone database, like Europe/Berlin or UTC"
+        raise TIMEZONE_UNKNOWN.refusal(
+            "is not a time zone", allowed=allowed, fix=f"did you mean {near}?" if near else "use a name"
+        )
+    return value
+
+
+Day = Annotated[str, BeforeValidator(_check_day)]
+Days = Annotated[tuple[Day, ...], BeforeValidator(_check_days)]
+Timezone = Annotated[str, BeforeValidator(_check_timezone)]
+
+
+class ScheduleConfig(Shape):
+    """A keep-warm window: on ``days``, from ``start`` to ``to``, at least ``replicas`` run whether anybody asks or not,
+    started ``ahead`` before. A ``to`` that is not later than ``start`` is on the next day. After it the model is idle
+    like any other, and gone an ``idleTtl`` later. Clocks that change are followed: on the weekday of a change a window
+    may begin or end an hour wider (up to three in a few zones), never narrower.
+    """
+
+    days: Days = Field(
+        default_factory=lambda: DAYS,
+        description="`daily`, `weekdays`, `weekends`, or a list of `mon` to `sun`; default: daily",
+    )
+    start: TimeOfDay = Field(alias="from", description="when it begins, in quotes", examples=['"08:30"'])
+    to: TimeOfDay = Field(description='when it ends; "24:00" is the end of the day', examples=['"18:00"'])
+    timezone: Timezone = Field(description="whose clock this is", examples=["Europe/Berlin"])
+    replicas: Limit = Field(default=1, description="replicas that run at least; at most max")
+    ahead: Duration | None = Field(
+        default=None, description="how long before from they are started; at most 24h; default: at from"
+    )
+
+    @property
+    def window(self) -> Window:
+        """In the component's terms. Raises ``ValueError`` for what ``rules/schedules.py`` refuses."""
+        return Window(
+            days=frozenset(DAYS.index(day) for day in self.days),
+            start=self.start.minutes,
+            end=self.to.minutes,
+            timezone=self.timezone,
+            replicas=self.replicas,
+            ahead=-(-self.ahead.seconds // 60) if self.ahead else 0,
+        )
+
+
+SHORTEST_DEFAULT_HOLD_SECONDS = 60
+
+COMMIT = r"[0-9a-f]{40}"
+HUB_ID = r"(?!.*(--|\.\.))[A-Za-z0-9]([\w.-]{0,94}[A-Za-z0-9])?/[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?"
+
+HuggingFaceId = Annotated[
+    str,
+    text(
+        MODEL_ID_INVALID,
+        HUB_ID,
+        "is not a Hugging Face id",
+        allowed="owner/name of letters, digits, '-', '_' and '.'",
+        fix="copy it from the model's page, like HuggingFaceTB/SmolLM2-135M-Instruct",
+    ),
+]
+
+Revision = Annotated[
+    str,
+    text(
+        REVISION_NOT_PINNED,
+        COMMIT,
+        "is not a full commit: a branch, tag or short form can change under a running model",
+        allowed="the 40 hexadecimal digits of a commit",
+        fix="copy the commit from the model's page on Hugging Face, under Files and versions, History",
+        # a branch, tag or short commit that can be a folder's name as well
+        waived=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
+    ),
+]
+
+
+def _hold(fields: Mapping[str, Any]) -> Duration:
+    """Half as long again as the longest load: a request held for less would fail on a wake that goes well."""
+    cold_start: Duration = fields["cold_start"]
+    return Duration(max(SHORTEST_DEFAULT_HOLD_SECONDS, -(-cold_start.seconds * 3 // 2)))
+
+
+class ModelConfig(Shape):
+    """A model behind the endpoint, scaled between ``min`` and ``max`` replicas.
+
+    Times: a replica idle for ``sleep_ttl`` falls asleep, one idle for ``idle_ttl`` goes away; a load takes at most
+    ``cold_start``; a request waits at most ``hold`` for a wake; a stream has ``drain`` to finish when its replica is
+    told to go.
+    Counts: ``max_tokens`` is the context (prompt and answer), ``max_sequences`` run together, ``max_queued`` wait
+    before a 503; above ``concurrency_target`` requests in flight per replica, or ``queue_target`` that wait in the
+    replicas' own queues, another replica is started. ``routing``: which of them gets a request.
+    """
+
+    name: str = Field(alias="<name>", description="The key it stands under; put here by the loader.")
+    id: HuggingFaceId = Field(
+        description="owner/name on Hugging Face", examples=["HuggingFaceTB/SmolLM2-135M-Instruct"]
+    )
+    revision: Revision = Field(
+        description="the 40 hexadecimal digits of a commit", examples=["and the commit from the model's page"]
+    )
+    task: Literal["chat", "embed"] = Field(
+        default="chat", description="what it is asked for: chat (and completions), or embeddings"
+    )
+    engine: Literal["auto", "vllm", "transformers"] = Field(
+        default="auto", description="whose implementation of the model runs; auto: vLLM's own where it has one"
+    )
+    pool: str = Field(description="the name of a pool", examples=["gpu-1xa10"])
+    fallback_pools: tuple[str, ...] = Field(
+        default=(), description="further pools, in order, for when pool has no node to give; GPUs alike"
+    )
+    gpus: GpuCount = Field(default=1, description="GPUs of one replica on each of its machines")
+    nodes: NodeCount = Field(default=1, description="machines of one replica; above 1 a LeaderWorkerSet runs it")
+    tensor_parallel: SplitCount | None = Field(
+        default=None, description="GPUs over which each layer is cut; default: gpus"
+    )
+    pipeline_parallel: SplitCount | None = Field(
+        default=None, description="stages of layers, one after the other; default: nodes"
+    )
+    min: FewestCount = Field(default=0, description="replicas that are always there; 0: asleep while nobody asks")
+    max: MostCount = Field(description="the most replicas")
+    min_reason: Reason | None = Field(default=None, description="why min is not 0 outside production")
+    idle_ttl: Duration = Field(
+        default=Duration(20 * 60), description="gone after this long without a request; at least coldStart"
+    )
+    sleep_ttl: Duration | None = Field(
+        default=None,
+        description="asleep in main memory after this long, on a pool with turns; default: when another wants the card",
+    )
+    schedules: Mapping[str, ScheduleConfig] = Field(
+        default_factory=dict, description="hours in which it stays warm whether anybody asks or not"
+    )
+    cold_start: Duration = Field(default=Duration(10 * 60), description="the longest a start may take, from no node on")
+    hold: Duration = Field(
+        default_factory=_hold,
+        description="how long a request waits for a wake; default: half as long again as coldStart",
+    )
+    max_tokens: Limit = Field(description="the context, prompt and answer together", examples=["4096"])
+    max_sequences: Limit = Field(default=16, description="requests that run together")
+    max_queued: Limit = Field(
+        default=32,
+        description="requests that wait beyond these; one more is a 503. For a wake may wait what all replicas take",
+    )
+    concurrency_target: Limit = Field(
+        default_factory=lambda fields: fields["max_sequences"],
+        description="requests in flight a replica above which another starts; default: maxSequences",
+    )
+    queue_target: Limit | None = Field(
+        default=None,
+        description="requests that wait in a replica's own queue above which another starts; default: not looked at",
+    )
+    routing: Literal["fewestRequests", "prefix"] = Field(
+        default="fewestRequests",
+        description="which of several replicas gets a request; prefix: prompts that begin alike meet, for its cache",
+    )
+    gpu_memory_utilization: MemoryShare = Field(default=0.9, description="share of the GPU's memory the engine takes")
+    weights: Quantity | None = Field(default=None, description="size of its weight files, held against a node's disk")
+    kv_cache: Quantity | None = Field(default=None, description="KV cache in main memory; device cpu only.")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(default="auto", description="what it computes in")
+    aliases: tuple[Name, ...] = Field(default=(), description="further names a request may use")
+    extra_args: tuple[str, ...] = Field(default=(), description="flags for the engine that no key here sets")
+    extra_env: Mapping[EnvName, str] = Field(
+        default_factory=dict, description="variables for the engine; never a secret"
+    )
+    licence_accepted: StrictBool = Field(
+        default=False, description="you have read the licence of a gated model and accepted it on its page"
+    )
+    allow_pickle: StrictBool = Field(
+        default=False,
+        description="its weights may be pickles, which can run code in the engine; on a claim or folder alone",
+    )
+    hub_token: Name | None = Field(
+        default=None,
+        description="a Secret in namespace ebbtide-mirror; its key token has a Hugging Face token, for gated models",
+    )
+    drain: Duration = Field(
+        default=Duration(2 * 60), description="how long running answers may go on when a replica is told to go"
+    )
+
+    stall: Duration = Field(
+        default=Duration(5 * 60),
+        description="the engine is started again after this long without a sign that it computes; at least 2m",
+    )
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit; only a waiver lets it be another."""
+        return re.fullmatch(COMMIT, self.revision) is not None
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The hours in which it stays warm."""
+        return tuple(schedule.window for schedule in self.schedules.values())
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Every pool it may run on, the first choice first."""
+        return (self.pool, *self.fallback_pools)
+
+    @property
+    def replica_gpus(self) -> int:
+        """GPUs of one replica, over all its machines."""
+        return self.nodes * self.gpus
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """Over how many GPUs each layer is cut, and into how many stages the layers are."""
+        return self.tensor_parallel or self.gpus, self.pipeline_parallel or self.nodes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name a request may use for this model."""
+        return (self.name, *self.aliases)

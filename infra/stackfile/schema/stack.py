@@ -1,0 +1,228 @@
+"""The whole stack file, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, Union
+
+from pydantic import AfterValidator, Field
+
+from components.platforms.kinds import PlaceSettings, kind_of, settings_classes
+from components.typed.fields import Limit, Shape, text, whole
+from components.typed.rules.file import COUNT_INVALID, KEY_HASH_INVALID, PACKAGE_NOT_PINNED
+from components.typed.rules.stack import IMAGE_NOT_PINNED
+from components.typed.units import Duration
+from infra.stackfile.schema.model import ModelConfig
+from infra.stackfile.schema.money import Dollars
+from infra.stackfile.schema.pool import PoolConfig
+
+# Where the GPU software on the nodes comes from.
+
+
+class GpuLayerConfig(Shape):
+    """``helm``: the stack installs NVIDIA's GPU operator. ``existing``: whoever runs the cluster has done so. Left out,
+    it is ``helm`` where the stack makes the nodes and ``existing`` where they are there already."""
+
+    install: Literal["helm", "existing"] | None = Field(
+        default=None, description="who installs the GPU operator; default: the stack, where it makes the nodes"
+    )
+
+
+# The engine's image: what it starts from, what goes in besides, and for which processors it is built.
+
+Package = Annotated[
+    str,
+    text(
+        PACKAGE_NOT_PINNED,
+        r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*",
+        "is not a pinned package",
+        allowed="name==version",
+        fix="pin it, like hf-transfer==0.1.9",
+    ),
+]
+ByDigest = Annotated[
+    str,
+    text(
+        IMAGE_NOT_PINNED,
+        r"[A-Za-z0-9][A-Za-z0-9.:-]*(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?@sha256:[0-9a-f]{64}",
+        "is not an image by digest: what a tag names can change between two nodes",
+        allowed="registry/name:tag@sha256: and 64 hexadecimal digits",
+        fix="copy the digest from: docker buildx imagetools inspect IMAGE",
+        waived=r"[A-Za-z0-9][A-Za-z0-9.:-]*(/[a-z0-9._-]+)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?",
+    ),
+]
+
+
+class ImageConfig(Shape):
+    """What the engine's image is made of. Without ``base`` it starts from vLLM's own image at the pinned version."""
+
+    base: ByDigest | None = Field(default=None, description="vLLM's CUDA image by digest, like a copy in your registry")
+    architecture: Literal["amd64", "arm64"] = Field(default="amd64", description="processors it is built for")
+    extra_packages: tuple[Package, ...] = Field(default=(), description="Python packages, pinned")
+
+
+# The place a stack runs in: the settings of one of the kinds of place, told apart by ``kind``.
+
+if TYPE_CHECKING:
+    PlatformConfig = PlaceSettings
+else:
+    PlatformConfig = Annotated[Union[settings_classes()], Field(discriminator="kind")]  # noqa: UP007
+
+
+# Who may ask which model: groups of models, and keys that belong to a group.
+
+ALL_MODELS = "*"
+
+Sha256 = Annotated[
+    str,
+    text(
+        KEY_HASH_INVALID,
+        r"[0-9a-fA-F]{64}",
+        "is not a SHA-256",
+        allowed="64 hexadecimal digits",
+        fix='give the hash of the key (printf %s "$KEY" | sha256sum), or leave it out and a key is made',
+    ),
+    AfterValidator(str.lower),
+]
+
+
+# each replica remembers when these came
+RequestsPerMinute = Annotated[
+    int, whole(COUNT_INVALID, 1, 100_000, fix="give a whole number, or leave it out for no limit")
+]
+Replicas = Annotated[int, whole(COUNT_INVALID, 1, 100, fix="give the number of its pods, or leave it out")]
+
+
+class GroupConfig(Shape):
+    """What the keys of a group may use: names of models, or ``*`` for all of them.
+
+    A model that is awake answers every group that may use it. Who asks for one that sleeps needs the right to wake it,
+    else gets 403 `wake_not_allowed`. Limits give 429 with Retry-After, and hold over all replicas of the gateway.
+    """
+
+    models: tuple[str, ...] = Field(description="a list of model names", examples=['["*"]'])
+    wake: tuple[str, ...] | None = Field(
+        default=None,
+        description="models it may wake, or `*`; default: all it may use; `[]`: none",
+        examples=["[llama-8b]"],
+    )
+    max_wakes_per_day: Limit | None = Field(
+        default=None, description="wakes it may begin from midnight to midnight, UTC"
+    )
+    requests_per_minute: RequestsPerMinute | None = Field(
+        default=None, description="in any 60 seconds, over all models"
+    )
+
+    def may_use(self, model: str) -> bool:
+        """Whether a key of this group may ask ``model`` (its name, not an alias)."""
+        return ALL_MODELS in self.models or model in self.models
+
+    def may_wake(self, model: str) -> bool:
+        """Whether a key of this group may ask ``model`` while it sleeps."""
+        return self.may_use(model) and (self.wake is None or ALL_MODELS in self.wake or model in self.wake)
+
+
+class KeyConfig(Shape):
+    """An API key, of which only the hash is written; without it the stack makes a key and exports it as a secret."""
+
+    group: str = Field(description="the name of a group", examples=["everyone"])
+    sha256: Sha256 | None = Field(default=None, description="of a key made elsewhere")
+
+
+class GatewayConfig(Shape):
+    """Groups and keys by name, and how many pods stand between the clients and the models."""
+
+    replicas: Replicas | None = Field(
+        default=None,
+        description="pods of the gateway, which always run; default: 2 in `prod`, elsewhere 1",
+        examples=["2"],
+    )
+    groups: Mapping[str, GroupConfig] = Field(default_factory=dict, description="who may ask which models")
+    keys: Mapping[str, KeyConfig] = Field(default_factory=dict, description="API keys, each of one group")
+
+
+Environment = Literal["local", "dev", "staging", "prod"]
+
+MostGpus = Annotated[int, whole(COUNT_INVALID, 0, 100_000, fix="give the most GPUs that all models together may hold")]
+
+
+class GuardConfig(Shape):
+    """The ceiling over all models together, kept by a quota in Kubernetes itself.
+
+    ``when_full`` says what a request gets whose model would need a GPU above it: it waits for one to come free (at
+    most ``wait_limit``, else as long as the model's ``hold``), or is refused at once.
+    """
+
+    max_gpus: MostGpus | None = Field(default=None, description="the most GPUs all models together may hold")
+    when_full: Literal["wait", "refuse"] = Field(default="wait", description="what a request above that gets")
+    wait_limit: Duration | None = Field(default=None, description="how long it waits; default: the model's hold")
+    max_dollars_per_hour: Dollars | None = Field(
+        default=None, description="the most that all pools at their max may cost, in US dollars"
+    )
+
+
+class IdleScalingConfig(Shape):
+    """Where KEDA and its HTTP add-on come from: their charts, their own manifests, or the cluster has them."""
+
+    install: Literal["helm", "manifests", "existing"] = Field(
+        default="helm", description="from its charts, from manifests rendered here (local), or there already"
+    )
+
+
+class LeaderWorkerSetConfig(Shape):
+    """Where LeaderWorkerSet's controller comes from, which models with ``nodes`` above 1 need: its chart, or the
+    cluster has it. Without such a model nothing is installed."""
+
+    install: Literal["helm", "existing"] = Field(default="helm", description="from its chart, or there already")
+
+
+class StackConfig(Shape):
+    """One stack: a place, its GPU pools, the models on them, who may ask. No models is valid: the platform alone."""
+
+    environment: Environment = Field(description="local, dev, staging, prod", examples=["local"])
+    platform: PlatformConfig = Field(description="a place to run in", examples=["{kind: local}"])
+    pools: Mapping[str, PoolConfig] = Field(default_factory=dict, description="GPU node pools")
+    models: Mapping[str, ModelConfig] = Field(default_factory=dict, description="what is served, on which pool")
+    guard: GuardConfig = Field(default=GuardConfig(), description="the ceiling over all models")
+    gateway: GatewayConfig = Field(default=GatewayConfig(), description="who may ask what")
+    gpu_layer: GpuLayerConfig = Field(default=GpuLayerConfig(), description="the GPU software on the nodes")
+    idle_scaling: IdleScalingConfig = Field(default=IdleScalingConfig(), description="what wakes and ends models")
+    leader_worker_set: LeaderWorkerSetConfig = Field(
+        default=LeaderWorkerSetConfig(), description="what runs models larger than one machine"
+    )
+    image: ImageConfig = Field(default=ImageConfig(), description="the engine's image")
+
+    @property
+    def gpu_quota(self) -> int:
+        """The most GPUs all models together may hold; 0 where there is no model. Without a ceiling, which takes a
+        waiver, what all of them hold at their max."""
+        if self.guard.max_gpus is not None:
+            return self.guard.max_gpus
+        return sum(model.replica_gpus * model.max for model in self.models.values())
+
+    @property
+    def protect(self) -> bool:
+        """Whether what holds data or is slow to get back may not be deleted by `up`."""
+        return self.environment == "prod"
+
+    @property
+    def gateway_replicas(self) -> int:
+        """Pods of the gateway. In production one of them may be killed without anybody waiting for the next."""
+        return self.gateway.replicas or (2 if self.environment == "prod" else 1)
+
+    @property
+    def gpu_layer_install(self) -> str:
+        """``helm`` or ``existing``: who installs the GPU operator."""
+        return self.gpu_layer.install or kind_of(self.platform).gpu_layer
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether some model's replica takes several machines."""
+        return any(model.nodes > 1 for model in self.models.values())
+
+    def wait_limit(self, model: ModelConfig) -> Duration:
+        """How long a request for ``model`` may wait while the guard is full."""
+        return self.guard.wait_limit or model.hold
+
+
+SECTIONS: tuple[str, ...] = tuple(field.alias or name for name, field in StackConfig.model_fields.items())

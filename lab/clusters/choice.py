@@ -1,0 +1,107 @@
+"""Which cluster the local stack runs on: the user's kube context, else kind where Docker runs, else the lab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from infra.errors import LocalProblem
+from infra.workspace import Paths
+from lab import build_stamps
+
+Kind = Literal["context", "kind", "lab"]
+_NAMES: Mapping[Kind, str] = {"kind": "a kind cluster", "lab": "the cluster made on this machine"}
+_FLAGS = {
+    "context": "--context",
+    "registry": "--registry",
+    "gpu_nodes": "--gpu-node",
+    "models_dir": "--models-dir",
+    "gateway_url": "--gateway-url",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user says of a cluster of their own. ``registry`` is ``host[:port]/prefix``; ``models_dir`` a folder on
+    the GPU nodes; ``gateway_url`` where node port 30400 is reached from here."""
+
+    context: str | None = None
+    registry: str | None = None
+    gpu_nodes: tuple[str, ...] = ()
+    models_dir: str | None = None
+    gateway_url: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The wishes that were uttered."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def wishes(
+    environ: Mapping[str, str],
+    context: str | None = None,
+    registry: str | None = None,
+    gpu_nodes: Sequence[str] = (),
+    models_dir: str | None = None,
+    gateway_url: str | None = None,
+) -> Wishes:
+    """Flags before ``EBBTIDE_…`` variables; ``EBBTIDE_GPU_NODES`` is a list with commas."""
+    named = tuple(gpu_nodes) or tuple(n.strip() for n in environ.get("EBBTIDE_GPU_NODES", "").split(",") if n.strip())
+    return Wishes(
+        context=context or environ.get("EBBTIDE_CONTEXT") or None,
+        registry=(registry or environ.get("EBBTIDE_REGISTRY") or "").rstrip("/") or None,
+        gpu_nodes=named,
+        models_dir=models_dir or environ.get("EBBTIDE_MODELS_DIR") or None,
+        gateway_url=(gateway_url or environ.get("EBBTIDE_GATEWAY_URL") or "").rstrip("/") or None,
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Written to ``<state>/cluster.json``: the stack stays on its cluster, and `down` ends the right one."""
+
+    kind: Kind
+    wishes: Wishes = field(default_factory=Wishes)
+
+    @staticmethod
+    def load(at: Paths) -> Choice | None:
+        try:
+            raw = json.loads((at.state / "cluster.json").read_text())
+            wished = {**raw["wishes"], "gpu_nodes": tuple(raw["wishes"]["gpu_nodes"])}
+            return Choice(raw["kind"], Wishes(**wished))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, at: Paths) -> None:
+        build_stamps.mark_done(at.state / "cluster.json", json.dumps(asdict(self), indent=1))
+
+
+def choose(context: str | None, docker: bool, linux_root: bool) -> Kind:
+    """A context that the user names wins; else kind where Docker runs; else the lab, on Linux as root."""
+    if context is not None:
+        return "context"
+    if docker:
+        return "kind"
+    if linux_root:
+        return "lab"
+    raise LocalProblem(
+        "the local cluster needs root, on Linux: it makes namespaces and cgroups; no Docker runs that has or can pull "
+        "kind's node image, and no kube context is named",
+        "one of: run it with sudo on Linux; start Docker; name a cluster of yours with --context",
+    )
+
+
+def settle(recorded: Choice | None, wanted: Wishes, *, docker: bool, linux_root: bool) -> Choice:
+    """The cluster of this run. One that an earlier run chose is kept, with what was said of it then and not now."""
+    if wanted.context is None and wanted.given() and (recorded is None or recorded.kind != "context"):
+        said = ", ".join(_FLAGS[name] for name in wanted.given())
+        raise LocalProblem(f"{said}: said of a cluster of your own, but none is named", "name it too: --context NAME")
+    if recorded is None:
+        return Choice(choose(wanted.context, docker, linux_root), wanted)
+    if wanted.context is None or wanted.context == recorded.wishes.context:
+        return replace(recorded, wishes=replace(recorded.wishes, **wanted.given()))
+    there = f"the context {recorded.wishes.context}" if recorded.kind == "context" else _NAMES[recorded.kind]
+    raise LocalProblem(
+        f"--context {wanted.context}: the local stack is on {there} already", "run `ebbtide local down --purge` first"
+    )

@@ -1,0 +1,132 @@
+"""The user's own cluster, by a kube context they name: nothing is made but what the program makes in it.
+
+The context is copied by itself into the state folder, so that nothing here can touch another one of the user's.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from components.platforms.local.facts import LocalFacts
+from infra import kube_client
+from infra.console import say, step
+from infra.errors import LocalProblem
+from infra.workspace import Paths
+from lab import docker, gpu_nodes, model_cache
+from lab.clusters.choice import Wishes
+from lab.machine import control_plane
+from lab.toolchain import go_programs
+from lab.toolchain.go_programs import GoProgram
+from lab.toolchain.reachable import Reachable
+
+
+def missing(wished: Wishes, found: Sequence[gpu_nodes.Node], docker_answers: bool) -> list[str]:
+    """Everything that keeps the stack from this cluster, each with its remedy; all at once."""
+    names = [node["metadata"]["name"] for node in found]
+    lacks = []
+    if wished.registry is None:
+        lacks.append("--registry host[:port]/prefix (or EBBTIDE_REGISTRY): where images go, from here and there")
+    if wished.models_dir is None:
+        lacks.append("--models-dir /folder (or EBBTIDE_MODELS_DIR): where the GPU nodes have the weights")
+    if not wished.gpu_nodes and not gpu_nodes.with_gpus(found):
+        lacks.append(f"--gpu-node NAME: no node offers {gpu_nodes.GPU} by itself; nodes: {', '.join(names) or 'none'}")
+    for unknown in sorted(set(wished.gpu_nodes) - set(names)):
+        lacks.append(f"--gpu-node {unknown}: there is no such node; nodes: {', '.join(names) or 'none'}")
+    if wished.gateway_url is None and not gpu_nodes.addresses(found):
+        lacks.append("--gateway-url URL (or EBBTIDE_GATEWAY_URL): no node has an address to reach its node port at")
+    if not docker_answers:
+        lacks.append("a running Docker: it builds and pushes the images")
+    return lacks
+
+
+def _look(context: str | None) -> list[dict[str, Any]]:
+    """The cluster's nodes, asked without kubectl, which may not be built yet."""
+    try:
+        with kube_client.client_of(None, context) as api:
+            answer = api.get("/api/v1/nodes")
+    except httpx.HTTPError as error:
+        raise LocalProblem(f"--context {context}: no answer ({error})", "see that `kubectl get nodes` works") from None
+    if answer.status_code != 200:
+        raise LocalProblem(
+            f"--context {context}: listing nodes answered {answer.status_code}", "see that `kubectl get nodes` works"
+        )
+    return list(answer.json()["items"])
+
+
+def facts(wished: Wishes, found: Sequence[gpu_nodes.Node], keda_image: str, at: Paths) -> LocalFacts:
+    """What the program is told; only to be asked when nothing is ``missing``."""
+    assert wished.context
+    assert wished.registry
+    assert wished.models_dir
+    port = control_plane.NODE_PORT_GATEWAY
+    return LocalFacts(
+        kubeconfig=str(at.kubeconfig),
+        context=wished.context,
+        registry=wished.registry,
+        models_dir=wished.models_dir,
+        gpu_nodes=wished.gpu_nodes or tuple(gpu_nodes.with_gpus(found)),
+        gateway_url=wished.gateway_url or f"http://{gpu_nodes.addresses(found)[0]}:{port}",
+        node_port=port,
+        keda_image=keda_image,
+        registry_insecure=False,
+        keda_manifests_dir=str(at.cache / "keda"),
+    )
+
+
+@dataclass(frozen=True)
+class ContextCluster:
+    """Costs what the cluster costs anyway. `down` leaves it as it is; `pulumi destroy` takes out what `up` put in."""
+
+    at: Paths
+    wishes: Wishes
+
+    @property
+    def title(self) -> str:
+        return f"cluster of the kube context {self.wishes.context}"
+
+    def refuse(self) -> None:
+        lacks = missing(self.wishes, _look(self.wishes.context), docker.answers())
+        if lacks:
+            raise LocalProblem(
+                "\n".join([f"--context {self.wishes.context}: these are missing", *(f"  - {each}" for each in lacks)]),
+                "give them all, then run `ebbtide local up` again",
+            )
+
+    def packages(self) -> set[str]:
+        return set()
+
+    def programs(self) -> list[GoProgram]:
+        return [p for p in go_programs.KUBERNETES if p.name == "kubectl"]
+
+    def start(self) -> None:
+        view = ["config", "view", "--raw", "--flatten", "--minify", f"--context={self.wishes.context}"]
+        done = subprocess.run([str(self.at.bin / "kubectl"), *view], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise LocalProblem(f"--context {self.wishes.context}: {done.stderr.strip()}", "see the message above")
+        partial = self.at.kubeconfig.with_suffix(".partial")
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            out.write(done.stdout)
+        partial.replace(self.at.kubeconfig)
+
+    def since(self) -> None:
+        return None
+
+    def furnish(self, sources: Reachable) -> LocalFacts:
+        at = self.at
+        with step("platform images") as running:
+            assert self.wishes.registry
+            keda = docker.push_keda(at, self.wishes.registry, running.note)
+        with step("weights of SmolLM2-135M-Instruct") as running:
+            model_cache.ensure_model(at, running.note, from_hub=sources.hub)
+        if self.wishes.models_dir != str(at.models):
+            say(f"    {self.wishes.models_dir} on the GPU nodes must hold what {at.models} holds here")
+        return facts(self.wishes, gpu_nodes.listed(at), keda, at)
+
+    def stop(self) -> None:
+        say(f"    {self.wishes.context} is yours and stays; `pulumi destroy -s local` takes the stack out of it")

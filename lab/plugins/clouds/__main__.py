@@ -1,0 +1,17 @@
+"""Started by the engine through ``pulumi-resource-aws`` and its siblings; the first argument says which cloud it is."""
+
+import sys
+
+from lab.plugins import rehearsal
+from lab.plugins.clouds.provider import CloudStandIn
+from lab.plugins.process import serve
+
+package = sys.argv.pop(1)
+found = rehearsal.current()
+if found is None:
+    sys.exit(
+        f"pulumi-resource-{package} on this PATH is a stand-in for rehearsals and {rehearsal.VARIABLE} is not set: "
+        "take its folder off PATH, and let Pulumi fetch the official plugin"
+    )
+now = found
+serve(lambda engine: CloudStandIn(engine, package, now))

@@ -1,0 +1,7 @@
+"""Started by the engine through the launcher ``pulumi-resource-docker-build``."""
+
+from lab.plugins import rehearsal
+from lab.plugins.docker_build.provider import DockerBuildStandIn, RecordedImages
+from lab.plugins.process import serve
+
+serve(RecordedImages if rehearsal.current() else DockerBuildStandIn)

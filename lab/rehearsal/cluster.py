@@ -1,0 +1,196 @@
+"""Start and end of a rehearsal's cluster."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from components.idle_scaling.versions import MANIFEST_FILES
+from components.platforms.contract import PoolRequest
+from infra.errors import LocalProblem
+from infra.workspace import Paths
+from lab.machine import certificates
+from lab.machine.debian import SYSTEM_PATH
+from lab.rehearsal import control, nodes
+from lab.rehearsal.api import Api, Manifest, documents, has_condition, wait_for
+from lab.rehearsal.control import Layout, Ports
+from lab.rehearsal.process import Parts, end_stale, marked
+
+_NODE_POOLS = "/apis/karpenter.sh/v1/nodepools"
+_READY_SECONDS = 90.0
+_ACT_SECONDS = 60.0
+EMPTY_SECONDS = 20
+
+
+class RehearsalCluster:
+    """etcd, API server, controllers, scheduler and kwok as plain processes on loopback, with one roomy node for what is
+    no model; with ``karpenter`` also the autoscaler that brings GPU nodes from zero.
+
+    ``root`` is a folder of its own that ``start`` empties and ``stop`` leaves with the logs in it. Takes about 10 s to
+    start and 1 GB of memory; needs the programs of ``toolchain.build_rehearsal``. Listens on 127.0.0.1 alone.
+    """
+
+    def __init__(self, root: Path, paths: Paths) -> None:
+        self._at = Layout(root.absolute(), paths.cache, Ports.free())
+        self._parts = Parts(self._at.root, self._at.logs)
+        self._api: Api | None = None
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Of an administrator, with a client certificate in it."""
+        return self._at.kubeconfig(control.ADMIN)
+
+    @property
+    def server(self) -> str:
+        """``https://127.0.0.1:PORT``."""
+        return self._at.server
+
+    @property
+    def certificate(self) -> Path:
+        """The administrator's client certificate; ``key`` and ``authority`` go with it."""
+        return self._at.pki / f"{control.ADMIN}.crt"
+
+    @property
+    def key(self) -> Path:
+        return self._at.pki / f"{control.ADMIN}.key"
+
+    @property
+    def authority(self) -> Path:
+        return self._at.pki / "ca.crt"
+
+    @property
+    def logs(self) -> Path:
+        return self._at.logs
+
+    @property
+    def api(self) -> Api:
+        """A client of the running cluster."""
+        if self._api is None:
+            raise LocalProblem("the rehearsal's cluster is not running", "start it first")
+        return self._api
+
+    def pids(self) -> dict[str, int]:
+        """The running programs' pids by name."""
+        return self._parts.pids()
+
+    def start(
+        self, *, karpenter: bool = False, pools: Sequence[PoolRequest] = (), empty_seconds: int = EMPTY_SECONDS
+    ) -> None:
+        """Returns when pods are scheduled and run. With ``karpenter`` the autoscaler can buy for ``pools``, and takes
+        away what was empty for ``empty_seconds``. What an earlier rehearsal left, here or anywhere on this machine, is
+        ended first. On an error nothing runs."""
+        self._parts.refuse_company()
+        end_stale()
+        try:
+            self._prepare()
+            self._start_control_plane()
+            if karpenter:
+                self.start_karpenter(pools, empty_seconds=empty_seconds)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _prepare(self) -> None:
+        at = self._at
+        shutil.rmtree(at.root, ignore_errors=True)
+        at.logs.mkdir(parents=True)
+        at.root.chmod(0o700)
+        if not at.module_stages.exists():
+            raise LocalProblem(f"{at.module_stages} is missing", "build its programs first (build_rehearsal)")
+        certificates.ensure(at.pki, control.certificates())
+        for file, text in control.files(at).items():
+            Path(file).write_text(text)
+
+    def _start_control_plane(self) -> None:
+        at = self._at
+        etcd = shutil.which("etcd", path=SYSTEM_PATH)
+        if etcd is None:
+            raise LocalProblem("etcd is missing", "install the system package etcd-server, then run it again")
+        self._parts.start(control.etcd(at, etcd))
+        self._parts.start(control.api_server(at))
+        self._api = api = Api(self.kubeconfig)
+        self.wait(lambda: api.healthy(), "the API server to be ready", _READY_SECONDS)
+        for part in control.deciders(at):
+            self._parts.start(part)
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self.wait(lambda: api.get(account), "the controllers to act", _ACT_SECONDS)
+        self.add_node(nodes.SYSTEM_NODE)
+
+    def add_node(
+        self, name: str, resources: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None
+    ) -> None:
+        """A node that is there whatever anybody asks; returns when it is ready and takes pods. ``resources`` besides 64
+        CPUs and 256 GiB, such as ``{"nvidia.com/gpu": "8"}``."""
+        self.api.create(nodes.node(name, resources, labels))
+        path = f"/api/v1/nodes/{name}"
+        self.wait(lambda: takes_pods(self.api.get(path)), f"the node {name} to be ready", _ACT_SECONDS)
+
+    def install_kinds(self) -> None:
+        """The kinds of KEDA, its HTTP add-on and Karpenter, from the packages that carry them. Nobody acts on them
+        here; their objects are only checked and kept."""
+        keda = [self._at.keda_manifests / file for file in MANIFEST_FILES]
+        for file in (*keda, self._at.karpenter_kinds):
+            if not file.exists():
+                raise LocalProblem(f"{file} is missing", "run `ebbtide local up` once: it renders it")
+            self.api.apply_kinds(documents(file.read_text()))
+
+    def start_karpenter(self, pools: Iterable[PoolRequest], *, empty_seconds: int = EMPTY_SECONDS) -> None:
+        """The autoscaler, buying for ``pools`` and no others: their NodePools are applied, their machines written for
+        it. Called again, it is started anew, because it reads the machines once."""
+        at, wanted = self._at, list(pools)
+        self._parts.end("karpenter-kwok")
+        at.instance_types.write_text(json.dumps(nodes.instance_types(wanted), indent=1))
+        self.api.apply_kinds(documents(at.karpenter_kinds.read_text()))
+        self.api.apply(nodes.node_class())
+        for found in self.api.items(_NODE_POOLS):
+            if found["metadata"]["name"] not in {request.pool.name for request in wanted}:
+                self.api.delete(f"{_NODE_POOLS}/{found['metadata']['name']}")
+        for request in wanted:
+            self.api.apply(nodes.node_pool(request, empty_seconds=empty_seconds))
+        self._parts.start(control.karpenter(at))
+        self.wait(self._karpenter_is_ready, "Karpenter to be ready", _ACT_SECONDS)
+        for request in wanted:
+            self._wait_for_pool(request.pool.name)
+
+    def _wait_for_pool(self, name: str) -> None:
+        path = f"{_NODE_POOLS}/{name}"
+        self.wait(lambda: has_condition(self.api.get(path), "Ready"), f"the NodePool {name} to be ready", _ACT_SECONDS)
+
+    def _karpenter_is_ready(self) -> bool:
+        return httpx.get(f"http://127.0.0.1:{self._at.ports.karpenter_health}/readyz", trust_env=False).is_success
+
+    def wait(self, ready: Callable[[], object], what: str, seconds: float) -> None:
+        """As ``api.wait_for``; ends at once, with its log, when one of the programs has ended."""
+        wait_for(ready, what, seconds, self._parts.refuse_dead)
+
+    def stop(self) -> None:
+        """End exactly what ``start`` started; the folder stays, for its logs. Safe when nothing runs."""
+        if self._api is not None:
+            self._api.close()
+            self._api = None
+        self._parts.end_all()
+
+    def __enter__(self) -> RehearsalCluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def left(self) -> list[int]:
+        """Pids of processes of this folder that still run."""
+        return [each.process.pid for each in marked() if each.root == self._at.root]
+
+
+def takes_pods(found: Manifest | None) -> bool:
+    """Ready, and nothing keeps every pod away any more (a new node is tainted until the controllers have seen it)."""
+    if found is None:
+        return False
+    waiting = {taint["key"] for taint in found["spec"].get("taints") or ()}
+    return has_condition(found, "Ready") and not waiting & {"node.kubernetes.io/not-ready", "karpenter.sh/unregistered"}

@@ -1,0 +1,278 @@
+"""The programs of a rehearsal's cluster with their flags, certificates and files: pure, from a layout.
+
+No kubelet and no container: kwok answers for every node that carries its annotation, and says that a pod bound to one
+runs. Everything that decides (API server, controllers, scheduler, autoscaler) is the real program.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from infra.errors import LocalProblem
+from lab.machine.certificates import Wanted, control_plane_parts
+from lab.machine.control_plane import kubeconfig
+from lab.rehearsal.process import Part
+from lab.rehearsal.programs import FOLDER, KARPENTER_KINDS, STAGES
+
+SERVICES: Final = "10.97.0.0/16"
+API_SERVICE: Final = "10.97.0.1"
+CONTEXT: Final = "ebbtide-rehearsal"
+ADMIN: Final = "admin"
+NODE_ANNOTATION: Final = "kwok.x-k8s.io/node"
+NODE_ANNOTATION_VALUE: Final = "fake"
+SYSTEM_NAMESPACE: Final = "kube-system"
+_USERS: Final = (ADMIN, "controller-manager", "scheduler", "kwok", "karpenter")
+
+# this room's own: a load balancer that is there at once, so that whoever waits for its address goes on
+_OWN_STAGES: Final = """
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: service-gets-an-address}
+spec:
+  resourceRef: {apiGroup: v1, kind: Service}
+  selector:
+    matchExpressions:
+      - {key: .spec.type, operator: In, values: [LoadBalancer]}
+      - {key: '.status.loadBalancer.ingress.[].hostname', operator: DoesNotExist}
+  next:
+    patches:
+      - subresource: status
+        root: status
+        type: merge
+        template: '{"loadBalancer": {"ingress": [{"hostname": "service.rehearsal.invalid"}]}}'
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata: {name: ingress-gets-an-address}
+spec:
+  resourceRef: {apiGroup: networking.k8s.io/v1, kind: Ingress}
+  selector:
+    matchExpressions:
+      - {key: '.status.loadBalancer.ingress.[].hostname', operator: DoesNotExist}
+  next:
+    patches:
+      - subresource: status
+        root: status
+        type: merge
+        template: '{"loadBalancer": {"ingress": [{"hostname": "ingress.rehearsal.invalid"}]}}'
+"""
+
+
+def certificates() -> list[Wanted]:
+    """Every certificate the cluster needs."""
+    hosts = ("127.0.0.1", "localhost", API_SERVICE, "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+    return [
+        *control_plane_parts(hosts),
+        Wanted(name=ADMIN, common_name="ebbtide-rehearsal", organization="system:masters"),
+        Wanted(name="kwok", common_name="kwok", organization="system:masters"),
+        Wanted(name="karpenter", common_name="karpenter", organization="system:masters"),
+    ]
+
+
+def files(at: Layout) -> dict[str, str]:
+    """Configuration files by path; those with keys are for their owner alone, as all the folder is."""
+    made = {str(at.kubeconfig(user)): yaml.safe_dump(kubeconfig(at.pki, user, at.server, CONTEXT)) for user in _USERS}
+    made[str(at.stages)] = f"{at.module_stages.read_text()}---{_OWN_STAGES}"
+    made[str(at.egress)] = yaml.safe_dump(_egress(at))
+    return made
+
+
+def _egress(at: Layout) -> dict[str, Any]:
+    """Pods have addresses and nobody behind them: a webhook or an aggregated API is told so at once, where the API
+    server would knock for ten seconds at an address that may belong to a stranger."""
+    connection = {
+        "proxyProtocol": "HTTPConnect",
+        "transport": {"uds": {"udsName": f"{at.root}/nobody.sock"}},
+    }
+    return {
+        "apiVersion": "apiserver.k8s.io/v1beta1",
+        "kind": "EgressSelectorConfiguration",
+        "egressSelections": [{"name": "cluster", "connection": connection}],
+    }
+
+
+def _flags(**values: str) -> list[str]:
+    return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+
+
+def etcd(at: Layout, program: str) -> Part:
+    """Without fsync: what a rehearsal writes may be lost with the machine."""
+    client, peers = (f"http://127.0.0.1:{port}" for port in (at.ports.etcd, at.ports.etcd_peers))
+    flags = _flags(
+        data_dir=f"{at.root}/etcd",
+        log_level="error",
+        listen_client_urls=client,
+        advertise_client_urls=client,
+        listen_peer_urls=peers,
+        initial_advertise_peer_urls=peers,
+        initial_cluster=f"default={peers}",
+    )
+    return Part("etcd", (program, *flags, "--unsafe-no-fsync"))
+
+
+def api_server(at: Layout) -> Part:
+    """On loopback alone, asking certificates of everybody."""
+    pki = at.pki
+    flags = _flags(
+        bind_address="127.0.0.1",
+        secure_port=str(at.ports.api),
+        endpoint_reconciler_type="none",  # its Service leads nowhere, and no pod could follow
+        etcd_servers=f"http://127.0.0.1:{at.ports.etcd}",
+        service_cluster_ip_range=SERVICES,
+        authorization_mode="Node,RBAC",
+        # Debian's etcd cannot stream a first list: every watch would ask for it, be refused, and pause for seconds
+        feature_gates="WatchList=false",
+        anonymous_auth="false",
+        client_ca_file=f"{pki}/ca.crt",
+        tls_cert_file=f"{pki}/apiserver.crt",
+        tls_private_key_file=f"{pki}/apiserver.key",
+        service_account_issuer="https://kubernetes.default.svc.cluster.local",
+        service_account_key_file=f"{pki}/sa.pub",
+        service_account_signing_key_file=f"{pki}/sa.key",
+        enable_aggregator_routing="true",
+        requestheader_client_ca_file=f"{pki}/front-proxy-ca.crt",
+        requestheader_allowed_names="front-proxy-client",
+        requestheader_extra_headers_prefix="X-Remote-Extra-",
+        requestheader_group_headers="X-Remote-Group",
+        requestheader_username_headers="X-Remote-User",
+        proxy_client_cert_file=f"{pki}/front-proxy.crt",
+        proxy_client_key_file=f"{pki}/front-proxy.key",
+        egress_selector_config_file=str(at.egress),
+    )
+    return Part("kube-apiserver", (at.program("kube-apiserver"), *flags))
+
+
+def deciders(at: Layout) -> list[Part]:
+    """The controllers, the scheduler and kwok: each acts once the API server answers. None of them listens."""
+    pki = at.pki
+    manager = _flags(
+        kubeconfig=str(at.kubeconfig("controller-manager")),
+        secure_port="0",
+        leader_elect="false",
+        root_ca_file=f"{pki}/ca.crt",
+        service_account_private_key_file=f"{pki}/sa.key",
+        use_service_account_credentials="true",
+        cluster_signing_cert_file=f"{pki}/ca.crt",
+        cluster_signing_key_file=f"{pki}/ca.key",
+    )
+    scheduler = _flags(kubeconfig=str(at.kubeconfig("scheduler")), secure_port="0", leader_elect="false")
+    kwok = _flags(
+        kubeconfig=str(at.kubeconfig("kwok")),
+        config=str(at.stages),
+        manage_all_nodes="false",
+        manage_nodes_with_annotation_selector=f"{NODE_ANNOTATION}={NODE_ANNOTATION_VALUE}",
+        node_lease_duration_seconds="40",
+    )
+    return [
+        Part("kube-controller-manager", (at.program("kube-controller-manager"), *manager)),
+        Part("kube-scheduler", (at.program("kube-scheduler"), *scheduler)),
+        Part("kwok", (at.program("kwok"), *kwok)),
+    ]
+
+
+def karpenter(at: Layout) -> Part:
+    """The autoscaler. It reads its machines once, at its start."""
+    environment = {
+        "KUBECONFIG": str(at.kubeconfig("karpenter")),
+        "INSTANCE_TYPES_FILE_PATH": str(at.instance_types),
+        "SYSTEM_NAMESPACE": SYSTEM_NAMESPACE,
+        "DISABLE_LEADER_ELECTION": "true",
+        "METRICS_PORT": str(at.ports.karpenter_metrics),
+        "HEALTH_PROBE_PORT": str(at.ports.karpenter_health),
+        "LOG_LEVEL": "info",
+    }
+    return Part("karpenter-kwok", (at.program("karpenter-kwok"),), environment)
+
+
+# Where a rehearsal's cluster keeps its files and which loopback ports its parts use.
+
+# below the range from which the kernel lends ports to outgoing connections: nobody takes one between choice and use
+_PORTS: Final = range(21000, 22000)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """One port each on 127.0.0.1."""
+
+    etcd: int
+    etcd_peers: int
+    api: int
+    karpenter_metrics: int
+    karpenter_health: int
+
+    @staticmethod
+    def free() -> Ports:
+        """Ports that nobody listens on now; two processes at once begin at different places."""
+        found: list[int] = []
+        for n in range(len(_PORTS)):
+            port = _PORTS[(os.getpid() * 16 + n) % len(_PORTS)]
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            found.append(port)
+            if len(found) == len(Ports.__dataclass_fields__):
+                return Ports(*found)
+        raise LocalProblem(
+            f"fewer than {len(Ports.__dataclass_fields__)} of the ports {_PORTS.start} to {_PORTS.stop - 1} are free",
+            "end what listens on them (`ss -ltnp`), then run it again",
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """``root`` is the cluster's own folder, ``cache`` the one that all clones share."""
+
+    root: Path
+    cache: Path
+    ports: Ports
+
+    @property
+    def pki(self) -> Path:
+        return self.root / "pki"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def stages(self) -> Path:
+        """kwok's, and this room's own behind them."""
+        return self.root / "stages.yaml"
+
+    @property
+    def module_stages(self) -> Path:
+        return self.cache / FOLDER / STAGES
+
+    @property
+    def karpenter_kinds(self) -> Path:
+        return self.cache / FOLDER / KARPENTER_KINDS
+
+    @property
+    def keda_manifests(self) -> Path:
+        return self.cache / "keda"
+
+    @property
+    def egress(self) -> Path:
+        return self.root / "egress.yaml"
+
+    @property
+    def instance_types(self) -> Path:
+        return self.root / "instance-types.json"
+
+    @property
+    def server(self) -> str:
+        return f"https://127.0.0.1:{self.ports.api}"
+
+    def program(self, name: str) -> str:
+        return str(self.cache / "bin" / name)
+
+    def kubeconfig(self, user: str) -> Path:
+        return self.root / f"{user}.kubeconfig"

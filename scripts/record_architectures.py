@@ -1,0 +1,73 @@
+"""Write down which architectures an engine knows, off the source of its own registry, without importing the engine.
+
+``python -m scripts.record_architectures REGISTRY.py VERSION`` rewrites the list that the planner reads (``FILE``).
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import json
+import sys
+from pathlib import Path
+
+from infra.workspace import PROJECT
+
+FILE = PROJECT / "infra" / "planner" / "facts" / "architectures.json"
+# the registry's own tables, by what a model in them is for
+TABLES = {
+    "_TEXT_GENERATION_MODELS": "chat",
+    "_MULTIMODAL_MODELS": "chat",
+    "_TRANSFORMERS_SUPPORTED_MODELS": "chat",
+    "_EMBEDDING_MODELS": "embed",
+    "_LATE_INTERACTION_MODELS": "embed",
+    "_SEQUENCE_CLASSIFICATION_MODELS": "classify",
+    "_TOKEN_CLASSIFICATION_MODELS": "classify",
+    "_REWARD_MODELS": "classify",
+}
+THROUGH_TRANSFORMERS = "_TRANSFORMERS_SUPPORTED_MODELS"
+FORMER = "_PREVIOUSLY_SUPPORTED_MODELS"
+
+
+def tables(source: str) -> dict[str, dict[str, str]]:
+    """The registry's tables as written: architecture → the module or version beside it."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Dict):
+            entries = zip(node.value.keys, node.value.values, strict=True)
+            found[node.targets[0].id] = {
+                key.value: ast.unparse(value)
+                for key, value in entries
+                if isinstance(key, ast.Constant) and isinstance(key.value, str)
+            }
+    return found
+
+
+def recorded(source: str, version: str, today: str) -> dict[str, object]:
+    """What is kept: names by purpose, those that go through transformers, and those given up with the last version."""
+    read = tables(source)
+    missing = [name for name in (*TABLES, FORMER) if not read.get(name)]
+    if missing:
+        raise ValueError(f"the registry has no {', '.join(missing)}: it is laid out otherwise than this reader knows")
+    purposes: dict[str, list[str]] = {}
+    for table, purpose in TABLES.items():
+        purposes[purpose] = sorted({*purposes.get(purpose, []), *read[table]})
+    return {
+        "engine": "vllm",
+        "version": version,
+        "recorded_on": today,
+        "source": f"vllm {version}, model_executor/models/registry.py",
+        **purposes,
+        "through_transformers": sorted(read[THROUGH_TRANSFORMERS]),
+        "until": {name: ast.literal_eval(text) for name, text in sorted(read[FORMER].items())},
+    }
+
+
+def main() -> None:
+    registry, version = Path(sys.argv[1]), sys.argv[2]
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    FILE.write_text(json.dumps(recorded(registry.read_text(), version, today), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

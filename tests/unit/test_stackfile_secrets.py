@@ -1,0 +1,149 @@
+"""A secret in a stack file is found wherever it stands and shown nowhere. All secrets here are made up."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+from infra.stackfile import ConfigError, load_file
+from infra.stackfile.cleartext_secrets import find_secrets
+
+GOOD = (Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml").read_text()
+FILE = "stacks/Pulumi.aws-prod.yaml"
+KEEP = (
+    "allowed: no secret in clear in a stack file; fix: take it out, withdraw it where it was "
+    "made, and keep the new one "
+    "in Pulumi's or the cluster's secrets [EBB048 mandatory]"
+)
+ENGINE = (
+    "where whoever may read the pod reads it; allowed: no secret in clear in a stack file; "
+    "fix: take it out and withdraw "
+    "it: keys are the gateway's, weights come from the model store [EBB049 error]"
+)
+BODY = "Zq7" * 12
+# Put together here, so that no scanner of this repository takes one for a real secret.
+LOOKS = {
+    "Hugging Face": "hf" + "_" + BODY,
+    "OpenAI": "sk" + "-" + BODY,
+    "AWS": "AK" + "IA" + "Q7ZP" * 4,
+    "GitHub": "gh" + "p_" + BODY,
+    "GitHub fine-grained": "github" + "_pat_" + BODY,
+    "Google": "AI" + "za" + BODY[:35],
+    "GitLab": "gl" + "pat-" + BODY,
+    "Pulumi": "pul" + "-" + "0a1b2c3d" * 5,
+    "private key": "-----BEGIN RSA " + "PRIVATE KEY-----\\n" + BODY,
+    "address with password": "https://me:" + BODY + "@registry.example.com",
+}
+
+
+def refusal(tmp_path: Path, text: str, secret: str) -> list[str]:
+    file = tmp_path / "stacks" / "Pulumi.aws-prod.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_file(file)
+    everything = repr(caught.value) + str(caught.value.findings) + "".join(traceback.format_exception(caught.value))
+    assert secret not in everything
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("kind", LOOKS)
+def test_what_looks_like_a_secret_is_refused_and_redacted(tmp_path: Path, kind: str) -> None:
+    text = GOOD.replace("product: A100", f'product: "{LOOKS[kind]}"')
+    assert refusal(tmp_path, text, BODY) == [
+        f"{FILE}: pools.gpu-8xa100.gpu.product: <redacted> is a secret in clear; {KEEP}"
+    ]
+
+
+def test_a_secret_in_a_wrong_place_is_in_none_of_the_other_findings(tmp_path: Path) -> None:
+    token = LOOKS["Hugging Face"]
+    text = GOOD.replace("maxTokens: 8192", f"maxTokens: {token}\n      {token}: 1\n      pool2: {token}")
+    text = text.replace("revision: 0e9e39f249a16976918f6564b8830bc894c89659", f"revision: x{'y' * 70}-{token}")
+    found = refusal(tmp_path, text, token[:12])
+    assert {"EBB048 mandatory]", "EBB050 error]", "EBB111 error]", "EBB020 mandatory]"} == {
+        line.rpartition("[")[2] for line in found
+    }
+
+
+@pytest.mark.parametrize("key", ["password", "apiKey", "api_key", "token", "clientSecret"])
+def test_a_plain_value_under_a_key_for_secrets_is_refused(tmp_path: Path, key: str) -> None:
+    text = GOOD.replace("demo: {group: everyone}", f"demo: {{group: everyone, {key}: hunter2}}")
+    assert refusal(tmp_path, text, "hunter2") == [
+        f"{FILE}: gateway.keys.demo.{key}: <redacted> stands under a key for secrets, in clear; {KEEP}",
+        f"{FILE}: gateway.keys.demo.{key}: is not a known key; allowed: group, sha256; fix: remove it [EBB050 error]",
+    ]
+
+
+def test_secrets_of_other_namespaces_are_found_but_encrypted_ones_are_fine(tmp_path: Path) -> None:
+    text = GOOD + "  aws:secretKey: hunter2\n  aws:accessKey:\n    secure: v1:abc:def\n"
+    assert refusal(tmp_path, text, "hunter2") == [
+        f"{FILE}: config.aws:secretKey: <redacted> stands under a key for secrets, in clear; {KEEP}"
+    ]
+
+
+def test_the_name_of_a_pull_secret_is_no_secret(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(GOOD.replace("ebbtide}", "ebbtide, pullSecret: registry-login}"))
+    assert load_file(file).warnings == ()
+
+
+def test_secrets_in_extra_args_are_refused_with_the_value_that_follows(tmp_path: Path) -> None:
+    token = LOOKS["Hugging Face"]
+    args = f'[--api-key, hunter2hunter2, --hf_token=abcdefgh, --seed, "1", {token}]'
+    text = GOOD.replace(
+        "maxTokens: 8192", f"maxTokens: 8192\n      extraArgs: {args}\n      aliases: [hunter2hunter2.]"
+    )
+    found = refusal(tmp_path, text, "hunter2hunter2")
+    assert not any("abcdefgh" in line or token in line for line in found)
+    at = f"{FILE}: models.llama-8b.extraArgs"
+    assert found[:3] == [
+        f"{at}[0]: --api-key puts a secret on the engine's command line, {ENGINE}",
+        f"{at}[2]: --hf-token puts a secret on the engine's command line, {ENGINE}",
+        f"{at}[5]: <redacted> is a secret on the engine's command line, {ENGINE}",
+    ]
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "OPENAI_API_KEY", "DB_PASSWORD", "VLLM_API_KEY"])
+def test_secrets_in_extra_env_are_refused(tmp_path: Path, name: str) -> None:
+    text = GOOD.replace("maxTokens: 8192", f"maxTokens: 8192\n      extraEnv: {{{name}: hunter2, VLLM_LOG: info}}")
+    assert refusal(tmp_path, text, "hunter2") == [
+        f"{FILE}: models.llama-8b.extraEnv.{name}: <redacted> is a secret in an environment "
+        f"variable, where whoever may "
+        "read the pod reads it; allowed: no secret in clear in a stack file; fix: take it out of extraEnv and withdraw "
+        "it; weights come from the model store, without a token [EBB049 error]"
+    ]
+
+
+def test_a_secret_is_cut_out_of_a_longer_text_before_that_is_shortened(tmp_path: Path) -> None:
+    secret = "correct-horse-battery-staple"
+    text = GOOD.replace("maxTokens: 8192", f"maxTokens: 8192\n      password: {secret}")
+    text = text.replace("0e9e39f249a16976918f6564b8830bc894c89659", "y" * 64 + secret)
+    refusal(tmp_path, text, secret[:8])
+
+
+@pytest.mark.parametrize("change", ["aliases: [{}]", "pool: {}", "dtype: {}", "{}: 1"])
+def test_no_fix_is_made_out_of_a_secret(tmp_path: Path, change: str) -> None:
+    token = LOOKS["Hugging Face"]
+    text = GOOD.replace("pool: gpu-8xa100\n", "") + "\n"
+    text = text.replace("maxTokens: 8192", "maxTokens: 8192\n      " + change.format(token))
+    found = refusal(tmp_path, text, token)
+    assert not any(BODY.lower() in line.lower() for line in found)
+
+
+def test_no_name_is_suggested_for_a_model_called_like_a_secret(tmp_path: Path) -> None:
+    found = refusal(tmp_path, GOOD.replace("llama-8b:", LOOKS["Hugging Face"] + ":"), BODY)
+    assert not any(BODY.lower() in line.lower() for line in found)
+
+
+def test_a_secret_in_yaml_that_cannot_be_read_is_not_repeated(tmp_path: Path) -> None:
+    token = LOOKS["Hugging Face"]
+    assert "'<redacted>'" in refusal(tmp_path, f"config: *{token}\n", token)[0]
+
+
+def test_a_model_names_the_secret_with_its_token_and_never_the_token_itself() -> None:
+    named = find_secrets({"models": {"llama": {"hubToken": "hf-token"}}})
+    assert named.problems == []
+    itself = find_secrets({"models": {"llama": {"hubToken": LOOKS["Hugging Face"]}}})
+    assert [int(problem.code[3:]) for problem in itself.problems] == [48]
