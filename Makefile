@@ -82,7 +82,7 @@ lint: setup-all ## ruff
 
 types: setup-all ## mypy, strict
 	$(call timed,types) .venv/bin/mypy
-	MYPYPATH=images/gateway .venv/bin/mypy -p ebbtide_gateway -p ebbtide_keeper
+	MYPYPATH=images/gateway .venv/bin/mypy -p ebbtide_kube -p ebbtide_gateway -p ebbtide_keeper
 	MYPYPATH=images/mirror .venv/bin/mypy -p ebbtide_mirror
 
 bench: setup ## wakes of the local stack, measured

@@ -30,12 +30,13 @@ from infra.stackfile.findings.finding import ConfigError
 from infra.stackfile.findings.reference import rules
 from infra.stackfile.findings.waivers import Waivers
 from infra.stackfile.load import read_file
+from infra.workspace import PROJECT
 from tests.program.bad_inputs import CASES, BadInput
 from tests.unit.findings_in_sources import names
 from tests.unit.plan_kit import write
 
 STACK = "test"
-ROOM = Path(command_plan.__file__).parent
+ROOM = PROJECT / "infra" / "planner"
 Door = Callable[[Path], tuple[set[str], bool]]
 _SET = re.compile(r"\bset (\w+): ([\w.]+)")
 _CODE = re.compile(r"\[(EBB\d{3}) (?:error|mandatory|warning)\]")
@@ -214,7 +215,7 @@ def test_every_rule_of_the_planner_has_a_case() -> None:
     """A rule that no stack file can break is promised in vain; one without a case may differ between the commands."""
     read = {
         names()[(node.module or "", alias.name)]
-        for file in sorted(ROOM.glob("*.py"))
+        for file in sorted(ROOM.rglob("*.py"))
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names

@@ -13,8 +13,8 @@ from typing import Any
 from tests.unit import gateway_kit, keeper_kit
 from tests.unit.keeper_kit import NOON, on_node, running
 
-from ebbtide_gateway.cluster import connect  # isort: skip
-from ebbtide_gateway.failed_wakes import ANNOTATION  # isort: skip
+from ebbtide_kube.api import connect  # isort: skip
+from ebbtide_kube.wake_failure import ANNOTATION  # isort: skip
 from ebbtide_keeper.keeper import Keeper  # isort: skip
 from ebbtide_keeper.settings import Model, Settings  # isort: skip
 

@@ -18,7 +18,7 @@ from aiohttp import web
 from lab.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
-from ebbtide_gateway.call import Call  # isort: skip
+from ebbtide_gateway.upstream_call import Call  # isort: skip
 from ebbtide_gateway.engine_deaths import (  # isort: skip
     REFUSED_SECONDS,
     SETTLED_SECONDS,

@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 from tests.unit import gateway_kit
 
 from ebbtide_gateway import settings  # isort: skip
-from ebbtide_gateway.failed_wakes import (  # isort: skip
-    ANNOTATION,
-    FailedWakes,
-    WakeFailed,
-    WakeFailure,
-    failure_in_force,
-    last_failure,
-)
+from ebbtide_gateway.failed_wakes import FailedWakes, WakeFailed  # isort: skip
+from ebbtide_kube.wake_failure import ANNOTATION, WakeFailure, failure_in_force, last_failure  # isort: skip
 
 assert gateway_kit
 

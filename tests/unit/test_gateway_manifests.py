@@ -28,7 +28,7 @@ from ebbtide_gateway import settings as process_settings  # isort: skip
 
 assert gateway_kit
 
-GOOD = Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml"
+GOOD = Path(__file__).parents[1] / "fixtures/stackfile/Pulumi.good.yaml"
 GIVEN = hashlib.sha256(b"made elsewhere").hexdigest()
 SETTINGS = GatewaySettings(
     interceptor_url="http://keda-add-ons-http-interceptor-proxy.keda:8080",

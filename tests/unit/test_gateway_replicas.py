@@ -16,7 +16,7 @@ from tests.unit import gateway_kit as kit
 
 from ebbtide_gateway.replicas import beginning, preferred  # isort: skip
 from ebbtide_gateway.replicas import Replicas, addresses  # isort: skip
-from ebbtide_keeper import load  # isort: skip
+from ebbtide_keeper import in_flight  # isort: skip
 
 
 def a_slice(model: str, *endpoints: dict[str, Any], port: int = 8000) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def told(gateway: kit.Gateway, name: str) -> float:
 def by_replica(gateway: kit.Gateway) -> dict[str, int]:
     """As the wake keeper reads it."""
     text = httpx.get(gateway.metrics_url, params={"name[]": "ebbtide_gateway_replica_requests"}).text
-    return {address: int(count) for address, count in load.told(text).replicas.items()}
+    return {address: int(count) for address, count in in_flight.parse_load(text).replicas.items()}
 
 
 def at(server: kit.Upstream) -> str:

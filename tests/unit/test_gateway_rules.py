@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from tests.unit import gateway_kit as kit  # puts the image's package on the path
 
-from ebbtide_gateway import cluster, guard, keys, parameters, request, settings, upstream, workloads  # isort: skip
+from ebbtide_gateway import guard, keys, parameters, request, settings, upstream, workloads  # isort: skip
 from ebbtide_gateway.errors import ApiError, upstream_error  # isort: skip
+from ebbtide_kube import api  # isort: skip
 
 SMALL = settings.Model(name="small", host="small.ebbtide-models", gpus=1, holdSeconds=5)
 BIG = settings.Model(name="big", host="big.ebbtide-models", gpus=2, holdSeconds=5)
@@ -216,10 +217,10 @@ def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
     async def look() -> guard.Taken | None:
         (tmp_path / "token").write_text("t")
         client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://kube")
-        kinds = (cluster.deployments, cluster.groups) if groups else (cluster.deployments,)
+        kinds = (api.deployments, api.groups) if groups else (api.deployments,)
         paths = [kind("ns") for kind in kinds]
         view = workloads.Workloads(client, paths, tmp_path / "token", lambda: told.append(view.taken()))
-        following = [asyncio.create_task(each.follow()) for each in view.views]
+        following = [asyncio.create_task(each.run()) for each in view.views]
         async with asyncio.timeout(5):
             while view.taken() is None:
                 await asyncio.sleep(0.01)

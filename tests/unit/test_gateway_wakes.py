@@ -17,7 +17,7 @@ from aiohttp import web
 from lab.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
-from ebbtide_keeper.used import Used  # isort: skip
+from ebbtide_keeper.group_usage import GroupUsage  # isort: skip
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +117,7 @@ class Several:
     def __init__(self, upstream: kit.Upstream, kube: kit.KubeApi, folders: pytest.TempPathFactory) -> None:
         self._upstream, self._kube, self._folders = upstream, kube, folders
         self._running: list[kit.Gateway] = []
-        self.used = Used(lambda: [each.metrics_url.removesuffix("/metrics") for each in self._running])
+        self.used = GroupUsage(lambda: [each.metrics_url.removesuffix("/metrics") for each in self._running])
         app = web.Application()
         app.router.add_get("/wakes", self._wakes)
         app.router.add_get("/requests", self._requests)
@@ -160,7 +160,7 @@ def test_the_wakes_of_a_day_outlive_the_gateway_and_a_keeper_that_is_away_keeps_
 ) -> None:
     with several.another() as first:
         assert ask(first, "once").headers["x-ebbtide-woken"] == "true"
-        several.keeper.run(several.used.look())
+        several.keeper.run(several.used.reconcile())
     with several.another() as second:
         assert code(ask(second, "once")) == (429, "wake_budget")
         assert ask(second, "ops").status_code == 200

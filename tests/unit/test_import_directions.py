@@ -1,4 +1,4 @@
-"""What product code may import: the stand-ins that the local stack and the tests run on are no part of the product."""
+"""Which room may import which: only those below it, so that no room needs what it serves, and no product code a stand-in."""
 
 from __future__ import annotations
 
@@ -8,9 +8,29 @@ from pathlib import Path
 
 from infra.workspace import PROJECT
 
+# from the ground up; docs/architecture.md says what each is for
+ROOMS = (
+    "components",
+    "infra.workspace",
+    "infra.errors",
+    "infra.atomic_write",
+    "infra.console",
+    "infra.kube_client",
+    "infra.stackfile",
+    "infra.planner",
+    "infra.policies",
+    "infra.program",
+    "infra.__main__",
+    "infra.recorder",
+    "infra.gate",
+    "infra.commands",
+    "infra.catalog_refresh",
+    "infra.lock",
+    "lab",
+    "infra.bench",
+    "infra.cli",
+)
 STAND_INS = ("lab.plugins", "lab.rehearsal")
-# the local stack starts the stand-ins; all else is product code
-LOCAL = PROJECT / "infra" / "local"
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -24,18 +44,40 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{module}.{each.name}" for each in node.names)
 
 
-def test_product_code_imports_no_stand_in() -> None:
-    files = [
-        file
-        for folder in ("infra", "components", "images", "recipes")
-        for file in sorted((PROJECT / folder).rglob("*.py"))
-        if not file.is_relative_to(LOCAL)
-    ]
-    assert {"infra/gate/diff.py", "infra/cli.py"} <= {str(file.relative_to(PROJECT)) for file in files}
+def imports(*folders: str) -> Iterator[tuple[str, str]]:
+    """Each import as the importing file, from the project's root, and the imported name."""
+    for folder in folders:
+        for file in sorted((PROJECT / folder).rglob("*.py")):
+            yield from ((file.relative_to(PROJECT).as_posix(), module) for module in imported(file))
+
+
+def room(dotted: str) -> str | None:
+    """The room that a module or a name in it belongs to; None for what is not this project's."""
+    return next((each for each in ROOMS if f"{dotted}.".startswith(f"{each}.")), None)
+
+
+def test_every_module_is_in_a_room() -> None:
+    modules = {file.removesuffix(".py").replace("/", ".") for file, _ in imports("infra", "components", "lab")}
+    assert {module for module in modules if room(module) is None} == set()
+    assert {room(module) for module in modules} == set(ROOMS)
+
+
+def test_a_room_imports_only_what_lies_below_it() -> None:
     wrong = [
-        f"{file.relative_to(PROJECT)} imports {module}"
-        for file in files
-        for module in imported(file)
+        f"{file} imports {module}"
+        for file, module in imports("infra", "components", "lab")
+        if (wanted := room(module)) is not None
+        and ROOMS.index(wanted) > ROOMS.index(room(file.removesuffix(".py").replace("/", ".")) or "")
+    ]
+    assert wrong == []
+
+
+def test_product_code_imports_no_stand_in() -> None:
+    found = [*imports("infra", "components", "images", "recipes", "scripts")]
+    assert {"infra/gate/diff.py", "infra/cli.py"} <= {file for file, _ in found}
+    wrong = [
+        f"{file} imports {module}"
+        for file, module in found
         if f"{module}.".startswith(tuple(f"{each}." for each in STAND_INS))
     ]
     assert wrong == []

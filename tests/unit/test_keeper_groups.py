@@ -16,7 +16,7 @@ from tests.unit.keeper_kit import at, ended, on_node, pod, running, unschedulabl
 from tests.unit.keeper_stage import PAUSE, Stage
 
 from ebbtide_keeper.groups import GROUP, WHOLE_SECONDS, WORKER, Wake, follow, judge_group  # isort: skip
-from ebbtide_keeper.judge import Doing, Sight  # isort: skip
+from ebbtide_keeper.model_state import ModelState, Observation  # isort: skip
 from ebbtide_keeper.settings import Model  # isort: skip
 
 FIXED = Model(name="small", holdSeconds=1800, coldStartSeconds=1200, machines=2)
@@ -55,10 +55,10 @@ class Looks:
         self.model = model
         self.wake: Wake | None = None
 
-    def at(self, seconds: float, *pods: dict[str, Any], replicas: int = 1, room: float | None = None) -> Doing:
-        sight = Sight(group_set(replicas), pods, at(room) if room is not None else None)
-        self.wake = follow(self.wake, sight, self.model, at(seconds))
-        return judge_group(sight, self.wake, self.model, at(seconds))
+    def at(self, seconds: float, *pods: dict[str, Any], replicas: int = 1, room: float | None = None) -> ModelState:
+        observation = Observation(group_set(replicas), pods, at(room) if room is not None else None)
+        self.wake = follow(self.wake, observation, self.model, at(seconds))
+        return judge_group(observation, self.wake, self.model, at(seconds))
 
     def reason(self, seconds: float, *pods: dict[str, Any], replicas: int = 1) -> str | None:
         doing = self.at(seconds, *pods, replicas=replicas)

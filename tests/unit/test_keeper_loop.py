@@ -16,10 +16,10 @@ from tests.unit import gateway_kit, keeper_kit
 from tests.unit.keeper_kit import running, waiting
 from tests.unit.keeper_stage import PAUSE, Stage
 
-from ebbtide_gateway.failed_wakes import ANNOTATION  # isort: skip
-from ebbtide_keeper.door import LIVE, LOAD, METRICS, WAITING, WAKES, Door  # isort: skip
+from ebbtide_kube.wake_failure import ANNOTATION  # isort: skip
+from ebbtide_keeper.app import LIVE, LOAD, METRICS, WAITING, WAKES, KeeperApp  # isort: skip
 from ebbtide_keeper.engine_end import ANNOTATION as ENGINE_END  # isort: skip
-from ebbtide_keeper.load import Unknown  # isort: skip
+from ebbtide_keeper.in_flight import Unknown  # isort: skip
 from ebbtide_keeper.settings import load  # isort: skip
 
 WEIGHTS = "RuntimeError: Cannot find any model weights with `/models/secret`"
@@ -172,7 +172,7 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
         async def receive() -> dict[str, Any]:
             return {"type": "http.request"}
 
-        door = Door(keeper, lambda: b"numbers", "text/plain", load, waiting, {"small"}, {"/wakes": wakes})
+        door = KeeperApp(keeper, lambda: b"numbers", "text/plain", load, waiting, {"small"}, {"/wakes": wakes})
         await door({"type": "http", "path": path}, receive, send)
         return sent[0]["status"], sent[1]["body"]
 

@@ -14,7 +14,7 @@ from components.wake_keeper.access import DELETION_COST
 from tests.unit import gateway_kit, keeper_kit
 from tests.unit.keeper_kit import condition, pod
 
-from ebbtide_keeper.load import Load, Unknown  # isort: skip
+from ebbtide_keeper.in_flight import Load, Unknown  # isort: skip
 from ebbtide_keeper.scale_in import COST, FIRST, Replica, ScaleIn, moves  # isort: skip
 
 assert gateway_kit
@@ -92,14 +92,14 @@ class Stage:
         self.written.append((name, annotations))
         return self.takes
 
-    def look(self) -> bool:
-        return asyncio.run(self.scale_in.look())
+    def reconcile(self) -> bool:
+        return asyncio.run(self.scale_in.reconcile())
 
 
 def test_the_gateways_counts_decide_by_a_replicas_address() -> None:
     stage = Stage(ready("a", "10.0.0.1", FIRST), ready("b", "10.0.0.2"), ready("c", "fd00::3"))
     stage.inside = {"10.0.0.1:8000": 5, "10.0.0.2:8000": 2, "[fd00::3]:8000": 1, "10.0.0.9:8000": 0}
-    assert stage.look()
+    assert stage.reconcile()
     assert stage.written == [("c", {COST: FIRST}), ("a", {COST: None})]
 
 
@@ -115,7 +115,7 @@ def test_the_gateways_counts_decide_by_a_replicas_address() -> None:
 )
 def test_without_two_replicas_to_choose_from_nobody_is_asked(why: str, pods: list[dict[str, Any]]) -> None:
     stage = Stage(*pods)
-    assert stage.look(), why
+    assert stage.reconcile(), why
     assert (stage.asked, stage.written) == (0, []), why
 
 
@@ -123,18 +123,18 @@ def test_nothing_is_written_while_pods_or_counts_are_unknown_or_for_a_model_that
     two = ready("a", "10.0.0.1"), ready("b", "10.0.0.2")
     stage = Stage(*two)
     stage.inside = None
-    assert stage.look()
+    assert stage.reconcile()
     stage.pods = None
-    assert stage.look()
+    assert stage.reconcile()
     other = Stage(*two, models=("large",))
-    assert other.look()
+    assert other.reconcile()
     assert stage.written == other.written == []
 
 
 def test_what_is_refused_ends_the_look() -> None:
     stage = Stage(ready("a", "10.0.0.1", FIRST), ready("b", "10.0.0.2"), takes=False)
     stage.inside = {"10.0.0.1:8000": 5}
-    assert not stage.look()
+    assert not stage.reconcile()
     assert len(stage.written) == 1
 
 

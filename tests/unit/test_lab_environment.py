@@ -180,7 +180,7 @@ def test_a_program_is_built_anew_when_what_it_is_made_from_changes(
     assert before != go_programs.GoProgram("p", "m", "example.com/q").wanted()
     assert before != go_programs.GoProgram("p", "m", "example.com/p", "-X v=1").wanted()
     at.bin.mkdir(parents=True)
-    go_programs.once.mark_done(at.bin / ".p.stamp", before)
+    go_programs.build_stamps.mark_done(at.bin / ".p.stamp", before)
     assert not go_programs.is_built(program, at), "a stamp without its program"
     (at.bin / "p").touch()
     assert go_programs.is_built(program, at)
@@ -248,7 +248,7 @@ def test_a_port_that_somebody_holds_is_named_with_what_to_do() -> None:
 def test_locked_packages_are_installed_as_locked_and_nothing_is_resolved() -> None:
     """With pip's resolver in the way, a newer release of a package asked for with an extra ended a fresh set-up."""
     seen = []
-    for pattern in ("images/*/Dockerfile*", "lab/*.sh", "lab/*.py"):
+    for pattern in ("images/*/Dockerfile*", "scripts/*.sh", "lab/*.py"):
         for file in sorted(PROJECT.glob(pattern)):
             lines = file.read_text().splitlines()
             for number, line in enumerate(lines):

@@ -8,7 +8,7 @@ import pytest
 
 from infra.stackfile import ConfigError, Loaded, load_file
 
-GOOD = Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml"
+GOOD = Path(__file__).parents[1] / "fixtures/stackfile/Pulumi.good.yaml"
 STACKS = Path(__file__).parents[2] / "stacks"
 MEND = "allowed: YAML; fix: mend that place: often it is the indentation or a missing colon [EBB101 error]"
 

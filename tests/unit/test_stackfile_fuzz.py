@@ -18,7 +18,7 @@ from tests.unit.fuzz_kit import model_files, stack_texts
 
 TRIES = int(os.environ.get("EBBTIDE_FUZZ", 3 * settings.default.max_examples // 2))
 FORMATS = st.sampled_from(fuzz.FORMATS)
-GOOD = (Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml").read_text()
+GOOD = (Path(__file__).parents[1] / "fixtures/stackfile/Pulumi.good.yaml").read_text()
 STACKS = Path(__file__).parents[2] / "stacks"
 
 

@@ -15,7 +15,7 @@ import yaml
 from infra.stackfile import ConfigError, load
 
 FILE = "stacks/Pulumi.aws-prod.yaml"
-GOOD = Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml"
+GOOD = Path(__file__).parents[1] / "fixtures/stackfile/Pulumi.good.yaml"
 MODEL = ("models", "llama-8b")
 SHA = "ab" * 32
 NAME = "at most 63 of a-z, 0-9 and -, beginning and ending with a letter or digit (DNS-1123)"

@@ -15,7 +15,7 @@ from pulumi.runtime import config as runtime_config
 from infra.stackfile import ConfigError, load_file
 from infra.stackfile.pulumi_source import read_pulumi
 
-GOOD = Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml"
+GOOD = Path(__file__).parents[1] / "fixtures/stackfile/Pulumi.good.yaml"
 Given = Callable[..., None]
 
 

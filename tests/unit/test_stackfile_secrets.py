@@ -10,7 +10,7 @@ import pytest
 from infra.stackfile import ConfigError, load_file
 from infra.stackfile.cleartext_secrets import find_secrets
 
-GOOD = (Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml").read_text()
+GOOD = (Path(__file__).parents[1] / "fixtures/stackfile/Pulumi.good.yaml").read_text()
 FILE = "stacks/Pulumi.aws-prod.yaml"
 KEEP = (
     "allowed: no secret in clear in a stack file; fix: take it out, withdraw it where it was "

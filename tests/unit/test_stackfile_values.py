@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from components.typed.units import Duration, Quantity
 from infra.stackfile import StackConfig, load_file
 
-GOOD = Path(__file__).parents[1] / "fixtures/config/Pulumi.good.yaml"
+GOOD = Path(__file__).parents[1] / "fixtures/stackfile/Pulumi.good.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ class Machine:
         keyring.touch()
         monkeypatch.setattr(base_image, "KEYRING", keyring)
         monkeypatch.setattr(base_image, "run_logged", self.run_logged)
-        monkeypatch.setattr(base_image.machine, "inside", lambda at, argv, network_only: ["nsenter", *argv])
+        monkeypatch.setattr(base_image.namespaces, "inside", lambda at, argv, network_only: ["nsenter", *argv])
         monkeypatch.setattr(base_image.subprocess, "run", self.run)
 
     def run(self, argv: list[str], **_: Any) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ from tests.unit import keeper_kit
 from tests.unit.gateway_kit import free_port, until
 from tests.unit.serve_kit import serve
 
-from ebbtide_keeper.cards import told  # isort: skip
+from ebbtide_keeper.gpu_turns import parse_state  # isort: skip
 
 assert keeper_kit
 
@@ -61,7 +61,7 @@ def test_it_is_not_ready_says_that_it_waits_and_starts_when_it_is_given_the_card
     assert serving.ask("POST", "/v1/chat/completions").status_code == 503
     assert serving.ask("POST", "/sleep?level=1&mode=wait").status_code == 503
     metrics = serving.ask("GET", "/metrics?name[]=vllm:engine_sleep_state")
-    assert (metrics.status_code, told(metrics.text)) == (200, "waiting")
+    assert (metrics.status_code, parse_state(metrics.text)) == (200, "waiting")
     assert not serving.up.exists()
     assert serving.ask("POST", "/wake_up").status_code == 200
     until(serving.up.exists, "the engine listens on the same port")

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import uvloop
 import yaml
+from ebbtide_kube.api import SERVICE_ACCOUNT, connect, deployments, endpoint_slices, groups, scaled_objects
+from ebbtide_kube.informer import Informer
 from pydantic import ValidationError
 
+from .app import Gateway
 from .budgets import Budgets, Elsewhere
-from .cluster import SERVICE_ACCOUNT, Watched, connect, deployments, endpoint_slices, groups, scaled_objects
 from .engine_deaths import EngineDeaths
 from .failed_wakes import FailedWakes
-from .front import Gateway
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
 from .metrics import Metrics
@@ -32,15 +33,15 @@ from .workloads import Workloads
 def application(settings: Settings, keys: Path, metrics: Metrics, account: Path = SERVICE_ACCOUNT) -> Gateway:
     """Put the parts together."""
     view: Workloads
-    scaled: Watched
-    slices: Watched
+    scaled: Informer
+    slices: Informer
 
     def observe() -> Taken | None:
         return view.taken()
 
     guard = WakeGuard(settings.guard, {model.name: model.gpus for model in settings.models}, observe)
     client = connect(settings.cluster.api_server, account)
-    replicas = Replicas(lambda: slices.seen)
+    replicas = Replicas(lambda: slices.items)
     metrics.count(replicas, [model.name for model in settings.models])
     deaths = EngineDeaths(died=metrics.engine_died)
     transport = WakeTransport(settings.interceptor_url, settings.limits.request_seconds, replicas, deaths)
@@ -48,21 +49,21 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
 
     def changed() -> None:
         guard.changed()
-        gateway.looked()
+        gateway.mark_ready()
 
     place, token = settings.cluster, account / "token"
     # a cluster without LeaderWorkerSets knows no list of them
     kinds = (deployments, groups) if place.groups else (deployments,)
     view = Workloads(client, [kind(place.namespace) for kind in kinds], token, changed)
-    failed = FailedWakes(lambda: scaled.seen)
-    scaled = Watched(
+    failed = FailedWakes(lambda: scaled.items)
+    scaled = Informer(
         client,
         scaled_objects(place.namespace),
         token,
         failed.changed,
         "requests for a model that cannot be woken are held",
     )
-    slices = Watched(
+    slices = Informer(
         client,
         endpoint_slices(place.namespace),
         token,

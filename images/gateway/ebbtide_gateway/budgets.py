@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from ebbtide_kube.api import describe
 
-from .cluster import describe
 from .errors import ApiError
 from .settings import Model
 

@@ -21,8 +21,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from .call import Call
 from .errors import ApiError
+from .upstream_call import Call
 
 REFUSED_SECONDS = 600.0
 """How long a request that ended its engine is refused; as long, a suspect is remembered that does not come back."""

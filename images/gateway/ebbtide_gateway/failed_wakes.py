@@ -1,58 +1,17 @@
-"""Wakes that fail: what the wake keeper wrote on a model's ScaledObject, and the answer a client gets for it."""
+"""Wakes that fail: the answer a client gets while the wake keeper says that a model cannot be woken."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ebbtide_kube.wake_failure import WakeFailure, failure_in_force
+
 from .errors import ApiError, error_body, error_type
 from .settings import Model
-
-ANNOTATION = "ebbtide.dev/wake-failure"
-
-
-@dataclass(frozen=True)
-class WakeFailure:
-    """Why the last wake failed. From ``since`` to ``until`` no other is tried; ``failures`` in a row so far."""
-
-    reason: str
-    message: str
-    since: datetime
-    until: datetime
-    failures: int
-
-    def text(self) -> str:
-        """As the annotation carries it."""
-        times = {"since": written(self.since), "until": written(self.until)}
-        return json.dumps({"reason": self.reason, "message": self.message, **times, "failures": self.failures})
-
-
-def written(moment: datetime) -> str:
-    """RFC 3339 in UTC, whole seconds, as Kubernetes writes times."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def last_failure(annotations: Mapping[str, str]) -> WakeFailure | None:
-    """The failure an annotation tells of, in force or not. One that cannot be read tells of none."""
-    try:
-        told = json.loads(annotations[ANNOTATION])
-        since, until = (datetime.fromisoformat(told[name]) for name in ("since", "until"))
-        if since.tzinfo is None or until.tzinfo is None:
-            return None
-        return WakeFailure(str(told["reason"]), str(told["message"]), since, until, int(told["failures"]))
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
-def failure_in_force(annotations: Mapping[str, str], now: datetime) -> WakeFailure | None:
-    """The failure for which a request is refused at this moment."""
-    failure = last_failure(annotations)
-    return failure if failure is not None and now < failure.until else None
 
 
 class WakeFailed(ApiError):

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from .access_log import Record
-from .call import Answer, Call, Failure
 from .errors import error_body, error_headers
 from .server import Connection, own_headers
 from .upstream import BrokenOff
+from .upstream_call import Answer, Call, Failure
 
 
 class Reply:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from .cluster import model_of
+from ebbtide_kube.api import model_of
 
 _REST_SECONDS = 5.0
 _QUARTER, _SOME = 1.25, 2  # requests above an even share for which a cache is worth a wait

@@ -24,11 +24,11 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from .call import Answer, Call, Failure
 from .engine_deaths import EndsEngines, EngineDeaths, MustWait
 from .errors import engine_died, error_body, error_type, upstream_error
 from .parameters import constraints
 from .replicas import Replicas
+from .upstream_call import Answer, Call, Failure
 
 _CONNECT_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 3.0  # vLLM closes a connection after 5 s without a request

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ebbtide_kube.api import model_of
+from ebbtide_kube.informer import Informer
 
-from .cluster import Watched, model_of
 from .guard import Taken
 
 Objects = Mapping[str, Mapping[str, Any]]
@@ -26,17 +27,17 @@ class Workloads:
     ) -> None:
         self._changed = changed
         without = "the wake guard stands aside"
-        self._views = {path: Watched(client, path, token, partial(self._moved, path), without) for path in paths}
+        self._views = {path: Informer(client, path, token, partial(self._moved, path), without) for path in paths}
         self._to_look_at = set(self._views)
 
     @property
-    def views(self) -> tuple[Watched, ...]:
+    def views(self) -> tuple[Informer, ...]:
         """Each has to be followed."""
         return tuple(self._views.values())
 
     def taken(self) -> Taken | None:
         """What the cluster shows now."""
-        return taken(view.seen for view in self.views)
+        return taken(view.items for view in self.views)
 
     def _moved(self, path: str) -> None:
         self._to_look_at.discard(path)

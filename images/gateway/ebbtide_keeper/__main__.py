@@ -10,18 +10,18 @@ from typing import get_args
 
 import uvicorn
 import yaml
-from ebbtide_gateway.cluster import SERVICE_ACCOUNT, connect
+from ebbtide_kube.api import SERVICE_ACCOUNT, connect
 from pydantic import ValidationError
 
-from .cards import Cards, remembered
+from .app import REQUESTS, WAKES, KeeperApp
 from .causes import Reason
-from .door import REQUESTS, WAKES, Door
+from .gpu_turns import GpuTurns, remembered
+from .group_usage import GroupUsage
+from .in_flight import Loads, Waiting
 from .keeper import Keeper
-from .load import Loads, Waiting
 from .metrics import CONTENT_TYPE, Metrics
 from .scale_in import ScaleIn
 from .settings import load
-from .used import Used
 
 
 def main() -> int:
@@ -39,15 +39,15 @@ def main() -> int:
     # KEDA is told that a number is unknown rather than an old one; who may have a card is decided all the same
     recent = settings.recent_seconds
     loads = Loads(keeper.gateways, recent)
-    cards = Cards(settings.models, remembered(keeper.pods), Loads(remembered(keeper.gateways), recent).all, metrics)
+    cards = GpuTurns(settings.models, remembered(keeper.pods), Loads(remembered(keeper.gateways), recent).all, metrics)
     several = {model.name for model in settings.models if model.scales_in}
     scale_in = ScaleIn(several, keeper.pods, loads.all, keeper.annotate)
     counted = {model.name for model in settings.models if model.counted}
-    used = Used(remembered(keeper.gateways))
+    used = GroupUsage(remembered(keeper.gateways))
     beside = (cards.run, scale_in.run, *([used.run] if settings.remembers_wakes else []))
-    told = {WAKES: used.wakes, REQUESTS: used.requests}
+    usage = {WAKES: used.wakes, REQUESTS: used.requests}
     uvicorn.run(
-        Door(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, told, beside),
+        KeeperApp(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, usage, beside),
         # The pod's own address; who may reach it is the NetworkPolicy's matter.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ebbtide_gateway.failed_wakes import WakeFailure, written
+from ebbtide_kube.wake_failure import WakeFailure, written
 
-from .judge import Object, containers, ends
+from .model_state import Object, containers, ends
 
 ANNOTATION = "ebbtide.dev/last-engine-end"
 _TOLD_TO_GO = frozenset({0, 137, 143})

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from .causes import CRASHES, NOT_WHOLE, TOO_LONG, Cause, of_ends
-from .judge import RESTARTS, Doing, Object, Sight, containers, ends, is_live, is_ready, of_pod
+from .model_state import RESTARTS, ModelState, Object, Observation, containers, ends, is_live, is_ready, of_pod
 from .settings import Model
 
 GROUP, WORKER = "leaderworkerset.sigs.k8s.io/group-index", "leaderworkerset.sigs.k8s.io/worker-index"
@@ -24,7 +24,7 @@ WHOLE_SECONDS = 120.0
 @dataclass(frozen=True)
 class Wake:
     """A load that goes on ``since`` it was first seen. ``whole``: when it last lacked nothing, or was about to be made
-    anew. By group: ``tries``, the uids of its leaders so far, and ``told``, why one of its engines said that it ended.
+    anew. By group: ``tries``, the uids of its leaders so far, and ``reported``, the end that one of its engines told.
     ``pods``: the uids of all its pods so far; what leaves and is none of these is of an earlier load.
     """
 
@@ -32,12 +32,12 @@ class Wake:
     whole: datetime
     pods: frozenset[str] = frozenset()
     tries: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    told: Mapping[str, Cause] = field(default_factory=dict)
+    reported: Mapping[str, Cause] = field(default_factory=dict)
 
 
-def follow(before: Wake | None, sight: Sight, model: Model, now: datetime) -> Wake | None:
+def follow(before: Wake | None, observation: Observation, model: Model, now: datetime) -> Wake | None:
     """What is known of the load after another look. None: nobody wants the model, or it answers."""
-    wanted, groups = _wanted(sight), _groups(sight.pods)
+    wanted, groups = _wanted(observation), _groups(observation.pods)
     if not wanted or any(is_ready(pod) for pods in groups.values() for pod in pods if _leads(pod)):
         return None
     wake = before or Wake(now, now)
@@ -45,39 +45,45 @@ def follow(before: Wake | None, sight: Sight, model: Model, now: datetime) -> Wa
     known = wake.pods.union(_uid(pod) for pods in live.values() for pod in pods)
     leaders = {group: frozenset(_uid(pod) for pod in pods if _leads(pod)) for group, pods in live.items()}
     said = {group: _said([pod for pod in pods if _uid(pod) in known]) for group, pods in groups.items()}
-    changing = any("deletionTimestamp" in pod["metadata"] for pod in sight.pods)
+    changing = any("deletionTimestamp" in pod["metadata"] for pod in observation.pods)
     whole = all(len(live.get(group, ())) >= model.machines for group in wanted)
     return replace(
         wake,
         whole=now if whole or changing else wake.whole,
         pods=known,
         tries={**wake.tries, **{group: wake.tries.get(group, frozenset()) | new for group, new in leaders.items()}},
-        told={**{group: cause for group, cause in said.items() if cause is not None}, **wake.told},
+        reported={**{group: cause for group, cause in said.items() if cause is not None}, **wake.reported},
     )
 
 
-def judge_group(sight: Sight, wake: Wake | None, model: Model, now: datetime) -> Doing:
+def judge_group(observation: Observation, wake: Wake | None, model: Model, now: datetime) -> ModelState:
     """What the model is doing at ``now``, of which ``follow`` has made ``wake``."""
-    wanted, groups = _wanted(sight), _groups(sight.pods)
+    wanted, groups = _wanted(observation), _groups(observation.pods)
     if not wanted:
-        return Doing("asleep")
+        return ModelState("asleep")
     if wake is None:
-        return Doing("ready")
-    found = [_cause(group, [pod for pod in groups[group] if is_live(pod)], sight, wake, model, now) for group in wanted]
+        return ModelState("ready")
+    found = [
+        _cause(group, [pod for pod in groups[group] if is_live(pod)], observation, wake, model, now) for group in wanted
+    ]
     if all(cause is not None for cause in found):
-        return Doing("failing", wake.since, found[0])
+        return ModelState("failing", wake.since, found[0])
     if now - wake.since >= timedelta(seconds=model.hold_seconds):
-        return Doing("failing", wake.since, TOO_LONG)
-    return Doing("loading", wake.since)
+        return ModelState("failing", wake.since, TOO_LONG)
+    return ModelState("loading", wake.since)
 
 
-def _cause(group: str, live: Sequence[Object], sight: Sight, wake: Wake, model: Model, now: datetime) -> Cause | None:
+def _cause(
+    group: str, live: Sequence[Object], observation: Observation, wake: Wake, model: Model, now: datetime
+) -> Cause | None:
     """Why a group will not answer."""
-    if (told := wake.told.get(group)) is not None:
-        return told
+    if (reported := wake.reported.get(group)) is not None:
+        return reported
     if len(wake.tries.get(group, ())) > RESTARTS:
         return CRASHES
-    of_one = next((doing.cause for doing in (of_pod(pod, sight, model, now) for pod in live) if doing.cause), None)
+    of_one = next(
+        (doing.cause for doing in (of_pod(pod, observation, model, now) for pod in live) if doing.cause), None
+    )
     lacks = len(live) < model.machines and now - wake.whole >= timedelta(seconds=WHOLE_SECONDS)
     return NOT_WHOLE if of_one is None and lacks else of_one
 
@@ -87,8 +93,8 @@ def _said(pods: Sequence[Object]) -> Cause | None:
     return of_ends(end for pod in pods for container in containers(pod) for end in ends(container))
 
 
-def _wanted(sight: Sight) -> list[str]:
-    return [str(index) for index in range(int(sight.workload.get("spec", {}).get("replicas", 1)))]
+def _wanted(observation: Observation) -> list[str]:
+    return [str(index) for index in range(int(observation.workload.get("spec", {}).get("replicas", 1)))]
 
 
 def _groups(pods: Sequence[Object]) -> Mapping[str, list[Object]]:

@@ -13,24 +13,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
-from ebbtide_gateway.cluster import (
-    Watched,
-    authorization,
-    deployments,
-    describe,
-    groups,
-    model_of,
-    pods,
-    scaled_objects,
-)
-from ebbtide_gateway.failed_wakes import failure_in_force
+from ebbtide_kube.api import authorization, deployments, describe, groups, model_of, pods, scaled_objects
+from ebbtide_kube.informer import Informer
+from ebbtide_kube.wake_failure import failure_in_force
 
-from .act import decide
+from .decisions import decide
 from .engine_end import ANNOTATION as ENGINE_END
 from .engine_end import engine_ended, is_news, last_end, wake_failed
 from .groups import Wake, follow, judge_group
-from .judge import Doing, Object, Sight, is_ready, judge
-from .load import ENGINE_PORT, gateways, url
+from .in_flight import ENGINE_PORT, gateways, url
+from .model_state import ModelState, Object, Observation, is_ready, judge
 from .settings import Model, Settings
 
 _TICK_SECONDS = 1.0
@@ -40,7 +32,7 @@ _GATEWAY = "app.kubernetes.io/name=gateway"
 _log = logging.getLogger("ebbtide.keeper")
 
 
-class Told(Protocol):
+class WakeMetrics(Protocol):
     """Where the numbers go."""
 
     def woken(self, model: str) -> None: ...
@@ -56,25 +48,25 @@ class Keeper:
         settings: Settings,
         client: httpx.AsyncClient,
         token: Path,
-        told: Told,
+        metrics: WakeMetrics,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._client = client
         self._token = token
-        self._told = told
+        self._metrics = metrics
         self._clock = clock
         self._moved = asyncio.Event()
         paths = [make(settings.namespace) for make in (deployments, pods, scaled_objects)]
-        self._views = [Watched(client, path, token, self._moved.set, _WITHOUT) for path in paths]
+        self._views = [Informer(client, path, token, self._moved.set, _WITHOUT) for path in paths]
         has_groups = any(model.machines > 1 for model in settings.models)
         # by themselves: a cluster that serves no such API for a while must not end the others' keeping
         self._groups = (
-            Watched(client, groups(settings.namespace), token, self._moved.set, _WITHOUT) if has_groups else None
+            Informer(client, groups(settings.namespace), token, self._moved.set, _WITHOUT) if has_groups else None
         )
         self._wakes: dict[str, Wake] = {}
         without = "no model is scaled to zero"
-        self._gateways = Watched(client, pods(settings.gateway_namespace), token, lambda: None, without, _GATEWAY)
+        self._gateways = Informer(client, pods(settings.gateway_namespace), token, lambda: None, without, _GATEWAY)
         self._room_since: datetime | None = None
         self._before: dict[str, str] = {}
         self._looked = time.monotonic()
@@ -88,23 +80,23 @@ class Keeper:
         """Where the engines of a model answer that are ready and not on their way out; none while nothing is seen."""
         return [
             url(pod, ENGINE_PORT)
-            for pod in (self._views[1].seen or {}).values()
+            for pod in (self._views[1].items or {}).values()
             if model_of(pod) == model and is_ready(pod)
         ]
 
     def pods(self) -> Mapping[str, Object] | None:
         """The models' pods by name; None while they cannot be seen."""
-        return self._views[1].seen
+        return self._views[1].items
 
     def gateways(self) -> list[str] | None:
         """Where the gateway's pods tell their metrics; None while they cannot be seen."""
-        seen = self._gateways.seen
+        seen = self._gateways.items
         return None if seen is None else gateways(seen, self._clock())
 
     async def run(self) -> None:
         """Run until cancelled."""
         views = [*self._views, self._gateways, *([] if self._groups is None else [self._groups])]
-        following = [asyncio.create_task(view.follow()) for view in views]
+        following = [asyncio.create_task(view.run()) for view in views]
         try:
             while True:
                 # not wait_for, which may not hear that it is to end when the cluster moves just then (Python 3.11)
@@ -112,15 +104,15 @@ class Keeper:
                     async with asyncio.timeout(_TICK_SECONDS):
                         await self._moved.wait()
                 self._moved.clear()
-                await self.look()
+                await self.reconcile()
         finally:
             for task in following:
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
 
-    async def look(self) -> None:
+    async def reconcile(self) -> None:
         """One look at every model, and what follows from it."""
-        seen = [view.seen for view in self._views]
+        seen = [view.items for view in self._views]
         self._looked = time.monotonic()
         if any(found is None for found in seen):
             return
@@ -135,49 +127,49 @@ class Keeper:
             self._looked = time.monotonic()  # a slow write for one is no standstill
             found = self._group_sets() if model.machines > 1 else targets
             if model.name in found and model.name in scaled:
-                sight = Sight(found[model.name], by_model[model.name], self._room_since)
+                observation = Observation(found[model.name], by_model[model.name], self._room_since)
                 try:
-                    await self._model(model, sight, scaled[model.name], now)
+                    await self._model(model, observation, scaled[model.name], now)
                 except (KeyError, TypeError, ValueError, AttributeError) as problem:
                     # an object of a shape nobody thought of must not end the others' keeping
                     _log.error("model %s cannot be judged: %s", model.name, type(problem).__name__)
 
-    async def _model(self, model: Model, sight: Sight, scaled: Object, now: datetime) -> None:
+    async def _model(self, model: Model, observation: Observation, scaled: Object, now: datetime) -> None:
         annotations = scaled["metadata"].get("annotations") or {}
-        doing = self._judge(sight, model, now)
+        doing = self._judge(observation, model, now)
         step = decide(doing, annotations, now)
         self._tell(model.name, doing, annotations, now)
-        end = last_end(sight.pods)
+        end = last_end(observation.pods)
         news = end if end is not None and is_news(end, annotations) else None
         changes = {**step.annotations, **({} if news is None else {ENGINE_END: news.text()})}
         if not changes or not await self._write(scaled, changes):
             return
         if news is not None:
             _log.warning("model %s: %s", model.name, news.sentence())
-            await self._event(engine_ended(sight.workload, model.machines > 1, news, time.time_ns()))
+            await self._event(engine_ended(observation.workload, model.machines > 1, news, time.time_ns()))
         if step.failure is not None:
-            self._told.failed(model.name, step.failure.reason)
-            self._told.state(model.name, "held_off")
+            self._metrics.failed(model.name, step.failure.reason)
+            self._metrics.state(model.name, "held_off")
             _log.warning("wake of %s failed (%s): %s", model.name, step.failure.reason, step.failure.message)
-            await self._event(wake_failed(sight.workload, model.machines > 1, step.failure, time.time_ns()))
+            await self._event(wake_failed(observation.workload, model.machines > 1, step.failure, time.time_ns()))
 
     def _group_sets(self) -> Mapping[str, Object]:
-        return (self._groups.seen if self._groups is not None else None) or {}
+        return (self._groups.items if self._groups is not None else None) or {}
 
-    def _judge(self, sight: Sight, model: Model, now: datetime) -> Doing:
+    def _judge(self, observation: Observation, model: Model, now: datetime) -> ModelState:
         if model.machines == 1:
-            return judge(sight, model, now)
-        wake = follow(self._wakes.pop(model.name, None), sight, model, now)
+            return judge(observation, model, now)
+        wake = follow(self._wakes.pop(model.name, None), observation, model, now)
         if wake is not None:
             self._wakes[model.name] = wake
-        return judge_group(sight, wake, model, now)
+        return judge_group(observation, wake, model, now)
 
-    def _tell(self, name: str, doing: Doing, annotations: Mapping[str, str], now: datetime) -> None:
+    def _tell(self, name: str, doing: ModelState, annotations: Mapping[str, str], now: datetime) -> None:
         if self._before.get(name) == "asleep" and doing.what != "asleep":
-            self._told.woken(name)
+            self._metrics.woken(name)
         self._before[name] = doing.what
         held_off = doing.what != "ready" and failure_in_force(annotations, now) is not None
-        self._told.state(name, "held_off" if held_off else doing.what)
+        self._metrics.state(name, "held_off" if held_off else doing.what)
 
     async def _write(self, scaled: Object, annotations: Mapping[str, str | None]) -> bool:
         """Whether it was written. With the version that was looked at: what changed meanwhile is looked at again."""

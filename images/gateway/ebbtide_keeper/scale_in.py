@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from ebbtide_gateway.cluster import model_of
+from ebbtide_kube.api import model_of
 
-from .judge import Object, is_ready
-from .load import ENGINE_PORT, Load, Unknown, address
+from .in_flight import ENGINE_PORT, Load, Unknown, address
+from .model_state import Object, is_ready
 
 COST, FIRST = "controller.kubernetes.io/pod-deletion-cost", "-1"
 _PAUSE_SECONDS = 2.0
@@ -70,9 +70,9 @@ class ScaleIn:
     async def run(self) -> None:
         """Run until cancelled; at once over where no model has several replicas."""
         while self._models:
-            await asyncio.sleep(_PAUSE_SECONDS if await self.look() else _REST_SECONDS)
+            await asyncio.sleep(_PAUSE_SECONDS if await self.reconcile() else _REST_SECONDS)
 
-    async def look(self) -> bool:
+    async def reconcile(self) -> bool:
         """One look. Whether all that had to be written was; where there are no two replicas the gateway is not asked.
         Where its counts are unknown, who goes first stays as it is.
         """

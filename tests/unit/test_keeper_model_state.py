@@ -13,7 +13,7 @@ from tests.unit import keeper_kit as kit
 from tests.unit.keeper_kit import at, deployment, ended, on_node, pod, running, unschedulable, waiting
 
 from ebbtide_keeper import causes  # isort: skip
-from ebbtide_keeper.judge import Doing, Sight, judge  # isort: skip
+from ebbtide_keeper.model_state import ModelState, Observation, judge  # isort: skip
 from ebbtide_keeper.settings import Model  # isort: skip
 
 FIXED = Model(name="small", holdSeconds=90, coldStartSeconds=60)
@@ -34,12 +34,12 @@ TAIL_ONLY = "RuntimeError: Engine core initialization failed. See root cause abo
 
 def doing(
     seconds: float, *pods: dict[str, Any], model: Model = FIXED, target: Any = None, room: float | None = None
-) -> Doing:
+) -> ModelState:
     room_since = at(room) if room is not None else None
-    return judge(Sight(target or deployment(), pods, room_since), model, at(seconds))
+    return judge(Observation(target or deployment(), pods, room_since), model, at(seconds))
 
 
-def reason(found: Doing) -> str | None:
+def reason(found: ModelState) -> str | None:
     return found.cause.reason if found.cause is not None else None
 
 

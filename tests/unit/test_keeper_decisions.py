@@ -13,17 +13,17 @@ from components.idle_scaling.timing import rhythm
 from tests.unit import keeper_kit as kit
 from tests.unit.keeper_kit import at
 
-from ebbtide_gateway.failed_wakes import ANNOTATION, last_failure  # isort: skip
+from ebbtide_kube.wake_failure import ANNOTATION, last_failure  # isort: skip
 from ebbtide_keeper import causes  # isort: skip
-from ebbtide_keeper.act import MARK, PAUSED_REPLICAS, Step, decide, pause_seconds  # isort: skip
+from ebbtide_keeper.decisions import MARK, PAUSED_REPLICAS, Action, decide, pause_seconds  # isort: skip
 from ebbtide_keeper.engine_end import wake_failed  # isort: skip
-from ebbtide_keeper.judge import Doing  # isort: skip
+from ebbtide_keeper.model_state import ModelState  # isort: skip
 
-FAILING = Doing("failing", at(0), causes.WEIGHTS)
-LOADING, READY, ASLEEP = Doing("loading", at(0)), Doing("ready"), Doing("asleep")
+FAILING = ModelState("failing", at(0), causes.WEIGHTS)
+LOADING, READY, ASLEEP = ModelState("loading", at(0)), ModelState("ready"), ModelState("asleep")
 
 
-def after(annotations: dict[str, str], step: Step) -> dict[str, str]:
+def after(annotations: dict[str, str], step: Action) -> dict[str, str]:
     """As the API server merges it."""
     merged = {**annotations, **step.annotations}
     return {name: value for name, value in merged.items() if value is not None}
@@ -120,7 +120,7 @@ STEPS = st.lists(st.tuples(DOINGS, st.integers(0, 700)), max_size=12)
 
 
 @given(STEPS)
-def test_a_step_taken_is_not_taken_again_and_no_pause_outlives_its_time(steps: list[tuple[Doing, int]]) -> None:
+def test_a_step_taken_is_not_taken_again_and_no_pause_outlives_its_time(steps: list[tuple[ModelState, int]]) -> None:
     annotations: dict[str, str] = {}
     now = at(0)
     for doing, seconds in steps:

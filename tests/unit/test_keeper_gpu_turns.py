@@ -14,9 +14,9 @@ import pytest
 
 from tests.unit import keeper_kit
 
-from ebbtide_keeper import cards as module  # isort: skip
-from ebbtide_keeper.cards import Cards, remembered, told  # isort: skip
-from ebbtide_keeper.load import Load, Unknown  # isort: skip
+from ebbtide_keeper import gpu_turns as module  # isort: skip
+from ebbtide_keeper.gpu_turns import GpuTurns, parse_state, remembered  # isort: skip
+from ebbtide_keeper.in_flight import Load, Unknown  # isort: skip
 from ebbtide_keeper.metrics import Metrics  # isort: skip
 from ebbtide_keeper.settings import Model  # isort: skip
 
@@ -94,7 +94,7 @@ class Card:
         return found
 
 
-Test = Callable[[Card, Cards], Coroutine[Any, Any, None]]
+Test = Callable[[Card, GpuTurns], Coroutine[Any, Any, None]]
 
 
 def play(test: Test, **models: float | None) -> str:
@@ -108,24 +108,24 @@ def play(test: Test, **models: float | None) -> str:
             Model(name=name, holdSeconds=90, coldStartSeconds=60, turnSeconds=30, sleepSeconds=sleep)
             for name, sleep in models.items()
         ]
-        cards = Cards(declared, lambda: card.pods, card.load, metrics, client, lambda: card.now)
+        cards = GpuTurns(declared, lambda: card.pods, card.load, metrics, client, lambda: card.now)
         await test(card, cards)
 
     asyncio.run(run())
     return metrics.text().decode()
 
 
-async def look(card: Card, cards: Cards, seconds: float = 1.0) -> list[tuple[str, str]]:
+async def look(card: Card, cards: GpuTurns, seconds: float = 1.0) -> list[tuple[str, str]]:
     """One look, some seconds later, and what came of it."""
     card.now += seconds
-    await cards.look()
+    await cards.reconcile()
     for _ in range(20):
         await asyncio.sleep(0)
     return card.moves()
 
 
 def test_an_engine_that_waits_to_start_starts_once_the_other_sleeps() -> None:
-    async def test(card: Card, cards: Cards) -> None:
+    async def test(card: Card, cards: GpuTurns) -> None:
         first, second = card.put("a", "awake"), card.put("b", "waiting")
         assert await look(card, cards) == []
         assert await look(card, cards, 10) == [(first, "/sleep")]
@@ -143,7 +143,7 @@ def test_an_engine_that_waits_to_start_starts_once_the_other_sleeps() -> None:
 
 
 def test_who_has_a_stream_to_finish_finishes_it_and_the_next_waits_for_that() -> None:
-    async def test(card: Card, cards: Cards) -> None:
+    async def test(card: Card, cards: GpuTurns) -> None:
         first, second = card.put("a", "awake"), card.put("b", "asleep")
         card.in_flight["a"] = card.in_flight["b"] = 1
         card.busy[first] = asyncio.Event()
@@ -161,7 +161,7 @@ def test_who_has_a_stream_to_finish_finishes_it_and_the_next_waits_for_that() ->
 
 
 def test_an_idle_engine_sleeps_after_its_own_time_and_wakes_when_it_is_asked() -> None:
-    async def test(card: Card, cards: Cards) -> None:
+    async def test(card: Card, cards: GpuTurns) -> None:
         only = card.put("a", "awake")
         card.idle["a"] = 1.0
         assert await look(card, cards) == []
@@ -177,7 +177,7 @@ def test_an_idle_engine_sleeps_after_its_own_time_and_wakes_when_it_is_asked() -
 
 
 def test_cards_do_not_get_in_each_others_way_and_other_models_are_left_alone() -> None:
-    async def test(card: Card, cards: Cards) -> None:
+    async def test(card: Card, cards: GpuTurns) -> None:
         card.put("a", "awake", "node-1")
         second = card.put("b", "waiting", "node-2")
         card.put("other", "waiting", "node-1")
@@ -187,7 +187,7 @@ def test_cards_do_not_get_in_each_others_way_and_other_models_are_left_alone() -
 
 
 def test_a_gateway_that_is_silent_changes_nothing_of_what_was_known_of_it() -> None:
-    async def test(card: Card, cards: Cards) -> None:
+    async def test(card: Card, cards: GpuTurns) -> None:
         first, second = card.put("a", "awake"), card.put("b", "asleep")
         card.in_flight["b"] = 1
         await look(card, cards)
@@ -203,7 +203,7 @@ def test_an_engine_that_refuses_is_told_again_later_and_holds_the_card_meanwhile
 ) -> None:
     monkeypatch.setattr(module, "_REST_SECONDS", 0.2)
 
-    async def test(card: Card, cards: Cards) -> None:
+    async def test(card: Card, cards: GpuTurns) -> None:
         first, second = card.put("a", "awake"), card.put("b", "waiting")
         card.broken.add(first)
         await look(card, cards)
@@ -219,7 +219,7 @@ def test_an_engine_that_refuses_is_told_again_later_and_holds_the_card_meanwhile
 
 
 def test_a_pod_that_is_gone_is_waited_for_no_longer() -> None:
-    async def test(card: Card, cards: Cards) -> None:
+    async def test(card: Card, cards: GpuTurns) -> None:
         first, second = card.put("a", "awake"), card.put("b", "asleep")
         card.in_flight["b"] = 1
         card.busy[first] = asyncio.Event()
@@ -233,7 +233,7 @@ def test_a_pod_that_is_gone_is_waited_for_no_longer() -> None:
 
 
 def test_without_an_engine_that_runs_nobody_is_asked() -> None:
-    async def test(card: Card, cards: Cards) -> None:
+    async def test(card: Card, cards: GpuTurns) -> None:
         card.silent = True
         card.put("a", "loading")
         card.pods["a-1"]["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
@@ -248,7 +248,7 @@ def test_without_an_engine_that_runs_nobody_is_asked() -> None:
 def test_the_loop_is_over_at_once_where_no_models_take_turns() -> None:
     async def run() -> None:
         models = [Model(name="a", holdSeconds=90, coldStartSeconds=60)]
-        await asyncio.wait_for(Cards(models, lambda: None, Card().load, Metrics(["a"], ())).run(), 1)
+        await asyncio.wait_for(GpuTurns(models, lambda: None, Card().load, Metrics(["a"], ())).run(), 1)
 
     asyncio.run(run())
 
@@ -262,7 +262,7 @@ def test_while_the_api_server_is_away_turns_go_on_with_what_was_seen_last() -> N
 def test_a_new_keeper_listens_before_it_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LISTEN_SECONDS", 0.3)
 
-    async def test(card: Card, cards: Cards) -> None:
+    async def test(card: Card, cards: GpuTurns) -> None:
         first = card.put("a", "waiting")
         running = asyncio.create_task(cards.run())
         await asyncio.sleep(0.1)
@@ -277,8 +277,8 @@ def test_a_new_keeper_listens_before_it_decides(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_an_engine_says_of_itself() -> None:
-    assert told(sleep_state(True)) == "awake"
-    assert told(sleep_state(False)) == "asleep"
-    assert told("") == "moving", "one that keeps no count cannot be put to sleep"
-    assert told(sleep_state(False).replace('engine="0"', 'engine="1"') + sleep_state(True)) == "awake"
+    assert parse_state(sleep_state(True)) == "awake"
+    assert parse_state(sleep_state(False)) == "asleep"
+    assert parse_state("") == "moving", "one that keeps no count cannot be put to sleep"
+    assert parse_state(sleep_state(False).replace('engine="0"', 'engine="1"') + sleep_state(True)) == "awake"
     assert math.isinf(Load({}, {}).idle.get("a", math.inf))

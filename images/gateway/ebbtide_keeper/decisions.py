@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from ebbtide_gateway.failed_wakes import ANNOTATION, WakeFailure, last_failure
+from ebbtide_kube.wake_failure import ANNOTATION, WakeFailure, last_failure
 
-from .judge import Doing
+from .model_state import ModelState
 
 PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
 MARK, MARKED = "ebbtide.dev/paused-by", "wake-keeper"
@@ -22,7 +22,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30, 600
 
 
 @dataclass(frozen=True)
-class Step:
+class Action:
     """Annotations to change; None takes one away. ``failure`` is new and to be told."""
 
     kind: Literal["nothing", "pause", "resume", "forget"]
@@ -30,7 +30,7 @@ class Step:
     failure: WakeFailure | None = None
 
 
-NOTHING = Step("nothing", {})
+NOTHING = Action("nothing", {})
 
 
 def pause_seconds(failures: int) -> int:
@@ -39,7 +39,7 @@ def pause_seconds(failures: int) -> int:
     return min(FIRST_PAUSE_SECONDS << doublings, LONGEST_PAUSE_SECONDS)
 
 
-def decide(doing: Doing, annotations: Mapping[str, str], now: datetime) -> Step:
+def decide(doing: ModelState, annotations: Mapping[str, str], now: datetime) -> Action:
     """The one next step. Taken, and decided upon again, it gives ``nothing`` until time or the cluster moves on."""
     if somebody_elses(annotations):
         return NOTHING
@@ -48,15 +48,15 @@ def decide(doing: Doing, annotations: Mapping[str, str], now: datetime) -> Step:
         # a mark alone: somebody took the pause away and wants a try now
         if PAUSED_REPLICAS in annotations and last is not None and now < last.until:
             return NOTHING
-        return Step("resume", {PAUSED_REPLICAS: None, MARK: None})
+        return Action("resume", {PAUSED_REPLICAS: None, MARK: None})
     if doing.what == "failing" and doing.cause is not None:
         failures = 1 + (last.failures if last is not None else 0)
         moment = now.replace(microsecond=0)
         until = moment + timedelta(seconds=pause_seconds(failures))
         failure = WakeFailure(doing.cause.reason, doing.cause.message, moment, until, failures)
-        return Step("pause", {PAUSED_REPLICAS: "0", MARK: MARKED, ANNOTATION: failure.text()}, failure)
+        return Action("pause", {PAUSED_REPLICAS: "0", MARK: MARKED, ANNOTATION: failure.text()}, failure)
     if doing.what == "ready" and ANNOTATION in annotations:
-        return Step("forget", {ANNOTATION: None})
+        return Action("forget", {ANNOTATION: None})
     return NOTHING
 
 

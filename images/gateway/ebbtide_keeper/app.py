@@ -10,8 +10,8 @@ import signal
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
+from .in_flight import Unknown
 from .keeper import Keeper
-from .load import Unknown
 
 LIVE, METRICS, LOAD, WAITING = "/health/liveness", "/metrics", "/load/", "/waiting/"
 WAKES, REQUESTS = "/wakes", "/requests"
@@ -20,7 +20,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 _log = logging.getLogger("ebbtide.keeper")
 
 
-class Door:
+class KeeperApp:
     """``numbers`` gives the metrics' text and ``kind`` its content type; ``load`` how many requests a model's replicas
     work on; ``waiting`` how many wait in the queues of a model that is ``counted``; ``used`` what the groups have
     used, by path; what is ``beside`` runs beside the keeper.

@@ -107,20 +107,20 @@ class Loads:
         found = self._gateways()
         if found is None:
             raise Unknown("the gateway's pods cannot be seen")
-        self._last = together(await asyncio.gather(*(self._told_by(each) for each in found)))
+        self._last = together(await asyncio.gather(*(self._load_of(each) for each in found)))
         self._asked = time.monotonic()
         return self._last
 
-    async def _told_by(self, gateway: str) -> Load:
+    async def _load_of(self, gateway: str) -> Load:
         try:
             answer = await self._client.get(f"{gateway}/metrics", params={"name[]": _TOLD})
             answer.raise_for_status()
         except httpx.HTTPError as problem:
             raise Unknown(f"a pod of the gateway does not answer ({type(problem).__name__})") from None
-        return told(answer.text)
+        return parse_load(answer.text)
 
 
-def told(metrics: str) -> Load:
+def parse_load(metrics: str) -> Load:
     """What one pod of the gateway tells."""
     by_name: dict[str, dict[str, float]] = {name: {} for name in _TOLD}
     for name, whose, value in _LINE.findall(metrics):

@@ -1,7 +1,7 @@
-"""What the cluster shows of the models: list, then watch.
+"""A local copy of the cluster's objects of one kind, kept by list and watch.
 
 A watch and not a poll: the guard lets the next model up the moment the last one is gone, and an idle gateway
-asks the API server nothing. When the API is away the view is unknown and whoever looks through it stands aside.
+asks the API server nothing. While the API is away the copy is unknown, and what decides by it decides nothing.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +16,8 @@ from typing import Any
 
 import httpx
 
-MODEL_LABEL = "ebbtide.dev/model"
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+from .api import MODEL_LABEL, authorization, describe
+
 _WATCH_SECONDS = 240
 _RETRY_SECONDS = 1.0
 _log = logging.getLogger("ebbtide.cluster")
@@ -29,12 +27,11 @@ class ListAgain(Exception):
     """The watch cannot go on from where it was (410 Gone)."""
 
 
-class Watched:
-    """Objects of one kind by their own names, kept up to date: the models', or those with other ``labels``. ``path`` is
-    the API's list of them.
+class Informer:
+    """Keep the objects of one kind, by name: the models', or those with other ``labels``. ``path`` is the API's list.
 
-    ``seen`` is None until the first list and while the API cannot be reached; ``changed`` is called whenever it
-    may have moved. ``without`` says in the log what does not work while nothing is seen.
+    ``items`` is None until the first list and while the API cannot be reached; ``changed`` is called whenever they
+    may have moved. ``without`` says in the log what does not work while they are unknown.
     """
 
     def __init__(
@@ -52,14 +49,14 @@ class Watched:
         self._token = token
         self._changed = changed
         self._without = without
-        self._seen: dict[str, Mapping[str, Any]] | None = None
+        self._items: dict[str, Mapping[str, Any]] | None = None
 
     @property
-    def seen(self) -> Mapping[str, Mapping[str, Any]] | None:
+    def items(self) -> Mapping[str, Mapping[str, Any]] | None:
         """The objects by name."""
-        return self._seen
+        return self._items
 
-    async def follow(self) -> None:
+    async def run(self) -> None:
         """Run until cancelled."""
         reachable = True
         while True:
@@ -81,7 +78,7 @@ class Watched:
                         "%s: the Kubernetes API cannot be read (%s): %s", self._kind, describe(problem), self._without
                     )
                 reachable = False
-                self._seen = None
+                self._items = None
                 self._changed()
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -95,7 +92,7 @@ class Watched:
         )
         answer.raise_for_status()
         document = answer.json()
-        self._seen = {_name(item): item for item in document["items"]}
+        self._items = {_name(item): item for item in document["items"]}
         self._changed()
         return str(document["metadata"]["resourceVersion"])
 
@@ -123,11 +120,11 @@ class Watched:
             if item.get("code") == 410:
                 raise ListAgain
             raise ValueError(f"watch error {item.get('code')}")
-        if self._seen is not None and kind != "BOOKMARK":
+        if self._items is not None and kind != "BOOKMARK":
             if kind == "DELETED":
-                self._seen.pop(_name(item), None)
+                self._items.pop(_name(item), None)
             else:
-                self._seen[_name(item)] = item
+                self._items[_name(item)] = item
             self._changed()
         version = item.get("metadata", {}).get("resourceVersion")
         return None if version is None else str(version)
@@ -137,58 +134,5 @@ class Watched:
         return authorization(self._token)
 
 
-def deployments(namespace: str) -> str:
-    """The API's list of Deployments."""
-    return f"/apis/apps/v1/namespaces/{namespace}/deployments"
-
-
-def groups(namespace: str) -> str:
-    """The API's list of LeaderWorkerSets."""
-    return f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{namespace}/leaderworkersets"
-
-
-def pods(namespace: str) -> str:
-    """The API's list of pods."""
-    return f"/api/v1/namespaces/{namespace}/pods"
-
-
-def endpoint_slices(namespace: str) -> str:
-    """The API's list of EndpointSlices. They carry their Service's labels."""
-    return f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-
-
-def scaled_objects(namespace: str) -> str:
-    """The API's list of KEDA's ScaledObjects."""
-    return f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects"
-
-
-def authorization(token: Path) -> dict[str, str]:
-    """The header that says who asks."""
-    return {"authorization": f"Bearer {token.read_text().strip()}"}
-
-
-def describe(problem: Exception) -> str:
-    """One short phrase without addresses or headers."""
-    if isinstance(problem, httpx.HTTPStatusError):
-        return f"status {problem.response.status_code}"
-    return type(problem).__name__
-
-
 def _name(item: Mapping[str, Any]) -> str:
     return str(item["metadata"]["name"])
-
-
-def model_of(item: Mapping[str, Any]) -> str:
-    """The model an object belongs to."""
-    return str(item["metadata"]["labels"][MODEL_LABEL])
-
-
-def connect(api_server: str | None, account: Path = SERVICE_ACCOUNT) -> httpx.AsyncClient:
-    """A client for the given API server, or for the cluster this pod runs in."""
-    if api_server is None:
-        host = os.environ.get("KUBERNETES_SERVICE_HOST", "kubernetes.default.svc")
-        port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-        api_server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    authority = account / "ca.crt"
-    verify = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
-    return httpx.AsyncClient(base_url=api_server, verify=verify, trust_env=False)

@@ -14,7 +14,7 @@ from tests.unit.keeper_kit import at, stamp
 
 from ebbtide_gateway.metrics import Metrics  # isort: skip
 from ebbtide_gateway.replicas import Replicas  # isort: skip
-from ebbtide_keeper.load import Load, Loads, Unknown, gateways, told, together  # isort: skip
+from ebbtide_keeper.in_flight import Load, Loads, Unknown, gateways, parse_load, together  # isort: skip
 
 assert gateway_kit
 assert keeper_kit
@@ -148,11 +148,11 @@ def test_the_gateways_own_words_are_understood() -> None:
     replicas = Replicas(lambda: {})
     metrics.count(replicas, ["small", "big"])
     never = Load({"small": 0, "big": 0}, {"small": math.inf, "big": math.inf})
-    assert told(generate_latest(metrics.registry).decode()) == never
+    assert parse_load(generate_latest(metrics.registry).decode()) == never
     leave = replicas.enter("small", "10.0.0.1:8000")
-    assert told(generate_latest(metrics.registry).decode()).of("small", RECENT_SECONDS) == 1
+    assert parse_load(generate_latest(metrics.registry).decode()).of("small", RECENT_SECONDS) == 1
     leave()
-    found = told(generate_latest(metrics.registry).decode())
+    found = parse_load(generate_latest(metrics.registry).decode())
     assert found.in_flight == {"small": 0, "big": 0}
     assert found.idle["small"] < 10
     assert math.isinf(found.idle["big"])

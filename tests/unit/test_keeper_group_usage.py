@@ -12,7 +12,7 @@ from tests.unit import gateway_kit
 from ebbtide_gateway.budgets import Budgets, Group  # isort: skip
 from ebbtide_gateway.metrics import Metrics  # isort: skip
 from ebbtide_gateway.settings import Model  # isort: skip
-from ebbtide_keeper.used import Used, counted, lately  # isort: skip
+from ebbtide_keeper.group_usage import GroupUsage, counted, lately  # isort: skip
 from prometheus_client import generate_latest
 
 assert gateway_kit
@@ -30,7 +30,7 @@ class Gateways:
         self.seen = True
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         self.asked = 0
-        self.used = Used(self._addresses, client, lambda: self.now, lambda: self.now)
+        self.used = GroupUsage(self._addresses, client, lambda: self.now, lambda: self.now)
 
     def start(self, host: str) -> Budgets:
         made = self.by_host[host] = Budgets(wall=lambda: self.now, clock=lambda: self.now)

@@ -9,8 +9,8 @@ import httpx
 from tests.unit import gateway_kit, keeper_kit
 from tests.unit.keeper_kit import condition, pod
 
-from ebbtide_keeper.judge import is_ready  # isort: skip
-from ebbtide_keeper.load import Waiting, waiting  # isort: skip
+from ebbtide_keeper.model_state import is_ready  # isort: skip
+from ebbtide_keeper.in_flight import Waiting, waiting  # isort: skip
 
 assert gateway_kit
 assert keeper_kit

@@ -24,7 +24,7 @@ _WAKES, _REQUESTS = "ebbtide_gateway_day_wakes", "ebbtide_gateway_minute_request
 Counts = dict[str, dict[str, int]]  # by process, by group
 
 
-class Used:
+class GroupUsage:
     """``gateways`` gives the addresses of the gateway's pods, or None when unknown. ``wall``: seconds since 1970;
     ``clock``: seconds that never jump.
     """
@@ -47,12 +47,12 @@ class Used:
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
-            await self.look()
+            await self.reconcile()
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def wakes(self) -> dict[str, object]:
         """``{"day": days since 1970, "wakes": {process: {group: wakes}}}``, fresh from all that answer."""
-        await self.look()
+        await self.reconcile()
         today = self._today()
         return {"day": today, "wakes": self._days.get(today, {})}
 
@@ -62,10 +62,10 @@ class Used:
         """
         async with self._looking:
             if self._clock() - self._looked >= _FRESH_SECONDS:
-                await self.look()
+                await self.reconcile()
         return {"requests": self._minute}
 
-    async def look(self) -> None:
+    async def reconcile(self) -> None:
         """Ask each process. Who does not answer keeps its wakes; its requests are soon a minute old."""
         asked = self._clock()
         texts = await asyncio.gather(*map(self._metrics, self._gateways() or ()))

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import httpx
-from ebbtide_gateway.cluster import describe, model_of
+from ebbtide_kube.api import describe, model_of
 
-from .judge import Object
-from .load import ENGINE_PORT, Load, Unknown, runs, url
+from .in_flight import ENGINE_PORT, Load, Unknown, runs, url
+from .model_state import Object
 from .settings import Model
-from .turns import Engine, Move, State, Step, steps
+from .turn_policy import Engine, Move, State, Turn, steps
 
 _PAUSE_SECONDS = 0.5
 _FRESH_SECONDS = 0.4
@@ -59,7 +59,7 @@ def remembered(look: Callable[[], T | None]) -> Callable[[], T | None]:
     return found
 
 
-class Told(Protocol):
+class TurnMetrics(Protocol):
     """Where the numbers go."""
 
     def moved(self, model: str, move: str, seconds: float) -> None: ...
@@ -67,14 +67,14 @@ class Told(Protocol):
 
 
 @dataclass(frozen=True)
-class _Sight:
+class _Seen:
     """What was last seen of an engine, and since when."""
 
     state: State
     since: float
 
 
-class Cards:
+class GpuTurns:
     """``pods`` gives the models' pods, or None while they cannot be seen; ``loads`` what the gateway has of each model,
     no older than it is told.
     """
@@ -84,17 +84,17 @@ class Cards:
         models: Collection[Model],
         pods: Callable[[], Mapping[str, Object] | None],
         loads: Callable[[float], Any],
-        told: Told,
+        metrics: TurnMetrics,
         client: httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = {model.name: model for model in models if model.turn_seconds is not None}
         self._pods = pods
         self._loads = loads
-        self._told = told
+        self._metrics = metrics
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_ASK_SECONDS)
         self._clock = clock
-        self._seen: dict[str, _Sight] = {}
+        self._seen: dict[str, _Seen] = {}
         self._asked: dict[str, float] = {}
         self._load = Load({}, {})
         self._moving: dict[str, asyncio.Task[None]] = {}
@@ -105,14 +105,14 @@ class Cards:
             if self._models:
                 await asyncio.sleep(_LISTEN_SECONDS)
             while self._models:
-                await self.look()
+                await self.reconcile()
                 await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             for task in self._moving.values():
                 task.cancel()
             await asyncio.gather(*self._moving.values(), return_exceptions=True)
 
-    async def look(self) -> None:
+    async def reconcile(self) -> None:
         """One look at every card. Without an engine nobody is asked."""
         found = self._pods()
         if found is None:
@@ -141,7 +141,7 @@ class Cards:
             answer = await self._client.get(f"{url(pod, ENGINE_PORT)}/metrics", params={"name[]": _SLEEP_STATE})
         except httpx.HTTPError:
             return "moving"
-        return told(answer.text) if answer.status_code == 200 else "moving"
+        return parse_state(answer.text) if answer.status_code == 200 else "moving"
 
     async def _ask_gateways(self, now: float) -> None:
         try:
@@ -152,11 +152,11 @@ class Cards:
         self._asked = {model: self._asked.get(model, now) for model in busy}
 
     def _engine(self, name: str, pod: Object) -> Engine:
-        model, sight = self._models[model_of(pod)], self._seen[name]
+        model, observation = self._models[model_of(pod)], self._seen[name]
         return Engine(
             pod=name,
-            state=sight.state,
-            since=sight.since,
+            state=observation.state,
+            since=observation.since,
             asked=self._asked.get(model.name),
             idle=self._load.idle.get(model.name, math.inf),
             turn=model.turn_seconds or 0.0,
@@ -164,7 +164,7 @@ class Cards:
             leaving="deletionTimestamp" in pod["metadata"],
         )
 
-    def _take(self, step: Step, pod: Object) -> None:
+    def _take(self, step: Turn, pod: Object) -> None:
         task = asyncio.create_task(self._tell(step.move, pod))
         self._moving[step.pod] = task
         task.add_done_callback(lambda _: self._moving.pop(step.pod, None))
@@ -180,15 +180,15 @@ class Cards:
             _log.warning("%s of %s: %s", move, _name(pod), describe(problem))
             await asyncio.sleep(_REST_SECONDS)
             return
-        self._told.moved(model_of(pod), move, self._clock() - began)
+        self._metrics.moved(model_of(pod), move, self._clock() - began)
 
     def _count(self, running: Mapping[str, Object], states: Mapping[str, State]) -> None:
         for model in self._models:
             mine = [states[name] for name, pod in running.items() if model_of(pod) == model]
-            self._told.engines_asleep(model, mine.count("asleep"))
+            self._metrics.engines_asleep(model, mine.count("asleep"))
 
 
-def told(metrics: str) -> State:
+def parse_state(metrics: str) -> State:
     """What an engine says that it does. One that keeps no such count cannot be put to sleep either."""
     if _WAITS.search(metrics):
         return "waiting"
@@ -198,8 +198,8 @@ def told(metrics: str) -> State:
     return "awake" if "1" in awake else "asleep"
 
 
-def _since(before: _Sight | None, state: State, now: float) -> _Sight:
-    return before if before is not None and before.state == state else _Sight(state, now)
+def _since(before: _Seen | None, state: State, now: float) -> _Seen:
+    return before if before is not None and before.state == state else _Seen(state, now)
 
 
 def _name(pod: Object) -> str:

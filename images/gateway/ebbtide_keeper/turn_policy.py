@@ -45,23 +45,23 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Step:
+class Turn:
     """What to tell an engine."""
 
     move: Move
     pod: str
 
 
-def steps(card: Sequence[Engine], now: float) -> list[Step]:
+def steps(card: Sequence[Engine], now: float) -> list[Turn]:
     """What is to be done now. Done, and asked again, it is nothing until an engine or the time moves on."""
     claimants = sorted((claims, engine.pod, engine) for engine in card if (claims := engine.claims) is not None)
     holders = [engine for engine in card if engine.state in ("moving", "awake")]
     if not claimants:
-        return [Step("sleep", engine.pod) for engine in holders if _rests(engine, now)]
+        return [Turn("sleep", engine.pod) for engine in holders if _rests(engine, now)]
     if holders:
-        return [Step("sleep", engine.pod) for engine in holders if _gives_way(engine, now)]
+        return [Turn("sleep", engine.pod) for engine in holders if _gives_way(engine, now)]
     first = claimants[0][2]
-    return [Step("begin" if first.state == "waiting" else "wake", first.pod)]
+    return [Turn("begin" if first.state == "waiting" else "wake", first.pod)]
 
 
 def _gives_way(engine: Engine, now: float) -> bool:

@@ -27,7 +27,7 @@ _STATUS_WRITTEN_WITHIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
-class Doing:
+class ModelState:
     """``since``: the load's beginning, or of what makes it fail. ``cause`` only with ``failing``."""
 
     what: Literal["asleep", "loading", "ready", "failing"]
@@ -36,7 +36,7 @@ class Doing:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Observation:
     """One model in the cluster: its Deployment or LeaderWorkerSet, and its pods. ``room_since``: the last moment at
     which some pod of the namespace was still on its way out, and with it GPUs that this model may be waiting for.
     """
@@ -46,32 +46,32 @@ class Sight:
     room_since: datetime | None = None
 
 
-def judge(sight: Sight, model: Model, now: datetime) -> Doing:
+def judge(observation: Observation, model: Model, now: datetime) -> ModelState:
     """What the model is doing at ``now``."""
-    if int(sight.workload.get("spec", {}).get("replicas", 1)) == 0:
-        return Doing("asleep")
-    live = [pod for pod in sight.pods if is_live(pod)]
+    if int(observation.workload.get("spec", {}).get("replicas", 1)) == 0:
+        return ModelState("asleep")
+    live = [pod for pod in observation.pods if is_live(pod)]
     if not live:
-        return _without_pod(sight, model, now)
+        return _without_pod(observation, model, now)
     if any(_is(pod, "Ready", "True") for pod in live):
-        return Doing("ready")
-    found = [of_pod(pod, sight, model, now) for pod in live]
+        return ModelState("ready")
+    found = [of_pod(pod, observation, model, now) for pod in live]
     begun = min(doing.since or now for doing in found)
     if all(doing.what == "failing" for doing in found):
         return next(doing for doing in found if doing.what == "failing")
     if now - begun >= timedelta(seconds=model.hold_seconds):
-        return Doing("failing", begun, TOO_LONG)
-    return Doing("loading", begun)
+        return ModelState("failing", begun, TOO_LONG)
+    return ModelState("loading", begun)
 
 
-def _without_pod(sight: Sight, model: Model, now: datetime) -> Doing:
-    condition = _condition(sight.workload, "ReplicaFailure", "True")
+def _without_pod(observation: Observation, model: Model, now: datetime) -> ModelState:
+    condition = _condition(observation.workload, "ReplicaFailure", "True")
     if condition is None:
-        return Doing("loading", now)
+        return ModelState("loading", now)
     since = _time(condition["lastTransitionTime"])
-    if now < _patience(since, sight.room_since, model):
-        return Doing("loading", since)
-    return Doing("failing", since, of_refusal(str(condition.get("message", ""))))
+    if now < _patience(since, observation.room_since, model):
+        return ModelState("loading", since)
+    return ModelState("failing", since, of_refusal(str(condition.get("message", ""))))
 
 
 def _patience(since: datetime, room_since: datetime | None, model: Model) -> datetime:
@@ -82,22 +82,22 @@ def _patience(since: datetime, room_since: datetime | None, model: Model) -> dat
     return since + min(2 * waited + timedelta(seconds=CERTAIN_SECONDS), timedelta(seconds=model.hold_seconds))
 
 
-def of_pod(pod: Object, sight: Sight, model: Model, now: datetime) -> Doing:
+def of_pod(pod: Object, observation: Observation, model: Model, now: datetime) -> ModelState:
     """One live pod that is not ready."""
     lost = _lost_readiness(pod)
     since = lost or _time(pod["metadata"]["creationTimestamp"])
-    cause = _no_node(pod, sight, model, now) or _of_containers(containers(pod), lost)
-    return Doing("loading", since) if cause is None else Doing("failing", since, cause)
+    cause = _no_node(pod, observation, model, now) or _of_containers(containers(pod), lost)
+    return ModelState("loading", since) if cause is None else ModelState("failing", since, cause)
 
 
-def _no_node(pod: Object, sight: Sight, model: Model, now: datetime) -> Cause | None:
+def _no_node(pod: Object, observation: Observation, model: Model, now: datetime) -> Cause | None:
     condition = _condition(pod, "PodScheduled", "False")
     if condition is None or condition.get("reason") != "Unschedulable":
         return None
     refused = _time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     if model.growable:
         return NO_NEW_NODE if now - refused >= timedelta(seconds=model.cold_start_seconds) else None
-    room = max(refused, sight.room_since or refused)
+    room = max(refused, observation.room_since or refused)
     lease = refused + timedelta(seconds=model.hold_seconds)
     return NO_NODE if now >= min(room + timedelta(seconds=CERTAIN_SECONDS), lease) else None
 

@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from ebbtide_kube.informer import Informer
 
 from .access_log import NOT_ANSWERED, Record, request_id
 from .budgets import Budgets, Elsewhere, Group
-from .call import Answer, Call
-from .cluster import Watched
 from .errors import ApiError, error_headers
 from .failed_wakes import FailedWakes
 from .guard import Places, WakeGuard
@@ -40,6 +39,7 @@ from .request import (
 from .server import Connection, head_too_large
 from .settings import Limits, Settings
 from .upstream import WakeTransport
+from .upstream_call import Answer, Call
 
 _log = logging.getLogger("ebbtide.gateway")
 
@@ -54,7 +54,7 @@ class Gateway:
         transport: WakeTransport,
         guard: WakeGuard,
         failed: FailedWakes,
-        views: Sequence[Watched],
+        views: Sequence[Informer],
         metrics: Metrics,
         budgets: Budgets,
         elsewhere: Elsewhere,
@@ -73,7 +73,7 @@ class Gateway:
         self._bodies = BodyMemory(settings.limits.max_held_bytes)
         self._looked = False
 
-    def looked(self) -> None:
+    def mark_ready(self) -> None:
         """The cluster was looked at, or it was seen that it cannot be: from here the guard decides as it should, and a
         cluster's API that is away for longer does not keep the gateway from answering.
         """
@@ -83,7 +83,7 @@ class Gateway:
     async def running(self) -> AsyncIterator[None]:
         """What runs beside the requests: the connections upstream and the view of the cluster."""
         await self._transport.start()
-        following = [asyncio.create_task(view.follow()) for view in self._views]
+        following = [asyncio.create_task(view.run()) for view in self._views]
         try:
             yield
         finally:

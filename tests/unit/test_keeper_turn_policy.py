@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit import keeper_kit
 
-from ebbtide_keeper.turns import SETTLE_SECONDS, Engine, Step, steps  # isort: skip
+from ebbtide_keeper.turn_policy import SETTLE_SECONDS, Engine, Turn, steps  # isort: skip
 
 assert keeper_kit
 
@@ -30,25 +30,25 @@ def waiting(pod: str = "c", since: float = 0) -> Engine:
 
 def test_an_empty_card_goes_to_who_has_waited_longest() -> None:
     assert steps([asleep("a"), asleep("b")], 100) == []
-    assert steps([asleep("b", asked=9), waiting("c", since=8)], 100) == [Step("begin", "c")]
-    assert steps([asleep("b", asked=7), waiting("c", since=8)], 100) == [Step("wake", "b")]
+    assert steps([asleep("b", asked=9), waiting("c", since=8)], 100) == [Turn("begin", "c")]
+    assert steps([asleep("b", asked=7), waiting("c", since=8)], 100) == [Turn("wake", "b")]
 
 
 def test_who_was_just_put_to_sleep_waits_behind_who_waited_meanwhile() -> None:
-    assert steps([asleep("a", since=50, asked=0), asleep("b", since=10, asked=40)], 51) == [Step("wake", "b")]
+    assert steps([asleep("a", since=50, asked=0), asleep("b", since=10, asked=40)], 51) == [Turn("wake", "b")]
 
 
 def test_who_is_not_asked_gives_way_at_once_once_it_is_settled() -> None:
     claims = asleep("b", asked=100)
-    assert steps([awake("a", since=0), claims], 100) == [Step("sleep", "a")]
+    assert steps([awake("a", since=0), claims], 100) == [Turn("sleep", "a")]
     assert steps([awake("a", since=100), claims], 100 + SETTLE_SECONDS - 0.1) == []
-    assert steps([awake("a", since=100), claims], 100 + SETTLE_SECONDS) == [Step("sleep", "a")]
+    assert steps([awake("a", since=100), claims], 100 + SETTLE_SECONDS) == [Turn("sleep", "a")]
 
 
 def test_who_is_asked_gives_way_when_its_turn_is_over() -> None:
     claims = asleep("b", asked=100)
     assert steps([awake("a", since=90, asked=90), claims], 90 + TURN - 0.1) == []
-    assert steps([awake("a", since=90, asked=90), claims], 90 + TURN) == [Step("sleep", "a")]
+    assert steps([awake("a", since=90, asked=90), claims], 90 + TURN) == [Turn("sleep", "a")]
     assert steps([awake("a", since=90, asked=90)], 900) == [], "nobody else wants the card"
 
 
@@ -59,12 +59,12 @@ def test_nothing_is_given_while_an_engine_loads_moves_or_keeps_silent() -> None:
 def test_an_engine_that_is_told_to_go_is_neither_moved_nor_given_the_card_and_holds_it_until_it_is_gone() -> None:
     assert steps([awake("a", leaving=True), asleep("b", asked=1)], 1000) == []
     assert steps([replace(asleep("a", asked=1), leaving=True)], 1000) == []
-    assert steps([replace(waiting("c"), leaving=True), asleep("b", asked=5)], 1000) == [Step("wake", "b")]
+    assert steps([replace(waiting("c"), leaving=True), asleep("b", asked=5)], 1000) == [Turn("wake", "b")]
 
 
 def test_an_engine_falls_asleep_by_itself_after_its_own_time() -> None:
     idle = awake("a", since=0, idle=60.0, sleep_after=60.0)
-    assert steps([idle], 100) == [Step("sleep", "a")]
+    assert steps([idle], 100) == [Turn("sleep", "a")]
     assert steps([replace(idle, idle=59.9)], 100) == []
     assert steps([replace(idle, since=41.0)], 100) == [], "awake for less than that, whatever the gateway remembers"
     assert steps([replace(idle, asked=99.0)], 100) == []
