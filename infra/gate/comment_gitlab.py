@@ -16,7 +16,7 @@ from typing import Any
 from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, NotAReport, Run, body, quoted, reports
 
 JOB = "gate"
-PIPELINE_FILES = (".gitlab-ci.yml", "recipes/gitlab-ci.yml")
+PIPELINE_FILES = (".gitlab-ci.yml", "recipes/gitlab/ebbtide.yml")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Which room may import which: only those below it, so that no room needs what it serves, and no product code a stand-in."""
+"""Which room may import which: those below it only, so that none needs what it serves. Stand-ins are no part of it."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -16,14 +17,16 @@ from infra.workspace import paths
 from lab.toolchain import go_programs
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-GITLAB = ROOT / "recipes" / "gitlab-ci.yml"
+RECIPES = ROOT / "recipes" / "github"
+WORKFLOWS = [*sorted(RECIPES.glob("*.yml")), ROOT / ".github" / "workflows" / "ci.yml"]
+GITLAB = ROOT / "recipes" / "gitlab" / "ebbtide.yml"
 ACTIONLINT = go_programs.GoProgram("actionlint", "actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
 
 
 def read(name: str) -> dict[str, Any]:
+    (file,) = [file for file in WORKFLOWS if file.stem == name]
+    told = yaml.safe_load(file.read_text())
     # YAML 1.1 takes the key `on` for true
-    told = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
     return {("on" if key is True else key): value for key, value in told.items()}
 
 
@@ -33,10 +36,17 @@ def steps(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_actionlint_finds_nothing_in_the_workflows() -> None:
+def test_actionlint_finds_nothing_in_the_workflows(tmp_path: Path) -> None:
+    """In a repository that has copied them: they call each other by that path."""
     go_programs.build((ACTIONLINT,), paths(), lambda program: None, lambda text: None)
-    command = [str(paths().bin / ACTIONLINT.name), "-no-color", "-shellcheck=", "-pyflakes=", *map(str, WORKFLOWS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    copies = tmp_path / ".github" / "workflows"
+    copies.mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    for file in WORKFLOWS:
+        shutil.copy(file, copies)
+    program = str(paths().bin / ACTIONLINT.name)
+    command = [program, "-no-color", "-shellcheck=", "-pyflakes=", *map(str, copies.iterdir())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -67,7 +77,7 @@ def test_the_judge_has_nothing_to_lose() -> None:
     told = read("gate")
     assert set(told["on"]) == {"pull_request"}
     assert told["permissions"] == {"contents": "read"}
-    text = (ROOT / ".github" / "workflows" / "gate.yml").read_text()
+    text = (RECIPES / "gate.yml").read_text()
     assert "secrets." not in text
     assert "github.token" not in text
     assert not any("permissions" in job or "environment" in job for job in told["jobs"].values())
@@ -83,12 +93,18 @@ def test_the_commenting_job_comes_from_the_protected_branch_and_fetches_nothing_
     assert told["jobs"]["comment"]["permissions"]["contents"] == "read"
 
 
+def test_this_repositorys_own_workflow_deploys_nothing_and_has_no_secret() -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert [file.name for file in (ROOT / ".github" / "workflows").iterdir()] == ["ci.yml"]
+    assert not any(word in text for word in ("secrets.", "github.token", "id-token", "environment:", "pulumi up"))
+
+
 def test_credentials_of_a_cloud_are_asked_for_by_the_environment_of_one_job_alone() -> None:
     for name in ("gate", "gate-comment"):
-        assert "id-token" not in (ROOT / ".github" / "workflows" / f"{name}.yml").read_text()
+        assert "id-token" not in (RECIPES / f"{name}.yml").read_text()
     assert read("stack")["jobs"]["stack"]["environment"] == "${{ inputs.environment }}"
     for name in ("preview", "deploy", "nightly"):
-        assert "pull_request" not in (ROOT / ".github" / "workflows" / f"{name}.yml").read_text()
+        assert "pull_request" not in (RECIPES / f"{name}.yml").read_text()
 
 
 def test_reading_workflows_never_run_in_an_environment_that_may_write() -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 INSTALL = "Install Ebbtide from the protected branch"
 SETUP = """#!/bin/sh
 echo "setup $0 $*" >> "$LOG"
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 mkdir -p .venv/bin
 cp fake-ebbtide .venv/bin/ebbtide
 chmod +x .venv/bin/ebbtide
@@ -32,7 +32,7 @@ case "$stack" in bad) exit 1 ;; wrong) exit 2 ;; esac
 
 def script(file: str, job: str, name: str) -> tuple[str, str]:
     """A step's script, and its folder."""
-    told = yaml.safe_load((ROOT / ".github" / "workflows" / f"{file}.yml").read_text())
+    told = yaml.safe_load((ROOT / "recipes" / "github" / f"{file}.yml").read_text())
     (step,) = [step for step in told["jobs"][job]["steps"] if step.get("name") == name]
     assert told["defaults"] == {"run": {"shell": "bash"}}
     return step["run"], step.get("working-directory", ".")
