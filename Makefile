@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: help local fresh setup setup-all browser running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-long lint types bench lock down
+.PHONY: help local fresh setup setup-all browser running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-long lint docs types bench lock down
 .DEFAULT_GOAL := local
 
 help: ## this list
@@ -79,6 +79,9 @@ test-long: running rehearsal-programs
 lint: setup-all ## ruff
 	.venv/bin/ruff check --quiet .
 	.venv/bin/ruff format --quiet --check .
+
+docs: setup-all ## the pages that are made out of the program
+	.venv/bin/python -m scripts.write_docs
 
 types: setup-all ## mypy, strict
 	$(call timed,types) .venv/bin/mypy

@@ -27,7 +27,7 @@ from infra.planner.judgement import judge_with_records
 from infra.recorder.run import record
 from infra.recorder.stack_source import read_stack
 from infra.stackfile.findings.finding import ConfigError
-from infra.stackfile.findings.reference import rules
+from infra.stackfile.findings.registry import rules
 from infra.stackfile.findings.waivers import Waivers
 from infra.stackfile.load import read_file
 from infra.workspace import PROJECT

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from components.typed.refusal import Rule
-from infra.stackfile.findings.reference import modules
+from infra.stackfile.findings.registry import modules
 
 PROJECT = Path(__file__).parents[2]
 ROOMS = ("infra", "components")

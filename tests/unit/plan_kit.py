@@ -110,5 +110,5 @@ def renamed(found: ModelFacts, **changes: Any) -> ModelFacts:
 
 
 def found(made: Plan) -> dict[str, Any]:
-    """Preflight's problems by code and place."""
+    """The planner's problems by code and place."""
     return {f"{int(p.code[3:])} {'.'.join(map(str, p.path))}": p for p in made.problems}

@@ -11,7 +11,7 @@ from infra.planner.cost import Bounds, Cost, ModelCost, PoolCost, month
 from infra.planner.plan import ModelPlan, Plan
 from infra.planner.sizing.planned_pool import PoolPlan
 from infra.stackfile.findings.finding import Finding
-from infra.stackfile.findings.reference import rules
+from infra.stackfile.findings.registry import rules
 
 Document = dict[str, Any]
 

@@ -27,7 +27,7 @@ from components.typed.rules.waivers import (
 )
 from infra.stackfile.cleartext_secrets import Secrets
 from infra.stackfile.findings.finding import Finding, show, show_path
-from infra.stackfile.findings.reference import waivable
+from infra.stackfile.findings.registry import waivable
 from infra.workspace import PROJECT
 
 WAIVERS_FILE = PROJECT / "waivers.yaml"

@@ -1,12 +1,8 @@
-"""``docs/stack-file.md``: every key of a stack file, written out of the classes that read it.
-
-``python -m infra.stackfile.reference > docs/stack-file.md`` after a key has changed; a test holds the two together.
-"""
+"""``docs/stack-file.md``: every key of a stack file, written out of the classes that read it."""
 
 from __future__ import annotations
 
 import re
-import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
@@ -23,7 +19,7 @@ _HEAD = """\
 # The stack file
 
 `stacks/Pulumi.NAME.yaml` says everything about one stack. This page lists every key; it is written out of the program
-by `python -m infra.stackfile.reference`, so it cannot lag behind. Whole files to copy are in [`stacks/`](../stacks).
+by `make docs`, so it cannot lag behind. Whole files to copy are in [`stacks/`](../stacks).
 
 Times are a number and `s`, `m` or `h` (`20m`); amounts of memory a number and `Gi`, `Mi`, `G`, … (`80Gi`). A wrong key
 or value is refused before anything is made, all of them at once, each with where, value, allowed and fix.
@@ -42,7 +38,7 @@ show a rename; `ebbtide gate` does (EBB055), from the base's pools and the head'
 _WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-def reference() -> str:
+def stack_file_page() -> str:
     """The whole page."""
     return "\n".join([_HEAD, *_sections()]).rstrip() + "\n"
 
@@ -173,7 +169,3 @@ def _words(shape: type[Shape]) -> str:
     text = " ".join((shape.__doc__ or "").split())
     keys = {name: field.alias or name for name, field in shape.model_fields.items()}
     return re.sub(r"``([^`]*)``", lambda match: f"`{keys.get(match[1], match[1])}`", text)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference())
