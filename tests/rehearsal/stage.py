@@ -22,7 +22,7 @@ from lab.plugins.clouds import failures
 from lab.plugins.clouds.cloud import Cloud, Record
 from lab.plugins.launchers import install_clouds
 from lab.plugins.rehearsal import VARIABLE, Api, Rehearsal
-from tests.program.conftest import Outcome, tool
+from tests.program.conftest import Outcome, engine_environment, tool
 
 PROJECT = Path(__file__).parents[2]
 LINKED = ("infra", "components", "images", ".venv")
@@ -55,22 +55,11 @@ class Stage:
         self.root, self.folder = root, root / "clouds"
         self.settings = Rehearsal(self.folder, accounts or ACCOUNTS, api)
         self.settings.save()
-        for folder in ("state", "home"):
-            (root / folder).mkdir()
+        (root / "state").mkdir()
         python = Path(sys.executable)
         install(root / "plugins", python)
         install_clouds(root / "plugins", python)
-        self.env = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("PULUMI_")},
-            "PATH": f"{root}/plugins:{os.environ['PATH']}",
-            "PULUMI_HOME": str(root / "home"),
-            "PULUMI_BACKEND_URL": f"file://{root}/state",
-            "PULUMI_CONFIG_PASSPHRASE": "test",
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "KUBECONFIG": str(root / "no-kubeconfig"),
-            VARIABLE: str(self.folder),
-        }
+        self.env = {**engine_environment(root, root / "no-kubeconfig"), VARIABLE: str(self.folder)}
         self.lay_out()
         self.run("stack", "init", self.stack)
 
