@@ -1,4 +1,4 @@
-"""What happens when somebody runs ``pulumi up``: read, judge, then build what was judged."""
+"""The program that ``pulumi up`` runs: read, judge, then build what was judged."""
 
 from __future__ import annotations
 

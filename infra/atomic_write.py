@@ -1,4 +1,4 @@
-"""A file gets new text at once or keeps what it has."""
+"""Atomic writes: a file gets all of the new text or keeps the old."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def put(file: Path, text: str) -> None:
-    """Write ``text`` to ``file`` in one step; a file that is there keeps its rights. Raises ``OSError``."""
+    """Write ``text`` to ``file`` in one step; an existing file keeps its permissions. Raises ``OSError``."""
     handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with os.fdopen(handle, "w") as opened:

@@ -27,7 +27,7 @@ Options = TypeVar("Options")
 
 
 def _takes(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
-    """Make a command of a function of one dataclass: what Typer reads of a parameter stands at the field."""
+    """Make a command from a function of one dataclass: its fields carry what Typer reads from parameters."""
     hints = get_type_hints(kind, include_extras=True)
 
     def command(function: Callable[[Options], None]) -> Callable[..., None]:
@@ -61,7 +61,7 @@ def graph(
 @app.command()
 @_takes(PlanOptions)
 def plan(options: PlanOptions) -> None:
-    """What a stack would be: what fits, how long a wake takes, what it costs, what is wrong. Creates nothing."""
+    """Show what a stack would be: what fits, how long a wake takes, what it costs, what is wrong. Creates nothing."""
     from infra.commands import plan
 
     raise typer.Exit(plan.run(options))
@@ -70,7 +70,7 @@ def plan(options: PlanOptions) -> None:
 @app.command()
 @_takes(FitOptions)
 def fit(options: FitOptions) -> None:
-    """Whether a model fits, on what, how much of it, and for how much. Nothing is downloaded."""
+    """Say whether a model fits, on what, how much of it, and for how much. Nothing is downloaded."""
     from infra.commands import fit
 
     raise typer.Exit(fit.run(options))
@@ -97,7 +97,7 @@ def bench(options: BenchOptions) -> None:
     """How quick a served model is: first token, tokens, throughput and errors over concurrency; and its wakes."""
     from infra.bench import command
 
-    # left as it is: an early end has been told of already, and in words of its own
+    # sys.exit passes the status on untouched: bench has already reported an early end, in words of its own
     sys.exit(command.run(options))
 
 
@@ -151,7 +151,7 @@ def _ended(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main() -> None:
-    """Entry point: a known problem is text and status 1, an interruption status 130; neither is a traceback."""
+    """Run the command line: a known problem is text and status 1, an interruption status 130, neither a traceback."""
     signal.signal(signal.SIGTERM, _ended)
     try:
         status = app(standalone_mode=False)
@@ -165,7 +165,7 @@ def main() -> None:
             raise
         console.print(f"error: {error.format_message()}", markup=False, soft_wrap=True)
         sys.exit(2)
-    # typer hands the status of a command that ended early back, also that of an interruption; it does not raise it
+    # typer returns the status of a command that ended early, also that of an interruption; it does not raise it
     if status == _INTERRUPTED:
         say("interrupted; nothing is lost: the same command goes on from here")
     sys.exit(status if isinstance(status, int) else 0)

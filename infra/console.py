@@ -1,5 +1,4 @@
-"""What a person sees while something long goes on: one line when a step starts, its pulse, one line when
-it ends."""
+"""Console output for long work: one line when a step starts, its pulse, one line when it ends."""
 
 from __future__ import annotations
 
@@ -19,12 +18,12 @@ _FRESH_SECONDS = 10.0
 
 
 def say(line: str) -> None:
-    """One plain line; a log file gets the same text as a terminal."""
+    """Print one plain line; a log file gets the same text as a terminal."""
     console.print(line, markup=False, soft_wrap=True)
 
 
 class Step:
-    """Handed to the body of ``step``; ``note`` names what goes on inside it right now."""
+    """A running step, passed to the body of ``step``; ``note`` names what goes on inside it right now."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -41,7 +40,7 @@ class Step:
         self._part, self._part_began, self._detail = name, time.monotonic(), ""
 
     def already(self) -> None:
-        """The step found its result in place; say nothing about time."""
+        """Mark the step as skipped, because its result is in place: no time is printed."""
         self.skipped = True
 
     @property
@@ -49,8 +48,8 @@ class Step:
         return time.monotonic() - self._started
 
     def pulse(self) -> str:
-        """What is true at this moment: the part and its time; the last note only while it is fresh, because a program
-        that is silent since is long past what it said."""
+        """Return the current state: the part and its time; the last note only while it is fresh, because a program
+        silent since then is long past it."""
         now = time.monotonic()
         told = [f"{self.title}, {self.seconds:.0f} s"]
         told += [f"{self._part}, {now - self._part_began:.0f} s"] if self._part else []
@@ -60,8 +59,8 @@ class Step:
 
 @contextmanager
 def step(title: str) -> Iterator[Step]:
-    """Time one step. It tells that it is alive and what it is at: on a terminal in one live line, else in a line every
-    20 s."""
+    """Time one step and show that it is alive and what it is doing: on a terminal in one live line, else in a line
+    every 20 s."""
     current = Step(title)
     done = threading.Event()
     live = console.status("", spinner="dots") if console.is_terminal and not console.is_dumb_terminal else None
@@ -98,6 +97,6 @@ def step(title: str) -> Iterator[Step]:
 
 
 def _end(live: Status | None) -> None:
-    """Take the live line off the screen and give the cursor back; safe to do twice."""
+    """Remove the live line and restore the cursor; safe to do twice."""
     if live is not None:
         live.stop()

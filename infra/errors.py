@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class LocalProblem(Exception):
-    """Shown as text and never as a traceback."""
+    """A problem of the local stack, shown as text and never as a traceback."""
 
     def __init__(self, what: str, fix: str, log: Path | None = None) -> None:
         lines = [what]

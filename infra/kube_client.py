@@ -1,5 +1,5 @@
-"""The API server of whichever cluster the stack is on, as an HTTP client: certificates, tokens and login programs of a
-kubeconfig are the Kubernetes client library's business."""
+"""HTTP client for the API server of the stack's cluster: the Kubernetes client library handles a kubeconfig's
+certificates, tokens and login programs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from infra.workspace import Paths
 
 
 def api_client(paths: Paths) -> httpx.Client:
-    """For the cluster the stack is on. Raises ``LocalProblem`` when the state folder has no kubeconfig that does."""
+    """Return a client for the stack's cluster. Raises ``LocalProblem`` if the state folder has no usable kubeconfig."""
     return client_of(str(paths.kubeconfig), None)
 
 
 def client_of(kubeconfig: str | None, context: str | None) -> httpx.Client:
-    """``None`` is what kubectl takes then: KUBECONFIG, else ``~/.kube/config``; the current context."""
+    """Return a client for a context of a kubeconfig. ``None`` means kubectl's default: KUBECONFIG, else
+    ``~/.kube/config``; the current context. Raises ``LocalProblem``."""
     from kubernetes import client
     from kubernetes.config import kube_config
     from kubernetes.config.config_exception import ConfigException
 
     configuration: Any = client.Configuration()
     load: Any = kube_config.load_kube_config
-    # the library hands keys over as files; they are gone again as soon as they have been read
+    # the library passes keys as files; they are deleted as soon as they have been read
     with tempfile.TemporaryDirectory(prefix="ebbtide-kubeconfig-") as keys:
         try:
             load(
@@ -62,7 +63,7 @@ def _tls(configuration: Any) -> ssl.SSLContext:
 
 
 def api_ready(paths: Paths) -> bool:
-    """Whether the cluster the stack is on answers."""
+    """Return True if the stack's cluster answers that it is ready."""
     try:
         with api_client(paths) as client:
             return client.get("/readyz").status_code == 200

@@ -1,4 +1,4 @@
-"""Where the local stack keeps things: what can be made again (cache) apart from what is running (state)."""
+"""Folders of the local stack: files that can be made again (cache) apart from those of the running stack (state)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Paths:
-    """``cache``: downloads and builds, shared by every clone, safe to delete when nothing runs.
+    """The two folders. ``cache``: downloads and builds, shared by every clone, safe to delete when nothing runs.
     ``state``: the cluster's data, certificates, logs and the stack's state; ``local down --purge`` deletes it."""
 
     cache: Path
@@ -59,7 +59,7 @@ def _base(environ: Mapping[str, str], own: str, xdg: str, default: str) -> Path:
 
 
 def paths(environ: Mapping[str, str] = os.environ) -> Paths:
-    """``EBBTIDE_CACHE`` and ``EBBTIDE_STATE`` move the two folders; else the XDG base directories hold."""
+    """Return the folders: ``EBBTIDE_CACHE`` and ``EBBTIDE_STATE`` if set; else in the XDG base directories."""
     return Paths(
         cache=_base(environ, "EBBTIDE_CACHE", "XDG_CACHE_HOME", ".cache"),
         state=_base(environ, "EBBTIDE_STATE", "XDG_STATE_HOME", ".local/state"),

@@ -1,1 +1,1 @@
-"""What is run on this repository by hand or by `make`, and by no stack."""
+"""Scripts run on this repository by hand or by `make`, never by a stack."""

@@ -1,4 +1,4 @@
-"""``docs/commands.md``, out of the command line itself."""
+"""Generator of ``docs/commands.md``, from the command line itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``docs/findings.md``, out of the rules that the program uses."""
+"""Generator of ``docs/findings.md``, from the rules that the program uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ The page is written by `make docs`, out of the rules that the program uses.
 
 
 def findings_page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "\n".join([_HEAD, *_sections()]).rstrip() + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Write down which architectures an engine knows, off the source of its own registry, without importing the engine.
+"""Recorder of the architectures an engine knows, from the source of its own registry, without importing the engine.
 
 ``python -m scripts.record_architectures REGISTRY.py VERSION`` rewrites the list that the planner reads (``FILE``).
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from infra.workspace import PROJECT
 
 FILE = PROJECT / "infra" / "planner" / "facts" / "architectures.json"
-# the registry's own tables, by what a model in them is for
+# the registry's own tables, each with the purpose of its models
 TABLES = {
     "_TEXT_GENERATION_MODELS": "chat",
     "_MULTIMODAL_MODELS": "chat",
@@ -30,7 +30,7 @@ FORMER = "_PREVIOUSLY_SUPPORTED_MODELS"
 
 
 def tables(source: str) -> dict[str, dict[str, str]]:
-    """The registry's tables as written: architecture → the module or version beside it."""
+    """Return the registry's tables as written: architecture → the module or version beside it."""
     found: dict[str, dict[str, str]] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Dict):
@@ -44,7 +44,8 @@ def tables(source: str) -> dict[str, dict[str, str]]:
 
 
 def recorded(source: str, version: str, today: str) -> dict[str, object]:
-    """What is kept: names by purpose, those that go through transformers, and those given up with the last version."""
+    """Return the record: names by purpose, those that go through transformers, and dropped ones with their last
+    version. Raises ``ValueError`` if a table is missing."""
     read = tables(source)
     missing = [name for name in (*TABLES, FORMER) if not read.get(name)]
     if missing:

@@ -1,4 +1,4 @@
-"""``docs/stack-file.md``: every key of a stack file, written out of the classes that read it."""
+"""Generator of ``docs/stack-file.md``: every key of a stack file, from the classes that read it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WORDS = {bool: "true or false", int: "whole number", float: "number", str: "tex
 
 
 def stack_file_page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "\n".join([_HEAD, *_sections()]).rstrip() + "\n"
 
 
@@ -62,7 +62,7 @@ def _sections() -> Iterator[str]:
 
 
 def schema_words() -> frozenset[str]:
-    """Every key of the stack file, on any platform, and every word that is one of a few for a key."""
+    """Return every key of the stack file, on any platform, and every word of a key's fixed choices."""
     shapes: list[type[Shape]] = [StackConfig, *(kind.settings() for kind in KINDS.values())]
     words: set[str] = set()
     while shapes:
@@ -86,7 +86,7 @@ def _choices(annotation: Any) -> Iterator[str]:
 
 
 def _tree(shape: type[Shape], at: str, skip: tuple[str, ...] = ()) -> Iterator[str]:
-    """The table of a shape, then those of the shapes in it."""
+    """Yield the table of a shape, then those of the shapes in it."""
     yield from _table(shape, skip)
     for key, field in _fields(shape, skip):
         inner, many = _shape(field.annotation)
@@ -120,7 +120,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     if field.default_factory is not None:
-        return ""  # empty, or made out of other keys, which the meaning says
+        return ""  # empty, or derived from other keys, as the meaning says
     value = field.default
     if value is None or value is PydanticUndefined or isinstance(value, Shape) or value == ():
         return ""
@@ -130,7 +130,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _type(annotation: Any) -> str:
-    """An annotation in a reader's words."""
+    """Return an annotation in a reader's words."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if hasattr(annotation, "__metadata__"):
         return _type(annotation.__origin__)
@@ -150,7 +150,7 @@ def _type(annotation: Any) -> str:
 
 
 def _shape(annotation: Any) -> tuple[type[Shape] | None, str]:
-    """The shape inside an annotation, and whether there are many: ``mapping``, ``list`` or not."""
+    """Return the shape inside an annotation, and whether there are many: ``mapping``, ``list`` or empty."""
     if hasattr(annotation, "__metadata__"):
         return _shape(annotation.__origin__)
     if isinstance(annotation, type) and issubclass(annotation, Shape):
@@ -165,7 +165,7 @@ def _shape(annotation: Any) -> tuple[type[Shape] | None, str]:
 
 
 def _words(shape: type[Shape]) -> str:
-    """The shape's docstring as a paragraph, with names as the stack file spells them."""
+    """Return the shape's docstring as a paragraph, with names as the stack file spells them."""
     text = " ".join((shape.__doc__ or "").split())
     keys = {name: field.alias or name for name, field in shape.model_fields.items()}
     return re.sub(r"``([^`]*)``", lambda match: f"`{keys.get(match[1], match[1])}`", text)

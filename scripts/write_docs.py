@@ -1,4 +1,4 @@
-"""Write the pages of ``docs/`` that are made out of the program: ``make docs``."""
+"""Writer of the pages of ``docs/`` that are generated from the program: ``make docs``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which driver a CUDA image needs: ``cuda.yaml`` beside this file, read once and checked."""
+"""The driver a CUDA image needs: ``cuda.yaml`` beside this file, read once and checked."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def _table(file: Path = _FILE) -> _Table:
 
 
 def parts(version: str) -> tuple[int, ...]:
-    """``570.86.15`` → ``(570, 86, 15)``. Raises ``ValueError`` for anything but numbers between dots."""
+    """Parse ``570.86.15`` to ``(570, 86, 15)``. Raises ``ValueError`` for anything but numbers between dots."""
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", version):
         raise ValueError(f"{version!r} is not a version: allowed are whole numbers between dots")
     return tuple(int(part) for part in version.split("."))
 
 
 def least_driver(cuda: str) -> str | None:
-    """The oldest driver on which a container of CUDA ``cuda`` (``13.0``) runs, by minor version compatibility; None
-    where the table does not know that major. Source: NVIDIA, CUDA Toolkit Release Notes."""
+    """Return the oldest driver on which a container of CUDA ``cuda`` (``13.0``) runs, by minor version compatibility;
+    None if the table does not have that major version. Source: NVIDIA, CUDA Toolkit Release Notes."""
     return _table().families.get(str(parts(cuda)[0]))
 
 
 def runs_on(cuda: str, driver: str) -> bool | None:
-    """Whether a container of CUDA ``cuda`` runs on ``driver``; None where the table cannot tell.
+    """Return True if a container of CUDA ``cuda`` runs on ``driver``; None if the table does not say.
 
-    The forward compatibility package inside an image is not counted on: NVIDIA supports it for some cards and drivers
-    only, and not with every vGPU.
+    The forward compatibility package inside an image is ignored: NVIDIA supports it only for some cards and drivers,
+    and not with every vGPU.
     """
     least = least_driver(cuda)
     return None if least is None else parts(driver) >= parts(least)

@@ -17,8 +17,8 @@ _FILE = Path(__file__).with_name("gpus.yaml")
 
 
 class Gpu(BaseModel):
-    """One product. ``memory_gib`` of one card; ``mig`` gives the instances of each profile when a card is cut into that
-    profile alone: empty where it cannot be cut, None where the profiles have not been looked up."""
+    """One product. ``memory_gib`` is that of one card; ``mig`` gives the instances of each profile when a card is cut
+    into that profile alone: empty if it cannot be cut, None if the profiles have not been looked up."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -29,7 +29,7 @@ class Gpu(BaseModel):
 
     @property
     def can_be_cut(self) -> bool:
-        """Whether the card has MIG at all."""
+        """Return True unless the card is known to have no MIG."""
         return self.mig is None or bool(self.mig)
 
 
@@ -49,12 +49,12 @@ class _Table(BaseModel):
 
 @cache
 def gpus(file: Path = _FILE) -> Mapping[str, Gpu]:
-    """Every product by its short name. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
+    """Return every product by its short name. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
     return _Table.model_validate(read_table(file)).gpus
 
 
 def near_gpu(product: str) -> str | None:
-    """The product a misspelled name most likely means."""
+    """Return the product a misspelled name most likely means; None if nothing is near."""
     by_lower = {name.lower(): name for name in gpus()}
     found = difflib.get_close_matches(product.lower(), by_lower, n=1, cutoff=0.5)
     return by_lower[found[0]] if found else None

@@ -18,11 +18,11 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A kind of virtual machine with GPUs. ``place`` is the kind of platform that sells it; ``regions`` where, as far
-    as known (empty: unknown); ``prices`` by region. ``gpu`` is the product's short name (``A10G``, ``H100``),
-    ``gpus`` how many it has, ``gpu_memory_gib`` the memory of one. ``local_disk_gib`` is the fast disk that comes with
-    it and goes with it; 0: none. ``interconnect``: ``none`` (one GPU), ``PCIe``, ``NVLink`` or ``unknown``.
-    ``vgpu``: the card comes through NVIDIA's vGPU, which only the place's own driver drives."""
+    """A kind of virtual machine with GPUs. ``place`` is the kind of platform that sells it; ``regions`` are where, as
+    far as known (empty: unknown); ``prices`` are by region. ``gpu`` is the product's short name (``A10G``, ``H100``),
+    ``gpus`` their number, ``gpu_memory_gib`` the memory of one. ``local_disk_gib`` is the fast disk that is created and
+    deleted with the machine; 0: none. ``interconnect``: ``none`` (one GPU), ``PCIe``, ``NVLink`` or ``unknown``.
+    ``vgpu``: the card comes through NVIDIA's vGPU, which works only with the place's own driver."""
 
     name: str
     place: str

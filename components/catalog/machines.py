@@ -1,6 +1,6 @@
-"""The machine catalogue: one data file a place in ``machines/``, read once and checked.
+"""The machine catalogue: one data file per place in ``machines/``, read once and checked.
 
-A place is the name of its file, which is the word behind ``kind:`` in a stack file.
+A place's name is that of its file, and the word after ``kind:`` in a stack file.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Table(BaseModel):
     source: str = Field(min_length=1)
     spot_reason: str | None = None
     regions_complete: bool
-    # sources of prices by the day they were read anew; a machine with such a day of its own is of that source
+    # sources of refreshed prices by day; a machine whose own ``read_on`` is such a day has its price from there
     refreshed: Mapping[datetime.date, str] = Field(default_factory=dict)
     machines: Mapping[str, _Row]
 
@@ -74,7 +74,7 @@ def _machine(name: str, place: str, row: _Row, table: _Table) -> Machine:
         architecture=row.architecture,
         local_disk_gib=row.local_disk_gib or 0,
         reservation_usual=row.reservation_usual,
-        # a price list of some regions says nothing of the others
+        # a price list of some regions says nothing about the others
         regions=tuple(sorted({*row.regions, *where})) if row.regions or table.regions_complete else (),
         prices={r: Price(row.on_demand.get(r), row.spot.get(r), read_on, source) for r in where},
         vgpu=row.vgpu,
@@ -83,8 +83,8 @@ def _machine(name: str, place: str, row: _Row, table: _Table) -> Machine:
 
 @cache
 def machines(place: str, folder: Path = _FOLDER) -> Mapping[str, Machine]:
-    """Every machine sold by ``place``, by name; empty for a place that sells none. Raises ``ValueError`` (of pydantic
-    too) naming the file and what is wrong in it."""
+    """Return every machine sold by ``place``, by name; empty for a place that sells none. Raises ``ValueError`` naming
+    the file and a GPU that is unknown, or pydantic's with the path of what is wrong."""
     file = folder / f"{place}.yaml"
     if not file.is_file():
         return {}
@@ -96,12 +96,12 @@ def machines(place: str, folder: Path = _FOLDER) -> Mapping[str, Machine]:
 
 
 def find(place: str, name: str) -> Machine | None:
-    """The machine called ``name`` at ``place``; names are the place's own and taken as they are."""
+    """Return the machine called ``name`` at ``place``; None if there is none. Names must match exactly."""
     return machines(place).get(name)
 
 
 def near(place: str, name: str) -> str | None:
-    """The machine a misspelled name most likely means; None where nothing is near."""
+    """Return the machine a misspelled name most likely means; None if nothing is near."""
     by_lower = {known.lower(): known for known in machines(place)}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None

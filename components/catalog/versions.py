@@ -16,8 +16,8 @@ _FILE = Path(__file__).with_name("versions.yaml")
 
 class Pinned(BaseModel):
     """One thing at one version. ``date`` is when that version was published, ``source`` where both can be looked up;
-    ``image`` is ``repository:tag``, ``digest`` its ``sha256:…`` or None where nobody has read it off the registry;
-    for a chart it is its archive's. ``cuda`` is the CUDA version the image is built for."""
+    ``image`` is ``repository:tag``, ``digest`` its ``sha256:…`` or None if it has not been read from the registry;
+    for a chart it is the archive's. ``cuda`` is the CUDA version the image is built for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,32 +37,32 @@ class Pinned(BaseModel):
         return value
 
     def requirement(self, name: str) -> str:
-        """As pip takes a Python package: ``name[extra,…]==version``."""
+        """Return the Python package as pip takes it: ``name[extra,…]==version``."""
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         return f"{name}{extras}=={self.version}"
 
     @property
     def reference(self) -> str | None:
-        """The image as a build takes it: by tag and digest where the digest is known, else by tag."""
+        """Return the image as a build takes it: by tag and digest if the digest is known, else by tag."""
         if self.image is None or self.digest is None:
             return self.image
         return f"{self.image}@{self.digest}"
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """``v0.9.1-cu130`` → ``(0, 9, 1)``, for comparing; nothing where it does not begin like a version."""
+    """Parse ``v0.9.1-cu130`` to ``(0, 9, 1)``, for comparing; empty if it does not begin like a version."""
     match = re.match(r"v?([0-9]+(?:\.[0-9]+)+)", text)
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
 @cache
 def versions(file: Path = _FILE) -> dict[str, Pinned]:
-    """All pinned versions by name. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
+    """Return all pinned versions by name. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
     return TypeAdapter(dict[str, Pinned]).validate_python(read_table(file))
 
 
 def pinned(name: str) -> Pinned:
-    """One entry; a name that is not there raises ``KeyError`` naming those that are."""
+    """Return one entry. Raises ``KeyError`` with the known names if there is none."""
     known = versions()
     if name not in known:
         raise KeyError(f"{name} is not in {_FILE.name}; it has {', '.join(sorted(known))}")

@@ -20,7 +20,7 @@ from components.typed.rules.stack import (
 )
 
 NAME_ALLOWED = "at most 63 of a-z, 0-9 and -, beginning and ending with a letter or digit (DNS-1123)"
-# Codes of rules with a text that may stand all the same, because a waiver says so: a validation's context.
+# A validation's context: codes of rules, each with a text that is accepted because of a waiver.
 Accepted = frozenset[tuple[str, str]]
 MOST_AT_ONCE = 10_000
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -29,8 +29,8 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 class Shape(BaseModel):
     """A part of the stack file: frozen, camelCase in YAML, snake_case in Python, no unknown keys.
 
-    Rules between fields are not written as pydantic validators but in ``judge_*.py``, because a validator over a
-    whole model is skipped as soon as one field is wrong, and a user wants to see all of it at once.
+    Rules between fields are not pydantic validators but in ``infra/stackfile/rules`` and the places' ``judge.py``: a
+    validator over a whole model is skipped as soon as one field is wrong, and a user wants to see all errors at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
@@ -39,7 +39,7 @@ class Shape(BaseModel):
 def whole(
     rule: Rule, least: int, most: int | None = None, *, fix: str, too_small: str | None = None
 ) -> BeforeValidator:
-    """A whole number from ``least`` to ``most``; true, 1.0 and "1" are not whole numbers."""
+    """Return a validator for a whole number from ``least`` to ``most``; true, 1.0 and "1" are not whole numbers."""
     allowed = f"a whole number from {least} to {most}" if most else f"a whole number from {least}"
 
     def check(value: Any) -> int:
@@ -55,7 +55,7 @@ def whole(
 
 
 def text(rule: Rule, pattern: str, says: str, *, allowed: str, fix: str, waived: str = r"(?!)") -> BeforeValidator:
-    """Text that matches ``pattern`` from end to end; or ``waived``, where the validation's context accepts it."""
+    """Return a validator for text that matches all of ``pattern``, or ``waived`` if the context accepts the text."""
 
     def check(value: Any, info: ValidationInfo) -> str:
         if not isinstance(value, str):
@@ -70,18 +70,18 @@ def text(rule: Rule, pattern: str, says: str, *, allowed: str, fix: str, waived:
 
 
 def pattern(rule: Rule, kind: str, regex: str) -> BeforeValidator:
-    """Text that matches ``regex`` from end to end; ``kind`` names the words of the rule's file for what does not."""
+    """Return a validator for text that matches all of ``regex``; ``kind`` names the refusal's words in ``rule``."""
     words = rule.values[kind]
     return text(rule, regex, words.says, allowed=words.allowed, fix=words.fix)
 
 
 def is_name(value: str) -> bool:
-    """Whether Kubernetes takes this as a name."""
+    """Return True if Kubernetes takes this as a name."""
     return _NAME.fullmatch(value) is not None
 
 
 def suggest_name(value: str) -> str | None:
-    """The nearest name that Kubernetes takes, or None where nothing is left of it."""
+    """Return the nearest name that Kubernetes takes, or None if nothing is left of it."""
     near = re.sub(r"[^a-z0-9-]+", "-", value.lower())[:63].strip("-")
     return near if is_name(near) else None
 

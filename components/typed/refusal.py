@@ -1,4 +1,4 @@
-"""A rule of the product, and what it finds wrong: where, the value, what is allowed, how to mend it."""
+"""A rule of the product, and its findings: where, the value, what is allowed, how to fix it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic_core import PydanticCustomError
 
 Severity = Literal["error", "warning", "mandatory"]
 Path = tuple[str | int, ...]
-# A finding without a value to show: a key that is missing, or a value that must not be repeated.
+# Marks a finding without a value to show: a key that is missing, or a value that must not be repeated.
 ABSENT: Any = object()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """What is said of a value that is not of its kind."""
+    """The texts for a value that is not of its kind."""
 
     says: str
     allowed: str
@@ -28,9 +28,9 @@ class Rule:
     """One thing that can be wrong. ``code`` (``EBB007``) never changes its meaning; the texts are those of
     docs/findings.md, with keys of the stack file in backticks.
 
-    ``severities``: those its findings can have, the usual one first. ``policy`` is the policy (docs/policies.md) that
-    says the same of what is sent; ``policy_below`` a path and the policy that takes its place there.
-    ``values``: the kinds of text that a field's pattern holds it for, by the name of the field's type.
+    ``severities`` are those its findings can have, the usual one first. ``policy`` is the policy (docs/policies.md)
+    that checks the same in what is sent; ``policy_below`` is a path and the policy that replaces it below that path.
+    ``values`` are the texts for each kind of text that a field checks by a pattern, by the name of the field's type.
     """
 
     code: str
@@ -44,17 +44,17 @@ class Rule:
 
     @property
     def severity(self) -> Severity:
-        """The severity of a finding that does not choose one."""
+        """Return the severity of a finding that does not choose one."""
         return self.severities[0]
 
     @property
     def policies(self) -> tuple[str, ...]:
-        """The ids of every policy that may report its findings."""
+        """Return the ids of every policy that may report its findings."""
         below = (self.policy_below[1],) if self.policy_below is not None else ()
         return (*((self.policy,) if self.policy is not None else ()), *below)
 
     def policy_at(self, path: Path) -> str | None:
-        """The id of the policy for a finding at this path."""
+        """Return the id of the policy for a finding at this path."""
         if self.policy_below is not None:
             below, policy = self.policy_below
             if path[: len(below)] == below:
@@ -71,7 +71,7 @@ class Rule:
         value: Any = ABSENT,
         severity: Severity | None = None,
     ) -> Problem:
-        """A finding of this rule at ``path``; ``message`` follows the value: ``is not …``."""
+        """Return a finding of this rule at ``path``; ``message`` follows the value: ``is not …``."""
         return Problem(
             rule=self,
             path=path,
@@ -92,7 +92,7 @@ class Rule:
         has_value: bool = True,
         severity: Severity | None = None,
     ) -> PydanticCustomError:
-        """The error that a field's validator raises; its context holds what a ``Problem`` needs besides the path."""
+        """Return the error for a field's validator; its context has what a ``Problem`` needs beside the path."""
         context = {
             "rule": self,
             "message": message,
@@ -106,7 +106,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A finding before it is known in which file it lies: ``path`` in parts, ``value`` as it was read."""
+    """A finding before its file is known: ``path`` in parts, ``value`` as it was read."""
 
     rule: Rule
     path: Path
@@ -119,7 +119,7 @@ class Problem:
 
     @property
     def code(self) -> str:
-        """``EBB007``."""
+        """Return the rule's code, like ``EBB007``."""
         return self.rule.code
 
 

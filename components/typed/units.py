@@ -70,7 +70,7 @@ class Quantity:
 
     @property
     def gib(self) -> float:
-        """The amount in GiB (2**30 bytes)."""
+        """Return the amount in GiB (2**30 bytes)."""
         return self.bytes / 2**30
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ class Quantity:
 
 
 def read_seconds(text: Any) -> int | None:
-    """Seconds of ``20m`` as a ``Duration`` reads it; None for anything else."""
+    """Return the seconds of ``20m`` as ``Duration`` reads it; None for anything else."""
     try:
         return Duration.parse(text).seconds
     except ValueError:
@@ -93,7 +93,7 @@ def read_seconds(text: Any) -> int | None:
 
 
 def read_bytes(text: Any) -> int | None:
-    """Bytes of ``80Gi`` as a ``Quantity`` reads it; None for anything else."""
+    """Return the bytes of ``80Gi`` as ``Quantity`` reads it; None for anything else."""
     try:
         return Quantity.parse(text).bytes
     except ValueError:

@@ -1,1 +1,1 @@
-"""The machine catalogue's prices, read anew from public price lists."""
+"""The machine catalogue's prices, refreshed from public price lists."""

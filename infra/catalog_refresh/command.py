@@ -1,7 +1,7 @@
-"""``ebbtide catalog refresh``: the machine catalogue's prices, read anew from the places' public price lists.
+"""``ebbtide catalog refresh``: the machine catalogue's prices, refreshed from the places' public price lists.
 
-Each place is refreshed as a whole or not at all: where its list cannot be read, its file stays as it is. Exit status: 0
-all that was asked for is up to date, 1 something is not, 2 wrong usage.
+Each place is refreshed as a whole or not at all: if its list cannot be read, its file stays as it is. Exit status: 0
+everything asked for is up to date, 1 something is not, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from infra.catalog_refresh.price_lists import NotRead, Prices, read
 
 FOLDER = Path(catalogue.__file__).with_name("machines")
 DONE, NOT_ALL, USAGE = 0, 1, 2
-_ODD = 0.5  # a price that moved by more than this share is one to look at
+_ODD = 0.5  # a price that moved by more than this share is marked for review
 _FILE = Path(__file__).with_name("price_lists.yaml")
 
 
@@ -53,7 +53,7 @@ class _Table(BaseModel):
 
 @dataclass(frozen=True)
 class Wish:
-    """What was typed. No places: all that have a list. ``regions`` are read besides those the catalogue has."""
+    """The command's options. No places: all that have a list. ``regions`` are read beside those of the catalogue."""
 
     places: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Wish:
 
 
 def sources() -> Mapping[str, Source]:
-    """``catalog_refresh.yaml``."""
+    """Return the places' sources from ``price_lists.yaml``."""
     return _Table.model_validate(read_table(_FILE)).places
 
 
@@ -71,7 +71,7 @@ def run(
     folder: Path = FOLDER,
     today: dt.date | None = None,
 ) -> int:
-    """Refresh, and say what changed; gives the exit status. ``known`` None: those of ``catalog_refresh.yaml``."""
+    """Refresh, and print what changed; return the exit status. ``known`` None: those of ``price_lists.yaml``."""
     lists = sources() if known is None else known
     strange = [place for place in wish.places if place not in lists]
     if strange:
@@ -93,7 +93,7 @@ def run(
 
 
 def _refreshed(place: str, source: Source, wish: Wish, folder: Path, today: dt.date) -> list[Change]:
-    """Raises ``NotRead``."""
+    """Refresh one place and return what changed. Raises ``NotRead``."""
     file, before = folder / f"{place}.yaml", machines(place, folder)
     prices = read(source.form or "", source.address, before, _regions(before.values(), wish.regions))
     if not prices:
@@ -118,18 +118,18 @@ def _say(place: str, found: list[Change], dry_run: bool) -> None:
     print(f"{place}: {moved}{'; nothing was written (--dry-run)' if dry_run else ''}")
 
 
-# Prices put into a catalogue file that people edit: only the prices' own lines change, the rest stays as it is.
+# Writing of prices into a catalogue file that people edit: only the prices' own lines change.
 
 _WIDTH = 116
 _NAME = re.compile(r"  (\S+):\s*")
 _KEY = re.compile(r"(?: {4})?(\w+):")
-_REFRESHED = ("onDemand", "spot", "readOn", "priceReason")  # lines of a machine that a refresh writes anew
+_REFRESHED = ("onDemand", "spot", "readOn", "priceReason")  # lines of a machine that a refresh rewrites
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One price that is another now; None is unknown."""
+    """One price that changed; None is unknown."""
 
     machine: str
     region: str
@@ -138,7 +138,7 @@ class Change:
     after: float | None
 
     def told(self, odd: float) -> str:
-        """One line. A price that moved by more than the share ``odd`` is marked."""
+        """Return one line about it. A price that moved by more than the share ``odd`` is marked."""
         where = f"{self.machine} {self.region} {self.kind}"
         if self.before is None:
             return f"{where}: {self.after} is new"
@@ -149,7 +149,7 @@ class Change:
 
 
 def changes(before: Mapping[str, Machine], prices: Prices) -> list[Change]:
-    """What is another price than before, machine by machine; spot prices only where the list has some."""
+    """Return the prices that changed, machine by machine; spot prices only if the list has some."""
     found: list[Change] = []
     for name, new in prices.items():
         had = before[name].prices
@@ -166,8 +166,8 @@ def changes(before: Mapping[str, Machine], prices: Prices) -> list[Change]:
 
 
 def rewritten(text: str, prices: Prices, read_on: str, source: str) -> str:
-    """The file's text with ``prices`` in place of what it had for these machines, each with the day it was read; what
-    the list does not have keeps its price and its day."""
+    """Return the file's text with ``prices`` in place of the old ones of these machines, each with the day it was read;
+    machines that the list does not have keep prices and day, and spot prices stay if it has none."""
     lines: list[str] = []
     for machine, key, chunk in _chunks(text):
         new = prices.get(machine or "")
@@ -189,17 +189,17 @@ _SLOT = "refreshed: {}"
 
 
 def _dated(text: str, before: str, read_on: str, source: str) -> str:
-    """With the days of earlier refreshes that some machine's price is still of."""
+    """Return ``text`` with this refresh, and the earlier ones that some machine's price is still from."""
     had = yaml.safe_load(before).get("refreshed") or {}
     used = {str(row.get("readOn")) for row in yaml.safe_load(text)["machines"].values() if "readOn" in row}
     days = {str(day): said for day, said in had.items() if str(day) in used} | {read_on: source}
-    # JSON's text in quotes is YAML's as well
+    # a quoted JSON string is also a YAML string
     block = ["refreshed:", *(f"  {day}: {json.dumps(said, ensure_ascii=False)}" for day, said in sorted(days.items()))]
     return text.replace(_SLOT, "\n".join(block), 1)
 
 
 def _chunks(text: str) -> Iterator[tuple[str | None, str | None, list[str]]]:
-    """The lines, apart by the machine and the key they belong to."""
+    """Yield the lines, grouped by the machine and the key they belong to."""
     machine: str | None = None
     key: str | None = None
     chunk: list[str] = []
@@ -221,7 +221,7 @@ def _own(text: str, machine: str, key: str) -> list[str]:
 
 
 def _mapping(key: str, prices: Mapping[str, float]) -> list[str]:
-    """``key: {region: price, …}``, on one line where it is short enough."""
+    """Return ``key: {region: price, …}``, on one line if it is short enough."""
     pairs = [f"{region}:{_NO_BREAK}{price!r}" for region, price in sorted(prices.items())]
     short = f"    {key}: {{{', '.join(pairs)}}}".replace(_NO_BREAK, " ")
     if len(short) <= _WIDTH:
@@ -231,7 +231,7 @@ def _mapping(key: str, prices: Mapping[str, float]) -> list[str]:
 
 
 def written(file: Path, text: str, place: str) -> None:
-    """Put ``text`` in the file's place at once, after reading it as the catalogue would. Raises ``NotRead``."""
+    """Replace the file by ``text`` at once, after reading it as the catalogue would. Raises ``NotRead``."""
     try:
         with tempfile.TemporaryDirectory(prefix="ebbtide-catalog-") as folder:
             (Path(folder) / file.name).write_text(text)

@@ -19,7 +19,7 @@ _MOST_PAGES = 200
 
 
 class NotRead(Exception):
-    """A price list could not be read; the text says which, why, and what to do."""
+    """A price list that could not be read; the text says which, why, and what to do."""
 
 
 @dataclass
@@ -34,15 +34,15 @@ Prices = Mapping[str, Found]
 
 
 def read(form: str, address: str, names: Collection[str], regions: Sequence[str]) -> Prices:
-    """Prices of those of ``names`` that the list has. Raises ``NotRead``, also where one of several answers is missing:
-    half a price list is none."""
+    """Return the prices of those ``names`` that the list has. Raises ``NotRead``, also if one of several answers is
+    missing: half a price list is none."""
     with httpx.Client(timeout=_TIMEOUT, follow_redirects=True) as client:
         return READERS[form](client, address, names, regions)
 
 
 def _offer_file(client: httpx.Client, address: str, names: Collection[str], regions: Sequence[str]) -> Prices:
-    """One CSV a region, hundreds of megabytes long and therefore read line by line: some lines about the file, the
-    columns' names, then a line for each price. Source: beside the address."""
+    """Read one CSV per region, hundreds of megabytes long and therefore read line by line: some lines about the file,
+    the columns' names, then a line for each price. Source: beside the address."""
     found: dict[str, Found] = {}
     for region in regions:
         where = address.replace("{region}", region)
@@ -53,7 +53,7 @@ def _offer_file(client: httpx.Client, address: str, names: Collection[str], regi
     return _sound(found)
 
 
-# What a plain machine is among all that is sold under its name.
+# The columns of a plain machine, among everything that is sold under its name.
 _PLAIN = {
     "TermType": ("OnDemand",),
     "Operating System": ("Linux",),
@@ -79,7 +79,7 @@ def _offers(lines: Iterator[str], names: Collection[str]) -> Iterator[tuple[str,
                 columns = head
             continue
         if '"OnDemand"' not in line and ",OnDemand," not in line:
-            continue  # most lines are of other terms: not worth taking apart
+            continue  # most lines are for other terms: not worth parsing
         row = dict(zip(columns, next(csv.reader([line]), []), strict=False))
         name = row.get("Instance Type", "")
         price = _dollars(row.get("PricePerUnit"))
@@ -90,7 +90,7 @@ def _offers(lines: Iterator[str], names: Collection[str]) -> Iterator[tuple[str,
 
 
 def _retail_prices(client: httpx.Client, address: str, names: Collection[str], regions: Sequence[str]) -> Prices:
-    """Pages of JSON for each machine, all its regions together. Source: beside the address."""
+    """Read pages of JSON for each machine, all its regions together. Source: beside the address."""
     found: dict[str, Found] = {}
     for name in names:
         wanted = f"serviceName eq 'Virtual Machines' and priceType eq 'Consumption' and armSkuName eq '{name}'"
@@ -107,7 +107,7 @@ def _retail_prices(client: httpx.Client, address: str, names: Collection[str], r
                 continue
             kind = "spot" if "Spot" in meter else "on_demand"
             if begins < since.get((kind, region), ""):
-                continue  # the one that came in later counts
+                continue  # the price that took effect later counts
             kept: dict[str, float] = getattr(found.setdefault(name, Found()), kind)
             if begins > since.get((kind, region), ""):
                 kept.pop(region, None)
@@ -133,7 +133,7 @@ def _pages(client: httpx.Client, address: str, query: Mapping[str, str]) -> Iter
             raise NotRead("the answer is no price list: it has no Items; fix: look at its address")
         yield from (item for item in page["Items"] if isinstance(item, dict))
         where = page.get("NextPageLink") or None
-        # the next page is the same server's: nothing it answers sends this program elsewhere
+        # the next page must be on the same server: no answer may send this program elsewhere
         if where is not None and urlsplit(str(where)).hostname != urlsplit(address).hostname:
             raise NotRead("the price list goes on at another server; fix: look at its address")
     raise NotRead(f"the price list has no end after {_MOST_PAGES} pages; fix: look at its address")
@@ -158,7 +158,7 @@ def _asked(where: str) -> Iterator[None]:
 
 
 def _dollars(value: object) -> float | None:
-    """A price the catalogue would take; None for none, nothing, or nonsense."""
+    """Return a price the catalogue would take; None for a missing, zero or senseless one."""
     try:
         price = round(float(str(value)), 6)
     except (ValueError, OverflowError):
@@ -167,7 +167,7 @@ def _dollars(value: object) -> float | None:
 
 
 def _keep(kept: dict[str, float], region: str, price: float) -> None:
-    """Two prices for one thing are none: which is right cannot be told."""
+    """Keep a price. Two different prices for one thing count as none: the right one is unknown."""
     kept[region] = price if kept.get(region, price) == price else math.nan
 
 

@@ -1,1 +1,1 @@
-"""The commands that use several rooms: ``plan``, ``fit``, ``catalog add``."""
+"""The commands that use several packages: ``plan``, ``fit``, ``catalog add``."""

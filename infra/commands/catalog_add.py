@@ -21,12 +21,12 @@ RECORDED, USAGE = 0, 2
 
 
 class WrongUsage(Exception):
-    """The command cannot be understood as typed; the text says what is allowed."""
+    """A command that cannot be understood as typed; the text says what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """``model`` is an id on the hub; ``folder`` holds its config.json at least (None: the hub is asked)."""
+    """The options. ``model`` is an id on the hub; ``folder`` has at least its config.json (None: ask the hub)."""
 
     model: str
     folder: str | None = None
@@ -35,7 +35,7 @@ class Options:
 
 
 def run(options: Options) -> int:
-    """Write the file and say where it is; gives the exit status."""
+    """Write the file and print its path; return the exit status."""
     try:
         file = recorded(options)
     except WrongUsage as wrong:
@@ -46,7 +46,7 @@ def run(options: Options) -> int:
 
 
 def recorded(options: Options) -> Path:
-    """Record the model's facts; gives the file. Raises ``WrongUsage``."""
+    """Record the model's facts; return the file. Raises ``WrongUsage``."""
     from dataclasses import replace
 
     from infra.planner.facts import model_source

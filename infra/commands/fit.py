@@ -1,4 +1,4 @@
-"""``ebbtide fit``: what a person choosing hardware types. Exit status: 0 fits, 1 does not, 2 wrong usage."""
+"""``ebbtide fit``, the command for choosing hardware. Exit status: 0 fits, 1 does not, 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MOST_CONTEXT = 100_000_000
 
 
 class WrongUsage(Exception):
-    """The text says what is allowed."""
+    """A command that cannot be understood as typed; the text says what is allowed."""
 
 
 def run(options: FitOptions) -> int:
-    """Print the answer; gives the exit status."""
+    """Print the answer; return the exit status."""
     try:
         found = answered(options)
         _put(found, options.format)
@@ -36,7 +36,7 @@ def run(options: FitOptions) -> int:
 
 
 def answered(options: FitOptions) -> Answer:
-    """Raises ``WrongUsage`` and ``WrongChoice``."""
+    """Return the answer. Raises ``WrongUsage`` and ``WrongChoice``."""
     _check(options)
     tried = cards(
         Named(
@@ -98,7 +98,7 @@ def _facts(options: FitOptions) -> ModelFacts:
     except (ValueError, OSError) as error:
         hint = " (--hub)" if "ask the hub" in str(error) else ""
         raise WrongUsage(f"{error}{hint}") from error
-    except (TypeError, OverflowError) as error:  # a value of another kind than any model has there
+    except (TypeError, OverflowError) as error:  # a value of a type that no model has there
         raise WrongUsage(_strange(options.model)) from error
 
 

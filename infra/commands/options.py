@@ -1,4 +1,4 @@
-"""What may be typed after ``ebbtide plan`` and ``ebbtide fit``. Imported for every command: light."""
+"""The options of ``ebbtide plan`` and ``ebbtide fit``. Imported for every command, therefore light."""
 
 from __future__ import annotations
 

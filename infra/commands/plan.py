@@ -1,4 +1,4 @@
-"""``ebbtide plan``: what a person or a pipeline types.
+"""``ebbtide plan``, the command for people and pipelines.
 
 Exit status: 0 clean or warnings only, 1 errors, 2 wrong usage.
 """
@@ -32,13 +32,13 @@ CLEAN, ERRORS, USAGE = 0, 1, 2
 
 
 class WrongUsage(Exception):
-    """The command cannot be understood as typed; the text says what is allowed."""
+    """A command that cannot be understood as typed; the text says what is allowed."""
 
 
 @dataclass
 class Facts:
-    """What is known of the models: folders somebody named, the catalogue, what is recorded beside the stack files, and
-    the hub where that is asked for. ``notes`` are what went wrong on the way."""
+    """The facts of models, from folders named by the user, the catalogue, the records beside the stack files, and the
+    hub if it is asked for. ``notes`` say what went wrong on the way."""
 
     recorded: RecordedModels = field(default_factory=RecordedModels)
     folders: Mapping[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Facts:
 
 
 def run(options: PlanOptions) -> int:
-    """Print the plan, or write it to ``--out``; gives the exit status."""
+    """Print the plan, or write it to ``--out``; return the exit status."""
     try:
         made = planned(options)
         _put(made, options)
@@ -73,12 +73,12 @@ def run(options: PlanOptions) -> int:
         print(f"error: {wrong}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has closed the pipe
     return ERRORS if made["verdict"] == "errors" else CLEAN
 
 
 def planned(options: PlanOptions) -> Document:
-    """The plan as data. Raises ``WrongUsage``."""
+    """Return the plan as data. Raises ``WrongUsage``."""
     file = _file(options)
     try:
         measured = cold_path.read_measured(Path(options.measured)) if options.measured else {}
@@ -106,8 +106,8 @@ def planned(options: PlanOptions) -> Document:
 def _planned(
     file: Path, options: PlanOptions, measured: Mapping[str, Mapping[str, float]], beside: Path | None = None
 ) -> tuple[Document, str | None]:
-    """The plan without the graph, and the kind of place where a graph could be had. Models are recorded beside the
-    stack file, or in ``beside``."""
+    """Return the plan without the graph, and the kind of place if its graph can be made, else None. Models are recorded
+    beside the stack file, or in ``beside``."""
     waivers = load_waivers(WAIVERS_FILE)
     reading = read_file(file, waivers.waivers)
     facts = Facts(recorded_models.read(beside or file.parent), _folders(options.model_dir or ()), options.hub)
@@ -151,7 +151,7 @@ def _file(options: PlanOptions) -> Path:
 
 
 def _folders(given: Iterable[str]) -> dict[str, str]:
-    """``NAME=FOLDER`` pairs."""
+    """Parse ``NAME=FOLDER`` pairs. Raises ``WrongUsage``."""
     found: dict[str, str] = {}
     for pair in given:
         name, sign, folder = pair.partition("=")
@@ -168,14 +168,14 @@ def _folders(given: Iterable[str]) -> dict[str, str]:
 
 
 def _ids(reading: Reading) -> dict[str, str]:
-    """The models' ids by their names, also of models that are refused for something else."""
+    """Return the models' ids by name, including models that are refused for something else."""
     models = reading.values.get("models")
     items = models.items() if isinstance(models, Mapping) else ()
     return {str(name): str(model["id"]) for name, model in items if isinstance(model, Mapping) and "id" in model}
 
 
 def _by_id(folders: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, str]:
-    """The folders by the models' ids. A model's name in the stack counts as its id."""
+    """Return the folders by model id. A model's name in the stack counts as its id. Raises ``WrongUsage``."""
     strange = [name for name in folders if name not in ids and name not in ids.values()]
     if strange:
         allowed = ", ".join(ids) or "none: the stack has no model"

@@ -1,8 +1,8 @@
-"""How many resources of which type a stack asks for, by running its program under the recorder.
+"""Counts of a stack's resources by type, from running its program under the recorder.
 
-Importing a cloud's SDK takes seconds, so what was counted is kept in the cache folder under a hash of everything it
-depends on: the stack file, this program's sources, the SDKs' versions. Where a place's program looks at this machine
-(its nodes are there already) nothing is kept.
+Importing a cloud's SDK takes seconds, so the counts are kept in the cache folder under a hash of everything they
+depend on: the stack file, this program's sources, the SDKs' versions. Nothing is kept where a place's program looks at
+this machine (its nodes already exist).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _KEPT_FILES = 20
 
 
 class NoGraph(Exception):
-    """Why nothing could be counted, as a person reads it."""
+    """The reason why nothing could be counted, for a person to read."""
 
 
 def graph_of(file: Path, stack: str, kind: str) -> ResourceCounts:
-    """Of the stack in ``file``. Raises ``NoGraph``."""
+    """Return the counts of the stack in ``file``. Raises ``NoGraph``."""
     kept = _kept(file, stack) if KINDS[kind].makes_nodes else None
     if kept is not None and (found := _read(kept)) is not None:
         return found
@@ -42,7 +42,7 @@ def graph_of(file: Path, stack: str, kind: str) -> ResourceCounts:
 
 
 def counted(resources: list[dict[str, Any]]) -> ResourceCounts:
-    """Off the list that ``ebbtide graph`` writes."""
+    """Count the resources in the list that ``ebbtide graph`` writes."""
     types = Counter(str(resource["type"]) for resource in resources)
     components = sum(1 for resource in resources if not resource["custom"])
     return ResourceCounts(len(resources), components, dict(sorted(types.items(), key=lambda item: (-item[1], item[0]))))
@@ -56,7 +56,7 @@ def _recorded(file: Path, stack: str, kind: str) -> ResourceCounts:
     except ImportError as error:
         raise NoGraph(_missing(error, kind)) from error
     try:
-        # the program logs the stack file's warnings on its way: the plan says them already
+        # the program logs the stack file's warnings, which the plan already shows
         with contextlib.redirect_stderr(io.StringIO()):
             recording = command.recording_of(read_stack(file), stack)
         return counted(graph(recording.records))
@@ -101,7 +101,7 @@ def _read(kept: Path) -> ResourceCounts | None:
 
 
 def _write(kept: Path, graph: ResourceCounts) -> None:
-    """Whole or not at all; a folder that cannot be written costs time alone."""
+    """Write the file whole or not at all; a folder that cannot be written only costs time."""
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}")

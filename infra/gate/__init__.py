@@ -1,1 +1,1 @@
-"""What a stack would ask for, before anybody is asked: the recorded graph."""
+"""The gate: judgement of a change by the recorded graphs of its base and head, before anything is created."""

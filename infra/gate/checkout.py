@@ -1,4 +1,4 @@
-"""What a commit holds, in a folder of its own: never the working tree, never a hook of the repository."""
+"""Copies of a commit or of the working tree in a folder of their own; no hook of the repository ever runs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-# What the base alone decides: the head's copy of these is never run nor read for a verdict.
+# Decided by the base alone: the head's copy of these never runs; its waivers.yaml is only checked for findings.
 TRUSTED = ("infra/gate", "infra/policies", "waivers.yaml")
 
 
 class NoCheckout(Exception):
-    """Why there is none, as a person reads it."""
+    """Reason why there is no checkout, in words for a person."""
 
 
 def commit(repository: Path, ref: str) -> str:
-    """The full commit that ``ref`` names. Raises ``NoCheckout``."""
+    """Return the full commit that ``ref`` names. Raises ``NoCheckout``."""
     if ref.startswith("-"):
         raise NoCheckout(f"{ref!r} is not a commit")
     done = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
@@ -28,10 +28,10 @@ def commit(repository: Path, ref: str) -> str:
 
 
 def extract(repository: Path, ref: str, folder: Path) -> str:
-    """Put what ``ref`` holds under ``folder``; gives the commit. Links are left out.
+    """Write the files of ``ref`` under ``folder``; return the commit. Links and submodules are left out.
 
-    Read object by object: `git archive` and `git checkout` obey the commit's own attributes, by which its author could
-    hide or rewrite what is judged.
+    Files are read object by object: `git archive` and `git checkout` obey the commit's own attributes, with which its
+    author could hide or rewrite what is judged. Raises ``NoCheckout``.
     """
     found = commit(repository, ref)
     listed = _git(repository, "ls-tree", "-r", "-z", "--full-tree", found)
@@ -58,8 +58,8 @@ def extract(repository: Path, ref: str, folder: Path) -> str:
 
 
 def _entry(line: bytes, folder: Path) -> tuple[Path, bytes, bool] | None:
-    """One line of `git ls-tree`: where the file goes, its object, whether it may be run. None for links and
-    submodules, and for a name that would lead out of the folder (git refuses those; a made-up tree may hold them)."""
+    """Parse one line of `git ls-tree`: the target file, its object, whether it is executable. None for links and
+    submodules, and for a name that would lead out of the folder (git refuses those; a forged tree may hold them)."""
     told, _, name = line.partition(b"\t")
     mode, kind, sha = told.split()
     path = Path(os.fsdecode(name))
@@ -69,7 +69,7 @@ def _entry(line: bytes, folder: Path) -> tuple[Path, bytes, bool] | None:
 
 
 def copy_working_tree(repository: Path, folder: Path) -> None:
-    """Put the tracked files, and the new ones that git does not ignore, as they lie there now under ``folder``."""
+    """Copy the tracked files, and the new ones that git does not ignore, in their present state to ``folder``."""
     done = _git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if done.returncode != 0:
         raise NoCheckout(f"{repository} is not a git repository")
@@ -82,7 +82,7 @@ def copy_working_tree(repository: Path, folder: Path) -> None:
 
 
 def overlay(trusted: Path, head: Path, folder: Path) -> None:
-    """``head``'s program with the recorder, rules and waivers of ``trusted``: what is run to record its graph."""
+    """Copy ``head`` to ``folder`` with the gate, rules and waivers of ``trusted``: this is run to record its graph."""
     shutil.copytree(head, folder, symlinks=True, ignore=lambda where, names: _left_out(head, where, names))
     for part in TRUSTED:
         if (trusted / part).is_dir():
@@ -92,7 +92,7 @@ def overlay(trusted: Path, head: Path, folder: Path) -> None:
 
 
 def changed_files(base: Path, head: Path) -> list[str]:
-    """Files that differ between the two folders, by their path in the repository."""
+    """Return the files that differ between the two folders, by their path in the repository."""
     names = {str(path.relative_to(top)) for top in (base, head) for path in top.rglob("*") if path.is_file()}
     return sorted(
         name for name in names if "__pycache__" not in name and _content(base / name) != _content(head / name)

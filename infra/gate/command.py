@@ -35,8 +35,8 @@ def gate(
     environ: Mapping[str, str] = os.environ,
     today: date | None = None,
 ) -> int:
-    """Judge what lies between ``base`` and ``head`` (None: the working tree). 0: it may pass; 1: it is blocked, or
-    could not be judged; 2: it was called wrongly."""
+    """Judge the change from ``base`` to ``head`` (None: the working tree). Returns the exit status. 0: it may pass; 1:
+    it is blocked, or could not be judged; 2: the call was wrong."""
     if form not in FORMATS:
         return _wrong(f"--format {form}: allowed: {', '.join(FORMATS)}")
     if not _STACK.fullmatch(stack):
@@ -91,7 +91,7 @@ def _judged(
     )  # fmt: skip
     report = room / "report"
     if done.returncode not in (0, 1) or not report.is_file():
-        # what the judge printed may quote the head; its last line is enough to find the place
+        # the judge's output may quote the head; its last line is enough to find the place
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:300]
         print(f"error: the change could not be judged, so it does not pass: {last}", file=sys.stderr)
         return "", 1

@@ -1,6 +1,6 @@
-"""A gate's report as a comment, made by a job with rights from what a job without any left behind.
+"""The gate's report as a comment, posted by a job with rights from what a job without any left behind.
 
-Whoever wrote the change may have written that report as well: it is text from a stranger. Only the standard library is
+The change's author may have written that report as well: it is text from a stranger. Only the standard library is
 needed, so that the job with rights installs nothing.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import IO, Any
 
-# in front of every comment of ours; the same as ``report/markdown.py`` writes
+# first line of each of our comments; the same as ``report/markdown.py`` writes
 MARK = "<!-- ebbtide-gate -->"
 LARGEST_ARCHIVE = 8 * 2**20
 LARGEST_REPORT = 2**18
@@ -29,17 +29,17 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u206
 
 
 class NotAReport(Exception):
-    """Why what was left behind cannot be shown."""
+    """Reason why the file left behind cannot be shown."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the forge itself says of the run: all that a verdict rests on."""
+    """The forge's own facts about the run: all that a verdict rests on."""
 
     commit: str
     page: str
     passed: bool
-    edited: tuple[str, ...] = ()  # files of the pipeline that the change edits: its report is then its author's word
+    edited: tuple[str, ...] = ()  # pipeline files that the change edits: the report is then its author's word
 
     @property
     def counts(self) -> bool:
@@ -47,7 +47,7 @@ class Run:
 
 
 def reports(archive: bytes) -> dict[str, str]:
-    """The reports by stack. Nothing is unpacked to the disk. Raises ``NotAReport``."""
+    """Return the reports by stack. Nothing is unpacked to disk. Raises ``NotAReport``."""
     if len(archive) > LARGEST_ARCHIVE:
         raise NotAReport(f"it is larger than {LARGEST_ARCHIVE // 2**20} MiB")
     try:
@@ -62,15 +62,15 @@ def reports(archive: bytes) -> dict[str, str]:
 
 def _read(opened: zipfile.ZipFile, item: zipfile.ZipInfo) -> str:
     with opened.open(item) as file:
-        content = file.read(LARGEST_REPORT + 1)  # what the archive says of sizes is a stranger's word too
+        content = file.read(LARGEST_REPORT + 1)  # the sizes in the archive are a stranger's word too
     if len(content) > LARGEST_REPORT:
         raise NotAReport(f"the report of {item.filename[:70]} is larger than {LARGEST_REPORT // 1024} KiB")
     return content.decode("utf-8")
 
 
 def harmless(text: str) -> str:
-    """``text`` without anything that a forge acts on: no mention, link, image, tag, reference, command or marker. A
-    report of ours looks the same afterwards."""
+    """Return ``text`` without anything that a forge acts on: no mention, link, image, tag, reference, command or
+    marker. A report of ours looks the same afterwards."""
     text = _UNSEEN.sub("", text.replace("\r\n", "\n")).replace(MARK + "\n", "", 1)
     text = "".join(part if _TAGS.fullmatch(part) else part.replace("<", "&lt;") for part in _TAGS.split(text))
     text = re.sub(r"@(?!\u200b)", "@\u200b", text)
@@ -81,7 +81,7 @@ def harmless(text: str) -> str:
 
 
 def body(found: Mapping[str, str] | str, run: Run) -> str:
-    """The comment. ``found`` are the reports by stack, or why there is none."""
+    """Return the comment. ``found`` are the reports by stack, or why there is none."""
     lines = [MARK]
     if run.edited:
         named = ", ".join(f"`{_plain(name)}`" for name in run.edited[:5])
@@ -93,7 +93,7 @@ def body(found: Mapping[str, str] | str, run: Run) -> str:
         lines.append(f"## ⛔ Not judged\n\nThe report of the gate cannot be shown: {_plain(found)}.\n")
     else:
         each = (LONGEST - 2000) // max(1, len(found))
-        # what is blocked comes first
+        # blocked stacks come first
         lines += [_cut(harmless(text), each) for _, text in sorted(found.items(), key=lambda item: "⛔" not in item[1])]
     state = "passed" if run.passed else "did not pass"
     lines.append(f"<sub>The gate {state} for {run.commit[:12]} ([log]({run.page})).</sub>")
@@ -107,7 +107,8 @@ def _cut(text: str, most: int) -> str:
 
 
 def _closed(text: str) -> str:
-    """What is folded ends with its own report. A report of ours leaves one fold open at most, where it was cut."""
+    """Close the folds that a report leaves open: a report of ours leaves one at most, where it was cut. A report with
+    more than 3 open, or too many closed, loses its tags."""
     left = text.count("<details>") - text.count("</details>")
     if not 0 <= left <= 3:
         return _TAGS.sub("", text)
@@ -118,7 +119,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\w ./:;,()-]", "?", text)[:200]
 
 
-# The little of HTTP that the comment needs: one forge, one token, and no token for anybody else.
+# The little HTTP that the comment needs: one forge, one token, and no token for any other host.
 
 SECONDS = 60
 PAGES = 40
@@ -126,7 +127,7 @@ _LARGEST_ANSWER = 32 * 2**20
 
 
 class _KeepTokenHome(urllib.request.HTTPRedirectHandler):
-    """Archives lie on another host, which must not see the token."""
+    """Redirect handler that keeps the token from another host: archives are on one, which must not see it."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
@@ -139,7 +140,7 @@ class _KeepTokenHome(urllib.request.HTTPRedirectHandler):
 
 
 class Api:
-    """A forge's API. Every call raises ``urllib.error.HTTPError`` where it is refused."""
+    """A forge's API. Every call raises ``urllib.error.HTTPError`` if it is refused."""
 
     def __init__(self, base: str, headers: Mapping[str, str]) -> None:
         self._base, self._headers = base.rstrip("/"), dict(headers)
@@ -149,7 +150,7 @@ class Api:
         return json.loads(self._send("GET", _url(path, query), None, _LARGEST_ANSWER))
 
     def pages(self, path: str, **query: str | int) -> Iterator[Any]:
-        """The items of every page of a list."""
+        """Yield the items of every page of a list, up to ``PAGES`` pages."""
         for page in range(1, PAGES + 1):
             items = self.get(path, **query, per_page=100, page=page)
             yield from items
@@ -157,7 +158,7 @@ class Api:
                 return
 
     def download(self, path: str, largest: int) -> bytes:
-        """At most one byte more than ``largest``."""
+        """Return at most one byte more than ``largest``."""
         return self._send("GET", path, None, largest + 1)
 
     def send(self, method: str, path: str, content: Mapping[str, Any]) -> None:
@@ -172,7 +173,7 @@ class Api:
 
 
 def quoted(part: str | int) -> str:
-    """A part of a path."""
+    """Return one part of a path, percent-encoded."""
     return urllib.parse.quote(str(part), safe="")
 
 

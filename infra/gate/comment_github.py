@@ -1,7 +1,7 @@
-"""The comment on a pull request of GitHub, and the status of its commit: ``python3 -m infra.gate.comment_github``.
+"""Comment on a GitHub pull request, and status of its commit: ``python3 -m infra.gate.comment_github``.
 
-Runs after the judging run has ended, from the protected branch, with a token that may write. What it knows of the pull
-request it takes from GitHub, nothing of it from the report. Sources: GitHub Docs, Events that trigger workflows
+Runs after the judging run has ended, from the protected branch, with a token that may write. It takes everything it
+knows about the pull request from GitHub, nothing from the report. Sources: GitHub Docs, Events that trigger workflows
 (workflow_run); REST API endpoints for pull requests, artifacts, issue comments and commit statuses.
 """
 
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def comment(api: Api, repository: str, event: Mapping[str, Any]) -> str:
-    """Comment on the pull requests whose head the run has judged; gives what was done, in words."""
+    """Comment on the pull requests whose head the run has judged; return what was done, in words."""
     run, home = event["workflow_run"], f"/repos/{repository}"
     if run["event"] != "pull_request" or str(run["path"]).partition("@")[0] != WORKFLOW:
         return "not a run of the gate on a pull request"
@@ -57,7 +57,7 @@ def comment(api: Api, repository: str, event: Mapping[str, Any]) -> str:
 
 
 def _pulls(api: Api, home: str, run: Mapping[str, Any], base: str) -> list[Mapping[str, Any]]:
-    """Looked up by the branch, and held against the head that was judged: a push meanwhile makes the report stale."""
+    """Return the branch's open pull requests with the judged head: a push meanwhile makes the report stale."""
     source = run.get("head_repository") or {}
     if not source:
         return []
@@ -73,7 +73,7 @@ def _pulls(api: Api, home: str, run: Mapping[str, Any], base: str) -> list[Mappi
 
 
 def _edited(api: Api, home: str, pull: Mapping[str, Any]) -> tuple[str, ...]:
-    """Files of the pipeline that the change edits: GitHub takes the judging workflow from the change itself."""
+    """Return the pipeline's files that the change edits: GitHub takes the judging workflow from the change itself."""
     files = list(api.pages(f"{home}/pulls/{int(pull['number'])}/files"))
     if len(files) >= _MOST_FILES:
         return ("more files than GitHub lists",)
@@ -96,7 +96,7 @@ def _found(api: Api, home: str, run: int) -> dict[str, str] | str:
 
 
 def _write(api: Api, home: str, number: int, text: str) -> None:
-    """In the place of the comment that is there; a comment of somebody else's with our marker stays alone."""
+    """Write the comment, over our earlier one if there is one; another author's with our marker is left alone."""
     for said in api.pages(f"{home}/issues/{number}/comments"):
         if said["user"]["login"] == BOT and str(said["body"]).startswith(MARK):
             api.send("PATCH", f"{home}/issues/comments/{int(said['id'])}", {"body": text})

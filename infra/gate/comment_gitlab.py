@@ -1,7 +1,7 @@
-"""The comments on open merge requests of GitLab: ``python3 -m infra.gate.comment_gitlab``, on a schedule.
+"""Comments on the open merge requests of a GitLab project: ``python3 -m infra.gate.comment_gitlab``, on a schedule.
 
-Runs on the protected branch with a token that jobs of merge requests cannot see. What it knows of a merge request it
-takes from GitLab, nothing of it from the report. Sources: GitLab Docs, Merge request pipelines (Use with forked
+Runs on the protected branch with a token that jobs of merge requests cannot see. It takes everything it knows about a
+merge request from GitLab, nothing from the report. Sources: GitLab Docs, Merge request pipelines (Use with forked
 projects); Merge requests API, Pipelines API, Job artifacts API, Notes API.
 """
 
@@ -34,13 +34,13 @@ def main() -> int:
 
 
 def comment(api: Api, project: str, number: int, me: int) -> str:
-    """Comment on one merge request, where its head was judged; gives what was done, in words."""
+    """Comment on one merge request if its head was judged; return what was done, in words."""
     home = f"/projects/{quoted(project)}/merge_requests/{number}"
     request = api.get(home)
     pipeline = request.get("head_pipeline") or {}
     if not pipeline or pipeline["sha"] != request["sha"]:
         return "its head has no pipeline yet"
-    # a pipeline of a fork lies in the fork
+    # a fork's pipeline is in the fork
     jobs = f"/projects/{quoted(int(pipeline['project_id']))}"
     ran = [job for job in api.pages(f"{jobs}/pipelines/{int(pipeline['id'])}/jobs") if job["name"] == JOB]
     job = max(ran, key=lambda each: int(each["id"]), default=None)

@@ -1,4 +1,4 @@
-"""Two recorded graphs: what an engine would create, change in place, replace and delete. Values are never told."""
+"""Diff of two recorded graphs: what an engine would create, change in place, replace and delete. It has no values."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _URN = "${"
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """One resource. ``paths`` changed; ``forced`` of them cannot change in place. ``was`` is its URN before, where the
-    program calls it otherwise now. ``known`` is False for an update of a type whose replacing properties nobody has
-    looked up."""
+    """One changed resource. ``paths`` changed; ``forced`` are those that cannot change in place. ``was`` is its URN
+    before, if the program has renamed it. ``known`` is False for an update of a type whose replacing properties nobody
+    has looked up."""
 
     action: str
     urn: str
@@ -33,8 +33,8 @@ class Changed:
 
 
 def diff(base: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]]) -> list[Changed]:
-    """All changes: protected resources first, then what is deleted, replaced, updated, created. Components are left
-    out: they are names for groups, not things."""
+    """Return all changes: protected resources first, then deleted, replaced, updated, created ones. Components are left
+    out, as they only name groups, and so are resources that are only read."""
     olds = {str(entry["urn"]): entry for entry in base if _is_real(entry)}
     news = {str(entry["urn"]): entry for entry in head if _is_real(entry)}
     renamed = pairs(olds, news)
@@ -81,7 +81,7 @@ def _compared(old: Mapping[str, Any] | None, new: Mapping[str, Any], was: str, k
 
 
 def _cascade(found: dict[str, Changed], news: Mapping[str, Mapping[str, Any]]) -> None:
-    """What names a replaced resource in a property that cannot change in place is replaced with it."""
+    """Mark as replaced each resource that names a replaced one in a property that cannot change in place."""
     while True:
         gone = {urn: news[urn] for urn, change in found.items() if change.action == "replaced"}
         fresh = {urn: entry for urn, entry in news.items() if urn not in gone}
@@ -101,7 +101,7 @@ def _hangs_on(entry: Mapping[str, Any], gone: Mapping[str, Mapping[str, Any]]) -
         if _URN in text and any(property_path.contains(fixed, path) for fixed in immutable):
             for urn, other in gone.items():
                 output = text.partition(f"${{{urn}#")[2].partition("}")[0]
-                # what the program gave, like a name, stays what it is; all else is the cloud's own, and another now
+                # values from the program, like a name, stay the same; all others come from the cloud, and change
                 if output and output.partition(".")[0].partition("[")[0] not in (other.get("inputs") or {}):
                     yield property_path.show(path), urn
 
@@ -118,7 +118,7 @@ def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str 
 
 
 def _only_renamed(path: tuple[str | int, ...], old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """A reference to the same output of a resource that the program has only moved under another parent."""
+    """Return True for a reference to the same output of a resource that was only moved under another parent."""
     before, after = _at(old.get("inputs"), path), _at(new.get("inputs"), path)
     if not (isinstance(before, str) and isinstance(after, str) and before.startswith(_URN)):
         return False
@@ -157,9 +157,9 @@ def _is_real(entry: Mapping[str, Any]) -> bool:
     return bool(entry.get("custom")) and not entry.get("external")
 
 
-# A resource that the program calls otherwise: the engine deletes the one and makes another, unless it is told.
+# Renamed resources: the engine deletes the old one and makes another, unless an alias says that they are the same.
 
-# Properties that are a thing's own name in its cloud: two resources with the same one are the same thing.
+# Properties that are a thing's own name in its cloud: two resources with the same name are the same thing.
 _NAMES = (
     "bucket", "name", "nodeGroupName", "nodeGroupNamePrefix", "clusterName", "agentPoolName", "accountName",
     "registryName", "containerName", "vaultName", "keyName", "repositoryId", "resourceGroupName",
@@ -168,14 +168,14 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Pair:
-    """``kept``: the program says by an alias that it is the same one, so that the engine keeps it."""
+    """The old URN of a renamed resource. ``kept``: an alias says that it is the same, so that the engine keeps it."""
 
     was: str
     kept: bool
 
 
 def pairs(olds: Mapping[str, Mapping[str, Any]], news: Mapping[str, Mapping[str, Any]]) -> dict[str, Pair]:
-    """New URNs with the old resource that each one is. An alias is believed, and what it hides is judged by the
+    """Map new URNs to the old resource that each one is. An alias is believed, and what it hides is judged by the
     properties; without one, the same type with the same physical name is the same thing under another name."""
     gone = {urn: entry for urn, entry in olds.items() if urn not in news}
     found: dict[str, Pair] = {}

@@ -1,4 +1,4 @@
-"""The process that judges: it runs the base's code, and of the head it only reads data and starts the program."""
+"""Judging process: it runs the base's code; from the head it only reads data and starts the program."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PROGRAM = ("infra/", "components/", "images/", "Pulumi.yaml", "pyproject.toml")
 
 
 def main() -> None:
-    """Arguments come as one JSON text; the report goes to the file they name, the verdict is the exit status."""
+    """Judge a change. Arguments are one JSON text; the report goes to the file they name, the verdict is the status."""
     told = json.loads(sys.argv[1])
     trusted, base, head, room = (Path(told[key]) for key in ("trusted", "base", "head", "room"))
     stack, day = str(told["stack"]), date.fromisoformat(told["today"])
@@ -76,7 +76,7 @@ def _sides(
     stack: str,
     judged: Mapping[str, Judgement | None],
 ) -> list[Side]:
-    """Both programs run in folders of their own, from which what judges them is not to be seen."""
+    """Record both programs, each in a folder of its own; where namespaces are available, they cannot see the judge."""
 
     def one(name: str, folder: Path) -> Side:
         if judged[name] is None:
@@ -88,14 +88,14 @@ def _sides(
         return Side(str(told[f"{name}Commit"]), judged[name], recorded)
 
     if not namespaces():
-        # one after the other: the head's program could else reach into the base's while that runs
+        # one after the other: otherwise the head's program could reach into the base's while that runs
         return [one("base", base), one("head", head)]
     with ThreadPoolExecutor(2) as both:
         return list(both.map(one, ("base", "head"), (base, head)))
 
 
 def _look_first(trusted: Path, day: date) -> Waivers:
-    """Read everything that a verdict rests on before anybody's program has run."""
+    """Read everything that a verdict rests on before either program has run; return the waivers."""
     for read_it in (rules, clouds, presets.names, limits, read_replacements, lambda: settings_for("prod")):
         read_it()
     for place in KINDS:
@@ -104,8 +104,8 @@ def _look_first(trusted: Path, day: date) -> Waivers:
 
 
 def _judged(folder: Path, stack: str, waivers: Waivers, day: date) -> Judgement | None:
-    """The checkout's stack file as this code judges it, under the base's waivers; None where there is none. Facts of
-    models outside the catalogue are those that the checkout brings."""
+    """Judge the checkout's stack file with this code, under the base's waivers; return None if there is none. Facts of
+    models outside the catalogue come from the checkout."""
     file = folder / "stacks" / f"Pulumi.{stack}.yaml"
     if not file.exists():
         return None
@@ -133,9 +133,9 @@ if __name__ == "__main__":
     main()
 
 
-# A pool under another name is another pool: its nodes are taken away and new ones made, under whatever serves on them.
+# Renamed pools: another name means another pool; its nodes are taken away, with what they serve, and new ones made.
 #
-# A stack file alone cannot show that; the gate has the base's beside the head's.
+# A stack file alone cannot show that; the gate has both the base's and the head's.
 
 
 def renamed_pools(before: Reading, after: Reading) -> list[Finding]:
@@ -146,7 +146,8 @@ def renamed_pools(before: Reading, after: Reading) -> list[Finding]:
 
 
 def judge_renames(before: Mapping[str, PoolConfig], after: Mapping[str, PoolConfig]) -> Iterator[Problem]:
-    """A finding for each new pool that is like one which is gone in everything but its name."""
+    """Yield a problem for each new pool with the same machine, GPU, capacity, reservation, nodes and node labels as one
+    that is gone."""
     gone = {name: _likeness(pool) for name, pool in before.items() if name not in after}
     for name, pool in after.items():
         old = next((o for o, likeness in gone.items() if likeness == _likeness(pool)), None)

@@ -1,4 +1,4 @@
-"""The process in which a checkout's program runs; ``sandbox`` starts it with the checkout on its path."""
+"""Process in which a checkout's program runs; ``sandbox`` starts it with the checkout on its path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AS_DEPLOYED = "as-deployed"
 
 
 def main() -> None:
-    """Write ``{"graph": […]}`` or ``{"problem": "…"}`` to the file named last."""
+    """Write ``{"graph": […]}`` or ``{"problem": "…"}`` to the file in the third argument."""
     _, tree, stack, out, *more = sys.argv
     with _expired_too() if AS_DEPLOYED in more else nullcontext():
         told = _told(Path(tree), stack)
@@ -26,7 +26,7 @@ def main() -> None:
 
 @contextmanager
 def _expired_too() -> Iterator[None]:
-    """What was deployed while a waiver held is there all the same: a base is compared with, and not judged."""
+    """Let expired waivers hold: what was deployed under one is still there, and a base is compared with, not judged."""
     try:
         from infra.stackfile.findings.waivers import Waiver
     except ImportError:  # a base from before waivers reached the loader
@@ -49,7 +49,7 @@ def _told(tree: Path, stack: str) -> dict[str, Any]:
     except ConfigError as refused:
         return {"problem": "the stack file is refused:\n" + str(refused)}
     except BaseException as error:
-        # the text of an error is the author's as well; the reader cleans it
+        # an error's text is the author's as well; the reader cleans it
         return {"problem": f"{type(error).__name__}: {error}"[:4000]}
 
 

@@ -1,4 +1,4 @@
-"""Running somebody else's program without handing it anything worth taking: no credentials, no HOME, no network."""
+"""Sandbox for a stranger's program: no credentials, an empty HOME and, where namespaces are available, no network."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from infra.planner.judgement import SKIP
 
 SECONDS = 240.0
 LARGEST_BYTES = 64 * 2**20
-# A stack file that the planner refuses has a graph all the same, so that everything about it is said at once.
+# A stack file that the planner refuses still gets a graph, so that everything about it is reported at once.
 JUDGED_BESIDE = "the gate judges the stack file itself"
 # A namespace of its own: no network, no sight of other processes (whose environment could be read under /proc).
 _NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
-# Within it the gate's own folder is covered, nothing but the run's own folder can be written, and a second namespace
-# keeps that from being undone.
+# Within it the gate's own folder is hidden, only the run's own folder is writable, and a second namespace keeps that
+# from being undone.
 _COVER = (
     "sh", "-c",
     'mount --bind "$1" "$1" && mount -t tmpfs tmpfs "$0" && mount -o remount,bind,ro / && shift'
@@ -36,7 +36,8 @@ _COVER = (
 
 @dataclass(frozen=True)
 class Recorded:
-    """``graph`` is None where the program gave none, and ``problem`` says why, in the recorder's own words."""
+    """A recorded graph. ``graph`` is None if the program gave none; ``problem`` says why, in the recorder's own words
+    if it left any."""
 
     graph: list[dict[str, Any]] | None
     problem: str = ""
@@ -44,7 +45,7 @@ class Recorded:
 
 @cache
 def namespaces() -> bool:
-    """Whether this machine lets a process be shut in."""
+    """Return True if this machine can shut a process in."""
     if shutil.which(_NAMESPACE[0]) is None:
         return False
     with tempfile.TemporaryDirectory() as covered, tempfile.TemporaryDirectory() as room:
@@ -53,7 +54,7 @@ def namespaces() -> bool:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """All that the program sees of this machine's environment: nothing of it."""
+    """Return the program's whole environment, with nothing of this machine's in it."""
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(home),
@@ -66,10 +67,10 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def record(tree: Path, stack: str, room: Path, covered: Path, *more: str) -> Recorded:
-    """The graph of ``stack`` in the checkout ``tree``, recorded by the recorder that lies in it. ``room`` is new and
-    beside ``tree``; what both are in is this run's alone. ``covered`` is what the program must not see, where
-    namespaces are to be had; ``more`` is for the recorder. What the program prints is thrown away: it is the author's
-    word, and could be anything."""
+    """Record the graph of ``stack`` in the checkout ``tree`` with the recorder in it. ``room`` is new and beside
+    ``tree``; the folder of both is this run's alone. ``covered`` is hidden from the program where namespaces are
+    available; ``more`` are arguments for the recorder. The program's output is thrown away: it is the author's word,
+    and could be anything."""
     home, out = room / "home", room / "graph.json"
     home.mkdir(parents=True)
     start = "import sys; sys.path.insert(0, sys.argv[1]); from infra.gate.record_process import main; main()"

@@ -1,6 +1,6 @@
-"""Who holds a stack, and since when, from what ``pulumi`` said: ``python -m infra.gate.stack_lock LOG``.
+"""Holders of a stack's lock, and since when, from the output of ``pulumi``: ``python -m infra.gate.stack_lock LOG``.
 
-Source of the words: pulumi 3.259, the object-store backend's lock and ``pulumi stack`` of Pulumi Cloud.
+Source of the messages: pulumi 3.259, the object-store backend's lock and ``pulumi stack`` of Pulumi Cloud.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CLOUD = re.compile(r"in progress:\s+Started: (?P<age>[^\n]+)\s+Requested By: (?
 
 
 def holders(log: str, now: datetime) -> Iterator[str]:
-    """One line for each lock; nothing where none is spoken of."""
+    """Yield one line for each lock; nothing if the log mentions none."""
     for held in _HELD.finditer(log):
         since = datetime.fromisoformat(held["since"])
         age = _age((now - since).total_seconds())

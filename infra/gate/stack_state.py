@@ -1,7 +1,7 @@
-"""The rules on what a stack really is: ``python -m infra.gate.stack_state STACK EXPORT``, without an engine.
+"""The rules applied to a stack's actual state: ``python -m infra.gate.stack_state STACK EXPORT``, without an engine.
 
-``pulumi policy analyze`` would do, but of 3.259 tells a policy pack nothing of the stack's configuration, on which the
-environment and half the rules hang. EXPORT is what ``pulumi stack export`` wrote, secrets encrypted.
+``pulumi policy analyze`` would do, but in 3.259 it passes a policy pack nothing of the stack's configuration, on which
+the environment and half the rules depend. EXPORT is the output of ``pulumi stack export``, secrets encrypted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SIGNATURE = "4dabf18193072939515e22adb298388d"
 
 
 def main() -> int:
-    """0: every mandatory rule holds, or is waived; 1: one does not, or could not read what it found."""
+    """Return 0 if every mandatory rule holds or is waived; 1 if one does not, or could not read its input."""
     stack, export = sys.argv[1], Path(sys.argv[2])
     today = date.today()
     known = load_waivers(WAIVERS_FILE, today, rule_ids()).waivers
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def graph(export: Mapping[str, Any], judgement: Judgement) -> Graph:
-    """The resources of an export as the rules see them; what an interrupted run left to be deleted is left out."""
+    """Build the graph of an export for the rules; resources that an interrupted run left to be deleted are left out."""
     found = export["deployment"].get("resources") or []
     return graph_of(
         [_entry(each) for each in found if each["type"] != "pulumi:pulumi:Stack" and not each.get("delete")],
@@ -76,7 +76,7 @@ def _open(value: Any) -> Any:
 
 
 def report(whole: Graph, reading: Reading, waivers: list[Waiver]) -> Iterator[tuple[str, bool]]:
-    """Lines, each with whether it fails the run."""
+    """Yield lines, each with True if it fails the run."""
     verdicts = judge_all(
         (rule for rule in rules() if rule.scope != "change"),
         whole,

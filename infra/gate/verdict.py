@@ -1,4 +1,4 @@
-"""The verdict on a change: pure, from two recordings, two stack files, and the base's rules and waivers."""
+"""The verdict on a change: a pure function of two recordings, two stack files, and the base's rules and waivers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from infra.stackfile.schema.stack import StackConfig
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: its stack file as the base's code judges it (None: there is no such stack), and what its program
-    asks for."""
+    """Base or head: its stack file as the base's code judges it (None: there is no such stack), and the graph of its
+    program."""
 
     commit: str
     judgement: Judgement | None
@@ -30,26 +30,26 @@ class Side:
 
     @property
     def cost(self) -> Cost | None:
-        """None where nobody can say; a stack that is not there costs nothing."""
+        """Return the cost; None if it is unknown. A stack that is not there costs nothing."""
         if self.judgement is None:
             return Cost()
         return self.judgement.plan.cost if self.judgement.plan is not None else None
 
     @property
     def stack(self) -> StackConfig | None:
-        """What could be read of the stack file."""
+        """Return the part of the stack file that could be read."""
         return self.judgement.reading.partial if self.judgement is not None else None
 
     @property
     def environment(self) -> str | None:
-        """The environment in the stack file; None where it names none that is known."""
+        """Return the environment in the stack file; None if it names no known one."""
         value = self.judgement.reading.environment if self.judgement is not None else None
         return value if value in ENVIRONMENTS else None
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One rule after the waivers: what still stands, and what is waived by which."""
+    """One rule after the waivers: the violations that stand, and those that are waived, each with its waiver."""
 
     verdict: Verdict
     standing: tuple[Violation, ...]
@@ -57,14 +57,15 @@ class Judged:
 
     @property
     def blocks(self) -> bool:
-        """A mandatory rule blocks by what it found, and by what it could not read; not by what is not known yet."""
+        """Return True for a mandatory rule with a standing violation, or one that could not read its input; a value
+        that is not known yet does not block."""
         broken = any(item.broken for item in self.verdict.not_evaluated)
         return self.verdict.level == "mandatory" and (bool(self.standing) or broken)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything the gate says. ``blocked_by`` is empty exactly where the change may pass."""
+    """Everything the gate reports. ``blocked_by`` is empty exactly if the change may pass."""
 
     stack: str
     environment: str
@@ -87,7 +88,7 @@ class Report:
             found.insert(0, "the program of this change gives no graph")
         if any(finding.stops for finding in self.findings):
             found.append("findings in files of this change")
-        # of GPU nodes, like every cap: docs/decisions/0017-the-floor-counts-the-cluster-caps-count-gpu-nodes.md
+        # GPU nodes only, like every cap: docs/decisions/0017-the-floor-counts-the-cluster-caps-count-gpu-nodes.md
         most = month(self.costs[1].gpu_nodes.ceiling) if self.costs[1] is not None else None
         if self.budget is not None and most is not None and most > self.budget:
             found.append(f"the budget of {self.budget:,.0f} $/month")
@@ -110,7 +111,7 @@ def judge(
     findings: Iterable[Finding] = (),
     notes: Iterable[str] = (),
 ) -> Report:
-    """Compare, evaluate every rule, apply the waivers. ``waivers`` must be the base's."""
+    """Compare both sides, evaluate every rule, apply the waivers. ``waivers`` must be the base's."""
     environment = _stricter(base.environment, head.environment)
     told = list(notes)
     stack_findings = head.judgement.findings if head.judgement is not None else ()
@@ -147,20 +148,20 @@ def judge(
 
 
 def _meant(waiver: Waiver, report: Report) -> bool:
-    """A waiver whose pattern names another stack is not unused because this one has no need of it."""
+    """Return True if a waiver is meant for this stack: one for another stack is not unused for having no use here."""
     urns = [str(entry.get("urn")) for entry in (report.base.recorded.graph or []) + (report.head.recorded.graph or [])]
     return waiver.resource.startswith("stack:") or any(waiver.covers(waiver.rule, urn) for urn in urns)
 
 
 def _from_stack_file_alone(graph: Graph, environment: str) -> list[Verdict]:
-    """Where the program gives no graph, what the stack file itself violates is still told."""
+    """Return the verdicts without a graph: violations of the stack file itself are still reported."""
     verdicts = judge_all(rules(), graph, settings_for(environment))
     gap = NotEvaluated("stack:", "", "needs the graph, which this change does not give")
     return [v if v.violations or v.level == "disabled" else Verdict(v.rule, v.level, (), (gap,)) for v in verdicts]
 
 
 def _without_both(verdict: Verdict, unknown: tuple[Violation, ...]) -> Verdict:
-    """Rules that compare say what is ``unknown``; where that is nothing, the change is blocked already."""
+    """Return ``unknown`` as violations of a rule that compares graphs; if empty, the change is blocked already."""
     if verdict.rule.scope != "change" or verdict.level == "disabled":
         return verdict
     gaps = () if unknown else (NotEvaluated("stack:", "", "needs both graphs"),)
@@ -168,7 +169,7 @@ def _without_both(verdict: Verdict, unknown: tuple[Violation, ...]) -> Verdict:
 
 
 def _deletions_unknown(stack: str) -> tuple[Violation, ...]:
-    """A base without a graph must not be a way to delete what nobody has seen."""
+    """Return the violation for a base without a graph, which must not be a way to delete resources unseen."""
     message = (
         "cannot be judged: the base gives no graph, so nobody can say what this change deletes or replaces. To go on: "
         "mend the base in a change of its own; or judge against the last commit that gives a graph (--base COMMIT); or "
@@ -207,13 +208,13 @@ def _stricter(*given: str | None) -> str:
 
 
 def _beside_rules(findings: Iterable[Finding], judged: Iterable[Judged]) -> Iterator[Finding]:
-    """The findings that no mandatory rule reports already."""
+    """Return the findings that no mandatory rule reports already."""
     reported = {each.verdict.rule.id for each in judged if each.verdict.level == "mandatory"}
     return (finding for finding in findings if not (finding.stops and finding.policy in reported))
 
 
 def _cold(base: StackConfig | None, head: StackConfig | None) -> tuple[tuple[str, float | None, float | None], ...]:
-    """Seconds that each model's longest start may take, by the two stack files."""
+    """Return each model with the seconds its longest start may take before and after; None where it is not there."""
     before, after = (
         {name: model.cold_start.seconds for name, model in (side.models if side is not None else {}).items()}
         for side in (base, head)

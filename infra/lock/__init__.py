@@ -1,1 +1,1 @@
-"""Digests of the images that the product starts from, read off their registries by whoever has a network."""
+"""Digests of the images that the product starts from, read from their registries where there is a network."""

@@ -22,14 +22,14 @@ DONE, NOT_ALL, USAGE = 0, 1, 2
 
 @dataclass(frozen=True)
 class Wish:
-    """What was typed. ``check``: ask nobody, write nothing. ``update``: images that have a digest, too."""
+    """The command's options. ``check``: ask no registry, write nothing. ``update``: also images that have a digest."""
 
     check: bool = False
     update: bool = False
 
 
 def run(wish: Wish, project: Path = PROJECT, client: httpx.Client | None = None) -> int:
-    """Lock, and say of each image what came of it; gives the exit status."""
+    """Lock, and print the result for each image; return the exit status."""
     if wish.check and wish.update:
         print("error: --check with --update: one of them; --check asks no registry", file=sys.stderr)
         return USAGE
@@ -69,7 +69,7 @@ def _checked(found: list[Pin], project: Path) -> int:
 
 
 def _to_ask(found: list[Pin], update: bool) -> list[str]:
-    """Each image once, however often it is named: all its places get the same digest."""
+    """Return each image once, however often it is named: all its places get the same digest."""
     return sorted({pin.image.tagged for pin in found if update or pin.image.digest is None})
 
 

@@ -1,4 +1,4 @@
-"""Where the project names images by tag, and the same text with a digest in it."""
+"""The places where the project names images by tag, and their text with a digest in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Pin:
 
 
 def pins(project: Path) -> list[Pin]:
-    """Every image that a Dockerfile of ``images/`` starts from and every one in ``versions.yaml``."""
+    """Return every image that a Dockerfile of ``images/`` starts from and every one in ``versions.yaml``."""
     files = [*sorted((project / "images").glob("*/Dockerfile*")), project / "components/catalog/versions.yaml"]
     return [pin for file in files for pin in _in(file)]
 
@@ -34,12 +34,12 @@ def _in(file: Path) -> Iterator[Pin]:
             yield Pin(file, _line(text, match.start()), replace(image_name(match["image"]), digest=digest))
     else:
         for match in _BASE.finditer(text):
-            if "/" in match[1]:  # a stage of the same file has none
+            if "/" in match[1]:  # a stage of the same file has no slash
                 yield Pin(file, _line(text, match.start()), image_name(match[1]))
 
 
 def locked(text: str, pin: Pin, digest: str) -> str:
-    """The file's text with that digest at ``pin``'s image, and nothing else changed."""
+    """Return the file's text with that digest at ``pin``'s image, and nothing else changed."""
     if pin.file.suffix == ".yaml":
 
         def entry(match: re.Match[str]) -> str:
@@ -55,7 +55,7 @@ def _line(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-# An image's reference taken apart: ``docker.io/vllm/vllm-openai:v0.32.0@sha256:…``.
+# The parts of an image reference: ``docker.io/vllm/vllm-openai:v0.32.0@sha256:…``.
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PART = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
@@ -66,7 +66,7 @@ _LOOPBACK = ("127.0.0.1", "localhost")
 
 @dataclass(frozen=True)
 class ImageName:
-    """``registry`` is the host as written; ``digest`` None where the reference has only a tag."""
+    """An image reference. ``registry`` is the host as written; ``digest`` is None if it has only a tag."""
 
     registry: str
     repository: str
@@ -78,24 +78,24 @@ class ImageName:
 
     @property
     def tagged(self) -> str:
-        """Without the digest."""
+        """Return the reference without the digest."""
         return f"{self.registry}/{self.repository}:{self.tag}"
 
     @property
     def manifest_url(self) -> str:
-        """Where the registry's API tells of it (OCI distribution specification); plain HTTP on this machine alone."""
+        """Return its URL in the registry's API (OCI distribution specification); plain HTTP only on this machine."""
         host = _HUBS_API if self.registry == _HUB else self.registry
         scheme = "http" if host.partition(":")[0] in _LOOPBACK else "https"
         return f"{scheme}://{host}/v2/{self.repository}/manifests/{self.tag}"
 
 
 def is_digest(text: str) -> bool:
-    """``sha256:`` and 64 hex digits."""
+    """Return True for ``sha256:`` and 64 hex digits."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def image_name(text: str) -> ImageName:
-    """Raises ``ValueError`` for what is no whole reference: host, repository and tag are asked for."""
+    """Parse a reference. Raises ``ValueError`` unless it has host, repository and tag."""
     name, _, digest = text.partition("@")
     host, _, rest = name.partition("/")
     repository, _, tag = rest.rpartition(":")

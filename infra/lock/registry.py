@@ -1,4 +1,4 @@
-"""What a registry says an image's digest is. Public images, without an account (OCI distribution specification 1.1)."""
+"""Digests of public images from their registries, without an account (OCI distribution specification 1.1)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _MOST_BYTES = 4 * 1024 * 1024  # the specification's own limit for a manifest
 
 
 class NotRead(Exception):
-    """The registry did not tell; the message says why, and names no token."""
+    """A digest that the registry did not give; the message says why, and contains no token."""
 
 
 def client() -> httpx.Client:
-    """For the registries; a proxy and certificates of the environment are used."""
+    """Return a client for the registries, with the proxy and certificates of the environment."""
     return httpx.Client(timeout=30, follow_redirects=True, headers={"user-agent": "ebbtide-lock"})
 
 
 def digest_of(image: ImageName, ask: httpx.Client) -> str:
-    """``sha256:…`` of what the tag means now: of all architectures together where there are several.
+    """Return the ``sha256:…`` that the tag means now, for all architectures together if there are several.
 
-    The content is hashed here too: a digest that a proxy made up is not believed. Raises ``NotRead``.
+    The content is hashed here too: a digest that a proxy invented is not believed. Raises ``NotRead``.
     """
     headers = {"accept": ", ".join(_MANIFESTS)}
     try:
@@ -54,7 +54,7 @@ def digest_of(image: ImageName, ask: httpx.Client) -> str:
 
 
 def _token(refused: httpx.Response, ask: httpx.Client) -> str:
-    """An anonymous pull token, as the registry's refusal says where to get it."""
+    """Return an anonymous pull token, from the address that the registry's refusal gives. Raises ``NotRead``."""
     scheme, _, rest = refused.headers.get("www-authenticate", "").partition(" ")
     fields = dict(_FIELD.findall(rest))
     realm = fields.pop("realm", "")

@@ -1,1 +1,1 @@
-"""The policies: rules over plain data, served to the engine as a policy pack and to ``ebbtide gate`` as they are."""
+"""Policies: rules over plain data, served to the engine as a policy pack and to ``ebbtide gate`` directly."""

@@ -1,4 +1,4 @@
-"""What the engine starts: ``pulumi preview --policy-pack infra/policies``. Nothing else may import this."""
+"""Policy pack that the engine starts: ``pulumi preview --policy-pack infra/policies``. Nothing else may import this."""
 
 from __future__ import annotations
 

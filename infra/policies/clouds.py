@@ -1,4 +1,4 @@
-"""``clouds.yaml`` beside this file: each cloud's own spelling of what the rules ask about."""
+"""Reader of ``clouds.yaml`` beside this file: each cloud's own spelling of what the rules ask about."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _TEXT_TAINT = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?:(?P<effect>\w+)")
 
 @cache
 def clouds(file: Path = _FILE) -> Mapping[str, Any]:
-    """The table."""
+    """Return the table."""
     read: Mapping[str, Any] = read_table(file)
     return read
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A node pool of a cloud, or nodes that are there already, in Kubernetes' own words."""
+    """A node pool of a cloud, or of Karpenter, in Kubernetes' own terms."""
 
     resource: Resource
     row: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Pool:
 
     @property
     def machine(self) -> Machine | None:
-        """The catalogue's row; None for one without GPUs or one nobody knows."""
+        """Return the catalogue's row; None for a machine without GPUs or an unknown one."""
         return find(self.row["place"], self.machine_name)
 
     @property
@@ -48,7 +48,7 @@ class Pool:
         return self.machine is not None or stands_in_gpu_pool(self.resource.parent)
 
     def number(self, what: str) -> int | None:
-        """``min`` or ``max``; None where it is not given."""
+        """Return ``min`` or ``max``; None if it is not given."""
         value = look(self.resource.inputs, self.row[what])
         return int(value) if value is not None else None
 
@@ -58,7 +58,7 @@ class Pool:
 
     @property
     def taints(self) -> list[tuple[str, str, str]]:
-        """Key, value and effect (``NoSchedule``)."""
+        """Return key, value and effect (``NoSchedule``) of each taint."""
         return [_taint(item) for item in look(self.resource.inputs, self.row["taints"]) or ()]
 
     @property
@@ -67,12 +67,12 @@ class Pool:
 
 
 def stands_in_gpu_pool(urn: str) -> bool:
-    """Whether a component for a pool with GPUs is in a URN."""
+    """Return True if a URN contains a component for a GPU pool."""
     return any(name in urn for name in clouds()["gpuPoolComponents"])
 
 
 def gpu_pools(graph: Graph) -> list[Pool]:
-    """Pools of machines with GPUs. One whose machine is not known yet counts as one."""
+    """Return the pools of machines with GPUs. A pool whose machine is not known yet counts as one."""
     found = []
     for resource in graph.resources:
         row = clouds()["pools"].get(resource.type)
@@ -98,7 +98,7 @@ def _taint(item: Any) -> tuple[str, str, str]:
 
 
 def holds(check: Mapping[str, Any], inputs: Any) -> bool:
-    """Whether one row's demand is met. Raises ``NotKnown``."""
+    """Return True if one row's demand is met. Raises ``NotKnown``."""
     if check.get("present"):
         return _is_there(check["path"], inputs)
     if "closed" in check:
@@ -114,7 +114,8 @@ def holds(check: Mapping[str, Any], inputs: Any) -> bool:
 
 
 def _are_closed(networks: Sequence[Any], key: str) -> bool:
-    """An open one among them is found whatever else is not known yet."""
+    """Return True if there are networks and none is open. An open one is found whatever else is not known yet. Raises
+    ``NotKnown``."""
     known: list[str] = []
     gap: NotKnown | None = None
     for index in range(len(networks)):
@@ -130,7 +131,7 @@ def _are_closed(networks: Sequence[Any], key: str) -> bool:
 
 
 def _is_there(path: str, inputs: Any) -> bool:
-    """A reference to a key that is yet to be made is a key: that it is given at all is known."""
+    """Return True if a value is given: a reference to a key that is yet to be created is known to be given."""
     try:
         return look(inputs, path) is not None
     except NotKnown as unknown:
@@ -140,7 +141,7 @@ def _is_there(path: str, inputs: Any) -> bool:
 
 
 def checked(rule: str, graph: Graph) -> Iterator[Outcome]:
-    """The rows of ``rule`` over all resources."""
+    """Yield the outcomes of the rows of ``rule`` over all resources."""
     for check in clouds()["checks"]:
         if check["rule"] != rule:
             continue
@@ -165,15 +166,15 @@ def _meets(check: Mapping[str, Any], subject: Resource) -> bool:
     return holds(check, subject.inputs) or ("or" in check and holds(check["or"], subject.inputs))
 
 
-# Whether a list of networks lets everybody in.
+# Lists of networks that let everybody in.
 
-# the largest block that IANA ever gave to one holder; nobody's own network is larger
+# prefix lengths of the largest blocks that IANA ever gave to one holder; nobody's own network is larger
 _LARGEST = {4: 8, 6: 16}
 
 
 def open_to_all(networks: Iterable[str]) -> bool:
-    """Whether any of ``networks``, or several of them side by side, is larger than anybody's own. A text that is no
-    network counts as open: nobody can say what a cloud makes of it."""
+    """Return True if any of ``networks``, or several adjacent ones together, is larger than anybody's own. A text that
+    is not a network counts as open: nobody can say what a cloud makes of it."""
     try:
         parsed = [ipaddress.ip_network(text.strip(), strict=False) for text in networks]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Every rule over a graph: what each says, and what none could look at."""
+"""Evaluation of the rules over a graph: what each one finds, and what could not be evaluated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from infra.stackfile.findings.finding import Finding
 
 @dataclass(frozen=True)
 class Verdict:
-    """One rule on one graph. It passed only where nothing is violated *and* nothing was left unevaluated."""
+    """Verdict of one rule on one graph. It passed only if nothing is violated *and* nothing was left unevaluated."""
 
     rule: Rule
     level: Level
@@ -22,7 +22,7 @@ class Verdict:
 
     @property
     def state(self) -> str:
-        """``disabled``, ``violated``, ``not evaluated`` or ``passed``."""
+        """Return ``disabled``, ``violated``, ``not evaluated`` or ``passed``."""
         if self.level == "disabled":
             return "disabled"
         if self.violations:
@@ -31,7 +31,8 @@ class Verdict:
 
 
 def from_stack_file(rule: Rule, findings: Iterable[Finding]) -> Iterator[Violation]:
-    """What the one judgement of the stack file says under this rule's id. A waived finding is a warning by then."""
+    """Yield the findings under this rule's id from the one judgement of the stack file. A waived finding is a warning
+    by then, and left out."""
     for finding in findings:
         if finding.stops and finding.policy == rule.id:
             value = f"{finding.value} " if finding.value is not None else ""
@@ -40,20 +41,20 @@ def from_stack_file(rule: Rule, findings: Iterable[Finding]) -> Iterator[Violati
 
 
 def outcomes(rule: Rule, thing: Resource | Graph, settings: Settings) -> Iterator[Outcome]:
-    """What ``rule`` says of one thing. An unknown value ends it as not evaluated; so does an error of the rule itself,
-    because a rule that stopped half way has not passed anything."""
+    """Yield what ``rule`` finds in one thing. An unknown value ends it as not evaluated; so does an error in the rule
+    itself, because a rule that stopped half way has not passed anything."""
     at = thing.urn if isinstance(thing, Resource) else "stack:"
     try:
         yield from rule.judge(thing, settings)
     except NotKnown as unknown:
         yield NotEvaluated(at, unknown.path, unknown.why)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-        # the inputs have a shape that nobody foresaw; the error's text could quote them
+        # the inputs have an unexpected shape; the error's text could quote them
         yield NotEvaluated(at, "", f"has a shape this rule cannot read ({type(error).__name__})", broken=True)
 
 
 def judge(rule: Rule, graph: Graph, settings: Settings) -> Verdict:
-    """One rule over the whole graph."""
+    """Judge the whole graph by one rule."""
     level = rule.level(settings.environment)
     if level == "disabled":
         return Verdict(rule, level)
@@ -71,5 +72,5 @@ def judge(rule: Rule, graph: Graph, settings: Settings) -> Verdict:
 
 
 def judge_all(rules: Iterable[Rule], graph: Graph, settings: Settings) -> list[Verdict]:
-    """All rules, in their order."""
+    """Judge the graph by all rules, in their order."""
     return [judge(rule, graph, settings) for rule in rules]

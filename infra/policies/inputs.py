@@ -1,4 +1,4 @@
-"""Inputs as a rule sees them: looking at a value that is not known yet stops the rule instead of passing it."""
+"""Inputs as a rule sees them: reading a value that is not known yet stops the rule instead of passing it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ LATER = "is only known after "
 
 
 class Unknown:
-    """In place of a value that only exists once a resource does; ``of`` names where it will come from."""
+    """Placeholder for a value that only exists once a resource does; ``of`` names where it will come from."""
 
     def __init__(self, of: str = "") -> None:
         self.of = of
 
 
 class NotKnown(Exception):
-    """A rule looked at a value that is not known. It must end up as *not evaluated*, never as passed."""
+    """A read of a value that is not known. The rule must end up as *not evaluated*, never as passed."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path} {why}")
@@ -26,7 +26,7 @@ class NotKnown(Exception):
 
 
 class SeenMap(Mapping[str, Any]):
-    """A mapping of inputs. ``in``, ``len`` and the keys are known; every value is looked at before it is handed out."""
+    """A mapping of inputs. ``in``, ``len`` and the keys are known; every value is checked before it is handed out."""
 
     def __init__(self, inner: Mapping[str, Any], path: str = "") -> None:
         self._inner = inner
@@ -47,12 +47,12 @@ class SeenMap(Mapping[str, Any]):
 
     @property
     def raw(self) -> Mapping[str, Any]:
-        """The values as they came, unknown ones as ``Unknown``: for rules that look for what must not be there."""
+        """Return the raw values, unknown ones as ``Unknown``: for rules that look for what must not be there."""
         return self._inner
 
 
 class SeenList(Sequence[Any]):
-    """A list of inputs, looked at in the same way."""
+    """A list of inputs, checked in the same way."""
 
     def __init__(self, inner: Sequence[Any], path: str) -> None:
         self._inner = inner
@@ -68,7 +68,7 @@ class SeenList(Sequence[Any]):
 
 
 def seen(value: Any, path: str) -> Any:
-    """``value`` for a rule. Raises ``NotKnown`` for one that is unknown, or a secret that was hidden on the way."""
+    """Return ``value`` for a rule. Raises ``NotKnown`` if it is unknown, or a secret that was hidden on the way."""
     if isinstance(value, Unknown):
         raise NotKnown(path, LATER + (value.of or "`up`"))
     if value == HIDDEN:
@@ -81,8 +81,8 @@ def seen(value: Any, path: str) -> Any:
 
 
 def look(value: Any, path: str, default: Any = None) -> Any:
-    """What stands at ``path`` (``spec.ports[0].port``) of a seen mapping; ``default`` where it leads nowhere. Raises
-    ``NotKnown`` where the way leads through something unknown."""
+    """Return the value at ``path`` (``spec.ports[0].port``) of a ``SeenMap``; ``default`` if there is none. Raises
+    ``NotKnown`` if a value on the path is unknown."""
     here = value
     for step in _steps(path):
         if isinstance(here, Mapping) and isinstance(step, str):

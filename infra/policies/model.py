@@ -1,4 +1,4 @@
-"""What a rule is, what it judges, and what it says."""
+"""Rules, the graph they judge, and their outcomes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _INVOKE = re.compile(r"[a-z0-9-]+:[A-Za-z0-9/]+:[A-Za-z0-9]+\(")
 
 @dataclass(frozen=True)
 class Violation:
-    """``at`` is the resource's URN, or ``stack:`` and a path of the stack file. No message holds a secret's text.
-    ``waivable`` is False where nothing could be built even if somebody answered for it."""
+    """One violation of a rule. ``at`` is the resource's URN, or ``stack:`` and a path of the stack file. No message
+    holds a secret's text. ``waivable`` is False where nothing could be built even under a waiver."""
 
     at: str
     path: str
@@ -39,7 +39,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class NotEvaluated:
-    """What a rule could not look at yet. ``broken``: the rule itself could not read what it found, which blocks."""
+    """A value that a rule could not judge yet. ``broken``: the rule itself could not read its input, which blocks."""
 
     at: str
     path: str
@@ -48,7 +48,7 @@ class NotEvaluated:
 
     @property
     def later(self) -> bool:
-        """``up`` will know it, and judges it then; anything else nobody but a reviewer can judge."""
+        """Return True if ``up`` will know the value and judge it then; anything else only a reviewer can judge."""
         return self.why.startswith(LATER)
 
 
@@ -57,7 +57,7 @@ Outcome = Violation | NotEvaluated
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource as it would be sent: ``inputs`` in the API's own spelling, seen through ``SeenMap``."""
+    """One resource as it would be sent. ``inputs`` are in the API's own spelling, read through ``SeenMap``."""
 
     urn: str
     type: str
@@ -74,7 +74,7 @@ class Resource:
 
     @property
     def kind(self) -> str:
-        """``Deployment`` of ``kubernetes:apps/v1:Deployment``; of a patch, the kind it patches."""
+        """Return ``Deployment`` for ``kubernetes:apps/v1:Deployment``; a patch has its own kind (``NodePatch``)."""
         return self.type.rpartition(":")[2]
 
     @property
@@ -92,7 +92,7 @@ class Resource:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One resource between two graphs, as the gate's diff tells it. ``action`` is created, updated, replaced,
+    """One resource that differs between two graphs, from the gate's diff. ``action`` is created, updated, replaced or
     deleted."""
 
     action: str
@@ -104,8 +104,8 @@ class Change:
 
 @dataclass(frozen=True)
 class Graph:
-    """All resources of a stack, the sound part of its stack file (None where nothing of it could be read), and what the
-    one judgement of that file found."""
+    """All resources of a stack, the valid part of its stack file (None if nothing in it could be read), and the
+    findings of the one judgement of that file."""
 
     resources: tuple[Resource, ...]
     stack: StackConfig | None = None
@@ -113,21 +113,21 @@ class Graph:
     changes: tuple[Change, ...] = ()
 
     def of_kind(self, *kinds: str) -> Iterator[Resource]:
-        """Kubernetes objects of these kinds that the stack makes."""
+        """Return the Kubernetes objects of these kinds that the stack creates."""
         return (r for r in self.resources if r.is_kubernetes and r.kind in kinds and not r.external)
 
     @property
     def models(self) -> Mapping[str, ModelConfig]:
-        """The models of the stack file that could be read."""
+        """Return the models of the stack file that could be read."""
         return self.stack.models if self.stack is not None else {}
 
     @property
     def pools(self) -> Mapping[str, PoolConfig]:
-        """The pools of the stack file that could be read."""
+        """Return the pools of the stack file that could be read."""
         return self.stack.pools if self.stack is not None else {}
 
     def unknown(self, *codes: str) -> Iterator[NotEvaluated]:
-        """What the judgement of the stack file left open, by the codes of its warnings."""
+        """Yield what the judgement of the stack file left open: its findings with one of ``codes``."""
         for finding in self.findings:
             if finding.code in codes:
                 yield NotEvaluated(f"stack:{finding.path}", "", f"{finding.message} [{finding.code}]")
@@ -135,8 +135,9 @@ class Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """``key`` is what to change in the stack file, ``fix`` how. ``judge`` takes a ``Resource`` where ``scope`` is
-    resource and ``types`` (a pattern) matches its type; else the ``Graph``. ``change`` needs a base to compare with."""
+    """A rule. ``key`` is what to change in the stack file, ``fix`` how. ``judge`` takes a ``Resource`` if ``scope`` is
+    resource and ``types`` (a pattern) matches its type; else the ``Graph``. Scope ``change`` needs a base to compare
+    with."""
 
     id: str
     title: str
@@ -149,7 +150,7 @@ class Rule:
     types: str = ".*"
 
     def level(self, environment: str) -> Level:
-        """An environment nobody knows gets the strictest level there is."""
+        """Return the level in ``environment``; an unknown environment gets the level of ``prod``."""
         return self.levels.get(environment, self.levels["prod"])
 
     def wants(self, resource: Resource) -> bool:
@@ -167,14 +168,14 @@ def rule(
     levels: Mapping[str, Level] = MANDATORY,
     types: str = ".*",
 ) -> Callable[[Callable[[Any, Any], Iterator[Outcome]]], Rule]:
-    """Make a rule of the function below, which judges."""
+    """Return a decorator that makes a rule from a function that judges."""
     return lambda judge: Rule(
         id=id, title=title, reason=reason, key=key, fix=fix, scope=scope, judge=judge, levels=levels, types=types
     )
 
 
 def each(things: Iterable[Any], judge: Callable[[Any], Iterator[Outcome]], at: str) -> Iterator[Outcome]:
-    """Judge one after the other: what is not known of one does not keep the others from being judged."""
+    """Judge one thing after the other: an unknown value in one does not keep the others from being judged."""
     iterator = iter(things)
     while True:
         try:
@@ -189,8 +190,9 @@ def each(things: Iterable[Any], judge: Callable[[Any], Iterator[Outcome]], at: s
 def graph_of(
     entries: Iterable[Mapping[str, Any]], judgement: Judgement | None, changes: Iterable[Change] = ()
 ) -> Graph:
-    """From the recorded graph's JSON and the judgement of the stack file (None: there is no such file). A text that
-    refers to an output of a resource in it is not known yet; one that only looks so is text."""
+    """Build the graph from the recorded graph's JSON and the judgement of the stack file (None: there is no such file).
+    A text that refers to an output of a resource in it, or of a provider function, is not known yet; one that only
+    looks like a reference is text."""
     entries = list(entries)
     urns = {str(entry["urn"]) for entry in entries}
     resources = tuple(_resource(entry, urns) for entry in entries)

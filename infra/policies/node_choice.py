@@ -1,5 +1,5 @@
-"""Labels and who asks for them, read as Kubernetes reads them: on which nodes a pod may run, by its selector and its
-required node affinity, and which pods a label selector takes (apimachinery, ``LabelSelectorAsSelector``)."""
+"""Labels and their selectors, read as Kubernetes reads them: on which nodes a pod may run, by its selector and its
+required node affinity, and which pods a label selector matches (apimachinery, ``LabelSelectorAsSelector``)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _REQUIRED = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecutio
 
 @dataclass(frozen=True)
 class Choice:
-    """One alternative of a pod: the selector alone, or with one term of its affinity. ``at`` is where it stands in the
-    pod's spec."""
+    """One alternative of a pod: the selector alone, or with one term of its affinity. ``at`` is its path in the pod's
+    spec."""
 
     at: str
     selector: Mapping[str, str]
     expressions: Sequence[Any] = ()
 
     def takes(self, labels: Mapping[str, str]) -> bool:
-        """Whether a node with ``labels`` will do."""
+        """Return True if a node with ``labels`` satisfies this choice."""
         return self.selector.items() <= labels.items() and all(_holds(each, labels) for each in self.expressions)
 
     @property
     def keys(self) -> str:
-        """The labels it asks for, to tell them."""
+        """Return the label keys it asks for, as text for messages."""
         return ", ".join([*self.selector, *(str(look(each, "key", "")) for each in self.expressions)])
 
 
 def choices(spec: Any) -> list[Choice]:
-    """All alternatives; none where the pod says nothing, and may land anywhere."""
+    """Return all alternatives; none if the pod asks for nothing and may land anywhere."""
     selector = {key: str(value) for key, value in (look(spec, "nodeSelector") or {}).items()}
     terms = look(spec, _REQUIRED) or ()
     if not terms:
@@ -43,8 +43,8 @@ def choices(spec: Any) -> list[Choice]:
 
 
 def selects(selector: Any, labels: Mapping[str, str]) -> bool:
-    """Both parts must hold; an empty selector takes everything. An operator that Kubernetes does not know takes
-    nothing: the API server will refuse it.
+    """Return True if both parts of the selector hold; an empty one matches everything. An operator that Kubernetes does
+    not know matches nothing: the API server will refuse it.
     """
     wanted = look(selector, "matchLabels") or {}
     if any(labels.get(key) != str(value) for key, value in wanted.items()):
@@ -53,12 +53,12 @@ def selects(selector: Any, labels: Mapping[str, str]) -> bool:
 
 
 def _holds(expression: Any, labels: Mapping[str, str]) -> bool:
-    """An operator that is not read here (``Gt``, ``Lt``) holds for no node: what is not understood is not passed."""
+    """Return True if it holds. An operator not read here (``Gt``, ``Lt``) never does: what is not understood fails."""
     key, operator = str(look(expression, "key", "")), look(expression, "operator")
     values = [str(value) for value in look(expression, "values") or ()]
     found = labels.get(key)
     if operator == "In":
         return found in values
     if operator == "NotIn":
-        return found not in values  # also where the label is not there at all
+        return found not in values  # also without that label
     return (operator == "Exists" and found is not None) or (operator == "DoesNotExist" and found is None)

@@ -39,7 +39,8 @@ Report = Callable[..., None]
 
 
 def policies(known: StackKnown, today: date | None = None) -> list[Policy]:
-    """One policy a rule. Rules that compare with a base are the gate's alone: an engine only shows what will be."""
+    """Return one policy per rule, after the collector and the check for the stack file. Rules that compare with a base
+    are the gate's alone: an engine only shows what will be."""
     day = today or date.today()
     known_waivers = load_waivers(WAIVERS_FILE, day, rule_ids()).waivers
     waivers = tuple(waiver for waiver in known_waivers if waiver.in_force(day))
@@ -51,13 +52,13 @@ def policies(known: StackKnown, today: date | None = None) -> list[Policy]:
 
 
 def level(known: StackKnown, asked: Policy) -> EnforcementLevel:
-    """The level of a policy in the environment of the stack."""
+    """Return the level of a policy in the stack's environment."""
     found = next((rule for rule in rules() if rule.id == asked.name), None)
     return _LEVELS[found.level(known.environment)] if found is not None else EnforcementLevel.MANDATORY
 
 
 def policy(rule: Rule, known: StackKnown, waivers: tuple[Waiver, ...] = ()) -> Policy:
-    """One rule as a policy."""
+    """Return one rule as a policy."""
 
     def resource(args: ResourceValidationArgs, report: Report) -> None:
         found = from_engine(args)
@@ -86,7 +87,7 @@ def policy(rule: Rule, known: StackKnown, waivers: tuple[Waiver, ...] = ()) -> P
 
 
 def _collector(known: StackKnown) -> Policy:
-    """Keeps what is sent, for the rules over the whole stack; it comes first, and says nothing."""
+    """Return the policy that keeps all inputs for rules over the whole stack; it comes first and reports nothing."""
 
     def resource(args: ResourceValidationArgs, report: Report) -> None:
         known.inputs[args.urn] = from_engine(args).inputs
@@ -96,7 +97,7 @@ def _collector(known: StackKnown) -> Policy:
 
 
 def _configured(known: StackKnown) -> Policy:
-    """Rules over the stack file would find nothing wrong with one that nobody has shown them."""
+    """Return the policy that reports an unknown stack file: rules over it would find nothing wrong with it."""
 
     def whole(args: StackValidationArgs, report: Report) -> None:
         if known.values is None:
@@ -107,7 +108,7 @@ def _configured(known: StackKnown) -> Policy:
 
 
 def from_engine(entry: ResourceValidationArgs | PolicyResource) -> Resource:
-    """A resource as the SDK shows it. Of outputs that an engine does not know yet, only the names are there."""
+    """Build a resource from the SDK's. Outputs that the engine does not know yet have only their names."""
     parent = entry.opts.parent or ""
     if isinstance(entry, PolicyResource) and entry.parent is not None:
         parent = entry.parent.urn
@@ -161,11 +162,11 @@ def _where(outcome: Outcome) -> str:
     return f"{name}: {outcome.path}" if outcome.path else name
 
 
-# What the policy SDK hands over, as plain values with unknowns marked: the one place that knows the SDK's inside.
+# The policy SDK's values made plain, with unknowns marked: the one place that knows the SDK's internals.
 
 
 class NotEvaluatedYet(UnknownValueError):
-    """Raised out of a policy: the SDK tells the engine, as an advisory, that the policy could not run."""
+    """Error raised from a policy: the SDK reports to the engine, as an advisory, that the policy could not run."""
 
     def __init__(self, message: str) -> None:
         super().__init__(proxy.UNKNOWN_STRING_VALUE, [])
@@ -173,8 +174,8 @@ class NotEvaluatedYet(UnknownValueError):
 
 
 def plain(value: Any) -> Any:
-    """``value`` without the SDK's proxies, which raise on unknown values; those become ``Unknown``. Whole numbers are
-    ``int`` again: the protocol only has one kind of number."""
+    """Return ``value`` without the SDK's proxies, which raise on unknown values; those become ``Unknown``. Whole
+    numbers become ``int`` again: the protocol only has one kind of number."""
     if isinstance(value, (proxy._DictProxy, proxy._ListProxy)):
         value = cast(Any, value)["__target"]
     if isinstance(value, str):
@@ -188,17 +189,17 @@ def plain(value: Any) -> Any:
     return value
 
 
-# The stack's configuration, which the engine gives to a policy pack after starting it and the SDK throws away.
+# The stack's configuration, which the engine sends to a policy pack after starting it, and the SDK throws away.
 
 PREFIX = "ebbtide:"
 STACKS = WAIVERS_FILE.parent / "stacks"
 
 
 class StackKnown:
-    """The stack file's sections without namespace; None until the engine has said them. What Pulumi had encrypted is
-    left out: no rule needs a secret. ``judgement`` is the one that every command makes of them. ``inputs`` are those of
-    every resource so far, by URN: at the end an engine only shows outputs, which a preview may not know, and a provider
-    that is not configured yet may leave out."""
+    """The stack as the engine describes it. ``values`` are the stack file's sections without namespace; None until the
+    engine has sent them. Values that Pulumi encrypted are left out: no rule needs a secret. ``judgement`` is the one
+    that every command makes from them. ``inputs`` are those of every resource so far, by URN: at the end an engine only
+    shows outputs, which a preview may not know, and which a provider that is not configured yet may leave out."""
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         self.values = values
@@ -207,7 +208,7 @@ class StackKnown:
 
     @property
     def environment(self) -> str:
-        """Production's rules hold until the engine says otherwise."""
+        """Return the environment; ``prod``, with its rules, until the engine names another."""
         return str((self.values or {}).get("environment", "prod"))
 
     def told(self, config: Mapping[str, str], secret: list[str]) -> None:
@@ -218,8 +219,8 @@ class StackKnown:
 
 
 def listen(known: StackKnown, level: Callable[[Policy], EnforcementLevel]) -> None:
-    """Have packs made after this hear the configuration, and take each policy's level from ``level`` when it is asked:
-    the environment decides it, and is not known when the pack starts."""
+    """Make packs created after this receive the configuration, and take each policy's level from ``level`` when it is
+    asked for: the environment decides it, and is not known when the pack starts."""
 
     class Listening(sdk_policy._PolicyAnalyzerServicer):
         def ConfigureStack(self, request: Any, context: Any) -> Any:  # noqa: N802  the protocol's name

@@ -1,4 +1,4 @@
-"""Pods that a stack makes, wherever their template stands."""
+"""Pods that a stack creates, wherever their template is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEADER, _WORKER = "spec.leaderWorkerTemplate.leaderTemplate", "spec.leaderWorke
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod or a pod's template. ``at`` is where its spec stands; ``led``: one of a group whose leader has a template
+    """A pod or a pod's template. ``at`` is the path of its spec; ``led``: it is in a group whose leader has a template
     of its own, and answers for it."""
 
     owner: Resource
@@ -37,7 +37,7 @@ class Pod:
         return {key: str(value) for key, value in (look(self.template, "metadata.labels") or {}).items()}
 
     def containers(self) -> Iterator[tuple[str, Any]]:
-        """All containers with their path, those that only run at the start included."""
+        """Yield all containers with their path, init and ephemeral containers included."""
         for kind in ("initContainers", "containers", "ephemeralContainers"):
             for index, container in enumerate(look(self.spec, kind) or ()):
                 yield f"{self.at}.{kind}[{index}]", container
@@ -47,7 +47,7 @@ class Pod:
 
     @property
     def gpus(self) -> dict[str, int]:
-        """GPUs by resource name, over all its containers."""
+        """Return the GPUs of all its containers together, by resource name."""
         found: dict[str, int] = {}
         for _, container in self.containers():
             for name, amount in (look(container, "resources.limits") or {}).items():
@@ -57,13 +57,13 @@ class Pod:
 
 
 def is_gpu(name: str) -> bool:
-    """``nvidia.com/gpu`` or a slice of one, and its like of other makers."""
+    """Return True for ``nvidia.com/gpu`` or a slice of one, and for other makers' equivalents."""
     maker, _, thing = name.partition("/")
     return "." in maker and (thing.startswith(("gpu", "mig-")) or thing.endswith("gpu"))
 
 
 def pods_of(resource: Resource) -> Iterator[Pod]:
-    """The pod of a workload, both of a group of pods; nothing for anything else."""
+    """Yield the pod of a workload, leader (if any) and worker of a group of pods; nothing for anything else."""
     if not resource.is_kubernetes or resource.kind not in WORKLOADS:
         return
     if resource.kind == "LeaderWorkerSet":
@@ -78,13 +78,13 @@ def pods_of(resource: Resource) -> Iterator[Pod]:
 
 
 def pods(graph: Graph) -> Iterator[Pod]:
-    """All of a stack. Raises ``NotKnown`` where a whole template is not known."""
+    """Yield all pods of a stack. Raises ``NotKnown`` if a whole template is not known."""
     for resource in graph.of_kind(*WORKLOADS):
         yield from pods_of(resource)
 
 
 def flags(container: Any) -> dict[str, str]:
-    """The command line as flags and values; of a flag given twice the last."""
+    """Parse the command line into flags and values; the last value of a repeated flag counts."""
     words = [str(word) for kind in ("command", "args") for word in (look(container, kind) or ())]
     found: dict[str, str] = {}
     for index, word in enumerate(words):

@@ -1,4 +1,4 @@
-"""``settings.yaml`` beside this file, for one environment."""
+"""Settings of the rules for one environment, from ``settings.yaml`` beside this file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _File(_Data):
 
 @dataclass(frozen=True)
 class Settings:
-    """What rules compare with. ``longest_idle`` is in seconds and holds outside production."""
+    """Values that rules compare with. ``longest_idle`` is in seconds and holds outside production."""
 
     environment: str
     ceiling: Ceiling
@@ -44,7 +44,7 @@ class Settings:
 
 
 def settings_for(environment: str, file: Path = FILE) -> Settings:
-    """The settings of ``environment``; of one that nobody knows, production's."""
+    """Return the settings for ``environment``; an unknown environment gets production's."""
     read = _read(file)
     return Settings(
         environment=environment,

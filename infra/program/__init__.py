@@ -1,1 +1,1 @@
-"""What ``pulumi up`` builds from a stack file that was judged."""
+"""The resources that ``pulumi up`` builds from a judged stack file."""

@@ -1,4 +1,4 @@
-"""What the gateway and the wake keeper are told of a stack's models. Pure."""
+"""Settings of the gateway and the wake keeper for a stack's models. Pure."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ GATEWAY = "ebbtide"
 
 
 def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
-    """What the machines of one replica cost an hour, on its most expensive pool; None if any of their prices
-    is unknown."""
+    """Return the cost an hour of one replica's machines, on its most expensive pool; None if any pool's price is
+    unknown."""
     prices = [node_price(stack.pools[name], stack.platform.region).paid for name in model.pools]
     known = [price for price in prices if price is not None]
     return max(known) * model.nodes if len(known) == len(prices) else None
 
 
 def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
-    """Who may ask which model, and where the gateway sends the request."""
+    """Return the gateway's settings: who may ask which model, and where it sends the request."""
     guard = stack.guard
     return GatewaySettings(
         interceptor_url=interceptor_url,
@@ -38,7 +38,7 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
                 aliases=model.aliases,
                 usd_per_hour=wake_price(stack, model),
                 by_prefix=model.routing == "prefix",
-                # a full engine would refuse whoever is more than these
+                # full engines would refuse every request beyond these
                 most_waiting=model.max * (model.max_sequences + model.max_queued) or None,
                 # an engine counts each of a request's sequences as one
                 most_sequences=model.max_sequences + model.max_queued or None,
@@ -64,26 +64,26 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
 
 
 def caps_wakes(stack: StackConfig) -> bool:
-    """Whether any group may wake only so often a day."""
+    """Return True if any group has a limit of wakes per day."""
     return any(group.max_wakes_per_day is not None for group in stack.gateway.groups.values())
 
 
 def shares_counts(stack: StackConfig) -> bool:
-    """Whether a pod of the gateway has to hear what groups have used in others: today's in those that are gone too."""
+    """Return True if a gateway pod must know groups' use in other pods: today's also in pods that are gone."""
     several = stack.gateway_replicas > 1
     limited = any(group.requests_per_minute is not None for group in stack.gateway.groups.values())
     return caps_wakes(stack) or (several and limited)
 
 
 def turn_seconds(stack: StackConfig, model: ModelConfig) -> int | None:
-    """How long the model keeps its card while another waits for it; None: its card is its own."""
+    """Return how long the model keeps its card while another waits for it; None if the card is its own."""
     sharing = stack.pools[model.pool].sharing
     return None if sharing is None or sharing.turns is None else sharing.turns.turn.seconds
 
 
 def keeper_settings(stack: StackConfig, platform_kind: str) -> KeeperSettings:
-    """How long each model's load may take, and whether a node for it may still come. Which of a LeaderWorkerSet's
-    replicas goes first nobody can say: the last does.
+    """Return the wake keeper's settings: how long each model's load may take, and whether a node for it may still come.
+    The replica of a LeaderWorkerSet that goes first cannot be chosen: it is the last.
     """
     growable = KINDS[platform_kind].makes_nodes
     return KeeperSettings(

@@ -1,4 +1,4 @@
-"""From the stack file's platform and pools to the component that implements the contract. It knows no kind by name."""
+"""The component that implements the contract, from the stack file's platform and pools. Knows no kind by name."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ STACK_FILE = "stacks/Pulumi.{}.yaml"
 
 
 def requests(stack: StackConfig) -> dict[str, PoolRequest]:
-    """What is asked of the place, by pool; the GPU layer needs it beside what the place made of it."""
+    """Return the requests to the place, by pool; the GPU layer needs them beside what the place made from them."""
     order, _ = preferences({name: model.pools for name, model in stack.models.items()})
     made = {name: pool_request(declared) for name, declared in stack.pools.items()}
     return {name: replace(request, preference=order.get(name, 0)) for name, request in made.items()}
 
 
 def about(stack: StackConfig, project: str, name: str) -> About:
-    """What the place is told of the stack called ``name`` of ``project``."""
+    """Return what the place needs to know about the stack called ``name`` of ``project``."""
     return About(
         name=f"{project}-{name}",
         environment=stack.environment,
@@ -40,7 +40,7 @@ def about(stack: StackConfig, project: str, name: str) -> About:
 
 
 def look(stack: StackConfig, file: str) -> None:
-    """Let the place look at this machine (a kubeconfig's context, an account signed in to) before anything is made.
+    """Let the place check this machine (a kubeconfig's context, a signed-in account) before anything is made.
 
     Raises ``pulumi.RunError`` with all findings if any of them stops the stack.
     """
@@ -52,14 +52,14 @@ def look(stack: StackConfig, file: str) -> None:
 
 
 def create(stack: StackConfig) -> Platform:
-    """The place the stack file names."""
+    """Build the place the stack file names, after ``look``."""
     look(stack, STACK_FILE.format(pulumi.get_stack()))
     told = about(stack, pulumi.get_project(), pulumi.get_stack())
     return with_base(kind_of(stack.platform).build()(stack.platform, requests(stack), told), stack.image.base)
 
 
 def with_base(platform: Platform, base: str | None) -> Platform:
-    """``platform``, whose registry knows the image the stack file wants the CUDA engine to start from."""
+    """Return ``platform`` with the stack file's base image for the CUDA engine in its registry."""
     if base is None:
         return platform
     bases = {**platform.registry.base_images, BASE_ROLES["cuda"]: base}

@@ -1,4 +1,4 @@
-"""Everything after the place: image, idle scaling, one service a model, the gateway. Knows no cloud."""
+"""Everything after the place: image, idle scaling, one service per model, the gateway. Knows no cloud."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STREAMER, STREAMER_FORMAT = "runai-model-streamer", "runai_streamer"
 
 @dataclass(frozen=True)
 class Served:
-    """What the stack exports."""
+    """The outputs that the stack exports."""
 
     endpoint: pulumi.Output[str]
     api_keys: Mapping[str, pulumi.Output[str]]
@@ -50,7 +50,7 @@ class Served:
 
 
 def model_settings(model: ModelConfig) -> ModelSettings:
-    """The stack file's model in the component's terms."""
+    """Return the stack file's model as the component's settings."""
     return ModelSettings(
         name=model.name,
         model_id=model.id,
@@ -80,7 +80,7 @@ def model_settings(model: ModelConfig) -> ModelSettings:
 
 
 def idle_policy(stack: StackConfig, model: ModelConfig) -> IdlePolicy:
-    """When the model runs."""
+    """Return the policy that says when the model runs."""
     policy = IdlePolicy(
         name=model.name,
         namespace=MODELS,
@@ -100,7 +100,7 @@ def idle_policy(stack: StackConfig, model: ModelConfig) -> IdlePolicy:
 
 
 def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSettings:
-    """How KEDA gets there, and how long its interceptor must be able to drain: the longest hold and stream there is."""
+    """Return how KEDA is installed, and how long its interceptor must be able to drain: the longest hold and drain."""
     drain = max((m.hold.seconds + m.drain.seconds for m in stack.models.values()), default=600)
     common: dict[str, Any] = {
         "install": stack.idle_scaling.install,
@@ -118,7 +118,7 @@ def engine_settings(stack: StackConfig, facts: LocalFacts | None) -> EngineSetti
 
 
 def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
-    """NVIDIA's software on the nodes where the stack installs it; models wait for it."""
+    """Install NVIDIA's software on the nodes if the stack is to install it; models wait for it."""
     if stack.gpu_layer_install != "helm":
         return []
     pools = gpu_pools(platform.kind, place.requests(stack), platform.pools)
@@ -127,16 +127,16 @@ def gpu_layer(stack: StackConfig, platform: Platform) -> list[pulumi.Resource]:
 
 
 def group_controller(stack: StackConfig, after_place: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-    """LeaderWorkerSet's controller where some model needs it and the cluster has none; such models wait for it."""
+    """Install LeaderWorkerSet's controller if some model needs it and the cluster has none; models wait for it."""
     if not stack.has_groups or stack.leader_worker_set.install != "helm":
         return []
     return [LeaderWorkerSetController("leader-worker-set", after_place)]
 
 
 def mirror_models(stack: StackConfig, platform: Platform, store: Sequence[pulumi.Resource]) -> None:
-    """Fill the place's store where the stack may. Nothing waits for it: weights may be large.
+    """Fill the place's store if the stack may. Nothing waits for it: weights may be large.
 
-    A branch or tag, which takes a waiver, is not copied: the folder is written once, and would be another's tomorrow.
+    A branch or tag, which needs a waiver, is not copied: the folder is written once, the commit may differ tomorrow.
     """
     upload = platform.model_store.upload
     models = tuple(
@@ -151,7 +151,7 @@ def mirror_models(stack: StackConfig, platform: Platform, store: Sequence[pulumi
 
 
 def store_packages(stack: StackConfig, platform: Platform) -> tuple[str, ...]:
-    """What the engine needs to read the place's store by itself, unless the stack brings a version of its own."""
+    """Return the packages the engine needs to read the place's store itself, unless the stack names its own version."""
     formats = {platform.model_store.weights(m.id, m.revision).load_format for m in stack.models.values()}
     named = {package.partition("==")[0].partition("[")[0] for package in stack.image.extra_packages}
     if STREAMER_FORMAT not in formats or STREAMER in named:
@@ -217,7 +217,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         gateway_settings(stack, engine.url, engine.settings.namespace),
         platform.registry,
         platform.ingress,
-        # its load balancer must go before what the place made it with
+        # its load balancer must be deleted before the parts of the place that made it
         pulumi.ResourceOptions(providers=[platform.provider], depends_on=[engine, namespace, *platform.ready]),
     )
     WakeKeeper(

@@ -1,1 +1,1 @@
-"""What a stack asks for, recorded without an engine, a plug-in, credentials or a network."""
+"""Recorder of the resources a stack asks for: without an engine, a plug-in, credentials or a network."""

@@ -1,4 +1,4 @@
-"""``ebbtide graph``: what a person or a pipeline types."""
+"""The command ``ebbtide graph``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ STACKS = PROJECT / "stacks"
 
 
 class GraphProblem(Exception):
-    """Why there is no graph, as a person reads it."""
+    """Reason why there is no graph, in words for a person."""
 
 
 def recording_of(source: StackSource, stack: str) -> Recording:
-    """Run the program on a judged stack file. Raises ``GraphProblem`` where the program stops."""
-    # a kubeconfig's context or an account signed in to is looked at before something is made; here nothing is
+    """Run the program on a judged stack file. Raises ``GraphProblem`` if the program stops."""
+    # the kubeconfig's context or the signed-in account is checked before something is created; here nothing is
     with _local_facts(source), mock.patch.object(place, "look", return_value=None):
         try:
             return record(stack, source.config, list(source.secret))
@@ -40,8 +40,8 @@ def recording_of(source: StackSource, stack: str) -> Recording:
 
 
 def show(stack: str, config_file: str | None, out: str | None, verbose: bool = False) -> int:
-    """Write the graph of ``stack`` to ``out`` or to standard output; everything else goes to standard error. Gives the
-    exit status: 0, or 1 where there is no graph."""
+    """Write the graph of ``stack`` to ``out`` or to standard output; everything else goes to standard error. Returns
+    the exit status: 0, or 1 if there is no graph."""
     try:
         file = Path(config_file) if config_file is not None else stack_file(STACKS, stack)
         source = read_stack(file)
@@ -56,11 +56,11 @@ def show(stack: str, config_file: str | None, out: str | None, verbose: bool = F
     except (NoSuchStack, GraphProblem) as problem:
         return _failed(f"error: {problem}")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has closed the pipe
         return 0
     except OSError as error:
         return _failed(f"error: {out}: {(error.strerror or 'cannot be written').lower()}; fix: give another --out")
-    # what became of a late value where code could not read it: for who looks into the program, it is no fault
+    # places where code could not read an unknown output: for the program's developers, not a fault
     for note in recording.notes if verbose else ():
         print(f"note: {note}", file=sys.stderr)
     if source.loaded.config.platform.kind == "local" and not fake_local_facts.machine_is_up():
@@ -84,7 +84,7 @@ def _failed(message: str) -> int:
 
 
 def _told(error: Exception) -> str:
-    """An error of the program itself: what, and the last place in this project that it came through."""
+    """Describe an error of the program itself: its text, and the last place in this project that it came through."""
     here = [frame for frame in traceback.extract_tb(error.__traceback__) if _ours(frame.filename)]
     place = f" ({Path(here[-1].filename).relative_to(PROJECT)}:{here[-1].lineno})" if here else ""
     return f"the program stopped: {type(error).__name__}: {error}{place}"

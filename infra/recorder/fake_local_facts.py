@@ -1,4 +1,4 @@
-"""Facts of a local machine that is not up, for a graph of the stack ``local``: plausible, and marked as made up."""
+"""Stand-in facts of a local machine that is not up, for a graph of the stack ``local``: plausible, and marked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADD_ON = tuple(f"keda-add-ons-http-{part}" for part in ("interceptor", "scaler"
 
 
 def facts(manifests: Path) -> LocalFacts:
-    """No image has a digest of zeros and no machine a folder of this name: nobody takes them for real ones."""
+    """Return stand-in facts. No image has a digest of zeros, no machine such a folder: nobody takes them for real."""
     return LocalFacts(
         kubeconfig=f"/{MARK}/kubeconfig",
         context="ebbtide-local",
@@ -38,8 +38,8 @@ def facts(manifests: Path) -> LocalFacts:
 
 
 def manifests() -> Mapping[str, list[dict[str, Any]]]:
-    """As few documents as the engine accepts in place of those that ``ebbtide local up`` renders: the namespace and the
-    programs, without their CRDs, roles and webhooks."""
+    """Return as few documents as the engine accepts in place of those that ``ebbtide local up`` renders: the namespace
+    and the Deployments, without their CRDs, roles and webhooks."""
     keda, add_on = MANIFEST_FILES
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "keda", "labels": {}}}
     return {keda: [namespace, *map(_deployment, _KEDA)], add_on: list(map(_deployment, _ADD_ON))}
@@ -67,7 +67,7 @@ def _deployment(name: str) -> dict[str, Any]:
 
 
 def machine_is_up(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this machine has facts of its own that can be read, manifests included."""
+    """Return True if this machine has facts of its own that can be read, manifests included."""
     try:
         own = LocalFacts.load(facts_file(environ))
     except (OSError, ValueError, TypeError, KeyError):
@@ -78,7 +78,7 @@ def machine_is_up(environ: Mapping[str, str] = os.environ) -> bool:
 
 @contextmanager
 def in_place_of_the_machine() -> Iterator[None]:
-    """Within the block the program finds the made-up facts where the machine's would be."""
+    """Put the stand-in facts where the machine's would be, for the block."""
     with tempfile.TemporaryDirectory(prefix="ebbtide-graph-") as folder:
         home = Path(folder)
         for file, documents in manifests().items():

@@ -1,4 +1,4 @@
-"""What is used of Pulumi's SDK beyond its public face, all in one file: hold it against each new version of the SDK."""
+"""Every use of Pulumi's SDK beyond its public interface, in one file: check it against each new version of the SDK."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ Resolve = Callable[[Any, bool, bool, Any, Exception | None], None]
 
 @dataclass(frozen=True)
 class Shape:
-    """What the SDK declares of a type: named ``properties`` (by the wire's names) of an input, output or resource
-    class, else None; ``element`` is the type of a list's or mapping's values, None where it may be anything."""
+    """The SDK's declaration of a type: named ``properties`` (by the wire's names) of an input, output or resource
+    class, else None; ``element`` is the type of a list's or mapping's values, None if it may be anything."""
 
     properties: Mapping[str, Any] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     element: Any = None
 
     def wire_name(self, name: str) -> str | None:
-        """The wire's name of a property given in either spelling; None: there is none."""
+        """Return the wire's name of a property given in either spelling; None if there is none."""
         known = self.properties or {}
         found = self.names.get(name, name)
         return found if found in known else None
@@ -57,7 +57,7 @@ class Shape:
 
 @cache
 def declared(kind: Any) -> Shape:
-    """The shape of an SDK type; an empty one for a primitive, ``Any`` and None."""
+    """Return the shape of an SDK type; an empty one for a primitive, ``Any`` and None."""
     plain = _types.unwrap_type(kind) if kind is not None else None
     if inspect.isclass(plain):
         named = _named(plain)
@@ -73,7 +73,7 @@ def declared(kind: Any) -> Shape:
 
 
 def declared_by(resource: pulumi.Resource) -> Shape:
-    """The shape of a resource's class."""
+    """Return the shape of a resource's class."""
     return declared(cast(Any, type(resource)))
 
 
@@ -89,13 +89,13 @@ def _named(plain: type) -> Shape | None:
 
 
 def is_input_type(kind: Any) -> bool:
-    """Whether ``kind`` is one of the SDKs' ``…Args`` classes."""
+    """Return True if ``kind`` is one of the SDKs' ``…Args`` classes."""
     return inspect.isclass(kind) and _types.is_input_type(kind)
 
 
 @cache
 def hint(kind: type, wire: str) -> Any:
-    """The declared type of one key of an ``…Args`` class, late forms and all."""
+    """Return the declared type of one key of an ``…Args`` class, ``Output`` forms included; else ``Any``."""
     for _, name, prop in _types._py_properties(cast(Any, kind)):
         if name == wire and prop.fget is not None:
             known = {"Output": pulumi.Output, "T": type(None)}
@@ -104,13 +104,13 @@ def hint(kind: type, wire: str) -> Any:
 
 
 def made(kind: type, values: Mapping[str, Any]) -> Any:
-    """A provider function's result of type ``kind`` from ``values`` by the wire's names."""
+    """Build a provider function's result of type ``kind`` from ``values`` by the wire's names."""
     return _types.output_type_from_dict(kind, dict(values))
 
 
 @cache
 def resource_class(token: str) -> type | None:
-    """The SDK class of a resource's type (``kubernetes:apps/v1:Deployment``), None where no SDK here has it."""
+    """Return the SDK class of a resource's type (``kubernetes:apps/v1:Deployment``); None if no SDK here has it."""
     package, _, rest = token.partition(":")
     if token.startswith("pulumi:providers:"):
         name = token.rpartition(":")[2]
@@ -137,7 +137,7 @@ def _has(package: str) -> bool:
 
 @cache
 def inputs_class(resource: type) -> type | None:
-    """The ``…Args`` class of a resource class."""
+    """Return the ``…Args`` class of a resource class; None if there is none."""
     module = inspect.getmodule(resource)
     for name in (f"{resource.__name__}InitArgs", f"{resource.__name__}Args"):
         found = getattr(module, name, None)
@@ -147,7 +147,7 @@ def inputs_class(resource: type) -> type | None:
 
 
 def project_context(stack: str, project: str, monitor: mocks.MockMonitor) -> None:
-    """Have the SDK talk to ``monitor`` in place of an engine, as in an update (every value is known)."""
+    """Connect the SDK to ``monitor`` in place of an engine, as in an update (every value is known)."""
     settings.SETTINGS.rpc_manager.clear()
     settings.SETTINGS.outputs.clear()
     settings.set_root_resource(cast(Any, None))
@@ -158,7 +158,7 @@ def project_context(stack: str, project: str, monitor: mocks.MockMonitor) -> Non
 
 @contextmanager
 def configured(values: Mapping[str, str], secret: list[str]) -> Iterator[None]:
-    """The stack's configuration, for as long as the block runs."""
+    """Set the stack's configuration for as long as the block runs."""
     before = dict(runtime_config.CONFIG.get())
     runtime_config.set_all_config(dict(values), secret)
     try:
@@ -169,7 +169,7 @@ def configured(values: Mapping[str, str], secret: list[str]) -> Iterator[None]:
 
 @contextmanager
 def exporting(export: Callable[[str, Any], None]) -> Iterator[None]:
-    """Within the block ``pulumi.export`` is ``export``."""
+    """Replace ``pulumi.export`` by ``export`` within the block."""
     with mock.patch.object(pulumi, "export", export):
         yield
 
@@ -181,8 +181,8 @@ Guard = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
 
 @contextmanager
 def answering(resource: AnswerResource, function: AnswerFunction, guard: Guard) -> Iterator[None]:
-    """Within the block ``resource`` resolves the outputs of a registered resource, ``function`` what a provider's
-    function gives, and each ``apply`` runs through ``guard``."""
+    """Replace the engine's answers within the block: ``resource`` resolves the outputs of a registered resource,
+    ``function`` the result of a provider's function, and each ``apply`` runs through ``guard``."""
     apply = pulumi.Output.apply
 
     def resolve(res: Any, sent: Any, answer: Any, deps: Any, resolvers: Any, *rest: Any, **more: Any) -> None:
@@ -201,9 +201,9 @@ def answering(resource: AnswerResource, function: AnswerFunction, guard: Guard) 
             (rpc, "resolve_outputs", resolve),
             (runtime_invoke, "_invoke", called),
             (pulumi.Output, "apply", guarded),
-            # nothing is unknown here, and looking for it takes a tenth of the time
+            # nothing is unknown here, and the search takes a tenth of the time
             (rpc, "contains_unknowns", lambda value: False),
-            # a trace of every constructor is for an engine's error messages
+            # only an engine's error messages need a trace of every constructor
             (runtime_resource, "_get_stack_trace", source_pb2.StackTrace),
         ):
             replaced.enter_context(mock.patch.object(owner, name, value))

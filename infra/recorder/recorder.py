@@ -1,4 +1,4 @@
-"""What stands in for an engine: it writes down what is registered, and answers with late values."""
+"""Stand-in for an engine: it records every registration, and answers with unknown outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROJECT_NAME = "ebbtide"
 @dataclass(frozen=True)
 class Record:
     """One registration as it went over the wire. ``inputs`` are in the API's own spelling; ``secrets`` are the paths in
-    them that held a secret. ``external``: read, not made."""
+    them that held a secret. ``external``: read, not created."""
 
     urn: str
     type: str
@@ -38,8 +38,8 @@ class Record:
 
 @dataclass
 class Recording:
-    """Everything one run of the program asked for, in the order of its constructors: after its parent and after all it
-    depends on. ``notes`` tell where a late value met code that could not do without its letters."""
+    """Everything one run of the program asked for, in the order of its constructors: each resource after its parent and
+    all it depends on. ``notes`` say where code needed the actual text of an unknown output."""
 
     records: list[Record] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ class TwoAlike(Exception):
 
 @dataclass
 class _Answer:
-    """What the SDK gets back for a registration: as much of the protocol's message as it reads."""
+    """The answer that the SDK gets for a registration: as much of the protocol's message as it reads."""
 
     urn: str
     id: Any
@@ -70,10 +70,10 @@ class _Answer:
 
 
 class Recorder(pulumi_internals.Monitor):
-    """Writes down what is registered. Nothing it says is made up but the letters of late values."""
+    """Recorder of registrations. It invents nothing but the letters of unknown outputs."""
 
     def __init__(self, stack: str) -> None:
-        super().__init__(mocks=None)  # type: ignore[arg-type]  # nothing of it is asked
+        super().__init__(mocks=None)  # type: ignore[arg-type]  # never called
         self.stack = stack
         self.ledger = Ledger()
         self.recording = Recording()
@@ -84,13 +84,13 @@ class Recorder(pulumi_internals.Monitor):
         self._wire = Wire(self.ledger)
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """As the engine forms it: with all the components' types, without the stack's."""
+        """Build the URN as the engine does: with all the components' types, without the stack's."""
         kind = parent.split("::")[2] if parent else pulumi_internals.STACK_TYPE
         qualified = type_ if kind == pulumi_internals.STACK_TYPE else f"{kind}${type_}"
         return f"urn:pulumi:{self.stack}::{PROJECT_NAME}::{qualified}::{name}"
 
     def constructed(self, args: pulumi.ResourceTransformationArgs) -> None:
-        """A transformation of every resource that changes nothing: it sees them in the program's order."""
+        """Note a constructed resource. A transformation that changes nothing: it sees them in the program's order."""
         self._order[id(args.resource)] = len(self._constructed)
         self._constructed.append(args.resource)
 
@@ -133,7 +133,7 @@ class Recorder(pulumi_internals.Monitor):
     def resolve(
         self, resource: pulumi.Resource, answer: _Answer, resolvers: Mapping[str, pulumi_internals.Resolve]
     ) -> None:
-        """Outputs of a registered resource."""
+        """Resolve the outputs of a registered resource."""
         shape = pulumi_internals.declared_by(resource)
         for name, resolver in resolvers.items():
             wire = shape.names.get(name, name)
@@ -148,7 +148,7 @@ class Recorder(pulumi_internals.Monitor):
         self._places[answer.urn] = self._order.get(id(resource), len(self._order))
 
     async def call(self, token: str, arguments: Any, kind: type | None) -> Any:
-        """What a provider's function gives."""
+        """Return the result of a provider's function."""
         needed: dict[str, list[pulumi.Resource]] = {}
         secrets: set[str] = set()
         given = self._wire.values(await pulumi_internals.serialize(arguments, needed), secrets)
@@ -165,7 +165,7 @@ class Recorder(pulumi_internals.Monitor):
             self.recording.notes.append(text)
 
     def finish(self) -> Recording:
-        """The recording, sorted."""
+        """Return the recording, sorted."""
         place = {urn: order for order, urn in enumerate(sorted(self._records, key=lambda urn: self._places[urn]))}
 
         def sorted_out(record: Record) -> Record:
@@ -175,18 +175,18 @@ class Recorder(pulumi_internals.Monitor):
         return self.recording
 
 
-# From the protocol's values to plain ones: without the marks of secrets, references and files.
+# The protocol's values made plain: without the marks of secrets, references and files.
 
 
 class Wire:
-    """Reads a registration's inputs."""
+    """Reader of a registration's inputs."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 
     def values(self, struct: Any, secrets: set[str]) -> dict[str, Any]:
-        """The inputs with late values as tokens and secrets in clear, for the program to go on with; ``secrets`` gets
-        the paths that held one."""
+        """Return the inputs with unknown outputs as tokens and secrets in clear, for the program to go on with;
+        ``secrets`` gets the paths that held one."""
         return {key: self._plain(value, joined("", key), secrets) for key, value in struct.fields.items()}
 
     def _plain(self, value: Any, at: str, secrets: set[str]) -> Any:
@@ -220,7 +220,7 @@ class Wire:
         return {key: self._plain(value, joined(at, key), secrets) for key, value in fields.items()}
 
     def shown(self, sent: Mapping[str, Any], secrets: set[str]) -> dict[str, Any]:
-        """The same for people: late values spelled out, secrets hidden."""
+        """Return the same for people: unknown outputs spelled out, secrets hidden."""
         return {key: self._show(sent[key], joined("", key), secrets) for key in sorted(sent)}
 
     def _show(self, value: Any, at: str, secrets: set[str]) -> Any:
@@ -229,19 +229,19 @@ class Wire:
         if isinstance(value, str):
             return self.ledger.written(value)
         if isinstance(value, dict):
-            # the protocol keeps no order of keys: theirs is the alphabet's, so that two runs agree
+            # the protocol keeps no order of keys: they are sorted, so that two runs agree
             return {self.ledger.written(key): self._show(value[key], joined(at, key), secrets) for key in sorted(value)}
         if isinstance(value, list):
             return [self._show(item, f"{at}[{index}]", secrets) for index, item in enumerate(value)]
         return value
 
 
-# The recorded graph as JSON: one object a resource, in the order of creation.
+# The recorded graph as JSON: one object per resource, in the order of creation.
 
 
 def resource(record: Record) -> dict[str, Any]:
-    """One entry. ``parent`` is the stack's own URN where the program names none; the stack itself is not listed.
-    ``external`` is there, and true, only where the stack reads a resource that is not its own."""
+    """Return one entry. ``parent`` is the stack's own URN if the program names none; the stack itself is not listed.
+    ``external`` is there, and true, only if the stack reads a resource that is not its own."""
     entry: dict[str, Any] = {
         "urn": record.urn,
         "type": record.type,
@@ -258,11 +258,11 @@ def resource(record: Record) -> dict[str, Any]:
 
 
 def graph(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """The whole array."""
+    """Return the whole array."""
     return [resource(record) for record in records]
 
 
 def text(resources: list[dict[str, Any]]) -> str:
-    """As it is written: one resource a line, so that a line-wise diff is a diff of resources."""
+    """Return the text of the file: one resource per line, so that a line-wise diff is a diff of resources."""
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in resources)
     return f"[\n{lines}\n]\n" if lines else "[]\n"

@@ -1,4 +1,4 @@
-"""The program run against a recorder in place of an engine: no plugin, no credentials, no network."""
+"""Run of the program against a recorder in place of an engine: no plugin, no credentials, no network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _T = TypeVar("_T")
 
 
 class _OneThread(asyncio.SelectorEventLoop):
-    """The SDK hands each call to a thread. Here a call takes no time, and one thread gives one order."""
+    """Event loop on one thread. The SDK gives each call a thread; here calls take no time, and one thread gives one
+    order."""
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., _T], *args: Any) -> asyncio.Future[_T]:  # type: ignore[override]
         done: asyncio.Future[_T] = self.create_future()
@@ -34,17 +35,17 @@ class _OneThread(asyncio.SelectorEventLoop):
         return done
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Where the program fails, the first error is raised; what was waiting for it fails too, and is not news."""
+        """Ignore follow-up errors: the program's first error is raised, and all that waited for it fails too."""
 
 
 def program() -> None:
-    """Ebbtide's own program, as ``pulumi up`` starts it."""
+    """Run Ebbtide's own program, as ``pulumi up`` starts it."""
     runpy.run_module("infra", run_name="__main__")
 
 
 def record(stack: str, config: Mapping[str, str], secret: list[str], run: Callable[[], None] = program) -> Recording:
-    """Run the program of ``stack`` with ``config`` (``namespace:key`` to text, as an engine hands it over) and tell
-    what it asked for. Raises what the program raises; leaves the working directory as it was."""
+    """Run the program of ``stack`` with ``config`` (``namespace:key`` to text, as an engine passes it) and return what
+    it asked for. Raises what the program raises; leaves the working directory as it was."""
     recorder = Recorder(stack)
     exported: dict[str, Any] = {}
 
@@ -94,7 +95,7 @@ def _loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Nearly everything made here lives to the end: looking for what does not takes four tenths of the time."""
+    """Pause garbage collection: nearly everything lives to the end, and the search takes four tenths of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -106,7 +107,7 @@ def _without_collection() -> Iterator[None]:
 
 @contextmanager
 def _started_in(folder: Path) -> Iterator[None]:
-    """Where the language host starts the program: paths in it are relative to this."""
+    """Change to ``folder``, where the language host starts the program: paths in the program are relative to it."""
     here = Path.cwd()
     os.chdir(folder)
     try:

@@ -1,4 +1,4 @@
-"""A stack file as an engine would hand it to the program."""
+"""A stack file as an engine would pass it to the program."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from infra.stackfile.yaml_source import read
 
 
 class NoSuchStack(Exception):
-    """No stack file of that name; the message names those there are."""
+    """Error for a stack without a file; the message names the stacks that have one."""
 
 
 @dataclass(frozen=True)
 class StackSource:
-    """``config`` maps ``namespace:key`` to text; ``secret`` names the keys whose value is encrypted."""
+    """A judged stack file. ``config`` maps ``namespace:key`` to text; ``secret`` names keys with encrypted values."""
 
     file: Path
     loaded: Loaded
@@ -37,12 +37,12 @@ class StackSource:
 
 
 def stack_names(folder: Path) -> list[str]:
-    """The stacks that have a file."""
+    """Return the names of the stacks that have a file."""
     return sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in folder.glob("Pulumi.*.yaml"))
 
 
 def stack_file(folder: Path, stack: str) -> Path:
-    """The file of ``stack``. Raises ``NoSuchStack``."""
+    """Return the file of ``stack``. Raises ``NoSuchStack``."""
     names = stack_names(folder)
     if stack not in names:
         raise NoSuchStack(f"{show(stack)} is not a stack; allowed: {', '.join(names) or 'none is there'}")
@@ -50,8 +50,8 @@ def stack_file(folder: Path, stack: str) -> Path:
 
 
 def read_stack(file: Path) -> StackSource:
-    """Judge the file under this project's waivers, then hand its values over. Raises ``ConfigError`` with everything
-    that stops it."""
+    """Judge the file under this project's waivers, then return its values. Raises ``ConfigError`` with everything that
+    stops it."""
     reading = read_file(file, load_waivers(WAIVERS_FILE).waivers)
     loaded = judge_with_records(reading, file.parent, skip_planner=reason_to_skip()).loaded()
     config: dict[str, str] = {}

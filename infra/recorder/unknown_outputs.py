@@ -1,4 +1,4 @@
-"""Late values: what only exists once a resource does, carried through the program as text it cannot take apart."""
+"""Unknown outputs: they only exist once a resource does, and pass through the program as text it cannot take apart."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class NoSuchOutput(AttributeError):
-    """The program reads a property that the SDK does not declare: a misspelling, which an engine would refuse too."""
+    """A read of a property that the SDK does not declare: a misspelling, which an engine would refuse too."""
 
 
 class Ledger:
-    """Which value each token stands for, over one run of the program."""
+    """The unknown output that each token stands for, over one run of the program."""
 
     def __init__(self) -> None:
         self._meant: dict[str, tuple[str, str]] = {}
 
     def token(self, source: str, path: str) -> str:
-        """A token for property ``path`` of ``source`` (a URN). Letters and digits only, so that it comes through
-        JSON, URLs and splitting whole; 21 of them, which no base64 text has, so that decoding it fails instead of
-        giving rubbish; made from what it means, so that two runs agree."""
+        """Return a token for property ``path`` of ``source`` (a URN). It has only letters and digits, so that JSON,
+        URLs and splitting leave it whole; 21 of them, which no base64 text has, so that decoding it fails instead of
+        giving rubbish; and it is a hash of its meaning, so that two runs agree."""
         digest = hashlib.sha256(f"{source}#{path}".encode()).hexdigest()[:16]
         token = f"late{digest}x"
         self._meant[token] = (source, path)
         return token
 
     def whole(self, text: str) -> Late | None:
-        """The late value that ``text`` is, if it is one and nothing else."""
+        """Return the unknown output if ``text`` is exactly one token, else None."""
         meant = self._meant.get(text)
         return Late(self, *meant) if meant else None
 
     def found(self, text: str) -> list[str]:
-        """The tokens in ``text``, each once, in order."""
+        """Return the tokens in ``text``, each once, in order."""
         return [token for token in dict.fromkeys(map(str.lower, _TOKEN.findall(text))) if token in self._meant]
 
     def written(self, text: str) -> str:
-        """``text`` with each token spelled ``${URN#property}``."""
+        """Return ``text`` with each token spelled ``${URN#property}``."""
         return _TOKEN.sub(self._spelled, text) if "late" in text.lower() else text
 
     def _spelled(self, match: re.Match[str]) -> str:
@@ -51,8 +51,8 @@ class Ledger:
 
 
 class Late(str):
-    """One late value. It is text to who wants text; what is read from it (``.name``, ``["key"]``, ``[0]``, a loop)
-    is late as well. ``kind`` is the SDK's type of it, where known: a name that it does not declare is refused."""
+    """One unknown output. It passes as text; everything read from it (``.name``, ``["key"]``, ``[0]``, a loop) is
+    unknown too. ``kind`` is the SDK's type of it, if known: a name that the type does not declare is refused."""
 
     ledger: Ledger
     source: str
@@ -73,34 +73,34 @@ class Late(str):
     def __getitem__(self, key: Any) -> Late:
         if isinstance(key, str):
             return self._child(*declared_child(self.kind, key))
-        # part of a text is as late as the text; one of a list has a path of its own
+        # part of a text is as unknown as the text; an element of a list has a path of its own
         return self if isinstance(key, slice) else self._child(f"[{key}]", declared(self.kind).element)
 
     def __iter__(self) -> Iterator[Any]:
-        """Once: nobody knows how many there will be."""
+        """Return an iterator over one element: nobody knows how many there will be."""
         return iter((self._child("[*]", declared(self.kind).element),))
 
     def __bool__(self) -> bool:
         return self.truth
 
-    # str's own are written in C and look at the letters
+    # str's own methods, in C, which compare the letters
     __hash__ = str.__hash__
     __eq__ = str.__eq__
 
     def get(self, key: str, default: Any = None) -> Late:
-        """As of a mapping."""
+        """Return the item, as a mapping would."""
         return self[key]
 
     def keys(self) -> list[str]:
-        """As of a mapping."""
+        """Return one key, as a mapping would."""
         return ["*"]
 
     def values(self) -> list[Late]:
-        """As of a mapping."""
+        """Return one value, as a mapping would."""
         return [self["*"]]
 
     def items(self) -> list[tuple[str, Late]]:
-        """As of a mapping."""
+        """Return one item, as a mapping would."""
         return [("*", self["*"])]
 
     def _child(self, step: str, kind: Any) -> Late:
@@ -108,7 +108,7 @@ class Late(str):
 
 
 def joined(path: str, step: str) -> str:
-    """A property path one step further, as Pulumi writes it: ``a.b``, ``a[0]``, ``a["b.c"]``."""
+    """Return a property path one step further, as Pulumi writes it: ``a.b``, ``a[0]``, ``a["b.c"]``."""
     if step.startswith("["):
         return path + step
     if _PLAIN_KEY.fullmatch(step) or step == "*":
@@ -117,7 +117,7 @@ def joined(path: str, step: str) -> str:
 
 
 def declared_child(kind: Any, name: str) -> tuple[str, Any]:
-    """The wire's name and the type of a property read as ``name``. Raises ``NoSuchOutput``."""
+    """Return the wire's name and the type of a property read as ``name``. Raises ``NoSuchOutput``."""
     shape = declared(kind)
     if shape.properties is None:
         return name, shape.element
@@ -128,7 +128,7 @@ def declared_child(kind: Any, name: str) -> tuple[str, Any]:
 
 
 def tokens_in(value: Any, ledger: Ledger) -> list[str]:
-    """The tokens in a nest of values, each once, in order."""
+    """Return the tokens in nested values, each once, in order."""
     found: dict[str, None] = {}
     queue = [value]
     while queue:
@@ -145,8 +145,8 @@ def tokens_in(value: Any, ledger: Ledger) -> list[str]:
 
 
 def tolerant(function: Callable[[Any], Any], ledger: Ledger, note: Callable[[str], None]) -> Callable[[Any], Any]:
-    """``function`` as an ``apply`` runs it, with late values: where it cannot make sense of one, what comes of it is
-    as late as what went in. An error without a late value in it stays one; so does a property that does not exist."""
+    """Wrap a function for ``apply``, so that it accepts unknown outputs: if it fails on one, its result is as unknown
+    as its input. An error without an unknown output in the input is raised; so is ``NoSuchOutput``."""
 
     def run(value: Any) -> Any:
         try:
@@ -168,12 +168,12 @@ def _called(function: Callable[[Any], Any]) -> str:
     return f"{function.__module__}.{name}" if name else repr(function)
 
 
-# What a resource answers under the recorder: what it was given, and late values for all else that it declares.
+# Outputs of a resource under the recorder: the inputs it was given, and unknown outputs for all else it declares.
 
 
 class View(dict[str, Any]):
-    """A mapping that was sent, read by attribute or key in the SDK's or the wire's spelling. What the SDK declares
-    beyond what was sent is late. Passed on as a whole it is what was sent."""
+    """A mapping that was sent, read by attribute or key in the SDK's or the wire's spelling. Properties that the SDK
+    declares and that were not sent are unknown. Passed on as a whole, it is what was sent."""
 
     def __init__(self, ledger: Ledger, source: str, path: str, sent: Mapping[str, Any], kind: Any) -> None:
         super().__init__(sent)
@@ -189,7 +189,7 @@ class View(dict[str, Any]):
         if dict.__contains__(self, key) and declared(kind).properties is None:
             return seen(ledger, source, joined(path, key), dict.__getitem__(self, key), declared(kind).element)
         if declared(kind).properties is None and kind is not None:
-            raise KeyError(key)  # a mapping with names of the user's own: what was not given is not there
+            raise KeyError(key)  # a mapping with the user's own names: a name not given is not there
         wire, child = declared_child(kind, key)
         return seen(ledger, source, joined(path, wire), dict.get(self, wire), child)
 
@@ -207,7 +207,7 @@ class View(dict[str, Any]):
 
 
 class LateList(list[Any]):
-    """A late list, for code that insists on a ``list``: one element in a loop, any element by its number."""
+    """An unknown list, for code that insists on a ``list``: one element in a loop, any element by its number."""
 
     def __init__(self, ledger: Ledger, source: str, path: str, kind: Any) -> None:
         self._late = Late(ledger, source, path, kind)
@@ -218,7 +218,7 @@ class LateList(list[Any]):
 
 
 def seen(ledger: Ledger, source: str, path: str, sent: Any, kind: Any) -> Any:
-    """How the program sees property ``path`` of ``source``, of which ``sent`` went over the wire (None: nothing)."""
+    """Return property ``path`` of ``source`` as the program sees it; ``sent`` went over the wire (None: nothing)."""
     if sent is None:
         return Late(ledger, source, path, kind)
     if isinstance(sent, str):
@@ -233,9 +233,9 @@ def seen(ledger: Ledger, source: str, path: str, sent: Any, kind: Any) -> Any:
 
 
 def told(ledger: Ledger, source: str, kind: type, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The properties of a provider function's result, by the wire's names: what it was asked by stays, all else is
-    late. The SDKs check these classes, so a list is a list and a mapping a mapping; numbers and switches count as
-    unset."""
+    """Yield the properties of a provider function's result, by the wire's names: arguments that are neither list nor
+    mapping stay, all else is unknown. The SDKs check these classes, so a list is a list and a mapping a mapping;
+    numbers and booleans count as unset."""
     for wire, child in (declared(kind).properties or {}).items():
         shape = declared(child)
         if wire in given and not isinstance(given[wire], (dict, list)):

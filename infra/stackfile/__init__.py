@@ -1,7 +1,7 @@
 """The stack file's typed form.
 
 ``load_file`` reads one without Pulumi, ``infra.stackfile.pulumi_source.read_pulumi`` reads it inside a program; both
-end in ``load``. Errors come all together as one ConfigError.
+use ``infra.stackfile.load``. ``load`` and ``load_file`` raise all errors together as one ConfigError.
 """
 
 from infra.stackfile.findings.finding import ConfigError, Finding, render

@@ -1,4 +1,4 @@
-"""Secrets written in clear: found by their look or by the key they stand under, then kept out of every output."""
+"""Secrets written in clear: found by their look or by their key, then kept out of every output."""
 
 from __future__ import annotations
 
@@ -39,36 +39,36 @@ _SECRET_KEY = re.compile(
 _SECRET_ENV = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 # Names of Secrets in the cluster, not secrets.
 _REFERENCES = (("platform", "registry", "pullSecret"), ("models", "*", "hubToken"))
-# A shorter one would be cut out of ordinary words as well; its own path is redacted anyway.
+# A shorter secret would also be cut out of ordinary words; the value at its own path is redacted anyway.
 _SHORTEST_REPLACED = 8
 
 
 @dataclass
 class Secrets:
-    """Where secrets lie in one stack file, and their texts, for redaction only."""
+    """The paths of secrets in one stack file, and their texts, for redaction only."""
 
     problems: list[Problem] = field(default_factory=list)
     paths: set[Path] = field(default_factory=set)
     texts: set[str] = field(default_factory=set, repr=False)
 
     def redact(self, text: str) -> str:
-        """``text`` without the secrets found, and without anything else that looks like one."""
+        """Return ``text`` without the secrets found, and without anything else that looks like one."""
         for secret in sorted(self.texts, key=len, reverse=True):
             text = text.replace(secret, REDACTED)
         return _LOOKS.sub(REDACTED, text)
 
     def hold(self, path: Path) -> bool:
-        """Whether the value at ``path`` is a secret."""
+        """Return True if the value at ``path`` is a secret."""
         return path in self.paths
 
     def merge(self, other: Secrets) -> None:
-        """Take over what another part of the file holds."""
+        """Take over the secrets of another part of the file."""
         self.problems += other.problems
         self.paths |= other.paths
         self.texts |= other.texts
 
     def found(self, rule: Rule, path: Path, texts: list[str], message: str, fix: str, shown: bool = True) -> None:
-        """Note one: ``texts`` are what no output may hold, ``shown`` says whether a redacted value is named at all."""
+        """Note a secret: no output may contain ``texts``; ``shown`` says whether a redacted value is shown at all."""
         allowed = "no secret in clear in a stack file"
         self.paths.add(path)
         self.texts |= {text for text in texts if len(text) >= _SHORTEST_REPLACED}
@@ -77,7 +77,7 @@ class Secrets:
 
 
 def find_secrets(raw: Any, at: Path = ()) -> Secrets:
-    """Look at every key and every value below ``raw``; what Pulumi has encrypted (``secure:``) is left alone."""
+    """Find the secrets in every key and value below ``raw``; values Pulumi has encrypted (``secure:``) are skipped."""
     secrets = Secrets()
     for path, value in _leaves(raw, at):
         _judge(secrets, path, value, raw)
@@ -93,7 +93,7 @@ def find_secrets(raw: Any, at: Path = ()) -> Secrets:
 
 
 def is_encrypted(value: Any) -> bool:
-    """Whether Pulumi wrote this in place of a plain value."""
+    """Return True if Pulumi wrote this in place of a plain value."""
     return isinstance(value, Mapping) and set(value) == {"secure"} and isinstance(value["secure"], str)
 
 
@@ -132,7 +132,7 @@ def _judge_argument(secrets: Secrets, path: Path, value: str, look: bool, raw: A
         previous = _at(raw, (*path[:-1], int(path[-1]) - 1))
         alone = isinstance(previous, str) and secret_flag(previous) and flag_name(previous) == previous.strip()
         if alone and not value.startswith("-"):
-            # the value of the flag before it, which has the finding
+            # the value of the preceding flag, which has the finding
             secrets.paths.add(path)
             secrets.texts |= {value} if len(value) >= _SHORTEST_REPLACED else set()
         return
@@ -172,7 +172,7 @@ def _leaves(raw: Any, at: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _is_reference(path: Path) -> bool:
-    """Whether the key holds the name of a secret; what looks like one itself is found all the same."""
+    """Return True if the key holds the name of a Secret; a value that looks like a secret is found all the same."""
     return any(
         len(path) == len(known) and all(want in ("*", part) for want, part in zip(known, path, strict=True))
         for known in _REFERENCES

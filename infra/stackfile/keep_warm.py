@@ -1,7 +1,7 @@
-"""How many replicas the stack keeps while nobody asks, hour by hour of a week: each ``min``, and windows. Pure.
+"""Replicas that the stack keeps without requests, over a week: each model's ``min`` and its windows. Pure.
 
-A window counts as KEDA keeps it: from ``ahead`` before it begins until one idle TTL after its end. Weeks of several
-time zones are laid over each other as in winter; where one of them has changed its clocks they shift by an hour.
+A window counts as KEDA keeps it: from ``ahead`` before it begins until one idle TTL after its end. Time zones are
+aligned by their winter offsets; a zone that has changed its clocks is off by an hour.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Replicas = Mapping[str, int]
 
 
 def week(models: Sequence[ModelConfig], tail: bool = True) -> list[tuple[float, Replicas]]:
-    """Shares of a week, together 1, with the replicas of each model in it. Without ``tail``: until the window's end."""
+    """Return shares of a week, together 1, each with every model's replicas. Without ``tail`` no idle TTL is added."""
     kept = {model.name: _kept(model, tail) for model in models}
     least = {model.name: model.min for model in models}
     edges = {0, WEEK} | {edge for each in kept.values() for span, _ in each for edge in (span.start, span.end)}
@@ -35,7 +35,7 @@ def week(models: Sequence[ModelConfig], tail: bool = True) -> list[tuple[float, 
 
 
 def _kept(model: ModelConfig, tail: bool) -> list[tuple[Span, int]]:
-    """Spans in minutes of the week in UTC, none of them across its end, with the replicas that run in each."""
+    """Return spans in minutes of the week in UTC, none across its end, with the replicas that run in each."""
     found = []
     for window in model.windows:
         after = -(-model.idle_ttl.seconds // 60) if tail else 0

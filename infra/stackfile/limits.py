@@ -1,4 +1,4 @@
-"""``limits.yaml`` beside this file, read once and checked."""
+"""The figures of ``limits.yaml`` beside this file, read once and checked."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ class _Sourced(BaseModel):
 
 
 class EngineFloor(_Sourced):
-    """The oldest engine that may serve."""
+    """The oldest engine version that may serve."""
 
     version: str
 
 
 class EngineImage(_Sourced):
-    """What the engine's image takes: ``pulled_gb`` (10**9 bytes) over the wire, ``unpacked_times`` as much unpacked."""
+    """Size of the engine's image: ``pulled_gb`` (10**9 bytes) over the wire, ``unpacked_times`` as much unpacked."""
 
     pulled_gb: float
     unpacked_times: float
 
     @property
     def on_disk_bytes(self) -> int:
-        """What a node holds of it: as pulled and unpacked."""
+        """Return the bytes a node holds for it: as pulled, and unpacked."""
         return int(self.pulled_gb * 10**9 * (1 + self.unpacked_times))
 
 
 class NodeDisk(_Sourced):
-    """``usable``: the share of a node's disk that images and volumes may fill."""
+    """A node's disk. ``usable`` is the share that images and volumes may fill."""
 
     usable: float
 
 
 class Ceiling(BaseModel):
-    """The most that one stack may hold, and cost in an hour, with all pools at their max."""
+    """The most GPUs one stack may hold, and the most it may cost an hour, with all pools at their max."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,11 +67,11 @@ class Limits(BaseModel):
     node_disk: NodeDisk
 
     def ceiling(self, environment: str | None) -> Ceiling:
-        """The ceiling of ``environment``; of one that nobody knows, production's."""
+        """Return the ceiling of ``environment``; production's if the environment is unknown."""
         return self.ceilings.get(environment or "prod", self.ceilings["prod"])
 
 
 @cache
 def limits(file: Path = _FILE) -> Limits:
-    """The figures. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
+    """Read the figures. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
     return Limits.model_validate(read_table(file))

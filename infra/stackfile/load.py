@@ -1,4 +1,4 @@
-"""From raw values to a StackConfig, or to everything that is wrong with them."""
+"""Reading of raw values into a StackConfig, or into everything that is wrong with them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NAMESPACE = "ebbtide"
 
 
 def load(raw: Mapping[str, Any], file: str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Loaded:
-    """The stack in ``raw`` (see ``read_values``). Raises ConfigError with all findings if any of them stops it."""
+    """Return the stack in ``raw`` (see ``read_values``). Raises ConfigError with all findings if any stops it."""
     return read_values(raw, file, waivers, today).loaded()
 
 
 def load_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Loaded:
-    """The stack in the file at ``path``. Raises ConfigError with all findings if any of them stops it."""
+    """Return the stack in the file at ``path``. Raises ConfigError with all findings if any of them stops it."""
     return read_file(path, waivers, today).loaded()
 
 
@@ -38,8 +38,8 @@ def read_values(
 ) -> Reading:
     """Read the values of one stack, keyed without namespace (``models``, ``pools``, …).
 
-    ``file`` only names the place in findings. A mandatory finding that one of ``waivers`` covers ``today`` is a
-    warning.
+    ``file`` only names the place in findings. A mandatory finding that one of ``waivers`` covers ``today``
+    becomes a warning.
     """
     day = today or date.today()
     try:
@@ -50,7 +50,7 @@ def read_values(
 
 
 def read_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Reading:
-    """Read ``stacks/Pulumi.NAME.yaml``; no Pulumi, no network."""
+    """Read ``stacks/Pulumi.NAME.yaml``, without Pulumi and without the network."""
     path, day = FilePath(path), today or date.today()
     file = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
     try:
@@ -93,13 +93,13 @@ def _read(
 
 
 def finding_in(reading: Reading, problem: Problem) -> Finding:
-    """A problem that was found beside the file's own rules, under the reading's waivers and without its secrets."""
+    """Return the finding for a problem from outside the file's own rules, under the reading's waivers and redacted."""
     found, waiver = under(problem, reading.waivers, reading.today)
     return _finding(found, reading.file, reading.secrets, waiver)
 
 
 def finding(problem: Problem, file: str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Finding:
-    """A problem that was found beside the stack file, for a reader of that file."""
+    """Return the finding for a problem that was found outside the stack file, for a reader of that file."""
     found, waiver = under(problem, waivers, today or date.today())
     return _finding(found, file, Secrets(), waiver)
 
@@ -108,11 +108,11 @@ def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | Non
     def clean(text: str) -> str:
         return printable(secrets.redact(text))
 
-    # cleaned before it is shortened for showing, or the beginning of a long secret would get through
+    # redacted before it is shortened for showing, or the beginning of a long secret would get through
     whole = secrets.redact(problem.value) if isinstance(problem.value, str) else problem.value
     secret = secrets.hold(problem.path)
     value = REDACTED if secret else show(whole)
-    # other rules make their fix out of the value, like the nearest good name
+    # other rules derive their fix from the value, like the nearest valid name
     derived = secret and problem.value is not REDACTED and problem.rule != KEY_UNKNOWN
     fix = "take the secret out first" if derived else problem.fix
     return Finding(
@@ -130,7 +130,7 @@ def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | Non
 
 
 def _config(document: Any) -> Mapping[str, Any]:
-    """What stands under ``config:``. Raises Unreadable where that is no mapping, because nothing can be judged then."""
+    """Return the mapping under ``config:``. Raises Unreadable if it is no mapping: nothing can be judged then."""
     if document is None:
         fix = "begin with config: and the keys of the example in docs/first-stack.md"
         raise Unreadable(FILE_UNREADABLE.at((), "is empty", allowed="a stack file", fix=fix))
@@ -149,7 +149,7 @@ def _config(document: Any) -> Mapping[str, Any]:
 
 
 def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
-    """The sections of our namespace, what belongs to other namespaces, and keys without one."""
+    """Return our namespace's sections, all other keys, and a problem for each key without a namespace."""
     own: dict[str, Any] = {}
     foreign: dict[str, Any] = {}
     unknown: list[Problem] = []
@@ -166,7 +166,7 @@ def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], l
 
 
 def _without_namespace(problem: Problem) -> Problem:
-    """``config.ebbtide:models.x`` is called ``models.x`` everywhere else."""
+    """Return the problem without its value, with ``config.ebbtide:models.x`` called ``models.x`` as elsewhere."""
     path = problem.path
     if len(path) > 1 and path[0] == "config" and str(path[1]).startswith(f"{NAMESPACE}:"):
         path = (str(path[1]).partition(":")[2], *path[2:])
@@ -174,7 +174,7 @@ def _without_namespace(problem: Problem) -> Problem:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """The same values with text for keys, as YAML and JSON would give them."""
+    """Return the same values with text keys, as from YAML and JSON. Raises Unreadable if nested too deeply."""
     if depth > DEEPEST:
         message, allowed = "is nested too deeply", f"{DEEPEST} levels"
         raise Unreadable(FILE_UNREADABLE.at((), message, allowed=allowed, fix="take levels out"))
@@ -186,8 +186,8 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def with_names(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Pools and models know their own name, which in the file is the key they stand under; pools also know the kind of
-    place they are in, whose machines they may name."""
+    """Add to each pool and model its own name, which in the file is its key, and to each pool the kind of place it is
+    in, whose machines it may name."""
     named = dict(sections)
     platform = named.get("platform")
     kind = platform.get("kind") if isinstance(platform, Mapping) else None
@@ -215,7 +215,7 @@ def _encrypted(raw: Any, at: Path) -> Iterator[Problem]:
 
 
 def _order(sections: Mapping[str, Any]) -> Callable[[Problem], tuple[list[int], str]]:
-    """Where a problem's path stands in the file, so that findings come in the order a reader meets them."""
+    """Return a sort key: the position of a problem's path in the file, so that findings come in the file's order."""
 
     def order(problem: Problem) -> tuple[list[int], str]:
         place: list[int] = []

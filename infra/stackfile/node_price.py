@@ -1,4 +1,4 @@
-"""What one GPU node costs by the hour: the one price that the plan, caps, policies, gate and gateway go by. Pure."""
+"""The hourly price of one GPU node, the one price that plan, caps, policies, gate and gateway use. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from infra.stackfile.schema.pool import Capacity, PoolConfig
 @dataclass(frozen=True, kw_only=True)
 class NodePrice:
     """US dollars an hour for one node; None is unknown. ``paid`` is what this pool pays: its own ``pricePerHour``, or
-    the catalogue's price for its capacity. ``billed`` is False where the nodes are there already and nobody bills by
+    the catalogue's price for its capacity. ``billed`` is False where the nodes already exist and are not billed by
     the hour. ``source`` is where the price is from."""
 
     paid: float | None
@@ -21,8 +21,8 @@ class NodePrice:
     source: str
 
     def for_nodes(self, nodes: float, capacity: Capacity | None = None) -> float | None:
-        """Dollars an hour for ``nodes`` at what the pool pays, or at the catalogue's price for ``capacity``; no nodes
-        cost nothing, also at an unknown price."""
+        """Return dollars an hour for ``nodes`` at what the pool pays, or at the catalogue's price for ``capacity``.
+        None is unknown; zero nodes cost nothing, even at an unknown price."""
         if not self.billed or nodes == 0:
             return 0.0
         each = {None: self.paid, "onDemand": self.on_demand, "spot": self.spot}[capacity]
@@ -30,7 +30,7 @@ class NodePrice:
 
 
 def node_price(pool: PoolConfig, region: str | None) -> NodePrice:
-    """A spot pool whose spot price is unknown counts with the price on demand, which it does not exceed."""
+    """Return a node's price. An unknown spot price counts as the price on demand, which it does not exceed."""
     machine = find(pool.place, pool.machine)
     known = machine.prices.get(region) if machine is not None and region is not None else None
     on_demand, spot = (known.on_demand, known.spot) if known else (None, None)

@@ -1,4 +1,4 @@
-"""A stack file of which some may be wrong: what could be read of it, and which fields could not.
+"""A stack file that may be partly wrong: the fields that could be read, and those that could not.
 
 Rules between fields run on a draft, so that one wrong field hides only the rules that need it.
 """
@@ -33,7 +33,7 @@ S = TypeVar("S", bound=Shape)
 class Part(Generic[S]):
     """One shape, and the values it was read from.
 
-    Fields named in ``broken`` hold None whatever their type says: ask ``sound`` first.
+    Fields named in ``broken`` hold None whatever their type says: check ``sound`` first.
     """
 
     value: S
@@ -41,14 +41,14 @@ class Part(Generic[S]):
     broken: frozenset[str] = frozenset()
 
     def sound(self, *fields: str) -> bool:
-        """Whether all these fields could be read."""
+        """Return True if all these fields could be read."""
         return self.broken.isdisjoint(fields)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """All parts that rules look at. A part that is no mapping is absent, its name is there all the same. ``secrets``:
-    where a secret was found, each with a finding of its own."""
+    """All parts that rules look at. A part that is no mapping is absent, but its name is listed. ``secrets`` are the
+    paths where a secret was found, each with a finding of its own."""
 
     environment: str | None = None
     place: PlatformDraft | None = None
@@ -67,12 +67,12 @@ class Draft:
 
     @property
     def platform(self) -> PlatformConfig | None:
-        """The place's settings, as far as they could be read."""
+        """Return the place's settings, as far as they could be read."""
         return self.place.value if self.place is not None else None
 
     @property
     def gpu_layer_install(self) -> str | None:
-        """Who installs the GPU operator; None where that cannot be told."""
+        """Return who installs the GPU operator; None if unknown."""
         if self.gpu_layer is None or not self.gpu_layer.sound("install"):
             return None
         given = self.gpu_layer.value.install
@@ -80,7 +80,7 @@ class Draft:
 
 
 def draft(raw: Mapping[str, Any], secrets: Iterable[Path] = ()) -> Draft:
-    """Read what can be read. ``raw`` already has each model's and pool's own name in it."""
+    """Read what can be read. ``raw`` already contains each model's and pool's own name."""
     gateway = _mapping(raw.get("gateway"))
     return Draft(
         environment=_text(raw.get("environment")),
@@ -128,14 +128,14 @@ def _part(cls: type[S], raw: Any) -> Part[S] | None:
 
 @cache
 def _without(cls: type[S], broken: frozenset[str]) -> type[S]:
-    """The same shape, in which the broken fields are None."""
+    """Return the same shape, with the broken fields None."""
     nothing: dict[str, Any] = dict.fromkeys(broken, (Any, None))
     return cast("type[S]", create_model(f"{cls.__name__}Draft", __base__=cls, **nothing))
 
 
-# A place's settings of which some may be wrong: the rest of them, so that rules between fields still run.
+# A place's settings without the wrong ones, so that rules between fields still run.
 #
-# What cannot be read is left out, and its default stands in for it. Rules must therefore not judge a section of which
+# A value that cannot be read is left out and takes its default. Rules must therefore not judge a section from which
 # something was left out: what they miss there is in the file.
 
 _PLATFORM: TypeAdapter[PlatformConfig] = TypeAdapter(PlatformConfig)
@@ -144,21 +144,21 @@ _UNKNOWN_KEY, _MISSING = "extra_forbidden", "missing"
 
 @dataclass(frozen=True)
 class PlatformDraft:
-    """``unread`` are the keys of the platform under which a known setting was left out; keys that do not exist do not
-    count, because nobody misses them."""
+    """The platform's readable settings. ``unread`` are its keys under which a known setting was left out; unknown keys
+    do not count, because nothing depends on them."""
 
     value: PlatformConfig
     unread: frozenset[str] = frozenset()
 
     def judged(self, path: Path) -> bool:
-        """Whether a problem that the place's rules find at ``path`` is one: nothing it may come from was left out."""
+        """Return True if a problem that the place's rules find at ``path`` is real, not caused by a value left out."""
         if not self.unread:
             return True
         return len(path) > 1 and path[0] == "platform" and path[1] not in self.unread
 
 
 def platform_draft(raw: Any) -> PlatformDraft | None:
-    """None where what a place cannot be without, its kind for one, could not be read."""
+    """Read what can be read; None if a setting the place cannot do without, like its kind, is unreadable."""
     unread: set[str] = set()
     while True:
         try:
@@ -166,7 +166,7 @@ def platform_draft(raw: Any) -> PlatformDraft | None:
         except ValidationError as error:
             rest = raw
             for detail in error.errors(include_url=False):
-                # the first step is the kind, which told pydantic whose settings these are
+                # the first step is the kind, by which pydantic chose the settings class
                 path = tuple(detail["loc"][1:])
                 if detail["type"] != _UNKNOWN_KEY and path:
                     unread.add(str(path[0]))
@@ -177,8 +177,8 @@ def platform_draft(raw: Any) -> PlatformDraft | None:
 
 
 def _without_value(raw: Any, path: Path) -> Any:
-    """``raw`` without the value at ``path``, or without the whole list that it stands in: a list with an element less
-    says something else. Unchanged where nothing stands there."""
+    """Return ``raw`` without the value at ``path``, or without the whole list that contains it: a list with one element
+    less means something else. Return it unchanged if nothing is there."""
     if not path or not isinstance(raw, Mapping) or path[0] not in raw:
         return raw
     key, rest = path[0], path[1:]

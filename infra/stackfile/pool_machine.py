@@ -1,4 +1,4 @@
-"""The machine a pool names: looked up in the catalogue of the place that sells it."""
+"""The machine a pool names, looked up in the catalogue of the place that sells it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _WITHOUT_GPU = Path(__file__).with_name("without_gpu.yaml")
 
 
 def makes_nodes(place: str) -> bool | None:
-    """Whether the pools of this kind of place are made of machines; None where the kind is not known."""
+    """Return True if the pools of this kind of place are made of machines; None if the kind is unknown."""
     return KINDS[place].makes_nodes if place in KINDS else None
 
 
 def find(place: str, name: str | None) -> Machine | None:
-    """The row of the catalogue; None where there is none."""
+    """Return the machine's row of the catalogue; None if there is none."""
     if name is None or not makes_nodes(place):
         return None
     from components.catalog import machines
@@ -32,7 +32,7 @@ def find(place: str, name: str | None) -> Machine | None:
 
 
 def gpu_of(place: str, name: str | None) -> dict[str, Any] | None:
-    """The ``gpu`` of a pool, as its machine has it."""
+    """Return the ``gpu`` of a pool as its machine has it; None if the machine is not in the catalogue."""
     machine = find(place, name)
     if machine is None:
         return None

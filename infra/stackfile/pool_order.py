@@ -1,4 +1,4 @@
-"""Which pools models may run on, and the one order of pools that all their preferences make together. Pure."""
+"""The pools models may run on, and the one order of pools that follows from all their preferences. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from infra.stackfile.schema.model import ModelConfig
 
 @dataclass(frozen=True)
 class Contrary:
-    """Fall-back ``index`` of ``model`` that stands before ``before`` in the orders of models above it."""
+    """A contradiction: fall-back ``index`` of ``model`` comes before pool ``before`` for a model above it."""
 
     model: str
     index: int
@@ -20,20 +20,20 @@ class Contrary:
 
 
 def named(part: Part[ModelConfig]) -> tuple[str, ...]:
-    """The pools a model names, as far as they could be read."""
+    """Return the pools a model names, as far as they could be read."""
     first = (part.value.pool,) if part.sound("pool") else ()
     return (*first, *(part.value.fallback_pools if part.sound("fallback_pools") else ()))
 
 
 def users(draft: Draft, pool: str) -> list[str]:
-    """Models that may run on ``pool``."""
+    """Return the models that may run on ``pool``."""
     return [name for name, part in draft.models.items() if pool in named(part)]
 
 
 def preferences(orders: Mapping[str, Sequence[str]]) -> tuple[dict[str, int], list[Contrary]]:
-    """A number for each pool that some model chooses before or after another, the higher the sooner; ``orders`` are
-    pools by model. An autoscaler that knows one order for all pods takes these numbers; where two models want the
-    opposite, the one that stands first in the file is followed."""
+    """Return a number for each pool that some model orders before or after another (higher is preferred), and the
+    contradictions. ``orders`` are pools by model. An autoscaler that knows one order for all pods takes these numbers;
+    where two models want the opposite, the first one in the file wins."""
     after: dict[str, set[str]] = {}
     contrary = []
     for model, pools in orders.items():
@@ -57,5 +57,5 @@ def _below(after: Mapping[str, set[str]], pool: str) -> set[str]:
 
 
 def _height(after: Mapping[str, set[str]], pool: str) -> int:
-    """1 for a pool that is nobody's sooner choice, and one more than the highest of those that come after it."""
+    """Return 1 for a pool that no model prefers to another, else one more than the highest of those after it."""
     return 1 + max((_height(after, each) for each in after[pool]), default=0)

@@ -1,4 +1,4 @@
-"""From a pool of the stack file to what is asked of a place."""
+"""Conversion of a pool of the stack file to the request for a place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GIB, MIB = 2**30, 2**20
 
 
 def pool_request(declared: PoolConfig) -> PoolRequest:
-    """The pool as the scheduler will see it, and how its nodes are to be had."""
+    """Return the pool as the scheduler will see it, and how to obtain its nodes."""
     return PoolRequest(
         pool=_pool(declared),
         machine=find(declared.place, declared.machine),
@@ -31,7 +31,7 @@ def _pool(declared: PoolConfig) -> Pool:
     gpu = declared.gpu
     try:
         resource, count = shared_resource(gpu.resource, gpu.count, gpu.product, _sharing(declared.sharing))
-    except ValueError:  # a profile the card does not have: the rules say so, and nothing is built
+    except ValueError:  # a profile the card does not have: the rules report it, and nothing is built
         resource, count = gpu.resource, gpu.count
     return Pool(
         name=declared.name,
@@ -52,7 +52,7 @@ def _disk(declared: DiskConfig) -> Disk:
 
 
 def _whole(amount: Quantity | None, unit: int) -> int | None:
-    """In whole units, rounded up: a disk smaller than asked for would be a surprise."""
+    """Return whole units, rounded up: a disk smaller than asked for would be a surprise."""
     return None if amount is None else -(-amount.bytes // unit)
 
 
@@ -61,7 +61,7 @@ def _sharing(declared: SharingConfig | None) -> Sharing | None:
         return None
     if declared.mig is not None:
         return Sharing("mig", strategy=declared.mig.strategy, profile=declared.mig.profile)
-    # to the device plugin a card whose models take turns is one that they share moment by moment
+    # to the device plugin, a card whose models take turns is a time-sliced card
     sliced, turns = declared.time_slicing, declared.turns
     if turns is not None:
         return Sharing("timeSlicing", replicas=turns.models, turns=True)

@@ -25,7 +25,7 @@ def read_pulumi(waivers: Sequence[Waiver] = ()) -> Reading:
 def _values() -> dict[str, Any]:
     config = pulumi.Config(NAMESPACE)
     given = {key.partition(":")[2] for key in _all_keys() if key.startswith(f"{NAMESPACE}:")}
-    # pulumi.Config also reads the environment, where keys cannot be listed, so the known ones are asked for by name
+    # pulumi.Config also reads the environment, where keys cannot be listed, so the known keys are read by name
     values = {name: config.get(name) for name in sorted(given | set(SECTIONS))}
     return {name: _value(name, value) for name, value in values.items() if value is not None}
 
@@ -35,9 +35,9 @@ def _all_keys() -> list[str]:
 
 
 def _value(name: str, value: Any) -> Any:
-    """Pulumi hands everything over as text, lists and mappings as JSON."""
+    """Return the typed value: Pulumi passes everything as text, lists and mappings as JSON."""
     if runtime_config.is_config_secret(f"{NAMESPACE}:{name}"):
-        return {"secure": ""}  # decrypted by now, and it stays unseen
+        return {"secure": ""}  # already decrypted by Pulumi: not looked at
     if name in _TEXT_SECTIONS or not isinstance(value, str):
         return value
     try:

@@ -1,4 +1,4 @@
-"""One stack file as far as it can be read: for whoever builds it, plans it, compares it or judges it."""
+"""One stack file as far as it can be read, for building, planning, comparing and judging it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENTRIES = ("pools", "models")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A stack that may be built, and what its owner should hear about it."""
+    """A stack that may be built, and the warnings for its owner."""
 
     config: StackConfig
     warnings: tuple[Finding, ...] = ()
@@ -28,12 +28,11 @@ class Loaded:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a stack file says, and what its own rules say of it.
+    """The contents of a stack file, and the findings of its own rules.
 
-    ``values`` are the sections as they are written, keyed without namespace (``models``, ``pools``); empty where
-    nothing could be read. ``config`` is None where some value is refused; ``partial`` is the stack without its refused
-    parts, None where its place or environment is refused. ``waivers``, ``today`` and ``secrets`` are those it was read
-    with.
+    ``values`` are the sections as written, keyed without namespace (``models``, ``pools``); empty if nothing could be
+    read. ``config`` is None if some value is refused; ``partial`` is the stack without its refused parts, None if its
+    place or environment is refused. ``waivers``, ``today`` and ``secrets`` are those it was read with.
     """
 
     file: str
@@ -47,25 +46,25 @@ class Reading:
 
     @property
     def stops(self) -> bool:
-        """Whether nothing may be built of it."""
+        """Return True if nothing may be built from it."""
         return self.config is None or any(finding.stops for finding in self.findings)
 
     @property
     def environment(self) -> str | None:
-        """The environment as it is written; None where that is no text."""
+        """Return the environment as written; None if it is not text."""
         value = self.values.get("environment")
         return value if isinstance(value, str) else None
 
     def loaded(self) -> Loaded:
-        """The stack to build. Raises ``ConfigError`` with all findings if any of them stops it."""
+        """Return the stack to build. Raises ``ConfigError`` with all findings if any of them stops it."""
         if self.config is None or self.stops:
             raise ConfigError(self.findings)
         return Loaded(self.config, self.findings)
 
 
 def partial(config: StackConfig | None, sections: Mapping[str, Any]) -> StackConfig | None:
-    """The stack without the pools, models and sections that are refused, and without models whose pool is not there;
-    None where its place or environment is refused. ``sections`` are raw, names included."""
+    """Return the stack without the pools, models and sections that are refused, and without models whose pool is
+    missing; None if its place or environment is refused. ``sections`` are raw, names included."""
     if config is not None:
         return _with_known_pools(config)
     left = {
@@ -86,7 +85,7 @@ def _with_known_pools(config: StackConfig) -> StackConfig:
 
 
 def _drop(sections: dict[str, Any], places: Iterable[Sequence[int | str]]) -> bool:
-    """Take the refused parts out; False where nothing can be said without them."""
+    """Take the refused parts out; return False if nothing can be said without them."""
     for place in places:
         first = str(place[0]) if place else ""
         if first in ("platform", "environment", ""):

@@ -1,8 +1,8 @@
-"""Every hop that can cut a held request or a slow stream, against the time a wake may take. Pure.
+"""Every hop that can cut a held request or a slow stream, compared with the time a wake may take. Pure.
 
 Two silences matter. A *held* request is silent from its sending until its first byte: as long as the wake. A *stream*
-is silent between two pieces: as long as the engine computes one prompt. What ends on its own clock, whatever passes
-through it, is a *limit* on the whole request.
+is silent between two pieces: as long as the engine computes one prompt. A hop that ends by its own clock, whatever
+passes through it, is a *limit* on the whole request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Cuts = Literal["held request", "whole request", "load", "stream at scale-in"]
 
 @dataclass(frozen=True)
 class Hop:
-    """One part that may give up. ``seconds`` None: it has no limit of its own. ``setting`` is where to change it."""
+    """One hop that may give up. ``seconds`` None: it has no limit of its own. ``setting`` is where to change it."""
 
     name: str
     cuts: Cuts
@@ -34,7 +34,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Timers:
-    """One model's timers, in seconds. ``seen``: how long a short request counts beyond its end."""
+    """One model's timers, in seconds. ``seen`` is how long a short request counts beyond its end."""
 
     name: str
     cold_start: int
@@ -45,7 +45,7 @@ class Timers:
 
 
 def chain(timers: Timers, ingress_idle_seconds: int | None, place: str) -> tuple[Hop, ...]:
-    """The hops from the client to the engine, in order."""
+    """Return the hops from the client to the engine, in order."""
     at = f"models.{timers.name}"
     budget = startup_budget_seconds(timers.cold_start, timers.hold)
     return (
@@ -60,21 +60,21 @@ def chain(timers: Timers, ingress_idle_seconds: int | None, place: str) -> tuple
 
 
 def shortest(hops: Iterable[Hop], cuts: Iterable[Cuts] = ("held request", "whole request", "load")) -> Hop | None:
-    """The hop that gives up first among those that could cut a wake; None where none has a limit."""
+    """Return the hop that gives up first among those of ``cuts``, by default of a wake; None if none has a limit."""
     wanted = set(cuts)
     limited = [hop for hop in hops if hop.cuts in wanted and hop.seconds is not None]
     return min(limited, key=lambda hop: hop.seconds or 0, default=None)
 
 
-# The time-out of the load balancer before the gateway, as far as it is known before anything exists.
+# The time-out of the load balancer in front of the gateway, as far as it is known before anything exists.
 
-# From the end of a load to the first byte of an answer; the program gives the same to the platform's load balancer.
+# From the end of a load to the first byte of an answer; the program sets the same on the platform's load balancer.
 FIRST_BYTE_SECONDS = 5 * 60
 
 
 @dataclass(frozen=True)
 class Front:
-    """``seconds`` None: there is none, or nobody knows it; ``told`` says which."""
+    """The time-out in ``seconds``; None if there is none, or if it is unknown, which the text says."""
 
     seconds: int | None
     told: str
@@ -87,18 +87,18 @@ def _table() -> dict[str, Any]:
 
 
 def silence_seconds(stack: StackConfig, model: ModelConfig) -> int:
-    """How long a request for ``model`` may go without a byte: waiting for the guard, then for the wake."""
+    """Return how long a request for ``model`` may go without a byte: waiting for the guard, then for the wake."""
     waits = stack.wait_limit(model).seconds if stack.guard.when_full == "wait" else 0
     return waits + model.hold.seconds
 
 
 def longest_silence_seconds(stack: StackConfig) -> int:
-    """Of all models, up to the first byte of the answer."""
+    """Return the longest silence of all models, up to the first byte of the answer."""
     return max((silence_seconds(stack, m) for m in stack.models.values()), default=0) + FIRST_BYTE_SECONDS
 
 
 def front(stack: StackConfig) -> Front:
-    """Of the stack's place."""
+    """Return the time-out of the load balancer of the stack's place."""
     row = _table().get(stack.platform.kind) or {"seconds": None, "told": "unknown"}
     if "wake" in row:
         return Front(longest_silence_seconds(stack) + int(row["wake"]), row["told"])

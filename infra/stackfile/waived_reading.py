@@ -1,4 +1,4 @@
-"""Reading a stack's values, with leave for what waivers are for."""
+"""Reading of a stack's values that accepts what waivers allow."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Waived = tuple[Problem, Waiver | None]
 
 @dataclass(frozen=True)
 class _Read:
-    """``fields``: what single values are refused for, and then ``config`` is None; ``rules``: what values together
-    are refused for."""
+    """One reading. ``fields`` are the problems of single values, with which ``config`` is None; ``rules`` are those
+    between values."""
 
     config: StackConfig | None
     fields: tuple[Problem, ...]
@@ -39,16 +39,16 @@ def judged(
     waivers: Sequence[Waiver],
     today: date,
 ) -> tuple[StackConfig | None, list[Waived]]:
-    """The stack, and its problems as they are under the waivers, each lifted one with its waiver.
+    """Return the stack, and its problems as they are under the waivers, each lifted one with its waiver.
 
-    ``own`` are problems that were found before, ``secrets`` the places of secrets among them; nothing below a path of
-    ``closed`` is judged.
+    ``own`` are problems found before, ``secrets`` the paths of secrets among them; nothing below a path in ``closed``
+    is judged.
     """
     closed, secrets = tuple(closed), frozenset(secrets)
     first = last = _read(named, closed, secrets)
     leave = [problem for problem in first.fields if _in_force(problem, waivers, today)]
     if leave:
-        # a refused value is not in the typed stack: what may stand for a while has to be read once more
+        # a refused value is not in the typed stack: read again, this time accepting the waived values
         last = _read(
             _with_max(named, leave), closed, secrets, frozenset((p.code, p.value) for p in leave if _is_text(p))
         )
@@ -58,7 +58,7 @@ def judged(
 
 
 def under(problem: Problem, waivers: Sequence[Waiver], today: date) -> Waived:
-    """A problem that was found beside the stack file, as it is under the waivers."""
+    """Apply the waivers to a problem that was found by other means than the stack file's own rules."""
     return _under(problem, waivers, today, ())
 
 
@@ -98,8 +98,7 @@ def _is_text(problem: Problem) -> bool:
 
 
 def _with_max(named: Mapping[str, Any], leave: Iterable[Problem]) -> Mapping[str, Any]:
-    """Where the max may be missing it is the largest there is: rules over costs and the place's limits then say what
-    that means."""
+    """Set a missing, waived ``max`` to the largest there is, for the rules over costs and the place's limits."""
     whole = dict(named)
     for section, name in (problem.path[:2] for problem in leave if problem.rule == MAX_MISSING):
         entries = whole[str(section)]

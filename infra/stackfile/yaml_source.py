@@ -1,4 +1,4 @@
-"""Reading a stack file's YAML into plain values, as Pulumi's engine reads it, without ever a traceback."""
+"""Reading of a stack file's YAML into plain values, as Pulumi's engine reads it, never with a traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LARGEST_FILE = 1_000_000
 
 
 class Unreadable(Exception):
-    """The text is no YAML that can be looked into; ``problem`` says where and why."""
+    """A text that cannot be read as YAML; ``problem`` says where and why."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -28,14 +28,14 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Read:
-    """Plain values, and the keys that were given twice (the last one is the one in ``value``)."""
+    """Plain values, and the keys that were given twice (``value`` has the last one)."""
 
     value: Any
     repeated: tuple[Problem, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain values, as Pulumi's engine has them: ``on`` and ``1:30`` are text, not true and 90."""
+    """A loader of YAML 1.2's plain values, as in Pulumi's engine: ``on`` and ``1:30`` are text, not true and 90."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
     yaml_constructors = {
@@ -58,7 +58,7 @@ for _name, _pattern, _first in (
 
 
 def read(path: FilePath) -> Read:
-    """Read a file. Raises Unreadable when it is missing, no text, too large, or no YAML."""
+    """Read a file. Raises Unreadable when it is missing, not text, too large, or not YAML."""
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise Unreadable(_problem("is larger than a megabyte", "a stack file", "take out what is not config"))
@@ -94,7 +94,7 @@ def parse(text: str) -> Read:
 
 
 class _Plain:
-    """Values out of YAML's nodes. It counts what it makes: a few lines of anchors can stand for billions of values."""
+    """Conversion of YAML nodes to values. It counts them: a few lines of anchors can stand for billions of values."""
 
     def __init__(self, loader: _Loader) -> None:
         self.loader = loader
@@ -111,7 +111,7 @@ class _Plain:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        # Python's own reading of a whole number: YAML 1.1's would take 010 for 8 and 1_0 for 10
+        # read by Python's int: YAML 1.1 would read 010 as 8 and 1_0 as 10
         return int(node.value) if node.tag == _INT else self.loader.construct_object(node)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

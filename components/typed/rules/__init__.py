@@ -1,4 +1,4 @@
-"""The rules of the product. They are data: ``stack.yaml`` and its neighbours here, ``rules.yaml`` of a place."""
+"""The rules of the product. They are data: ``stack.yaml`` and its neighbours here, and ``rules.yaml`` of each place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.typed.tables import read_table
 
 
 class _RuleFile(BaseModel):
-    """``sections``: headings of docs/findings.md, by the first code below each. ``rules``: each by its name in code."""
+    """A rule file. ``sections``: headings of docs/findings.md by the first code below. ``rules``: by name in code."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -21,10 +21,10 @@ class _RuleFile(BaseModel):
 
 
 def rules_beside(module: str) -> dict[str, Any]:
-    """What a module of rules holds: ``SECTIONS``, and by its name every rule of the YAML file beside ``module``.
+    """Return the contents of a rules module: ``SECTIONS``, and by name every rule of the YAML file beside ``module``.
 
-    A name that is not in the file is an ``ImportError`` where it is imported. Raises ``ValidationError`` for a rule
-    that lacks a text or has a key too many.
+    Importing a name that is not in the file is an ``ImportError``. Raises ``ValidationError`` for a rule that lacks a
+    text or has an unknown key.
     """
     file = _RuleFile.model_validate(read_table(Path(module).with_suffix(".yaml")))
     return {"SECTIONS": file.sections, **file.rules}

@@ -1,4 +1,4 @@
-"""Rules of the stack file's shape: what can be read, types, keys, counts, times."""
+"""Rules for the stack file's shape: what can be read, types, keys, counts, times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of what is planned for one model on one kind of card: does it run, does it fit, how long does it take."""
+"""Rules for the plan of one model on one kind of card: does it run, does it fit, how long does it take."""
 
 from __future__ import annotations
 

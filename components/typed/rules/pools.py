@@ -1,4 +1,4 @@
-"""Rules of pools, their cost, the gateway's groups and the GPU layer, on every platform."""
+"""Rules for pools, their cost, the gateway's groups and the GPU layer, on every platform."""
 
 from __future__ import annotations
 

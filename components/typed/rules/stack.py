@@ -1,4 +1,4 @@
-"""Rules of models, names, secrets and flags."""
+"""Rules for models, names, secrets and flags."""
 
 from __future__ import annotations
 

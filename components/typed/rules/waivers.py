@@ -1,4 +1,4 @@
-"""Rules of ``waivers.yaml``."""
+"""Rules for ``waivers.yaml``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Which properties of a resource cannot change in place: the providers' data, and what differs between two sets."""
+"""Properties of a resource that cannot change in place: the providers' data, and the diff of two sets of inputs."""

@@ -1,4 +1,4 @@
-"""What changed between two sets of plain inputs, and which of it cannot be changed in place."""
+"""Changes between two sets of plain inputs, and those of them that cannot be made in place."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """All changes of one resource; ``delete_first`` when the replacement must take the old one's name."""
+    """All changes of one resource; ``delete_first`` if the replacement must take the old one's name."""
 
     changes: tuple[Change, ...] = ()
     delete_first: bool = False
 
     @property
     def replaces(self) -> bool:
-        """Whether any change needs a new resource."""
+        """Return True if any change needs a new resource."""
         return any(change.replaces for change in self.changes)
 
 
 def compare(old: Any, new: Any, immutable: Iterable[Path] = (), ignored: Iterable[Path] = ()) -> tuple[Change, ...]:
-    """The changes from ``old`` to ``new``. Null and absent are the same; unknown values count as changed.
+    """Return the changes from ``old`` to ``new``. Null and absent are the same; unknown values count as changed.
 
     A path in ``immutable`` forces replacement for itself and everything below it; one in ``ignored`` never differs.
     """

@@ -10,7 +10,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$-]*\Z")
 
 
 def parse(text: str) -> Path:
-    """The parts of a path; raises `ValueError` with the text when it is not one."""
+    """Parse a path into its parts. Raises `ValueError` with the text if it is not one."""
     parts: list[str | int] = []
     at = 0
     while at < len(text):
@@ -27,7 +27,7 @@ def parse(text: str) -> Path:
 
 
 def show(path: Path) -> str:
-    """A path as the engine spells it in a detailed diff."""
+    """Return a path as the engine spells it in a detailed diff."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -41,5 +41,5 @@ def show(path: Path) -> str:
 
 
 def contains(pattern: Path, path: Path) -> bool:
-    """Whether ``path`` is ``pattern`` or lies below it; ``*`` stands for any one part."""
+    """Return True if ``path`` is ``pattern`` or lies below it; ``*`` stands for any one part."""
     return len(pattern) <= len(path) and all(wanted in ("*", part) for wanted, part in zip(pattern, path, strict=False))

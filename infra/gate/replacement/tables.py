@@ -1,5 +1,5 @@
-"""The tables of properties whose change makes another resource: ``<package>.yaml``, dated and sourced. The gate judges
-by them, and the stand-in providers of the local stack act on them."""
+"""Tables of the properties whose change forces a new resource: ``<package>.yaml``, dated and sourced. The gate judges
+by them, and the lab's stand-in providers act on them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from components.typed.tables import read_table
 from infra.gate.replacement.property_path import Path, parse
 
 FOLDER = File(__file__).parent
-# The random provider's own data: any change of a value's inputs makes another value.
+# The random provider: any change of a value's inputs makes another value.
 _WHOLE = "random:"
 _POD_MUTABLE = {"activeDeadlineSeconds", "tolerations", "containers", "initContainers"}
 
 
 class Known(Enum):
-    """Whether the table of a type is there."""
+    """Presence of a table for a type."""
 
     YES = "yes"
     NO = "no"
@@ -27,7 +27,7 @@ class Known(Enum):
 
 @cache
 def table(package: str) -> Mapping[str, tuple[str, ...]]:
-    """One provider's table, by type; empty where nobody has looked it up."""
+    """Return one provider's table, by type; empty if nobody has looked it up."""
     file = FOLDER / f"{package}.yaml"
     if not file.is_file():
         return {}
@@ -35,18 +35,18 @@ def table(package: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def read_all() -> None:
-    """Read every table now, before anybody's program has run."""
+    """Read every table now, before either program has run."""
     for file in FOLDER.glob("*.yaml"):
         table(file.stem)
 
 
 def forcing(entry: Mapping[str, Any]) -> tuple[Known, tuple[Path, ...]]:
-    """The properties of a recorded resource whose change makes another one of it."""
+    """Return the properties of a recorded resource whose change forces a new one, and if its type is known."""
     token = str(entry["type"])
     if token.startswith(_WHOLE):
         return Known.YES, ((),)
     if token.startswith("pulumi:providers:"):
-        # which cluster or account it is decides; its other settings are how to get there
+        # only the cluster or account decides; its other settings are how to reach it
         # Source: pulumi-kubernetes documentation, clusterIdentifier
         return Known.YES, (("clusterIdentifier",),)
     if token.startswith("kubernetes:helm.sh/"):
@@ -61,8 +61,8 @@ def forcing(entry: Mapping[str, Any]) -> tuple[Known, tuple[Path, ...]]:
 
 
 def _of_object(thing: Mapping[str, Any], *, patch: bool) -> tuple[Path, ...]:
-    """The fields of a Kubernetes object whose change needs a new one; a patch only has its identity. The data of
-    Secrets and ConfigMaps changes in place: the stack's own Kubernetes provider is set so."""
+    """Return the fields of a Kubernetes object whose change needs a new one; for a patch only its identity. The data
+    of Secrets and ConfigMaps changes in place unless ``immutable``: the stack's own Kubernetes provider is set so."""
     found = ["metadata.name"]
     if not patch:
         group = str(thing.get("apiVersion", "")).rpartition("/")[0]

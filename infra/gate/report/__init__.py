@@ -1,1 +1,1 @@
-"""The gate's report: one document, and its forms."""
+"""The gate's report: one document, and its formats."""

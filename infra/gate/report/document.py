@@ -1,4 +1,4 @@
-"""A report as one plain document, cleaned of secrets before any format sees it."""
+"""The report as one plain document, cleaned of secrets before any format sees it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from infra.planner.report.document import bounds
 
 
 def render(report: Report, form: str, hidden: Iterable[str] = ()) -> str:
-    """``form`` is text, md, json or sarif; ``hidden`` are texts of secrets that were found in the stack files."""
+    """Render the report. ``form`` is text, md, json or sarif; ``hidden`` are secrets found in the stack files."""
     told = clean(document(report), hidden)
     if form == "json":
         return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
@@ -36,7 +36,7 @@ def render(report: Report, form: str, hidden: Iterable[str] = ()) -> str:
 
 
 def document(report: Report) -> dict[str, Any]:
-    """Everything a reader needs, in plain values; money in US dollars, times in seconds."""
+    """Return everything a reader needs, in plain values; money in US dollars, times in seconds."""
     blocked = report.blocked_by
     return {
         "stack": report.stack,
@@ -80,7 +80,7 @@ def _change(change: Changed) -> dict[str, Any]:
 
 
 def _cost(cost: Cost | None) -> dict[str, Any] | None:
-    """In the plan's own words; None where nobody can say."""
+    """Return the cost under the plan's own keys; None if it is unknown."""
     if cost is None:
         return None
     return {
@@ -165,7 +165,7 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
 # The report as SARIF 2.1.0, for code scanning. Source: OASIS, Static Analysis Results Interchange Format 2.1.0.
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-# what blocks and is no rule's: a stack file that is refused, a program without a graph, a budget
+# blockers that belong to no rule: a refused stack file, a program without a graph, a budget
 _VERDICT: Mapping[str, Any] = {
     "id": "verdict", "title": "The change may pass", "level": "mandatory",
     "reason": "what cannot be judged, or costs more than allowed, does not pass",
@@ -174,7 +174,8 @@ _VERDICT: Mapping[str, Any] = {
 
 
 def sarif(told: Mapping[str, Any]) -> dict[str, Any]:
-    """One run; every violation is a result on the stack file, a waived one is suppressed, a gap is a note."""
+    """Return one run; every violation is a result on the stack file, a waived one is suppressed, a gap is ``open``
+    (level ``none``), and a blocker that belongs to no rule is a result of the rule ``verdict``."""
     rules = [rule for rule in told["rules"] if rule["state"] != "disabled"]
     index = {rule["id"]: number for number, rule in enumerate(rules)}
     results = []

@@ -1,4 +1,4 @@
-"""The report as a comment on a pull request. Names in it are the author's: none of them may become markup."""
+"""The report as a comment on a pull request. Names in it come from the author: none of them may become markup."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _gaps(gaps: Sequence[tuple[str, str, str]]) -> str:
 
 
 def _more(items: Sequence[object]) -> str:
-    """That a list was cut: a deletion nobody was told of would be the one that matters."""
+    """Return the note that a list was cut: a deletion left out unnoticed would be the one that matters."""
     return f"\n\nAnd {len(items) - _ROWS} more; `--format json` has all of them." if len(items) > _ROWS else ""
 
 
@@ -158,7 +158,7 @@ def _code(text: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """No link, mention, tag, table cell or emphasis of the author's."""
+    """Escape ``text``, so that it makes no link, mention, tag, table cell or emphasis of the author's."""
     escaped = str(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for mark in "`*_[]|#!~":
         escaped = escaped.replace(mark, "\\" + mark)

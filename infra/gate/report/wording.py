@@ -1,4 +1,4 @@
-"""Words that the formats share."""
+"""Wording that the formats share."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
 
 
 def place(at: str, path: str = "") -> str:
-    """Where: a resource by its name, or a path of the stack file."""
+    """Return a place in words: a resource by its name, or a path of the stack file."""
     name = at.removeprefix("stack:") if at.startswith("stack:") else at.rpartition("::")[2]
     return ": ".join(part for part in (name, path) if part) or "the stack"
 
 
 def difference(before: float | None, after: float | None) -> str:
-    """With its sign; nothing where it is none."""
+    """Return the difference with its sign; ``±0`` if there is none, ``UNKNOWN`` if a side is None."""
     if before is None or after is None:
         return UNKNOWN
     change = after - before
@@ -36,14 +36,14 @@ def duration(seconds: float | None) -> str:
 
 
 def counts(told: Mapping[str, Any]) -> str:
-    """How many of each kind of change; of a side without a graph nobody can say "0 deleted"."""
+    """Return the number of each kind of change; without both graphs, "0 deleted" would not be known to be true."""
     if told["problem"] or told["baseProblem"]:
         return "not known without both graphs"
     return ", ".join(f"{number} {action}" for action, number in told["counts"].items())
 
 
 def cost_lines(cost: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Name, before, after, difference; with the cluster, and of the GPU nodes alone."""
+    """Return rows of name, before, after and difference; for the total with the cluster, and for GPU nodes alone."""
     rows = [
         (f"{bound} {an} {per}{alone}", part, f"{bound}_usd_per_{per}")
         for bound in ("floor", "ceiling")
@@ -56,7 +56,7 @@ def cost_lines(cost: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def cost_notes(cost: Mapping[str, Any]) -> list[str]:
-    """What the figures of the change leave out."""
+    """Return notes on what the figures of the change leave out."""
     head = cost["head"]
     if head is None:
         return ["nothing of the stack file could be read, so nobody can say what it costs"]
@@ -65,7 +65,7 @@ def cost_notes(cost: Mapping[str, Any]) -> list[str]:
 
 
 def faults(rule: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Where a rule is broken or cannot be read, how, and which key to change."""
+    """Return where a rule is violated or cannot read its input, how, and the key to change."""
     broken = [(place(v["at"], v["path"]), v["message"], v["key"]) for v in rule["violations"]]
     return broken + [(place(n["at"], n["path"]), n["why"], "") for n in rule["notEvaluated"] if n["blocks"]]
 
@@ -77,8 +77,8 @@ def headline(told: Mapping[str, Any]) -> str:
 
 
 def gathered(told: Mapping[str, Any], *, later: bool) -> list[tuple[str, str, str]]:
-    """What was not evaluated and does not block: the rules that met the same gap, where, and why. ``later``: what `up`
-    will judge, or what nobody will unless a reviewer does."""
+    """Return the gaps that do not block: the rules not evaluated for the same reason, where, and why. ``later``: those
+    that `up` will judge, else those that only a reviewer can."""
     found: dict[tuple[str, str], list[str]] = {}
     for rule in told["rules"]:
         for gap in (gap for gap in rule["notEvaluated"] if gap["later"] == later and not gap["blocks"]):
@@ -86,7 +86,7 @@ def gathered(told: Mapping[str, Any], *, later: bool) -> list[tuple[str, str, st
     return [(", ".join(dict.fromkeys(rules)), where, why) for (where, why), rules in found.items()]
 
 
-# What may be shown: no secret, and no text that a terminal or a comment would obey.
+# Cleaning for display: no secret, and no text that a terminal or a comment would obey.
 
 LONGEST = 2000
 _SHORTEST = 8
@@ -96,7 +96,7 @@ _HARMLESS = frozenset({"true", "false", "disabled", "enabled"})
 
 
 def worth_hiding(environ: Mapping[str, str]) -> set[str]:
-    """Values of this process's environment that nobody else should read, in the spellings a text could carry them."""
+    """Return secrets in this process's environment, in every spelling in which a text could carry them."""
     found: set[str] = set()
     for name, value in environ.items():
         if _NAMED.search(name) and len(value) >= _SHORTEST and value.lower() not in _HARMLESS and value[:1] != "/":
@@ -107,18 +107,18 @@ def worth_hiding(environ: Mapping[str, str]) -> set[str]:
 
 
 def without(text: str, hidden: Iterable[str]) -> str:
-    """``text`` without any of ``hidden``, and without anything else that looks like a secret."""
+    """Return ``text`` without any of ``hidden``, and without anything else that looks like a secret."""
     for secret in sorted({text for text in hidden if len(text) >= _SHORTEST}, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
-    # a token glued to the word before it has no edge that the loader's pattern could find
+    # a token glued to the word before it has no word boundary, which the loader's pattern needs
     return _GLUED.sub(REDACTED, Secrets().redact(text))
 
 
 def clean(value: Any, hidden: Iterable[str]) -> Any:
-    """A document with every text in it made fit to be shown; keys are ours."""
+    """Return a document with every text in it made fit for display; keys are ours, and stay."""
     known = list(hidden)
     if isinstance(value, str):
-        # hidden before it is cut, or the beginning of a long secret would get through
+        # hide secrets before cutting, or the beginning of a long one would get through
         whole = without(value, known)
         cut = whole if len(whole) <= LONGEST else whole[:LONGEST] + "…"
         return "\n".join(printable(line) for line in cut.splitlines())

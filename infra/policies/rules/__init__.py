@@ -1,4 +1,4 @@
-"""The rules by subject: every function under ``@rule`` is one."""
+"""Rules by subject: every ``Rule`` in a module of this package, by ``@rule`` or built directly, is one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from infra.policies.model import Rule
 
 @cache
 def rules() -> tuple[Rule, ...]:
-    """All of them, by id. Raises ``ValueError`` where two have one id."""
+    """Return all rules, by id. Raises ``ValueError`` if two have one id."""
     files = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
     found = [value for file in files for value in vars(file).values() if isinstance(value, Rule)]
     ids = [rule.id for rule in found]
@@ -21,5 +21,5 @@ def rules() -> tuple[Rule, ...]:
 
 
 def rule_ids() -> tuple[str, ...]:
-    """What a waiver may name besides the findings' codes."""
+    """Return the ids that a waiver may name besides the findings' codes."""
     return tuple(rule.id for rule in rules())

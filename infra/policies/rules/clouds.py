@@ -1,4 +1,4 @@
-"""What the clouds themselves keep private, encrypted and logged; ``clouds.yaml`` has how each of them spells it."""
+"""Rules for what the clouds themselves keep private, encrypted and logged; ``clouds.yaml`` has each one's spelling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from infra.policies.model import CLOUD, PROD_ONLY, Level, Rule
 
 
 def _rule(id: str, levels: Mapping[str, Level], *, title: str, reason: str, fix: str, key: str = "platform") -> Rule:
-    """Make the rule of a cloud's own spelling."""
+    """Build a rule that judges by its rows in ``clouds.yaml``."""
     return Rule(
         id=id, title=title, reason=reason, key=key, fix=fix, scope="stack", levels=levels,
         judge=lambda graph, settings: checked(id, graph),

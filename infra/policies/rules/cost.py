@@ -1,4 +1,4 @@
-"""What a stack may hold and cost, and that nothing stays up without a reason."""
+"""Rules for what a stack may hold and cost: ceilings, ``max``, quotas, GPU memory and licences."""
 
 from __future__ import annotations
 

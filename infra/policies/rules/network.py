@@ -1,4 +1,4 @@
-"""Who reaches whom: no listener that everybody finds, no pod without a policy, no hop that hangs up too early."""
+"""Rules for the network: no listener open to everybody, no pod without a policy, no hop that hangs up too early."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def default_deny(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
 
 def _kinds(policy: Resource) -> set[str]:
-    """What a policy denies; where it does not say, what Kubernetes takes for said."""
+    """Return the directions that a policy denies by default; without ``policyTypes``, those that Kubernetes assumes."""
     told = look(policy.inputs, "spec.policyTypes")
     if told:
         return {str(kind) for kind in told}

@@ -1,4 +1,4 @@
-"""How pods run: under the restricted profile, with probes and a grace, on the nodes they are meant for."""
+"""Rules for how pods run: under the restricted profile, with probes and a grace period, on their intended nodes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def placement(graph: Graph, settings: Settings) -> Iterator[Outcome]:
         ]
         places.append((labels, taints))
     if not places:
-        return  # nodes that another stack or a provisioner makes: their labels are not in this graph
+        return  # another stack or a provisioner creates the nodes: their labels are not in this graph
 
     def pod(found: Pod) -> Iterator[Outcome]:
         if not found.gpus:
@@ -148,7 +148,7 @@ def probes_and_grace(resource: Resource, settings: Settings) -> Iterator[Outcome
 def _pod(resource: Resource, pod: Pod) -> Iterator[Outcome]:
     grace = look(pod.spec, "terminationGracePeriodSeconds", 30)
     for path, container in pod.main_containers():
-        # a headless engine has nothing to ask, and its leader's probes ask the whole group
+        # a headless engine has nothing to probe, and its leader's probes cover the whole group
         quiet = pod.led and "--headless" in flags(container)
         for probe in () if quiet else ("startupProbe", "readinessProbe", "livenessProbe"):
             if probe not in container:

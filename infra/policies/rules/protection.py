@@ -1,4 +1,4 @@
-"""What does not come back by itself is not deleted on the way."""
+"""Rules for protection: nothing that does not come back by itself is deleted in passing."""
 
 from __future__ import annotations
 

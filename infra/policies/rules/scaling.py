@@ -1,4 +1,4 @@
-"""What comes and goes by itself: down to zero when idle, never while it loads, written by the autoscaler alone."""
+"""Rules for scaling: down to zero when idle, never while a model loads, written by the autoscaler alone."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def one_writer(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 def spot_only_production(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     wanted = [model.pools for model in graph.models.values()]
     spot = {name for name, pool in graph.pools.items() if pool.capacity == "spot"}
-    # what the program makes counts as well: it may be spot where the stack file says otherwise
+    # pools in the graph count as well: they may be spot where the stack file says otherwise
     bought: dict[str, Pool] = {}
 
     def made(found: Pool) -> Iterator[Outcome]:
@@ -119,12 +119,12 @@ def spot_only_production(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
 
 def _is_all(name: str, spot: Set[str], wanted: Sequence[Sequence[str]]) -> bool:
-    """Whether a model's first choice is ``name`` and all its pools are spot."""
+    """Return True if a model's first choice is ``name`` and all its pools are spot."""
     return any(pools[0] == name and spot >= set(pools) for pools in wanted)
 
 
 def _pool_of(resource: str, wanted: Sequence[Sequence[str]]) -> str | None:
-    """The pool a resource is named after: the longest name, as one may begin like another."""
+    """Return the pool whose name the resource's contains: the longest, as one may begin like another; None if none."""
     return max((name for pools in wanted for name in pools if name in resource), key=len, default=None)
 
 

@@ -1,4 +1,4 @@
-"""What runs is what was judged: pinned, new enough, without code or secrets from elsewhere."""
+"""Rules for the supply chain: what runs is what was judged, pinned, new enough, without foreign code or secrets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clear_text_secret(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
 
 def texts_with_secrets(value: Any, path: str = "") -> Iterator[str]:
-    """Paths of texts that hold a secret: by its look anywhere, by its variable's or flag's name in a container."""
+    """Yield the paths of texts that hold a secret: by its look, or by the name of its variable or flag."""
     if isinstance(value, (Unknown, bool, int, float, type(None))):
         return
     if isinstance(value, str):
@@ -95,7 +95,7 @@ def engine_floor(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
     images = (r for r in graph.resources if r.type == "docker-build:index:Image")
     yield from each(images, built, "stack:image")
-    # an image the stack builds has been judged by its base; only one from elsewhere is looked at here
+    # an image the stack builds has been judged by its base; only one from elsewhere is checked here
     foreign = (pod for pod in pods(graph) if not any(_is_built(c) for _, c in pod.main_containers()))
     yield from each(foreign, running, "stack:image")
 

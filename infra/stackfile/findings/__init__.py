@@ -1,1 +1,1 @@
-"""What may be wrong with a stack file, how it is shown, and what a waiver allows for a while."""
+"""Findings about a stack file, how they are shown, and what a waiver allows for a while."""

@@ -1,4 +1,4 @@
-"""What is wrong with a stack file, in one shape: where, the value, what is allowed, how to mend it."""
+"""A finding about a stack file, in one shape: where, the value, what is allowed, how to fix it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_<>-]+(:[A-Za-z0-9_-]+)?")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to mend. ``value`` is already printable and free of secrets; None where there is no value to show.
+    """One thing to fix. ``value`` is already printable and free of secrets; None if there is no value to show.
 
     ``error`` and ``mandatory`` both stop the stack: an error can never work, a mandatory one breaks a policy.
-    ``warning`` only tells; ``waiver`` is the one that made a mandatory finding such a one. ``code`` (``EBB001``) never
+    ``warning`` only informs; ``waiver`` is the one that turned a mandatory finding into it. ``code`` (``EBB001``) never
     changes its meaning. ``policy`` is the rule of the policy pack that reports it, where one does.
     """
 
@@ -43,7 +43,7 @@ class Finding:
 
     @property
     def stops(self) -> bool:
-        """Whether nothing may be created while this stands."""
+        """Return True if nothing may be created while this stands."""
         return self.severity != "warning"
 
 
@@ -56,12 +56,12 @@ class ConfigError(Exception):
 
 
 def render(findings: Iterable[Finding]) -> str:
-    """One line a finding."""
+    """Return one line per finding."""
     return "\n".join(str(finding) for finding in findings)
 
 
 def show(value: Any) -> str:
-    """A value as an error prints it: never the inside of a mapping or list, never a control character."""
+    """Return a value as an error prints it: never the inside of a mapping or list, never a control character."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -81,12 +81,12 @@ def show(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` with whatever a terminal would obey, or UTF-8 cannot carry, written as an escape."""
+    """Return ``text`` with everything that a terminal would obey, or UTF-8 cannot carry, escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def show_path(path: Path) -> str:
-    """``models.llama-8b.extraArgs[0]``; a key with other characters in it is bracketed and quoted, as Pulumi does."""
+    """Format like ``models.llama-8b.extraArgs[0]``; bracket and quote keys with other characters, as Pulumi does."""
     text = ""
     for part in path:
         if isinstance(part, int):

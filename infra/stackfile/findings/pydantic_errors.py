@@ -1,4 +1,4 @@
-"""From pydantic's errors to problems that name the key as the user wrote it, what is allowed, and the fix."""
+"""Conversion of pydantic's errors to problems that name the key as the user wrote it, what is allowed, and the fix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.typed.refusal import Path, Problem
 from components.typed.rules.file import CHOICE_UNKNOWN, KEY_MISSING, TYPE_WRONG
 from components.typed.rules.stack import HOST_WITHOUT_TLS, KEY_UNKNOWN, MAX_MISSING
 
-# Raised by our own default factories when the field they read is wrong itself, which is reported already.
+# The error of a default made from another field that is wrong itself, which is reported already.
 FOLLOWS_ANOTHER = "default_factory_not_called"
 
 _WRONG_TYPE = {
@@ -29,7 +29,7 @@ _WRONG_TYPE = {
 
 
 def problems_of(error: ValidationError, root: Any, at: Path = ()) -> Iterator[Problem]:
-    """Every error of a validation of ``root`` (a model class or annotation) whose value lies at path ``at``."""
+    """Yield the problems of a validation of ``root`` (a model class or annotation), whose value is at path ``at``."""
     for detail in error.errors(include_url=False):
         if detail["type"] != FOLLOWS_ANOTHER:
             yield _problem(detail, root, at)
@@ -79,9 +79,9 @@ def _missing(path: Path, owner: type[BaseModel] | None) -> Problem:
 
 
 def unknown_key(path: Path, known: Iterable[str], meant: str | None = None) -> Problem:
-    """A key nobody reads, with the nearest one that somebody does (nearest to ``meant``, if that is given).
+    """Return the problem of an unknown key, with the nearest known one (nearest to ``meant``, if that is given).
 
-    Its value is not shown: it may be anything.
+    The key's value is not shown: it may be anything.
     """
     keys, written = sorted(known), meant or str(path[-1])
     near = difflib.get_close_matches(written, keys, n=1, cutoff=0.6)
@@ -93,14 +93,15 @@ def unknown_key(path: Path, known: Iterable[str], meant: str | None = None) -> P
 
 
 def choice(path: Path, value: Any, allowed: list[str]) -> Problem:
-    """A value that is none of a few."""
+    """Return the problem of a value that is none of ``allowed``."""
     near = difflib.get_close_matches(str(value)[:100], allowed, n=1, cutoff=0.6)
     fix = f"did you mean {near[0]}?" if near else "choose one of them"
     return CHOICE_UNKNOWN.at(path, "is not one of the choices", allowed=", ".join(allowed), fix=fix, value=value)
 
 
 def _resolve(annotation: Any, loc: tuple[str | int, ...]) -> tuple[Path, type[BaseModel] | None, Any]:
-    """The user's path for pydantic's ``loc`` (which also names union members); the class and annotation of its end."""
+    """Return the user's path for pydantic's ``loc`` (which also names union members), and the class and annotation
+    of its end."""
     path: list[str | int] = []
     owner: type[BaseModel] | None = None
     steps = list(loc)
@@ -112,7 +113,7 @@ def _resolve(annotation: Any, loc: tuple[str | int, ...]) -> tuple[Path, type[Ba
             annotation = tagged
             continue
         if step == "[key]" and path and owner is None:
-            continue  # pydantic's mark behind the key of a free mapping; a user's own key may be called so as well
+            continue  # pydantic's mark after the key of a free mapping; a user's own key may also have this name
         path.append(step)
         annotation, owner = _inside(members, step)
     return tuple(path), owner, annotation
@@ -132,7 +133,7 @@ def _inside(members: list[Any], step: str | int) -> tuple[Any, type[BaseModel] |
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """The alternatives of an annotation: the members of a union, else itself; Annotated is looked through."""
+    """Yield the alternatives of an annotation: the members of a union, else itself; looks inside Annotated."""
     if hasattr(annotation, "__metadata__"):
         yield from _members(annotation.__origin__)
     elif get_origin(annotation) is None or not _is_union(annotation):

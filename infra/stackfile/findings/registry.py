@@ -13,17 +13,17 @@ from components.typed.rules import file, planner, pools, stack, waivers
 
 @cache
 def rules() -> tuple[Rule, ...]:
-    """All of them, in the order of their codes."""
+    """Return all rules, in the order of their codes."""
     found = [value for module in modules() for value in vars(module).values() if isinstance(value, Rule)]
     return tuple(sorted(found, key=lambda rule: rule.code))
 
 
 def waivable() -> tuple[str, ...]:
-    """The codes of findings that a waiver can lift: those that break a policy, and no error."""
+    """Return the codes of findings that a waiver can lift: those that break a policy, and no error."""
     return tuple(rule.code for rule in rules() if "mandatory" in rule.severities)
 
 
 def modules() -> list[ModuleType]:
-    """What holds rules: those of all platforms, and the file ``rules.py`` of each that has its own."""
+    """Return the modules that hold rules: those for all platforms, and ``rules.py`` of each that has its own."""
     own = [importlib.import_module(f"{kind.package}.rules") for kind in KINDS.values() if kind.has("rules")]
     return [stack, file, pools, planner, waivers, *own]

@@ -1,4 +1,4 @@
-"""The project's waivers.yaml: what may be violated for a while, by whose leave, why, and until when."""
+"""The project's waivers.yaml: what may be violated for a while, who allows it, why, and until when."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Waivers:
 
 
 def load_waivers(file: Path, today: date | None = None, policies: Sequence[str] | None = None) -> Waivers:
-    """Read a waivers file; one that is not there has none. An entry with anything wrong in it waives nothing.
+    """Read a waivers file; a missing file has none. An entry with an error in it is left out.
 
-    ``policies`` are the ids that a waiver may name besides codes of findings; None: whoever asks has no policies, and
-    takes any.
+    ``policies`` are the ids that a waiver may name besides codes of findings; None: the caller has no policies, and
+    accepts any.
     """
     if not file.is_file():
         return Waivers()
@@ -166,7 +166,7 @@ def _made(entry: Mapping[str, Any]) -> Waiver:
 
 
 def unused(waiver: Waiver, file: str = WAIVERS_FILE.name) -> Finding:
-    """The warning for one that covered nothing."""
+    """Return the warning for a waiver that covered nothing."""
     message = f"for {waiver.resource} covers nothing in this stack"
     problem = WAIVER_UNUSED.at(
         ("waivers",), message, allowed="waivers that are needed", fix="remove it", value=waiver.rule
@@ -188,15 +188,15 @@ def _finding(problem: Problem, file: str) -> Finding:
     )
 
 
-# One waiver, and what it does to a problem of a stack file that is mandatory: no error is ever lifted.
+# One waiver, and its effect on a mandatory problem of a stack file; an error is never lifted.
 
 SOON = timedelta(days=14)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiver:
-    """``rule`` is a policy's id, or a finding's code. ``resource`` is a glob over a URN, a resource's name, or a place
-    of the stack file (``stack:models.*``). It holds to the end of the day of ``expiry``."""
+    """One waiver. ``rule`` is a policy's id, or a finding's code. ``resource`` is a glob over a URN, a resource's name,
+    or a path of the stack file (``stack:models.*``). It holds to the end of the day of ``expiry``."""
 
     rule: str
     resource: str
@@ -205,9 +205,9 @@ class Waiver:
     expiry: date
 
     def covers(self, rule: str, at: str) -> bool:
-        """Whether a violation of ``rule`` at ``at`` is waived, while the waiver is in force."""
+        """Return True if a violation of ``rule`` at ``at`` is waived; ``expiry`` is not checked."""
         names = (at, at.rpartition("::")[2], at.removeprefix("stack:"))
-        # a place may hold brackets, which a glob would read as a choice of letters
+        # a path may contain brackets, which a glob would read as a choice of letters
         return self.rule == rule and any(
             name == self.resource or fnmatch.fnmatchcase(name, self.resource) for name in names
         )
@@ -220,24 +220,24 @@ class Waiver:
 
 
 def waiver_of(problem: Problem, waivers: Iterable[Waiver], today: date) -> Waiver | None:
-    """The waiver for a mandatory problem: one in force where there is one, else one that has ended."""
+    """Return the waiver for a mandatory problem: one in force if there is one, else an expired one."""
     if problem.severity != "mandatory":
         return None
     names = (problem.code, problem.rule.policy_at(problem.path))
-    # as for a policy's violation: the very place, or the pool, model or section it lies in
+    # as for a policy's violation: the exact path, or the pool, model or section around it
     places = [f"stack:{show_path(path)}" for path in (problem.path, problem.path[:-1]) if path]
     found = [w for w in waivers if any(name and w.covers(name, at) for name in names for at in places)]
     return next((w for w in found if w.in_force(today)), found[0] if found else None)
 
 
 def lifted(problem: Problem, waiver: Waiver) -> Problem:
-    """The problem under a waiver in force: a warning that names who answers for it, and until when."""
+    """Return the problem under a waiver in force: a warning that names the waiver's owner and expiry."""
     said = f"{problem.message} (waived by {waiver.owner} until {waiver.expiry})"
     return replace(problem, severity="warning", message=said)
 
 
 def still_standing(problem: Problem, waiver: Waiver, today: date) -> Problem:
-    """The problem that a waiver is meant for and does not lift, with why."""
+    """Return the problem that a waiver names but does not lift, with the reason."""
     why = "no waiver lifts this, because nothing could be built with it"
     if not waiver.in_force(today):
         why = f"the waiver of {waiver.owner} ended on {waiver.expiry}"

@@ -1,4 +1,4 @@
-"""Rules over a model's further pools: each does for the same pod as the first, and is named once."""
+"""Rules for a model's fall-back pools: each must suit the same pod as the first pool, and is named once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from infra.stackfile.schema.pool import PoolConfig
 
 
 def judge_fallback(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
-    """All problems of ``fallbackPools`` of one model."""
+    """Yield all problems of one model's ``fallbackPools``."""
     if not part.sound("fallback_pools"):
         return
     model = part.value
@@ -46,7 +46,7 @@ def judge_fallback(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[
 
 
 def _alike(part: Part[ModelConfig], name: str, path: Path, draft: Draft) -> Iterator[Problem]:
-    """The pod is one and the same wherever it lands: what it asks for and the image it runs cannot differ."""
+    """Check that a pool suits the model's pod, whose requests and image are the same wherever it lands."""
     other = draft.pools.get(name)
     if other is None:
         return
@@ -98,7 +98,7 @@ def _same(first: PoolConfig, other: PoolConfig, path: Path) -> Iterator[Problem]
 
 
 def judge_orders(draft: Draft) -> Iterator[Problem]:
-    """Two models that want two pools in opposite orders: an autoscaler may know only one order for all pods."""
+    """Yield models that want two pools in opposite orders: an autoscaler may know only one order for all pods."""
     orders = {n: p.value.pools for n, p in draft.models.items() if p.sound("pool", "fallback_pools")}
     clean = {name: pools for name, pools in orders.items() if len(set(pools)) == len(pools)}
     for each in preferences(clean)[1]:
@@ -113,7 +113,7 @@ def judge_orders(draft: Draft) -> Iterator[Problem]:
 
 
 def spot_alone(part: Part[ModelConfig], draft: Draft) -> bool:
-    """Whether every pool of the model is spot; False where that cannot be told."""
+    """Return True if every pool of the model is spot; False if unknown."""
     if not part.sound("pool", "fallback_pools"):
         return False
     pools = [draft.pools.get(name) for name in named(part)]

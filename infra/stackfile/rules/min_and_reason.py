@@ -1,4 +1,4 @@
-"""What ``min`` may be, for pools and models alike: not above ``max``, and not above 0 without a reason."""
+"""Rules for ``min``, for pools and models alike: not above ``max``, and not above 0 without a reason."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from components.typed.refusal import Path, Problem
 from components.typed.rules.stack import MIN_ABOVE_MAX, MIN_WITHOUT_REASON
 from infra.stackfile.partial import Draft
 
-# A local stack costs nothing, and production may keep a model awake as it likes.
+# A local stack costs nothing, and production may keep a model awake without a reason.
 _MUST_SAY_WHY = ("dev", "staging")
 
 
 def more_than_max(at: Path, least: int, most: int) -> Problem:
-    """``min`` above ``max``."""
+    """Return the problem of a ``min`` above ``max``."""
     fix = f"lower min to {most} or raise max to {least}"
     return MIN_ABOVE_MAX.at(
         (*at, "min"), f"is more than max, which is {most}", allowed=f"0..{most}", fix=fix, value=least
@@ -21,7 +21,7 @@ def more_than_max(at: Path, least: int, most: int) -> Problem:
 
 
 def without_reason(at: Path, least: int, reason: str | None, draft: Draft) -> Iterator[Problem]:
-    """``min`` above 0 outside production: somebody pays for it at night."""
+    """Yield a problem for a ``min`` above 0 without a reason in dev and staging: it is paid for at night too."""
     if least > 0 and reason is None and draft.environment in _MUST_SAY_WHY:
         message = f"keeps GPUs running around the clock in {draft.environment}, and nothing says why"
         fix = "set min: 0, or add minReason: who needs it and until when"

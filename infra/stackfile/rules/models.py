@@ -40,7 +40,7 @@ SHORTEST_STALL_SECONDS = (CANARY_FAILURES - 1) * CANARY_PERIOD_SECONDS
 
 
 def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
-    """All problems of one model at path ``at`` that its own fields do not show alone."""
+    """Yield all problems of one model at path ``at`` that its own fields do not show alone."""
     yield from _replicas(part, at)
     if part.sound("min", "min_reason"):
         yield from without_reason(at, part.value.min, part.value.min_reason, draft)
@@ -70,7 +70,7 @@ def _replicas(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
 
 
 def _longest_idle(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
-    """A timer of days is a model that never sleeps."""
+    """Check the idle TTL outside production: with a timer of days a model never sleeps."""
     most = limits().longest_idle_outside_prod
     if part.sound("idle_ttl") and draft.environment not in (None, "prod") and part.value.idle_ttl > most:
         message = f"is longer than an idle model may stay up in {draft.environment}"
@@ -166,7 +166,7 @@ def _kv_cache(model: ModelConfig, pool: PoolConfig, at: Path) -> Iterator[Proble
         )
 
 
-# Arguments and variables are judged as they were read, so that one of a wrong type does not hide the others.
+# Arguments and variables are judged from the raw values, so that one of a wrong type does not hide the others.
 
 
 def _arguments(raw: Any, at: Path) -> Iterator[Problem]:
@@ -176,7 +176,7 @@ def _arguments(raw: Any, at: Path) -> Iterator[Problem]:
         path = (*at, "extraArgs", index)
         managed, unsafe = managed_flag(argument), unsafe_flag(argument)
         if secret_flag(argument):
-            continue  # cleartext.py has it, as a secret
+            continue  # cleartext_secrets.py reports it, as a secret
         if managed:
             message = f"overrides {managed}, which the product sets"
             yield FLAG_MANAGED.at(
@@ -191,7 +191,7 @@ def _variables(raw: Any, at: Path, draft: Draft) -> Iterator[Problem]:
         path = (*at, "extraEnv", name)
         if UNSAFE_VARIABLES.fullmatch(name):
             yield _unsafe(path, value)
-        elif name in MANAGED_VARIABLES and path not in draft.secrets:  # cleartext.py has it, as a secret
+        elif name in MANAGED_VARIABLES and path not in draft.secrets:  # cleartext_secrets.py reports it, as a secret
             message, fix = "overrides a variable the product sets", MANAGED_VARIABLES[name]
             yield FLAG_MANAGED.at(path, message, allowed="variables the product does not set", fix=fix, value=value)
 

@@ -25,7 +25,7 @@ _NETWORKS = "networks"
 
 
 def judge_place(draft: Draft) -> Iterator[Problem]:
-    """All problems of the place that its own fields do not show alone."""
+    """Yield all problems of the place that its own fields do not show alone."""
     if draft.place is None:
         return
     settings: Any = draft.platform
@@ -36,7 +36,7 @@ def judge_place(draft: Draft) -> Iterator[Problem]:
     if draft.gpu_layer_install == "helm":
         own += judge_gpu_layer(sound, settings.kind, _cuda(draft))
     yield from own
-    # a place that has something to say on a value says it better than what all places have in common
+    # a place's own problem with a value is more precise than that of the rules all places share
     said = {problem.path for problem in own}
     yield from (problem for problem in _common(settings, draft, said) if problem.path not in said)
     yield from _claim(settings, draft)
@@ -44,7 +44,7 @@ def judge_place(draft: Draft) -> Iterator[Problem]:
 
 
 def _cuda(draft: Draft) -> str | None:
-    """The CUDA version of the engine's image; a base of the stack's own may be built for any."""
+    """Return the CUDA version of the engine's image; None if unknown: the stack's own base may be built for any."""
     own = draft.image is not None and (draft.image.broken or draft.image.value.base is not None)
     return None if own else pinned("vllm").cuda
 
@@ -81,7 +81,7 @@ def _purchase(part: Part[PoolConfig], at: Path) -> Iterator[Problem]:
 
 
 def _slices(pool: PoolConfig, at: Path) -> Iterator[Problem]:
-    """Whether the pool's cards can be cut as asked."""
+    """Check that the pool's cards can be cut into the slices asked for."""
     if pool.sharing is None or pool.sharing.mig is None:
         return
     known, profile = gpus().get(pool.gpu.product or ""), pool.sharing.mig.profile
@@ -105,7 +105,7 @@ def _slices(pool: PoolConfig, at: Path) -> Iterator[Problem]:
 
 
 def _open_networks(shape: Shape, at: Path) -> Iterator[Problem]:
-    """Every list of networks in the settings, whatever the place calls what it opens with it."""
+    """Check every list of networks in the settings, whatever the place opens with it."""
     for name, field in type(shape).model_fields.items():
         value, path = getattr(shape, name), (*at, field.alias or name)
         if isinstance(value, Shape):
@@ -160,7 +160,7 @@ def _doors(settings: Any, draft: Draft) -> Iterator[Problem]:
 
 
 def _claim(settings: Any, draft: Draft) -> Iterator[Problem]:
-    """A ReadWriteOnce volume is mounted on one node at a time: a second replica elsewhere waits for it for ever."""
+    """Check a ReadWriteOnce volume: mounted on one node at a time, it makes a replica elsewhere wait for ever."""
     mode = getattr(getattr(settings, "model_store", None), "access_mode", None)
     models = [p for p in draft.models.values() if p.sound("pool", "max", "nodes")]
     if mode != "ReadWriteOnce" or sum(part.value.max * part.value.nodes for part in models) < 2:
@@ -175,7 +175,7 @@ def _claim(settings: Any, draft: Draft) -> Iterator[Problem]:
 
 
 def _manifests(draft: Draft) -> Iterator[Problem]:
-    """The manifests, and the image they run, are this machine's: another cluster could pull neither."""
+    """Refuse manifests on other clusters: they and the image they run are on this machine, and cannot be pulled."""
     local = next(iter(KINDS))
     if draft.idle_scaling_install == "manifests" and draft.platform is not None and draft.platform.kind != local:
         path, message = ("idleScaling", "install"), "is what the local set-up renders, for the local platform alone"

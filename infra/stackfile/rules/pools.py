@@ -23,13 +23,13 @@ from infra.stackfile.pool_order import named
 from infra.stackfile.rules.min_and_reason import more_than_max, without_reason
 from infra.stackfile.schema.pool import PoolConfig
 
-# Keys of a pool that only say something where the place makes the nodes, and where it does not.
+# Keys of a pool that have a meaning only where the place makes the nodes, and only where it does not.
 _OF_MADE = ("machine", "zones", "capacity", "reservation", "capacityBlock", "disk")
 _OF_FOUND = ("gpu", "nodes", "nodeLabels")
 
 
 def judge_pool(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Problem]:
-    """All problems of one pool at path ``at`` that its own fields do not show alone."""
+    """Yield all problems of one pool at path ``at`` that its own fields do not show alone."""
     pool = part.value
     if part.sound("min", "max") and pool.min > pool.max:
         yield more_than_max(at, pool.min, pool.max)
@@ -44,7 +44,7 @@ def judge_pool(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Probl
 
 
 def judge_pools(draft: Draft) -> Iterator[Problem]:
-    """Pools that get in each other's way."""
+    """Yield nodes that two pools name, and labels that fit the nodes of two pools."""
     owners: dict[str, str] = {}
     seen: dict[str, Mapping[str, str]] = {}
     for name, part in draft.pools.items():
@@ -130,13 +130,13 @@ def _marks(part: Part[PoolConfig], at: Path) -> Iterator[Problem]:
         seen.add((taint.key, taint.effect))
 
 
-# Whether a node's disk takes the image and the weights that have to pass it.
+# A node's disk must hold the image and the weights that pass through it.
 
 GIB = 2**30
 
 
 def judge_disk(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Problem]:
-    """A disk too small is noticed at night otherwise: the kubelet throws the image away, or evicts the pod."""
+    """Check the disk: one too small is noticed only at night, when the kubelet deletes the image or evicts the pod."""
     if not part.sound("disk", "machine") or part.value.disk.size is None:
         return
     size, image = part.value.disk.size, limits().engine_image.on_disk_bytes
@@ -155,8 +155,8 @@ def judge_disk(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Probl
 
 
 def _largest(pool: PoolConfig, draft: Draft) -> tuple[int, str]:
-    """Bytes of the largest weights among the pool's models, and whose they are; none where the machine has a fast disk
-    of its own, which takes them."""
+    """Return the bytes of the largest weights among the pool's models, and the model; 0 bytes where the machine has a
+    fast disk of its own, which takes them."""
     machine = find(pool.place, pool.machine)
     if machine is not None and machine.local_disk_gib > 0:
         return 0, ""

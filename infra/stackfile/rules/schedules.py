@@ -23,8 +23,8 @@ LONGEST_AHEAD_SECONDS = 24 * 3600
 
 
 def judge_schedules(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
-    """All problems of a model's windows. A window outside production needs no reason: it is bounded, and the plan
-    counts what it costs."""
+    """Yield all problems of a model's windows. A window outside production needs no reason: it is bounded, and the plan
+    counts its cost."""
     if not part.sound("schedules"):
         return
     model = part.value
@@ -43,7 +43,7 @@ def judge_schedules(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
 
 
 def kept_at_once(models: Mapping[str, Part[ModelConfig]]) -> int:
-    """The most GPUs that windows and mins hold at one moment; of models whose windows could be read."""
+    """Return the most GPUs that windows and mins hold at one moment, for models whose windows could be read."""
     needed = ("name", "gpus", "nodes", "min", "idle_ttl", "schedules")
     read = [part.value for part in models.values() if part.sound(*needed)]
     sound = [model for model in read if all(_is_sound(schedule) for schedule in model.schedules.values())]

@@ -1,4 +1,4 @@
-"""Rules of a model whose replica is split: over the GPUs of one machine in two ways, or over several machines."""
+"""Rules for a model whose replica is split: over the GPUs of one machine in two ways, or over several machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from infra.stackfile.schema.model import ModelConfig
 
 
 def judge_nodes(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
-    """All problems of one model's machines and split."""
+    """Yield all problems of one model's machines and split."""
     if part.sound("nodes", "gpus", "tensor_parallel", "pipeline_parallel"):
         yield from _split(part.value, at)
     if part.sound("nodes") and part.value.nodes > 1:
@@ -49,7 +49,7 @@ def _split(model: ModelConfig, at: Path) -> Iterator[Problem]:
 def _name(model: ModelConfig, at: Path, draft: Draft) -> Iterator[Problem]:
     for other in draft.models:
         if re.fullmatch(rf"{re.escape(model.name)}-\d+", other):
-            # LeaderWorkerSet would take that model's Service for its group's own, and no machine would find another
+            # LeaderWorkerSet would take that model's Service for its group's, and machines would not find each other
             message = f"runs on several machines, and its groups have names like that of model {other}"
             allowed = f"no model called {model.name}-<number> beside it"
             yield NAME_INVALID.at(at, message, allowed=allowed, fix=f"give {other} another name")

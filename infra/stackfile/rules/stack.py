@@ -36,7 +36,7 @@ from infra.stackfile.schema.stack import ALL_MODELS, GroupConfig
 
 
 def judge(draft: Draft) -> Iterator[Problem]:
-    """Every problem that a single field does not show."""
+    """Yield every problem that a single field does not show."""
     yield from _names(("pools",), draft.pool_names)
     yield from _names(("models",), draft.model_names, service=True)
     yield from _names(("gateway", "groups"), draft.group_names)
@@ -191,18 +191,18 @@ def _guard(draft: Draft) -> Iterator[Problem]:
     )
 
 
-# What a stack may cost: every pool at its max, at a known price, under the cap; no production on spot alone.
+# Cost of a stack: every pool at its max, at a known price, under the cap; no production on spot alone.
 
 
 def judge_cost(draft: Draft) -> Iterator[Problem]:
-    """Prices that are not known, the cap they go over, and production that spot nodes alone would carry."""
+    """Yield unknown prices, a cap that is exceeded, and production that spot nodes alone would carry."""
     yield from _prices(draft)
     yield from _cap(draft)
     yield from _spot(draft)
 
 
 def priced(draft: Draft, region: str | None) -> Iterator[tuple[PoolConfig, NodePrice]]:
-    """Pools that may hold a node which somebody bills, as far as they can be read."""
+    """Yield pools that may hold a billed node, with its price, as far as they can be read."""
     for part in draft.pools.values():
         if part.sound("machine", "max", "capacity", "price_per_hour") and part.value.max > 0:
             price = node_price(part.value, region)
@@ -261,11 +261,11 @@ def _spot(draft: Draft) -> Iterator[Problem]:
             )
 
 
-# Rules over the engine's image: new enough, and for the processors it will run on.
+# Rules for the engine's image: new enough, and built for the processors it will run on.
 
 
 def judge_image(draft: Draft) -> Iterator[Problem]:
-    """An engine below the security floor, or one for other processors than a pool has."""
+    """Yield an engine below the security floor, or one built for other processors than a pool has."""
     yield from _floor(draft)
     yield from _architecture(draft)
 
@@ -285,7 +285,7 @@ def _floor(draft: Draft) -> Iterator[Problem]:
     yield from _too_old(("image",), pinned("vllm").version, None)
     if draft.image is None:
         return
-    # read as it stands: an image by tag alone is refused for that, and may be too old besides
+    # read from the raw value: an image by tag alone is refused for that, and may be too old as well
     base = draft.image.raw.get("base")
     if isinstance(base, str):
         yield from _too_old(("image", "base"), base.partition("@")[0].rpartition(":")[2], base)

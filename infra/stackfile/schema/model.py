@@ -1,4 +1,4 @@
-"""One model as the stack file declares it: what to serve, where, within which limits, and when to let go."""
+"""A model as the stack file declares it: what to serve, on which pools, its limits and its timers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from components.typed.rules.stack import MODEL_ID_INVALID, REVISION_NOT_PINNED
 from components.typed.units import Duration, Quantity, TimeOfDay
 from infra.stackfile.schema.money import Reason
 
-# Hours in which a model stays warm, as the stack file declares them.
+# Keep-warm windows, as the stack file declares them.
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _GROUPS: Final = {"daily": DAYS, "weekdays": DAYS[:5], "weekends": DAYS[5:]}
@@ -37,14 +37,14 @@ _DAYS_ALLOWED = f"daily, weekdays, weekends, or a list of {', '.join(DAYS)}, eac
 
 
 def _near(value: Any, known: tuple[str, ...]) -> str | None:
-    """The known word that was meant, whatever its case."""
+    """Return the known word nearest to ``value``, ignoring case; None if none is near."""
     folded = {word.lower(): word for word in known}
     return next((folded[near] for near in difflib.get_close_matches(str(value)[:100].lower(), folded, n=1)), None)
 
 
 def _check_day(value: Any) -> str:
     if value not in DAYS:
-        # a day's full name is too long to be near its short one
+        # a day's full name is too long to match its short form
         short = value[:3].lower() if isinstance(value, str) else None
         near = short if short in DAYS else _near(value, DAYS)
         raise DAYS_INVALID.refusal(
@@ -82,10 +82,10 @@ Timezone = Annotated[str, BeforeValidator(_check_timezone)]
 
 
 class ScheduleConfig(Shape):
-    """A keep-warm window: on ``days``, from ``start`` to ``to``, at least ``replicas`` run whether anybody asks or not,
-    started ``ahead`` before. A ``to`` that is not later than ``start`` is on the next day. After it the model is idle
-    like any other, and gone an ``idleTtl`` later. Clocks that change are followed: on the weekday of a change a window
-    may begin or end an hour wider (up to three in a few zones), never narrower.
+    """A keep-warm window: on ``days``, from ``start`` to ``to``, at least ``replicas`` run even without requests. They
+    are started ``ahead`` before. A ``to`` not later than ``start`` is on the next day. After the window the model is
+    idle like any other, and goes after an ``idleTtl``. Clock changes are followed: on the weekday of a change a window
+    may be an hour wider at its start or end (up to three in a few zones), never narrower.
     """
 
     days: Days = Field(
@@ -102,7 +102,7 @@ class ScheduleConfig(Shape):
 
     @property
     def window(self) -> Window:
-        """In the component's terms. Raises ``ValueError`` for what ``rules/schedules.py`` refuses."""
+        """Return it as the component's ``Window``. Raises ``ValueError`` for what ``rules/schedules.py`` refuses."""
         return Window(
             days=frozenset(DAYS.index(day) for day in self.days),
             start=self.start.minutes,
@@ -137,14 +137,14 @@ Revision = Annotated[
         "is not a full commit: a branch, tag or short form can change under a running model",
         allowed="the 40 hexadecimal digits of a commit",
         fix="copy the commit from the model's page on Hugging Face, under Files and versions, History",
-        # a branch, tag or short commit that can be a folder's name as well
+        # a branch, tag or short commit that is also a valid folder name
         waived=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
     ),
 ]
 
 
 def _hold(fields: Mapping[str, Any]) -> Duration:
-    """Half as long again as the longest load: a request held for less would fail on a wake that goes well."""
+    """Return 1.5 times ``cold_start``, at least 60s: a request held for less would fail on a normal wake."""
     cold_start: Duration = fields["cold_start"]
     return Duration(max(SHORTEST_DEFAULT_HOLD_SECONDS, -(-cold_start.seconds * 3 // 2)))
 
@@ -152,12 +152,12 @@ def _hold(fields: Mapping[str, Any]) -> Duration:
 class ModelConfig(Shape):
     """A model behind the endpoint, scaled between ``min`` and ``max`` replicas.
 
-    Times: a replica idle for ``sleep_ttl`` falls asleep, one idle for ``idle_ttl`` goes away; a load takes at most
+    Times: a replica idle for ``sleep_ttl`` falls asleep, one idle for ``idle_ttl`` is removed; a load takes at most
     ``cold_start``; a request waits at most ``hold`` for a wake; a stream has ``drain`` to finish when its replica is
-    told to go.
-    Counts: ``max_tokens`` is the context (prompt and answer), ``max_sequences`` run together, ``max_queued`` wait
-    before a 503; above ``concurrency_target`` requests in flight per replica, or ``queue_target`` that wait in the
-    replicas' own queues, another replica is started. ``routing``: which of them gets a request.
+    stopped.
+    Counts: ``max_tokens`` is the context (prompt and answer), ``max_sequences`` requests run together, ``max_queued``
+    wait before a 503; above ``concurrency_target`` requests in flight, or ``queue_target`` requests waiting in the
+    engine's own queue, per replica, another replica is started. ``routing`` selects the replica for a request.
     """
 
     name: str = Field(alias="<name>", description="The key it stands under; put here by the loader.")
@@ -252,30 +252,30 @@ class ModelConfig(Shape):
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the revision is a commit; only a waiver lets it be another."""
+        """Return True if the revision is a commit; only a waiver allows anything else."""
         return re.fullmatch(COMMIT, self.revision) is not None
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        """The hours in which it stays warm."""
+        """Return the windows in which it stays warm."""
         return tuple(schedule.window for schedule in self.schedules.values())
 
     @property
     def pools(self) -> tuple[str, ...]:
-        """Every pool it may run on, the first choice first."""
+        """Return every pool it may run on, the first choice first."""
         return (self.pool, *self.fallback_pools)
 
     @property
     def replica_gpus(self) -> int:
-        """GPUs of one replica, over all its machines."""
+        """Return the GPUs of one replica, over all its machines."""
         return self.nodes * self.gpus
 
     @property
     def split(self) -> tuple[int, int]:
-        """Over how many GPUs each layer is cut, and into how many stages the layers are."""
+        """Return the number of GPUs each layer is cut over, and the number of stages the layers are cut into."""
         return self.tensor_parallel or self.gpus, self.pipeline_parallel or self.nodes
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name a request may use for this model."""
+        """Return every name a request may use for this model."""
         return (self.name, *self.aliases)

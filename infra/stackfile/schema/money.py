@@ -1,4 +1,4 @@
-"""Dollars an hour, and the reason somebody gives for spending them around the clock."""
+"""Dollars an hour, and the reason given for spending them around the clock."""
 
 from __future__ import annotations
 

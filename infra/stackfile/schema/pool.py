@@ -16,7 +16,7 @@ from infra.stackfile.findings.pydantic_errors import FOLLOWS_ANOTHER
 from infra.stackfile.pool_machine import MachineName, gpu_of, makes_nodes
 from infra.stackfile.schema.money import Dollars, Reason
 
-# How the nodes of a pool are to be had: zones, spot or reserved, their disk, and whether pods share a card.
+# How a pool's nodes are obtained: zones, spot or reserved, their disk, and whether pods share a card.
 
 Capacity = Literal["onDemand", "spot"]
 
@@ -61,7 +61,7 @@ Iops = Annotated[
 class DiskConfig(Shape):
     """A node's own disk: it holds the image, and the weights where the machine has no faster disk of its own.
 
-    ``throughput`` is what it moves in a second. What is left out is the place's default, made for a quick image pull.
+    ``throughput`` is per second. A key left out takes the place's default, chosen for a fast image pull.
     """
 
     size: Quantity | None = Field(default=None, description="size of the disk", examples=["200Gi"])
@@ -70,23 +70,23 @@ class DiskConfig(Shape):
 
 
 class MigConfig(Shape):
-    """Each card cut into slices of ``profile``: a wall between their memories. ``single``: slices count as
-    ``nvidia.com/gpu``; ``mixed``: under the profile's own name."""
+    """Each card cut into slices of ``profile``, with their memories isolated. With ``single`` slices count as
+    ``nvidia.com/gpu``, with ``mixed`` under the profile's own name."""
 
     profile: MigProfile = Field(description="slices and memory of one", examples=["1g.10gb"])
     strategy: Literal["single", "mixed"] = Field(default="single", description="what slices are called")
 
 
 class TimeSlicingConfig(Shape):
-    """``replicas`` pods share one card moment by moment, without a wall between their memories."""
+    """Time slicing: ``replicas`` pods share one card moment by moment, without isolation of their memories."""
 
     replicas: Takers = Field(description="pods that share one card", examples=["4"])
 
 
 class TurnsConfig(Shape):
-    """Up to ``models`` engines stay on one card. One is awake and has all of it; the others sleep in main memory and
-    keep ``left`` of the card each. One that is asked while another is awake gets the card when that one is idle, or
-    has had it for ``turn``: it finishes what it runs first."""
+    """Turns: up to ``models`` engines stay on one card. One is awake and has all of it; the others sleep in main memory
+    and keep ``left`` of the card's memory each. An engine that gets a request while another is awake gets the card when
+    the other is idle, or has had it for ``turn`` and has finished what it runs."""
 
     models: Takers = Field(description="engines that may stay on one card, awake and asleep", examples=["4"])
     left: Quantity = Field(
@@ -96,7 +96,7 @@ class TurnsConfig(Shape):
 
 
 class SharingConfig(Shape):
-    """One card for several pods: exactly one of these."""
+    """A way for several pods to share one card: exactly one of these."""
 
     mig: MigConfig | None = Field(default=None, description="each card cut into slices")
     time_slicing: TimeSlicingConfig | None = Field(default=None, description="pods run on a card side by side")
@@ -104,7 +104,7 @@ class SharingConfig(Shape):
 
     @property
     def ways(self) -> list[str]:
-        """Those that are named."""
+        """Return the names of the ways that are set."""
         named = {"mig": self.mig, "timeSlicing": self.time_slicing, "turns": self.turns}
         return [name for name, way in named.items() if way is not None]
 
@@ -124,7 +124,7 @@ ResourceName = Annotated[
 
 
 class GpuConfig(Shape):
-    """The GPUs of one node: how many, under which resource name a pod asks for them, of which make."""
+    """The GPUs of one node: their number, the resource name a pod asks for, their make and memory."""
 
     count: GpuCount = Field(description="GPUs of one node", examples=["1"])
     resource: ResourceName = Field(default="nvidia.com/gpu", description="what a pod asks for")
@@ -147,7 +147,7 @@ def _worker_type(fields: Mapping[str, Any]) -> str:
 
 
 def _own_taint(fields: Mapping[str, Any]) -> tuple[TaintConfig, ...]:
-    # not validated: a pool name that makes no label value is reported as a name, by rules/stack.py
+    # not validated: a pool name that is no valid label value is reported as a name, by rules/stack.py
     return (TaintConfig.model_construct(key=WORKER_TYPE, value=_worker_type(fields)),)
 
 
@@ -159,7 +159,7 @@ def _gpu_is_known(value: Any, info: ValidationInfo) -> Any:
     if value is not None:
         return value
     if info.data.get("machine") is not None or makes_nodes(info.data.get("place", "")) is not False:
-        # the machine is what is wrong or missing, and has a finding of its own
+        # the machine is wrong or missing, and has a finding of its own
         raise PydanticCustomError(FOLLOWS_ANOTHER, "follows the machine")
     raise KEY_MISSING.refusal("is missing", allowed="the GPUs of one node", fix="add gpu: {count: 1}", has_value=False)
 
@@ -167,10 +167,10 @@ def _gpu_is_known(value: Any, info: ValidationInfo) -> Any:
 class PoolConfig(Shape):
     """Nodes of one kind, from ``min`` to ``max`` of them.
 
-    A place that makes nodes is told a ``machine``; one whose nodes are there already is told ``gpu``, and the nodes by
-    name (``nodes``) or by labels they carry (``nodeLabels``). Labels and taints default to ``workerType=<pool's name
-    with _ for ->``: models that target the pool get the matching selector and toleration, and nothing else can hold one
-    of its nodes up.
+    A place that makes nodes needs a ``machine``; one whose nodes already exist needs ``gpu``, and the nodes by name
+    (``nodes``) or by their labels (``nodeLabels``). Labels and taints default to ``workerType=<pool's name
+    with _ for ->``: models on the pool get the matching selector and toleration, and no other pod can keep one of its
+    nodes from scaling in.
     """
 
     name: str = Field(alias="<name>", description="The key it stands under; put here by the loader.")

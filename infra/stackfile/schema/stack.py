@@ -20,15 +20,15 @@ from infra.stackfile.schema.pool import PoolConfig
 
 
 class GpuLayerConfig(Shape):
-    """``helm``: the stack installs NVIDIA's GPU operator. ``existing``: whoever runs the cluster has done so. Left out,
-    it is ``helm`` where the stack makes the nodes and ``existing`` where they are there already."""
+    """The source of NVIDIA's GPU operator. ``helm``: the stack installs it. ``existing``: the cluster's owner has done
+    so. The default is ``helm`` where the stack makes the nodes and ``existing`` where they already exist."""
 
     install: Literal["helm", "existing"] | None = Field(
         default=None, description="who installs the GPU operator; default: the stack, where it makes the nodes"
     )
 
 
-# The engine's image: what it starts from, what goes in besides, and for which processors it is built.
+# The engine's image: its base, its extra packages, and the processors it is built for.
 
 Package = Annotated[
     str,
@@ -54,14 +54,14 @@ ByDigest = Annotated[
 
 
 class ImageConfig(Shape):
-    """What the engine's image is made of. Without ``base`` it starts from vLLM's own image at the pinned version."""
+    """The engine's image. Without ``base`` it starts from vLLM's own image at the pinned version."""
 
     base: ByDigest | None = Field(default=None, description="vLLM's CUDA image by digest, like a copy in your registry")
     architecture: Literal["amd64", "arm64"] = Field(default="amd64", description="processors it is built for")
     extra_packages: tuple[Package, ...] = Field(default=(), description="Python packages, pinned")
 
 
-# The place a stack runs in: the settings of one of the kinds of place, told apart by ``kind``.
+# The place a stack runs in: the settings of one kind of place, selected by ``kind``.
 
 if TYPE_CHECKING:
     PlatformConfig = PlaceSettings
@@ -69,7 +69,7 @@ else:
     PlatformConfig = Annotated[Union[settings_classes()], Field(discriminator="kind")]  # noqa: UP007
 
 
-# Who may ask which model: groups of models, and keys that belong to a group.
+# Access to models: groups of models, and keys that belong to a group.
 
 ALL_MODELS = "*"
 
@@ -86,7 +86,7 @@ Sha256 = Annotated[
 ]
 
 
-# each replica remembers when these came
+# each gateway replica remembers the times of these requests
 RequestsPerMinute = Annotated[
     int, whole(COUNT_INVALID, 1, 100_000, fix="give a whole number, or leave it out for no limit")
 ]
@@ -94,10 +94,10 @@ Replicas = Annotated[int, whole(COUNT_INVALID, 1, 100, fix="give the number of i
 
 
 class GroupConfig(Shape):
-    """What the keys of a group may use: names of models, or ``*`` for all of them.
+    """The models that the keys of a group may use, by name, or ``*`` for all of them.
 
-    A model that is awake answers every group that may use it. Who asks for one that sleeps needs the right to wake it,
-    else gets 403 `wake_not_allowed`. Limits give 429 with Retry-After, and hold over all replicas of the gateway.
+    A model that is awake answers every group that may use it. A request for a sleeping model needs the right to wake
+    it, else it gets 403 `wake_not_allowed`. Limits give 429 with Retry-After, and hold over all gateway replicas.
     """
 
     models: tuple[str, ...] = Field(description="a list of model names", examples=['["*"]'])
@@ -114,23 +114,23 @@ class GroupConfig(Shape):
     )
 
     def may_use(self, model: str) -> bool:
-        """Whether a key of this group may ask ``model`` (its name, not an alias)."""
+        """Return True if a key of this group may ask ``model`` (its name, not an alias)."""
         return ALL_MODELS in self.models or model in self.models
 
     def may_wake(self, model: str) -> bool:
-        """Whether a key of this group may ask ``model`` while it sleeps."""
+        """Return True if a key of this group may ask ``model`` while it sleeps."""
         return self.may_use(model) and (self.wake is None or ALL_MODELS in self.wake or model in self.wake)
 
 
 class KeyConfig(Shape):
-    """An API key, of which only the hash is written; without it the stack makes a key and exports it as a secret."""
+    """An API key, given only as its hash; without a hash the stack makes a key and exports it as a secret."""
 
     group: str = Field(description="the name of a group", examples=["everyone"])
     sha256: Sha256 | None = Field(default=None, description="of a key made elsewhere")
 
 
 class GatewayConfig(Shape):
-    """Groups and keys by name, and how many pods stand between the clients and the models."""
+    """Groups and keys by name, and the number of pods between the clients and the models."""
 
     replicas: Replicas | None = Field(
         default=None,
@@ -147,10 +147,10 @@ MostGpus = Annotated[int, whole(COUNT_INVALID, 0, 100_000, fix="give the most GP
 
 
 class GuardConfig(Shape):
-    """The ceiling over all models together, kept by a quota in Kubernetes itself.
+    """The ceiling over all models together, enforced by a quota in Kubernetes itself.
 
-    ``when_full`` says what a request gets whose model would need a GPU above it: it waits for one to come free (at
-    most ``wait_limit``, else as long as the model's ``hold``), or is refused at once.
+    ``when_full`` applies to a request whose model would need a GPU above it: it waits for one to become free (at most
+    ``wait_limit``, by default the model's ``hold``), or is refused at once.
     """
 
     max_gpus: MostGpus | None = Field(default=None, description="the most GPUs all models together may hold")
@@ -162,7 +162,7 @@ class GuardConfig(Shape):
 
 
 class IdleScalingConfig(Shape):
-    """Where KEDA and its HTTP add-on come from: their charts, their own manifests, or the cluster has them."""
+    """The source of KEDA and its HTTP add-on: their charts, their own manifests, or already in the cluster."""
 
     install: Literal["helm", "manifests", "existing"] = Field(
         default="helm", description="from its charts, from manifests rendered here (local), or there already"
@@ -170,14 +170,14 @@ class IdleScalingConfig(Shape):
 
 
 class LeaderWorkerSetConfig(Shape):
-    """Where LeaderWorkerSet's controller comes from, which models with ``nodes`` above 1 need: its chart, or the
-    cluster has it. Without such a model nothing is installed."""
+    """The source of LeaderWorkerSet's controller, which models with ``nodes`` above 1 need: its chart, or already in
+    the cluster. Without such a model nothing is installed."""
 
     install: Literal["helm", "existing"] = Field(default="helm", description="from its chart, or there already")
 
 
 class StackConfig(Shape):
-    """One stack: a place, its GPU pools, the models on them, who may ask. No models is valid: the platform alone."""
+    """One stack: a place, its GPU pools, the models on them, and who may ask. It is valid without any model."""
 
     environment: Environment = Field(description="local, dev, staging, prod", examples=["local"])
     platform: PlatformConfig = Field(description="a place to run in", examples=["{kind: local}"])
@@ -194,34 +194,34 @@ class StackConfig(Shape):
 
     @property
     def gpu_quota(self) -> int:
-        """The most GPUs all models together may hold; 0 where there is no model. Without a ceiling, which takes a
-        waiver, what all of them hold at their max."""
+        """Return the most GPUs all models together may hold: the guard's ceiling. Without a ceiling, which takes a
+        waiver if there is any model, it is what all models hold at their max."""
         if self.guard.max_gpus is not None:
             return self.guard.max_gpus
         return sum(model.replica_gpus * model.max for model in self.models.values())
 
     @property
     def protect(self) -> bool:
-        """Whether what holds data or is slow to get back may not be deleted by `up`."""
+        """Return True in ``prod``, where `up` may not delete what holds data or is slow to get back."""
         return self.environment == "prod"
 
     @property
     def gateway_replicas(self) -> int:
-        """Pods of the gateway. In production one of them may be killed without anybody waiting for the next."""
+        """Return the number of gateway pods; by default 2 in ``prod``, so that one may be killed without a wait."""
         return self.gateway.replicas or (2 if self.environment == "prod" else 1)
 
     @property
     def gpu_layer_install(self) -> str:
-        """``helm`` or ``existing``: who installs the GPU operator."""
+        """Return ``helm`` or ``existing``: who installs the GPU operator."""
         return self.gpu_layer.install or kind_of(self.platform).gpu_layer
 
     @property
     def has_groups(self) -> bool:
-        """Whether some model's replica takes several machines."""
+        """Return True if some model's replica takes several machines."""
         return any(model.nodes > 1 for model in self.models.values())
 
     def wait_limit(self, model: ModelConfig) -> Duration:
-        """How long a request for ``model`` may wait while the guard is full."""
+        """Return how long a request for ``model`` may wait while the guard is full."""
         return self.guard.wait_limit or model.hold
 
 
