@@ -1,1 +1,1 @@
-"""``ebbtide bench``: how quick a served model is, for one and for many at once, and what the way to it costs."""
+"""``ebbtide bench``: how fast a served model is, for one and for many at once, and what the way to it costs."""

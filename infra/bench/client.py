@@ -1,4 +1,4 @@
-"""Asks one OpenAI-compatible endpoint, and keeps the time."""
+"""Client that asks one OpenAI-compatible endpoint and measures the time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAID = 200
 
 @dataclass(frozen=True)
 class Endpoint:
-    """``url`` without the ``/v1``; the key is never shown."""
+    """Address of an endpoint. ``url`` is without the ``/v1``; the key is never shown."""
 
     url: str
     model: str
@@ -33,7 +33,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Question:
-    """``exact``: exactly ``tokens`` of answer, as vLLM's ``ignore_eos`` gives; else that many at most."""
+    """One question. ``exact``: exactly ``tokens`` of answer, as vLLM's ``ignore_eos`` gives; else that many at most."""
 
     text: str
     tokens: int
@@ -55,12 +55,12 @@ class Question:
 
 
 def base(url: str) -> str:
-    """The address as typed, with or without ``/v1``."""
+    """Return the address without the ``/v1`` that may have been typed."""
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
 class Client:
-    """Connections are kept and shared by all that ask at once; no request is ever sent a second time."""
+    """Client of one endpoint. Connections are kept and shared by concurrent requests; none is ever sent twice."""
 
     def __init__(self, endpoint: Endpoint, limit_seconds: float) -> None:
         self.endpoint, self._limit = endpoint, limit_seconds
@@ -79,7 +79,7 @@ class Client:
         await self._http.aclose()
 
     async def ask(self, question: Question, number: int, due: float | None = None) -> Reply:
-        """Never raises but for being cancelled; ``due`` is when it should have been sent, if not now."""
+        """Ask, and raise nothing but a cancellation; ``due`` is when the request should have been sent, if not now."""
         began = time.monotonic()
         sent = began if due is None else due
         known: dict[str, Any] = {"number": number, "sent": sent, "late": began - sent}
@@ -126,7 +126,7 @@ class Client:
         }
 
     async def models(self) -> tuple[str, ...]:
-        """What the endpoint says it serves; empty where it does not say."""
+        """Return the models the endpoint says it serves; empty where it does not say."""
         try:
             listed = (await self._http.get("/v1/models", timeout=30)).json()["data"]
             return tuple(str(each["id"]) for each in listed)
@@ -134,7 +134,7 @@ class Client:
             return ()
 
     async def version(self) -> str | None:
-        """What the engine says it is, where the endpoint lets one ask; a gateway does not."""
+        """Return the engine's version, where the endpoint answers that; a gateway does not."""
         try:
             told = (await self._http.get("/version", timeout=5)).json()["version"]
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
@@ -143,7 +143,7 @@ class Client:
 
 
 def _whole(body: Any) -> dict[str, Any]:
-    """Of an answer in one piece. Raises ``ValueError`` for one that has no choices."""
+    """Return the figures of an answer in one piece. Raises ``ValueError`` for one without choices."""
     if not isinstance(body, dict) or not body.get("choices"):
         raise ValueError("an answer without choices")
     usage = body.get("usage") or {}
@@ -160,8 +160,8 @@ def _whole(body: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """``sent`` is when the request was due: a client that is late itself must not make the server look quicker.
-    ``fault`` is None for a whole answer; else a status like ``503``, or what broke off."""
+    """Reply to one request. ``sent`` is when it was due: a client that is late itself must not make the server look
+    faster. ``fault`` is None for a whole answer; else a status like ``503``, or what broke off."""
 
     number: int
     sent: float
@@ -169,14 +169,14 @@ class Reply:
     status: int | None = None
     first: float | None = None  # the first token; None without a stream
     last: float | None = None  # the last token
-    tokens: int | None = None  # of the answer: as the server counts them, else pieces of the stream
+    tokens: int | None = None  # in the answer: as the server counts them, else pieces of the stream
     prompt_tokens: int | None = None
     gaps: tuple[float, ...] = ()  # between pieces of the stream that follow each other
     fault: str | None = None
     said: str = ""  # the server's words for a fault, shortened
     retry_after: str | None = None
-    ids: tuple[str, ...] = ()  # of the answer: more than one is more than one answer
-    endings: int = 0  # how often the answer said that it was whole
+    ids: tuple[str, ...] = ()  # in the answer: more than one means more than one answer
+    endings: int = 0  # how often the answer was marked as whole
     late: float = 0.0  # seconds after ``sent`` at which the client really sent it
 
     @property
@@ -193,18 +193,18 @@ class Reply:
 
     @property
     def per_token(self) -> float | None:
-        """Seconds a token after the first one; None for an answer of one token."""
+        """Return seconds per token after the first; None for an answer of one token, or without a stream."""
         if self.first is None or self.last is None or (self.tokens or 0) < 2:
             return None
         return (self.last - self.first) / ((self.tokens or 0) - 1)
 
 
-# The lines of a streamed chat, as far as a clock and a count need them. Pure: bytes and their time in, facts out.
+# The lines of a streamed chat, as far as timing and counting need them. Pure: bytes and their time in, facts out.
 
 
 @dataclass
 class Stream:
-    """Fed with what arrived and when. An event may be cut anywhere between two reads."""
+    """Reader of a stream, fed with each chunk and its time. An event may be cut anywhere between two reads."""
 
     first: float | None = None
     last: float | None = None
@@ -255,14 +255,14 @@ class Stream:
                 self.gaps.append(at - self._piece_at)
             self._piece_at = at
             self.pieces += 1
-        # a token without a text of its own (half a character, an end mark that was to be ignored) moves the end alone
+        # a token without text of its own (half a character, an end mark that is ignored) moves only the end
         self.last = at
         if choice.get("finish_reason"):
             self.finishes += 1
 
     @property
     def fault(self) -> str | None:
-        """Why this is no whole answer, once nothing more will come."""
+        """Return why this is no whole answer, once nothing more will come; None for a whole one."""
         if self.error is not None:
             return "error in the stream"
         return None if self.closed and self.finishes else "cut off"

@@ -1,5 +1,5 @@
-"""Wakes a sleeping model some times: with the phases of the wake where the cluster can be looked at, else from the
-request to the first token."""
+"""Wakes of a sleeping model: with the phases of each wake where the cluster can be inspected, else from the request to
+the first token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOOK_SECONDS = 1.0
 
 
 def steps(passed: dict[str, float]) -> dict[str, float]:
-    """How long each phase took, of when each had passed since the request."""
+    """Return how long each phase took, from the seconds since the request at which each had passed."""
     found, before = {}, 0.0
     for name in PHASES:
         if name in passed:
@@ -37,7 +37,7 @@ def steps(passed: dict[str, float]) -> dict[str, float]:
 
 
 def told(rounds: list[dict[str, Any]], complete: bool) -> Document:
-    """The document's part of it."""
+    """Return the document's part on the wakes."""
     phases = {name: spread(each["phases"].get(name) for each in rounds) for name in PHASES}
     first = spread(each["first_token"] for each in rounds)
     found: Document = rounded(
@@ -58,7 +58,7 @@ class Cold:
         self._say = say
 
     def local(self, at: Paths, endpoint: Endpoint, count: int) -> None:
-        """Through the local stack's gateway. Raises ``LocalProblem``."""
+        """Wake through the local stack's gateway. Raises ``LocalProblem``."""
         access = Access(endpoint.url, endpoint.key or "", (endpoint.model,))
         for number in range(count):
             self._say(f"  wake {number + 1} of {count}: until {endpoint.model} sleeps")
@@ -69,7 +69,8 @@ class Cold:
             self._add(number, count, answer.first_token, steps(answer.phases))
 
     async def elsewhere(self, endpoint: Endpoint, count: int, idle: float, limit: float) -> None:
-        """``idle`` seconds without a request before each; whether the model slept then is not known from here."""
+        """Wake after ``idle`` seconds without a request; whether the model slept then is not known from here. Raises
+        ``LocalProblem``."""
         async with Client(endpoint, limit) as client:
             for number in range(count):
                 self._say(f"  wake {number + 1} of {count}: nothing asked for {idle:g} s")
@@ -86,7 +87,7 @@ class Cold:
 
 
 def until_asleep(at: Paths, model: str, seconds: float = ASLEEP_SECONDS) -> None:
-    """Returns when the Deployment is at zero and no pod is left, not even one on its way out."""
+    """Wait until the Deployment is at zero and no pod is left, not even a terminating one. Raises ``LocalProblem``."""
     deadline = time.monotonic() + seconds
     with api_client(at) as api:
         while not _asleep(api, model):
@@ -102,7 +103,7 @@ def _asleep(api: httpx.Client, model: str) -> bool:
         deployment = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}")
         pods = api.get(f"/api/v1/namespaces/{NAMESPACE}/pods", params={"labelSelector": f"ebbtide.dev/model={model}"})
     except httpx.HTTPError:
-        return False  # a moment without an answer tells nothing
+        return False  # a moment without an answer proves nothing
     if deployment.status_code == httpx.codes.NOT_FOUND:
         raise LocalProblem(f"the stack has no model {model}", "`ebbtide local status` lists them")
     if deployment.status_code != httpx.codes.OK or pods.status_code != httpx.codes.OK:

@@ -1,4 +1,4 @@
-"""``ebbtide bench``. Exit status: 0 measured, 1 somebody did not answer, 2 wrong usage, 130 ended early."""
+"""``ebbtide bench``. Exit status: 0 measured, 1 an endpoint did not answer, 2 wrong usage, 130 ended early."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DONE, USAGE, INTERRUPTED = 0, 2, 130
 
 
 def say(line: str) -> None:
-    """Progress, apart from the result: that one may go into a pipe."""
+    """Print progress to standard error, apart from the result, which may go into a pipe."""
     print(line, file=sys.stderr, flush=True)
 
 
 def run(options: Options) -> int:
-    """Measures, shows and keeps. Raises ``LocalProblem`` when somebody does not answer."""
+    """Measure, keep and show. Raises ``LocalProblem`` when an endpoint does not answer."""
     try:
         check(options)
         if options.plot and options.plot.endswith(".png"):
@@ -82,7 +82,7 @@ def _measured(options: Options) -> tuple[Document, bool]:
 
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> bool:
-    """Whether it was ended by Ctrl-C or SIGTERM, after which what it awaited has been put away in order."""
+    """Run ``work``; return True if Ctrl-C or SIGTERM ended it, after it has cleaned up in order."""
     task = asyncio.create_task(work)
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -100,7 +100,7 @@ async def until_stopped(work: Coroutine[Any, Any, None]) -> bool:
 
 
 def _keep(found: Document, options: Options) -> None:
-    """Whole or not at all: a reader never meets half a file."""
+    """Write the result whole or not at all: a reader never meets half a file."""
     if options.out:
         file = Path(options.out)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The result as one JSON document: what every other form of it is made from."""
+"""The result as one JSON document, from which every other form is built."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORM = 1
 
 
 def begun(options: Options) -> Document:
-    """``complete`` turns true at the end alone: what a broken-off run leaves says so itself."""
+    """Return an empty result. ``complete`` turns true only at the end: an interrupted run's file says so itself."""
     return {
         "what": "time to first token (ttft), seconds a token after it (tpot) and throughput of a served model",
         "form": FORM,
@@ -67,7 +67,7 @@ def level(at: Level, measured: Summary, against: Summary | None, complete: bool)
 
 
 def rounded(value: Any, digits: int = 6) -> Any:
-    """Microseconds are enough."""
+    """Round every float in ``value``: microseconds are enough."""
     if isinstance(value, float):
         return round(value, digits)
     if isinstance(value, dict):
@@ -78,7 +78,7 @@ def rounded(value: Any, digits: int = 6) -> Any:
 
 
 def read(file: str) -> Document:
-    """A kept result. Raises ``WrongUsage`` for what is none."""
+    """Read a kept result. Raises ``WrongUsage`` for any other file."""
     try:
         found = json.loads(Path(file).read_text())
     except (OSError, ValueError) as wrong:
@@ -88,11 +88,11 @@ def read(file: str) -> Document:
     return found
 
 
-# Where and with what a result was made: a figure without them is none.
+# Where and with what a result was measured: without them a figure is worth nothing.
 
 
 def machine() -> dict[str, Any]:
-    """Of the one who asks; the engine may be elsewhere. ``load`` tells whether others worked beside."""
+    """Describe the client's machine; the engine may be elsewhere. ``load_before`` shows whether it had other work."""
     return {
         "cpus": os.cpu_count(),
         "processor": _field("/proc/cpuinfo", "model name") or platform.processor() or "unknown",

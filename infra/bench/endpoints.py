@@ -1,4 +1,4 @@
-"""The addresses, models and keys that ``ebbtide bench`` asks."""
+"""Addresses, models and keys that ``ebbtide bench`` uses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lab.ask import Access
 
 
 def endpoints(options: Options, at: Paths, environ: Mapping[str, str] = os.environ) -> tuple[Endpoint, Endpoint | None]:
-    """The measured one and the other. The local stack's key goes to the local stack alone. ``model`` is empty where
-    the endpoint has to be asked which it has."""
+    """Return the measured endpoint and the other. The local stack's key goes to the local stack alone. ``model`` is
+    empty where the endpoint has to be asked which it has. Raises ``LocalProblem``."""
     if options.url is None:
         access = Access.load(at)
         key = _key(options.key_env, environ) if options.key_env else access.key

@@ -1,4 +1,4 @@
-"""The result as one self-contained page, in the dress of the plan's."""
+"""The result as one self-contained page, in the style of the plan's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def page(found: Document) -> str:
-    """The whole HTML."""
+    """Return the whole HTML page."""
     made = environment(_TEMPLATES)
     shown = {
         "bench": found,
@@ -38,7 +38,7 @@ def page(found: Document) -> str:
 
 
 def _wakes(found: Document) -> list[tuple[float, list[Part]]]:
-    """Each wake as a bar of its phases, all on one scale."""
+    """Return each wake as a bar of its phases, all on one scale."""
     rounds = (found["cold"] or {}).get("rounds", [])
     longest = max((each["first_token"] for each in rounds), default=0.0)
     return [
@@ -59,7 +59,7 @@ def _phases(one: Document) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Point:
-    """From the left and from the top, in per cent; ``told`` is what it says to whoever asks."""
+    """Point of a line, from the left and from the top, in per cent, with the text it shows when pointed at."""
 
     x: float
     y: float
@@ -68,7 +68,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """``kind`` names its colour; a dashed one is the other endpoint's."""
+    """Line of a chart. ``kind`` names its colour; a dashed one is the other endpoint's."""
 
     name: str
     kind: str
@@ -99,7 +99,7 @@ class _Kind:
 
 
 def charts(found: Document) -> list[Chart]:
-    """Those that there are figures for."""
+    """Return the charts that have figures."""
     sides = ["measured"] + (["against"] if "against" in found["endpoints"] else [])
 
     def over(names: tuple[tuple[str, str], ...], of: str, scale: float) -> list[_Kind]:
@@ -152,7 +152,7 @@ def _chart(title: str, unit: str, kinds: list[_Kind], levels: list[Document]) ->
 
 
 def _short(level: Document) -> str:
-    """Many levels share the width of a phone."""
+    """Return a level's short name: many levels share the width of a phone."""
     return str(level["concurrency"]) if level["rate"] is None else f"{level['rate']:g}/s"
 
 
@@ -166,7 +166,7 @@ def _value(level: Document, kind: _Kind) -> float | None:
 
 
 def _x(index: int, count: int) -> float:
-    """Levels stand side by side, whatever lies between them: 1, 8 and 32 are three things one asked about."""
+    """Return a level's place, at equal distances whatever lies between: 1, 8 and 32 are three separate questions."""
     return round(100 * (index + 0.5) / count, 2)
 
 
@@ -175,7 +175,7 @@ def _y(value: float, top: float) -> float:
 
 
 def ticks(top: float) -> list[float]:
-    """Round numbers from zero to the first one not below ``top``, four to seven of them."""
+    """Return four to seven round numbers from zero to the first not below ``top``; 0 and 1 where ``top`` is 0."""
     if top <= 0:
         return [0.0, 1.0]
     rough = top / 5
@@ -184,13 +184,13 @@ def ticks(top: float) -> list[float]:
     return [round(step * index, 12) for index in range(math.ceil(top / step - 1e-9) + 1)]
 
 
-# A page as a PNG, by the browser that is there: none is installed for it.
+# A page as a PNG, drawn by a browser of this machine: none is installed for it.
 
 _WIDTH, _SECONDS = 1280, 120
 
 
 def program() -> str:
-    """Chromium on this machine; ``EBBTIDE_CHROMIUM`` names another. Raises ``LocalProblem``."""
+    """Return the Chromium on this machine; ``EBBTIDE_CHROMIUM`` names another. Raises ``LocalProblem``."""
     named = os.environ.get("EBBTIDE_CHROMIUM")
     found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
@@ -202,9 +202,9 @@ def program() -> str:
 
 
 def picture(html: str, height: int, file: Path) -> None:
-    """``html`` as a window of that height shows it, in pixels. Raises ``LocalProblem``."""
+    """Write ``html`` to ``file`` as a window ``height`` pixels high shows it. Raises ``LocalProblem``."""
     chromium = program()
-    # helpers of the browser may outlive it by a moment, and write into a folder that goes
+    # helpers of the browser may outlive it by a moment, and write into the folder while it is removed
     with tempfile.TemporaryDirectory(prefix="ebbtide-picture-", ignore_cleanup_errors=True) as folder:
         page = Path(folder) / "page.html"
         page.write_text(html)

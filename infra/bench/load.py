@@ -1,4 +1,4 @@
-"""Two ways to ask: so many at once, each the next when its last is answered; or at times of their own."""
+"""Two kinds of load: a number of clients, each asking again when answered; or requests at given times."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from infra.bench.client import Reply
 
-# the number of a request and when it is due; never raises
+# takes the number of a request and when it is due; never raises
 Ask = Callable[[int, float], Awaitable[Reply]]
 Heard = Callable[[Reply], None]
 
 
 async def closed_loop(ask: Ask, heard: Heard, concurrency: int, requests: int | None, seconds: float | None) -> None:
-    """``requests`` in all, or as many as start within ``seconds``; returns when the last is answered."""
+    """Send ``requests`` in all, or as many as start within ``seconds``; return when the last is answered."""
     until = None if seconds is None else time.monotonic() + seconds
     numbers = itertools.count()
 
@@ -33,7 +33,7 @@ async def closed_loop(ask: Ask, heard: Heard, concurrency: int, requests: int | 
 
 
 async def open_loop(ask: Ask, heard: Heard, due: Sequence[float]) -> None:
-    """Each request at its time, ``due`` seconds from now, however many wait; returns when the last is answered."""
+    """Send each request at its time, ``due`` seconds from now, however many wait; return when the last is answered."""
     began = time.monotonic()
 
     async def one(number: int, at: float) -> None:
@@ -45,11 +45,12 @@ async def open_loop(ask: Ask, heard: Heard, due: Sequence[float]) -> None:
             group.create_task(one(number, began + offset))
 
 
-# When the requests of an open loop are due, answered or not the earlier ones. Pure: the same seed, the same times.
+# When the requests of an open loop are due, even if earlier ones are unanswered. Pure: the same seed, the same times.
 
 
 def poisson(rate: float, seed: str, requests: int | None, seconds: float | None) -> list[float]:
-    """Seconds since the start, at ``rate`` a second on average, as independent people ask; so many, or for so long."""
+    """Return times in seconds since the start, ``rate`` per second on average, as independent people ask: ``requests``
+    of them, or those within ``seconds``."""
     chance, at, found = random.Random(seed), 0.0, list[float]()  # noqa: S311 - chance for load, not for secrets
     while requests is None or len(found) < requests:
         at += chance.expovariate(rate)

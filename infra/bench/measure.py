@@ -1,4 +1,4 @@
-"""Runs the levels. Two endpoints take turns, the first one changing: a drift of the machine meets both alike."""
+"""Measurement of the levels. Two endpoints take turns and alternate in going first: machine drift meets both alike."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_WARM_UP = 32
 
 @dataclass
 class Taken:
-    """What one side did on one level so far."""
+    """Replies and time of one side on one level so far."""
 
     replies: list[Reply] = field(default_factory=list)
     seconds: float = 0.0
@@ -34,8 +34,8 @@ class Taken:
 
 
 class Measurement:
-    """``document`` is true at any moment: cancelled, it holds what was measured until then. ``keep`` is called whenever
-    something was added."""
+    """Measurement of all levels. ``document`` is valid at any moment: after a cancellation it holds what was measured
+    until then. ``keep`` is called after each level."""
 
     def __init__(self, options: Options, measured: Endpoint, against: Endpoint | None, say: Say, keep: Say) -> None:
         self.options, self.document, self._say, self._keep = options, doc.begun(options), say, keep
@@ -45,7 +45,7 @@ class Measurement:
 
     @property
     def measured(self) -> Endpoint:
-        """With its model's name, also where that had to be asked for."""
+        """Return the measured endpoint with its model's name, even where that had to be asked for."""
         return self._sides[0].client.endpoint
 
     async def run(self) -> None:
@@ -81,7 +81,7 @@ class Measurement:
         return summaries
 
     async def _warm_up(self, level: Level) -> None:
-        """Connections, caches and compiled shapes of this level; not counted."""
+        """Warm up connections, caches and compiled shapes of this level; not counted."""
         count = self.options.warm_up
         if count is None:
             count = min(level.concurrency or 8, _MOST_WARM_UP)
@@ -99,14 +99,14 @@ class Measurement:
                 if level.concurrency is not None:
                     await closed_loop(ask, into.replies.append, level.concurrency, requests, seconds)
                 else:
-                    # both sides meet the same times
+                    # both sides get the same times
                     due = poisson(level.rate or 0.0, f"{self.options.seed} {level.told} {turn}", requests, seconds)
                     await open_loop(ask, into.replies.append, due)
         finally:
             into.seconds += time.monotonic() - began
 
     def amount(self, level: Level, turn: int) -> tuple[int | None, float | None]:
-        """Requests or seconds of one turn: its share of the level's."""
+        """Return the requests or seconds of one turn: its share of the level's."""
         if self.options.seconds is not None:
             return None, self.options.seconds / self.options.turns
         whole = self.options.requests or max(_LEAST_REQUESTS, _ROUNDS_OF_ALL * (level.concurrency or 0))
@@ -123,7 +123,7 @@ class Measurement:
     async def _told(
         self, level: Level, turn: int, side: Side, into: Taken, already: int, requests: int | None
     ) -> AsyncIterator[None]:
-        """A line at the end of the turn, and one every few seconds until then."""
+        """Report a line at the end of the turn, and one every few seconds until then."""
         what = f"{level.told}, {side.name}, turn {turn + 1} of {self.options.turns}"
         began = time.monotonic()
 
@@ -144,7 +144,7 @@ class Measurement:
         self._say(f"  ✓ {what}: {found.whole} answers{first}, {found.tokens_per_second:.1f} tokens/s{errors}")
 
     async def _yardstick(self) -> None:
-        """Only the measured side: it is a question about people, not about the way."""
+        """Search on the measured side only: the yardstick is about people, not about the way."""
         options = self.options
         told: doc.Document = {
             "ttft_p90_below_seconds": options.ttft_limit,

@@ -1,4 +1,4 @@
-"""What may be typed after ``ebbtide bench``, judged before a request is sent. Imported for every command: light."""
+"""Options of ``ebbtide bench``, judged before a request is sent. Imported for every command, so kept light."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import typer
 
 CONCURRENCY = "1,8,32"
 TTFT_LIMIT, TPOT_LIMIT = 10.0, 0.25
-"""Seconds: of a model that serves well, p90 of the first token and of each that follows."""
+"""Seconds: limits for a model that serves well, on p90 of the first token and of each that follows."""
 MOST = 512
 _MOST_AT_ONCE = 4096
 
 
 class WrongUsage(Exception):
-    """The text says where, what is allowed and the fix."""
+    """Wrong usage; the text says where, what is allowed and the fix."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One of the two: so many at once (a closed loop), or so many a second (an open loop)."""
+    """One level of load: requests at once (a closed loop), or requests per second (an open loop)."""
 
     concurrency: int | None = None
     rate: float | None = None
@@ -78,7 +78,7 @@ class Options:
     from_file: Annotated[str | None, typer.Option("--from", help="Show a kept result; measure nothing.")] = None
 
     def levels(self) -> tuple[Level, ...]:
-        """Concurrency where it is named or nothing else is asked for; then rates."""
+        """Return levels of concurrency where it is named or nothing else is asked for; then levels of rate."""
         alone = self.rate is None and not self.yardstick and not self.cold
         counts = self.concurrency or (CONCURRENCY if alone else "")
         return (
@@ -88,7 +88,7 @@ class Options:
 
 
 def check(options: Options) -> None:
-    """Raises ``WrongUsage`` for the first thing that cannot be."""
+    """Raise ``WrongUsage`` for the first option that cannot be."""
     options.levels()
     _addresses(options)
     if options.requests is not None and options.seconds is not None:

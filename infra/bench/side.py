@@ -1,4 +1,4 @@
-"""One endpoint while it is measured: its client, its scale of words to tokens, and what it answered."""
+"""One endpoint while it is measured: its client, its scale of words to tokens, and its engine's version."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Side:
         self.version: str | None = None
 
     async def prepare(self, exact: bool) -> None:
-        """Wakes the model if it sleeps, and learns how long a word is. Raises ``LocalProblem`` when nobody answers."""
+        """Wake the model if it sleeps, and learn how long a word is. Raises ``LocalProblem`` without an answer."""
         await self._choose_model()
         counts = []
         for words in (SHORT, LONG):
@@ -54,7 +54,7 @@ class Side:
         self.client.endpoint = replace(endpoint, model=models[0])
 
     def asker(self, seed: str, input_tokens: int, output_tokens: int, stream: bool, exact: bool) -> Ask:
-        """Asks with prompts that nobody else in this run asks with."""
+        """Return a function that asks with prompts no other request of this run has."""
         words = self.scale.words(input_tokens)
 
         async def ask(number: int, due: float) -> Reply:
@@ -64,12 +64,11 @@ class Side:
         return ask
 
 
-# Prompts of about so many tokens, no two alike, without the model's tokenizer. Pure.
+# Prompts of about a given number of tokens, no two alike, without the model's tokenizer. Pure.
 #
-# Each begins with words of its own: an engine that keeps the cache of a common beginning would else answer the second
-# request, or the second side of a comparison, from what the first one left there. The sides of a comparison get the
-# same words, each in an order of its own: other words are other numbers of tokens, and a prompt 4 % longer is answered
-# later.
+# Each begins with its own words: an engine that caches a common prefix would otherwise answer the second request, or
+# the second side of a comparison, from what the first one left there. The sides of a comparison get the same words,
+# each in its own order: other words are other numbers of tokens, and a prompt 4 % longer is answered later.
 
 _WORDS = """
 river stone light house water green night paper table music garden winter summer morning bread horse road cloud
@@ -78,12 +77,12 @@ valley thunder shadow feather blanket lantern orchard pepper ribbon saddle timbe
 circle dragon ember falcon ginger hammer ivory jacket kettle lemon marble needle olive pencil quarry rocket
 """
 WORDS = tuple(_WORDS.split())
-SHORT, LONG = 20, 220  # words of the two questions that tell how many tokens a word is
+SHORT, LONG = 20, 220  # words in the two questions that show how many tokens a word is
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How many tokens a prompt of some words comes to: ``fixed`` for the chat template, ``per_word`` for each word."""
+    """Scale of words to tokens: ``fixed`` tokens for the chat template, ``per_word`` for each word."""
 
     fixed: float = 0.0
     per_word: float = 1.0
@@ -94,7 +93,7 @@ class Scale:
 
 
 def scale(short: int | None, long: int | None) -> Scale:
-    """From the server's count for prompts of SHORT and LONG words; a word is a token where it does not count."""
+    """Return the scale from the server's counts for SHORT and LONG words; a word is a token where it does not count."""
     if short is None or long is None or long <= short:
         return Scale()
     per_word = (long - short) / (LONG - SHORT)
@@ -102,7 +101,7 @@ def scale(short: int | None, long: int | None) -> Scale:
 
 
 def prompt(words: int, seed: str, order: str = "") -> str:
-    """``seed`` chooses the words, ``order`` where each stands."""
+    """Return a prompt: ``seed`` chooses the words, ``order`` where each stands."""
     chance = random.Random(seed)  # noqa: S311 - chance for load, not for secrets
     chosen = [chance.choice(WORDS) for _ in range(words)]
     random.Random(f"{seed} {order}").shuffle(chosen)  # noqa: S311 - as above

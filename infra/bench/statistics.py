@@ -1,4 +1,4 @@
-"""What many replies come to: percentiles, rates, errors by kind, and one side against the other. Pure."""
+"""Statistics of many replies: percentiles, rates, errors by kind, and one side against the other. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from infra.bench.client import Reply
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Of ``count`` values, in their own unit."""
+    """Spread of ``count`` values, in their own unit."""
 
     count: int
     mean: float
@@ -24,7 +24,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Summary:
-    """One side of one level. Seconds throughout; spreads are over whole answers only."""
+    """Summary of one side of one level. Times are in seconds; spreads are over whole answers only."""
 
     seconds: float  # in which requests were sent and answered, over all its turns
     sent: int
@@ -43,7 +43,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Ratio:
-    """What the measured side adds to the other one: milliseconds at the percentiles, shares of the throughput."""
+    """Comparison of the measured side with the other: milliseconds added at the percentiles, shares of throughput."""
 
     ttft_added_ms: dict[str, float] | None
     tpot_added_ms: dict[str, float] | None
@@ -53,7 +53,7 @@ class Ratio:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Of sorted values, between the two nearest ranks in a straight line."""
+    """Return a percentile of sorted values, linear between the two nearest ranks. Raises ``ValueError`` for none."""
     if not ordered:
         raise ValueError("a percentile of nothing")
     place = (len(ordered) - 1) * percent / 100
@@ -63,7 +63,7 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """None where there is nothing to say."""
+    """Return the spread of the known values; None where there are none."""
     found = sorted(value for value in values if value is not None)
     if not found:
         return None

@@ -1,10 +1,10 @@
-"""The largest number of people at once who are all served well: by doubling, then halving the gap. Pure.
+"""Largest number of people at once who are all served well, found by doubling, then halving the gap. Pure.
 
 The sizing guide's words, under *Max Real-Time Concurrency*: "the number of concurrent queries (each with a few hundred
 tokens) that can be served while maintaining a good user experience: responses start in under 10 seconds; token
-generation speed exceeds the average reading pace". It puts no figure to that pace. A quarter of a second a token is
+generation speed exceeds the average reading pace". It gives no figure for that pace. A quarter of a second per token is
 ours: adults read 238 words of English a minute (M. Brysbaert, 2019, doi:10.1016/j.jml.2019.104047), one in 0.252 s,
-with a word taken for one token. Where a word is 1.3 tokens the same pace is 0.19 s a token: ``--tpot-limit 0.19``.
+with a word taken for one token. Where a word is 1.3 tokens the same pace is 0.19 s per token: ``--tpot-limit 0.19``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from infra.bench.options import MOST, TPOT_LIMIT, TTFT_LIMIT
 from infra.bench.statistics import Summary
 
-_PRECISION = 0.05  # of the answer: the last few per cent are not worth a try each
+_PRECISION = 0.05  # relative to the result: the last few per cent are not worth a try each
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Row:
     concurrency: int
 
 
-# the guide's table, to hold a result against
+# the guide's table, to compare a result with
 TABLE = (
     Row("Llama-3.1-8B", "1x A10", 30),
     Row("Llama-3.1-70B", "8x A100", 50),
@@ -38,7 +38,7 @@ TABLE = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """``why`` is empty where all were served well."""
+    """Verdict on one concurrency. ``why`` is empty where all were served well."""
 
     concurrency: int
     why: tuple[str, ...]
@@ -60,7 +60,7 @@ def judge(concurrency: int, found: Summary, ttft_limit: float = TTFT_LIMIT, tpot
 
 
 def search(most: int = MOST) -> Generator[int, bool, int]:
-    """Yields a number to try and is sent whether it was good; ends with the largest good one, 0 for none. At most
+    """Yield a number to try and receive whether it was good; return the largest good one tried, 0 for none. At most
     ``most`` is tried, and no number twice."""
     good, bad, at = 0, most + 1, 1
     while at <= most and bad > most:

@@ -1,1 +1,1 @@
-"""Pure judgement of a stack before anything of it exists: what fits, how long a wake takes, what it costs."""
+"""Pure judgement of a stack before any of it exists: what fits, how long a wake takes, what it costs."""

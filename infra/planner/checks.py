@@ -1,4 +1,4 @@
-"""What is wrong with one planned model, or not known of it. Codes 250 to 269 are of plans."""
+"""Findings about one planned model: what is wrong with it, or not known. The planner's codes are 240 to 269."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MORE_ROOM = "use a pool with more memory a GPU, more GPUs, several machines a r
 
 
 def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> Iterator[Problem]:
-    """All that the planner finds of one model."""
+    """Yield every problem the planner finds with one model."""
     at: Path = ("models", model.name)
     if model.facts is not None:
         yield from judge_model_facts(model.facts, model.pool.gpu, wanted, at)
@@ -60,7 +60,7 @@ def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> It
 
 
 def _of_pool(model: ModelPlan, wanted: Wanted, at: Path, stack: StackConfig) -> Iterator[Problem]:
-    """What another pool might mend: the card's own, and its memory."""
+    """Yield the problems that another pool might solve: those of the card, and of its memory."""
     if model.facts is not None:
         anywhere = list(judge_model_facts(model.facts, None, wanted, at))
         here = judge_model_facts(model.facts, model.pool.gpu, wanted, at)
@@ -71,7 +71,7 @@ def _of_pool(model: ModelPlan, wanted: Wanted, at: Path, stack: StackConfig) -> 
 
 
 def _as_fallback(problem: Problem, path: Path, pool: str) -> Problem:
-    """The same finding where the pool is named: the value it is of is told in the text."""
+    """Return the same finding at the path of the fallback pool: the value it is about moves into the message."""
     value = f"{show(problem.value)} " if problem.has_value else ""
     message = f"as a fall-back: {problem.path[-1]}: {value}{problem.message}"
     fix = f"take it out, or {problem.fix}"
@@ -108,7 +108,7 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
     plan, facts, engine = model.memory, model.facts, model.engine
     if plan is None or facts is None or engine is None or fit.starts(facts, plan):
         return
-    # what changes the memory unseen may also make it fit: then this is no more than a doubt
+    # a flag this plan does not follow may also make the model fit: then this is only a warning
     severity: Severity = "warning" if model.unfollowed else "error"
     gpus = model.config.gpus
     if not plan.loads:
@@ -134,15 +134,15 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
 
 
 def smallest(stack: StackConfig, facts: ModelFacts, engine: Engine) -> str | None:
-    """The cheapest machine of the stack's place on which the model fits so, told with its split; where the place sells
-    none, nothing."""
+    """Return the cheapest machine of the stack's place on which the model fits, with its split and price; None where
+    the place sells no machines or the model fits on none."""
     if not kind_of(stack.platform).makes_nodes:
         return None
     return _smallest(stack.platform.kind, stack.platform.region, _Key(facts), engine)
 
 
 class _Key:
-    """Facts by their identity: their mapping of raw values cannot be hashed."""
+    """Hashable key of facts: their mapping of raw values cannot be hashed."""
 
     def __init__(self, facts: ModelFacts) -> None:
         self.facts = facts
@@ -156,7 +156,7 @@ class _Key:
 
 @lru_cache(maxsize=1024)
 def _smallest(place: str, region: str | None, key: _Key, engine: Engine) -> str | None:
-    # one machine, and each card with the engine's own default for a step
+    # a single machine, and for each card the engine's own default of tokens in a step
     alone = replace(engine, max_batched_tokens=0, pipeline_parallel=1, steps_in_flight=2)
     found = fit.ranked(key.facts, machines(place).values(), alone, region)
     if not found:
@@ -186,7 +186,7 @@ def _shared(model: ModelPlan, at: Path) -> Iterator[Problem]:
 
 
 def judge_asleep(pool: PoolPlan, models: Iterable[ModelPlan]) -> Iterator[Problem]:
-    """Weights that lie in main memory while their engines sleep: the largest that can be on one machine together."""
+    """Check that main memory holds the weights of sleeping engines: the largest that can share one machine."""
     if not pool.turns or pool.machine is None:
         return
     known = [model.facts.weights.total for model in models if model.facts is not None and model.facts.weights]
@@ -219,7 +219,7 @@ def _revision(model: ModelPlan, at: Path) -> Iterator[Problem]:
 def _declared_weights(model: ModelPlan, at: Path) -> Iterator[Problem]:
     declared, facts = model.config.weights, model.facts
     held = facts.disk_bytes if facts else None
-    # what is written in whole GiB may be rounded down by less than one
+    # a size written in whole GiB may be rounded down by less than one GiB
     if declared is not None and held is not None and declared.bytes + 2**30 <= held:
         need = -(-held // 2**30)
         message = f"is less than its files take, {held / 2**30:.1f} GiB: the disk is judged by too little"
@@ -230,7 +230,7 @@ def _declared_weights(model: ModelPlan, at: Path) -> Iterator[Problem]:
 
 
 def _held(model: ModelPlan, at: Path) -> Iterator[Problem]:
-    """A hop that gives up on a request that is still held."""
+    """Yield a problem for the first hop that gives up during the hold, else during hold and guard wait together."""
     held = model.config.hold.seconds
     for hop in _cutting(model.hops, held):
         fix = f"set hold: {hop.seconds}s or less, or raise it at {hop.setting}"
@@ -252,9 +252,9 @@ def _held(model: ModelPlan, at: Path) -> Iterator[Problem]:
 
 
 def _cutting(hops: Iterable[Hop], seconds: int) -> list[Hop]:
-    """What cuts a silence or a whole request of so many seconds, the first to do so first."""
+    """Return the hops that cut a silence or a whole request of ``seconds``, the first to do so first."""
     wanted = [h for h in hops if h.cuts in ("held request", "whole request") and h.seconds is not None]
-    others = [h for h in wanted if h.name not in ("client", "interceptor")]  # both are made out of the hold
+    others = [h for h in wanted if h.name not in ("client", "interceptor")]  # both derive from the hold
     return sorted((h for h in others if (h.seconds or 0) < seconds), key=lambda h: h.seconds or 0)
 
 

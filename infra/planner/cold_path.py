@@ -1,4 +1,4 @@
-"""How long a request waits that finds nothing awake: the phases of the way from no node to the first token."""
+"""Cold path: how long a request waits when no replica is awake, by phase from no node to the first token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHORTEN: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """``seconds`` is None where nobody is known to have measured it. ``on`` is the date of the figure."""
+    """Phase of a cold path. ``seconds`` is None where no measurement is known. ``on`` is the date of the figure."""
 
     name: str
     seconds: float | None
@@ -41,7 +41,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class ColdPath:
-    """The phases in order. ``cold`` is from no node at all, ``warm`` from a node that has the image; both count known
+    """Phases in order. ``cold`` is from no node at all, ``warm`` from a node that has the image; both count known
     phases only, and ``unknown`` names the others."""
 
     phases: tuple[Phase, ...]
@@ -60,18 +60,18 @@ class ColdPath:
 
     @property
     def dominant(self) -> Phase:
-        """The longest known phase."""
+        """Return the longest known phase."""
         return max(self.phases, key=lambda phase: phase.seconds or 0)
 
     @property
     def advice(self) -> str:
-        """Which setting shortens it most."""
+        """Return the setting that shortens the dominant phase most."""
         return SHORTEN[self.dominant.name]
 
 
 @cache
 def figures() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    """The table as it is kept."""
+    """Return the table in ``cold_path.yaml``."""
     read: Mapping[str, Mapping[str, Mapping[str, Any]]] = read_table(Path(__file__).with_name("cold_path.yaml"))
     return read
 
@@ -82,9 +82,9 @@ def cold_path(
     weight_bytes: int | None,
     measured: Mapping[str, float] | None = None,
 ) -> ColdPath:
-    """For a model on ``place`` with ``weight_bytes`` to fetch for one replica.
+    """Return the cold path of a model on ``place`` with ``weight_bytes`` to fetch for one replica.
 
-    ``measured`` are seconds by phase that take the place of the table's.
+    ``measured`` are seconds by phase that replace the table's.
     """
     sizes = {"image": image_bytes, "weights": weight_bytes}
     return ColdPath(tuple(_phase(name, place, sizes.get(name), measured or {}) for name in PHASES))
@@ -110,11 +110,11 @@ _ALLOWED = f"a mapping of phases ({', '.join(PHASES)}) to seconds, for all model
 
 
 class BadMeasurement(ValueError):
-    """The file is no measurement; the text says where, what is allowed and how to mend it."""
+    """A file that is no measurement; the text says where, what is allowed and how to fix it."""
 
 
 def read_measured(file: Path) -> dict[str, dict[str, float]]:
-    """Seconds by phase, under a model's name or ``*``. YAML or JSON. Raises ``BadMeasurement``."""
+    """Read seconds by phase, under a model's name or ``*``, from YAML or JSON. Raises ``BadMeasurement``."""
     try:
         found = yaml.safe_load(file.read_text())
     except OSError as error:
@@ -144,7 +144,7 @@ def _phases(file: Path, at: str, given: object) -> dict[str, float]:
 
 
 def _wakes(file: Path, rounds: Any) -> dict[str, float]:
-    """Of what ``benchmarks/wake.py`` writes: when each step was reached, once a wake; the medians of the spans."""
+    """Return each phase's median span from what ``benchmarks/wake.py`` writes: when each wake reached each step."""
     try:
         spans = [_spans(each) for each in rounds]
         return {phase: round(statistics.median(span[phase] for span in spans), 2) for phase in spans[0]}

@@ -1,9 +1,9 @@
-"""What a stack costs while every model sleeps (floor) and with every pool at its max (ceiling). Pure.
+"""Cost of a stack while every model sleeps (floor) and with every pool at its max (ceiling). Pure.
 
-Two parts, told apart everywhere: the GPU nodes, by pool and by model, and what stands without them (the cluster, its
-system nodes, ways in and out, stores), by the place's own list. The floor is an average over a week where keep-warm
-windows hold replicas in some of its hours. This is the one arithmetic: the plan, its page, the gate and its comment
-show its figures, and caps are held against its ceiling of the GPU nodes.
+Two parts are kept separate everywhere: the GPU nodes, by pool and by model, and what stands without them (the cluster,
+its system nodes, ways in and out, stores), from the place's own list. The floor is an average over a week where
+keep-warm windows hold replicas in some of its hours. This is the only cost arithmetic: the plan, its page, the gate and
+its comment show its figures, and caps are compared with its ceiling for the GPU nodes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NEVER_COUNTED = ("disks of GPU nodes", "traffic")
 
 @dataclass(frozen=True, kw_only=True)
 class PoolCost:
-    """One pool: nodes that are always there, nodes at its max. ``warm_nodes`` is what keep-warm windows add to the
+    """Nodes of one pool: those always there, and those at its max. ``warm_nodes`` is what keep-warm windows add to the
     first, on average over a week."""
 
     name: str
@@ -45,14 +45,14 @@ class PoolCost:
         return self.price.for_nodes(self.ceiling_nodes)
 
     def ceiling_at(self, capacity: Capacity) -> float | None:
-        """At the catalogue's price for another capacity; None where that is unknown."""
+        """Return the ceiling at the catalogue's price for another capacity; None where that is unknown."""
         return self.price.for_nodes(self.ceiling_nodes, capacity)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCost:
-    """A model's part of the nodes its replicas hold, by GPUs: the rest of a node is billed all the same.
-    ``warm_hours`` is how long in a week windows keep more replicas than its min, added up over these replicas."""
+    """A model's share of the nodes its replicas hold, by GPUs: the rest of a node is billed all the same.
+    ``warm_hours`` is how long in a week windows keep more replicas than its min, summed over these replicas."""
 
     name: str
     floor: float | None
@@ -74,8 +74,8 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Sums have the known prices only: ``unknown`` names what is missing in them. ``not_counted`` is in none of them:
-    billed by use, or somebody else's. ``cap`` is the stack file's, for GPU nodes."""
+    """Cost of the whole stack. Sums hold known prices only: ``unknown`` names what they lack. ``not_counted`` is in
+    none of them: billed by use, or paid by others. ``cap`` is the stack file's, for GPU nodes."""
 
     pools: tuple[PoolCost, ...] = ()
     models: tuple[ModelCost, ...] = ()
@@ -85,17 +85,17 @@ class Cost:
 
     @property
     def gpu_nodes(self) -> Bounds:
-        """The GPU nodes alone."""
+        """Return the cost of the GPU nodes alone."""
         return _sum(self.pools)
 
     @property
     def cluster(self) -> Bounds:
-        """Everything but the GPU nodes."""
+        """Return the cost of everything but the GPU nodes."""
         return _sum(self.standing)
 
     @property
     def total(self) -> Bounds:
-        """Both together."""
+        """Return both together."""
         return self.gpu_nodes + self.cluster
 
     @property
@@ -104,11 +104,11 @@ class Cost:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What has no known price."""
+        """Return the names of everything without a known price."""
         return (*self.unknown_pools, *(line.what for line in self.standing if line.price is None))
 
     def gpu_ceiling_at(self, capacity: Capacity) -> float | None:
-        """All pools at their max bought ``onDemand`` or as ``spot``; None where one has no such price."""
+        """Return the cost of all pools at their max as ``onDemand`` or ``spot``; None where one has no such price."""
         sums = [pool.ceiling_at(capacity) for pool in self.pools]
         return None if None in sums else sum(each or 0 for each in sums)
 
@@ -119,13 +119,13 @@ def _sum(parts: Iterable[PoolCost | Line]) -> Bounds:
 
 
 def month(per_hour: float | None) -> float | None:
-    """Monthly cost, of 730 hours."""
+    """Return the monthly cost (730 hours); None where it is unknown."""
     return None if per_hour is None else per_hour * HOURS_A_MONTH
 
 
 def nodes_kept(pool: PoolConfig, per_node: int, models: Iterable[ModelConfig], replicas: Replicas | None = None) -> int:
-    """Nodes that are there when nobody asks: the pool's own min, and those that ``replicas`` need, by default each
-    model's min."""
+    """Return the nodes that stay without requests: what ``replicas`` (default: each model's min) need, at least the
+    pool's min and at most its max."""
     free: list[int] = []
     counts = ((m.gpus, m.nodes * (m.min if replicas is None else replicas[m.name])) for m in models)
     for gpus in sorted((gpus for gpus, count in counts for _ in range(count)), reverse=True):
@@ -138,7 +138,7 @@ def nodes_kept(pool: PoolConfig, per_node: int, models: Iterable[ModelConfig], r
 
 
 def cost(stack: StackConfig) -> Cost:
-    """The whole stack."""
+    """Return the cost of the whole stack."""
     per_node = {name: pool_request(pool).pool.gpus_per_node for name, pool in stack.pools.items()}
     by_pool: dict[str, list[ModelConfig]] = {}
     for model in stack.models.values():
@@ -164,7 +164,7 @@ def cost(stack: StackConfig) -> Cost:
 
 
 def _standing(stack: StackConfig, pools: Sequence[PoolCost]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
-    """What the place bills without GPU nodes, and what of it nobody counts here."""
+    """Return what the place bills without GPU nodes, and the names of what is not counted here."""
     kind = kind_of(stack.platform)
     stands = kind.standing()
     if stands is None:
@@ -191,16 +191,16 @@ def _pool(pool: PoolConfig, price: NodePrice, per_node: int, models: list[ModelC
 
 
 def _model(model: ModelConfig, pools: Sequence[tuple[PoolCost, int]]) -> ModelCost:
-    """``pools`` with their GPUs a node, the first choice first: floor and one replica are of that one. The ceiling is
-    of the most expensive nodes its pods may hold, as nobody knows which pool will have room on a bad day; of a replica
-    on several machines each pod finds its pool by itself.
+    """Return a model's cost. ``pools`` have their GPUs per node, the first choice first: floor and one replica use that
+    one. The ceiling uses the most expensive nodes its pods may hold, as nobody knows which pool will have room on a bad
+    day; each pod of a replica on several machines finds its pool by itself.
     """
     warm = sum(share * (replicas[model.name] - model.min) for share, replicas in week([model]))
     places = [(_pod(model, pool, per_node), _room(model, pool, per_node)) for pool, per_node in pools]
     one = _times(places[0][0], model.nodes)
     ceiling: float | None = 0.0
     left = model.nodes * min(model.max, sum(room for _, room in places) // model.nodes)
-    # a price nobody knows comes first: it may be the highest
+    # an unknown price comes first: it may be the highest
     for price, room in sorted(places, key=lambda each: float("-inf") if each[0] is None else -each[0]):
         part = _times(price, min(left, room))
         ceiling = None if ceiling is None or part is None else ceiling + part
@@ -215,7 +215,7 @@ def _model(model: ModelConfig, pools: Sequence[tuple[PoolCost, int]]) -> ModelCo
 
 
 def _pod(model: ModelConfig, pool: PoolCost, per_node: int) -> float | None:
-    """One machine's part of a replica."""
+    """Return the cost of one machine's part of a replica."""
     node = pool.price.for_nodes(1)
     return None if node is None else node * model.gpus / max(1, per_node)
 

@@ -1,4 +1,4 @@
-"""What a plan changes against another: models, pools, cost, cold path."""
+"""Changes of a plan against another: models, pools, cost, cold path, time-outs."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ _OF_COLD = ("cold_seconds", "warm_seconds", "dominant", "cold_start_seconds")
 
 
 class NoSuchReference(ValueError):
-    """There is nothing to compare with; the text says what is allowed."""
+    """A reference with nothing to compare with; the text says what is allowed."""
 
 
 def other_text(reference: str, stack: str) -> tuple[str, str]:
-    """The other stack file's text and name: a file that is there, or the stack's own file at a git revision."""
+    """Return the other stack file's text and name: an existing file, or the stack's own file at a git revision. Raises
+    ``NoSuchReference``."""
     file = Path(reference)
     if file.is_file():
         return file.read_text(errors="replace"), str(file)
@@ -56,7 +57,7 @@ def other_text(reference: str, stack: str) -> tuple[str, str]:
 
 
 def changes(before: Document, after: Document) -> list[Document]:
-    """Each ``{path, before, after}``; None is not there (or unknown)."""
+    """Return each change as ``{path, before, after}``; None means absent or unknown."""
     found = [
         *_named("models", before, after, _OF_MODEL),
         *_named("pools", before, after, _OF_POOL),
@@ -73,7 +74,7 @@ def _named(
     old, new = ({each[key]: each for each in side[section]} for side in (before, after))
     for name in dict.fromkeys((*old, *new)):
         if section in ("cold_path", "timeouts") and (name not in old or name not in new):
-            continue  # told by its model
+            continue  # reported with its model
         if name not in old or name not in new:
             yield f"{section}.{name}", _short(old.get(name)), _short(new.get(name))
         else:

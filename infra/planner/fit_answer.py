@@ -1,4 +1,4 @@
-"""One answer of ``ebbtide fit``: the best of what was tried, its figures and findings. Pure."""
+"""Answer of ``ebbtide fit``: the best hardware that was tried, its figures and findings. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from infra.planner.sizing.planned_pool import as_loaded, batched_tokens
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.load import finding
 
-# what a person typed for what the stack file calls so
+# what a person types, by the stack file's name for it
 _TYPED = {
     "gpus": "--tp",
     "maxTokens": "--context",
@@ -34,8 +34,8 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Question:
-    """``context`` in tokens; ``concurrency`` sequences of that length at once. ``gpus_named``: the number of GPUs was
-    asked for, so that all of them are used."""
+    """Question to ``ebbtide fit``: ``context`` in tokens, ``concurrency`` sequences of that length at once.
+    ``gpus_named``: the number of GPUs was given, so all of them are used."""
 
     context: int
     concurrency: int
@@ -50,7 +50,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """``machine`` carries the price: the one tried, or the cheapest that has such GPUs."""
+    """Answer to one question. ``machine`` carries the price: the one tried, or the cheapest that has such GPUs."""
 
     facts: ModelFacts
     question: Question
@@ -63,8 +63,8 @@ class Answer:
 
 
 def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answer:
-    """The cheapest of ``tried`` on which the model fits, else the largest. Raises ``ValueError`` where the size of the
-    weights is unknown."""
+    """Return the cheapest of ``tried`` that fits and serves the model, else the cheapest that fits, else the largest.
+    Raises ``ValueError`` where the size of the weights is unknown."""
     loaded = as_loaded(facts, question.dtype)
     engine = Engine(
         context=question.context,
@@ -76,9 +76,9 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
     found = [_try(loaded, card, engine, question) for card in tried]
     judged = [(each, _problems(loaded, each, question)) for each in found]
     able = [each for each, problems in judged if each.fits and not _stopped(problems)]
-    # where the engine refuses them all, the card that would hold it says why best; else the largest does
+    # where the engine refuses them all, a card that would hold the model explains best why; else the largest does
     held = able or [each for each in found if each.fits]
-    # bare cards have no price: there the fewest are the cheapest, and they come in that order
+    # bare cards have no price: the fewest are the cheapest
     held.sort(key=fit.order if all(each.card.machine for each in held) else lambda each: (each.card.gpus,))
     best = held[0] if held else _largest(found)
     problems = next(problems for each, problems in judged if each is best)
@@ -110,7 +110,7 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
 
 
 def _sequences(question: Question) -> int:
-    """How many the engine is reckoned to run at once."""
+    """Return how many sequences the engine is assumed to run at once."""
     return max(16, question.concurrency)
 
 
@@ -121,7 +121,7 @@ def _try(facts: ModelFacts, card: Card, engine: Engine, question: Question) -> F
     elif facts.task == "image":
         splits = [1]
     elif card.machine is None and memory.divides(facts, card.gpus):
-        splits = [card.gpus]  # so many cards, all of them used: fewer are another of those that are tried
+        splits = [card.gpus]  # all cards of this count are used: smaller counts are tried separately
     elif question.gpus_named:
         splits = [max((n for n in range(1, card.gpus + 1) if memory.divides(facts, n)), default=1)]
     return fit.try_card(facts, card, engine, splits, question.concurrency)
@@ -187,7 +187,7 @@ def _no_price(best: Fit, machine: Card | None, question: Question) -> Problem:
 
 
 def as_json(found: Answer) -> dict[str, Any]:
-    """The answer as plain data: sizes in bytes, null is unknown."""
+    """Return the answer as plain data: sizes in bytes, null is unknown."""
     best, facts, plan = found.best, found.facts, found.best.plan
     assert facts.weights is not None
     machine = found.machine
@@ -248,7 +248,7 @@ def as_json(found: Answer) -> dict[str, Any]:
 
 
 def _full_forward_bytes(facts: ModelFacts) -> int | None:
-    """Bytes that guides which know no engine reckon with; None where the model's shape or size is unknown."""
+    """Return the bytes computed by guides that know no engine; None where the model's shape or size is unknown."""
     if not facts.parameters or not facts.kv:
         return None
     return full_forward(facts.parameters, facts.layers, facts.hidden, facts.heads).total

@@ -1,7 +1,7 @@
-"""One judgement of a stack file, the same in every command: ``plan``, ``graph``, ``gate`` and ``pulumi up``.
+"""Judgement of a stack file, the same in every command: ``plan``, ``graph``, ``gate`` and ``pulumi up``.
 
 The file's own rules (``infra/stackfile``) say what its values may be; the planner (``infra/planner``) says whether the
-models can be served so. What only a network or a cluster could tell is a warning that says so.
+models can be served with them. Where only a network or a cluster could tell, a warning says so.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from infra.stackfile.load import finding_in
 from infra.stackfile.reading import Loaded, Reading
 
 SKIP = "EBBTIDE_SKIP_PLANNER"
-"""A variable for emergencies: its text is the reason for which the planner's findings stop nothing."""
+"""Environment variable for emergencies: its text is the reason why the planner's findings stop nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """``plan`` is None where the place or the environment could not be read; of a refused file it has the sound part.
-    ``findings`` are the file's own and the planner's, each once."""
+    """Judgement of one stack file. ``plan`` is None where the place or the environment could not be read; for a refused
+    file it has the sound part. ``findings`` are the file's own and the planner's, each once."""
 
     reading: Reading
     plan: Plan | None
@@ -33,11 +33,11 @@ class Judgement:
 
     @property
     def stops(self) -> bool:
-        """Whether nothing may be created."""
+        """Return True if nothing may be created."""
         return self.reading.config is None or any(finding.stops for finding in self.findings)
 
     def loaded(self) -> Loaded:
-        """The stack to build. Raises ``ConfigError`` with all findings if any of them stops it."""
+        """Return the stack to build. Raises ``ConfigError`` with all findings if any of them stops it."""
         if self.reading.config is None or self.stops:
             raise ConfigError(self.findings)
         return Loaded(self.reading.config, self.findings)
@@ -51,8 +51,8 @@ def judge(
     measured: Mapping[str, Measured] | None = None,
     skip_planner: str = "",
 ) -> Judgement:
-    """Judge what was read. ``facts_of`` gives what is known of a model by its id, None where nothing is; ``more`` are
-    problems found on the way to these facts; ``skip_planner`` is why the planner's findings are to be warnings."""
+    """Judge what was read. ``facts_of`` returns the facts for a model id, None where nothing is known; ``more`` are
+    problems found on the way to these facts; ``skip_planner`` is the reason to make the planner's findings warnings."""
     plan = plan_stack(reading.partial, facts_of, measured) if reading.partial is not None else None
     problems = [*more, *(plan.problems if plan is not None else ())]
     if skip_planner:
@@ -62,20 +62,20 @@ def judge(
 
 
 def judge_with_records(reading: Reading, stacks: Path, *, skip_planner: str = "") -> Judgement:
-    """Judge by the catalogue and by the models that are recorded beside the stack files in ``stacks``."""
+    """Judge by the catalogue and by the models recorded beside the stack files in ``stacks``."""
     recorded = recorded_models.read(stacks)
     return judge(reading, recorded.find, more=recorded.problems, skip_planner=skip_planner)
 
 
 def merged(first: Iterable[Finding], then: Iterable[Finding]) -> tuple[Finding, ...]:
-    """One finding a rule and place: the file's own rules may have said it already."""
+    """Return one finding per rule and place: the file's own rules may have reported it already."""
     found = {(each.code, each.path, each.message): each for each in first}
     said = {(code, path) for code, path, _ in found}
     return (*found.values(), *(each for each in then if (each.code, each.path) not in said))
 
 
 def reason_to_skip(environ: Mapping[str, str] = os.environ) -> str:
-    """Why the planner's findings stop nothing in this run; empty where they do."""
+    """Return the reason why the planner's findings stop nothing in this run; empty where they do."""
     return environ.get(SKIP, "").strip()
 
 

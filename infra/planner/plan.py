@@ -1,4 +1,4 @@
-"""Everything a plan says of a stack that may be built: memory, cold path, time-outs, cost, findings. Pure."""
+"""Plan of a stack that may be built: memory, cold path, time-outs, cost, findings. Pure."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Measured = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPlan:
-    """One model. ``memory`` is of one GPU, None where it cannot be planned: ``why_not`` says why. ``silence`` is how
-    long a request for it may go without a byte, in seconds; ``shortest`` the hop that gives up first on a held
-    request. ``fallbacks`` is the same model planned on each of its further pools."""
+    """Plan of one model. ``memory`` is for one GPU, None where it cannot be planned: ``why_not`` says why. ``silence``
+    is how long a request may go without a byte, in seconds; ``shortest`` is the hop that gives up first on a held
+    request. ``fallbacks`` is the same model planned on each of its fallback pools."""
 
     config: ModelConfig
     pool: PoolPlan
@@ -55,7 +55,7 @@ class ModelPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The whole stack. ``problems`` are what the planner finds beyond the stack file's own rules, in its order."""
+    """Plan of the whole stack. ``problems`` are what the planner finds beyond the stack file's own rules, in order."""
 
     stack: StackConfig
     pools: tuple[PoolPlan, ...]
@@ -73,8 +73,8 @@ class Plan:
 
 
 def plan_stack(stack: StackConfig, facts_of: FactsOf, measured: Mapping[str, Measured] | None = None) -> Plan:
-    """``facts_of`` gives what is known of a model by its id, None where nothing is. ``measured`` are seconds by phase
-    under a model's name, or under ``*`` for all of them, that take the place of the table's."""
+    """Plan a stack. ``facts_of`` returns the facts for a model id, None where nothing is known. ``measured`` are
+    seconds by phase under a model's name, or under ``*`` for all models, that replace the table's."""
     cuda, judge_driver = engine_cuda(stack.image.base), stack.gpu_layer_install != "helm"
     pools = {name: pool_plan(pool, cuda, judge_driver) for name, pool in stack.pools.items()}
     before = front(stack)
@@ -157,16 +157,16 @@ def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[M
 
 
 def _weights_of_node(facts: ModelFacts | None, model: ModelConfig) -> int | None:
-    """What one replica has to fetch: the facts', else what the stack file says; None where neither knows. All of it,
-    however many GPUs share it: they have one node's network and nobody is known to have measured more. Of several
-    machines each fetches its part, and any of them may fetch all."""
+    """Return the bytes one replica fetches: from the facts, else from the stack file; None where neither knows. All
+    weights count, however many GPUs share them: the GPUs have one node's network, and no measurement of more is known.
+    With several machines each fetches its part, and any of them may fetch all."""
     if facts is not None and facts.weights is not None:
         return facts.weights.total
     return model.weights.bytes if model.weights else None
 
 
 def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
-    """What the stack asks of a model, in the terms of ``compatibility.py``."""
+    """Return what the stack asks of a model, in the terms of ``compatibility.py``."""
     return Wanted(
         task=model.task,
         tensor_parallel=model.split[0],
@@ -178,7 +178,7 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
         engine=model.engine,
         licence_accepted=model.licence_accepted,
         pickle_accepted=model.allow_pickle,
-        streamed=kind_of(stack.platform).makes_nodes,  # such a place keeps the weights in a bucket of its own
+        streamed=kind_of(stack.platform).makes_nodes,  # such a place keeps the weights in its own bucket
         plugins=frozenset(re.split(r"[=\[]", package, maxsplit=1)[0].lower() for package in stack.image.extra_packages),
     )
 
@@ -190,7 +190,7 @@ def _problems(stack: StackConfig, models: tuple[ModelPlan, ...], pools: Iterable
         yield from judge_asleep(pool, [model for model in models if pool.name in model.config.pools])
 
 
-# GPUs and dollars that an environment allows one stack with every pool at its max, whatever its own guard says.
+# Ceilings: the GPUs and dollars an environment allows one stack with every pool at its max, whatever its guard says.
 #
 # The figures are in ``infra/stackfile/limits.yaml``.
 
@@ -198,7 +198,7 @@ _AT = ("pools",)
 
 
 def judge_ceilings(stack: StackConfig, pools: Iterable[PoolPlan], cost: Cost) -> Iterator[Problem]:
-    """The two ceilings of the stack's environment."""
+    """Yield a problem for each ceiling of the environment (GPUs, dollars an hour) that the stack exceeds."""
     ceiling, where = limits().ceiling(stack.environment), stack.environment
     held = {pool.name: pool.max * pool.gpus_per_node for pool in pools if pool.device != "cpu"}
     gpus = sum(held.values())

@@ -1,1 +1,1 @@
-"""What is known of a model without loading it, and where that comes from."""
+"""Facts about a model, found without loading it, and where they come from."""

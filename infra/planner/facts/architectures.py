@@ -1,4 +1,4 @@
-"""What the pinned engine serves, off the list recorded from its own registry (``record_architectures.py``)."""
+"""Architectures the pinned engine serves, from the list of its own registry (``record_architectures.py``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Purpose = Literal["chat", "embed", "classify"]
 
 @dataclass(frozen=True)
 class Recorded:
-    """The list of one version. ``until`` names architectures given up and the last version that had them."""
+    """Recorded list of one version. ``until`` names architectures given up and the last version that had them."""
 
     version: str
     chat: frozenset[str]
@@ -28,14 +28,14 @@ class Recorded:
 
 @cache
 def recorded() -> Recorded:
-    """The list in ``architectures.json``."""
+    """Return the list in ``architectures.json``."""
     read = json.loads(Path(__file__).with_name("architectures.json").read_text())
     names = ("chat", "embed", "classify", "through_transformers")
     return Recorded(version=read["version"], until=read["until"], **{name: frozenset(read[name]) for name in names})
 
 
 def purpose(architecture: str | None) -> Purpose | None:
-    """What the engine would serve it for; None where it does not know it. One that can chat counts as that."""
+    """Return what the engine would serve it for; None where it does not know it. One that can chat counts as chat."""
     known = recorded()
     if architecture in known.chat:
         return "chat"
@@ -45,19 +45,19 @@ def purpose(architecture: str | None) -> Purpose | None:
 
 
 def last_version_with(architecture: str) -> str | None:
-    """The last version that had an architecture now given up."""
+    """Return the last version that had an architecture now given up; None for any other."""
     return recorded().until.get(architecture)
 
 
-# Which implementation of a model the engine takes: its own, or that of transformers. Pure.
+# The implementation the engine takes for a model: its own, or that of transformers. Pure.
 
 Asked = Literal["auto", "vllm", "transformers"]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """``implementation`` None: neither can serve it, and ``reason`` says why. ``remote_code``: only with code from the
-    model's repository."""
+    """Choice for one model. ``implementation`` None: neither can serve it, and ``reason`` says why. ``remote_code``:
+    only with code from the model's repository."""
 
     implementation: Literal["vllm", "transformers"] | None
     reason: str
@@ -65,8 +65,8 @@ class Choice:
 
 
 def choose(facts: ModelFacts, asked: Asked = "auto") -> Choice:
-    """The implementation for ``asked``. ``auto`` prefers the engine's own, which is faster; where it has none, it goes
-    through transformers if the engine lists it so, or if the repository brings a model class of its own (``auto_map``).
+    """Return the implementation for ``asked``. ``auto`` prefers the engine's own, which is faster; where there is none,
+    transformers' is used if the engine lists it so, or if the repository brings its own model class (``auto_map``).
     Source: vLLM, model_executor/models/registry.py."""
     name, version = facts.architecture, recorded().version
     if name is None:

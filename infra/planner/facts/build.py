@@ -1,4 +1,4 @@
-"""A model's facts put together from its configuration and what its files tell. Pure."""
+"""A model's facts, built from its configuration and its files. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from infra.planner.facts.config_json import Shape, printable
 from infra.planner.facts.model_facts import ModelFacts, Task, WeightBytes, WeightsFrom
 
 FORMATS = {"safetensors": ".safetensors", "bin": ".bin", "gguf": ".gguf"}
-# by which a repository says that it is made for sentence-transformers, whatever its architecture
+# files that show a repository is made for sentence-transformers, whatever its architecture
 EMBEDS = ("modules.json", "config_sentence_transformers.json")
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
-# beside the weights in many repositories, and none themselves
+# files beside the weights in many repositories that hold no weights themselves
 NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin")
 
 
@@ -40,7 +40,7 @@ def facts(
     task: Task | None = None,
     context: int | None = None,
 ) -> ModelFacts:
-    """``task`` and ``context`` are given where the configuration does not tell them rightly."""
+    """Build the facts. ``task`` and ``context`` are given where the configuration does not state them correctly."""
     return ModelFacts(
         id=printable(model_id),
         revision=revision,
@@ -71,7 +71,7 @@ def facts(
 
 
 def _task(shape: Shape, chat_template: bool | None) -> Task | None:
-    """What it is for: an architecture that only embeds is no chat model; a decoder without a template is a base one."""
+    """Return the task: an architecture that only embeds is no chat model; a decoder without a template is base."""
     known = purpose(shape.architecture)
     if known == "embed":
         return "embed"
@@ -89,8 +89,8 @@ def weights(
     total: object = None,
     source: WeightsFrom = "safetensors index",
 ) -> tuple[WeightBytes, int]:
-    """Bytes and the number of parameters: by ``tensors`` where all are known, else ``total`` bytes parted as the
-    architecture parts them, else by the architecture alone."""
+    """Return the bytes and the number of parameters: by ``tensors`` where all are known, else ``total`` bytes divided
+    as the architecture divides them, else by the architecture alone."""
     estimated, parameters = estimate_weights.estimate(shape, config)
     if tensors is not None:
         return by_sharding(tensors, tied=shape.tied), parameters
@@ -102,25 +102,25 @@ def weights(
 
 
 def formats(names: Iterable[str]) -> tuple[str, ...]:
-    """The formats the weights come in, by the names of the files at the root of a repository."""
+    """Return the formats the weights come in, by the names of the files at the root of a repository."""
     held = [name for name in names if "/" not in name and name not in NO_WEIGHTS]
     return tuple(form for form, ending in FORMATS.items() if any(name.endswith(ending) for name in held))
 
 
 def chat_template(names: Iterable[str], tokenizer: Mapping[str, Any] | None) -> bool | None:
-    """Whether there is one; None where there is no tokenizer's configuration to tell."""
+    """Return True if there is a chat template; None where there is no tokenizer configuration to show it."""
     if set(names) & set(TEMPLATES):
         return True
     return None if tokenizer is None else bool(tokenizer.get("chat_template"))
 
 
 def task_of(names: Iterable[str]) -> Task | None:
-    """What the repository's own files say it is for; None where they do not."""
+    """Return the task that the repository's own files show; None where they show none."""
     return "embed" if set(names) & set(EMBEDS) else None
 
 
 def parsed(text: str) -> dict[str, Any] | None:
-    """The JSON object in ``text``; None for anything else."""
+    """Return the JSON object in ``text``; None for anything else."""
     try:
         read = json.loads(text)
     except (ValueError, RecursionError):
@@ -145,12 +145,12 @@ _HEAD = re.compile(r"(^|\.)lm_head\.")
 
 
 class UnreadableWeights(ValueError):
-    """A file is no safetensors file; the text names it and says why."""
+    """A file that is no safetensors file; the text names it and says why."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor: its type by the format's name and the bytes it takes."""
+    """One tensor: its type under the format's name, and the bytes it takes."""
 
     name: str
     dtype: str
@@ -159,7 +159,7 @@ class Tensor:
 
 
 def tensors_of(file: Path) -> list[Tensor]:
-    """What the file's header lists. Raises ``UnreadableWeights``."""
+    """Return the tensors that the file's header lists. Raises ``UnreadableWeights``."""
     with file.open("rb") as opened:
         first = opened.read(8)
         length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
@@ -180,8 +180,8 @@ def _tensor(name: str, entry: Mapping[str, object]) -> Tensor:
 
 
 def by_sharding(tensors: Iterable[Tensor], *, tied: bool, source: WeightsFrom = "safetensors headers") -> WeightBytes:
-    """The tensors' bytes by what tensor parallelism does with them. A tied model's output head is not loaded a second
-    time, also where the files have it."""
+    """Return the tensors' bytes by what tensor parallelism does with them. A tied model's output head is not loaded a
+    second time, even where the files have it."""
     sharded = kv = replicated = 0
     for tensor in tensors:
         if tied and _HEAD.search(tensor.name):

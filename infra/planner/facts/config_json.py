@@ -1,4 +1,4 @@
-"""A model's ``config.json``, as transformers writes it, read into shapes. Only what memory and speed depend on."""
+"""A model's ``config.json``, as transformers writes it, read into a shape: only what memory and speed depend on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Config = Mapping[str, Any]
 # Encoders keep no KV cache: every token is computed in one pass.
 ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "modernbert", "nomic_bert", "new"})
 
-# What checkpoints of a family leave out because their class has it as a default. Source: transformers 5.19, the
-# family's configuration file.
+# Settings that checkpoints of a family leave out because their class has them as defaults. Source: transformers 5.19,
+# the family's configuration file.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "gemma3_text": {
         "num_attention_heads": 8,
@@ -27,27 +27,27 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "sliding_window": 4096,
     },
 }
-# Positions already scaled in ``max_position_embeddings``, so that the factor is not applied again. Source: vLLM 0.32.0,
+# Scalings already contained in ``max_position_embeddings``, so the factor is not applied again. Source: vLLM 0.32.0,
 # config/model.py, _get_and_verify_max_len.
 ALREADY_SCALED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "mrope"})
 
-# Above what any model has by far, and small enough to be counted with: a list has an entry for each layer.
+# Limits far above any model, yet small enough to compute with: a list has an entry for each layer.
 MOST: Mapping[str, int] = {
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers"), 10_000),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_key_value_heads", "num_kv_heads"), 1_000_000),
     **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "n_shared_experts"), 1_000_000),
 }
-_MOST_OF_OTHERS, _MOST_FACTOR, _MOST_NESTED = 2**32, 10_000, 4  # positions' stretch; one text_config in another
-_MOST_TEXT = 200  # letters of a name
+_MOST_OF_OTHERS, _MOST_FACTOR, _MOST_NESTED = 2**32, 10_000, 4  # positions' scaling factor; levels of text_config
+_MOST_TEXT = 200  # characters of a name
 
 
 class UnreadableConfig(ValueError):
-    """The file is no model configuration; the text says what is missing."""
+    """A file that is no model configuration; the text says what is missing."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers of a decoder, in transformers' own meaning."""
+    """Numbers of a decoder, in transformers' own meaning."""
 
     architecture: str | None
     model_type: str
@@ -72,7 +72,7 @@ class Shape:
 
 
 def text_part(config: Config, depth: int = 0) -> Config:
-    """The language model's own part: multimodal configurations nest it. Raises ``UnreadableConfig``."""
+    """Return the language model's own part: multimodal configurations nest it. Raises ``UnreadableConfig``."""
     if depth > _MOST_NESTED:
         raise UnreadableConfig(
             f"config.json nests one text_config in another; allowed: {_MOST_NESTED} levels; fix: fetch the file again"
@@ -86,8 +86,8 @@ def text_part(config: Config, depth: int = 0) -> Config:
 
 
 def number(config: Config, *names: str, default: int | None = None, least: int = 0) -> int:
-    """The first of ``names`` that holds a whole number. Raises ``UnreadableConfig`` where none does and there is no
-    default, or where it is one that no model has."""
+    """Return the first whole number under ``names``. Raises ``UnreadableConfig`` where there is none and no default, or
+    where no model has such a number."""
     for name in names:
         value = config.get(name)
         if isinstance(value, bool):
@@ -114,7 +114,7 @@ def _bounded(name: str, value: int, least: int) -> int:
 
 
 def read(config: Config) -> Shape:
-    """Raises ``UnreadableConfig`` when a number that everything depends on is not there."""
+    """Read a configuration. Raises ``UnreadableConfig`` when a number that everything depends on is missing."""
     architectures = config.get("architectures")
     text = text_part(config)
     heads = number(text, "num_attention_heads", "n_head", "n_heads", least=1)
@@ -156,7 +156,7 @@ def _kv_heads(text: Config, heads: int) -> int:
 
 
 def _context(text: Config) -> int | None:
-    """What vLLM lets a request be long: the positions, times the factor of scalings that are not in them yet."""
+    """Return the longest request vLLM allows: the positions, times the factor of scalings not yet contained in them."""
     base = number(text, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", default=0)
     if "gemma3" in str(text.get("model_type", "")):
         return base or None
@@ -170,7 +170,7 @@ def _context(text: Config) -> int | None:
 
 
 def _factor(given: float) -> float:
-    # told apart before it becomes a float, which the largest whole numbers cannot
+    # compared before conversion to a float, which fails for the largest whole numbers
     if 0 < given <= _MOST_FACTOR:
         return float(given)
     raise UnreadableConfig(
@@ -180,7 +180,7 @@ def _factor(given: float) -> float:
 
 
 def _scalings(found: object) -> list[Config]:
-    """The settings of the rotary positions: one mapping, or one for each kind of layer."""
+    """Return the settings of the rotary positions: one mapping, or one for each kind of layer."""
     if not isinstance(found, Mapping):
         return []
     nested = [value for value in found.values() if isinstance(value, Mapping)]
@@ -188,7 +188,7 @@ def _scalings(found: object) -> list[Config]:
 
 
 def _ties_by_default(text: Config) -> bool:
-    # transformers' default is True; these classes of its own set False
+    # transformers' default is True; these of its classes set False
     return str(text.get("model_type", "")) not in {
         *("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "phi3", "deepseek_v2"),
         *("deepseek_v3", "gpt_oss", "olmo2", "granite_moe", "qwen2_vl", "qwen2_5_vl"),
@@ -196,7 +196,7 @@ def _ties_by_default(text: Config) -> bool:
 
 
 def dtype_in(config: Config) -> str | None:
-    """The type the checkpoint says it is in; None where it does not."""
+    """Return the type the checkpoint says it is in; None where it does not say."""
     return _dtype(config) or _dtype(text_part(config))
 
 
@@ -206,7 +206,7 @@ def _dtype(config: Config) -> str | None:
 
 
 def printable(value: object) -> str:
-    """As text that moves no cursor and fills no screen: the file is somebody else's."""
+    """Return a text that moves no cursor and fills no screen: the file is not ours."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:_MOST_TEXT])
 
 
@@ -235,8 +235,8 @@ def _kv(text: Config, layers: int, kv_heads: int, head_dim: int) -> tuple[KvLaye
 
 
 def _windows(text: Config, layers: int) -> list[int | None]:
-    """Each attention layer's window; layers without a KV cache that grows (linear attention, state space) have none in
-    the list."""
+    """Return each attention layer's window, None for full attention; layers without a growing KV cache (linear
+    attention, state space) are left out."""
     window = text.get("sliding_window")
     size = window if isinstance(window, int) and window > 0 else None
     kinds = layer_kinds.kinds(text, layers)

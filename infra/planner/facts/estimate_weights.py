@@ -1,7 +1,7 @@
-"""Weights from the architecture alone, where nobody has the files: parameters by the shape in ``config.json``.
+"""Weights from the architecture alone, where the files are missing: parameters by the shape in ``config.json``.
 
-Counted as transformers' own classes build them (biases, norms and all), so that a known model comes out to the last
-parameter; held against published counts in the tests of the presets.
+Counted as transformers' own classes build them (biases, norms and all), so that a known model matches to the last
+parameter; the tests of the presets compare with published counts.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from infra.planner.facts.model_facts import ELEMENT_BYTES, WeightBytes
 PLAIN_MLP = {"gpt2", "gptj", "gpt_neox", "opt", "bloom", "falcon", "phi", "starcoder2", "mpt", "gpt_bigcode"}
 FOUR_NORMS = {"gemma2", "gemma3", "gemma3_text", "glm4"}  # before and after attention, before and after the MLP
 QK_NORM = {"qwen3", "qwen3_moe", "gemma3", "gemma3_text"}
-QKV_BIAS = {"qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl"}  # not in their configuration: the classes have them
+QKV_BIAS = {"qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl"}  # not in their configurations: the classes add them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """Counts, apart by how they are stored and split. ``linear``, ``kv``, ``down`` and ``experts`` are quantized where
+    """Counts, by how they are stored and split. ``linear``, ``kv``, ``down`` and ``experts`` are quantized where
     the model is; ``embedding``, ``vision`` and ``small`` never are. ``down`` and ``small`` are whole on every GPU."""
 
     embedding: int
@@ -39,7 +39,7 @@ class Parameters:
 
 
 def parameters(shape: Shape, config: Mapping[str, Any]) -> Parameters:
-    """Of a decoder, with its vision tower if it has one, or of a BERT-like encoder."""
+    """Count the parameters of a decoder, with its vision tower if it has one, or of a BERT-like encoder."""
     text = text_part(config)
     if shape.model_type in ENCODERS:
         return _encoder(shape, text)
@@ -67,7 +67,7 @@ def parameters(shape: Shape, config: Mapping[str, Any]) -> Parameters:
 
 
 def _attention(shape: Shape, text: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Of one layer: what is divided over all GPUs, what over KV heads, what is whole everywhere."""
+    """Count one layer's parameters: those divided over all GPUs, those over KV heads, those whole on every GPU."""
     hidden, heads = shape.hidden, shape.heads
     latent = number(text, "kv_lora_rank", default=0)
     if latent:
@@ -85,7 +85,7 @@ def _attention(shape: Shape, text: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def _small_of_layer(shape: Shape, text: Mapping[str, Any]) -> int:
-    """Norms, biases and the like of one layer."""
+    """Count norms, biases and the like of one layer."""
     family = shape.model_type
     count = shape.hidden * (4 if family in FOUR_NORMS else 2)
     if family in QK_NORM:
@@ -101,7 +101,7 @@ def _small_of_layer(shape: Shape, text: Mapping[str, Any]) -> int:
 
 
 def _small_of_router(shape: Shape, text: Mapping[str, Any]) -> int:
-    """The router of one layer with experts, and what gpt-oss and DeepSeek V3 have besides."""
+    """Count the router of one layer with experts, and what gpt-oss and DeepSeek V3 add."""
     count = shape.hidden * shape.experts
     if shape.model_type == "gpt_oss":
         count += shape.experts * (1 + 2 * shape.expert_intermediate + shape.hidden)  # biases, never quantized
@@ -111,7 +111,7 @@ def _small_of_router(shape: Shape, text: Mapping[str, Any]) -> int:
 
 
 def _encoder(shape: Shape, text: Mapping[str, Any]) -> Parameters:
-    """BERT and RoBERTa as transformers builds them, with the pooler."""
+    """Count BERT and RoBERTa as transformers builds them, with the pooler."""
     hidden, inner = shape.hidden, shape.intermediate
     positions = number(text, "max_position_embeddings", default=0) + number(text, "type_vocab_size", default=0)
     embedding = (shape.vocab + positions) * hidden
@@ -122,7 +122,7 @@ def _encoder(shape: Shape, text: Mapping[str, Any]) -> Parameters:
 
 
 def estimate(shape: Shape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]:
-    """Bytes and the number of parameters."""
+    """Return the bytes and the number of parameters."""
     found = parameters(shape, config)
     plain = ELEMENT_BYTES.get(shape.dtype or "bfloat16", 2)
     held = quantized.stored(config)
@@ -134,19 +134,19 @@ def estimate(shape: Shape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]
 
 
 def active(shape: Shape, config: Mapping[str, Any], total: int | None) -> int | None:
-    """Parameters that compute one token; ``total`` for a model without experts."""
+    """Return the parameters that compute one token; ``total`` for a model without experts."""
     if not shape.experts or total is None:
         return total
     experts = parameters(shape, config).experts
     return total - experts + experts * min(shape.experts_per_token, shape.experts) // shape.experts
 
 
-# Parameters of the vision tower of a model that also sees: a ViT and what joins it to the language model.
+# Parameters of the vision tower of a multimodal model: a ViT and what joins it to the language model.
 
 
 def vision_parameters(config: Mapping[str, Any], text_hidden: int) -> int:
-    """0 where there is no tower. Exact for Gemma 3 (SigLIP) and Qwen2.5-VL; of other kinds the blocks alone, which is
-    nearly all of it."""
+    """Count the tower's parameters, 0 where there is none. Exact for Gemma 3 (SigLIP) and Qwen2.5-VL; for other kinds
+    the blocks alone, which are nearly all of it."""
     vision = config.get("vision_config")
     if not isinstance(vision, Mapping):
         return 0
@@ -167,17 +167,17 @@ def _whole(config: Mapping[str, Any], *names: str) -> int:
 
 
 def _plain_block(hidden: int, inner: int) -> int:
-    """Four projections and two layers with their biases, two norms with theirs."""
+    """Count four projections and two layers with their biases, two norms with theirs."""
     return 4 * (hidden * hidden + hidden) + 2 * hidden * inner + inner + hidden + 4 * hidden
 
 
 def _gated_block(hidden: int, inner: int) -> int:
-    """Three layers in the MLP, and norms without biases."""
+    """Count a block with three layers in the MLP, and norms without biases."""
     return 4 * (hidden * hidden + hidden) + 3 * hidden * inner + 2 * inner + hidden + 2 * hidden
 
 
 def _siglip_ends(vision: Mapping[str, Any], hidden: int) -> int:
-    """The patches' embedding, one position for each patch, and the last norm."""
+    """Count the patches' embedding, one position for each patch, and the last norm."""
     patch, image = _whole(vision, "patch_size"), _whole(vision, "image_size")
     channels = _whole(vision, "num_channels") or 3
     positions = (image // patch) ** 2 if patch else 0
@@ -185,7 +185,7 @@ def _siglip_ends(vision: Mapping[str, Any], hidden: int) -> int:
 
 
 def _qwen_ends(vision: Mapping[str, Any], hidden: int, text_hidden: int) -> int:
-    """The patches' embedding, without bias, and the merger of neighbouring patches."""
+    """Count the patches' embedding, without bias, and the merger of neighbouring patches."""
     patch = _whole(vision, "patch_size", "spatial_patch_size")
     channels = _whole(vision, "in_channels", "in_chans") or 3
     patches = channels * (_whole(vision, "temporal_patch_size") or 2) * patch * patch * hidden

@@ -1,5 +1,5 @@
-"""A model's facts from the Hugging Face hub: its listing, its small files and the heads of its weight files. Nothing of
-the weights themselves is fetched, nothing is kept on disk, and nothing is asked unless somebody calls ``from_hub``."""
+"""A model's facts from the Hugging Face hub: its listing, its small files and the headers of its weight files. The
+weights themselves are not fetched, nothing is kept on disk, and nothing is asked until ``from_hub`` is called."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from infra.planner.facts.build import Tensor
 from infra.planner.facts.model_facts import ModelFacts
 
 _TIMEOUT_SECONDS = 15.0
-# What the client's own HTTP library raises when there is no answer; which library that is changes with its version.
+# The error of the client's own HTTP library when there is no answer; the library changes with the client's version.
 _NO_ANSWER: type[Exception] = HfHubHTTPError.__bases__[0]
 _UNREACHABLE = (OfflineModeIsEnabled, LocalEntryNotFoundError, _NO_ANSWER, ConnectionError, TimeoutError)
 
 
 class HubError(ValueError):
-    """The hub did not give the facts; the text says why and how to mend it, and never holds the token."""
+    """A failure to get the facts from the hub; the text says why and how to fix it, and never holds the token."""
 
 
 def from_hub(
     model_id: str, revision: str | None = None, token: str | None = None, api: HfApi | None = None
 ) -> ModelFacts:
-    """The facts of ``model_id`` at ``revision`` (a branch, tag or commit; None: the default branch), which come back
-    with the full commit. ``token`` None: without one, also where the machine is logged in. Raises ``HubError`` and
+    """Return the facts of ``model_id`` at ``revision`` (a branch, tag or commit; None: the default branch), with the
+    full commit. ``token`` None: no token is used, even where the machine is logged in. Raises ``HubError`` and
     ``UnreadableConfig``."""
     client = api or HfApi(token=token or False)
     with _told(model_id, revision, token is not None):
@@ -91,7 +91,7 @@ def _fetched(client: HfApi, model_id: str, commit: str | None, name: str) -> dic
 
 
 def _tensors(client: HfApi, model_id: str, commit: str | None) -> list[Tensor] | None:
-    """What the heads of the weight files list; None where they cannot be read so."""
+    """Return the tensors that the headers of the weight files list; None where they cannot be read so."""
     try:
         found = client.get_safetensors_metadata(model_id, revision=commit)
     except (NotASafetensorsRepoError, SafetensorsParsingError, EntryNotFoundError):
@@ -104,7 +104,7 @@ def _tensors(client: HfApi, model_id: str, commit: str | None) -> list[Tensor] |
 
 
 def _licence(card: Any, tags: Sequence[str]) -> str | None:
-    """Of the card; its own name where it is none of the common ones."""
+    """Return the licence in the model card (its own name where it is none of the common ones), else in the tags."""
     for field in ("license_name", "license"):
         found = getattr(card, field, None)
         if isinstance(found, str):
@@ -115,7 +115,7 @@ def _licence(card: Any, tags: Sequence[str]) -> str | None:
 
 @contextmanager
 def _told(model_id: str, revision: str | None, with_token: bool) -> Iterator[None]:
-    """Turns what the client raises into one sentence for the user."""
+    """Turn what the client raises into one sentence for the user, a ``HubError``."""
     at = f"{model_id} at {revision}" if revision else model_id
     try:
         yield

@@ -1,6 +1,6 @@
-"""Which layers of a decoder attend, and which keep a state of fixed size in place of a cache that grows. Pure.
+"""Kinds of a decoder's layers: those that attend, and those with a fixed-size state instead of a growing cache. Pure.
 
-Hybrid families write this under a name each. Source: transformers 5.19 and vLLM 0.32.0, each family's configuration.
+Hybrid families each use another name. Source: transformers 5.19 and vLLM 0.32.0, each family's configuration.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ATTENTION, STATE, NEITHER = "full_attention", "mamba", "mlp"
-# what only layers with such a state have
+# settings that only layers with such a state have
 _STATE_KEYS = (
     *("ssm_state_size", "mamba_d_state", "mamba_d_ssm", "state_size", "linear_conv_kernel_dim", "conv_L_cache"),
     *("linear_attn_config", "lru_width"),
@@ -18,7 +18,7 @@ _STATE_WORDS = ("linear", "mamba", "conv", "recurrent", "ssm", "gated_delta")
 
 
 def kinds(text: Mapping[str, Any], layers: int) -> list[str] | None:
-    """The kind of every layer, in transformers' words; None where the configuration has layers of one kind."""
+    """Return the kind of every layer, in transformers' words; None where the configuration has layers of one kind."""
     for name in ("layer_types", "layers_block_type"):
         listed = text.get(name)
         if isinstance(listed, list) and len(listed) == layers:
@@ -34,7 +34,7 @@ def kinds(text: Mapping[str, Any], layers: int) -> list[str] | None:
 
 
 def _attending(text: Mapping[str, Any], layers: int) -> set[int] | None:
-    """The numbers of the layers that attend, from 0."""
+    """Return the numbers of the layers that attend, from 0; None where the configuration names none."""
     every = _whole(text, "full_attention_interval")  # Qwen3-Next: the last of every so many
     if every:
         return {index for index in range(layers) if (index + 1) % every == 0}
@@ -56,12 +56,12 @@ def _whole(text: Mapping[str, Any], name: str) -> int | None:
 
 
 def attends(kind: str) -> bool:
-    """Whether a layer of this kind has a cache that grows."""
+    """Return True if a layer of this kind has a cache that grows."""
     return kind != NEITHER and not any(word in kind for word in _STATE_WORDS)
 
 
 def keeps_state(text: Mapping[str, Any], layers: int) -> bool:
-    """Whether any layer keeps a state for each sequence beside or in place of a cache."""
+    """Return True if any layer keeps a state for each sequence beside or instead of a cache."""
     found = kinds(text, layers)
     if found is not None and any(any(word in kind for word in _STATE_WORDS) for kind in found):
         return True

@@ -1,7 +1,7 @@
 """An archive of the model cache: a root folder with ``model/`` (what the repository holds) and ``model_metadata.json``,
 as a folder, zip or tar. Format: Dataiku documentation, Running Hugging Face models, Build your own model archive.
 
-Of a packed archive only the small files and the heads of the weight files are unpacked.
+Only the small files and the headers of the weight files are unpacked from a packed archive.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _ANYTHING = ("modules.json", "config_sentence_transformers.json", "chat_template
 
 
 class UnreadableArchive(ValueError):
-    """The text says what the archive lacks."""
+    """An archive that cannot be read; the text says what it lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """``model`` is the folder to read; ``disk_bytes`` what all files of the model take unpacked."""
+    """An opened archive. ``model`` is the folder to read; ``disk_bytes`` what all files of the model take unpacked."""
 
     model: Path
     model_id: str | None
@@ -42,7 +42,7 @@ class Archive:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a folder is laid out as one, itself or in its only folder."""
+    """Return True if a folder is laid out as an archive, itself or in exactly one of its folders."""
     return path.is_dir() and not (path / "config.json").exists() and _root(path) is not None
 
 
@@ -54,7 +54,7 @@ def _root(path: Path) -> Path | None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Archive]:
-    """The archive, as long as the context lasts. Raises ``UnreadableArchive``."""
+    """Yield the archive, as long as the context lasts. Raises ``UnreadableArchive``."""
     if path.is_dir():
         root = _root(path)
         if root is None:
@@ -73,7 +73,7 @@ def opened(path: Path) -> Iterator[Archive]:
 
 
 def _unpack_heads(path: Path, root: Path) -> int:
-    """Writes what is needed under ``root``; the bytes of all the model's files."""
+    """Write what is needed under ``root``; return the bytes of all the model's files."""
     total, found = 0, False
     for name, size, stream in _members(path):
         parts = PurePosixPath(name).parts
@@ -92,8 +92,8 @@ def _unpack_heads(path: Path, root: Path) -> int:
 
 
 def _inside(parts: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The path below ``model/``, which lies at the root or in one folder; None for what lies elsewhere. Only what lies
-    right below it is ever written, so no path leads out."""
+    """Return the path below ``model/``, which lies at the root or in one folder; None for files elsewhere. Only files
+    directly below it are ever written, so no path leads out."""
     for depth in (0, 1):
         if len(parts) > depth + 1 and parts[depth] == "model":
             return parts[depth + 1 :]
@@ -108,7 +108,7 @@ def _head(file: Path, stream: IO[bytes]) -> None:
         length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
         _write(file, first + (stream.read(length) if length <= MOST_HEADER else b""))
     elif file.suffix in (".bin", ".gguf") or file.name in _ANYTHING:
-        _write(file, b"")  # that it is there is enough
+        _write(file, b"")  # its presence is enough
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -116,7 +116,7 @@ def _write(file: Path, content: bytes) -> None:
 
 
 def _members(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """Name, size and content of every file in it, one after the other."""
+    """Yield name, size and content of every file in it, one after the other."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as packed:
             for info in packed.infolist():

@@ -1,4 +1,4 @@
-"""What is known of a model without loading it: its shape, its tensors' bytes, what it needs to run."""
+"""Facts about a model, found without loading it: its shape, its tensors' bytes, what it needs to run."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ ELEMENT_BYTES: Mapping[str, float] = {
 
 @dataclass(frozen=True)
 class KvLayers:
-    """Layers that keep the same amount for each token.
+    """Layers that keep the same amount per token.
 
-    ``count`` layers, each with ``heads`` KV heads of ``elements`` numbers a token (keys and values together; for MLA
+    ``count`` layers, each with ``heads`` KV heads of ``elements`` numbers per token (keys and values together; for MLA
     one latent "head" that every GPU holds whole: ``divides`` is then False). ``window`` is how many tokens back a layer
     looks; None: all of them.
     """
@@ -47,11 +47,11 @@ class KvLayers:
     divides: bool = True
 
     def heads_per_gpu(self, tensor_parallel: int) -> int:
-        """KV heads one GPU holds: vLLM copies them where there are more GPUs than heads."""
+        """Return the KV heads one GPU holds: vLLM copies them where there are more GPUs than heads."""
         return max(1, -(-self.heads // tensor_parallel)) if self.divides else self.heads
 
     def bytes_per_token(self, tensor_parallel: int, element_bytes: float) -> float:
-        """Of one token in all these layers, on one GPU."""
+        """Return the bytes of one token in all these layers, on one GPU."""
         return self.count * self.heads_per_gpu(tensor_parallel) * self.elements * element_bytes
 
 
@@ -70,14 +70,14 @@ class WeightBytes:
         return self.sharded + self.kv_sharded + self.replicated
 
     def per_gpu(self, tensor_parallel: int, kv_heads: int) -> int:
-        """On one of ``tensor_parallel`` GPUs."""
+        """Return the bytes on one of ``tensor_parallel`` GPUs."""
         kv_shards = max(1, min(tensor_parallel, kv_heads))
         return -(-self.sharded // tensor_parallel) + -(-self.kv_sharded // kv_shards) + self.replicated
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model at one revision. ``None`` is unknown and is said so wherever it matters; nothing is guessed.
+    """One model at one revision. ``None`` is unknown and reported as such wherever it matters; nothing is guessed.
 
     ``context`` is the longest the model was made for, in tokens. ``quantization`` is the method's name in the config
     (``fp8``, ``awq``, ``gptq``, ``bitsandbytes``, ``mxfp4``, …). ``weight_files`` are the formats it comes in
@@ -112,5 +112,5 @@ class ModelFacts:
 
     @property
     def kv_heads(self) -> int:
-        """Of the layers whose heads are divided over GPUs; 1 where none are."""
+        """Return the most KV heads of the layers whose heads are divided over GPUs; 1 where none are."""
         return max((group.heads for group in self.kv if group.divides), default=1)

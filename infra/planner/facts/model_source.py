@@ -1,5 +1,5 @@
-"""Where a model's facts come from: a folder with at least a ``config.json``, an archive of the model cache, a preset,
-or the hub when that is asked for."""
+"""Sources of a model's facts: a folder with at least a ``config.json``, an archive of the model cache, a preset, or the
+hub when that is asked for."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CACHED = re.compile(r"models--(?P<owner>[\w.-]+?)--(?P<name>[\w.-]+)")
 
 
 class UnknownModel(ValueError):
-    """No facts are to be had of that name; the text says what is allowed and how to mend it."""
+    """A name without facts; the text says what is allowed and how to fix it."""
 
 
 def resolve(
     name_or_path: str, *, ask_hub: bool = False, revision: str | None = None, token: str | None = None
 ) -> ModelFacts:
-    """The facts of a preset, a hub id, an archive or a folder; a folder or file that is there goes first.
+    """Return the facts of a preset, a hub id, an archive or a folder; a folder or file that exists goes first.
 
     The network is used only with ``ask_hub``, and then also for a preset's name, at ``revision`` or else the preset's.
     Raises ``UnknownModel``, ``HubError``, ``UnreadableConfig``, ``UnreadableWeights`` or ``UnreadableArchive``: all
@@ -66,7 +66,7 @@ def _unknown(name: str) -> str:
 
 
 def from_path(path: Path, revision: str | None = None) -> ModelFacts:
-    """A folder, the folder of a hub's cache, or an archive."""
+    """Return the facts from a folder, the folder of a hub's cache, or an archive."""
     if path.is_file() or model_archive.is_archive(path):
         with model_archive.opened(path) as archive:
             found = from_folder(archive.model, archive.model_id, revision or archive.revision)
@@ -77,8 +77,9 @@ def from_path(path: Path, revision: str | None = None) -> ModelFacts:
 
 
 def from_folder(folder: Path, model_id: str | None = None, revision: str | None = None) -> ModelFacts:
-    """The facts of a model on disk. Weights by real bytes where safetensors files are there, by the index's total where
-    only that is, else from the architecture. Raises ``UnreadableConfig`` or ``UnreadableWeights``."""
+    """Return the facts of a model on disk. Weights are counted by real bytes where all safetensors files are there, by
+    the index's total where only that is, else from the architecture. Raises ``UnreadableConfig`` or
+    ``UnreadableWeights``."""
     config = _json(folder / "config.json")
     if config is None:
         allowed = "a folder with the model's config.json at its top"
@@ -111,7 +112,8 @@ def from_folder(folder: Path, model_id: str | None = None, revision: str | None 
 
 
 def _index(file: Path) -> tuple[set[str], object]:
-    """The weight files an index names, and the bytes it says they hold; nothing of both where there is none."""
+    """Return the weight files an index names and the bytes it says they hold; an empty set and None without an index.
+    Raises ``UnreadableConfig``."""
     index = _json(file) or {}
     files, about = index.get("weight_map", {}), index.get("metadata", {})
     if not isinstance(files, dict) or not isinstance(about, dict):
@@ -120,7 +122,7 @@ def _index(file: Path) -> tuple[set[str], object]:
 
 
 def _cached(folder: Path) -> tuple[str | None, str | None]:
-    """Id and commit off a path of the hub's own cache: ``models--owner--name/snapshots/commit``."""
+    """Return id and commit from a path of the hub's own cache: ``models--owner--name/snapshots/commit``."""
     parts = folder.resolve().parts
     if len(parts) < 3 or parts[-2] != "snapshots":
         return None, None
@@ -130,7 +132,7 @@ def _cached(folder: Path) -> tuple[str | None, str | None]:
 
 
 def _licence(card: Path) -> str | None:
-    """Of the model card's head, between two lines of dashes."""
+    """Return the licence in the model card's head, between two lines of dashes."""
     try:
         text = card.read_text(errors="replace")
     except OSError:
@@ -141,10 +143,10 @@ def _licence(card: Path) -> str | None:
 
 
 def _json(file: Path) -> dict[str, Any] | None:
-    """The object in ``file``; None where there is none. Raises ``UnreadableConfig`` for anything else."""
+    """Return the object in ``file``; None where there is no file. Raises ``UnreadableConfig`` for anything else."""
     try:
         read = json.loads(file.read_text())
-        json.dumps(read, ensure_ascii=False).encode()  # half a letter can be written as an escape, and shown to nobody
+        json.dumps(read, ensure_ascii=False).encode()  # an escape can hold half a letter, which cannot be shown
     except FileNotFoundError:
         return None
     except (ValueError, OSError, RecursionError) as error:

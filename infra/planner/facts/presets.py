@@ -1,8 +1,8 @@
 """Models known without a network: the data files of ``components/catalog/models``, read once and checked.
 
-A preset holds what cannot be had from a ``config.json`` alone (a pinned commit, licence, gating, real bytes) and the
-numbers of that file which the planner needs. ``null`` is unknown. ``tensorBytes`` are the bytes of all tensors that are
-loaded, ``diskBytes`` those of the files that are fetched, ``leastCardGb`` what one card must have by the source.
+A preset holds what a ``config.json`` alone does not give (a pinned commit, licence, gating, real bytes) and the numbers
+of that file which the planner needs. ``null`` is unknown. ``tensorBytes`` are the bytes of all tensors that are loaded,
+``diskBytes`` those of the files that are fetched, ``leastCardGb`` what one card must have according to the source.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class Preset(BaseModel):
-    """One model as its data file has it."""
+    """One model as in its data file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -65,7 +65,7 @@ class _File(BaseModel):
 
 @cache
 def _read(folder: Path = FOLDER) -> tuple[Mapping[str, Preset], Mapping[str, str]]:
-    """Every preset by its name, and where each is from. Raises ``ValueError`` naming the file."""
+    """Return every preset by its name, and the source of each. Raises ``ValueError`` naming the file."""
     found: dict[str, Preset] = {}
     sources: dict[str, str] = {}
     for file in sorted(folder.glob("*.yaml")):
@@ -85,7 +85,7 @@ def _file(file: Path) -> _File:
 
 
 def facts_in(file: Path) -> tuple[ModelFacts, ...]:
-    """The facts of every model in one data file. Raises ``ValueError`` naming the file."""
+    """Return the facts of every model in one data file. Raises ``ValueError`` naming the file."""
     read = _file(file)
     return tuple(_facts(preset, f"{file.name}, recorded {read.read_on.isoformat()}") for preset in read.models.values())
 
@@ -95,13 +95,13 @@ def _facts(preset: Preset, source: str) -> ModelFacts:
 
 
 def names() -> tuple[str, ...]:
-    """Sorted."""
+    """Return the names of all presets, sorted."""
     return tuple(sorted(_read()[0]))
 
 
 @cache
 def _spelled(folder: Path = FOLDER) -> Mapping[str, str]:
-    """Everything a preset may be called, in lower case → its name."""
+    """Return a mapping from everything a preset may be called, in lower case, to its name."""
     spelled: dict[str, str] = {}
     for name, preset in _read(folder)[0].items():
         for text in (name, preset.id, *preset.aliases):
@@ -111,13 +111,13 @@ def _spelled(folder: Path = FOLDER) -> Mapping[str, str]:
 
 
 def preset(name: str) -> Preset | None:
-    """By the preset's name, its id on the hub or that without its owner, in any case; None where there is none."""
+    """Return a preset by its name, hub id or alias, with or without owner, in any case; None where there is none."""
     found = _spelled().get(name.strip().lower())
     return _read()[0][found] if found else None
 
 
 def near(name: str) -> tuple[str, ...]:
-    """At most three presets that a misspelled name may mean, the likeliest first."""
+    """Return at most three presets that a misspelled name may mean, the likeliest first."""
     spelled = _spelled()
     matches = difflib.get_close_matches(name.strip().lower(), spelled, n=6, cutoff=0.6)
     return tuple(dict.fromkeys(spelled[match] for match in matches))[:3]
@@ -125,7 +125,7 @@ def near(name: str) -> tuple[str, ...]:
 
 @cache
 def find(name: str) -> ModelFacts | None:
-    """The facts of the preset so called (see ``preset``)."""
+    """Return the facts of the preset with this name (see ``preset``)."""
     called = _spelled().get(name.strip().lower())
     if called is None:
         return None
@@ -154,7 +154,7 @@ def _text(found: Preset, config: Mapping[str, Any], source: str) -> ModelFacts:
 
 
 def _image(found: Preset, source: str) -> ModelFacts:
-    """No decoder: nothing of it is cached or split."""
+    """Return the facts of an image model, which is no decoder: nothing of it is cached or split."""
     size = found.tensor_bytes
     return ModelFacts(
         id=found.id,

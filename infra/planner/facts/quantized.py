@@ -1,7 +1,7 @@
-"""How a checkpoint's quantization stores one weight, off the ``quantization_config`` of its ``config.json``. Pure.
+"""Bytes a checkpoint's quantization takes per weight, from the ``quantization_config`` of its ``config.json``. Pure.
 
-Each tool writes its settings in a shape of its own. What cannot be read off them is unknown and never guessed smaller:
-the weights then count in the model's own type. Source: vLLM 0.32.0, model_executor/layers/quantization.
+Each tool writes its settings in its own shape. Anything they do not show is unknown and never guessed smaller: the
+weights then count in the model's own type. Source: vLLM 0.32.0, model_executor/layers/quantization.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ NVFP4_BYTES = 4.5 / 8  # a scale of 8 bits for 16 numbers
 
 @dataclass(frozen=True)
 class Stored:
-    """``weight_bytes`` are those of one weight with its share of scales and zeros, None where unknown."""
+    """Stored form of the weights. ``weight_bytes`` are those of one weight with its share of scales and zeros, None
+    where unknown."""
 
     method: str
     bits: int | None
@@ -25,7 +26,8 @@ class Stored:
 
 
 def stored(config: Mapping[str, Any]) -> Stored | None:
-    """None where nothing is quantized. Raises ``ValueError`` where the settings are no mapping."""
+    """Return how weights are stored; None where nothing is quantized. Raises ``ValueError`` where the settings are no
+    mapping."""
     found = config.get("quantization_config") or config.get("compression_config")
     if not found:
         return None
@@ -52,7 +54,7 @@ def _bits(value: object) -> int | None:
 
 
 def _grouped(method: str, bits: int | None, found: Mapping[str, Any]) -> Stored:
-    """Integers in groups, each with a scale of 16 bits and a zero of as many bits as a weight."""
+    """Return the size of integers in groups, each with a scale of 16 bits and a zero of as many bits as a weight."""
     bits = bits or (4 if method == "awq" else None)
     size = found.get("group_size", found.get("q_group_size"))
     group = size if isinstance(size, int) and size > 0 else GROUP
@@ -60,7 +62,7 @@ def _grouped(method: str, bits: int | None, found: Mapping[str, Any]) -> Stored:
 
 
 def _compressed(method: str, found: Mapping[str, Any]) -> Stored:
-    """Layers in groups that are quantized alike; the widest stands for all, so that the sum is not too small."""
+    """Return the size for layers in groups quantized alike; the widest stands for all, so the sum is not too small."""
     sizes = list(_groups(found))
     if not sizes or None in sizes:
         return Stored(method, None, None)
@@ -100,7 +102,7 @@ def _modelopt(found: Mapping[str, Any]) -> Stored:
 
 
 def _block_scale(block: object) -> float:
-    """Of one weight: a 32-bit scale a block where there are blocks, next to nothing where there is one a tensor."""
+    """Return the scale's bytes per weight: of a 32-bit scale per block where there are blocks, 0 for one per tensor."""
     if isinstance(block, list) and len(block) == 2 and all(isinstance(n, int) and 0 < n < 2**32 for n in block):
         return 4 / float(block[0] * block[1])
     return 0.0

@@ -1,7 +1,7 @@
 """Models outside the catalogue whose facts were recorded beside the stack files: ``stacks/models/*.yaml``.
 
 A file has the form of the catalogue's own (``components/catalog/models``) and is written by ``ebbtide catalog add``, so
-that every command judges the model alike, without a network.
+that every command judges the model the same way, without a network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from infra.planner.facts import presets
 from infra.planner.facts.model_facts import ModelFacts
 
 FOLDER = "models"
-"""Beside the stack files."""
+"""Folder beside the stack files."""
 
 # Parts of a config.json that no plan reads, and that can be long.
 _UNREAD = ("id2label", "label2id", "transformers_version", "_name_or_path")
@@ -28,18 +28,18 @@ _UNREAD = ("id2label", "label2id", "transformers_version", "_name_or_path")
 
 @dataclass(frozen=True)
 class RecordedModels:
-    """Facts by the model's id in lower case, and what is wrong with the files."""
+    """Facts by the model's id in lower case, and the problems with the files."""
 
     facts: Mapping[str, ModelFacts] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
     def find(self, model_id: str) -> ModelFacts | None:
-        """The facts of a model: the catalogue's where it has the model, else those recorded."""
+        """Return the facts of a model: the catalogue's where it has the model, else those recorded."""
         return presets.find(model_id) or self.facts.get(model_id.lower())
 
 
 def read(stacks: Path) -> RecordedModels:
-    """Read what is recorded beside the stack files in ``stacks``."""
+    """Read the models recorded beside the stack files in ``stacks``."""
     facts: dict[str, ModelFacts] = {}
     problems: list[Problem] = []
     for file in sorted((stacks / FOLDER).glob("*.yaml")):
@@ -56,7 +56,7 @@ def read(stacks: Path) -> RecordedModels:
 
 
 def document(name: str, facts: ModelFacts, today: datetime.date) -> str:
-    """The file that records ``facts`` under ``name``."""
+    """Return the text of the file that records ``facts`` under ``name``."""
     config = {key: value for key, value in facts.raw.items() if key not in _UNREAD}
     measured = facts.weights is not None and facts.weights.source != "architecture"
     preset = {

@@ -1,1 +1,1 @@
-"""A plan as plain data, and its forms."""
+"""A plan as plain data, and its output formats."""

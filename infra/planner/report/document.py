@@ -1,4 +1,4 @@
-"""A plan as plain data: what ``--format json`` prints, and what every other format is made out of."""
+"""A plan as plain data: what ``--format json`` prints, and what every other format is built from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class ResourceCounts:
-    """How many resources a stack asks for. ``components`` are those of ``total`` that only hold others together."""
+    """Counts of a stack's resources. ``components`` are those of ``total`` that only hold others together."""
 
     total: int
     components: int
@@ -33,8 +33,8 @@ def document(
     graph: ResourceCounts | None,
     notes: Iterable[str] = (),
 ) -> Document:
-    """Money in US dollars, times in seconds, sizes in bytes; null is unknown. ``plan`` None: the stack file is such
-    that nothing could be planned, and the findings say why."""
+    """Return the plan as data: money in US dollars, times in seconds, sizes in bytes; null is unknown. ``plan`` None:
+    nothing could be planned from the stack file, and the findings say why."""
     return {
         "stack": stack,
         "file": file,
@@ -55,13 +55,13 @@ def document(
 
 
 def verdict(findings: Iterable[Finding]) -> str:
-    """``errors`` (nothing may be created), ``warnings`` or ``clean``."""
+    """Return ``errors`` (nothing may be created), ``warnings`` or ``clean``."""
     found = list(findings)
     return "errors" if any(f.stops for f in found) else "warnings" if found else "clean"
 
 
 def policies(findings: Iterable[Finding]) -> list[Document]:
-    """The verdict of every policy about which the stack file has findings: ``holds``, ``waived`` or ``violated``."""
+    """Return the verdict on every policy that a rule can report: ``holds``, ``waived`` or ``violated``."""
     found = [finding for finding in findings if finding.policy is not None]
     states = {policy: "holds" for rule in rules() for policy in rule.policies}
     states |= {str(finding.policy): "waived" for finding in found if finding.waiver is not None}
@@ -73,7 +73,7 @@ def policies(findings: Iterable[Finding]) -> list[Document]:
 
 
 def finding_of(finding: Finding) -> Document:
-    """One finding under the names every output uses."""
+    """Return one finding under the names every output uses."""
     return {
         "code": finding.code,
         "severity": finding.severity,
@@ -139,13 +139,13 @@ def _model(model: ModelPlan, cost: Cost) -> Document:
 
 
 def _fits(model: ModelPlan) -> bool | None:
-    """None where it cannot be planned."""
+    """Return True if the model fits; None where its memory cannot be planned."""
     memory, facts = model.memory, model.facts
     return (memory.fits or (facts is not None and not facts.kv and memory.loads)) if memory else None
 
 
 def _fallback(model: ModelPlan) -> Document:
-    """The same model on one of its further pools."""
+    """Return the same model on one of its fallback pools."""
     return {
         "pool": model.pool.name,
         "machine": model.pool.machine.name if model.pool.machine else None,
@@ -167,7 +167,7 @@ def _model_cost(own: ModelCost | None) -> Document | None:
 
 
 def bounds(of: Bounds | ModelCost | PoolCost | Line) -> Document:
-    """Floor and ceiling by the hour and by the month."""
+    """Return floor and ceiling per hour and per month."""
     return {
         "floor_usd_per_hour": of.floor,
         "ceiling_usd_per_hour": of.ceiling,
@@ -215,7 +215,7 @@ def _pool_cost(pool: PoolCost) -> Document:
 
 
 def _cost(cost: Cost) -> Document:
-    """The sums are of everything; ``gpu_nodes`` and ``cluster`` are its two parts."""
+    """Return the cost: the sums of everything, and its two parts, ``gpu_nodes`` and ``cluster``."""
     return {
         "currency": "USD",
         "hours_a_month": HOURS_A_MONTH,

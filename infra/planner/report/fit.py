@@ -14,7 +14,7 @@ from infra.planner.sizing.memory import FULL_FORWARD_TOKENS
 
 
 def show(read: dict[str, Any], console: Console) -> None:
-    """Print it on ``console``."""
+    """Print the answer on ``console``."""
     fits = read["fits"]
     console.print(Text.assemble((f"{read['model']} ", "bold"), ("fits" if fits else "DOES NOT FIT", _style(fits))))
     console.print(Text(read["reason"]))

@@ -1,4 +1,4 @@
-"""A plan as one self-contained page: pictures without a script, a font or an image from elsewhere."""
+"""A plan as one self-contained page: its pictures need no script, font or image from elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 @cache
 def environment(*folders: Path) -> Environment:
-    """For this page and others in its dress; theirs are looked for in ``folders`` first."""
+    """Return the template environment for this page and others in its style; ``folders`` are searched first."""
     made = Environment(
         loader=FileSystemLoader([*folders, _TEMPLATES]),
         autoescape=True,
@@ -32,7 +32,7 @@ def environment(*folders: Path) -> Environment:
 
 
 def page(document: Document) -> str:
-    """The whole HTML."""
+    """Return the whole HTML page."""
     longest = max((_longest(path) for path in document["cold_path"]), default=0.0)
     shown: dict[str, Any] = {
         "plan": document,
@@ -54,14 +54,14 @@ def _longest(path: Document) -> float:
     return float(max(path["cold_seconds"], path["cold_start_seconds"]))
 
 
-# The measures of the page's pictures: shares in per cent and what each part is called. Pure.
+# Geometry of the page's pictures: shares in per cent and the name of each part. Pure.
 
-_LEAST_PERCENT = 0.6  # a part that is there stays visible
+_LEAST_PERCENT = 0.6  # a part that exists stays visible
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part of a bar, from its left, in per cent of the whole. ``kind`` names its colour."""
+    """Part of a bar, from its left, in per cent of the whole. ``kind`` names its colour."""
 
     name: str
     kind: str
@@ -71,8 +71,8 @@ class Part:
 
 
 def bar(memory: Document | None) -> list[Part]:
-    """One GPU: weights, what the engine needs, the KV cache, what is left alone. Where it is too small the parts are
-    drawn against what they need together."""
+    """Return the parts of one GPU: weights, what the engine needs, the KV cache, the unused margin. Where the GPU is
+    too small, the parts are drawn against their sum."""
     if memory is None:
         return []
     engine = memory["activations"] + memory["overhead"] + memory["lora"]
@@ -89,7 +89,7 @@ def bar(memory: Document | None) -> list[Part]:
 
 
 def timeline(path: Document, longest: float) -> list[Part]:
-    """The phases of a wake, on one scale for all models."""
+    """Return the phases of a wake, on one scale for all models."""
     parts = [
         (phase["name"], f"p{index}", phase["seconds"] or 0, span(phase["seconds"]))
         for index, phase in enumerate(path["phases"])
@@ -110,8 +110,8 @@ def _side_by_side(parts: list[tuple[str, str, float, str]], whole: float) -> lis
 
 
 def money(document: Document) -> list[dict[str, Any]]:
-    """Floor and ceiling of each pool, of the cluster without GPU nodes and of all, against the highest of all; the cap
-    at the GPU nodes, which it is held against."""
+    """Return floor and ceiling of each pool, the GPU nodes, the cluster without them and the whole, in per cent of the
+    highest figure; the cap is drawn at the GPU nodes, which it limits."""
     cost = document["cost"]
     if cost is None:
         return []
@@ -142,7 +142,7 @@ def _percent(amount: float | None, top: float) -> float | None:
 
 
 def tree(document: Document) -> dict[str, Any] | None:
-    """From the cloud to the pods: the place, the cluster, its pools with their nodes, the models on them."""
+    """Return the tree from the cloud to the pods: the place, the cluster's pools with nodes, the models on them."""
     if document["place"] is None:
         return None
     by_pool: dict[str, list[Document]] = {}

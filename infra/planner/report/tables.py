@@ -1,4 +1,4 @@
-"""The tables of a plan, as texts, for the terminal and for Markdown alike."""
+"""Tables of a plan, as texts, for the terminal and for Markdown alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from infra.planner.report.document import Document
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """``right`` are the columns whose cells are figures."""
+    """Table of texts. ``right`` are the columns whose cells are figures."""
 
     title: str
     columns: tuple[str, ...]
@@ -21,19 +21,19 @@ class Table:
 
 
 def heading(document: Document) -> str:
-    """What is planned, and the verdict."""
+    """Return the stack's name with its place, region and environment."""
     place = document["place"] or {}
     where = ", ".join(filter(None, (place.get("kind"), place.get("region"), document["environment"])))
     return f"{document['stack']}" + (f" ({where})" if where else "")
 
 
 def verdict(document: Document) -> str:
-    """In a sentence."""
+    """Return the verdict in a sentence."""
     return headline(document["verdict"], len(document["findings"]))
 
 
 def tables(document: Document) -> Iterator[Table]:
-    """All that have a row, in the order of reading."""
+    """Yield every table that has a row or a line below, in the order of reading."""
     if document["changes"] is not None:
         yield _changes(document)
     for make in (_policies, _models, _memory, _cold, _cost, _standing, _timeouts, _graph):
@@ -43,7 +43,7 @@ def tables(document: Document) -> Iterator[Table]:
 
 
 def _policies(document: Document) -> Table:
-    """Those that do not hold, and in a line the others."""
+    """Return the policies that do not hold, and in a line below those that do."""
     holding = [each["id"] for each in document["policies"] if each["state"] == "holds"]
     rows = tuple(
         (each["id"], each["state"], ", ".join(each["findings"]))
@@ -75,7 +75,7 @@ def _models(document: Document) -> Table:
 
 
 def _where(model: Document) -> str:
-    """``g5.8xlarge``, ``2 × g5.8xlarge``, and with several pools ``g5.8xlarge (spot, else on-demand)``."""
+    """Return ``g5.8xlarge``, ``2 × g5.8xlarge``, or with several pools ``g5.8xlarge (spot, else on-demand)``."""
     order = ", else ".join([model["pool"], *model["fallback_pools"]])
     machine = ("" if model["nodes"] == 1 else f"{model['nodes']} × ") + (model["machine"] or model["pool"])
     return f"{machine} ({order})" if model["fallback_pools"] else machine
@@ -177,7 +177,7 @@ _BOUNDS = ("floor/h", "ceiling/h", "floor/mo", "ceiling/mo")
 
 
 def _bounds(sums: Document, unknown: bool = False) -> list[str]:
-    """The four figures; with what is unknown they are at least so much."""
+    """Return the four figures; with ``unknown`` they are lower bounds."""
     kinds = ("floor_usd_per_hour", "ceiling_usd_per_hour", "floor_usd_per_month", "ceiling_usd_per_month")
     return [usd(sums[kind]) + (" + unknown" if unknown else "") for kind in kinds]
 
@@ -192,7 +192,7 @@ def _standing(document: Document) -> Table:
 
 
 def _counted(part: Document) -> str:
-    """``2..4 node``, ``15 GiB``."""
+    """Return ``2..4 node`` or ``15 GiB``."""
     least, most = f"{part['floor_count']:g}", f"{part['ceiling_count']:g}"
     return f"{least if least == most else f'{least}..{most}'} {part['unit']}".strip()
 
@@ -253,7 +253,7 @@ _FOLDED = frozenset({"Resources", "Time-outs from the client to the engine, in s
 
 
 def markdown(document: Document) -> str:
-    """The whole text."""
+    """Return the plan as Markdown."""
     return "\n".join(_parts(document)).rstrip() + "\n"
 
 
@@ -290,7 +290,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Nothing of a value may become a table's edge or a tag."""
+    """Escape a value: nothing in it may become a table's edge or a tag."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
@@ -301,7 +301,7 @@ _GIB = 2**30
 
 
 def gib(size: float | None) -> str:
-    """``14.96 GiB``; small ones in MiB or KiB."""
+    """Return ``14.96 GiB``; other sizes in TiB, MiB, KiB or B."""
     if size is None:
         return UNKNOWN
     for unit, name in ((2**40, "TiB"), (_GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
@@ -311,17 +311,17 @@ def gib(size: float | None) -> str:
 
 
 def in_gib(size: float | None) -> str:
-    """``14.96``, where the unit stands in the heading."""
+    """Return ``14.96``, for tables with the unit in the heading."""
     return UNKNOWN if size is None else f"{size / _GIB:,.2f}"
 
 
 def usd(amount: float | None) -> str:
-    """``4.10``, to the cent; thousands grouped."""
+    """Return ``4.10``, to the cent; thousands grouped."""
     return UNKNOWN if amount is None else f"{amount:,.2f}"
 
 
 def span(seconds: float | None) -> str:
-    """``53 s``, ``4 min 24 s``, ``1 h 5 min``."""
+    """Return ``53 s``, ``4 min 24 s`` or ``1 h 5 min``."""
     if seconds is None:
         return UNKNOWN
     if seconds < 10:
@@ -336,19 +336,19 @@ def span(seconds: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """``8,192``."""
+    """Return ``8,192``."""
     return UNKNOWN if number is None else f"{number:,.0f}"
 
 
 def parameters(number: int | None) -> str:
-    """``8.0 B``."""
+    """Return ``8.0 B``; below a billion in ``M``."""
     if number is None:
         return UNKNOWN
     return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.0f} M"
 
 
 def shown(value: Any) -> str:
-    """A value of a change."""
+    """Return a value of a change as text."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -359,7 +359,7 @@ def shown(value: Any) -> str:
 
 
 def headline(verdict: str, findings: int) -> str:
-    """The verdict in a sentence."""
+    """Return the verdict in a sentence."""
     some = f"{findings} finding{'s' if findings != 1 else ''}"
     return {
         "clean": "Clean: nothing found.",

@@ -1,4 +1,4 @@
-"""A plan for a terminal: as wide as it is, with colour unless ``NO_COLOR`` is set or nobody looks."""
+"""A plan for a terminal: as wide as the terminal, in colour unless ``NO_COLOR`` is set or the output is no terminal."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _VERDICTS = {"clean": "bold green", "warnings": "bold yellow", "errors": "bold r
 
 
 def written(document: Document) -> str:
-    """The same without colour, for a file."""
+    """Return the plan without colour, for a file."""
     into = io.StringIO()
     show(document, Console(file=into, width=WIDTH_OF_A_FILE, no_color=True, color_system=None, highlight=False))
     return "\n".join(line.rstrip() for line in into.getvalue().splitlines()) + "\n"
 
 
 def show(document: Document, console: Console) -> None:
-    """Print it on ``console``."""
+    """Print the plan on ``console``."""
     console.print(Text(f"Plan of {heading(document)}", style="bold"))
     console.print(Text(verdict(document), style=_VERDICTS[document["verdict"]]))
     for table in tables(document):
         if table.title == "Resources":
-            continue  # dozens of lines; below in one
+            continue  # dozens of lines; below as one line
         console.print()
         console.print(Text(table.title, style="bold"))
         drawn = _drawn(table)
@@ -64,7 +64,7 @@ def _drawn(table: Table) -> Drawn:
 
 
 def _stacked(table: Table, console: Console) -> None:
-    """A row under the other, for a terminal that is narrower than the table."""
+    """Print each row under its first cell, for a terminal narrower than the table."""
     for row in table.rows:
         console.print(Text(row[0] or table.columns[0], style="bold cyan"))
         told = "  ".join(f"{name} {cell}" for name, cell in zip(table.columns[1:], row[1:], strict=True) if cell)

@@ -1,1 +1,1 @@
-"""Whether a model fits a GPU, and how well. Pure."""
+"""Fit of a model on a GPU: whether it fits, and how well. Pure."""

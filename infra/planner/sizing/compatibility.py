@@ -1,6 +1,6 @@
-"""Whether a model can be served as a stack asks: its files, its architecture, what it is for, and the card. Pure.
+"""Compatibility of a model with what a stack asks: its files, its architecture, its purpose, and the card. Pure.
 
-Memory is judged elsewhere (``memory.py``); what only the stack file shows, in ``infra/stackfile``.
+Memory is judged elsewhere (``memory.py``); what only the stack file shows is judged in ``infra/stackfile``.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _UNSERVED: Mapping[Task | None, str] = {"image": "makes images", "other": "class
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the stack asks of one model. ``context`` in tokens; None: the model's own. The three consents are what the
-    stack's owner has agreed to; ``plugins`` are the engine's plugins in the image; ``split_key`` is the key that says
-    over how many GPUs a layer is cut; ``streamed``: the engine reads the weights out of a bucket."""
+    """Demands of the stack on one model. ``context`` is in tokens; None: the model's own. The three consents are what
+    the stack's owner has agreed to; ``plugins`` are the engine's plugins in the image; ``split_key`` is the key that
+    says over how many GPUs a layer is cut; ``streamed``: the engine reads the weights from a bucket."""
 
     task: Task = "chat"
     tensor_parallel: int = 1
@@ -61,8 +61,8 @@ class Wanted:
 
 
 def judge_model_facts(facts: ModelFacts, gpu: Gpu | None, wanted: Wanted, at: Path) -> Iterator[Problem]:
-    """All that is wrong with serving ``facts`` so; ``at`` is the model's path in the stack file, ``gpu`` None a CPU.
-    What is unknown is not refused, but said where it may hurt."""
+    """Yield every problem with serving ``facts`` as ``wanted``; ``at`` is the model's path in the stack file, ``gpu``
+    None a CPU. An unknown fact is not refused, but reported where it may hurt."""
     yield from _files(facts, wanted, at)
     yield from _purpose(facts, wanted, at)
     if facts.task in _UNSERVED:
@@ -86,7 +86,7 @@ def _files(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
             path, message, allowed="a model whose licence is acknowledged", fix=fix, value=facts.id
         )
     elif facts.gated is None and facts.disk_bytes is None and not wanted.licence_accepted:
-        # with its files at hand nobody asks for them
+        # with its files at hand nothing needs to be downloaded
         message = "may be gated: that could not be looked up"
         fix = "look on its page; if it is, accept the licence there and give a token"
         yield GATE_NOT_LOOKED_UP.at(path, message, allowed="a model one may fetch", fix=fix, value=facts.id)
@@ -162,7 +162,7 @@ def _context(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
 
 
 def splits(facts: ModelFacts, most: int = MOST_GPUS) -> tuple[int, ...]:
-    """The counts of GPUs the model can be split over: attention heads divide, and KV heads divide or are copied."""
+    """Return the GPU counts the model can be split over: attention heads divide, and KV heads divide or are copied."""
     return tuple(n for n in range(1, most + 1) if memory.divides(facts, n))
 
 
@@ -192,7 +192,7 @@ def _split(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
 
 
 def _block(facts: ModelFacts) -> int | None:
-    """The side of an FP8 block; None where there are none. Source: vLLM, validate_fp8_block_shape."""
+    """Return the side of an FP8 block; None where there are none. Source: vLLM, validate_fp8_block_shape."""
     config = facts.raw.get("quantization_config")
     size = config.get("weight_block_size") if isinstance(config, dict) else None
     if facts.quantization == "fp8" and isinstance(size, list) and size and isinstance(size[0], int) and size[0] > 0:
@@ -200,9 +200,9 @@ def _block(facts: ModelFacts) -> int | None:
     return None
 
 
-# Where the memory plan counts less, or otherwise, than the engine will: said beside it, never hidden in it. Pure.
+# Doubts: where the memory plan counts less than the engine will, or differently; reported, never hidden. Pure.
 
-# families whose weights, counted from the shape, come out at a published count, as tests hold
+# families whose weights, counted from the shape, match a published count, as tests check
 COUNTED = {
     *("bert", "roberta", "xlm-roberta", "camembert"),
     *("llama", "mistral", "mixtral", "phi3", "gemma2", "gemma3", "gemma3_text", "gpt_oss"),
@@ -211,7 +211,7 @@ COUNTED = {
 
 
 def judge_doubts(facts: ModelFacts, at: Path) -> Iterator[Problem]:
-    """What keeps the figures of this model from being exact."""
+    """Yield a problem that names what keeps the figures of this model from being exact."""
     reasons = (*_weights(facts), *_state(facts))
     if reasons:
         message = f"is counted only roughly: {'; '.join(reasons)}"

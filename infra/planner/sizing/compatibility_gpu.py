@@ -1,4 +1,4 @@
-"""Whether a model's numbers can be computed on a GPU: its capability, its driver, number types, quantization. Pure."""
+"""Compatibility of a model's numbers with a GPU: its capability, its driver, number types, quantization. Pure."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ LEAST: Capability = (7, 0)
 LEAST_OF_CUDA_13: Capability = (7, 5)  # Source: CUDA Toolkit 13.0 Release Notes, deprecated architectures
 BFLOAT16: Capability = (8, 0)
 FP8_LATENT: Capability = (8, 9)
-# Unstable in float16, which the engine refuses. Source: vLLM 0.32.0, config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS
+# Unstable in float16: the engine refuses it. Source: vLLM 0.32.0, config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS
 NO_FLOAT16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """``driver`` is the node's (``580.65.06``), ``cuda`` what the image is built for (``13.0``); None is unknown, and
-    then nothing is judged by it."""
+    """GPU of a node. ``driver`` is the node's (``580.65.06``), ``cuda`` what the image is built for (``13.0``); None is
+    unknown, and then nothing is judged by it."""
 
     name: str
     capability: Capability | None
@@ -67,12 +67,12 @@ class _Table(BaseModel):
 
 @cache
 def table() -> _Table:
-    """``quantization.yaml``."""
+    """Return the table in ``quantization.yaml``."""
     return _Table.model_validate(read_table(_FILE))
 
 
 def capability(text: str) -> Capability:
-    """``8.9`` → ``(8, 9)``."""
+    """Parse ``8.9`` into ``(8, 9)``."""
     major, _, minor = text.partition(".")
     return int(major), int(minor or 0)
 
@@ -84,7 +84,8 @@ def _shown(found: Capability) -> str:
 def judge_gpu(
     facts: ModelFacts, gpu: Gpu, dtype: str, plugins: frozenset[str], tensor_parallel: int, at: Path
 ) -> Iterator[Problem]:
-    """``dtype`` is what the stack asks for (``auto`` too); ``plugins`` are the engine's plugins in the image."""
+    """Yield what keeps the model from the GPU. ``dtype`` is what the stack asks for (``auto`` too); ``plugins`` are the
+    engine's plugins in the image."""
     yield from _driver(gpu, at)
     yield from _method(facts, plugins, tensor_parallel, at)
     if gpu.capability is None:
@@ -113,7 +114,7 @@ def _number_type(facts: ModelFacts, gpu: str, found: Capability, dtype: str, at:
     family = str(facts.raw.get("model_type", ""))
     used = (facts.dtype or "bfloat16") if dtype == "auto" else dtype
     if dtype == "auto" and found < BFLOAT16 and dtype_in(facts.raw) == "float32" and family not in NO_FLOAT16:
-        return  # the engine takes 16 bits of either kind for a model in 32
+        return  # for a model in 32 bits the engine takes either 16-bit type
     if used == "float16" and family in NO_FLOAT16:
         fix = "leave dtype out" if found >= BFLOAT16 else "use a pool with cards of compute capability 8.0 or more"
         message = f"is not stable for {family} models, and the engine refuses it"
@@ -128,7 +129,7 @@ def _number_type(facts: ModelFacts, gpu: str, found: Capability, dtype: str, at:
 
 
 def judge_cache(facts: ModelFacts, gpu: Gpu, kv_dtype: str, at: Path) -> Iterator[Problem]:
-    """Whether any of the engine's attention kernels keeps a cache of ``kv_dtype`` on this card. Source: vLLM 0.32.0,
+    """Check that one of the engine's attention kernels keeps a cache of ``kv_dtype`` on this card. Source: vLLM 0.32.0,
     v1/attention/backends: below 8.9 only FlashInfer's has FP8, from 8.0 on and not for a latent cache, and no kernel
     keeps a latent cache in fp8_e5m2."""
     if kv_dtype == "auto" or gpu.capability is None or not facts.kv:
@@ -151,7 +152,7 @@ def judge_cache(facts: ModelFacts, gpu: Gpu, kv_dtype: str, at: Path) -> Iterato
 
 
 def _method(facts: ModelFacts, plugins: frozenset[str], tensor_parallel: int, at: Path) -> Iterator[Problem]:
-    """Whether the engine loads the quantization at all."""
+    """Check that the engine loads the quantization at all, and over that many GPUs."""
     method = facts.quantization
     if method is None or method in table().methods:
         return
@@ -181,7 +182,7 @@ def _method(facts: ModelFacts, plugins: frozenset[str], tensor_parallel: int, at
 
 
 def _needed(facts: ModelFacts, gpu: str, found: Capability, at: Path) -> Iterator[Problem]:
-    """Whether this card has what the method needs."""
+    """Check that this card has what the quantization method needs."""
     method = facts.quantization
     text = table().methods.get(method or "")
     if method is None or text is None:

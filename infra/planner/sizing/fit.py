@@ -1,4 +1,4 @@
-"""Which machine a model fits on, and how well: the memory plan over the catalogue. Pure."""
+"""Machines a model fits on, and how well: the memory plan over the catalogue. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from infra.stackfile.findings.finding import show
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a model is asked to fit on: a GPU by itself or in a machine. ``gpus`` is how many there are to use;
-    ``price`` is of the whole machine in ``region``."""
+    """Hardware a model is to fit on: a GPU by itself or in a machine. ``gpus`` is how many there are to use;
+    ``price`` is for the whole machine in ``region``."""
 
     name: str
     product: str
@@ -38,7 +38,7 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """One answer. ``tensor_parallel`` is the split that was planned: the smallest that fits, else the largest that
+    """Result for one card. ``tensor_parallel`` is the planned split: the smallest that fits, else the largest that
     divides the model. ``reason`` says in one sentence why it fits or does not."""
 
     card: Card
@@ -49,18 +49,18 @@ class Fit:
 
     @property
     def sequences(self) -> int:
-        """Whole sequences of the asked context at once; of a model without a cache as many as one step takes."""
+        """Return how many whole sequences of the asked context fit at once; 10**9 for a model without a cache."""
         return int(min(self.plan.sequences, 10**9))
 
 
 def starts(facts: ModelFacts, plan: MemoryPlan) -> bool:
-    """Whether the engine would start. A model that keeps no cache (an encoder) needs its weights and one step alone."""
+    """Return True if the engine would start. Without a cache (an encoder) it needs only the weights and one step."""
     return plan.fits if facts.kv else plan.loads
 
 
 def card_of(machine: Machine, region: str | None = None, gpus: int | None = None) -> Card:
-    """A machine as a card, with ``gpus`` of its GPUs to use (None: all); its price in ``region``, else the lowest
-    known where no region is asked for."""
+    """Return a machine as a card, with ``gpus`` of its GPUs to use (None: all); its price is that in ``region``, or the
+    lowest known where no region is asked for."""
     known = {at: price for at, price in machine.prices.items() if price.on_demand is not None}
     cheapest = min(known, key=lambda r: (known[r].on_demand or 0, r), default=None)
     at = region if region is not None else cheapest
@@ -77,7 +77,7 @@ def card_of(machine: Machine, region: str | None = None, gpus: int | None = None
 
 
 def bare_card(product: str, gpu: Gpu, gpus: int) -> Card:
-    """So many of a GPU, in no machine."""
+    """Return ``gpus`` cards of one GPU, in no machine."""
     return Card(
         name=product,
         product=product,
@@ -95,9 +95,10 @@ def _capability(text: str) -> tuple[int, int]:
 def try_card(
     facts: ModelFacts, card: Card, engine: Engine, splits: Iterable[int] | None = None, sequences: int = 1
 ) -> Fit:
-    """``splits`` are the ways to divide the model that may be taken, in order (None: those that divide it, the fewest
-    GPUs first); the first that holds ``sequences`` whole contexts is. ``engine.max_batched_tokens`` 0 is the engine's
-    default for the card. Raises ``ValueError`` where the weights' size is unknown."""
+    """Plan the model on a card. ``splits`` are the GPU counts it may be divided over, in order (None: those that divide
+    it, the fewest GPUs first); the first that holds ``sequences`` whole contexts is taken, else the last tried.
+    ``engine.max_batched_tokens`` 0 is the engine's default for the card. Raises ``ValueError`` where the weights' size
+    is unknown."""
     batch = engine.max_batched_tokens or batched_tokens(
         card.memory_bytes, card.product, engine.sequences, engine.context
     )
@@ -142,8 +143,8 @@ def ranked(
     sequences: int = 1,
     gpus: int | None = None,
 ) -> list[Fit]:
-    """Every machine on which the model fits, the cheapest first; those without a known price last, the smallest of
-    them first. ``region`` leaves out machines known not to be sold there, ``gpus`` those with fewer."""
+    """Return every machine on which the model fits, the cheapest first; those without a known price last, the smallest
+    of them first. ``region`` leaves out machines known not to be sold there, ``gpus`` those with fewer."""
     there = (
         m
         for m in machines
@@ -154,7 +155,7 @@ def ranked(
 
 
 def order(fit: Fit) -> tuple[bool, float, int, str]:
-    """By price, then by memory, then by name."""
+    """Return the sort key: by price (unknown last), then by memory, then by name."""
     card = fit.card
     whole = card.machine.gpus if card.machine else card.gpus
     return card.usd_per_hour is None, card.usd_per_hour or 0, whole * card.memory_bytes, card.name
@@ -167,12 +168,12 @@ MOST_GPUS = 64
 
 
 class WrongChoice(ValueError):
-    """No such hardware; the text says what is allowed and what may be meant."""
+    """A choice of hardware that does not exist; the text says what is allowed and what may be meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """What was typed; at most one of ``gpu``, ``machine`` and ``cloud``. ``gpus`` None: as few as will do."""
+    """Hardware as typed; at most one of ``gpu``, ``machine`` and ``cloud``. ``gpus`` None: as few as will do."""
 
     gpu: str | None = None
     machine: str | None = None
@@ -182,12 +183,12 @@ class Named:
 
 
 def clouds() -> tuple[str, ...]:
-    """The places that sell machines."""
+    """Return the places that sell machines."""
     return tuple(kind.name for kind in KINDS.values() if kind.makes_nodes)
 
 
 def cards(named: Named) -> list[Card]:
-    """What is to be tried. Of a GPU by itself: so many cards as asked, or 1, 2, 4 and 8. Raises ``WrongChoice``."""
+    """Return the cards to try: of a bare GPU as many as asked for, or 1, 2, 4 and 8. Raises ``WrongChoice``."""
     given = [f"--{name}" for name in ("gpu", "machine", "cloud") if getattr(named, name) is not None]
     if len(given) > 1:
         raise WrongChoice(f"{' and '.join(given)} name hardware twice; allowed: one of --gpu, --machine, --cloud")
@@ -241,7 +242,7 @@ def _sold(named: Named) -> list[Machine]:
 def _fits(machine: Machine, named: Named) -> bool:
     if named.gpus is not None and machine.gpus < named.gpus:
         return False
-    # where nobody looked up the regions, only a price says that it is sold there
+    # where the regions were not looked up, only a price shows that it is sold there
     sold = machine.regions or (tuple(machine.prices) if named.cloud is None else ())
     return named.region is None or not sold or named.region in sold
 
@@ -253,7 +254,7 @@ def _regions(places: Iterable[str], region: str | None) -> str:
 
 
 def cheapest_with(product: str, count: int, region: str | None) -> Card | None:
-    """The cheapest machine with so many of a GPU, or the smallest where no price is known."""
+    """Return the cheapest machine with ``count`` or more of a GPU, or the smallest where no price is known."""
     named = Named(region=region)
     found = [
         card_of(machine, region)

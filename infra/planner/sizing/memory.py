@@ -1,4 +1,4 @@
-"""What a GPU's memory holds: weights, KV cache, and what the engine needs besides. All pure arithmetic.
+"""Contents of a GPU's memory: weights, KV cache, and what else the engine needs. All pure arithmetic.
 
 Terms are vLLM's own: it takes ``gpu_memory_utilization`` of the card, loads the weights, runs the largest batch once to
 see what activations need, captures its graphs, and gives the rest to the KV cache in blocks of ``BLOCK`` tokens.
@@ -26,7 +26,7 @@ SAMPLER_BYTES = 4 + 4 + 2  # logits as fp32, their sorted copy, and a mask, per 
 
 @dataclass(frozen=True)
 class Engine:
-    """The engine's settings that decide memory. ``max_batched_tokens`` is how many tokens one step computes;
+    """Engine settings that decide memory. ``max_batched_tokens`` is how many tokens one step computes;
     ``steps_in_flight`` how many steps are under way at once: vLLM prepares the next while one computes, except on the
     CPU and with ``--no-async-scheduling``, and has one more for each further stage of ``pipeline_parallel``.
     Source: vLLM 0.32.0, config/vllm.py, max_concurrent_batches."""
@@ -46,9 +46,10 @@ class Engine:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Of one GPU, in bytes. ``kv_free`` is what is left for the KV cache and may be negative; ``null_block`` of it is
-    the one block that no sequence gets; ``needed_for_one`` is one sequence of the full context. ``longest_context`` and
-    ``sequences`` count whole sequences; 0 where nothing fits."""
+    """Memory of one GPU, in bytes. ``kv_free`` is what is left for the KV cache and may be negative; ``null_block`` is
+    the one block of it that no sequence gets; ``needed_for_one`` is one sequence of the full context.
+    ``longest_context`` is that of a single sequence, in tokens, 0 where none fits; ``sequences`` is how many of the
+    full context fit, not rounded, infinite without a cache."""
 
     gpu_bytes: int
     usable: int
@@ -66,16 +67,16 @@ class MemoryPlan:
 
     @property
     def loads(self) -> bool:
-        """Whether weights and activations leave anything at all."""
+        """Return True if anything is left for the KV cache at all."""
         return self.kv_free > 0
 
     @property
     def fits(self) -> bool:
-        """Whether vLLM would start: one sequence of the full context must have its cache."""
+        """Return True if vLLM would start: one sequence of the full context must have its cache."""
         return self.kv_free > 0 and self.kv_free - self.null_block >= self.needed_for_one
 
     def told(self) -> str:
-        """The arithmetic in one line, in GiB."""
+        """Return the arithmetic in one line, in GiB."""
         parts = [f"{self.gpu_bytes / GIB:.1f} GiB card, {self.usable / GIB:.1f} usable"]
         named = (
             ("weights", self.weights),
@@ -89,7 +90,7 @@ class MemoryPlan:
 
 
 def kv_element_bytes(facts: ModelFacts, kv_dtype: str) -> float:
-    """Bytes of one number in the cache: the model's own type unless another is asked for."""
+    """Return the bytes of one number in the cache: the model's own type unless another is asked for."""
     asked = KV_ELEMENT_BYTES.get(kv_dtype)
     if asked is not None:
         return asked
@@ -99,17 +100,17 @@ def kv_element_bytes(facts: ModelFacts, kv_dtype: str) -> float:
 
 
 def kv_bytes_per_token(facts: ModelFacts, tensor_parallel: int = 1, kv_dtype: str = "auto") -> float:
-    """Of one token in all layers on one GPU, as long as no window has passed it."""
+    """Return the cache bytes of one token in all layers on one GPU, as long as no window has passed it."""
     element = kv_element_bytes(facts, kv_dtype)
     return sum(group.bytes_per_token(tensor_parallel, element) for group in facts.kv)
 
 
 def kv_bytes_of_sequence(facts: ModelFacts, engine: Engine, context: int | None = None, block: int = BLOCK) -> int:
-    """The cache of one sequence of ``context`` tokens on one GPU, in whole blocks, as vLLM reserves it.
+    """Return the cache bytes of one sequence of ``context`` tokens on one GPU, in whole blocks, as vLLM reserves them.
 
-    A windowed layer keeps its window and what the steps in flight add to it, never more than the context, and one block
-    because the window need not begin with one. Layers of several kinds lie in groups of equal size: the last group of a
-    kind is filled up with padding. Source: vLLM, v1/kv_cache_interface.py and v1/core/kv_cache_utils.py.
+    A windowed layer keeps its window and what the steps in flight add to it, never more than the context, and one more
+    block because the window need not begin at a block's start. Layers of several kinds lie in groups of equal size: the
+    last group of a kind is padded. Source: vLLM, v1/kv_cache_interface.py and v1/core/kv_cache_utils.py.
     """
     tokens = context if context is not None else engine.context
     element = kv_element_bytes(facts, engine.kv_dtype)
@@ -128,8 +129,8 @@ def kv_bytes_of_sequence(facts: ModelFacts, engine: Engine, context: int | None 
 
 
 def block_bytes(facts: ModelFacts, engine: Engine, block: int = BLOCK) -> int:
-    """What one block takes on one GPU: its tokens in every layer of one group. The engine parts the cache's memory into
-    such blocks and holds one back that no sequence gets. Source: vLLM 0.32.0, v1/core/kv_cache_utils.py."""
+    """Return the bytes of one block on one GPU: its tokens in every layer of one group. The engine divides the cache
+    into such blocks and holds one back that no sequence gets. Source: vLLM 0.32.0, v1/core/kv_cache_utils.py."""
     groups = [g for g in facts.kv if g.count]
     size = _group_size([g.count for g in groups])
     element = kv_element_bytes(facts, engine.kv_dtype)
@@ -138,8 +139,8 @@ def block_bytes(facts: ModelFacts, engine: Engine, block: int = BLOCK) -> int:
 
 
 def _group_size(counts: Iterable[int]) -> int:
-    """Layers of one block table: vLLM takes the fewest of any kind, or the most where the kinds differ little, because
-    padding is then the cheaper."""
+    """Return the layers of one block table: vLLM takes the fewest of any kind, or the most where the kinds differ
+    little, because padding is then cheaper."""
     found = sorted(counts)
     if len(found) < 2:
         return found[0] if found else 1
@@ -148,8 +149,8 @@ def _group_size(counts: Iterable[int]) -> int:
 
 
 def activation_bytes(facts: ModelFacts, engine: Engine) -> int:
-    """The peak of the largest step: the widest layer's inputs and outputs for every token of the batch, and the logits
-    of every sequence's last token. Of one GPU."""
+    """Return the peak bytes of the largest step on one GPU: the widest layer's inputs and outputs for every token of
+    the batch, and the logits of every sequence's last token."""
     width = 2 * facts.hidden + 2 * max(facts.intermediate, facts.hidden) / engine.tensor_parallel
     step = engine.max_batched_tokens * width * 2
     logits = engine.sequences * facts.vocab * SAMPLER_BYTES
@@ -157,20 +158,20 @@ def activation_bytes(facts: ModelFacts, engine: Engine) -> int:
 
 
 def overhead_bytes(facts: ModelFacts, engine: Engine) -> int:
-    """What belongs to neither weights nor cache: context, communication, graphs."""
+    """Return the bytes that belong to neither weights nor cache: context, communication, graphs."""
     graphs = 0 if engine.eager else facts.layers * GRAPH_BYTES_PER_LAYER
     return CONTEXT_BYTES + graphs + (NCCL_BYTES if engine.tensor_parallel * engine.pipeline_parallel > 1 else 0)
 
 
 def lora_bytes(facts: ModelFacts, engine: Engine) -> int:
-    """Adapters held at once: two thin matrices beside every linear layer, on one GPU."""
+    """Return the bytes of the adapters held at once: two thin matrices beside every linear layer, on one GPU."""
     per_layer = engine.lora_rank * (4 * 2 * facts.hidden + 3 * (facts.hidden + facts.intermediate))
     return int(engine.loras * facts.layers * per_layer * 2 / engine.tensor_parallel)
 
 
 def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
-    """The memory of one GPU of ``gpu_bytes``, in the largest stage. Raises ``ValueError`` where the weights' size is
-    unknown."""
+    """Plan the memory of one GPU of ``gpu_bytes``, in the largest stage. Raises ``ValueError`` where the weights' size
+    is unknown."""
     facts = largest_stage(facts, engine.pipeline_parallel)
     if facts.weights is None:
         raise ValueError(f"{facts.id}: the size of the weights is unknown")
@@ -199,8 +200,9 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
 
 
 def longest_context(facts: ModelFacts, engine: Engine, free: int, most: int | None = None) -> int:
-    """The longest single sequence whose cache fits ``free`` bytes beside the block that no sequence gets, at most the
-    model's own context (16 Mi tokens where that is unknown). 0 where not even one block fits."""
+    """Return the longest single sequence whose cache fits ``free`` bytes beside the block that no sequence gets, at
+    most ``most``, by default the model's own context (16 Mi tokens where that is unknown). 0 where not even one block
+    fits."""
     free -= block_bytes(facts, engine)
     low, high = 0, most or facts.context or 2**24
     while low < high:
@@ -213,23 +215,23 @@ def longest_context(facts: ModelFacts, engine: Engine, free: int, most: int | No
 
 
 def divides(facts: ModelFacts, tensor_parallel: int) -> bool:
-    """Whether vLLM can split the model so: attention heads must divide, and KV heads must divide or be divided."""
+    """Return True if vLLM can split the model so: attention heads must divide, KV heads must divide or be divided."""
     if facts.heads % tensor_parallel:
         return False
     groups: list[KvLayers] = [g for g in facts.kv if g.divides]
     return all(g.heads % tensor_parallel == 0 or tensor_parallel % g.heads == 0 for g in groups)
 
 
-# A model cut into stages of layers, each on GPUs of its own: what the largest of them holds. Pure arithmetic.
+# A model cut into stages of layers, each on its own GPUs: what the largest stage holds. Pure arithmetic.
 
 
 def largest_stage(facts: ModelFacts, stages: int) -> ModelFacts:
-    """``facts`` of the stage with the most: a whole model for whoever plans memory.
+    """Return the facts of the largest stage, as if it were a whole model: memory is planned with them.
 
-    vLLM gives each stage the same number of layers and those that are left over to some, one each: the largest has the
-    quotient, rounded up. Source: vLLM 0.32.0, distributed/utils.py, get_pp_indices. The first stage has the embedding
-    besides, the last the output layer: one of them, in 16 bits or more, is counted to the largest, though a stage
-    between has neither. Layers that keep a cache of another kind count as if they lay evenly.
+    vLLM gives each stage the same number of layers and the remainder to some, one each: the largest has the quotient,
+    rounded up. Source: vLLM 0.32.0, distributed/utils.py, get_pp_indices. The first stage also has the embedding, the
+    last the output layer: one of them, in 16 bits or more, is counted for the largest, though a stage in between has
+    neither. Layers that keep a cache of another kind count as if they were spread evenly.
     """
     if stages <= 1 or not facts.layers:
         return facts
@@ -251,7 +253,7 @@ def _weights(facts: ModelFacts, weights: WeightBytes, layers: int) -> WeightByte
 
 # The memory of one full forward pass without an engine: every head cached, all activations kept.
 #
-# The worst case of older guides, which `ebbtide fit` shows beside its own plan; not what vLLM needs: that caches only
+# This is the worst case of older guides, which `ebbtide fit` shows beside its own plan. vLLM needs less: it caches only
 # the KV heads, computes in slices, and keeps no score matrix. Weights 2 bytes a parameter; cache 2·L·h·s numbers of 2
 # bytes; activations s·h·(34 + 5·a·s/h) numbers of 4 bytes, for s tokens, h hidden size, a heads, L layers.
 
@@ -260,7 +262,7 @@ FULL_FORWARD_TOKENS = 8096  # the length for which those guides give their total
 
 @dataclass(frozen=True)
 class FullForward:
-    """Bytes."""
+    """Bytes of one full forward pass."""
 
     weights: int
     kv: int
@@ -274,6 +276,6 @@ class FullForward:
 def full_forward(
     parameters: int, layers: int, hidden: int, heads: int, tokens: int = FULL_FORWARD_TOKENS
 ) -> FullForward:
-    """For a model in 16 bits and one sequence of ``tokens``."""
+    """Return the bytes for a model in 16 bits and one sequence of ``tokens``."""
     activations = tokens * hidden * 34 + 5 * heads * tokens * tokens
     return FullForward(2 * parameters, 2 * layers * hidden * tokens * 2, 4 * activations)

@@ -1,4 +1,4 @@
-"""A pool as the planner sees it: how many GPUs a node offers, of which memory, and what they can compute."""
+"""A pool as the planner sees it: how many GPUs a node offers, their memory, and what they can compute."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from infra.stackfile.schema.pool import PoolConfig
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """``gpus_per_node`` and ``gpu_bytes`` are of what a pod gets: a card, or a slice of one. None is unknown.
-    ``sharers`` is how many pods share one card moment by moment; ``turns`` how many engines have it in turn, and
-    ``asleep_bytes`` what those that sleep keep of it. ``gpu`` is None where the engine computes on the CPU."""
+    """Plan of one pool. ``gpus_per_node`` and ``gpu_bytes`` count what a pod gets: a card, or a slice of one. None is
+    unknown. ``sharers`` is how many pods share one card by time slices; ``turns`` how many engines take turns on it,
+    and ``asleep_bytes`` what the sleeping ones keep of it. ``gpu`` is None where the engine computes on the CPU."""
 
     name: str
     machine: Machine | None
@@ -44,7 +44,7 @@ class PoolPlan:
 
     @property
     def told(self) -> str:
-        """``g5.8xlarge · 1 × A10G, 22.4 GiB``."""
+        """Return ``g5.8xlarge · 1 × A10G, 22.4 GiB``."""
         memory = f", {self.gpu_bytes / GIB:.1f} GiB" if self.gpu_bytes else ", memory unknown"
         cards = (
             f"{self.gpus_per_node} × {self.product or 'GPU of unknown make'}{f' {self.slice}' if self.slice else ''}"
@@ -53,8 +53,8 @@ class PoolPlan:
 
 
 def pool_plan(pool: PoolConfig, cuda: str | None = None, judge_driver: bool = True) -> PoolPlan:
-    """Off the stack file and the catalogue. ``judge_driver`` False: the stack file's own rules hold the node's driver
-    against the image."""
+    """Build the plan of a pool from the stack file and the catalogue. ``judge_driver`` False: the stack file's own
+    rules compare the node's driver with the image."""
     request = pool_request(pool)
     machine = find(pool.place, pool.machine)
     product = machine.gpu if machine else pool.gpu.product
@@ -90,7 +90,7 @@ def _card_bytes(pool: PoolConfig, machine: Machine | None, product: str | None) 
 
 
 def _slice_bytes(profile: str | None) -> int | None:
-    """The memory in a MIG profile's name, in GB: the slice has a little more on every card but never less."""
+    """Return the bytes of the GB in a MIG profile's name: the slice has a little more on every card but never less."""
     match = re.match(r"[1-7]g\.([0-9]+)gb", profile or "")
     return int(match[1]) * 10**9 if match else None
 
@@ -105,11 +105,11 @@ def _gpu(pool: PoolConfig, machine: Machine | None, product: str | None, cuda: s
 
 
 def engine_cuda(base: str | None) -> str | None:
-    """The CUDA version the engine's image is built for; None where the stack brings an image of its own."""
+    """Return the CUDA version the engine's image is built for; None where the stack brings its own image."""
     return pinned("vllm").cuda if base is None else None
 
 
-# The engine's settings, as far as memory depends on them, off a model of the stack file.
+# The engine's settings, as far as memory depends on them, from a model of the stack file.
 #
 # Defaults are the engine's own. Source: vLLM 0.32.0, engine/arg_utils.py, get_batch_defaults and
 # _set_default_max_num_seqs_and_batched_tokens_args; config/model.py, _resolve_auto_dtype.
@@ -127,7 +127,7 @@ UNFOLLOWED = (
 
 
 def batched_tokens(gpu_bytes: int, product: str | None, sequences: int, context: int) -> int:
-    """Tokens one step computes unless told otherwise: by the card, and never more than all sequences have together."""
+    """Return the tokens one step computes by default: by the card, and never more than all sequences have together."""
     if gpu_bytes >= 160 * GIB:
         by_card = 16384
     elif gpu_bytes >= 70 * GIB and "a100" not in (product or "").lower():
@@ -138,7 +138,7 @@ def batched_tokens(gpu_bytes: int, product: str | None, sequences: int, context:
 
 
 def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine:
-    """What the pod's engine is started with on a card of ``gpu_bytes``."""
+    """Return the settings the pod's engine starts with on a card of ``gpu_bytes``."""
     given = flags(model.extra_args)
     default = batched_tokens(gpu_bytes, product, model.max_sequences, model.max_tokens)
     kv_dtype = given.get("--kv-cache-dtype", "auto")
@@ -159,14 +159,14 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
 
 
 def unfollowed(model: ModelConfig) -> tuple[str, ...]:
-    """Flags of the model after which this plan's memory is not to be relied on."""
+    """Return the model's flags that make this plan's memory unreliable."""
     given = flags(model.extra_args)
     strange = given.get("--kv-cache-dtype", "auto") not in KV_ELEMENT_BYTES
     return (*(flag for flag in UNFOLLOWED if flag in given), *(("--kv-cache-dtype",) if strange else ()))
 
 
 def flags(arguments: Iterable[str]) -> Mapping[str, str]:
-    """``--flag=value`` and ``--flag value`` as a mapping; a flag without value maps to nothing."""
+    """Return ``--flag=value`` and ``--flag value`` as a mapping; a flag without value maps to an empty text."""
     found: dict[str, str] = {}
     last: str | None = None
     for argument in arguments:
@@ -189,8 +189,8 @@ def _whole(text: str | None, default: int) -> int:
 
 
 def as_loaded(facts: ModelFacts, dtype: str) -> ModelFacts:
-    """The model as the engine holds it: in ``dtype``, and in 16 bits where the files have 32 and nothing is asked.
-    What is quantized stays so."""
+    """Return the model as the engine holds it: in ``dtype``, or in 16 bits where the files have 32 and no type is asked
+    for. A quantized model stays as it is."""
     if facts.quantization or facts.weights is None:
         return facts
     held = dtype if dtype != "auto" else "bfloat16" if facts.dtype == "float32" else facts.dtype
