@@ -21,7 +21,7 @@ from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.facts.recorded_models import RecordedModels
 from infra.planner.judgement import judge
 from infra.planner.report.document import Document, ResourceCounts, document
-from infra.stackfile.findings.finding import show
+from infra.stackfile.findings.formatting import show
 from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.load import read_file
 from infra.stackfile.reading import Reading

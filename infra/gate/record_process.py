@@ -28,7 +28,7 @@ def main() -> None:
 def _expired_too() -> Iterator[None]:
     """Let expired waivers hold: what was deployed under one is still there, and a base is compared with, not judged."""
     try:
-        from infra.stackfile.findings.waivers import Waiver
+        from infra.stackfile.findings.waiver import Waiver
     except ImportError:  # a base from before waivers reached the loader
         yield
         return

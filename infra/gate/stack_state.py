@@ -21,7 +21,8 @@ from infra.policies.model import Graph, Violation, graph_of
 from infra.policies.rules import rule_ids, rules
 from infra.policies.settings import settings_for
 from infra.recorder.stack_source import stack_file
-from infra.stackfile.findings.waivers import WAIVERS_FILE, Waiver, load_waivers
+from infra.stackfile.findings.waiver import Waiver
+from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.load import read_file
 from infra.stackfile.reading import Reading
 from infra.workspace import PROJECT

@@ -15,7 +15,8 @@ from infra.policies.model import ENVIRONMENTS, Change, Graph, NotEvaluated, Viol
 from infra.policies.rules import rules
 from infra.policies.settings import settings_for
 from infra.stackfile.findings.finding import Finding
-from infra.stackfile.findings.waivers import Waiver, Waivers, unused
+from infra.stackfile.findings.waiver import Waiver
+from infra.stackfile.findings.waivers import Waivers, unused
 from infra.stackfile.schema.stack import StackConfig
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from components.catalog.machines import machines
 from components.platforms.kinds import kind_of
@@ -24,16 +23,14 @@ from components.typed.rules.planner import (
 )
 from components.typed.rules.stack import CONTEXT_DOES_NOT_FIT, HOLD_CUT_BY_HOP, WEIGHTS_DO_NOT_FIT
 from infra.planner.facts.model_facts import ModelFacts
+from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import fit
 from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
 from infra.planner.sizing.memory import GIB, Engine
-from infra.stackfile.findings.finding import show
+from infra.planner.sizing.planned_pool import PoolPlan
+from infra.stackfile.findings.formatting import show
 from infra.stackfile.schema.stack import StackConfig
 from infra.stackfile.timeouts import Hop
-
-if TYPE_CHECKING:
-    from infra.planner.plan import ModelPlan
-    from infra.planner.sizing.planned_pool import PoolPlan
 
 _MOST_SHARE = 1.0
 _MOST_MAIN = 0.8  # the system, page cache and the engines themselves take the rest

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.planner.report.document import Document
-from infra.stackfile.findings.finding import show
+from infra.stackfile.findings.formatting import show
 from infra.workspace import PROJECT
 
 _OF_MODEL = (

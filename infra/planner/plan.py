@@ -12,9 +12,10 @@ from components.typed.refusal import Problem
 from components.typed.rules.stack import COST_CEILING, GPU_CEILING
 from infra.planner import cost as costs
 from infra.planner.checks import judge_asleep, judge_model_plan
-from infra.planner.cold_path import ColdPath, cold_path
+from infra.planner.cold_path import cold_path
 from infra.planner.cost import Cost
 from infra.planner.facts.model_facts import ModelFacts
+from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import memory
 from infra.planner.sizing.compatibility import Wanted
 from infra.planner.sizing.memory import Engine, MemoryPlan
@@ -23,34 +24,10 @@ from infra.stackfile import timeouts
 from infra.stackfile.limits import limits
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.stack import StackConfig
-from infra.stackfile.timeouts import Front, Hop, Timers, front, silence_seconds
+from infra.stackfile.timeouts import Front, Timers, front, silence_seconds
 
 FactsOf = Callable[[str], ModelFacts | None]
 Measured = Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelPlan:
-    """Plan of one model. ``memory`` is for one GPU, None where it cannot be planned: ``why_not`` says why. ``silence``
-    is how long a request may go without a byte, in seconds; ``shortest`` is the hop that gives up first on a held
-    request. ``fallbacks`` is the same model planned on each of its fallback pools."""
-
-    config: ModelConfig
-    pool: PoolPlan
-    facts: ModelFacts | None
-    engine: Engine | None
-    memory: MemoryPlan | None
-    why_not: str | None
-    unfollowed: tuple[str, ...]
-    cold: ColdPath
-    hops: tuple[Hop, ...]
-    shortest: Hop | None
-    silence: int
-    fallbacks: tuple[ModelPlan, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.config.name
 
 
 @dataclass(frozen=True, kw_only=True)

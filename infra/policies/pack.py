@@ -27,7 +27,8 @@ from infra.policies.inputs import SeenMap, Unknown
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, Rule, Violation
 from infra.policies.rules import rule_ids, rules
 from infra.policies.settings import settings_for
-from infra.stackfile.findings.waivers import WAIVERS_FILE, Waiver, load_waivers
+from infra.stackfile.findings.waiver import Waiver
+from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.load import read_values
 
 _LEVELS = {

@@ -11,7 +11,8 @@ from typing import Any
 from infra.planner.judgement import judge_with_records, reason_to_skip
 from infra.policies.inputs import HIDDEN
 from infra.stackfile.cleartext_secrets import is_encrypted
-from infra.stackfile.findings.finding import Finding, show
+from infra.stackfile.findings.finding import Finding
+from infra.stackfile.findings.formatting import show
 from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.load import read_file
 from infra.stackfile.reading import Loaded

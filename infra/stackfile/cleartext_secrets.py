@@ -10,7 +10,7 @@ from typing import Any
 from components.model_service.managed_flags import flag_name, secret_flag
 from components.typed.refusal import Path, Problem, Rule
 from components.typed.rules.stack import SECRET_IN_CLEAR, SECRET_IN_ENGINE_SETTINGS
-from infra.stackfile.findings.finding import show
+from infra.stackfile.findings.formatting import show
 
 REDACTED = "<redacted>"
 OPEN_TO_POD_READERS = ", where whoever may read the pod reads it"

@@ -12,9 +12,10 @@ from components.typed.refusal import Path, Problem
 from components.typed.rules.file import FILE_UNREADABLE, TYPE_WRONG, VALUE_ENCRYPTED
 from components.typed.rules.stack import KEY_UNKNOWN
 from infra.stackfile.cleartext_secrets import REDACTED, Secrets, find_secrets, is_encrypted
-from infra.stackfile.findings.finding import Finding, printable, show, show_path
+from infra.stackfile.findings.finding import Finding
+from infra.stackfile.findings.formatting import printable, show, show_path
 from infra.stackfile.findings.pydantic_errors import unknown_key
-from infra.stackfile.findings.waivers import Waiver
+from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.reading import Loaded, Reading, partial
 from infra.stackfile.schema.stack import SECTIONS
 from infra.stackfile.waived_reading import judged, under

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from infra.stackfile.findings.waivers import Waiver
+from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.load import NAMESPACE, read_values
 from infra.stackfile.reading import Reading
 from infra.stackfile.schema.stack import SECTIONS

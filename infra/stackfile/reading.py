@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from infra.stackfile.cleartext_secrets import Secrets
 from infra.stackfile.findings.finding import ConfigError, Finding
-from infra.stackfile.findings.waivers import Waiver
+from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.schema.stack import StackConfig
 
 _MOST_TRIES = 5

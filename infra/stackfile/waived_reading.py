@@ -13,7 +13,7 @@ from components.typed.fields import MOST_AT_ONCE, Accepted
 from components.typed.refusal import Path, Problem
 from components.typed.rules.stack import MAX_MISSING
 from infra.stackfile.findings.pydantic_errors import problems_of
-from infra.stackfile.findings.waivers import Waiver, lifted, still_standing, waiver_of
+from infra.stackfile.findings.waiver import Waiver, lifted, still_standing, waiver_of
 from infra.stackfile.partial import draft
 from infra.stackfile.rules.stack import judge
 from infra.stackfile.schema.stack import StackConfig

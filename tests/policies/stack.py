@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.planner.facts import presets
 from infra.planner.judgement import Judgement, judge
-from infra.stackfile.findings.waivers import Waiver
+from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.load import read_values
 
 COMMIT = "0e9e39f249a16976918f6564b8830bc894c89659"

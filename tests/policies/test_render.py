@@ -12,7 +12,8 @@ from infra.gate.report.document import render
 from infra.gate.report.wording import without, worth_hiding
 from infra.gate.sandbox import Recorded
 from infra.gate.verdict import Side, judge
-from infra.stackfile.findings.waivers import Waiver, Waivers
+from infra.stackfile.findings.waiver import Waiver
+from infra.stackfile.findings.waivers import Waivers
 from tests.policies.mutations import MUTATIONS, _machine
 from tests.policies.stack import Stack
 from tests.policies.test_rules import TODAY, gate, mutated

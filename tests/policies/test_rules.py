@@ -13,7 +13,8 @@ from infra.policies.evaluate import judge_all
 from infra.policies.model import ENVIRONMENTS, graph_of
 from infra.policies.rules import rules
 from infra.policies.settings import settings_for
-from infra.stackfile.findings.waivers import Waiver, Waivers
+from infra.stackfile.findings.waiver import Waiver
+from infra.stackfile.findings.waivers import Waivers
 from tests.policies.mutations import MUTATIONS, Mutation
 from tests.policies.stack import Stack, urn
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from infra.policies.rules import rule_ids
-from infra.stackfile.findings.waivers import Waiver, Waivers, load_waivers
+from infra.stackfile.findings.waiver import Waiver
+from infra.stackfile.findings.waivers import Waivers, load_waivers
 from tests.policies.mutations import Mutation, _by_tag, _large_quota
 from tests.policies.stack import Stack
 from tests.policies.test_rules import TODAY, gate, mutated

@@ -17,7 +17,7 @@ from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing.compatibility import Wanted, judge_model_facts, splits
 from infra.planner.sizing.compatibility_gpu import Gpu, capability, judge_gpu, table
 from infra.planner.sizing.planned_pool import as_loaded
-from infra.stackfile.findings.finding import show, show_path
+from infra.stackfile.findings.formatting import show, show_path
 
 AT = ("models", "m")
 T4, A10G, L4, H100 = Gpu("T4", (7, 5)), Gpu("A10G", (8, 6)), Gpu("L4", (8, 9)), Gpu("H100", (9, 0))

@@ -14,7 +14,7 @@ from infra.policies.rules import rule_ids
 from infra.program import serving
 from infra.stackfile import ConfigError, Loaded, load, load_file
 from infra.stackfile.findings.registry import rules, waivable
-from infra.stackfile.findings.waivers import Waiver
+from infra.stackfile.findings.waiver import Waiver
 from tests.unit.findings_in_sources import PROJECT
 from tests.unit.test_stackfile_messages import COMMIT, FILE, GOOD, MODEL, NO_CEILING, REMOVED, stack
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.planner.report.tables import UNKNOWN, usd
 from infra.stackfile.cleartext_secrets import REDACTED, Secrets
-from infra.stackfile.findings.finding import printable
+from infra.stackfile.findings.formatting import printable
 
 ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
 

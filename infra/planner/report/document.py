@@ -8,7 +8,8 @@ from typing import Any
 
 from components.platforms.standing import HOURS_A_MONTH, Line
 from infra.planner.cost import Bounds, Cost, ModelCost, PoolCost, month
-from infra.planner.plan import ModelPlan, Plan
+from infra.planner.model_plan import ModelPlan
+from infra.planner.plan import Plan
 from infra.planner.sizing.planned_pool import PoolPlan
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.registry import rules

@@ -14,7 +14,7 @@ from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import memory
 from infra.planner.sizing.memory import GIB, Engine, MemoryPlan
 from infra.planner.sizing.planned_pool import batched_tokens
-from infra.stackfile.findings.finding import show
+from infra.stackfile.findings.formatting import show
 
 
 @dataclass(frozen=True, kw_only=True)

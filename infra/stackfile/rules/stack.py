@@ -20,7 +20,7 @@ from components.typed.rules.stack import (
     PRICE_UNKNOWN,
     SPOT_ONLY_IN_PRODUCTION,
 )
-from infra.stackfile.findings.finding import show_path
+from infra.stackfile.findings.formatting import show_path
 from infra.stackfile.limits import limits
 from infra.stackfile.node_price import NodePrice, node_price
 from infra.stackfile.partial import Draft, Part

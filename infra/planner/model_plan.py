@@ -1,0 +1,36 @@
+"""The plan of one model on its pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.planner.cold_path import ColdPath
+from infra.planner.facts.model_facts import ModelFacts
+from infra.planner.sizing.memory import Engine, MemoryPlan
+from infra.planner.sizing.planned_pool import PoolPlan
+from infra.stackfile.schema.model import ModelConfig
+from infra.stackfile.timeouts import Hop
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPlan:
+    """Plan of one model. ``memory`` is for one GPU, None where it cannot be planned: ``why_not`` says why. ``silence``
+    is how long a request may go without a byte, in seconds; ``shortest`` is the hop that gives up first on a held
+    request. ``fallbacks`` is the same model planned on each of its fallback pools."""
+
+    config: ModelConfig
+    pool: PoolPlan
+    facts: ModelFacts | None
+    engine: Engine | None
+    memory: MemoryPlan | None
+    why_not: str | None
+    unfollowed: tuple[str, ...]
+    cold: ColdPath
+    hops: tuple[Hop, ...]
+    shortest: Hop | None
+    silence: int
+    fallbacks: tuple[ModelPlan, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.config.name
