@@ -1,4 +1,4 @@
-"""Nodes that exist already become a pool: the pool's labels and taints are put on them, and taken off on destroy."""
+"""Existing nodes as a pool: the pool's labels and taints are put on them, and removed on destroy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.platforms.contract import Pool
 
 
 class AdoptedNodes(pulumi.ComponentResource):
-    """Labels and taints of ``pool`` on the nodes named, by one server-side patch a node.
+    """Labels and taints of ``pool`` on the named nodes, by one server-side patch per node.
 
     Costs nothing at rest. It does not create, size or delete nodes, and owns no label or taint that it did not set.
     """
@@ -24,7 +24,7 @@ class AdoptedNodes(pulumi.ComponentResource):
                 metadata={
                     "name": node,
                     "labels": dict(pool.labels),
-                    # two pools must not argue over one node, but a taint somebody set by hand is not an error
+                    # two pools must not fight over one node, but a taint set by hand is not an error
                     "annotations": {"pulumi.com/patchForce": "true", "ebbtide.dev/pool": pool.name},
                 },
                 spec={"taints": [{"key": t.key, "value": t.value, "effect": t.effect} for t in pool.taints]},

@@ -1,8 +1,7 @@
-"""What a place must offer so that everything after it can ignore which place it is.
+"""The contract of a place, so that everything after it can ignore which place it is.
 
-Each folder beside this file (``kinds.py`` lists them) builds one ``Platform``. Nothing outside
-``components/platforms`` may name a cloud. Plan-time choices are plain values; ``pulumi.Input`` marks what is only
-known once the place exists.
+Each folder beside this file (``kinds.py`` lists them) builds one ``Platform``. Nothing outside ``components/platforms``
+may name a cloud. Plan-time choices are plain values; ``pulumi.Input`` marks what is only known once the place exists.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Taint:
     effect: TaintEffect = "NoSchedule"
 
     def toleration(self) -> dict[str, str]:
-        """The one toleration that matches this taint and no other."""
+        """Return the one toleration that matches this taint and no other."""
         return {"key": self.key, "operator": "Equal", "value": self.value, "effect": self.effect}
 
 
@@ -57,13 +56,13 @@ class Pool:
     turns: bool = False
 
     def tolerations(self) -> list[dict[str, str]]:
-        """Tolerations for a pod that targets this pool."""
+        """Return the tolerations of a pod that targets this pool."""
         return [taint.toleration() for taint in self.taints]
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A node's own disk: it holds the images and, on a place without a faster one, the weights on their way in.
+    """A node's own disk: it holds the images and, on a place without a faster one, the weights while they load.
     ``None`` is the place's default, which must still take an image pull of 10 GB in about a minute."""
 
     size_gib: int | None = None
@@ -73,9 +72,9 @@ class Disk:
 
 @dataclass(frozen=True)
 class Sharing:
-    """One card for several pods. ``mig``: slices of ``profile`` (like ``1g.10gb``), all cards alike (``single``) or
-    per card (``mixed``). ``timeSlicing``: ``replicas`` pods share a card, without a wall between their memories;
-    ``turns``: they do so one after the other, and the stack file says it under that word."""
+    """The sharing of one card by several pods. ``mig``: slices of ``profile`` (like ``1g.10gb``), all cards alike
+    (``single``) or per card (``mixed``). ``timeSlicing``: ``replicas`` pods share a card, with nothing to separate
+    their memories; ``turns``: they do so one after the other, and the stack file has its own key for it."""
 
     kind: Literal["mig", "timeSlicing"]
     strategy: Literal["single", "mixed"] = "single"
@@ -85,23 +84,23 @@ class Sharing:
 
     @property
     def key(self) -> str:
-        """The stack file's word for it."""
+        """Return the stack file's key for this kind of sharing."""
         return "turns" if self.turns else self.kind
 
     @property
     def count_key(self) -> str:
-        """Its word for ``replicas``."""
+        """Return the stack file's key for ``replicas``."""
         return "models" if self.turns else "replicas"
 
 
 @dataclass(frozen=True)
 class PoolRequest:
-    """What a stack asks of a place: ``pool`` as the scheduler will see it (the stack's own labels and taints; the place
-    adds what its nodes carry besides), and how the nodes are to be had.
+    """A stack's request for a pool: ``pool`` as the scheduler will see it (the stack's own labels and taints; the place
+    adds those its nodes carry besides), and how to get the nodes.
 
-    ``machine`` is a row of the catalogue, None where the nodes are there already. ``reservation`` names capacity bought
-    before; with ``capacity_block`` it is one with an end. ``nodes`` and ``node_labels`` tell nodes that exist. Where
-    several pools do for a model, that with the higher ``preference`` is to be tried sooner; 0: no model has a choice.
+    ``machine`` is a row of the catalogue, None where the nodes exist already. ``reservation`` names capacity bought in
+    advance; with ``capacity_block`` it has an end. ``nodes`` and ``node_labels`` identify existing nodes. Where several
+    pools suit a model, the one with the higher ``preference`` is tried first; 0: no model has a choice.
     """
 
     pool: Pool
@@ -119,8 +118,8 @@ class PoolRequest:
 
 @dataclass(frozen=True)
 class About:
-    """What a place must know of the stack it serves. ``name`` is the prefix of everything it creates; ``protect`` says
-    whether what holds data or is slow to get back (cluster, bucket, registry, GPU pools) may not be deleted by `up`.
+    """Facts about the stack that a place serves. ``name`` is the prefix of everything it creates; ``protect`` says
+    whether what holds data or is slow to get back (cluster, bucket, registry, GPU pools) is safe from deletion by `up`.
     ``longest_silence_seconds`` is how long a request may be held without a byte: no hop may cut sooner."""
 
     name: str
@@ -139,11 +138,11 @@ class RegistryAuth:
 
 @dataclass(frozen=True)
 class Registry:
-    """Where images are pushed and pulled from: ``address`` is ``host[:port]/prefix`` without a trailing slash.
+    """The registry for pushing and pulling images: ``address`` is ``host[:port]/prefix`` without a trailing slash.
 
     ``base_images`` maps a device-independent role (``python``) to a base image reference by digest; a role that is
     absent takes the Dockerfile's own default. ``build_cache``: it takes a build's cache under the tag ``buildcache`` of
-    each repository, which must be one that may be written again.
+    each repository, which must be rewritable.
     """
 
     address: pulumi.Input[str]
@@ -156,7 +155,7 @@ class Registry:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address pods must be let out to: a CIDR and its TCP ports."""
+    """An address that pods must be able to reach: a CIDR and its TCP ports."""
 
     cidr: str
     ports: tuple[int, ...]
@@ -164,10 +163,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Weights:
-    """How one model's weights reach its engine: a path or URI for ``--model``, and what must be mounted for it.
+    """Access to one model's weights for its engine: a path or URI for ``--model``, and the mounts it needs.
 
-    For a URI the pod is let out to DNS and TLS, and to ``credentials``, the link-local addresses where the place hands
-    out the pod's own identity and nobody else's; ``environment`` is what the client needs besides, nothing secret.
+    For a URI the pod may reach DNS, TLS and ``credentials``, the link-local addresses where the place hands out the
+    pod's own identity and no other; ``environment`` is what the client needs besides, nothing secret.
     """
 
     path: str
@@ -180,7 +179,8 @@ class Weights:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a serving pod's service account carries so that the place knows it (role annotation, client id)."""
+    """Marks by which the place recognises a serving pod: its service account's annotations (role, client id), its
+    labels."""
 
     service_account_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     pod_labels: Mapping[str, str] = field(default_factory=dict)
@@ -188,9 +188,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Upload:
-    """Where and as whom the mirror Job writes weights: ``root`` is the store's URI (``s3://…``), ``identity`` the only
-    one that may write there, ``environment`` what the client needs besides (an account's name, a region), and
-    ``credentials`` the link-local addresses where the place hands that identity out."""
+    """The mirror Job's target and identity: ``root`` is the store's URI (``s3://…``), ``identity`` the only one that
+    may write there, ``environment`` what the client needs besides (an account's name, a region), and ``credentials``
+    the link-local addresses where the place hands that identity out."""
 
     root: str
     identity: Identity
@@ -203,7 +203,7 @@ class ModelStore(Protocol):
 
     @property
     def upload(self) -> Upload | None:
-        """How the stack fills the store; None: somebody else does."""
+        """Return how the stack fills the store; None: it is filled by others."""
         ...
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
@@ -211,18 +211,17 @@ class ModelStore(Protocol):
         ...
 
     def weights(self, model_id: str, revision: str) -> Weights:
-        """Where this model's files are; pure, so that a plan can call it."""
+        """Return where this model's files are; pure, so that a plan can call it."""
         ...
 
 
 @dataclass(frozen=True)
 class HttpIngress:
-    """An Ingress object before the gateway's Service, where the place's load balancer speaks HTTP and ends TLS.
+    """An Ingress object before the gateway's Service, where the place's load balancer speaks HTTP and terminates TLS.
 
     ``class_name`` is empty where ``annotations`` name the class. ``tls_secret`` names a Secret with the certificate in
-    the gateway's namespace; None: the place holds it and
-    ``annotations`` name it. ``objects`` are manifests of the place's own that the load balancer reads, created in the
-    gateway's namespace before the Ingress.
+    the gateway's namespace; None: the place holds the certificate and ``annotations`` name it. ``objects`` are
+    manifests of the place's own that the load balancer reads, created in the gateway's namespace before the Ingress.
     """
 
     class_name: str
@@ -234,9 +233,9 @@ class HttpIngress:
 
 @dataclass(frozen=True)
 class Ingress:
-    """How the gateway's Service is reached. ``url`` is what a client types, without ``/v1``; None: read it from the
-    Service's load balancer once it exists. ``idle_timeout_seconds`` is the place's own cut on a silent connection
-    (None: it has none)."""
+    """The way to the gateway's Service. ``url`` is what a client types, without ``/v1``; None: read it from the
+    Service's load balancer once it exists. ``idle_timeout_seconds`` is when the place itself cuts a silent connection
+    (None: never)."""
 
     service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     node_port: int | None = None
@@ -248,7 +247,7 @@ class Ingress:
 
 @dataclass(frozen=True)
 class Platform:
-    """One place, ready to be served on."""
+    """One place, ready to serve models."""
 
     kind: str
     provider: k8s.Provider

@@ -15,12 +15,12 @@ VOLUME = "models"
 
 
 def folder_name(model_id: str) -> str:
-    """The folder of a Hugging Face id: the id with its slash spelled ``--``."""
+    """Return the folder of a Hugging Face id: all but letters, digits, ``.``, ``_`` and ``-`` becomes ``--``."""
     return re.sub(r"[^A-Za-z0-9._-]", "--", model_id)
 
 
 def mounted_weights(model_id: str, claim: str) -> Weights:
-    """The pod's view of a store whose claim is called ``claim``."""
+    """Return the pod's view of a store whose claim is called ``claim``."""
     return Weights(
         path=f"{MOUNT}/{folder_name(model_id)}/model",
         volumes=({"name": VOLUME, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},),
@@ -30,7 +30,7 @@ def mounted_weights(model_id: str, claim: str) -> Weights:
 
 @dataclass(frozen=True)
 class FolderStore:
-    """``folder`` is a path on every node that serves. Nothing is copied; deleting the volume deletes no file."""
+    """A store in ``folder``, a path on every serving node. Nothing is copied; deleting the volume deletes no file."""
 
     folder: str
     provider: k8s.Provider
@@ -38,8 +38,8 @@ class FolderStore:
     upload: None = None
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-        """A volume over the folder and the claim that binds exactly it. The host path is the administrator's, in the
-        volume, so that the pods' own security level can stay ``restricted``."""
+        """Create a volume over the folder and the claim that binds exactly it. The administrator's volume has the host
+        path, so that the pods' own security level can stay ``restricted``."""
         size = {"storage": "100Gi"}  # a host path enforces none; a claim must name one
         volume = k8s.core.v1.PersistentVolume(
             "models",
@@ -58,7 +58,7 @@ class FolderStore:
             metadata=k8s.meta.v1.ObjectMetaArgs(name=self.claim, namespace=namespace),
             spec=k8s.core.v1.PersistentVolumeClaimSpecArgs(
                 access_modes=["ReadOnlyMany"],
-                storage_class_name="",  # no class, as the volume has none; left out it would be the cluster's default
+                storage_class_name="",  # no class, like the volume; if left out, it would be the cluster's default
                 volume_name=volume.metadata.name,
                 resources=k8s.core.v1.VolumeResourceRequirementsArgs(requests=size),
             ),

@@ -1,9 +1,9 @@
-"""The kinds of place there are, each with its folder. Whoever reads a stack file iterates this and names none of them.
+"""The kinds of place, each with its folder. Readers of a stack file iterate over them and name none.
 
 A folder holds ``settings.py`` (its part of the stack file, without any provider's SDK), ``judge.py`` (checks between
-those settings and the pools, where there are any), ``rules.py`` (the findings that are its own), ``standing.py`` (what
-it bills while every model sleeps, where it makes something that is billed) and ``platform.py`` (the component, and
-``build``). Each is imported only when it is needed: the SDK of one place costs seconds, and no other place wants it.
+those settings and the pools, where there are any), ``rules.py`` (its own findings), ``standing.py`` (what it bills
+while every model sleeps, if it bills anything) and ``platform.py`` (the component, and ``build``). Each is imported
+only when it is needed: the SDK of one place costs seconds, and no other place needs it.
 """
 
 from __future__ import annotations
@@ -27,27 +27,28 @@ if TYPE_CHECKING:
 
 
 class PlaceSettings(Protocol):
-    """What the settings of every place have in common; the class of one place is a ``Shape`` with this and more."""
+    """The settings that all places have in common; the class of one place is a ``Shape`` with these and more."""
 
     @property
     def kind(self) -> str:
-        """The word behind ``kind:`` in the stack file."""
+        """Return the word behind ``kind:`` in the stack file."""
         ...
 
     @property
     def region(self) -> str | None:
-        """Where its machines are bought; None where the place buys none."""
+        """Return the region where its machines are bought; None where the place buys none."""
         ...
 
 
 STORE_VARIABLES = ("AWS_REGION", "AZURE_STORAGE_ACCOUNT_NAME")
-"""Variables by which the places' model stores are reached; each place sets its own for the engine."""
+"""Environment variables for reaching the places' model stores; each place sets its own for the engine."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of place. ``makes_nodes``: its pools are made from machines of the catalogue; else their nodes are there
-    already, and are told by name or label. ``gpu_layer``: where its GPU software comes from unless the stack says."""
+    """One kind of place. ``makes_nodes``: its pools are made from machines of the catalogue; else their nodes exist
+    already, identified by name or label. ``gpu_layer`` is the source of its GPU software unless the stack file names
+    another."""
 
     name: str
     makes_nodes: bool
@@ -58,11 +59,11 @@ class Kind:
         return f"{__package__}.{self.name}"
 
     def has(self, module: str) -> bool:
-        """Whether its folder holds this file."""
+        """Return True if its folder holds this module."""
         return (Path(__file__).parent / self.name / f"{module}.py").is_file()
 
     def settings(self) -> type[Shape]:
-        """The class in its ``settings.py`` whose ``kind`` is this one's name."""
+        """Return the class in its ``settings.py`` whose ``kind`` is this one's name."""
         module = importlib.import_module(f"{self.package}.settings")
         for value in vars(module).values():
             field = value.model_fields.get("kind") if _is_shape(value) else None
@@ -71,27 +72,27 @@ class Kind:
         raise TypeError(f"{self.package}.settings has no Shape with kind: Literal[{self.name!r}]")
 
     def judge(self) -> Judge | None:
-        """The rules of its ``judge.py``; None where it has none."""
+        """Return the rules of its ``judge.py``; None where it has none."""
         if not self.has("judge"):
             return None
         return cast("Judge", importlib.import_module(f"{self.package}.judge").judge)
 
     def look(self, settings: PlaceSettings) -> Iterator[Problem]:
-        """What the ``look`` of its ``judge.py`` sees on this machine before anything is made: a kubeconfig's context,
-        an account signed in to."""
+        """Yield what ``look`` of its ``judge.py`` finds on this machine before anything is made: a kubeconfig's
+        context, a missing program."""
         if self.judge() is not None:
             module = importlib.import_module(f"{self.package}.judge")
             yield from getattr(module, "look", _nothing)(settings)
 
     def standing(self) -> Stands | None:
-        """What its ``standing.py`` says is billed while every model sleeps; None where the place makes nothing that
-        is."""
+        """Return the function of its ``standing.py`` that counts what is billed while every model sleeps; None where
+        nothing is."""
         if not self.has("standing"):
             return None
         return cast("Stands", importlib.import_module(f"{self.package}.standing").standing)
 
     def build(self) -> Build:
-        """The function that makes the place; this imports its provider's SDK."""
+        """Return the function that makes the place; this imports its provider's SDK."""
         return cast("Build", importlib.import_module(f"{self.package}.platform").build)
 
 
@@ -116,10 +117,10 @@ def _nothing(settings: PlaceSettings) -> tuple[Problem, ...]:
 
 
 def kind_of(settings: Any) -> Kind:
-    """The kind of a place's settings."""
+    """Return the kind of a place's settings."""
     return KINDS[settings.kind]
 
 
 def settings_classes() -> tuple[type[Shape], ...]:
-    """The settings of every place, in the order of ``KINDS``."""
+    """Return the settings classes of all places, in the order of ``KINDS``."""
     return tuple(kind.settings() for kind in KINDS.values())

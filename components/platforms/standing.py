@@ -1,7 +1,7 @@
-"""What a place bills while every model sleeps: a control plane, nodes without GPUs, ways in and out, keys, disks. Pure.
+"""The bill of a place while every model sleeps: control plane, nodes without GPUs, ways in and out, keys, disks. Pure.
 
-A place's folder has ``standing.py``, which says how many of what, from the same settings that its components read, and
-``standing.yaml`` with the prices: dated, sourced, by region. What nobody has looked up stays unknown and is never zero.
+A place's folder has ``standing.py``, which counts the items by the same settings that its components read, and
+``standing.yaml`` with the prices: dated, sourced, by region. A price that nobody looked up is unknown, never zero.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Dollars = Annotated[float, Field(gt=0, lt=10_000)]
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What decides how much of it there is, beside the place's own settings. ``protect`` is as in ``About``;
-    ``gpu_nodes`` is how many GPU nodes there are at least and at most; ``weights_gib`` what the models' weights take
-    in the store, as far as the stack file says."""
+    """The facts that set the quantities, besides the place's own settings. ``protect`` is as in ``About``;
+    ``gpu_nodes`` is the minimum and maximum number of GPU nodes; ``weights_gib`` is the size of the models' weights in
+    the store, as far as the stack file says."""
 
     environment: str
     protect: bool = False
@@ -39,8 +39,8 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """So many of one thing. ``price`` is its row in the price table, or it is a ``machine`` with a price of its own;
-    ``least`` while every model sleeps, ``most`` with every pool at its max (None: as many)."""
+    """A quantity of one thing. ``price`` is its row in the price table, or it is a ``machine`` with a price of its own;
+    ``least`` is the quantity while every model sleeps, ``most`` with every pool at its max (None: as many)."""
 
     what: str
     price: str = ""
@@ -51,7 +51,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """``elsewhere`` names what the stack uses and somebody else makes and pays for."""
+    """The items on the bill. ``elsewhere`` names what the stack uses and others make and pay for."""
 
     items: tuple[Item, ...]
     elsewhere: tuple[str, ...] = ()
@@ -70,18 +70,18 @@ class Line:
 
     @property
     def floor(self) -> float | None:
-        """Dollars an hour while every model sleeps."""
+        """Return dollars an hour while every model sleeps."""
         return None if self.price is None else self.least * self.price
 
     @property
     def ceiling(self) -> float | None:
-        """Dollars an hour with every pool at its max."""
+        """Return dollars an hour with every pool at its max."""
         return None if self.price is None else self.most * self.price
 
 
 class Row(BaseModel):
     """One price in US dollars, for one ``unit`` an hour, a day or a month (of 730 hours): in every region, or by
-    region. Neither: it is known that it is billed, and not for how much."""
+    region. With neither, it is known to be billed, but not for how much."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -99,13 +99,13 @@ class Row(BaseModel):
         return self
 
     def hourly(self, region: str | None) -> float | None:
-        """Dollars an hour in ``region``."""
+        """Return dollars an hour in ``region``; None where unknown."""
         found = self.regions.get(region or "", self.everywhere)
         return None if found is None else found / _HOURS[self.each]
 
 
 class Machines(BaseModel):
-    """Prices an hour of machines without GPUs, by name and region."""
+    """Hourly prices of machines without GPUs, by name and region."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -114,15 +114,15 @@ class Machines(BaseModel):
     prices: Mapping[str, Mapping[str, Dollars]]
 
     def row(self, name: str) -> Row:
-        """As a row of the price table; without a price where the machine is not known."""
+        """Return the machine's row of the price table; without a price where the machine is not known."""
         known = self.prices.get(name, {})
         return Row(unit="node", regions=known, read_on=self.read_on, source=self.source) if known else Row(unit="node")
 
 
 class Prices(BaseModel):
-    """A place's ``standing.yaml``. ``by_use`` names what is billed by what is used, and is in no sum. ``resources``
-    says of each type of resource what bills it: a row of ``prices``, ``byUse``, ``gpuNodes``, ``systemNodes`` (their
-    machines' prices) or ``free``."""
+    """A place's ``standing.yaml``. ``by_use`` names what is billed by use, and is in no sum. ``resources`` maps each
+    type of resource to what bills it: a row of ``prices``, ``byUse``, ``gpuNodes``, ``systemNodes`` (their machines'
+    prices) or ``free``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -142,12 +142,12 @@ class Prices(BaseModel):
 
 @cache
 def prices(place: str) -> Prices:
-    """The table of a place. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
+    """Return the table of a place. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
     return Prices.model_validate(read_table(_FOLDER / place / "standing.yaml"))
 
 
 def lines(place: str, items: Iterable[Item], region: str | None) -> tuple[Line, ...]:
-    """The items with their prices in ``region``. Raises ``KeyError`` for a row that is not in the table."""
+    """Return the items with their prices in ``region``. Raises ``KeyError`` for a row that is not in the table."""
     table = prices(place)
     rows = ((item, table.machines.row(item.machine) if item.machine else table.prices[item.price]) for item in items)
     return tuple(_line(item, row, region) for item, row in rows)

@@ -13,14 +13,14 @@ from components.platforms.aws.cluster import Cluster
 from components.platforms.aws.names import managed_policy, role_prefix
 from components.platforms.aws.rights import trust_pods
 
-# Source: EKS user guide, Amazon VPC CNI, Configure network policies: without it the cluster takes a NetworkPolicy and
-# lets everything through
+# Source: EKS user guide, Amazon VPC CNI, Configure network policies: without it the cluster accepts a NetworkPolicy
+# but lets everything through
 _NETWORK = {"enableNetworkPolicy": "true"}
 BEFORE_NODES = ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")
 
 
 class NodeAddons(pulumi.ComponentResource):
-    """What a node needs to become Ready, so that it is there before the first node. Costs nothing beyond the nodes."""
+    """The add-ons a node needs to become Ready, installed before the first node. Costs nothing beyond the nodes."""
 
     def __init__(self, name: str, cluster: Cluster, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ebbtide:platforms:AwsNodeAddons", f"{name}-node-addons", None, opts)
@@ -31,7 +31,7 @@ class NodeAddons(pulumi.ComponentResource):
 
 
 class ClusterAddons(pulumi.ComponentResource):
-    """DNS and the EBS driver: they run as pods and are only whole once there are nodes (``after``)."""
+    """DNS and the EBS driver: they run as pods and are healthy only once there are nodes (``after``)."""
 
     def __init__(
         self,

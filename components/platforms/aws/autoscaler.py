@@ -19,7 +19,7 @@ _NAMESPACE, _ACCOUNT = "kube-system", "cluster-autoscaler"
 
 
 def autoscaler_tag(minor: str) -> str:
-    """The image that goes with a cluster's version. Raises ValueError where the table has none."""
+    """Return the image tag for a cluster's version. Raises ``ValueError`` where the table has none."""
     tag = autoscaler_image(minor)
     if tag is None:
         known = ", ".join(known_minors())
@@ -31,8 +31,8 @@ def autoscaler_tag(minor: str) -> str:
 
 
 def priorities(preferences: Mapping[str, int]) -> dict[str, list[str]]:
-    """The priority expander's table: the highest number wins, ``.*`` is every group in whose place no other does.
-    ``preferences`` are by auto scaling group, whose whole name is matched: one pool's may begin like another's.
+    """Build the priority expander's table: the highest number wins, and ``.*`` covers groups without a higher one.
+    ``preferences`` are by auto scaling group; the whole name is matched, as one pool's may begin like another's.
     Source: kubernetes/autoscaler, cluster-autoscaler/expander/priority, readme.md."""
     table: dict[str, list[str]] = {"1": [".*"]}
     for group, preference in preferences.items():
@@ -44,12 +44,12 @@ def priorities(preferences: Mapping[str, int]) -> dict[str, list[str]]:
 def autoscaler_values(
     cluster: str, region: str, tag: pulumi.Input[str], order: pulumi.Input[dict[str, list[str]]] | None = None
 ) -> dict[str, Any]:
-    """Chart values: groups are found by the tags EKS puts on them; one group a pool, so nothing is balanced.
+    """Build chart values: groups are found by the tags EKS puts on them; one group per pool, so nothing is balanced.
 
-    The region is told because nodes' metadata is out of a pod's reach. Thresholds and times are on the GPU pools' own
-    groups (``template_tags.py``), so the system pool keeps the autoscaler's defaults. ``order`` is there where a model
-    has several pools: the autoscaler reads no preference of a pod, so it is told. The chart makes the ConfigMap and
-    the right to read it. Source: its templates priority-expander-configmap.yaml and role.yaml.
+    The region is given because pods cannot reach the nodes' metadata. Thresholds and times are on the GPU pools' own
+    groups (``template_tags.py``), so the system pool keeps the autoscaler's defaults. ``order`` is given where a model
+    has several pools, because the autoscaler does not read a pod's preferences. The chart makes the ConfigMap and the
+    right to read it. Source: its templates priority-expander-configmap.yaml and role.yaml.
     """
     expander = "least-waste" if order is None else "priority,least-waste"
     values: dict[str, Any] = {
@@ -66,7 +66,7 @@ def autoscaler_values(
 
 
 class AwsAutoscaler(pulumi.ComponentResource):
-    """Installs the Cluster Autoscaler and gives it the rights over this cluster's groups.
+    """The Cluster Autoscaler and its rights over this cluster's groups.
 
     At rest it costs one pod on the system nodes. It decides within seconds; a node takes as long as EC2 and the image
     take.

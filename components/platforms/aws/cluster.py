@@ -20,8 +20,8 @@ _ALL_RIGHTS = "cluster-access-policy/AmazonEKSClusterAdminPolicy"
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster as the rest of the place needs it. ``ref`` is its name too, but only known once it exists, so that what
-    is made with it comes after it. ``authority`` is base64 PEM; ``version`` the minor version."""
+    """A cluster as the rest of the place needs it. ``ref`` is also its name, but known only once it exists, so that
+    whatever uses it is made after it. ``authority`` is base64 PEM; ``version`` the minor version."""
 
     name: str
     ref: pulumi.Input[str]
@@ -32,11 +32,11 @@ class Cluster:
 
 
 def cluster_arguments(settings: ClusterSettings) -> dict[str, Any]:
-    """The plain part of the control plane's arguments."""
+    """Return the plain part of the control plane's arguments."""
     public = bool(settings.api_allowed_networks)
     return {
         "version": settings.version,
-        # nodes and people of the VPC always come in privately; the public address exists only for those named
+        # nodes and people in the VPC always use the private address; the public one exists only for the named networks
         "vpc_config": {
             "endpoint_private_access": True,
             "endpoint_public_access": public,
@@ -44,7 +44,7 @@ def cluster_arguments(settings: ClusterSettings) -> dict[str, Any]:
         },
         "access_config": {
             "authentication_mode": "API",
-            # whoever runs the first `up` deploys into it; everybody else is listed under cluster.admins
+            # the identity behind the first `up` deploys into it; all others are listed under cluster.admins
             "bootstrap_cluster_creator_admin_permissions": True,
         },
         "enabled_cluster_log_types": list(AUDIT_LOGS),
@@ -54,7 +54,7 @@ def cluster_arguments(settings: ClusterSettings) -> dict[str, Any]:
 
 
 def adopted(name: str, opts: pulumi.InvokeOptions) -> Cluster:
-    """A cluster that is there, read by name; nothing of it is changed."""
+    """Read an existing cluster by name; nothing of it is changed."""
     found = aws.eks.get_cluster_output(name=name, opts=opts)
     return Cluster(
         name=name,
@@ -67,11 +67,11 @@ def adopted(name: str, opts: pulumi.InvokeOptions) -> Cluster:
 
 
 class AwsCluster(pulumi.ComponentResource):
-    """Creates the control plane: private nodes, an API without public address unless networks are named, all five audit
-    logs, secrets encrypted with ``key_arn``, rights by access entries alone.
+    """The control plane: private nodes, an API without public address unless networks are named, all five audit logs,
+    secrets encrypted with ``key_arn``, rights by access entries alone.
 
-    At rest it costs EKS's fee by the hour (more once the version has left standard support), and the logs by the GB.
-    The first creation takes 10 to 15 minutes. It makes no node.
+    At rest it costs EKS's hourly fee (more once the version has left standard support), and the logs by the GB. The
+    first creation takes 10 to 15 minutes. It makes no node.
     """
 
     cluster: Cluster
@@ -88,7 +88,7 @@ class AwsCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__("ebbtide:platforms:AwsCluster", f"{name}-cluster", None, opts)
         mine = pulumi.ResourceOptions(parent=self)
-        # before the cluster, which would make one that keeps its logs for ever
+        # before the cluster, which would otherwise make one that keeps its logs for ever
         logs = aws.cloudwatch.LogGroup(
             f"{name}-audit",
             name=f"/aws/eks/{name}/cluster",

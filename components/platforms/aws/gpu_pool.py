@@ -22,21 +22,21 @@ _EFFECTS = {"NoSchedule": "NO_SCHEDULE", "PreferNoSchedule": "PREFER_NO_SCHEDULE
 
 
 def capacity_type(request: PoolRequest) -> str:
-    """How the group's instances are bought. Source: EKS API reference, Nodegroup capacityType."""
+    """Return how the group's instances are bought. Source: EKS API reference, Nodegroup capacityType."""
     if request.capacity_block:
         return "CAPACITY_BLOCK"
     return "SPOT" if request.spot else "ON_DEMAND"
 
 
 def group_arguments(request: PoolRequest) -> dict[str, Any]:
-    """The plain part of the node group's arguments."""
+    """Return the plain part of the node group's arguments."""
     pool = request.pool
-    assert request.machine is not None  # judged before
+    assert request.machine is not None  # already checked
     image = node_image(pool.node_image)
     return {
         "ami_type": image.ami_type,
         "capacity_type": capacity_type(request),
-        # a capacity block's machine stands in the launch template, and may stand in one place only
+        # a capacity block's machine is in the launch template, and may be in one place only
         **({} if request.capacity_block else {"instance_types": [request.machine.name]}),
         "labels": node_labels(request),
         "taints": [{"key": t.key, "value": t.value, "effect": _EFFECTS[t.effect]} for t in pool.taints],
@@ -53,9 +53,9 @@ def group_arguments(request: PoolRequest) -> dict[str, Any]:
 class AwsGpuPool(pulumi.ComponentResource):
     """Nodes with GPUs that come when a pod asks for one and go when none does.
 
-    Creates a launch template, a managed node group and the tags of its auto scaling group. At rest, with ``min`` 0, it
-    costs nothing. How many nodes there are is the Cluster Autoscaler's business; ``max`` changes in place, another
-    machine replaces the group. It installs no driver: the node image carries it.
+    It has a launch template, a managed node group and the tags of its auto scaling group. At rest, with ``min`` 0, it
+    costs nothing. The Cluster Autoscaler sets the number of nodes; ``max`` changes in place, another machine replaces
+    the group. It installs no driver: the node image carries it.
     """
 
     def __init__(
@@ -105,12 +105,12 @@ class AwsGpuPool(pulumi.ComponentResource):
 
 
 def _scaling_group(made: Sequence[aws.eks.outputs.NodeGroupResource]) -> str:
-    """The name EKS gave the auto scaling group of a node group: there is one."""
+    """Return the name EKS gave the node group's auto scaling group: there is one."""
     groups = made[0].autoscaling_groups or []
     return str(groups[0].name)
 
 
 def _short(key: str) -> str:
-    """A tag's key as part of a resource's name: what it is about, and a hash, since two keys may end alike."""
+    """Return a tag's key as part of a resource's name: its subject, and a hash, since two keys may end alike."""
     what = "-".join(key.split("/")[2:]).replace(".", "-")
     return f"{what}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"

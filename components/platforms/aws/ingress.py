@@ -35,9 +35,9 @@ def alb_annotations(
     default_networks: Sequence[str],
     tags: Mapping[str, str],
 ) -> dict[str, pulumi.Input[str]]:
-    """What the controller is told. ``subnets`` are ids joined by commas. A silent connection is cut only after the
-    longest time the load balancer knows; a stream that sends has no limit. A pod that goes keeps what it has for as
-    long as a request may be held.
+    """Build the controller's annotations. ``subnets`` are ids joined by commas. A silent connection is cut only after
+    the longest time the load balancer allows; a stream that sends has no limit. A terminating pod keeps its requests
+    for as long as a request may be held, at most an hour.
     Source: AWS Load Balancer Controller 3.5, Ingress annotations."""
     networks = settings.allowed_networks or tuple(default_networks)
     drain = min(about.longest_silence_seconds, _LONGEST_DRAIN_SECONDS)
@@ -71,7 +71,7 @@ def ingress(
     default_networks: Sequence[str],
     tags: Mapping[str, str],
 ) -> Ingress:
-    """How the gateway is reached; without settings only from inside the cluster."""
+    """Return how the gateway is reached; without settings only from inside the cluster."""
     if settings is None:
         return Ingress()
     where = network.public if settings.public else list(network.private.values())
@@ -85,8 +85,8 @@ def ingress(
 
 
 def controller_values(cluster: str, region: str, vpc: pulumi.Input[str]) -> dict[str, Any]:
-    """Chart values. Region and VPC are told because nodes' metadata is out of a pod's reach; Services are left alone,
-    or none could be created while the controller is down. Source: its Installation page."""
+    """Build chart values. Region and VPC are given because pods cannot reach the nodes' metadata; Services are left
+    alone, or none could be created while the controller is down. Source: its Installation page."""
     return {
         "clusterName": cluster,
         "region": region,
@@ -94,7 +94,7 @@ def controller_values(cluster: str, region: str, vpc: pulumi.Input[str]) -> dict
         "replicaCount": 2,
         "serviceAccount": {"name": _ACCOUNT},
         "enableServiceMutatorWebhook": False,
-        "keepTLSSecret": True,  # else each upgrade would make a new certificate, and a difference
+        "keepTLSSecret": True,  # else each upgrade would make a new certificate, and a diff
         "enableShield": False,
         "enableWaf": False,
         "enableWafv2": False,
@@ -103,7 +103,7 @@ def controller_values(cluster: str, region: str, vpc: pulumi.Input[str]) -> dict
 
 
 class AwsLoadBalancerController(pulumi.ComponentResource):
-    """Installs the controller that turns an Ingress into a load balancer.
+    """The controller that turns an Ingress into a load balancer.
 
     At rest it costs two small pods on the system nodes; the load balancer itself is billed by the hour and by use. An
     Ingress must be created after it and deleted before it, or its load balancer stays behind.

@@ -35,7 +35,7 @@ _MIB_A_SECOND_PER_IOPS = 0.25
 
 
 def judge(settings: object, pools: Mapping[str, PoolRequest], environment: str) -> Iterator[Problem]:
-    """Every problem that a single field does not show, with paths as in the stack file."""
+    """Yield every problem that a single field does not show, with paths as in the stack file."""
     place = cast(AwsSettings, settings)
     yield from _zones(place)
     yield from _addresses(place.network)
@@ -149,8 +149,8 @@ def _cluster(place: AwsSettings) -> Iterator[Problem]:
 
 
 def is_arm(machine: str) -> bool:
-    """Whether an instance type has Amazon's Graviton: its family's number is followed by ``g`` (``m7g``, ``c7gn``,
-    ``g5g``). Source: EC2 instance type naming conventions."""
+    """Return True if an instance type has Amazon's Graviton: its family's number is followed by ``g`` (``m7g``,
+    ``c7gn``, ``g5g``). Source: EC2 instance type naming conventions."""
     return re.match(r"[a-z]+[0-9]+g", machine) is not None
 
 
@@ -204,7 +204,7 @@ def _certificate(place: AwsSettings) -> Iterator[Problem]:
 
 
 def judge_pool(place: AwsSettings, name: str, request: PoolRequest) -> Iterator[Problem]:
-    """Everything wrong with the pool called ``name``."""
+    """Yield everything wrong with the pool called ``name``."""
     path: Path = ("pools", name)
     yield from _pool_zones(place, path, request)
     yield from _reservation(place, path, request)

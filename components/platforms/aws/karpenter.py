@@ -30,7 +30,7 @@ NOTICES = {
 
 
 def controller_values(cluster: str, region: str, queue: pulumi.Input[str], replicas: int) -> dict[str, Any]:
-    """Chart values. The region is told because nodes' metadata is out of a pod's reach."""
+    """Build chart values. The region is given because pods cannot reach the nodes' metadata."""
     return {
         "replicas": replicas,
         "serviceAccount": {"name": _ACCOUNT},
@@ -43,11 +43,11 @@ def controller_values(cluster: str, region: str, queue: pulumi.Input[str], repli
 
 
 class AwsKarpenter(pulumi.ComponentResource):
-    """Installs Karpenter: CRDs in a chart of their own, so that they are upgraded too, then the controller.
+    """Karpenter: CRDs in a chart of their own, so that they are upgraded too, then the controller.
 
     At rest it costs one or two pods on the system nodes and next to nothing for the queue. It launches instances
-    itself: there is no node group. Node pools must name this component in ``depends_on``: on ``destroy`` it has to
-    take their nodes away before it goes.
+    itself: there is no node group. Node pools must name this component in ``depends_on``: on ``destroy`` it must remove
+    their nodes before it goes.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class AwsKarpenter(pulumi.ComponentResource):
         super().__init__("ebbtide:platforms:AwsKarpenter", f"{name}-karpenter", None, opts)
         mine = pulumi.ResourceOptions(parent=self)
         queue = self._queue(name)
-        # instances of a managed node group are let in by EKS; those of Karpenter by this entry
+        # EKS admits the instances of a managed node group; this entry admits Karpenter's
         entry = aws.eks.AccessEntry(
             f"{name}-nodes", cluster_name=cluster.ref, principal_arn=role.arn, type="EC2_LINUX", opts=mine
         )

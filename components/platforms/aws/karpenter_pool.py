@@ -19,7 +19,7 @@ _GPU = "nvidia.com/gpu"
 
 
 def capacity_types(request: PoolRequest) -> list[str]:
-    """How instances may be bought. A reservation is a type of its own, without falling back to a price on demand.
+    """Return how instances may be bought. A reservation is a type of its own, with no fallback to on-demand prices.
     Source: Karpenter 1.14 documentation, Utilizing ODCRs."""
     if request.reservation is not None:
         return ["reserved"]
@@ -27,15 +27,15 @@ def capacity_types(request: PoolRequest) -> list[str]:
 
 
 def node_pool(request: PoolRequest, zones: Sequence[str], idle_seconds: int) -> dict[str, Any]:
-    """``spec`` of the NodePool: one machine type, never more than ``max`` of it, taken away when nothing runs on it.
+    """Build the NodePool's ``spec``: one machine type, at most ``max`` of it, removed when nothing runs on it.
 
-    ``WhenEmpty`` because the other policies move pods, and moving a model is killing it. Nodes do not expire for the
+    ``WhenEmpty`` because the other policies move pods, and moving a model means killing it. Nodes do not expire for the
     same reason: a new node image comes with a new ``nodeImageRelease``. The limit on GPUs is left out where cards are
     shared: a node then offers more of them than its machine has.
     Source: Karpenter 1.14 documentation, NodePools.
     """
     pool = request.pool
-    assert request.machine is not None  # judged before
+    assert request.machine is not None  # already checked
     wanted = {
         "kubernetes.io/arch": ["amd64"],
         "kubernetes.io/os": ["linux"],
@@ -69,8 +69,8 @@ def node_class(
     security_group: pulumi.Input[str],
     tags: Mapping[str, str],
 ) -> dict[str, Any]:
-    """``spec`` of the EC2NodeClass: the image at one release, local NVMe as one disk, the metadata service closed to
-    pods. Source: Karpenter 1.14 documentation, NodeClasses."""
+    """Build the EC2NodeClass's ``spec``: the image at one release, local NVMe as one disk, the metadata service closed
+    to pods. Source: Karpenter 1.14 documentation, NodeClasses."""
     image = node_image(request.pool.node_image)
     ebs = disk(request.disk)
     spec: dict[str, Any] = {
@@ -110,9 +110,9 @@ def node_class(
 
 
 class AwsKarpenterPool(pulumi.ComponentResource):
-    """What Karpenter needs to bring nodes of one kind. Costs nothing until a pod asks for a GPU.
+    """The NodePool and EC2NodeClass for nodes of one kind. Costs nothing until a pod asks for a GPU.
 
-    ``after`` must name the controller, so that on ``destroy`` it is there to take the nodes away.
+    ``after`` must name the controller, so that on ``destroy`` it is there to remove the nodes.
     """
 
     def __init__(

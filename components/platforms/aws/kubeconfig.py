@@ -1,4 +1,4 @@
-"""How the Kubernetes provider gets into the cluster: by the caller's own AWS identity, never by a stored credential."""
+"""The Kubernetes provider's access to the cluster: by the caller's own AWS identity, never by a stored credential."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 
 def kubeconfig(name: str, endpoint: str, authority: str, region: str) -> str:
-    """A kubeconfig (JSON) that fetches a token of minutes with each call. ``authority`` is base64 PEM.
+    """Build a kubeconfig (JSON) that fetches a token valid for minutes with each call. ``authority`` is base64 PEM.
 
     The ``aws`` program must be on the path; it takes the same environment and profile as the provider.
     Source: EKS user guide, Connect kubectl to an EKS cluster by creating a kubeconfig file.

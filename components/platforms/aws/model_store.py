@@ -1,4 +1,4 @@
-"""S3: the weights, beside the nodes that read them."""
+"""The model store in S3: the weights, in the region of the nodes that read them."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ class S3Store:
 
     @property
     def upload(self) -> Upload:
-        """The mirror's service account has the only role that writes."""
+        """Return the target of the mirror, whose service account has the only role that writes."""
         return Upload(f"s3://{self.bucket}", Identity(), {"AWS_REGION": self.region}, (POD_IDENTITY_AGENT,))
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-        """Nothing is created in the cluster; models wait for the bucket and their role."""
+        """Return what models wait for, the bucket and their role; nothing is created in the cluster."""
         return list(self.after)
 
     def weights(self, model_id: str, revision: str) -> Weights:
-        """Where this revision's files are. Source: vLLM documentation, Loading models with Run:ai Model Streamer."""
+        """Return where this revision's files are. Source: vLLM documentation, Loading models with Run:ai Model
+        Streamer."""
         return Weights(
             f"s3://{self.bucket}/{folder_name(model_id)}/{revision}",
             load_format="runai_streamer",
@@ -56,11 +57,11 @@ class S3Store:
 
 
 class AwsModelStore(pulumi.ComponentResource):
-    """Creates a private, versioned bucket, encrypted with the stack's key and closed to anything but TLS, a role that
+    """A private, versioned bucket, encrypted with the stack's key and closed to anything but TLS, with a role that
     reads it for models and one that writes it for the mirror.
 
-    At rest it costs the GB stored; what was overwritten is kept 30 days. With ``protect`` neither `up` nor `destroy`
-    deletes it; without, it is deleted with the weights in it.
+    At rest it costs the GB stored; overwritten objects are kept for 30 days. With ``protect`` neither `up` nor
+    `destroy` deletes it; without, it is deleted with the weights in it.
     """
 
     store: S3Store
@@ -113,7 +114,7 @@ class AwsModelStore(pulumi.ComponentResource):
             f"{name}-models", bucket=bucket.id, versioning_configuration={"status": "Enabled"}, opts=mine
         )
         self._expiry(name, bucket, versioned)
-        # after the block: a policy set at the same time as it is refused as a conflict
+        # after the public access block: a policy set at the same time is refused as a conflict
         policy = aws.s3.BucketPolicy(
             f"{name}-models",
             bucket=bucket.id,

@@ -8,35 +8,35 @@ _PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov"}
 
 
 def partition(region: str) -> str:
-    """The part of AWS a region belongs to. Source: AWS General Reference, Amazon Resource Names."""
+    """Return the part of AWS a region belongs to. Source: AWS General Reference, Amazon Resource Names."""
     return next((name for prefix, name in _PARTITIONS.items() if region.startswith(f"{prefix}-")), "aws")
 
 
 def domain(region: str) -> str:
-    """What hosts of services end in."""
+    """Return the domain that service hosts end in."""
     return "amazonaws.com.cn" if partition(region) == "aws-cn" else "amazonaws.com"
 
 
 def registry_host(account: str, region: str) -> str:
-    """The host of an account's private registry. Source: ECR user guide, Private registries."""
+    """Return the host of an account's private registry. Source: ECR user guide, Private registries."""
     return f"{account}.dkr.ecr.{region}.{domain(region)}"
 
 
 def managed_policy(region: str, name: str) -> str:
-    """The ARN of one of AWS's own policies."""
+    """Return the ARN of one of AWS's own policies."""
     return f"arn:{partition(region)}:iam::aws:policy/{name}"
 
 
 def cluster_arn(account: str, region: str, name: str) -> str:
-    """A cluster's ARN, the same for as long as the cluster exists."""
+    """Return a cluster's ARN, the same for as long as the cluster exists."""
     return f"arn:{partition(region)}:eks:{region}:{account}:cluster/{name}"
 
 
 def bucket_name(stack: str, account: str) -> str:
-    """The weights' bucket: ``<stack>-models-<account>``, in at most 63 characters of a-z, 0-9 and -.
+    """Return the weights' bucket: ``<stack>-models-<account>``, in at most 63 characters of a-z, 0-9 and -.
 
-    Names are shared by all accounts of a partition, so the account's number is in it; a long stack name is cut and
-    told apart by a hash. Source: S3 user guide, General purpose bucket naming rules.
+    All accounts of a partition share the names, so the account's number is in it; a long stack name is cut and
+    distinguished by a hash. Source: S3 user guide, General purpose bucket naming rules.
     """
     tail = f"-models-{account}"
     clean = stack.lower().replace("_", "-").replace(".", "-").strip("-")
@@ -47,12 +47,12 @@ def bucket_name(stack: str, account: str) -> str:
 
 
 def prefix(name: str, longest: int = 37) -> str:
-    """A name prefix ending in ``-``, cut to what EKS and IAM leave beside the suffix the provider adds (26)."""
+    """Return a name prefix ending in ``-``, cut to what EKS and IAM leave beside the suffix the provider adds (26)."""
     return f"{name[: longest - 1].rstrip('-')}-"
 
 
 def role_prefix(*parts: str) -> str:
-    """A role's name prefix: 38 of IAM's 64 characters. Source: IAM user guide, IAM and STS quotas. The last part tells
-    what the role is for, so a long stack name is what gets cut."""
+    """Return a role's name prefix: 38 of IAM's 64 characters. Source: IAM user guide, IAM and STS quotas. The last part
+    is the role's purpose, so a long stack name is what gets cut."""
     *before, last = parts
     return f"{prefix('-'.join(before), 38 - len(last) - 1)}{last}-"

@@ -17,20 +17,20 @@ _BLOCKS = 8  # the VPC in eighths: the first six are private subnets, the last o
 
 @dataclass(frozen=True)
 class Network:
-    """Where things go: ``private`` subnets by zone, ``public`` ones in the order of the zones."""
+    """The network's subnets: ``private`` ones by zone, ``public`` ones in the order of the zones."""
 
     vpc_id: pulumi.Input[str]
     private: Mapping[str, pulumi.Input[str]]
     public: Sequence[pulumi.Input[str]]
 
     def subnets(self, zones: Sequence[str]) -> list[pulumi.Input[str]]:
-        """Private subnets in these zones; all of them where none is named."""
+        """Return the private subnets in these zones; all of them where none is named."""
         return [self.private[zone] for zone in zones or self.private]
 
 
 @dataclass(frozen=True)
 class SubnetPlan:
-    """One zone's addresses."""
+    """The addresses of one zone."""
 
     zone: str
     private: str
@@ -38,8 +38,8 @@ class SubnetPlan:
 
 
 def subnet_plan(cidr: str, zones: Sequence[str]) -> list[SubnetPlan]:
-    """An eighth of the network a zone for pods and nodes, a sixty-fourth for what is public. A zone keeps its
-    addresses when another one is added behind it. Raises ValueError for more than six zones."""
+    """Give each zone an eighth of the network for pods and nodes, and a sixty-fourth for what is public. A zone keeps
+    its addresses when another one is added behind it. Raises ``ValueError`` for more than six zones."""
     eighths = list(ipaddress.IPv4Network(cidr).subnets(prefixlen_diff=3))
     public = list(eighths[-1].subnets(prefixlen_diff=3))
     if len(zones) > _BLOCKS - 2:
@@ -48,16 +48,17 @@ def subnet_plan(cidr: str, zones: Sequence[str]) -> list[SubnetPlan]:
 
 
 def adopted(settings: NetworkSettings) -> Network:
-    """Somebody else's network, as told in the stack file; nothing of it is changed."""
+    """Return the existing network named in the stack file; nothing of it is changed."""
     assert settings.adopt is not None
     return Network(settings.adopt.vpc, dict(settings.adopt.subnets), settings.adopt.public_subnets)
 
 
 class AwsNetwork(pulumi.ComponentResource):
-    """Creates a VPC with one private and one public subnet a zone, NAT gateways, and a gateway endpoint for S3.
+    """A VPC with one private and one public subnet per zone, NAT gateways, and a gateway endpoint for S3.
 
-    At rest it costs the NAT gateways by the hour and by the GB (weights and image layers come past them: they are in
-    S3), and with ``private_endpoints`` nine endpoints by the hour and zone. No security group lets anything in.
+    At rest it costs the NAT gateways by the hour and by the GB (weights and image layers bypass them: they are in S3),
+    and with ``private_endpoints`` nine endpoints by the hour and zone. No security group lets anything in but HTTPS
+    from the VPC to those endpoints.
     """
 
     network: Network
@@ -81,7 +82,7 @@ class AwsNetwork(pulumi.ComponentResource):
             tags={"Name": name},
             opts=self._mine,
         )
-        # the group every VPC is born with lets its members talk to each other: managed here, it has no rule
+        # every VPC's default group lets its members talk to each other: managed here, it has no rule
         aws.ec2.DefaultSecurityGroup(f"{name}-default", vpc_id=vpc.id, ingress=[], egress=[], opts=self._mine)
         door = aws.ec2.InternetGateway(f"{name}-internet", vpc_id=vpc.id, tags={"Name": name}, opts=self._mine)
         plan = subnet_plan(settings.cidr, settings.zones)
@@ -111,7 +112,7 @@ class AwsNetwork(pulumi.ComponentResource):
         self.register_outputs({"vpcId": vpc.id})
 
     def _subnet(self, vpc: aws.ec2.Vpc, zone: str, cidr: str, kind: str, role: str) -> aws.ec2.Subnet:
-        # the role tag is how the load balancer controller finds subnets for other Ingresses than the stack's own
+        # by the role tag the load balancer controller finds subnets for Ingresses other than the stack's own
         return aws.ec2.Subnet(
             f"{self._stack}-{kind}-{zone}",
             vpc_id=vpc.id,
@@ -135,7 +136,7 @@ class AwsNetwork(pulumi.ComponentResource):
     def _table(self, vpc: aws.ec2.Vpc, kind: str, way_out: Mapping[str, pulumi.Input[str]]) -> aws.ec2.RouteTable:
         name = f"{self._stack}-{kind}"
         table = aws.ec2.RouteTable(name, vpc_id=vpc.id, tags={"Name": name}, opts=self._mine)
-        # a route of its own: the S3 endpoint adds routes to the table, which an inline list would take out again
+        # a separate route: the S3 endpoint adds routes to the table, which an inline list would remove again
         aws.ec2.Route(
             name, route_table_id=table.id, destination_cidr_block="0.0.0.0/0", opts=self._mine, **dict(way_out)
         )

@@ -1,5 +1,5 @@
-"""What all nodes have in common (their role, and the launch template's plain part), and the nodes for everything
-that is not a model."""
+"""The parts common to all nodes (their role, and the launch template's plain part), and the nodes for everything that
+is not a model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from components.platforms.aws.tables import NodeImage, node_images
 from components.platforms.aws.template_tags import local_disk_gib
 from components.platforms.contract import Disk, PoolRequest
 
-# Source: EKS user guide, Amazon EKS node IAM role. The network plug-in's rights stand on the role because it must work
-# before any pod does, the Pod Identity Agent's among them; pods cannot take them, see IMDS below.
+# Source: EKS user guide, Amazon EKS node IAM role. The network plug-in's rights are on the role because it must work
+# before any pod does, even the Pod Identity Agent's; pods cannot use them, see IMDS below.
 NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEKS_CNI_Policy", "AmazonEC2ContainerRegistryPullOnly")
 # Version 2 of the metadata service, one hop: a pod, which is a hop further, cannot take the node's role.
 # Source: EKS best practices guide, Restrict access to the instance profile assigned to the worker node
@@ -39,7 +39,7 @@ _SYSTEM_DISK = aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
 
 
 class NodeRole(pulumi.ComponentResource):
-    """The role of the stack's nodes: join the cluster, pull images of the account's registry. Costs nothing."""
+    """The role of the stack's nodes: join the cluster, pull images from the account's registry. Costs nothing."""
 
     arn: pulumi.Output[str]
     name: pulumi.Output[str]
@@ -59,14 +59,14 @@ class NodeRole(pulumi.ComponentResource):
             )
             for policy in NODE_POLICIES
         ]
-        # a node without its rights never joins: the ARN is told only with them in place
+        # a node without its rights never joins: the ARN is passed on only once they are attached
         self.arn = pulumi.Output.all(role.arn, *(right.id for right in rights)).apply(lambda known: str(known[0]))
         self.name = role.name
         self.register_outputs({"arn": self.arn})
 
 
 def disk(asked: Disk) -> dict[str, Any]:
-    """The node's gp3 disk in the launch template's terms, encrypted with the account's key for EBS."""
+    """Return the node's gp3 disk in the launch template's terms, encrypted with the account's key for EBS."""
     fits = _THROUGHPUT_MIB if asked.iops is None else min(_THROUGHPUT_MIB, asked.iops // _IOPS_PER_MIB)
     throughput = asked.throughput_mib or fits
     return {
@@ -80,8 +80,8 @@ def disk(asked: Disk) -> dict[str, Any]:
 
 
 def node_config(request: PoolRequest) -> dict[str, Any]:
-    """``spec`` of the NodeConfig: local NVMe as one disk under images and pods, layers pulled in parallel where the
-    disk is fast enough. Source: amazon-eks-ami, nodeadm API reference (LocalStorageOptions, Feature)."""
+    """Build the NodeConfig's ``spec``: local NVMe as one disk under images and pods, layers pulled in parallel where
+    the disk is fast enough. Source: amazon-eks-ami, nodeadm API reference (LocalStorageOptions, Feature)."""
     local = local_disk_gib(request) > 0
     spec: dict[str, Any] = {}
     if local:
@@ -92,7 +92,7 @@ def node_config(request: PoolRequest) -> dict[str, Any]:
 
 
 def user_data_text(spec: Mapping[str, Any]) -> str:
-    """The NodeConfig as a part of a MIME document, to which EKS adds its own part for joining the cluster.
+    """Return the NodeConfig as a part of a MIME document, to which EKS adds its own part for joining the cluster.
     Source: EKS user guide, Customize managed nodes with launch templates, Amazon EC2 user data."""
     document = {"apiVersion": "node.eks.aws/v1alpha1", "kind": "NodeConfig", "spec": dict(spec)}
     return "\n".join(
@@ -112,9 +112,9 @@ def user_data_text(spec: Mapping[str, Any]) -> str:
 
 
 def launch_template(request: PoolRequest, image: NodeImage, tags: Mapping[str, str]) -> dict[str, Any]:
-    """The launch template of a GPU pool: disk, metadata service, reservation, tags of what it launches.
+    """Return the launch template of a GPU pool: disk, metadata service, reservation, tags of what it launches.
 
-    Neither subnets nor a role nor the spot market may stand in it; the machine does only for a capacity block.
+    It may name neither subnets nor a role nor the spot market, and a machine only for a capacity block.
     Source: EKS user guide, Customize managed nodes with launch templates, and Create a managed node group with Capacity
     Blocks for ML.
     """
@@ -142,7 +142,7 @@ def launch_template(request: PoolRequest, image: NodeImage, tags: Mapping[str, s
 class AwsSystemPool(pulumi.ComponentResource):
     """A managed node group without GPUs, in all zones, never empty.
 
-    At rest it costs ``min`` instances and their disks. The Cluster Autoscaler moves it between min and max.
+    At rest it costs ``min`` instances and their disks. The Cluster Autoscaler scales it between min and max.
     """
 
     def __init__(

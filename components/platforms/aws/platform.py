@@ -34,18 +34,19 @@ _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 
 
 def tags(about: About) -> dict[str, str]:
-    """What everything of the stack carries, so that a bill and a clean-up find it."""
+    """Return the tags of everything in the stack, so that a bill and a clean-up find it."""
     return {"ebbtide:stack": about.name, "ebbtide:environment": about.environment}
 
 
 def handed_on(request: PoolRequest) -> Pool:
-    """The pool as models see it: EKS puts no taint of its own on GPU or spot nodes, so only the image is resolved."""
+    """Return the pool as models see it: EKS puts no taint of its own on GPU or spot nodes, so only the image is
+    resolved."""
     return replace(request.pool, node_image=node_image_key(request.pool.node_image))
 
 
 class AwsPlatform(pulumi.ComponentResource):
-    """A cluster on AWS with GPU pools at zero, a registry, a bucket of weights and a load balancer; or what of it is
-    missing around a cluster that is there.
+    """A cluster on AWS with GPU pools at zero, a registry, a bucket of weights and a load balancer; around an existing
+    cluster, only what it lacks of these.
 
     At rest it costs the control plane, the system nodes, the NAT gateways, the load balancer, and the GB stored:
     docs/clouds/aws.md has the list. No GPU is billed until a pod asks for one. The first `up` takes 20 to 30 minutes.
@@ -103,7 +104,7 @@ class AwsPlatform(pulumi.ComponentResource):
         return pulumi.InvokeOptions(parent=self, provider=self._aws)
 
     def _stack_key(self) -> aws.kms.Key:
-        """One key for secrets in the cluster, images and weights. Deleting it is undone for 30 days."""
+        """Create one key for secrets in the cluster, images and weights. Its deletion can be undone for 30 days."""
         name = self._about.name
         own = pulumi.ResourceOptions(parent=self, provider=self._aws, protect=self._about.protect)
         key = aws.kms.Key(
@@ -143,7 +144,7 @@ class AwsPlatform(pulumi.ComponentResource):
         return k8s.Provider(
             "cluster",
             kubeconfig=cast("pulumi.Output[str]", pulumi.Output.secret(access)),
-            # the ARN names the cluster: a new address or certificate must replace nothing
+            # the ARN identifies the cluster: a new address or certificate must replace nothing
             cluster_identifier=cluster_arn(settings.account, settings.region, cluster.name),
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
@@ -172,14 +173,14 @@ class AwsPlatform(pulumi.ComponentResource):
         if settings.node_provisioning == "karpenter":
             brings = list(base)
             if not settings.adopted:
-                # EKS makes the access entry of a node group's role by itself; Karpenter's nodes need one that is the
-                # stack's, and a role has one entry. Source: aws/containers-roadmap 2425
+                # EKS makes the access entry of a node group's role by itself; Karpenter's nodes need one made by the
+                # stack, and a role can have only one. Source: aws/containers-roadmap 2425
                 role = NodeRole(f"{name}-karpenter", settings.region, self._on_aws)
             if settings.installs_autoscaler:
                 replicas = min(2, settings.cluster.system_pool.min)
                 region, account = settings.region, settings.account
                 brings.append(AwsKarpenter(name, region, account, cluster, role, replicas, base, self._inside))
-            release = cast(str, settings.node_image_release)  # judged before
+            release = cast(str, settings.node_image_release)  # already checked
             made = [
                 AwsKarpenterPool(
                     name, each, release, cluster, network, role, idle, self._tags, protect, brings, self._inside
@@ -206,12 +207,13 @@ class AwsPlatform(pulumi.ComponentResource):
         return [AwsLoadBalancerController(self._about.name, settings.region, cluster, network, base, self._inside)]
 
     def _reachable_from(self) -> tuple[str, ...]:
-        """Who may reach a load balancer without ``allowedNetworks``: the VPC; any private network where the VPC is
-        adopted, whose addresses nobody told."""
+        """Return the networks that may reach a load balancer without ``allowedNetworks``: the VPC; any private network
+        where the VPC is adopted, whose addresses are not known."""
         return _PRIVATE if self._settings.network.adopt else (self._settings.network.cidr,)
 
     def _storage(self, base: tuple[pulumi.Resource, ...]) -> list[pulumi.Resource]:
-        """EKS has no class that encrypts. Source: EKS user guide, Store Kubernetes volumes with Amazon EBS."""
+        """Create a storage class that encrypts: EKS has none. Source: EKS user guide, Store Kubernetes volumes with
+        Amazon EBS."""
         if self._settings.adopted:
             return []
         made = k8s.storage.v1.StorageClass(
@@ -230,7 +232,7 @@ class AwsPlatform(pulumi.ComponentResource):
 def _order(
     preferences: Mapping[str, int], groups: Mapping[str, AwsGpuPool]
 ) -> pulumi.Output[dict[str, list[str]]] | None:
-    """The autoscaler's order of the pools' groups, by the names EKS gives them; None where no model has a choice."""
+    """Return the autoscaler's order of the pools' groups, by EKS's names for them; None where no model has a choice."""
     if not any(preferences.values()):
         return None
     names = pulumi.Output.all(**{key: groups[key].scaling_group for key in preferences})

@@ -1,4 +1,4 @@
-"""A role that the pods of one service account take."""
+"""A role that the pods of one service account assume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.platforms.aws.rights import trust_pods
 class PodRole(pulumi.ComponentResource):
     """A role, its policy, and the association that gives it to one service account of one namespace. Costs nothing.
 
-    The pods need no annotation and no key: the Pod Identity Agent on their node answers them. The association may exist
+    The pods need no annotation and no key: the Pod Identity Agent on their node serves them. The association may exist
     before the namespace does. Source: EKS user guide, Learn how EKS Pod Identity grants pods access to AWS services.
     """
 

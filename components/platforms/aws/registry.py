@@ -1,4 +1,4 @@
-"""ECR: one private repository an image."""
+"""ECR: one private repository per image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEPT, _UNTAGGED_DAYS = 50, 14
 
 
 def lifecycle() -> str:
-    """What is thrown away: untagged images after two weeks, and the oldest beyond fifty.
+    """Return the policy that deletes untagged images after two weeks, and the oldest beyond fifty.
     Source: ECR user guide, Lifecycle policy properties."""
     rules = [
         {
@@ -40,11 +40,11 @@ def lifecycle() -> str:
 
 
 class AwsRegistry(pulumi.ComponentResource):
-    """Creates a repository each for the engine, the gateway and the mirror: scanned on push, tags that cannot be moved,
-    encrypted with the stack's key. The account's nodes may pull; nobody outside the account may.
+    """A repository each for the engine, the gateway and the mirror: scanned on push, immutable tags (but the build
+    cache's), encrypted with the stack's key. The account's nodes may pull; nobody outside the account may.
 
-    At rest it costs the GB stored. Without ``protect`` they are deleted with the images in them. Whoever runs `up`
-    pushes with a token of the registry that lasts 12 hours.
+    At rest it costs the GB stored. Without ``protect`` they are deleted with the images in them. `up` pushes with a
+    token of the registry that lasts 12 hours.
     """
 
     registry: Registry
@@ -81,7 +81,7 @@ class AwsRegistry(pulumi.ComponentResource):
             )
             made.append(repository)
         token = aws.ecr.get_authorization_token_output(registry_id=account, opts=invoke)
-        # told once the repositories exist: a push into one that does not is refused
+        # known only once the repositories exist: a push into a missing one is refused
         address = pulumi.Output.all(*(repository.id for repository in made)).apply(
             lambda _: f"{registry_host(account, region)}/{name}"
         )

@@ -20,8 +20,8 @@ def _statements() -> dict[str, list[dict[str, Any]]]:
 
 
 def document(policy: str, **known: str) -> str:
-    """A policy as IAM takes it, the same text from run to run. Raises ``KeyError`` for a policy that is not in the
-    file, and for a ``${…}`` of it that is not ``known``."""
+    """Return a policy as IAM takes it, the same text from run to run. Raises ``KeyError`` for a policy that is not in
+    the file, and for a ``${…}`` of it that is not ``known``."""
 
     def filled(part: Any) -> Any:
         if isinstance(part, dict):
@@ -34,46 +34,46 @@ def document(policy: str, **known: str) -> str:
 
 
 def trust_service(service: str) -> str:
-    """A role that a service of AWS takes."""
+    """Return the trust policy of a role that an AWS service assumes."""
     return document("trust-service", service=service)
 
 
 def trust_pods() -> str:
-    """A role that pods take through an association."""
+    """Return the trust policy of a role that pods assume through an association."""
     return document("trust-pods")
 
 
 def read_weights(bucket_arn: str, key_arn: str) -> str:
-    """What a model's pod may do."""
+    """Return the rights of a model's pod."""
     return document("read-weights", bucket=bucket_arn, key=key_arn)
 
 
 def write_weights(bucket_arn: str, key_arn: str) -> str:
-    """What the mirror may do."""
+    """Return the rights of the mirror."""
     return document("write-weights", bucket=bucket_arn, key=key_arn)
 
 
 def tls_only(bucket_arn: str) -> str:
-    """The bucket's own policy."""
+    """Return the bucket's own policy."""
     return document("tls-only", bucket=bucket_arn)
 
 
 def cluster_autoscaler(cluster: str) -> str:
-    """What the Cluster Autoscaler may do."""
+    """Return the rights of the Cluster Autoscaler."""
     return document("cluster-autoscaler", cluster=cluster)
 
 
 def load_balancer_controller(cluster: str) -> str:
-    """What the load balancer's controller may do."""
+    """Return the rights of the load balancer's controller."""
     return document("load-balancer-controller", cluster=cluster)
 
 
 def karpenter(cluster: str, region: str, account: str, node_role_arn: str, queue_arn: str) -> str:
-    """What Karpenter's controller may do."""
+    """Return the rights of Karpenter's controller."""
     where = {"partition": partition(region), "region": region, "account": account}
     return document("karpenter", cluster=cluster, node_role=node_role_arn, queue=queue_arn, **where)
 
 
 def interruption_queue(queue_arn: str) -> str:
-    """Who may put notices into Karpenter's queue."""
+    """Return the policy that lets AWS put notices into Karpenter's queue."""
     return document("interruption-queue", queue=queue_arn)

@@ -1,4 +1,4 @@
-"""What a stack file says of a place on AWS. No SDK is imported here."""
+"""The stack file's settings of a place on AWS. No SDK is imported here."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ Nodes = Annotated[int, whole(COUNT_INVALID, 1, 100, fix="2 to 4 nodes are enough
 
 
 SYSTEM_DISK_GIB = 60
-"""The disk of a node without GPUs."""
-# What nodes and controllers ask of AWS. Source: EKS user guide, Deploy private clusters with limited internet access
+"""Disk size of a node without GPUs."""
+# AWS services that nodes and controllers call. Source: EKS user guide, Deploy private clusters with limited internet
+# access
 INTERFACE_ENDPOINTS = (
     *("ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "sts"),
     *("logs", "autoscaling", "elasticloadbalancing"),
@@ -60,7 +61,7 @@ class SystemPool(Shape):
 
 
 class ClusterSettings(Shape):
-    """An EKS cluster to create, or with ``adopt`` one that is there."""
+    """An EKS cluster to create, or with ``adopt`` an existing one."""
 
     version: Minor = Field(default="1.35", description="Kubernetes' minor version")
     api_allowed_networks: tuple[Cidr, ...] = Field(
@@ -76,7 +77,7 @@ class ClusterSettings(Shape):
 
 
 class AdoptedNetwork(Shape):
-    """A VPC that is there. ``subnets``: one private subnet a zone, with a way out to what AWS offers."""
+    """An existing VPC. ``subnets``: one private subnet per zone, with a way out to AWS's services."""
 
     vpc: VpcId = Field(description="the VPC's id", examples=["vpc-0123456789abcdef0"])
     subnets: Mapping[Zone, SubnetId] = Field(
@@ -88,7 +89,7 @@ class AdoptedNetwork(Shape):
 
 
 class NetworkSettings(Shape):
-    """A VPC to create, or with ``adopt`` one that is there."""
+    """A VPC to create, or with ``adopt`` an existing one."""
 
     cidr: Cidr = Field(default="10.40.0.0/16", description="the VPC's addresses, /16 to /18")
     zones: tuple[Zone, ...] = Field(default=(), description="two to six zones of the region")
@@ -101,7 +102,7 @@ class NetworkSettings(Shape):
     adopt: AdoptedNetwork | None = None
 
     def nat_gateways(self, environment: str) -> Literal["single", "perZone"]:
-        """One gateway costs less; one a zone keeps the others going when a zone fails."""
+        """Return the choice of NAT gateways: one costs less; one per zone keeps the others going when a zone fails."""
         return self.nat or ("perZone" if environment == "prod" else "single")
 
 
@@ -118,7 +119,7 @@ class IngressSettings(Shape):
 
 
 class AwsSettings(Shape):
-    """A place on AWS. Another account than ``account`` is refused before anything is read or made."""
+    """A place on AWS. Any account but ``account`` is refused before anything is read or made."""
 
     kind: Literal["aws"]
     region: Region = Field(description="a region's code", examples=["eu-west-1"])
@@ -149,21 +150,21 @@ class AwsSettings(Shape):
 
     @property
     def adopted(self) -> bool:
-        """Whether the cluster is somebody else's."""
+        """Return True if the cluster is an existing one."""
         return self.cluster.adopt is not None
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """The zones in which nodes may be, in the order of the stack file."""
+        """Return the zones in which nodes may be, in the order of the stack file."""
         return tuple(self.network.adopt.subnets) if self.network.adopt else self.network.zones
 
     @property
     def installs_autoscaler(self) -> bool:
-        """Whether the stack brings the autoscaler."""
+        """Return True if the stack brings the autoscaler."""
         return (self.autoscaler or ("existing" if self.adopted else "helm")) == "helm"
 
     @property
     def installs_load_balancer_controller(self) -> bool:
-        """Whether the stack brings the controller; nobody needs it without an ingress."""
+        """Return True if the stack brings the controller, which is not needed without an ingress."""
         wanted = self.load_balancer_controller or ("existing" if self.adopted else "helm")
         return self.ingress is not None and wanted == "helm"

@@ -1,4 +1,4 @@
-"""What a stack on AWS is billed for while every model sleeps. Prices are in ``standing.yaml``."""
+"""The bill of a stack on AWS while every model sleeps. Prices are in ``standing.yaml``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from components.platforms.standing import Asked, Item, Standing
 
 
 def standing(settings: AwsSettings, asked: Asked) -> Standing:
-    """Count the parts that the stack makes itself; what it adopts is on somebody else's bill."""
+    """Count the parts that the stack makes itself; what it adopts is billed to others."""
     adopted = []
     if settings.adopted:
         adopted.append("the adopted cluster with its nodes")
@@ -42,6 +42,6 @@ def _items(settings: AwsSettings, asked: Asked) -> Iterator[Item]:
 
 
 def _balancer_zones(settings: AwsSettings) -> int:
-    """A load balancer on the internet has one address in each of its subnets."""
+    """Count the addresses of a load balancer on the internet: one in each of its subnets."""
     adopt = settings.network.adopt
     return len(adopt.public_subnets) if adopt is not None else len(settings.zones)

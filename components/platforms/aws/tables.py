@@ -42,32 +42,33 @@ class NodeImages(BaseModel):
 
 @cache
 def node_images() -> NodeImages:
-    """The table, read once."""
+    """Return the table, read once."""
     return NodeImages.model_validate(read_table(_HERE / "node_images.yaml"))
 
 
 def node_image_key(asked: str) -> str:
-    """The key of the image a pool is built from; ``unknown`` is the place's default."""
+    """Return the key of the image a pool is built from; ``unknown`` means the place's default."""
     return node_images().default if asked == "unknown" else asked
 
 
 def node_image(asked: str) -> NodeImage:
-    """The image itself. Raises KeyError for a key that is not in the table; ``judge`` has refused it by then."""
+    """Return the image itself. Raises ``KeyError`` for a key that is not in the table; the GPU layer's ``judge`` has
+    refused it by then."""
     return node_images().images[node_image_key(asked)]
 
 
 def pinned(name: str) -> Pinned:
-    """A chart's version."""
+    """Return a chart's pinned version."""
     return versions(_HERE / "versions.yaml")[name]
 
 
 def autoscaler_image(minor: str) -> str | None:
-    """The Cluster Autoscaler's tag for a Kubernetes minor version; None where the table has none."""
+    """Return the Cluster Autoscaler's tag for a Kubernetes minor version; None where the table has none."""
     found = versions(_HERE / "versions.yaml").get(f"cluster-autoscaler-{minor}")
     return found.version if found else None
 
 
 def known_minors() -> tuple[str, ...]:
-    """Kubernetes minor versions the autoscaler is known for."""
+    """Return the Kubernetes minor versions the autoscaler is known for."""
     names = versions(_HERE / "versions.yaml")
     return tuple(name.removeprefix("cluster-autoscaler-") for name in names if name.startswith(_AUTOSCALER))

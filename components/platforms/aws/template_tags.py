@@ -1,4 +1,4 @@
-"""The tags by which the Cluster Autoscaler knows what a node of an empty group would be like. Pure."""
+"""The tags that describe a node of an empty group to the Cluster Autoscaler. Pure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ NOTHING_RUNS = "0.001"
 
 
 def own_labels(request: PoolRequest) -> dict[str, str]:
-    """The stack's labels, and those by which the GPU operator shares the cards where the pool asks for it. Karpenter
-    needs no further one: it waits for the resources of the machine it launched, not for a label."""
+    """Return the stack's labels, and those by which the GPU operator shares the cards where the pool asks for it.
+    Karpenter needs no others: it waits for the resources of the machine it launched, not for a label."""
     image = resolve_image("aws", request.pool.node_image)
     return dict(request.pool.labels) | (sharing_labels(request.sharing, image) if image else {})
 
 
 def node_labels(request: PoolRequest) -> dict[str, str]:
-    """Labels of a managed group's nodes: the pool's own and the accelerator's.
+    """Return the labels of a managed group's nodes: the pool's own and the accelerator's.
 
     A node with that label and without a GPU in its allocatable resources counts as not ready yet, so the autoscaler
-    waits for the driver instead of adding a second node: that is what a start-up taint would be for, and pods that ask
-    for ``nvidia.com/gpu`` cannot land there sooner anyway. Where the operator replaces ``nvidia.com/gpu`` by another
+    waits for the driver instead of adding a second node. A startup taint would do the same, but pods that ask for
+    ``nvidia.com/gpu`` cannot land there sooner anyway. Where the operator replaces ``nvidia.com/gpu`` by another
     resource, such a node would never count as ready, so the label is left out.
     Source: kubernetes/autoscaler 1.34, Cluster Autoscaler on AWS, Special note on GPU instances, and gpu_processor.go.
     """
@@ -38,15 +38,16 @@ def node_labels(request: PoolRequest) -> dict[str, str]:
 
 
 def local_disk_gib(request: PoolRequest) -> int:
-    """The fast disk of the pool's machine; 0 where it has none, or nobody has looked it up."""
+    """Return the size of the machine's fast disk; 0 where it has none, or none is known."""
     return (request.machine.local_disk_gib if request.machine else 0) or 0
 
 
 def template_tags(request: PoolRequest, disk_gib: int, idle_seconds: int) -> dict[str, str]:
-    """Tags for the auto scaling group of a managed node group, to which EKS passes none of its own labels and taints.
+    """Return tags for the auto scaling group of a managed node group, to which EKS passes none of its own labels and
+    taints.
 
-    The thresholds say: take a node away only when nothing runs on it. A model on one of eight GPUs would otherwise
-    be moved, that is killed, because its node is mostly idle.
+    The thresholds say: remove a node only when nothing runs on it. A model on one of eight GPUs would otherwise be
+    moved, that is killed, because its node is mostly idle.
     Source: kubernetes/autoscaler, Cluster Autoscaler on AWS, Auto-Discovery Setup.
     """
     pool = request.pool

@@ -1,4 +1,4 @@
-"""Which addresses nodes, pods and Services take: pure arithmetic on networks."""
+"""The addresses that nodes, pods and Services take: pure arithmetic on networks."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ LARGEST_PREFIX: Final = 24
 
 @dataclass(frozen=True)
 class AddressPlan:
-    """``network`` is the whole range, ``nodes`` the subnet of nodes and internal load balancers; the rest stays free
-    for private endpoints and what a team adds."""
+    """The ranges of a network: ``network`` is the whole, ``nodes`` the subnet of nodes and internal load balancers; the
+    rest stays free for private endpoints and what a team adds."""
 
     network: str
     nodes: str
 
 
 def address_plan(cidr: str) -> AddressPlan:
-    """The first quarter of the range is the nodes'. Raises ``ValueError`` for what is no network."""
+    """Give the nodes the first quarter of the range. Raises ``ValueError`` for what is not a network."""
     network = ipaddress.IPv4Network(cidr)
     return AddressPlan(str(network), str(next(network.subnets(prefixlen_diff=2))))
 
 
 def overlaps(cidr: str) -> str | None:
-    """The cluster's own range that ``cidr`` runs into, if any."""
+    """Return the cluster's own range that ``cidr`` overlaps, if any."""
     network = ipaddress.IPv4Network(cidr)
     for taken in (POD_RANGE, SERVICE_RANGE):
         if network.overlaps(ipaddress.IPv4Network(taken)):

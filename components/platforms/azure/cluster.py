@@ -25,7 +25,8 @@ KUBELET = "kubeletidentity"
 
 @dataclass(frozen=True)
 class Cluster:
-    """``id`` is known before the cluster is; ``kubelet`` is the object id of the identity its nodes pull with."""
+    """A cluster to add pools to. ``id`` is known before the cluster exists; ``kubelet`` is the object id of the
+    identity its nodes pull with."""
 
     id: str
     name: pulumi.Input[str]
@@ -38,9 +39,9 @@ class Cluster:
 
 
 class AksCluster(pulumi.ComponentResource):
-    """A cluster whose nodes are private, whose API is private or restricted, with Entra sign-in only, its secrets
-    encrypted with the stack's key, workload identity, and a system pool. At rest: the control plane's hourly fee (with
-    its service level, in production) and the system pool's nodes."""
+    """A cluster with private nodes, a private or restricted API, Entra sign-in only, secrets encrypted with the stack's
+    key, workload identity, and a system pool. At rest it costs the control plane's hourly fee (only in production, for
+    its service level) and the system pool's nodes."""
 
     result: Cluster
 
@@ -106,7 +107,7 @@ class AksCluster(pulumi.ComponentResource):
                 parent=self,
                 protect=about.protect,
                 depends_on=[*rights, *network.ready],
-                # the autoscaler's, in the wire's spelling
+                # owned by the autoscaler; in the API's spelling
                 ignore_changes=["agentPoolProfiles[*].count"],
             ),
         )
@@ -141,8 +142,8 @@ class AksCluster(pulumi.ComponentResource):
         return grant(name, role, scope, to.principal_id, self._group.subscription, mine)
 
     def _audit(self, cluster: aks.ManagedCluster, keys: StackKeys) -> None:
-        """Who changed what in the cluster, and who used the keys, for 30 days. ``kube-audit-admin`` leaves out reads,
-        which would be most of the price. Source: AKS documentation, Monitor AKS: resource logs."""
+        """Log who changed what in the cluster, and who used the keys, for 30 days. ``kube-audit-admin`` leaves out
+        reads, which would be most of the price. Source: AKS documentation, Monitor AKS: resource logs."""
         workspace = azure.operationalinsights.Workspace(
             "audit",
             workspace_name=self._about.name,
@@ -171,7 +172,7 @@ class AksCluster(pulumi.ComponentResource):
 
 
 def adopted_cluster(settings: AzureSettings, name: str, group: str, opts: pulumi.InvokeOutputOptions) -> Cluster:
-    """A cluster that is there; nothing of it is changed but the pools and identities the stack adds."""
+    """Read an existing cluster; nothing of it is changed but the pools and identities the stack adds."""
     found = aks.get_managed_cluster_output(resource_group_name=group, resource_name=name, opts=opts)
     return Cluster(
         id=cluster_id(settings.subscription, group, name),
@@ -185,8 +186,8 @@ def adopted_cluster(settings: AzureSettings, name: str, group: str, opts: pulumi
 
 
 def _secrets_encryption(keys: StackKeys) -> aks.AzureKeyVaultKmsArgs | None:
-    """The SDK's default API has the legacy experience; its successor came with Kubernetes 1.33 in a later one. Source:
-    AKS documentation, Add KMS etcd encryption to an AKS cluster (legacy)."""
+    """Return the settings of the legacy experience, which the SDK's default API has; its successor came with Kubernetes
+    1.33 in a later one. Source: AKS documentation, Add KMS etcd encryption to an AKS cluster (legacy)."""
     if keys.secrets is None:
         return None
     return aks.AzureKeyVaultKmsArgs(
@@ -228,7 +229,7 @@ def _pulls(profile: object) -> str:
 
 
 def _subnet(pools: list[aks.outputs.ManagedClusterAgentPoolProfileResponse] | None) -> str:
-    """The pools of one cluster are all in one network; the first tells which."""
+    """Return the first pool's subnet: the pools of one cluster are all in one network."""
     found = pools[0].vnet_subnet_id if pools else None
     if not found:
         raise pulumi.RunError(

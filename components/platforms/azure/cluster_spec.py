@@ -1,4 +1,4 @@
-"""What AKS is asked for: the cluster's properties as pure functions of plain values."""
+"""The cluster's properties as AKS takes them: pure functions of plain values."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _LONGEST_STREAM_SECONDS = 3600
 def api_server(
     settings: ClusterSettings, ways_out: Sequence[pulumi.Input[str]]
 ) -> aks.ManagedClusterAPIServerAccessProfileArgs:
-    """Private where nobody is allowed in; else public for those networks and for the nodes, which come from outside
-    too. ``az aks command invoke`` is off: it would be a way around the network.
+    """Make the API private where no network is allowed in; else public for those networks and for the nodes, which also
+    come from outside. ``az aks command invoke`` is off: it would be a way around the network.
 
     Source: AKS documentation, API server authorized IP ranges: the cluster egress IP address must be among them.
     """
@@ -40,7 +40,7 @@ def api_server(
 
 
 def network_profile(way_out: Literal["natGateway", "route"]) -> aks.ContainerServiceNetworkProfileArgs:
-    """Pods on addresses of their own, Cilium as the data plane: NetworkPolicies hold, also for egress.
+    """Give pods addresses of their own, with Cilium as the data plane: NetworkPolicies hold, also for egress.
 
     Sources: AKS documentation, Azure CNI powered by Cilium; Customize cluster egress with outbound types.
     """
@@ -58,12 +58,12 @@ def network_profile(way_out: Literal["natGateway", "route"]) -> aks.ContainerSer
 
 
 def autoscaler_profile(idle_seconds: int) -> aks.ManagedClusterPropertiesAutoScalerProfileArgs:
-    """One profile for all pools. Source of the names and defaults: AKS documentation, Use the cluster autoscaler, by
-    which times are in whole minutes.
+    """Build one profile for all pools. Source of the names and defaults: AKS documentation, Use the cluster autoscaler,
+    by which times are in whole minutes.
 
-    A node goes ``idle_seconds`` after its last pod, and not before it has been there as long. A stream may run for an
-    hour, and the autoscaler waits for it. A GPU node took 10 to 11 minutes to come (A100, measured), so it is given
-    25 before it counts as failed. The GPU operator's DaemonSets and a model's emptyDir hold no node.
+    A node goes ``idle_seconds`` after its last pod, and not before it has existed that long. A stream may run for an
+    hour, and the autoscaler waits for it. A GPU node took 10 to 11 minutes to start (A100, measured), so it gets 25
+    before it counts as failed. The GPU operator's DaemonSets and a model's emptyDir do not hold a node.
     """
     idle = f"{idle_seconds // 60}m"
     return aks.ManagedClusterPropertiesAutoScalerProfileArgs(
@@ -83,15 +83,16 @@ def autoscaler_profile(idle_seconds: int) -> aks.ManagedClusterPropertiesAutoSca
 
 
 def no_local_dns() -> aks.LocalDNSProfileArgs:
-    """DNS stays a pod's Service. The node's own DNS proxy answers on a link-local address, which the models' and the
-    gateway's NetworkPolicies shut for good reason: clouds hand out credentials there."""
+    """Turn off the node's own DNS proxy, so that DNS stays a Service to pods. It answers on a link-local address, which
+    the models' and the gateway's NetworkPolicies block for good reason: clouds hand out credentials there."""
     return aks.LocalDNSProfileArgs(mode="Disabled")
 
 
 def system_pool(
     settings: ClusterSettings, zones: Sequence[str], subnet: pulumi.Input[str], tags: dict[str, str]
 ) -> aks.ManagedClusterAgentPoolProfileArgs:
-    """Nodes without a GPU. No taint keeps workloads off: KEDA, the gateway and the ingress have nowhere else to be."""
+    """Build the nodes without a GPU. No taint keeps workloads off: KEDA, the gateway and the ingress have no other
+    place."""
     pool = settings.system_pool
     return aks.ManagedClusterAgentPoolProfileArgs(
         name=SYSTEM_POOL,
@@ -115,7 +116,7 @@ def system_pool(
 
 
 def add_ons(with_certificates: bool) -> dict[str, aks.ManagedClusterAddonProfileArgs]:
-    """The Secrets Store CSI driver, where the ingress takes its certificate from a vault; it looks for a new version
+    """Return the Secrets Store CSI driver if the ingress takes its certificate from a vault; it looks for a new version
     every two minutes. Source: AKS documentation, Azure Key Vault provider for Secrets Store CSI Driver configuration.
     """
     if not with_certificates:

@@ -1,4 +1,4 @@
-"""One GPU pool: a User agent pool that AKS's own autoscaler brings from zero and takes back."""
+"""One GPU pool: a User agent pool that AKS's own autoscaler scales from zero and back."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from components.platforms.contract import About, Disk, Pool, PoolRequest, Sharin
 aks = azure.containerservice
 
 GPU_LABEL: Final = {"accelerator": "nvidia"}
-"""Tells which nodes have GPUs, so that one whose GPUs do not show yet counts as unready, not as room: the autoscaler
-knows them by ``kubernetes.azure.com/accelerator``, which AKS sets and a stack may not, and writes both labels on the
-node it imagines for a pool at zero. With that, and with pods that ask for the GPU resource, no startup taint is needed:
+"""The mark of nodes with GPUs, so that one whose GPUs do not show yet counts as unready, not as room. The autoscaler
+recognises such nodes by ``kubernetes.azure.com/accelerator``, which AKS sets and a stack may not, and writes both
+labels on the node it imagines for a pool at zero. Since pods also ask for the GPU resource, no startup taint is needed:
 until the driver has registered its GPUs a pod does not fit.
 
 Sources: kubernetes/autoscaler, cloudprovider/azure (azure_cloud_provider.go, azure_template.go); AKS documentation, Use
 labels: Reserved prefixes.
 """
 SPOT_TAINT: Final = Taint("kubernetes.azure.com/scalesetpriority", "spot")
-"""What AKS puts on every spot node. Source: AKS documentation, Add a Spot node pool: Limitations."""
+"""The taint AKS puts on every spot node. Source: AKS documentation, Add a Spot node pool: Limitations."""
 
 _MANAGED_DISK_GIB: Final = 1024
 _EPHEMERAL_AT_LEAST_GIB: Final = 128
@@ -36,15 +36,15 @@ _EPHEMERAL_AT_LEAST_GIB: Final = 128
 
 @dataclass(frozen=True)
 class OsDisk:
-    """``kind`` in the API's word; ``size_gib`` None: AKS takes the whole local disk."""
+    """A node's OS disk. ``kind`` is the API's word; ``size_gib`` None: AKS takes the whole local disk."""
 
     kind: str
     size_gib: int | None
 
 
 def os_disk(asked: Disk, local_disk_gib: int) -> OsDisk:
-    """The machine's own disk wherever it is large enough: it is free, and an image pull runs at its speed. Else a
-    Premium SSD of 1 TiB, for its 200 MB/s rather than for its room: ten gigabytes of image in about a minute.
+    """Choose the machine's own disk if it is large enough: it is free, and an image pull runs at its speed. Else a
+    Premium SSD, by default of 1 TiB, for its 200 MB/s rather than its space: ten gigabytes of image in about a minute.
 
     Sources: AKS documentation, Storage concepts: Ephemeral OS disks; Azure documentation, Managed disk types: P30.
     """
@@ -56,19 +56,19 @@ def os_disk(asked: Disk, local_disk_gib: int) -> OsDisk:
 
 
 def spelled(taint: Taint) -> str:
-    """A taint as AKS reads it: ``key=value:Effect``."""
+    """Return a taint as AKS reads it: ``key=value:Effect``."""
     return f"{taint.key}={taint.value}:{taint.effect}"
 
 
 def handed_on(request: PoolRequest) -> Pool:
-    """The pool as the scheduler will meet it: with what AKS puts on its nodes besides."""
+    """Return the pool as the scheduler will see it: with what AKS adds to its nodes."""
     taints = (*request.pool.taints, SPOT_TAINT) if request.spot else request.pool.taints
     return replace(request.pool, node_image=image_key(request), taints=taints)
 
 
 def mig_profile(sharing: Sharing | None, cuts: str | None) -> str | None:
-    """Where AKS installs the driver it also cuts the cards, before the node joins: ``1g.10gb`` is its ``MIG1g``. Else
-    the GPU operator does it, by the label its layer puts on the node.
+    """Return AKS's name for the profile: ``1g.10gb`` is its ``MIG1g``. Where AKS installs the driver it also cuts the
+    cards, before the node joins. Else None: the GPU operator cuts them, by the label its layer puts on the node.
 
     Source: AKS documentation, Create a multi-instance GPU node pool.
     """
@@ -78,7 +78,8 @@ def mig_profile(sharing: Sharing | None, cuts: str | None) -> str | None:
 
 
 def layer(request: PoolRequest) -> LayerImage:
-    """The GPU layer's row of the pool's image. Raises ``ValueError`` for none; ``judge`` has refused it by then."""
+    """Return the GPU layer's row for the pool's image. Raises ``ValueError`` for none; ``judge`` has refused it by
+    then."""
     found = resolve_image("azure", request.pool.node_image)
     if found is None:
         raise ValueError(f"pools.{request.pool.name}.nodeImage: {request.pool.node_image} is not an image of AKS's")
@@ -86,7 +87,7 @@ def layer(request: PoolRequest) -> LayerImage:
 
 
 def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
-    """Everything AKS is asked for that does not depend on the cluster. Raises ``ValueError`` without a machine."""
+    """Return all arguments that do not depend on the cluster. Raises ``ValueError`` without a machine."""
     machine, pool, image, row = request.machine, handed_on(request), node_image(request), layer(request)
     if machine is None:
         raise ValueError(f"pools.{pool.name}.machine: is missing; a pool on Azure is made of machines of the catalogue")
@@ -98,13 +99,13 @@ def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
         "os_type": "Linux",
         "os_sku": image.os_sku,
         "vm_size": machine.name,
-        # required at birth, the autoscaler's from then on
+        # required at creation, owned by the autoscaler from then on
         "count": pool.min_nodes,
         "enable_auto_scaling": True,
         "min_count": pool.min_nodes,
         "max_count": pool.max_nodes,
         "scale_down_mode": "Delete",
-        # none named: Azure looks in all of them, and few regions have a GPU machine in each
+        # if none is named, Azure looks in all zones, and few regions have a GPU machine in each
         "availability_zones": list(request.zones) or None,
         "node_labels": {**pool.labels, **GPU_LABEL, **sharing_labels(request.sharing, row)},
         "node_taints": [spelled(taint) for taint in pool.taints],
@@ -116,7 +117,7 @@ def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
         "enable_node_public_ip": False,
         "security_profile": aks.AgentPoolSecurityProfileArgs(ssh_access="Disabled"),
         "local_dns_profile": no_local_dns(),
-        # an upgrade must not need one more of the dearest machines than the pool may have
+        # an upgrade must not need one more of the most expensive machines than the pool may have
         "upgrade_settings": aks.AgentPoolUpgradeSettingsArgs(
             max_surge="0", max_unavailable="1", drain_timeout_in_minutes=60
         ),
@@ -124,7 +125,7 @@ def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
         "tags": tags(about),
     }
     if request.spot:
-        # -1: at most the price on demand, so that only a lack of room evicts
+        # -1: at most the on-demand price, so that only a lack of capacity evicts
         args |= {"scale_set_priority": "Spot", "scale_set_eviction_policy": "Delete", "spot_max_price": -1.0}
         # "Spot pools can't set max surge", whatever the number. Source: hashicorp/terraform-provider-azurerm 19355
         args["upgrade_settings"] = None
@@ -134,8 +135,8 @@ def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
 class GpuPool(pulumi.ComponentResource):
     """A pool of machines with GPUs, from ``min`` (0) to ``max``. At rest with no node it costs nothing.
 
-    Another machine type, disk, zone or kind of capacity replaces it (AKS changes none of them); more or fewer nodes,
-    labels, taints and tags change it in place. ``count`` is the autoscaler's.
+    Another machine type, disk, zone or kind of capacity replaces it (AKS changes none of them); the number of nodes,
+    labels, taints and tags change in place. The autoscaler owns ``count``.
     """
 
     pool: Pool

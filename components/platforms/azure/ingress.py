@@ -1,4 +1,4 @@
-"""How clients reach the gateway: an Azure load balancer (layer 4) before an ingress controller that ends TLS."""
+"""The clients' way to the gateway: an Azure load balancer (layer 4) before an ingress controller that ends TLS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASS: Final = "ebbtide"
 CONTROLLER: Final = "traefik"
 TLS_SECRET: Final = "certificate"  # noqa: S105  a Secret's name
 IDLE_TIMEOUT_MINUTES: Final = 30
-"""After so long without a packet Azure's load balancer drops a connection; 4 to 30 on AKS. A request may be silent for
+"""Minutes without a packet until Azure's load balancer drops a connection; 4 to 30 on AKS. A request may be silent for
 longer: the controller sends a TCP keep-alive every three minutes, which counts as a packet. Sources: AKS documentation,
 Configure the public standard load balancer: annotations; traefik/traefik v3.7, server_entrypoint_tcp.go; Azure Load
 Balancer documentation, TCP reset and idle timeout."""
@@ -35,8 +35,8 @@ _ROUTER = "traefik.ingress.kubernetes.io/router"
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate in a Key Vault. ``secret`` is the id a right on this one thing is given on: a certificate with its
-    key is read as the secret of the same name. Source: Azure Key Vault documentation, About certificates."""
+    """A certificate in a Key Vault. ``secret`` is the id for a right on this certificate alone: with its key it is read
+    as the secret of the same name. Source: Azure Key Vault documentation, About certificates."""
 
     vault: str
     vault_name: str
@@ -48,7 +48,7 @@ class Certificate:
 
 
 def certificate(resource_id: str) -> Certificate:
-    """Raises ``ValueError`` for what is not the id of a certificate; the settings have refused it by then."""
+    """Parse a certificate's id. Raises ``ValueError`` for anything else; the settings have refused it by then."""
     match = re.fullmatch(CERTIFICATE_ID, resource_id)
     if match is None:
         raise ValueError(f"{resource_id} is not the id of a certificate in a Key Vault")
@@ -56,13 +56,13 @@ def certificate(resource_id: str) -> Certificate:
 
 
 def service_annotations(public: bool) -> dict[str, str]:
-    """What makes the load balancer internal, and patient."""
+    """Return the annotations for a long idle timeout and, unless ``public``, an internal load balancer."""
     patient = {f"{_BALANCER}-tcp-idle-timeout": str(IDLE_TIMEOUT_MINUTES)}
     return patient if public else {f"{_BALANCER}-internal": "true", **patient}
 
 
 def secret_provider(tls: Certificate, tenant: str, client_id: pulumi.Input[str]) -> dict[str, Any]:
-    """The manifest by which the CSI driver turns the certificate into a TLS Secret, and follows its renewal.
+    """Build the manifest by which the CSI driver turns the certificate into a TLS Secret, and follows its renewal.
 
     Source: AKS documentation, Set up Secrets Store CSI driver to enable an NGINX ingress controller with TLS.
     """
@@ -87,12 +87,12 @@ def secret_provider(tls: Certificate, tenant: str, client_id: pulumi.Input[str])
 
 
 def patience_seconds(about: About) -> int:
-    """How long one request may take here: the longest wait for its first byte, then a stream of an hour."""
+    """Return how long one request may take: the longest wait for its first byte, then a stream of an hour."""
     return about.longest_silence_seconds + _LONGEST_STREAM_SECONDS
 
 
 def controller_values(wanted: IngressSettings, provider: Mapping[str, Any], patience: int) -> dict[str, Any]:
-    """The chart's values: port 443 alone, its own class, no dashboard, and time-outs of ``patience`` seconds.
+    """Build the chart's values: port 443 alone, its own class, no dashboard, and time-outs of ``patience`` seconds.
 
     ``readTimeout`` (60 s unless set) also runs while an answer is awaited, so it must outlast hold and stream.
     Source: Traefik documentation, EntryPoints: transport.respondingTimeouts; the chart's own values.
@@ -141,7 +141,7 @@ def controller_values(wanted: IngressSettings, provider: Mapping[str, Any], pati
 
 
 def ingress(wanted: IngressSettings, patience: int) -> Ingress:
-    """What the gateway must ask for to be reached this way. The controller holds the certificate itself."""
+    """Return what the gateway must request to be reached this way. The controller itself holds the certificate."""
     annotations = {f"{_ROUTER}.entrypoints": "websecure", f"{_ROUTER}.tls": "true"}
     return Ingress(
         url=f"https://{wanted.host}",
@@ -151,13 +151,13 @@ def ingress(wanted: IngressSettings, patience: int) -> Ingress:
 
 
 class AzureIngress(pulumi.ComponentResource):
-    """Traefik behind an internal (or, if asked, public) Azure load balancer, with a certificate from a Key Vault read
-    as an identity of its own. At rest: two small pods on the system pool and the load balancer's price.
+    """Traefik behind an internal (or, if asked, public) Azure load balancer, with a certificate that it reads from a
+    Key Vault under its own identity. At rest it costs two small pods on the system pool and the load balancer's price.
 
-    Why none of Azure's own: the managed NGINX is supported until November 2026 only; its successor (Gateway API) is not
-    in the API version of the provider; Application Gateway for Containers has no private address; Application Gateway
-    cuts a silent connection after five minutes on a private address, and a cold start is longer. Sources: AKS
-    documentation, Application routing add-on with the Gateway API; Application Gateway for Containers components;
+    None of Azure's own fits: the managed NGINX is supported until November 2026 only; its successor (Gateway API) is
+    not in the API version of the provider; Application Gateway for Containers has no private address; Application
+    Gateway cuts a silent connection after five minutes on a private address, and a cold start takes longer. Sources:
+    AKS documentation, Application routing add-on with the Gateway API; Application Gateway for Containers components;
     Application Gateway FAQ: keep-alive and TCP idle time-outs.
     """
 

@@ -1,5 +1,5 @@
-"""Rules of Azure for its settings, for each GPU pool, and between them; judged before anything is asked of it. Pure; no
-SDK."""
+"""Rules of Azure for its settings, for each GPU pool, and between them; checked before Azure is asked for anything.
+Pure; no SDK."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _CLUSTER: Path = ("platform", "cluster")
 _NETWORK: Path = ("platform", "network")
 _INGRESS: Path = ("platform", "ingress")
 _MOST_NODES = 1000
-"""Of one pool. Source: AKS documentation, Quotas, virtual machine size restrictions, and region availability."""
+"""Per pool. Source: AKS documentation, Quotas, virtual machine size restrictions, and region availability."""
 _DISK_GIB = (30, 2048)
-"""An OS disk: the image needs 30, Azure allows 2048. Source: azure-native 3.29, AgentPool osDiskSizeGB; AKS
+"""Sizes of an OS disk: the image needs 30, Azure allows 2048. Source: azure-native 3.29, AgentPool osDiskSizeGB; AKS
 documentation, Storage concepts."""
 _RESERVED = ("kubernetes.azure.com/", "kubernetes.io/")
-"""Source: AKS documentation, Use labels: Reserved prefixes."""
+"""Label prefixes of AKS's own. Source: AKS documentation, Use labels: Reserved prefixes."""
 
 
 def judge(settings: AzureSettings, pools: Mapping[str, PoolRequest], environment: str) -> Iterator[Problem]:
-    """Every finding of this cloud; paths as in the stack file, below ``ebbtide:``."""
+    """Yield every finding of this cloud; paths as in the stack file, below ``ebbtide:``."""
     yield from _adoption(settings.cluster, settings.network)
     if settings.cluster.adopt is None:
         yield from _made_cluster(settings.cluster)
@@ -63,7 +63,7 @@ def judge(settings: AzureSettings, pools: Mapping[str, PoolRequest], environment
 
 
 def look(settings: AzureSettings) -> Iterator[Problem]:
-    """What this machine lacks and an update would miss a quarter of an hour later."""
+    """Yield what this machine lacks and an update would miss a quarter of an hour later."""
     if shutil.which("kubelogin") is None:
         yield KUBELOGIN_MISSING.at(
             ("platform",),
@@ -186,7 +186,7 @@ def _networks(networks: Iterable[str], at: Path) -> Iterator[Problem]:
 
 
 def _pool_names(pools: Mapping[str, PoolRequest]) -> Iterator[Problem]:
-    """AKS allows 12 letters and digits, so two names can become one."""
+    """Yield names that become one on AKS, which allows 12 letters and digits."""
     owners: dict[str, str] = {"system": "the cluster's own pool"}
     for name in pools:
         short = node_pool(name)
@@ -198,7 +198,7 @@ def _pool_names(pools: Mapping[str, PoolRequest]) -> Iterator[Problem]:
 
 
 def judge_pool(at: Path, request: PoolRequest, settings: AzureSettings) -> Iterator[Problem]:
-    """Findings on the pool at ``at``."""
+    """Yield findings on the pool at ``at``."""
     yield from _machine(at, request)
     yield from _pool_zones(at, request, settings)
     yield from _capacity(at, request)

@@ -14,16 +14,17 @@ from components.platforms.contract import About
 
 _KEY_BITS = 3072
 _DAYS_KEPT = {True: 90, False: 7}
-"""How long a deleted vault can be had back, protected or not; Azure allows 7 to 90 and no change afterwards."""
+"""Days in which a deleted vault can be restored, protected or not; Azure allows 7 to 90 and no change afterwards."""
 
 
 def vault_properties(tenant: str, protect: bool) -> azure.keyvault.VaultPropertiesArgs:
-    """Rights by Entra roles only, and no purging: a purged key would take the secrets and the weights with it.
+    """Build a vault with rights by Entra roles only, and no purging: a purged key would take the secrets and the
+    weights along.
 
-    The vault answers on its public address, to nobody without a role. A firewall with chosen networks would shut the
-    cluster's own key plug-in out, and the other way, no public address at all, needs the API server inside the
-    network. Source: AKS documentation, Add KMS etcd encryption (legacy): Limitations. Blob storage wants purge
-    protection. Source: Azure Storage documentation, Customer-managed keys for Azure Storage encryption.
+    The vault answers on its public address, but only to those with a role. A firewall with chosen networks would shut
+    out the cluster's own key plug-in; without any public address, the API server would have to be inside the network.
+    Source: AKS documentation, Add KMS etcd encryption (legacy): Limitations. Blob storage requires purge protection.
+    Source: Azure Storage documentation, Customer-managed keys for Azure Storage encryption.
     """
     return azure.keyvault.VaultPropertiesArgs(
         tenant_id=tenant,
@@ -37,8 +38,8 @@ def vault_properties(tenant: str, protect: bool) -> azure.keyvault.VaultProperti
 
 
 def key_properties(rotated: bool) -> azure.keyvault.KeyPropertiesArgs:
-    """An RSA key. ``rotated``: a new version each year, which storage follows by itself. The cluster's key is not: its
-    version stands in the cluster's configuration, and changing it re-encrypts every secret."""
+    """Build an RSA key. ``rotated``: a new version each year, which storage follows by itself. The cluster's key is
+    not: its version is in the cluster's configuration, and changing it re-encrypts every secret."""
     yearly = azure.keyvault.RotationPolicyArgs(
         lifetime_actions=[
             azure.keyvault.LifetimeActionArgs(
@@ -56,8 +57,9 @@ def key_properties(rotated: bool) -> azure.keyvault.KeyPropertiesArgs:
 
 
 class StackKeys(pulumi.ComponentResource):
-    """A Key Vault with the stack's keys. The vault's name ends in random letters: a deleted vault keeps its name for
-    days, and the next stack of this name must not stumble over it. At rest: next to nothing (priced by operation)."""
+    """A Key Vault with the stack's keys. The vault's name ends in random hex digits: a deleted vault keeps its name for
+    days, and the next stack of this name must not collide with it. At rest it costs next to nothing (priced by
+    operation)."""
 
     vault: azure.keyvault.Vault
     weights: azure.keyvault.Key

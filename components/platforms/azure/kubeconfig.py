@@ -1,4 +1,4 @@
-"""How the Kubernetes provider gets into the cluster: as whoever runs `up`, never by a stored credential."""
+"""The Kubernetes provider's access to the cluster: by the identity that runs `up`, never by a stored credential."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ AKS."""
 
 
 def kubeconfig(encoded: str, name: str, tenant: str) -> str:
-    """A kubeconfig (JSON) that fetches a token of minutes with each call, made from the one AKS hands out
-    (``encoded``, base64): its address and certificate authority are kept, its user is not.
+    """Build a kubeconfig (JSON) that fetches a token valid for minutes with each call. It is made from the one AKS
+    hands out (``encoded``, base64): its address and certificate authority are kept, its user is not.
 
     ``kubelogin`` must be on the path. It takes the login of the Azure CLI; a pipeline sets AAD_LOGIN_METHOD
-    (``workloadidentity``, ``spn``, ``msi``), which goes before what stands here. Source: kubelogin documentation,
-    Login modes, and its command line's environment. Raises ``ValueError`` for a document that names no cluster.
+    (``workloadidentity``, ``spn``, ``msi``), which overrides the arguments here. Source: kubelogin documentation, Login
+    modes, and its command line's environment. Raises ``ValueError`` for a document that names no cluster.
     """
     given: Any = yaml.safe_load(base64.b64decode(encoded))
     try:

@@ -1,4 +1,4 @@
-"""The model store: a container of blobs that serving pods read and the mirror alone writes."""
+"""The model store: a container of blobs that serving pods read and only the mirror writes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from components.platforms.folder_store import folder_name
 CONTAINER: Final = "models"
 SERVING: Final = ("ebbtide-models", "ebbtide-model")
 MIRROR: Final = ("ebbtide-mirror", "ebbtide-mirror")
-"""Namespace and service account of who reads and who writes."""
+"""Namespace and service account of the reader and of the writer."""
 
 CLIENT_ID: Final = "azure.workload.identity/client-id"
 USES_IDENTITY: Final = {"azure.workload.identity/use": "true"}
-"""Without this label the pod gets no token. Source: AKS documentation, Workload ID overview: pod labels."""
+"""The label without which the pod gets no token. Source: AKS documentation, Workload ID overview: pod labels."""
 
 _AUDIENCE = "api://AzureADTokenExchange"
 _OLD_VERSIONS_DAYS = 30
@@ -33,9 +33,9 @@ _OLD_VERSIONS_DAYS = 30
 class BlobStore:
     """Weights by Hugging Face id and revision in one storage account.
 
-    vLLM reads ``az://container/prefix`` with the Run:ai streamer; the URI does not tell the account, so the engine
-    needs ``environment`` (``AZURE_STORAGE_ACCOUNT_NAME``) besides. Sources: vLLM 0.32, its runai_utils.py (schemes) and
-    extra ``runai`` (runai-model-streamer[azure] from 0.15.7 on); runai-model-streamer-azure 0.17, credentials.py (the
+    vLLM reads ``az://container/prefix`` with the Run:ai streamer; the URI does not name the account, so the engine also
+    needs ``environment`` (``AZURE_STORAGE_ACCOUNT_NAME``). Sources: vLLM 0.32, its runai_utils.py (schemes) and extra
+    ``runai`` (runai-model-streamer[azure] from 0.15.7 on); runai-model-streamer-azure 0.17, credentials.py (the
     account's name, then workload identity).
     """
 
@@ -45,7 +45,7 @@ class BlobStore:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What the client of either side needs; nothing in it is secret."""
+        """Return what the client needs to read or write; nothing in it is secret."""
         return {"AZURE_STORAGE_ACCOUNT_NAME": self.account}
 
     @property
@@ -53,7 +53,7 @@ class BlobStore:
         return Upload(f"az://{CONTAINER}", self.writer, dict(self.environment))
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-        """Nothing in the cluster: the pods' service account is enough."""
+        """Create nothing in the cluster: the pods' service account is enough."""
         return []
 
     def weights(self, model_id: str, revision: str) -> Weights:
@@ -71,8 +71,8 @@ def account_args(
     vault: azure.keyvault.Vault,
     identity: pulumi.Input[str],
 ) -> dict[str, Any]:
-    """Reached from the nodes' subnet only, by TLS 1.2, with Entra tokens only; encrypted with the stack's key, whose
-    newest version it follows by itself.
+    """Build an account reached from the nodes' subnet only, by TLS 1.2, with Entra tokens only; encrypted with the
+    stack's key, whose newest version it follows by itself.
 
     Sources: Azure Storage documentation, Configure firewalls and virtual networks; Prevent Shared Key authorization;
     Customer-managed keys: key version left out is updated automatically.
@@ -108,7 +108,7 @@ def account_args(
 
 
 def old_versions_go() -> azure.storage.ManagementPolicySchemaArgs:
-    """What was replaced goes after its days; without this every version would be paid for, for ever."""
+    """Delete replaced versions after 30 days; without this every version would be paid for, for ever."""
     storage = azure.storage
     gone = storage.DateAfterCreationArgs(days_after_creation_greater_than=_OLD_VERSIONS_DAYS)
     rule = storage.ManagementPolicyRuleArgs(
@@ -125,7 +125,7 @@ def old_versions_go() -> azure.storage.ManagementPolicySchemaArgs:
 
 class AzureModelStore(pulumi.ComponentResource):
     """A storage account with one container, versioned, and two identities for the cluster's service accounts: one
-    reads, one writes. At rest: what the weights take, with 30 days of what was replaced."""
+    reads, one writes. At rest it costs the storage of the weights, and of what was replaced for 30 days."""
 
     store: BlobStore
     ready: tuple[pulumi.Resource, ...]
@@ -191,7 +191,7 @@ class AzureModelStore(pulumi.ComponentResource):
         scope: pulumi.Input[str],
         issuer: pulumi.Input[str],
     ) -> tuple[Identity, tuple[pulumi.Resource, ...]]:
-        """An identity that one service account of this cluster may take, with ``role`` on ``scope``."""
+        """Create an identity that one service account of this cluster may assume, with ``role`` on ``scope``."""
         namespace, service_account = account
         identity = self._identity(name)
         trusted = azure.managedidentity.FederatedIdentityCredential(

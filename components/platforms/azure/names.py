@@ -1,6 +1,6 @@
-"""Names within Azure's rules, made from the stack's: pure, so that a plan says them before anything exists.
+"""Names within Azure's rules, made from the stack's: pure, so that a plan can show them before anything exists.
 
-Source of every length and letter here: Azure Resource Manager documentation, Naming rules and restrictions.
+Source of every length and character here: Azure Resource Manager documentation, Naming rules and restrictions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HASH: Final = 8
 
 
 def digest(*parts: str, length: int = _HASH) -> str:
-    """As many hexadecimal digits of the parts' hash: what makes a name of a world-wide space this stack's."""
+    """Return ``length`` hexadecimal digits of the parts' hash, which make a world-wide name this stack's own."""
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:length]
 
 
@@ -27,23 +27,23 @@ def _letters(name: str) -> str:
 
 
 def storage_account(stack: str, subscription: str) -> str:
-    """3 to 24 of a-z and 0-9, unique in the world."""
+    """Return a name of 3 to 24 of a-z and 0-9, unique in the world."""
     return _letters(stack)[: 24 - _HASH] + digest("storage", stack, subscription)
 
 
 def registry(stack: str, subscription: str) -> str:
-    """5 to 50 letters and digits, unique in the world."""
+    """Return a name of 5 to 50 letters and digits, unique in the world."""
     return _letters(stack)[: 50 - _HASH] + digest("registry", stack, subscription)
 
 
 def vault_prefix(stack: str) -> str:
-    """The part of a Key Vault's name (3 to 24 letters, digits and -) before its random end of 7 characters."""
+    """Return a Key Vault's name (3 to 24 letters, digits and -) up to its random end of 7 characters."""
     plain = re.sub(r"[^a-z0-9]+", "-", stack.lower()).strip("-")
     return (plain if plain[:1].isalpha() else f"e-{plain}")[:16].rstrip("-")
 
 
 def node_pool(pool: str) -> str:
-    """1 to 12 of a-z and 0-9 beginning with a letter; a longer name ends in digits of its hash.
+    """Return a name of 1 to 12 of a-z and 0-9 beginning with a letter; a longer one ends in digits of its hash.
 
     Source: AKS documentation, Create node pools in AKS, Limitations.
     """
@@ -52,17 +52,17 @@ def node_pool(pool: str) -> str:
 
 
 def resource_group(about: About) -> str:
-    """Everything the stack makes is in one group of its own."""
+    """Return the name of the one group for everything the stack makes."""
     return about.name[:90]
 
 
 def cluster(about: About) -> str:
-    """At most 63 letters, digits, - and _."""
+    """Return a name of at most 63 letters, digits, - and _."""
     return about.name[:63].rstrip("-_")
 
 
 def cluster_id(subscription: str, group: str, name: str) -> str:
-    """What identifies a cluster for good, whatever happens to its endpoint or certificate."""
+    """Return the id that identifies a cluster for good, whatever happens to its endpoint or certificate."""
     return (
         f"/subscriptions/{subscription}/resourceGroups/{group}"
         f"/providers/Microsoft.ContainerService/managedClusters/{name}"
@@ -70,5 +70,5 @@ def cluster_id(subscription: str, group: str, name: str) -> str:
 
 
 def tags(about: About) -> Mapping[str, str]:
-    """Tags of everything that takes them."""
+    """Return the tags of everything that takes them."""
     return {"ebbtide:stack": about.name, "ebbtide:environment": about.environment}

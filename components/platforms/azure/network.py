@@ -1,4 +1,4 @@
-"""The network of a cluster that is made: one subnet for nodes, one way out."""
+"""The network of a cluster that the stack makes: one subnet for nodes, one way out."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from components.platforms.contract import About
 
 @dataclass(frozen=True)
 class Network:
-    """``subnet`` by id; ``way_out`` how nodes reach the internet; ``ways_out`` the addresses they come from, as
-    networks: none where they are somebody else's."""
+    """A network for a cluster. ``subnet`` is an id; ``way_out`` is how nodes reach the internet; ``ways_out`` are the
+    addresses they come from, as networks: none where others own them."""
 
     subnet: pulumi.Input[str]
     way_out: Literal["natGateway", "route"] = "natGateway"
@@ -27,13 +27,14 @@ class Network:
 
 
 def adopted(settings: NetworkSettings) -> Network | None:
-    """The subnet that is there, if the stack names one."""
+    """Return the existing subnet, if the stack file names one."""
     return None if settings.adopt is None else Network(settings.adopt.subnet, settings.adopt.way_out)
 
 
 def subnet_args(prefix: str, nat_gateway: pulumi.Input[str]) -> dict[str, Any]:
-    """Nodes have no public address and leave through the NAT gateway alone. The service endpoint takes the way to the
-    weights past it: free, on Azure's own network, and what the storage account's firewall knows this subnet by.
+    """Build a subnet whose nodes have no public address and leave through the NAT gateway alone. The service endpoint
+    takes traffic for the weights past the gateway: free, on Azure's own network, and the storage account's firewall
+    knows this subnet by it.
 
     Source: Azure Virtual Network documentation, Virtual Network service endpoints; Default outbound access.
     """
@@ -46,8 +47,8 @@ def subnet_args(prefix: str, nat_gateway: pulumi.Input[str]) -> dict[str, Any]:
 
 
 class AzureNetwork(pulumi.ComponentResource):
-    """A virtual network, a subnet for the nodes, and a NAT gateway with one public address for the way out. At rest:
-    the NAT gateway's and the address's hourly price."""
+    """A virtual network, a subnet for the nodes, and a NAT gateway with one public address for the way out. At rest it
+    costs the hourly price of the NAT gateway and the address."""
 
     result: Network
 

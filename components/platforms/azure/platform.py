@@ -30,8 +30,8 @@ class AzurePlatform(pulumi.ComponentResource):
     resource group.
 
     At rest, with all pools at zero, it costs the control plane, the system pool's nodes, the NAT gateway, a load
-    balancer, the registry, and what weights and audit logs take (docs/clouds/azure.md). Deleting it goes the other way
-    round; ``about.protect`` forbids it for the cluster, the GPU pools, the weights, the registry and the keys.
+    balancer, the registry, and what weights and audit logs take (docs/clouds/azure.md). It is deleted in reverse order;
+    ``about.protect`` forbids that for the cluster, the GPU pools, the weights, the registry and the keys.
     """
 
     platform: Platform
@@ -120,5 +120,5 @@ class AzurePlatform(pulumi.ComponentResource):
 
 
 def build(settings: AzureSettings, pools: Mapping[str, PoolRequest], about: About) -> Platform:
-    """The place itself."""
+    """Build the place."""
     return AzurePlatform(settings, pools, about).platform

@@ -1,4 +1,4 @@
-"""The registry: where the stack's images are pushed, and from where the nodes alone pull."""
+"""The registry that the stack's images are pushed to, and that only the nodes pull from."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _UNTAGGED_DAYS = 14
 
 
 def registry_args(production: bool) -> dict[str, Any]:
-    """No user with a password, nobody anonymous: Entra roles only.
+    """Build a registry without password users or anonymous access: Entra roles only.
 
-    Tags are not made immutable: ACR locks an image or a repository by its own API alone, and the stack refers to images
-    by digest only. Scanning on push is Microsoft Defender for Containers, a plan of the whole subscription
+    Tags are not immutable: ACR locks an image or a repository by its own API alone, and the stack refers to images by
+    digest only. Scanning on push is Microsoft Defender for Containers, a plan of the whole subscription
     (docs/clouds/azure.md).
     Sources: Azure Container Registry documentation, Set a retention policy; Lock container images.
     """
@@ -31,15 +31,14 @@ def registry_args(production: bool) -> dict[str, Any]:
         "sku": acr.SkuArgs(name=registry_tier(production)),
         "admin_user_enabled": False,
         "anonymous_pull_enabled": False,
-        "public_network_access": "Enabled",  # whoever runs `up` pushes from outside the network
+        "public_network_access": "Enabled",  # `up` pushes from outside the network
         "policies": retention if production else None,
     }
 
 
 class AzureRegistry(pulumi.ComponentResource):
-    """A container registry and the nodes' right to pull from it. Whoever runs `up` pushes with the login that
-    ``az acr login`` leaves; no credential is made. At rest: the tier's daily price and what the images take beyond
-    it."""
+    """A container registry and the nodes' right to pull from it. `up` pushes with the login that ``az acr login``
+    leaves; no credential is made. At rest it costs the tier's daily price and the storage of images beyond it."""
 
     registry: Registry
     ready: tuple[pulumi.Resource, ...]

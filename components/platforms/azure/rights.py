@@ -1,4 +1,4 @@
-"""Whose subscription this is (said by the stack file, confirmed by Azure before anything is made), and who may do what
+"""The check of the subscription (named in the stack file, confirmed by Azure before anything is made), and the rights
 in it: one role assignment, to one identity, on one thing."""
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def refusal(expected_subscription: str, expected_tenant: str, subscription: object, tenant: object) -> str | None:
-    """What is wrong with the account that is signed in; None where nothing is. An answer that is no id says nothing (a
-    recorder's); Azure always gives both."""
+    """Return what is wrong with the account that is signed in; None if nothing is. An answer that is no id is ignored
+    (a recorder's); Azure always gives both."""
     for what, key, expected, found in (
         ("tenant", "tenant", expected_tenant, tenant),
         ("subscription", "subscription", expected_subscription, subscription),
@@ -31,9 +31,9 @@ def refusal(expected_subscription: str, expected_tenant: str, subscription: obje
 
 
 def confirmed(name: str, subscription: str, tenant: str, provider: azure.Provider) -> pulumi.Output[str]:
-    """``name``, once Azure has said that this is the right account. The resource group takes its name from here and
-    everything else is in that group, so the wrong account stops a preview and an update before their first resource.
-    """
+    """Return ``name`` once Azure has said that this is the right account. The resource group takes its name from here
+    and everything else is in that group, so the wrong account stops a preview and an update before their first
+    resource."""
 
     def check(answer: azure.authorization.GetClientConfigResult) -> str:
         wrong = refusal(subscription, tenant, answer.subscription_id, answer.tenant_id)
@@ -47,7 +47,7 @@ def confirmed(name: str, subscription: str, tenant: str, provider: azure.Provide
 
 @dataclass(frozen=True)
 class Group:
-    """Where the stack's own resources go: ``name`` is late, because the account is confirmed before it is known."""
+    """The resource group of the stack's own resources: ``name`` is an output, as the account is confirmed first."""
 
     name: pulumi.Input[str]
     location: str
@@ -55,7 +55,7 @@ class Group:
 
 
 def role_id(subscription: str, role: str) -> str:
-    """The id of a built-in role in this subscription. Raises KeyError for one that the table does not have."""
+    """Return the id of a built-in role in this subscription. Raises ``KeyError`` for one that is not in the table."""
     return f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{roles()[role]}"
 
 
@@ -68,9 +68,9 @@ def grant(
     opts: pulumi.ResourceOptions,
     principal_type: str = "ServicePrincipal",
 ) -> azure.authorization.RoleAssignment:
-    """``role`` for ``principal`` (an object id) on ``scope``.
+    """Grant ``role`` to ``principal`` (an object id) on ``scope``.
 
-    The type of principal is said, so that Azure does not look a new identity up before the directory has copied it.
+    The type of principal is given, so that Azure does not look up a new identity before the directory has copied it.
     Source: Azure RBAC documentation, Assign Azure roles: new service principal.
     """
     return azure.authorization.RoleAssignment(

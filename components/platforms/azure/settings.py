@@ -1,4 +1,4 @@
-"""What a stack file says of Azure. No SDK is imported: a stack of another cloud reads this file too."""
+"""The stack file's settings of Azure. No SDK is imported: a stack of another cloud reads this file too."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ClusterSettings(Shape):
 
 
 class AdoptedNetwork(Shape):
-    """A subnet that is there, with a way out and the service endpoint Microsoft.Storage."""
+    """An existing subnet, with a way out and the service endpoint Microsoft.Storage."""
 
     subnet: SubnetId = Field(description="the nodes' subnet by id", examples=["/subscriptions/…/subnets/aks"])
     way_out: Literal["natGateway", "route"] = Field(
@@ -93,7 +93,7 @@ class NetworkSettings(Shape):
 
 
 class IngressSettings(Shape):
-    """How clients reach the gateway: an Azure load balancer before an ingress controller that ends TLS."""
+    """The clients' way to the gateway: an Azure load balancer before an ingress controller that ends TLS."""
 
     host: Host = Field(description="the name clients type", examples=["llm.example.com"])
     certificate: CertificateId = Field(
@@ -104,7 +104,7 @@ class IngressSettings(Shape):
 
 
 class AzureSettings(Shape):
-    """Azure, one region of one subscription."""
+    """A place on Azure: one region of one subscription."""
 
     kind: Literal["azure"]
     subscription: Uuid = Field(description="the subscription's id", examples=["00000000-0000-0000-0000-000000000000"])

@@ -1,4 +1,4 @@
-"""What a stack on Azure is billed for while every model sleeps. Prices are in ``standing.yaml``."""
+"""The bill of a stack on Azure while every model sleeps. Prices are in ``standing.yaml``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from components.platforms.azure.tables import control_plane_tier, redundancy, re
 from components.platforms.standing import Asked, Item, Standing
 
 _MOST_VCPUS = 7
-"""AKS gives a size of up to 7 vCPUs without a disk of its own a P10. Source: AKS documentation, Node pools, OS disk
-sizing."""
+"""The most vCPUs of a size to which AKS gives a P10, unless it has a disk of its own. Source: AKS documentation, Node
+pools, OS disk sizing."""
 
 
 def standing(settings: AzureSettings, asked: Asked) -> Standing:
-    """Count the parts that the stack makes itself; what it adopts is on somebody else's bill."""
+    """Count the parts that the stack makes itself; what it adopts is billed to others."""
     adopted = []
     if settings.cluster.adopt is not None:
         adopted.append("the adopted cluster with its nodes, network and way out")
@@ -50,7 +50,8 @@ def _items(settings: AzureSettings, asked: Asked) -> Iterator[Item]:
 
 
 def _disk(machine: str) -> str:
-    """``Standard_D4s_v5``: 4 vCPUs; a ``d`` behind them is a disk of its own, which may take a managed one's place."""
+    """Return the disk's price row. ``Standard_D4s_v5`` has 4 vCPUs; a ``d`` behind them means a disk of its own, which
+    may take a managed one's place."""
     size = re.fullmatch(r"Standard_[A-Z]+([0-9]+)([a-z]*)(_v[0-9]+)?", machine)
     small = size is not None and int(size[1]) <= _MOST_VCPUS and "d" not in size[2]
     return "node-disk" if small else "other-node-disk"

@@ -1,5 +1,5 @@
-"""The data files beside this module (node images, built-in roles, chart versions), and the tiers of services:
-production's is another one, and another price."""
+"""The data files beside this module (node images, built-in roles, chart versions), and the tiers of services, which
+differ in production, as do their prices."""
 
 from __future__ import annotations
 
@@ -45,45 +45,45 @@ def _load(name: str) -> dict[str, Any]:
 
 @cache
 def node_images() -> NodeImages:
-    """The table, read once."""
+    """Return the table, read once."""
     return NodeImages.model_validate(_load("node_images.yaml"))
 
 
 @cache
 def roles() -> Mapping[str, str]:
-    """Ids of the built-in roles by their English names."""
+    """Return the ids of the built-in roles by their English names."""
     return dict(_load("roles.yaml")["roles"])
 
 
 def image_key(request: PoolRequest) -> str:
-    """The pool's own choice, or this place's default."""
+    """Return the pool's own choice, or this place's default."""
     asked = request.pool.node_image
     return node_images().default if asked in ("", "unknown") else asked
 
 
 def node_image(request: PoolRequest) -> NodeImage:
-    """The image itself. Raises KeyError for a key that is not in the table; ``judge`` has refused it by then."""
+    """Return the image itself. Raises ``KeyError`` for a key that is not in the table; ``judge`` has refused it by
+    then."""
     return node_images().images[image_key(request)]
 
 
 def pinned(name: str) -> Pinned:
-    """A chart's version."""
+    """Return a chart's pinned version."""
     return versions(_HERE / "versions.yaml")[name]
 
 
 def control_plane_tier(protect: bool) -> Literal["Standard", "Free"]:
-    """Production takes the one with a service level."""
+    """Return the tier: in production the one with a service level."""
     return "Standard" if protect else "Free"
 
 
 def registry_tier(protect: bool) -> Literal["Premium", "Standard"]:
-    """Production takes Premium for what only Premium has: it clears untagged manifests away by itself, and serves more
-    pulls at once when several GPU nodes come up together. Source: Azure Container Registry documentation, Service
-    tiers."""
+    """Return Premium in production, for what only Premium has: it removes untagged manifests by itself, and serves more
+    pulls at once when several GPU nodes start together. Source: Azure Container Registry documentation, Service tiers.
+    """
     return "Premium" if protect else "Standard"
 
 
 def redundancy(zones: int) -> Literal["ZRS", "LRS"]:
-    """Weights lie in several zones where the nodes are spread over zones: a zone that is gone must not stop the others
-    from waking."""
+    """Spread the weights over zones where the nodes are: losing one zone must not stop the others from waking."""
     return "ZRS" if zones > 1 else "LRS"

@@ -1,1 +1,1 @@
-"""A cluster that somebody else runs, named by its kubeconfig and context."""
+"""A cluster that others run, named by its kubeconfig and context."""

@@ -1,4 +1,4 @@
-"""Rules of an adopted cluster: its front door, its nodes, and whether the kubeconfig leads to the cluster meant."""
+"""Rules of an adopted cluster: TLS at its front door, and whether the kubeconfig leads to the intended cluster."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from components.typed.rules.stack import HOST_WITHOUT_TLS, KUBECONFIG_CONTEXT
 
 
 def judge(settings: ExistingSettings, pools: Mapping[str, PoolRequest], environment: str) -> Iterator[Problem]:
-    """What the stack file alone shows. Paths as in the stack file."""
+    """Yield what the stack file alone shows. Paths as in the stack file."""
     yield from _tls(settings)
 
 
 def look(settings: ExistingSettings) -> Iterator[Problem]:
-    """What this machine's kubeconfig shows, before anything is created. It reads that file and asks no cluster."""
+    """Yield what this machine's kubeconfig shows before anything is created. Reads that file, asks no cluster."""
     path = Path(settings.kubeconfig).expanduser()
     try:
         document = yaml.safe_load(path.read_text())
@@ -35,7 +35,7 @@ def look(settings: ExistingSettings) -> Iterator[Problem]:
         )
         return
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        # never the parser's own words: it quotes the file, which holds credentials
+        # never the parser's own message: it quotes the file, which holds credentials
         message, fix = "cannot be read as a kubeconfig", "try: kubectl config view --kubeconfig with this file"
         yield KUBECONFIG_CONTEXT.at(
             ("platform", "kubeconfig"), message, allowed="a readable kubeconfig", fix=fix, value=settings.kubeconfig
@@ -45,7 +45,7 @@ def look(settings: ExistingSettings) -> Iterator[Problem]:
 
 
 def judge_context(settings: ExistingSettings, kubeconfig: Mapping[str, Any]) -> Iterator[Problem]:
-    """Whether the context is there, and leads to the API server the stack file names."""
+    """Check that the context exists and leads to the API server the stack file names."""
     contexts = _named(kubeconfig, "contexts", "context")
     context = contexts.get(settings.context)
     at = ("platform", "context")
@@ -72,7 +72,7 @@ def _named(kubeconfig: Mapping[str, Any], section: str, key: str) -> dict[str, M
 
 
 def _address(server: str) -> tuple[str, int | None, str]:
-    """Host, port and path, so that case, a default port and a trailing slash make no difference."""
+    """Return host, port and path, so that case, a default port and a trailing slash make no difference."""
     try:
         parts = urlsplit(server)
         return (parts.hostname or "").lower(), parts.port or 443, parts.path.rstrip("/")

@@ -1,4 +1,4 @@
-"""Which nodes of a cluster that is there belong to which pool: those named, and those found by their labels."""
+"""The assignment of an existing cluster's nodes to pools: nodes named, and nodes found by their labels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ASK_SECONDS = 20
 
 
 def must_be_found(request: PoolRequest) -> bool:
-    """Whether the cluster has to be asked for the pool's nodes. Where they carry the pool's labels already and get no
-    taint there is nothing to put on them, and nodes that join later belong to the pool as well."""
+    """Return True if the cluster must be asked for the pool's nodes. Nodes that carry the pool's labels already and get
+    no taint need nothing put on them, and nodes that join later belong to the pool as well."""
     carried = request.pool.labels.items() <= request.node_labels.items()
     return bool(request.node_labels) and bool(request.pool.taints or not carried)
 
@@ -24,9 +24,9 @@ def must_be_found(request: PoolRequest) -> bool:
 def nodes_of(
     pools: Mapping[str, PoolRequest], kubeconfig: str, context: str, find: Find | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """Names of each pool's nodes, in a stable order. Raises ``pulumi.RunError`` where the cluster cannot be asked,
-    where two pools find one node, and in an update where a named node is not there; a preview without a cluster warns
-    and goes on without."""
+    """Return the names of each pool's nodes, in a stable order. Raises ``pulumi.RunError`` if the cluster cannot be
+    asked, if two pools find one node or a pool finds none, and in an update if a named node does not exist; a preview
+    without a cluster warns and goes on without."""
     ask = find or nodes_with
     _refuse_absent(pools, kubeconfig, context, ask)
     found: dict[str, tuple[str, ...]] = {}
@@ -45,13 +45,13 @@ def nodes_of(
 
 
 def _refuse_absent(pools: Mapping[str, PoolRequest], kubeconfig: str, context: str, ask: Find) -> None:
-    """A patch of a node that is not there makes it: an empty object, for which pods wait in vain."""
+    """Raise for a named node that is not there: a patch would make it, an empty object for which pods wait in vain."""
     named = {node: name for name, request in pools.items() for node in request.nodes}
     if not named or pulumi.runtime.is_dry_run():
         return
     try:
         there = ask({}, kubeconfig, context)
-    except Exception:  # as below; that the cluster is not heard, the patches tell
+    except Exception:  # as below; the patches will report that the cluster does not answer
         return
     for node in sorted(named.keys() - there):
         raise pulumi.RunError(
@@ -64,7 +64,7 @@ def _ask(name: str, request: PoolRequest, kubeconfig: str, context: str, find: F
     labels = ",".join(f"{key}={value}" for key, value in sorted(request.node_labels.items()))
     try:
         nodes = find(request.node_labels, kubeconfig, context)
-    except Exception as error:  # the client raises what its transport raises; any of it means the cluster is not heard
+    except Exception as error:  # the client raises its transport's errors; all mean that the cluster does not answer
         message = (
             f"pools.{name}.nodeLabels: the cluster of context {context} cannot be asked for nodes with {labels} "
             f"({type(error).__name__}); allowed: a cluster that answers; fix: try kubectl --context {context} get "
@@ -83,7 +83,7 @@ def _ask(name: str, request: PoolRequest, kubeconfig: str, context: str, find: F
 
 
 def nodes_with(labels: Mapping[str, str], kubeconfig: str, context: str) -> tuple[str, ...]:
-    """Names of the nodes that carry all these labels, sorted. Reads; changes nothing."""
+    """Return the names of the nodes that carry all these labels, sorted. Reads; changes nothing."""
     from kubernetes import client, config
 
     connect = cast("Callable[..., Any]", config.new_client_from_config)

@@ -16,8 +16,8 @@ from components.platforms.folder_store import ClaimStore
 
 
 class ExistingPlatform(pulumi.ComponentResource):
-    """An adopted cluster. Creates labels and taints on the nodes named, or found by label at this `up`; never a node,
-    a cluster or a registry. Costs nothing that the cluster does not cost anyway."""
+    """An adopted cluster. Creates labels and taints on the nodes named, or found by label at this `up`; never a node, a
+    cluster or a registry. Costs nothing beyond the cluster itself."""
 
     platform: Platform
 
@@ -66,5 +66,5 @@ class ExistingPlatform(pulumi.ComponentResource):
 
 
 def build(settings: ExistingSettings, pools: Mapping[str, PoolRequest], about: About) -> Platform:
-    """The place, out of what the stack file says of it."""
+    """Build the place from its settings in the stack file."""
     return ExistingPlatform(settings, pools).platform

@@ -1,4 +1,4 @@
-"""What a stack file says of a cluster that somebody else made."""
+"""The stack file's settings of a cluster that others made."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ AccessMode = Literal["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce"]
 
 
 class RegistrySettings(Shape):
-    """Where images are pushed and pulled; ``pull_secret`` is the name of a Secret in the cluster, never a secret."""
+    """The registry for pushing and pulling images; ``pull_secret`` is the name of a Secret in the cluster, never a
+    secret."""
 
     address: Address = Field(description="host and path", examples=["registry.example.com/ebbtide"])
     insecure: StrictBool = Field(default=False, description="plain HTTP; inside a closed network only")
@@ -40,7 +41,7 @@ class ModelStoreSettings(Shape):
 
 
 class IngressSettings(Shape):
-    """How the gateway is reached from outside. ``url`` is what a client types, without ``/v1``."""
+    """The way to the gateway from outside. ``url`` is what a client types, without ``/v1``."""
 
     service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
         default="ClusterIP", description="type of the gateway's Service"
@@ -51,7 +52,7 @@ class IngressSettings(Shape):
 
 
 class ExistingSettings(Shape):
-    """A cluster somebody else made, reached by a kubeconfig and one of its contexts."""
+    """A cluster that others made, reached by a kubeconfig and one of its contexts."""
 
     kind: Literal["existing"]
     kubeconfig: str = Field(default="~/.kube/config", description="a kubeconfig on the machine that runs `pulumi up`")
@@ -71,5 +72,5 @@ class ExistingSettings(Shape):
 
     @property
     def region(self) -> None:
-        """Nothing is bought here."""
+        """Return None: nothing is bought here."""
         return None

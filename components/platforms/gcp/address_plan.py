@@ -1,4 +1,4 @@
-"""How one range is cut into what a GKE network needs: pure arithmetic."""
+"""The division of one range into what a GKE network needs: pure arithmetic."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class AddressPlan:
 
     @property
     def most_nodes(self) -> int:
-        """How many nodes the pods' range has room for."""
+        """Return how many nodes the pods' range has room for."""
         return int(2 ** (_PODS_A_NODE_PREFIX - ipaddress.ip_network(self.pods).prefixlen))
 
 
 def address_plan(cidr: str) -> AddressPlan:
-    """The upper half for pods, an eighth each for nodes and Services, a /23 for proxies.
+    """Give pods the upper half, nodes and Services an eighth each, proxies a /23.
 
-    Raises ``ValueError`` for what is no network or not between /9 and /19.
+    Raises ``ValueError`` for what is not a network, or not between /9 and /19.
     """
     whole = ipaddress.IPv4Network(cidr)
     if not WIDEST <= whole.prefixlen <= NARROWEST:

@@ -21,8 +21,8 @@ c = gcp.container
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster to add pools to. ``path`` identifies it for good; ``subnet`` is its nodes'; ``ready`` is what must be
-    there before a pod runs."""
+    """A cluster to add pools to. ``path`` identifies it for good; ``subnet`` is its nodes'; ``ready`` is what must
+    exist before a pod runs."""
 
     name: str
     path: str
@@ -38,7 +38,7 @@ def cluster_args(
     key: pulumi.Input[str],
     node_account: pulumi.Input[str],
 ) -> gcp.container.ClusterArgs:
-    """The whole cluster but its pools. Sources: GKE documentation, Harden your cluster; pulumi-gcp 10.2."""
+    """Build the whole cluster but its pools. Sources: GKE documentation, Harden your cluster; pulumi-gcp 10.2."""
     wanted = settings.cluster
     return c.ClusterArgs(
         name=cluster_name(settings, about),
@@ -48,8 +48,8 @@ def cluster_args(
         deletion_protection=about.protect,
         min_master_version=wanted.version,
         release_channel=c.ClusterReleaseChannelArgs(channel=wanted.release_channel),
-        # GKE makes a first pool with every cluster; it is taken away at once, and must not run as the project's default
-        # account until then, which many organisations have switched off
+        # GKE makes a first pool with every cluster; it is removed at once, and until then must not run as the project's
+        # default account, which many organisations have switched off
         remove_default_node_pool=True,
         initial_node_count=1,
         node_config=c.ClusterNodeConfigArgs(
@@ -63,7 +63,7 @@ def cluster_args(
         ip_allocation_policy=c.ClusterIpAllocationPolicyArgs(
             cluster_secondary_range_name=network.pods_range, services_secondary_range_name=network.services_range
         ),
-        datapath_provider="ADVANCED_DATAPATH",  # Dataplane V2: without it nobody enforces a NetworkPolicy
+        datapath_provider="ADVANCED_DATAPATH",  # Dataplane V2: without it nothing enforces a NetworkPolicy
         # the models' NetworkPolicy lets them ask the DNS pods of kube-system, not an address outside the cluster
         dns_config=c.ClusterDnsConfigArgs(cluster_dns="KUBE_DNS"),
         private_cluster_config=c.ClusterPrivateClusterConfigArgs(
@@ -84,7 +84,7 @@ def cluster_args(
         workload_identity_config=c.ClusterWorkloadIdentityConfigArgs(workload_pool=workload_pool(settings.project)),
         database_encryption=c.ClusterDatabaseEncryptionArgs(state="ENCRYPTED", key_name=key),
         security_posture_config=c.ClusterSecurityPostureConfigArgs(mode="BASIC"),
-        # who changed what (admin activity) GKE always writes to Cloud Audit Logs; these are the control plane's own.
+        # GKE always logs who changed what (admin activity) in Cloud Audit Logs; these are the control plane's own.
         # Source: GKE documentation, Audit policy
         logging_config=c.ClusterLoggingConfigArgs(
             enable_components=["SYSTEM_COMPONENTS", "APISERVER", "CONTROLLER_MANAGER", "SCHEDULER", "WORKLOADS"]
@@ -103,7 +103,7 @@ def cluster_args(
 
 
 def authorized_networks(allowed: Sequence[str]) -> gcp.container.ClusterMasterAuthorizedNetworksConfigArgs:
-    """Who may reach the API's address: those told, and the cluster's own subnet. None told: nobody else."""
+    """Let the API's address be reached from ``allowed``, and always from the cluster's own subnet."""
     return c.ClusterMasterAuthorizedNetworksConfigArgs(
         gcp_public_cidrs_access_enabled=False,
         cidr_blocks=[
@@ -114,14 +114,14 @@ def authorized_networks(allowed: Sequence[str]) -> gcp.container.ClusterMasterAu
 
 
 def cluster_name(settings: GcpSettings, about: About) -> str:
-    """At most 40 characters."""
+    """Return the adopted cluster's name, or the stack's in at most 40 characters."""
     return settings.cluster.adopt or fitted(about.name, 40)
 
 
 def system_pool_args(
     settings: GcpSettings, about: About, cluster: pulumi.Input[str], node_account: pulumi.Input[str]
 ) -> gcp.container.NodePoolArgs:
-    """Nodes without a GPU, at least two, for what always runs."""
+    """Build the nodes without a GPU, at least ``min``, for what always runs."""
     pool = settings.cluster.system_pool
     return c.NodePoolArgs(
         name="system",
@@ -153,7 +153,7 @@ def system_pool_args(
 
 class GkeCluster(pulumi.ComponentResource):
     """A regional, private cluster with one small pool. At rest it costs the cluster's management fee and the system
-    pool's nodes (docs/clouds/gcp.md); it makes no GPU pool. Waiting for it takes about a quarter of an hour."""
+    pool's nodes (docs/clouds/gcp.md); it makes no GPU pool. Creation takes about a quarter of an hour."""
 
     result: Cluster
 
@@ -183,12 +183,12 @@ class GkeCluster(pulumi.ComponentResource):
             system_pool_args(settings, about, made.id, nodes.email),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                delete_before_replace=True,  # the name is taken as long as the old one is there
+                delete_before_replace=True,  # the name is taken as long as the old one exists
                 ignore_changes=["initialNodeCount", "nodeCount"],
             ),
         )
         name = cluster_name(settings, about)
-        # outputs on the way to the API exist before its nodes do, and are of no use until then
+        # the outputs for reaching the API exist before its nodes do, and are of no use until then
         self.result = Cluster(
             name=name,
             path=cluster_path(settings.project, settings.region, name),
@@ -209,10 +209,10 @@ def _kubeconfig(settings: GcpSettings, name: str, made: gcp.container.Cluster) -
 
 
 def adopted_cluster(settings: GcpSettings, name: str, provider: gcp.Provider) -> Cluster:
-    """A cluster that is there, in the stack's region. It must have Workload Identity (else no pod can read the bucket)
+    """Read an existing cluster in the stack's region. It must have Workload Identity (else no pod can read the bucket)
     and enforce NetworkPolicies.
 
-    Raises RunError for one that is not there or lacks them, before anything is made.
+    Raises ``RunError`` for one that does not exist or lacks them, before anything is made.
     """
     at = f"platform.cluster.adopt: {name!r}"
     where = f"{settings.project} in {settings.region}"
@@ -223,7 +223,7 @@ def adopted_cluster(settings: GcpSettings, name: str, provider: gcp.Provider) ->
             project=settings.project,
             opts=pulumi.InvokeOptions(provider=provider),
         )
-    except Exception as error:  # the engine's own, whose class is no part of its interface
+    except Exception as error:  # raised by the engine; its class is no part of the interface
         raise pulumi.RunError(f"{at} was not found in {where}: {error}; name a cluster of that region") from None
     if not found.endpoint:
         raise pulumi.RunError(f"{at} is not a cluster of {where}; name a cluster of that region")

@@ -13,8 +13,8 @@ ENCRYPTER_DECRYPTER = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 
 
 def service_agents(project_number: str) -> dict[str, str]:
-    """Google's own accounts that use the key for this project. Sources: GKE documentation, Encrypt secrets at the
-    application layer; Cloud Storage documentation, Use customer-managed encryption keys."""
+    """Return Google's own accounts that use the key for this project. Sources: GKE documentation, Encrypt secrets at
+    the application layer; Cloud Storage documentation, Use customer-managed encryption keys."""
     return {
         "cluster": f"service-{project_number}@container-engine-robot.iam.gserviceaccount.com",
         "bucket": f"service-{project_number}@gs-project-accounts.iam.gserviceaccount.com",
@@ -24,9 +24,9 @@ def service_agents(project_number: str) -> dict[str, str]:
 class StackKey(pulumi.ComponentResource):
     """A key ring with one key, rotated every 90 days, that only the cluster's and the bucket's service agents may use.
 
-    At rest it costs the key's active versions. A key ring can never be deleted, and a key's name never
-    used again: both have a random ending, so that a stack can be made anew after `destroy`. Destroying the key makes
-    what it encrypted unreadable for good. Source: Cloud KMS documentation, Object hierarchy; pulumi-gcp 10.2.
+    At rest it costs the key's active versions. A key ring can never be deleted, and a key's name never reused: both
+    have a random ending, so that a stack can be made anew after `destroy`. Destroying the key makes what it encrypted
+    unreadable for good. Source: Cloud KMS documentation, Object hierarchy; pulumi-gcp 10.2.
     """
 
     key: gcp.kms.CryptoKey

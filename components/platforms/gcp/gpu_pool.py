@@ -1,4 +1,4 @@
-"""A GPU node pool that starts at zero and belongs to the autoscaler."""
+"""A GPU node pool that starts at zero and is sized by the autoscaler."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from components.platforms.gcp.tables import GKE_IMAGES, Accelerator, accelerator
 c = gcp.container
 
 GPU_TAINT = Taint("nvidia.com/gpu", "present")
-"""GKE puts it on every GPU node of a cluster that has other nodes, as this one always does; it is not written into the
-pool, where GKE adds it. Source: GKE documentation, Run GPUs in Standard node pools."""
+"""The taint GKE puts on every GPU node of a cluster that has other nodes, as this one always does; the pool does not
+list it, since GKE adds it. Source: GKE documentation, Run GPUs in Standard node pools."""
 DRIVER = "LATEST"
-"""GKE installs the newest driver of the node's own release before the node is Ready for GPUs: a CUDA image may be newer
-than the release's default driver. Nothing else may install one (no driver by the GPU operator)."""
+"""The newest driver of the node's own release, which GKE installs before the node is Ready for GPUs: a CUDA image may
+be newer than the release's default driver. Nothing else may install one (no driver by the GPU operator)."""
 _DEFAULT_DISK_GIB = 200
 """pd-ssd gives 0.48 MiB/s a GiB on top of its baseline. Source: Compute Engine documentation, Persistent Disk
 performance."""
@@ -32,7 +32,7 @@ _RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 
 
 def offered(request: PoolRequest) -> Pool:
-    """The pool as the scheduler will see it. The autoscaler knows GPUs that are not ready yet by the label
+    """Return the pool as the scheduler will see it. The autoscaler recognises GPUs that are not ready yet by the label
     ``cloud.google.com/gke-accelerator``, which GKE puts on each node, so no startup taint is needed. Source: Kubernetes
     autoscaler, cloudprovider/gce (GPULabel)."""
     pool = request.pool
@@ -43,9 +43,9 @@ def offered(request: PoolRequest) -> Pool:
 def accelerators_args(
     machine: Machine, card: Accelerator, sharing: Sharing | None
 ) -> gcp.container.NodePoolNodeConfigGuestAcceleratorArgs:
-    """The cards of one node, always with the driver to install: without it GKE's choice depends on its version.
+    """Build the cards of one node, always with the driver to install: without it GKE's choice depends on its version.
 
-    Cut (``gpu_partition_size``) or shared, they are advertised as ``nvidia.com/gpu`` by GKE's own device plugin.
+    Cut (``gpu_partition_size``) or shared cards are advertised as ``nvidia.com/gpu`` by GKE's own device plugin.
     Sources: GKE documentation, Run multi-instance GPUs; Share GPUs with time-sharing.
     """
     args = c.NodePoolNodeConfigGuestAcceleratorArgs(
@@ -67,8 +67,8 @@ def accelerators_args(
 def reservation_args(
     request: PoolRequest, flex_start: bool
 ) -> gcp.container.NodePoolNodeConfigReservationAffinityArgs | None:
-    """Capacity bought before is used by name and never by accident. Spot and flex-start nodes may use none. Source:
-    GKE documentation, Consume reserved zonal resources; cluster-toolkit, module gke-node-pool."""
+    """Use capacity bought in advance by name and never by accident. Spot and flex-start nodes may use none. Source: GKE
+    documentation, Consume reserved zonal resources; cluster-toolkit, module gke-node-pool."""
     if request.reservation is not None:
         return c.NodePoolNodeConfigReservationAffinityArgs(
             consume_reservation_type="SPECIFIC_RESERVATION", key=_RESERVATION_KEY, values=[request.reservation]
@@ -79,7 +79,7 @@ def reservation_args(
 
 
 def boot_disk_args(request: PoolRequest, card: Accelerator) -> gcp.container.NodePoolNodeConfigBootDiskArgs:
-    """The disk that images are unpacked on where the machine brings none of its own."""
+    """Build the disk on which images are unpacked if the machine has none of its own."""
     disk = request.disk
     return c.NodePoolNodeConfigBootDiskArgs(
         disk_type=card.boot_disk,
@@ -92,7 +92,7 @@ def boot_disk_args(request: PoolRequest, card: Accelerator) -> gcp.container.Nod
 def node_args(
     request: PoolRequest, settings: GcpSettings, about: About, node_account: pulumi.Input[str]
 ) -> gcp.container.NodePoolNodeConfigArgs:
-    """One node. Raises ``ValueError`` for a machine GKE has no GPU name for; ``judge`` has refused it by then."""
+    """Build one node. Raises ``ValueError`` for a machine GKE has no GPU name for; ``judge`` has refused it by then."""
     machine = request.machine
     card = accelerator_of(machine.name) if machine is not None else None
     if machine is None or card is None:
@@ -114,7 +114,7 @@ def node_args(
         flex_start=flex_start or None,
         reservation_affinity=reservation_args(request, flex_start),
         boot_disk=boot_disk_args(request, card),
-        # images and caches go where the machine's own fast disks are
+        # images and caches go on the machine's own fast disks
         ephemeral_storage_local_ssd_config=(
             c.NodePoolNodeConfigEphemeralStorageLocalSsdConfigArgs(local_ssd_count=local_ssds) if local_ssds else None
         ),
@@ -139,7 +139,7 @@ def pool_args(
     cluster: pulumi.Input[str],
     node_account: pulumi.Input[str],
 ) -> gcp.container.NodePoolArgs:
-    """The pool: limits over all its zones together, nodes wherever there are any."""
+    """Build the pool: limits over all its zones together, nodes in any zone that has them."""
     zones = list(request.zones or settings.network.zones)
     flex_start = request.pool.name in settings.flex_start
     return c.NodePoolArgs(
@@ -147,16 +147,16 @@ def pool_args(
         cluster=cluster,
         location=settings.region,
         node_locations=zones or None,
-        # a number a zone, read at creation only: afterwards the autoscaler keeps between min and max
+        # per zone, read at creation only: afterwards the autoscaler stays between min and max
         initial_node_count=math.ceil(request.pool.min_nodes / max(1, len(zones))),
         autoscaling=c.NodePoolAutoscalingArgs(
             total_min_node_count=request.pool.min_nodes,
             total_max_node_count=request.pool.max_nodes,
             location_policy="ANY",  # scarce GPUs are taken where they are, reservations first
         ),
-        # GKE repairs no node that flex-start lent
+        # GKE does not repair flex-start nodes
         management=c.NodePoolManagementArgs(auto_repair=not flex_start, auto_upgrade=True),
-        # an upgrade must not need a GPU more than the quota and the reservation have
+        # an upgrade must not need one GPU more than the quota and the reservation have
         upgrade_settings=None if flex_start else c.NodePoolUpgradeSettingsArgs(max_surge=0, max_unavailable=1),
         network_config=c.NodePoolNetworkConfigArgs(enable_private_nodes=True),
         node_config=node_args(request, settings, about, node_account),
@@ -164,9 +164,9 @@ def pool_args(
 
 
 class GpuPool(pulumi.ComponentResource):
-    """One GPU node pool. With ``min`` 0 it costs nothing while no model runs; a node costs its machine's price from
-    its first minute. Changing ``max``, labels or taints is done in place; another machine or image replaces the pool,
-    and its models are gone until the new one has nodes. Source: pulumi-gcp 10.2 NodePool."""
+    """One GPU node pool. With ``min`` 0 it costs nothing while no model runs; a node costs its machine's price from its
+    first minute. ``max``, labels and taints change in place; another machine or image replaces the pool, and its models
+    are gone until the new one has nodes. Source: pulumi-gcp 10.2 NodePool."""
 
     pool: Pool
     made: gcp.container.NodePool
@@ -189,10 +189,10 @@ class GpuPool(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 protect=about.protect or None,
-                delete_before_replace=True,  # the name is taken as long as the old one is there
-                # left alone, the provider changes the machine in place and replaces for its GPUs: one way for both
+                delete_before_replace=True,  # the name is taken as long as the old one exists
+                # by default the provider changes the machine in place but replaces for its GPUs: one way for both
                 replace_on_changes=["nodeConfig.machineType", "nodeConfig.imageType"],
-                # how many nodes there are is the autoscaler's to say
+                # the autoscaler sets the number of nodes
                 ignore_changes=["initialNodeCount", "nodeCount"],
             ),
         )

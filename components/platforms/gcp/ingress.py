@@ -1,4 +1,4 @@
-"""What must exist before GKE can make the load balancer: an address, and for the public one its rules."""
+"""The prerequisites of GKE's load balancer: an address, and for the public one its rules."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _LAST_PRIORITY = 2147483647
 
 
 def allow_rules(networks: Sequence[str]) -> Iterator[gcp.compute.SecurityPolicyRuleArgs]:
-    """Those networks and nobody else: ten ranges fit in a rule, and the last rule refuses the rest. Source: Google
-    Cloud Armor documentation, Security policy overview."""
+    """Yield rules for those networks and nobody else: ten ranges fit in a rule, and the last rule refuses the rest.
+    Source: Google Cloud Armor documentation, Security policy overview."""
     for start in range(0, len(networks), _RANGES_A_RULE):
         yield _rule("allow", 1000 + start, networks[start : start + _RANGES_A_RULE], "clients")
     yield _rule("deny(403)", _LAST_PRIORITY, ["*"], "everybody else")
@@ -37,9 +37,9 @@ def _rule(action: str, priority: int, ranges: Sequence[str], says: str) -> gcp.c
 
 
 class GcpIngress(pulumi.ComponentResource):
-    """An address that stays, for the name in DNS; public: also an allow list (Cloud Armor) and a TLS policy. GKE makes
-    the load balancer itself from the gateway's Ingress object, and takes it away with it. At rest: the load balancer's
-    hourly price."""
+    """A static address for the name in DNS; public: also an allow list (Cloud Armor) and a TLS policy. GKE itself makes
+    the load balancer from the gateway's Ingress object, and removes it with that object. At rest it costs the load
+    balancer's hourly price."""
 
     ingress: Ingress
 

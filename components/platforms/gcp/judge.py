@@ -39,13 +39,13 @@ from components.typed.rules.stack import HOST_WITHOUT_TLS, MIN_ABOVE_MAX
 _ONLY_WHEN_MADE = ("version", "release_channel", "api_allowed_networks", "system_pool")
 LOCAL_SSD_GIB = 375
 SPOT_GRACE_SECONDS = 15
-"""A pod's time to end on a spot node. Source: GKE documentation, Spot VMs, and Kubernetes' graceful node shutdown as
+"""Time for a pod to stop on a spot node. Source: GKE documentation, Spot VMs, and Kubernetes' graceful node shutdown as
 GKE sets it: 30 s, of which 15 s are for critical pods."""
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 def judge(settings: GcpSettings, pools: Mapping[str, PoolRequest], environment: str) -> Iterator[Problem]:
-    """Every finding of this cloud; paths as in the stack file, below ``ebbtide:``."""
+    """Yield every finding of this cloud; paths as in the stack file, below ``ebbtide:``."""
     yield from _cluster(settings.cluster, settings.network.adopt is not None)
     yield from _zones(settings)
     yield from _network(settings, pools)
@@ -120,7 +120,7 @@ def _network(settings: GcpSettings, pools: Mapping[str, PoolRequest]) -> Iterato
         return
     if not ipaddress.ip_network(cidr).is_private:
         yield NETWORK_INVALID.at(at, "is a range of the internet", allowed=allowed, fix="use 10.40.0.0/16", value=cidr)
-    # one more than each maximum: an upgrade may add a node before it takes one away
+    # one more system node: its pool's upgrade may add a node before it removes one
     most = settings.cluster.system_pool.max + 1 + sum(request.pool.max_nodes for request in pools.values())
     if most > plan.most_nodes:
         message = f"has room for the pods of {plan.most_nodes} nodes, and the pools may have {most}"
@@ -178,7 +178,7 @@ def _flex_start(settings: GcpSettings, pools: Mapping[str, PoolRequest]) -> Iter
 
 
 def judge_pool(at: Path, request: PoolRequest, settings: GcpSettings) -> Iterator[Problem]:
-    """Findings on the pool at ``at``."""
+    """Yield findings on the pool at ``at``."""
     yield from _name(at)
     yield from _machine(at, request)
     yield from _pool_zones(at, request, settings)

@@ -1,4 +1,4 @@
-"""How the cluster is reached: an address and a program that fetches a short-lived token. Nothing secret that lasts."""
+"""Access to the cluster: an address and a program that fetches a short-lived token. It holds no lasting secret."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _HINT = (
 
 
 def kubeconfig(name: str, endpoint: str, certificate: str | None) -> str:
-    """A kubeconfig as JSON text. ``certificate``: the cluster's authority in base64; None for the DNS endpoint, whose
-    certificate every machine trusts. Source: GKE documentation, Install kubectl and configure cluster access."""
+    """Build a kubeconfig as JSON text. ``certificate``: the cluster's authority in base64; None for the DNS endpoint,
+    whose certificate every machine trusts. Source: GKE documentation, Install kubectl and configure cluster access."""
     authority = {"certificate-authority-data": certificate} if certificate is not None else {}
     run = {
         "apiVersion": "client.authentication.k8s.io/v1beta1",

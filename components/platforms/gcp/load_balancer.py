@@ -1,4 +1,4 @@
-"""What GKE's load balancer is told, as pure objects: time-outs, certificate, allow list."""
+"""The configuration of GKE's load balancer, as pure objects: time-outs, certificate, allow list."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from components.platforms.gcp.settings import MANAGED, IngressSettings
 
 NAME = "gateway"
 READY_PATH = "/health/readiness"
-"""The gateway's own readiness; the load balancer asks its pods directly and takes 200 for healthy."""
+"""The gateway's own readiness check; the load balancer asks its pods directly and takes 200 for healthy."""
 LONGEST_STREAM_SECONDS = 3600
 _LONGEST_DRAIN_SECONDS = 3600
 _CLASS = "kubernetes.io/ingress.class"
 
 
 def timeout_seconds(about: About) -> int:
-    """The load balancer counts from the request to the end of the answer, bytes on the way or not: the longest hold and
-    the longest stream together. Source: Cloud Load Balancing documentation, Backend service timeout."""
+    """Return the longest hold plus the longest stream: the load balancer counts from the request to the end of the
+    answer, even while bytes flow. Source: Cloud Load Balancing documentation, Backend service timeout."""
     return about.longest_silence_seconds + LONGEST_STREAM_SECONDS
 
 
 def backend_config(about: About, security_policy: str | None) -> Mapping[str, Any]:
-    """What the load balancer does with the gateway's Service. Source: GKE documentation, Ingress configuration;
+    """Build the load balancer's settings for the gateway's Service. Source: GKE documentation, Ingress configuration;
     kubernetes/ingress-gce, pkg/apis/backendconfig/v1."""
     spec: dict[str, Any] = {
         "timeoutSec": timeout_seconds(about),
@@ -38,7 +38,8 @@ def backend_config(about: About, security_policy: str | None) -> Mapping[str, An
 
 
 def managed_certificate(host: str) -> Mapping[str, Any]:
-    """Google makes and renews it once the name points at the public address; that takes up to an hour."""
+    """Build a certificate that Google makes and renews once the name points at the public address, which takes up to an
+    hour."""
     return {
         "apiVersion": "networking.gke.io/v1",
         "kind": "ManagedCertificate",
@@ -48,7 +49,7 @@ def managed_certificate(host: str) -> Mapping[str, Any]:
 
 
 def frontend_config(ssl_policy: str) -> Mapping[str, Any]:
-    """TLS versions and ciphers, public load balancers only."""
+    """Set TLS versions and ciphers, on public load balancers only."""
     return {
         "apiVersion": "networking.gke.io/v1beta1",
         "kind": "FrontendConfig",
@@ -58,7 +59,7 @@ def frontend_config(ssl_policy: str) -> Mapping[str, Any]:
 
 
 def service_annotations() -> Mapping[str, str]:
-    """Pods are reached directly (network endpoint groups), as the internal load balancer must."""
+    """Let pods be reached directly (network endpoint groups), as the internal load balancer must."""
     return {
         "cloud.google.com/neg": json.dumps({"ingress": True}),
         "cloud.google.com/backend-config": json.dumps({"default": NAME}),
@@ -68,8 +69,9 @@ def service_annotations() -> Mapping[str, str]:
 def ingress(
     settings: IngressSettings, about: About, address: str, security_policy: str | None, ssl_policy: str | None
 ) -> Ingress:
-    """The contract's ingress. GKE goes by the annotation and has no IngressClass, and Kubernetes takes an annotation or
-    a class, not both: ``class_name`` is empty. Source: GKE documentation, Ingress for Application Load Balancers."""
+    """Build the contract's ingress. GKE goes by the annotation and has no IngressClass, and Kubernetes takes an
+    annotation or a class, not both: ``class_name`` is empty. Source: GKE documentation, Ingress for Application Load
+    Balancers."""
     annotations = {_CLASS: "gce" if settings.public else "gce-internal", "kubernetes.io/ingress.allow-http": "false"}
     scope = "global" if settings.public else "regional"
     annotations[f"kubernetes.io/ingress.{scope}-static-ip-name"] = address

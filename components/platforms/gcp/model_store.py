@@ -1,4 +1,4 @@
-"""A Cloud Storage bucket of weights, beside the cluster."""
+"""A Cloud Storage bucket of weights, in the cluster's region."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from components.platforms.gcp.names import bucket_name, labels, principal
 MODELS_NAMESPACE = "ebbtide-models"
 MIRROR_NAMESPACE = MIRROR_ACCOUNT = "ebbtide-mirror"
 LOOK_AT_BUCKET = "roles/storage.legacyBucketReader"
-"""The streamer asks for the bucket itself before it lists it (``get_bucket``), and ``objectViewer`` does not include
-that. Source: runai-model-streamer, py/runai_model_streamer_gcs/files.py; Cloud Storage documentation, IAM roles."""
+"""The role for the bucket itself, which the streamer asks for before it lists it (``get_bucket``); ``objectViewer``
+does not include that. Source: runai-model-streamer, py/runai_model_streamer_gcs/files.py; Cloud Storage documentation,
+IAM roles."""
 READERS = (LOOK_AT_BUCKET, "roles/storage.objectViewer")
 WRITERS = (LOOK_AT_BUCKET, "roles/storage.objectUser")
 _OLD_VERSIONS_DAYS = 30
 
 
 def bucket_args(settings_region: str, project: str, about: About, key: pulumi.Input[str]) -> gcp.storage.BucketArgs:
-    """Private, of one region, encrypted with the stack's key; Cloud Storage answers HTTPS with the client libraries'
-    token only. Old versions of a file go after 30 days."""
+    """Build a private bucket in one region, encrypted with the stack's key; Cloud Storage answers only HTTPS with the
+    client libraries' token. Old versions of a file go after 30 days."""
     return gcp.storage.BucketArgs(
         name=bucket_name(about.name, project),
         location=settings_region.upper(),
@@ -50,19 +51,20 @@ def bucket_args(settings_region: str, project: str, about: About, key: pulumi.In
                 condition=gcp.storage.BucketLifecycleRuleConditionArgs(age=7),
             ),
         ],
-        # a protected stack's weights are taken away by hand or not at all
+        # a protected stack's weights are removed by hand or not at all
         force_destroy=not about.protect,
     )
 
 
 # GKE's metadata server runs on the pod's own node and gives a pod nothing but its own identity. Under Dataplane V2,
-# which this place demands, a policy sees these ports. Source: GKE documentation, Workload Identity Federation for GKE.
+# which clusters made here have, a policy sees these ports. Source: GKE documentation, Workload Identity Federation for
+# GKE.
 METADATA_SERVER = Endpoint("169.254.169.254/32", (80, 8080))
 
 
 @dataclass(frozen=True)
 class GcsStore:
-    """Weights under ``gs://bucket/<id>/<revision>``, read by vLLM itself as the pod's own identity."""
+    """Weights under ``gs://bucket/<id>/<revision>``, read by vLLM itself under the pod's own identity."""
 
     bucket: str
     ready: Sequence[pulumi.Resource] = ()
@@ -72,12 +74,13 @@ class GcsStore:
         return Upload(root=f"gs://{self.bucket}", identity=Identity(), credentials=(METADATA_SERVER,))
 
     def prepare(self, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-        """Nothing is made in the cluster; what must be there first is the bucket and the right to read it."""
+        """Return what must exist first, the bucket and the right to read it; nothing is made in the cluster."""
         return list(self.ready)
 
     def weights(self, model_id: str, revision: str) -> Weights:
-        """vLLM takes a ``gs://`` path with this load format; the client finds the pod's identity by itself (application
-        default credentials). Source: vLLM documentation, Loading models with Run:ai Model Streamer."""
+        """Return the ``gs://`` path and the load format vLLM needs for it; the client finds the pod's identity by
+        itself (application default credentials). Source: vLLM documentation, Loading models with Run:ai Model Streamer.
+        """
         return Weights(
             path=f"gs://{self.bucket}/{folder_name(model_id)}/{revision}",
             load_format="runai_streamer",
@@ -87,7 +90,7 @@ class GcsStore:
 
 class GcpModelStore(pulumi.ComponentResource):
     """The bucket, readable by the models' service account and writable by the mirror's, as their own principals: no
-    Google service account and no key between. At rest it costs what the weights take (docs/clouds/gcp.md)."""
+    Google service account and no key in between. At rest it costs the weights' storage (docs/clouds/gcp.md)."""
 
     store: GcsStore
 
@@ -101,8 +104,8 @@ class GcpModelStore(pulumi.ComponentResource):
         pool_ready: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """``pool_ready``: what makes the project's identity pool exist (the first cluster does); a grant to one of its
-        principals is refused before."""
+        """Create the bucket and its grants, after ``pool_ready``: that makes the project's identity pool exist (the
+        first cluster does), and a grant to one of its principals is refused before."""
         super().__init__("ebbtide:platforms:GcpModelStore", "model-store", None, opts)
         bucket = gcp.storage.Bucket(
             "models",

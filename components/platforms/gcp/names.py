@@ -1,4 +1,4 @@
-"""Names within Google Cloud's rules, made from the stack's: pure, so that a plan says them before anything exists."""
+"""Names within Google Cloud's rules, made from the stack's: pure, so that a plan shows them before anything exists."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from components.platforms.contract import About
 
 
 def fitted(name: str, most: int) -> str:
-    """``name`` in at most ``most`` characters of a-z, 0-9 and -, beginning with a letter; a name that had to be
-    changed ends in six letters of its hash, so that two names do not become one."""
+    """Return ``name`` in at most ``most`` characters of a-z, 0-9 and -, beginning with a letter; a name that had to be
+    changed ends in six hex digits of its hash, so that two names do not become one."""
     plain = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
     plain = plain if plain[:1].isalpha() else f"e-{plain}"
     if plain == name and len(plain) <= most:
@@ -21,32 +21,33 @@ def fitted(name: str, most: int) -> str:
 
 
 def bucket_name(stack: str, project: str) -> str:
-    """Bucket names are one world-wide space of 3 to 63 characters: the project's id makes it this stack's."""
+    """Return the bucket's name: 3 to 63 characters, unique in the world; the project's id makes it this stack's own."""
     return fitted(f"{stack}-models-{project.replace(':', '-').replace('.', '-')}", 63)
 
 
 def account_id(stack: str, role: str) -> str:
-    """A service account's id has 6 to 30 characters."""
+    """Return a service account's id, which has 6 to 30 characters."""
     return fitted(f"{stack}-{role}", 30)
 
 
 def labels(about: About) -> Mapping[str, str]:
-    """Labels of everything that takes them. A label key may hold no colon, so the tags are written with a dash."""
+    """Return the labels of everything that takes them. A label key may hold no colon, so the tags are written with a
+    dash."""
     return {"ebbtide-stack": fitted(about.name, 63), "ebbtide-environment": fitted(about.environment, 63)}
 
 
 def cluster_path(project: str, region: str, name: str) -> str:
-    """What identifies a cluster for good, whatever happens to its endpoint or certificate."""
+    """Return the path that identifies a cluster for good, whatever happens to its endpoint or certificate."""
     return f"projects/{project}/locations/{region}/clusters/{name}"
 
 
 def workload_pool(project: str) -> str:
-    """The identity pool that GKE keeps for a project."""
+    """Return the identity pool that GKE keeps for a project."""
     return f"{project}.svc.id.goog"
 
 
 def principal(project: str, project_number: str, namespace: str, service_account: str) -> str:
-    """A Kubernetes service account as IAM knows it, without a Google service account between. The pool is the
+    """Return a Kubernetes service account as IAM knows it, without a Google service account in between. The pool is the
     project's: the same namespace and name in another cluster of the project is the same principal.
 
     Source: Google Cloud documentation, Authenticate to Google Cloud APIs from GKE workloads.

@@ -19,7 +19,7 @@ PODS, SERVICES = "pods", "services"
 
 @dataclass(frozen=True)
 class Network:
-    """What a cluster and a load balancer need of a network: links, and the names of the secondary ranges."""
+    """A network for a cluster and a load balancer: links, and the names of the secondary ranges."""
 
     network: pulumi.Input[str]
     subnet: pulumi.Input[str]
@@ -29,8 +29,8 @@ class Network:
 
 
 def adopted(names: AdoptedNetwork, settings: GcpSettings) -> Network:
-    """A VPC that is there. Its internal load balancers need a proxy-only subnet of the region, and its nodes a way out
-    (Cloud NAT) and Private Google Access; see docs/clouds/gcp.md."""
+    """Return an existing VPC. Its internal load balancers need a proxy-only subnet of the region, and its nodes a way
+    out (Cloud NAT) and Private Google Access; see docs/clouds/gcp.md."""
     project = names.project or settings.project
     return Network(
         network=f"projects/{project}/global/networks/{names.network}",
@@ -41,7 +41,7 @@ def adopted(names: AdoptedNetwork, settings: GcpSettings) -> Network:
 
 
 def nodes_subnet(plan: AddressPlan, region: str, network: pulumi.Input[str]) -> gcp.compute.SubnetworkArgs:
-    """Private addresses only; Google's own APIs are reached without leaving its network."""
+    """Build a subnet of private addresses only; Google's own APIs are reached without leaving its network."""
     return gcp.compute.SubnetworkArgs(
         region=region,
         network=network,
@@ -56,8 +56,8 @@ def nodes_subnet(plan: AddressPlan, region: str, network: pulumi.Input[str]) -> 
 
 
 def proxies_subnet(plan: AddressPlan, region: str, network: pulumi.Input[str]) -> gcp.compute.SubnetworkArgs:
-    """What internal load balancers of the region send from; one a region and VPC. Source: GKE documentation, Ingress
-    for internal Application Load Balancers."""
+    """Build the subnet that internal load balancers of the region send from; one per region and VPC. Source: GKE
+    documentation, Ingress for internal Application Load Balancers."""
     return gcp.compute.SubnetworkArgs(
         region=region,
         network=network,
@@ -68,10 +68,10 @@ def proxies_subnet(plan: AddressPlan, region: str, network: pulumi.Input[str]) -
 
 
 class GcpNetwork(pulumi.ComponentResource):
-    """A VPC with one subnet for nodes, pods and Services, a way out through Cloud NAT, and a subnet for the proxies of
-    internal load balancers. At rest it costs Cloud NAT's hourly price and an address. One
-    firewall rule lets those proxies in to the gateway's port: Google's page on internal Ingress leaves it to us, GKE
-    makes its own others, and NetworkPolicies say the rest. Source: pulumi-gcp 10.2."""
+    """A VPC with one subnet for nodes, pods and Services, a way out through Cloud NAT and, with an internal load
+    balancer, a subnet for its proxies. At rest it costs Cloud NAT's hourly price and an address. One firewall rule lets
+    those proxies in to the gateway's port: Google's page on internal Ingress leaves it to us, GKE makes its own others,
+    and NetworkPolicies do the rest. Source: pulumi-gcp 10.2."""
 
     result: Network
 

@@ -1,4 +1,4 @@
-"""Whom the nodes are to Google Cloud: an account of their own that may write logs and metrics, and pull."""
+"""The nodes' identity in Google Cloud: an account of their own that may write logs and metrics, and pull."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from components.platforms.contract import About
 from components.platforms.gcp.names import account_id
 
 NODE_ROLE = "roles/container.defaultNodeServiceAccount"
-"""The least GKE's own agents on a node need. Source: GKE documentation, Configure GKE node service accounts."""
+"""The least that GKE's own agents on a node need. Source: GKE documentation, Configure GKE node service accounts."""
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-"""With an account of its own the account's roles are the limit, not the scopes. Source: GKE documentation, Access
-scopes."""
+"""All scopes: the account of its own limits a node by its roles. Source: GKE documentation, Access scopes."""
 
 
 class NodeIdentity(pulumi.ComponentResource):
-    """A service account for all nodes; costs nothing. Pods do not have it: GKE's metadata server gives each pod its
-    own identity."""
+    """A service account for all nodes; costs nothing. Pods do not get it: GKE's metadata server gives each pod its own
+    identity."""
 
     email: pulumi.Output[str]
     member: pulumi.Output[str]

@@ -29,8 +29,8 @@ class GcpPlatform(pulumi.ComponentResource):
     """A GKE cluster with GPU pools from zero, a registry, a bucket of weights and a load balancer, in one region.
 
     At rest, with all pools at zero, it costs the cluster's management fee, the system pool's nodes, Cloud NAT, a load
-    balancer, a key, and what images and weights take (docs/clouds/gcp.md). Deleting it goes the other way round;
-    ``about.protect`` forbids it for the cluster, the GPU pools, the bucket, the registry and the key.
+    balancer, a key, and what images and weights take (docs/clouds/gcp.md). It is deleted in reverse order;
+    ``about.protect`` forbids that for the cluster, the GPU pools, the bucket, the registry and the key.
     """
 
     platform: Platform
@@ -51,7 +51,7 @@ class GcpPlatform(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         number = confirmed_number(settings.project, google)
-        # looked at before anything is made: a cluster that cannot be adopted is refused here
+        # read before anything is made: a cluster that cannot be adopted is refused here
         name = settings.cluster.adopt
         there = adopted_cluster(settings, name, google) if name is not None else None
         inside = pulumi.ResourceOptions(parent=self, providers=[google])
@@ -69,7 +69,7 @@ class GcpPlatform(pulumi.ComponentResource):
         way_in: tuple[pulumi.Resource, ...] = ()
         if settings.ingress is not None:
             made_ingress = GcpIngress(settings, about, cluster.subnet, inside)
-            # the gateway's Ingress tells them by name only: without this `destroy` would try what is still in use
+            # the gateway's Ingress refers to these by name only: without this `destroy` would try what is still in use
             ingress, way_in = made_ingress.ingress, (made_ingress,)
         provider = k8s.Provider(
             "cluster",
@@ -86,7 +86,7 @@ class GcpPlatform(pulumi.ComponentResource):
             pools={name: pool.pool for name, pool in made.items()},
             registry=registry.registry,
             model_store=store.store,
-            identity=Identity(),  # IAM knows the models' service account by its own name: nothing is written on it
+            identity=Identity(),  # IAM knows the models' service account by its own name: it needs no mark
             ingress=ingress,
             storage_class=STORAGE_CLASS,
             ready=(*cluster.ready, *registry.ready, *way_in, *(pool.made for pool in made.values())),
@@ -107,20 +107,20 @@ class GcpPlatform(pulumi.ComponentResource):
 
 
 def build(settings: GcpSettings, pools: Mapping[str, PoolRequest], about: About) -> Platform:
-    """The place itself."""
+    """Build the place."""
     return GcpPlatform(settings, pools, about).platform
 
 
 def confirmed_number(project: str, provider: gcp.Provider) -> str:
-    """The project's number, as Google Cloud tells it to these credentials.
+    """Return the project's number, as Google Cloud gives it to these credentials.
 
-    Raises RunError where they do not see the project, or see another one: nothing has been made by then.
+    Raises ``RunError`` if they do not see the project, or see another one: nothing has been made by then.
     """
     at = f"platform.project: {project!r}"
     fix = f"log in to an account that may see it (gcloud auth application-default login), or mend {at}"
     try:
         found = gcp.organizations.get_project(project_id=project, opts=pulumi.InvokeOptions(provider=provider))
-    except Exception as error:  # the engine's own, whose class is no part of its interface
+    except Exception as error:  # raised by the engine; its class is no part of the interface
         raise pulumi.RunError(f"{at} is not visible to these credentials: {error}; {fix}") from None
     if found.project_id != project or not found.number:
         seen = found.project_id or "no project"

@@ -14,14 +14,14 @@ _USER = "oauth2accesstoken"
 
 
 def address(region: str, project: str, repository: str) -> str:
-    """Where images go: ``europe-west4-docker.pkg.dev/acme/ebbtide-gcp-prod``. A project of a domain
+    """Return where images go: ``europe-west4-docker.pkg.dev/acme/ebbtide-gcp-prod``. A project of a domain
     (``example.com:acme``) has its colon written as a slash. Source: Artifact Registry documentation, Repository and
     image names."""
     return f"{region}-docker.pkg.dev/{project.replace(':', '/')}/{repository}"
 
 
 def repository_args(region: str, about: About) -> gcp.artifactregistry.RepositoryArgs:
-    """Immutable tags, scanned as the project's setting says, and old untagged images taken away."""
+    """Build a repository with immutable tags, scanned as the project's setting says, without old untagged images."""
     return gcp.artifactregistry.RepositoryArgs(
         location=region,
         repository_id=fitted(about.name, 63),
@@ -30,7 +30,7 @@ def repository_args(region: str, about: About) -> gcp.artifactregistry.Repositor
         description=f"Images of {about.name}",
         labels=labels(about),
         docker_config=gcp.artifactregistry.RepositoryDockerConfigArgs(immutable_tags=True),
-        # scanning itself is switched on with the API containerscanning.googleapis.com, once a project
+        # scanning itself is switched on with the API containerscanning.googleapis.com, once per project
         vulnerability_scanning_config=gcp.artifactregistry.RepositoryVulnerabilityScanningConfigArgs(
             enablement_config="INHERITED"
         ),
@@ -56,8 +56,8 @@ def repository_args(region: str, about: About) -> gcp.artifactregistry.Repositor
 
 
 class GcpRegistry(pulumi.ComponentResource):
-    """A Docker repository in the cluster's region, private, that the nodes may pull from. At rest it costs what its
-    images take (docs/clouds/gcp.md). Pushing is done with the deployer's own short-lived token."""
+    """A Docker repository in the cluster's region, private, that the nodes may pull from. At rest it costs the images'
+    storage (docs/clouds/gcp.md). Images are pushed with the deployer's own short-lived token."""
 
     registry: Registry
     ready: tuple[pulumi.Resource, ...]
@@ -85,7 +85,7 @@ class GcpRegistry(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         who = gcp.organizations.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=self))
-        # through the repository's own output, so that nothing is pushed before it is there
+        # through the repository's own output, so that nothing is pushed before it exists
         where = made.repository_id.apply(lambda repository: address(region, project, repository))
         self.registry = Registry(
             address=where,

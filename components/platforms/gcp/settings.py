@@ -1,4 +1,4 @@
-"""What a stack file says of Google Cloud. No SDK is imported: a stack of another cloud reads this file too."""
+"""The stack file's settings of Google Cloud. No SDK is imported: a stack of another cloud reads this file too."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SystemNodes = Annotated[int, whole(COUNT_INVALID, 1, 100, fix="give 2 or more, s
 
 
 SYSTEM_DISK_GIB = 100
-"""The boot disk of a node without GPUs."""
+"""Size of the boot disk of a node without GPUs."""
 
 
 class SystemPool(Shape):
@@ -62,7 +62,7 @@ class ClusterSettings(Shape):
 
 
 class AdoptedNetwork(Shape):
-    """A VPC that is there: names, in ``project`` where it is another one's (Shared VPC)."""
+    """An existing VPC: names, in ``project`` where it belongs to another one (Shared VPC)."""
 
     network: GoogleName = Field(description="name of the VPC", examples=["main"])
     subnet: GoogleName = Field(description="name of the nodes' subnet", examples=["gke-europe-west4"])
@@ -84,7 +84,7 @@ MANAGED = "managed"
 
 
 class IngressSettings(Shape):
-    """How clients reach the gateway: a load balancer that ends TLS."""
+    """The clients' way to the gateway: a load balancer that terminates TLS."""
 
     host: Host = Field(description="the name clients type", examples=["llm.example.com"])
     certificate: GoogleName | None = Field(
@@ -95,7 +95,7 @@ class IngressSettings(Shape):
 
 
 class GcpSettings(Shape):
-    """Google Cloud, one region of one project."""
+    """A place on Google Cloud: one region of one project."""
 
     kind: Literal["gcp"]
     project: ProjectId = Field(description="the project's id", examples=["acme-llm-prod"])

@@ -1,4 +1,4 @@
-"""What a stack on Google Cloud is billed for while every model sleeps. Prices are in ``standing.yaml``."""
+"""The bill of a stack on Google Cloud while every model sleeps. Prices are in ``standing.yaml``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from components.platforms.gcp.settings import SYSTEM_DISK_GIB, GcpSettings
 from components.platforms.standing import Asked, Item, Standing
 
 _MOST_NAT_NODES = 32
-"""Cloud NAT is billed by the node up to so many. Source: Cloud NAT pricing page."""
+"""The most nodes that Cloud NAT is billed for. Source: Cloud NAT pricing page."""
 
 
 def standing(settings: GcpSettings, asked: Asked) -> Standing:
-    """Count the parts that the stack makes itself; what it adopts is on somebody else's bill."""
+    """Count the parts that the stack makes itself; what it adopts is billed to others."""
     adopted = []
     if settings.cluster.adopt is not None:
         adopted.append("the adopted cluster with its nodes, network and way out")

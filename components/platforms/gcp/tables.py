@@ -1,4 +1,4 @@
-"""What GKE calls the GPUs that come with a machine (``accelerators.yaml``), and its node images."""
+"""GKE's names for the GPUs that come with a machine (``accelerators.yaml``), and its node images."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Accelerator:
 
 
 def family(machine: str) -> str:
-    """``a2-ultragpu-8g`` → ``a2-ultragpu``."""
+    """Return the machine's family: ``a2-ultragpu-8g`` → ``a2-ultragpu``."""
     return machine.rpartition("-")[0]
 
 
 @functools.cache
 def accelerators() -> Mapping[str, Accelerator]:
-    """By machine family."""
+    """Return the accelerators by machine family."""
     rows = read_table(_FILE)["families"]
     return {
         name: Accelerator(
@@ -47,20 +47,20 @@ def accelerators() -> Mapping[str, Accelerator]:
 
 
 def accelerator_of(machine: str) -> Accelerator | None:
-    """The GPU that comes with ``machine``; None where GKE has no name for it here."""
+    """Return the GPU that comes with ``machine``; None where the table has no name of GKE's for it."""
     return accelerators().get(family(machine))
 
 
 @functools.cache
 def maximum_shared_clients() -> int:
-    """How many containers may share one GPU by time-slicing on GKE."""
+    """Return how many containers may share one GPU by time-slicing on GKE."""
     return int(read_table(_FILE)["maximumSharedClients"])
 
 
 @dataclass(frozen=True)
 class GkeImage:
-    """``image_type`` is the API's word. ``streaming``: a container may start before its image is complete.
-    ``secure_boot``: the GPU driver GKE installs is signed for it."""
+    """A node image. ``image_type`` is the API's word. ``streaming``: a container may start before its image is
+    complete. ``secure_boot``: the GPU driver GKE installs is signed for it."""
 
     image_type: str
     streaming: bool
@@ -76,5 +76,5 @@ GKE_IMAGES: Mapping[str, GkeImage] = {
 
 
 def image_key(request: PoolRequest) -> str:
-    """The pool's own choice, or this place's default."""
+    """Return the pool's own choice, or this place's default."""
     return DEFAULT_IMAGE if request.pool.node_image in ("", "unknown") else request.pool.node_image

@@ -1,4 +1,4 @@
-"""What the machine under a local stack says of itself: written by ``ebbtide local up``, read when the program runs."""
+"""Facts about the machine under a local stack: written by ``ebbtide local up``, read when the program runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class LocalFacts:
-    """``kubeconfig`` is a path on this machine, ``models_dir`` one on the nodes; ``registry`` is ``host:port/prefix``,
-    plain HTTP if ``registry_insecure``; images are references by digest; ``gpu_nodes`` are node names."""
+    """The local stack's facts. ``kubeconfig`` is a path on this machine, ``models_dir`` one on the nodes; ``registry``
+    is ``host:port/prefix``, plain HTTP if ``registry_insecure``; images are references by digest; ``gpu_nodes`` node
+    names."""
 
     kubeconfig: str
     context: str
@@ -38,7 +39,7 @@ class LocalFacts:
 
 
 def facts_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """``facts.json`` in the state folder (``EBBTIDE_STATE``, else the XDG state folder)."""
+    """Return ``facts.json`` in the state folder (``EBBTIDE_STATE``, else the XDG state folder)."""
     if environ.get("EBBTIDE_STATE"):
         return Path(environ["EBBTIDE_STATE"]).expanduser().absolute() / "facts.json"
     root = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/root")) / ".local/state")
@@ -46,7 +47,7 @@ def facts_file(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def local_facts() -> LocalFacts | None:
-    """What the machine under the local stack says; None where none is up, or where another version wrote it."""
+    """Return the facts about the local stack; None if none is up, or if another version wrote them."""
     try:
         return LocalFacts.load(facts_file())
     except (OSError, ValueError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""The local ``Platform``: the contract, filled from what the machine says of itself."""
+"""The local ``Platform``: the contract, filled from the facts about its machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.platforms.local.settings import LocalSettings
 class LocalPlatform(pulumi.ComponentResource):
     """The cluster on this machine, its registry on loopback and its folder of weights.
 
-    Creates the pools' labels and taints and nothing else. Costs nothing that the running cluster does not cost.
+    Creates the pools' labels and taints and nothing else. Costs nothing beyond the running cluster.
     """
 
     platform: Platform
@@ -57,7 +57,7 @@ class LocalPlatform(pulumi.ComponentResource):
 
 
 def build(settings: LocalSettings, pools: Mapping[str, PoolRequest], about: About) -> Platform:
-    """The place, out of what its machine says. Raises ``pulumi.RunError`` where none is up."""
+    """Build the place from the facts about its machine. Raises ``pulumi.RunError`` if no local cluster is up."""
     facts = local_facts()
     if facts is None:
         raise pulumi.RunError("the local cluster is not up: run `make local` or `ebbtide local up` first")

@@ -1,4 +1,4 @@
-"""What a stack file says of the local place: nothing but that it is meant."""
+"""The stack file's settings of the local place: none but its kind."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class LocalSettings(Shape):
 
     @property
     def region(self) -> None:
-        """Nothing is bought here."""
+        """Return None: nothing is bought here."""
         return None
