@@ -1,4 +1,4 @@
-"""What a person wants to know when `pulumi up` or `destroy` ends badly: what is there now, and how to go on."""
+"""Advice for the user when `pulumi up` or `destroy` ends badly: what is there now, and how to go on."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ _LOOK_SECONDS = 30
 
 
 def changes(arguments: Sequence[str]) -> bool:
-    """Whether a command line changes a stack, so that an end half-way leaves something to tell of."""
+    """Return True if a command line changes a stack, so that a failure half-way calls for advice."""
     return bool(arguments) and arguments[0] in CHANGING and not {"--help", "-h"} & set(arguments)
 
 
 def stacks_named(arguments: Sequence[str]) -> list[str]:
-    """The stacks that a command line names by option, in order; the engine takes the last."""
+    """Return the stacks that a command line names by option; the engine takes the last.
+
+    Those of the form ``--stack=NAME`` follow those of the form ``--stack NAME``.
+    """
     after = [value for option, value in itertools.pairwise(arguments) if option in ("-s", "--stack")]
     return after + [word.partition("=")[2] for word in arguments if word.startswith(("--stack=", "-s="))]
 
 
 def advice(command: str, stack: str, resources: int | None) -> str:
-    """The closing lines. ``resources`` as the state counts them; None where it could not be read."""
+    """Return the closing lines. ``resources`` is the count in the state; None where it could not be read."""
     known = "what was made is in its state" if resources is None else f"its state has {resources} resources now"
     verb = "destroy" if command in ("destroy", "down") else "up"
     lines = [
@@ -40,8 +43,8 @@ def advice(command: str, stack: str, resources: int | None) -> str:
 
 
 def run(program: Path, arguments: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run the engine as a child and, when it fails, say what there is now. Its exit status."""
-    # the terminal sends Ctrl-C to both; the engine decides what it means, as without us
+    """Run the engine as a child and return its exit status; when it fails, print what there is now."""
+    # the terminal sends Ctrl-C to both; the engine decides what it means, as it would without us
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = subprocess.Popen([program, *arguments], env=dict(env), restore_signals=True, preexec_fn=_listen)
@@ -62,7 +65,7 @@ def _listen() -> None:
 
 
 def _found(program: Path, named: str | None, env: Mapping[str, str]) -> tuple[str, int | None] | None:
-    """The stack and how many resources its state has; None where there is none, and so nothing to go on with."""
+    """Return the stack and its number of resources; None where there is no stack, and so nothing to go on with."""
     try:
         listed = subprocess.run(
             [program, "stack", "ls", "--json"],

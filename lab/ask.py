@@ -1,4 +1,4 @@
-"""Ask a model through the gateway and show what happens until the answer is there."""
+"""A question to a model through the gateway, showing what happens until the answer is there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _START = "run `make local` or `ebbtide local up`"
 
 @dataclass(frozen=True)
 class Access:
-    """How the stack is reached: written by ``local up`` for its owner alone."""
+    """Address, key and models of the stack: written by ``local up``, readable by the owner only."""
 
     url: str
     key: str
@@ -36,8 +36,8 @@ class Access:
 
     @staticmethod
     def load(paths: Paths) -> Access:
-        """What holds now: read anew from the stack where its state is younger, as after a `pulumi destroy`
-        and `pulumi up` of the user's own. Raises ``LocalProblem`` where there is no stack."""
+        """Return the current access, read anew from the stack where its state is newer, as after the user's own
+        `pulumi destroy` and `pulumi up`. Raises ``LocalProblem`` where there is no stack or the file is unreadable."""
         file = paths.state / "access.json"
         try:
             raw = json.loads(file.read_text())
@@ -52,7 +52,7 @@ class Access:
 
     @staticmethod
     def record(paths: Paths, url: str) -> Access:
-        """Ask the stack for its demo key and models, and keep them for `ebbtide local ask` and nobody else."""
+        """Read the stack's demo key and models and save them for `ebbtide local ask`, readable by the owner only."""
         outputs = pulumi_command.outputs(paths)
         keys = outputs.get("api_keys") or {}
         if not keys:
@@ -62,7 +62,7 @@ class Access:
         return access
 
     def listed(self) -> dict[str, str]:
-        """Every name that the endpoint takes, aliases too, with the model it stands for."""
+        """Return every name that the endpoint takes, aliases too, with the model it stands for."""
         try:
             answer = httpx.get(
                 f"{self.url}/v1/models", headers={"Authorization": f"Bearer {self.key}"}, timeout=10, trust_env=False
@@ -80,7 +80,7 @@ class Access:
         return {name: each["id"] for each in models for name in (each["id"], *each.get("aliases", ()))}
 
     def model(self, name: str | None) -> str:
-        """The model that a name or alias stands for; without one the stack's first."""
+        """Return the model that a name or alias stands for; without a name, the stack's first."""
         known = self.listed()
         found = known.get(name) if name is not None else next(iter((*self.models, *known)), None)
         if found is None:
@@ -98,14 +98,14 @@ class Access:
 
 @dataclass
 class Answer:
-    """What came back; times in seconds since the request was sent."""
+    """Answer of a model; times in seconds since the request was sent."""
 
     text: str = ""
     first_token: float | None = None
     total: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
     cut: bool = False
-    """Whether it ended only because it was as long as was asked for."""
+    """True if the answer ended only because it reached the requested length."""
 
 
 def ask(
@@ -117,8 +117,8 @@ def ask(
     on_text: Callable[[str], None],
     max_tokens: int = 64,
 ) -> Answer:
-    """One streamed chat. ``on_phase(name, seconds)`` is called as each phase of the wake passes."""
-    import openai  # takes a second, and who only wants to know where the stack is does not ask
+    """Run one streamed chat. ``on_phase(name, seconds)`` is called as each phase of the wake passes."""
+    import openai  # takes a second, which commands that ask no model need not pay
 
     answer = Answer()
     started = time.monotonic()
@@ -149,7 +149,7 @@ def ask(
                     finished.set()
                     watcher.join(timeout=5)
                     if "woken" in answer.phases and "engine ready" not in answer.phases:
-                        # a fast first token outruns the look at the pod; it implies that the engine was ready
+                        # a fast first token comes before the next look at the pod; it implies that the engine was ready
                         answer.phases["engine ready"] = answer.first_token
                         on_phase("engine ready", answer.first_token)
                     answer.phases["first token"] = answer.first_token
@@ -165,7 +165,7 @@ def ask(
             f"no connection to {access.url}: {broken.__cause__ or broken}", "run `ebbtide local status`"
         ) from None
     except (openai.APIError, httpx.HTTPError) as broken:
-        # what an answer that has begun can still end in: an error as its last event, or a connection that is gone
+        # an answer that has begun can still end in an error as its last event or in a lost connection
         raise LocalProblem(
             f"the answer broke off: {broken}", "ask again; `ebbtide local status` tells what is not well"
         ) from None
@@ -200,13 +200,13 @@ def _watch(
     answer: Answer,
     on_phase: Callable[[str, float], None],
 ) -> None:
-    """Look at the model's Deployment and pod until the first token; a moment without an answer is no reason to stop."""
+    """Watch the model's Deployment and pod until the first token; go on through moments without an answer."""
     told: set[str] = set()
     reason = ""
     try:
         client = api_client(paths)
     except (OSError, LocalProblem):
-        return  # nothing to look at; the answer, or the reason why there is none, comes all the same
+        return  # nothing to watch; the answer, or the reason why there is none, comes anyway
     with client as api:
         asleep = not _ready(api, model)
         while asleep and not finished.wait(_LOOK_SECONDS):
@@ -231,11 +231,11 @@ def _ready(api: httpx.Client, model: str) -> bool:
     except (httpx.HTTPError, ValueError):
         return False
     status = found.get("status") if isinstance(found, dict) else None
-    return isinstance(status, dict) and bool(status.get("readyReplicas"))  # the status of a refusal is a text
+    return isinstance(status, dict) and bool(status.get("readyReplicas"))  # in a refusal ``status`` is a text
 
 
 def look(api: httpx.Client, model: str) -> tuple[int, dict[str, Any] | None, str]:
-    """Replicas wanted, the newest live pod, and its log so far."""
+    """Return the wanted replicas, the newest live pod, and its log so far."""
     deployment = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}").json()
     query = {"labelSelector": f"ebbtide.dev/model={model}"}
     pods = api.get(f"/api/v1/namespaces/{NAMESPACE}/pods", params=query).json()["items"]
@@ -253,7 +253,7 @@ def look(api: httpx.Client, model: str) -> tuple[int, dict[str, Any] | None, str
 
 
 def show(paths: Paths, model: str | None, prompt: str, stream: bool, max_tokens: int = 64) -> Answer:
-    """The command a person types: phases while they pass, then the answer (piece by piece with ``stream``).
+    """Run `ebbtide local ask`: print phases while they pass, then the answer (piece by piece with ``stream``).
     ``model`` is any name that the endpoint lists."""
     access = Access.load(paths)
     name = access.model(model)
@@ -276,7 +276,7 @@ def show(paths: Paths, model: str | None, prompt: str, stream: bool, max_tokens:
 
 
 def next_lines(access: Access) -> str:
-    """The two lines with which the user asks next. The key stays in its file."""
+    """Return the two commands with which the user can ask next. Neither contains the key, which stays in its file."""
     key = "$(.venv/bin/ebbtide local key)"
     body = json.dumps({"model": access.models[0], "messages": [{"role": "user", "content": "Hello"}]})
     python = (

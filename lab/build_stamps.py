@@ -1,4 +1,4 @@
-"""Do a thing once: a result is finished when its stamp says that it was made from these very inputs."""
+"""Stamps for work done once: a result is finished when its stamp says that it was made from these very inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def key(*parts: Any) -> str:
-    """A short digest over plain values and files' contents; it changes when any of them does."""
+    """Return a short digest of plain values and files' contents; it changes when any of them does."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -31,7 +31,7 @@ def is_done(stamp: Path, wanted: str) -> bool:
 
 
 def mark_done(stamp: Path, wanted: str) -> None:
-    """Written last and renamed into place, so that a power cut leaves either no stamp or a true one."""
+    """Write the stamp last and rename it into place, so that a power cut leaves either no stamp or a true one."""
     stamp.parent.mkdir(parents=True, exist_ok=True)
     partial = stamp.with_suffix(stamp.suffix + ".partial")
     partial.write_text(wanted + "\n")
@@ -40,8 +40,8 @@ def mark_done(stamp: Path, wanted: str) -> None:
 
 @contextmanager
 def exclusive(lock: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Two clones that share a folder do not do the same thing twice; the second waits, and ``waiting`` is called first.
-    A dead holder frees it."""
+    """Hold a lock, so that two clones sharing a folder do not do the same work twice. The second one calls ``waiting``,
+    then waits. The lock of a dead holder is free."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as handle:
         try:

@@ -1,4 +1,4 @@
-"""``ebbtide local``: the commands of the lab. Imported for every command: light."""
+"""Commands of the lab, ``ebbtide local``. This module is imported for every command, so it stays light."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def up(
 
 @app.command()
 def status() -> None:
-    """What runs, what sleeps, what is missing."""
+    """Show what runs, what sleeps and what is missing."""
     from lab import status as stack
 
     raise typer.Exit(stack.show())
@@ -78,7 +78,7 @@ def logs(
     part: Annotated[str | None, typer.Argument(help="A part of the cluster, a pod's name or a model's.")] = None,
     lines: Annotated[int, typer.Option(min=1, help="Lines from the end.")] = 40,
 ) -> None:
-    """The end of one part's log; without a part, the list of parts."""
+    """Print the end of one part's log; without a part, the list of parts."""
     from lab import status as stack
 
     stack.logs(part, lines)

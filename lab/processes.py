@@ -1,4 +1,4 @@
-"""Running other programs so that their output is kept, and nothing of them outlives an interruption."""
+"""Runner for other programs that keeps their output and lets nothing of them outlive an interruption."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def run_logged(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> None:
-    """Run ``argv`` to its end; every line goes to ``log`` and to ``note``. A non-zero exit is a LocalProblem with the
-    log's tail. On Ctrl-C the whole process group ends."""
+    """Run ``argv`` to its end; every line goes to ``log`` and to ``note``. Raises ``LocalProblem`` with the log's tail
+    on a non-zero exit. On Ctrl-C the whole process group ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as out:
         out.write(f"$ {' '.join(argv)}\n")
         out.flush()
         process = subprocess.Popen(
-            # killed with -9, this process could end nobody: the kernel does it then
+            # if this process is killed with -9 it cannot end its child, so the kernel does
             [*_WITH_PARENT, *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

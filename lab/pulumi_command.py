@@ -1,6 +1,6 @@
-"""``pulumi`` as the project means it: the pinned engine (official, or built and with stand-in plugins: see `engine`),
-and for stacks nobody put elsewhere a back-end on this machine. Installed as ``.venv/bin/pulumi``. What the user's
-environment says wins, except for the stack called ``local``: it is this machine's, and so is its state.
+"""The project's ``pulumi``: the pinned engine (official, or built and with stand-in plugins: see `pulumi_engine`) and,
+unless the user chose another one, a back-end on this machine. Installed as ``.venv/bin/pulumi``. The user's environment
+takes precedence, except for the stack called ``local``: it belongs to this machine, and so does its state.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OTHERS = ("PULUMI_ACCESS_TOKEN", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRAS
 
 
 def logged_in_elsewhere(environ: Mapping[str, str]) -> bool:
-    """Whether the user has chosen a back-end: by variable or by `pulumi login`."""
+    """Return True if the user has chosen a back-end, by variable or by `pulumi login`."""
     if environ.get("PULUMI_BACKEND_URL") or environ.get("PULUMI_ACCESS_TOKEN"):
         return True
     home = Path(environ.get("PULUMI_HOME") or Path(environ.get("HOME", "/root")) / ".pulumi")
@@ -42,7 +42,7 @@ def logged_in_elsewhere(environ: Mapping[str, str]) -> bool:
 
 
 def is_local(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Whether a command line is about this machine's own stack, whatever back-end the user has chosen for others."""
+    """Return True if a command line is about this machine's own stack, whatever back-end the user chose for others."""
     if environ.get("EBBTIDE_OWN_BACKEND"):
         return True
     named = after_failure.stacks_named(arguments)
@@ -51,8 +51,8 @@ def is_local(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
 
 
 def build_environment(at: Paths) -> dict[str, str]:
-    """What image builds by the stand-in docker-build need of this machine and no resource may carry: storage in the
-    cache, a download cache, and the certificates this machine trusts (a mirror may have its own)."""
+    """Return what image builds by the stand-in docker-build need from this machine and no resource may carry: storage
+    in the cache, a download cache, and the certificates this machine trusts (a mirror may have its own)."""
     downloads = at.cache / "pip"
     downloads.mkdir(parents=True, exist_ok=True)
     tag = downloads / "CACHEDIR.TAG"
@@ -68,8 +68,8 @@ def build_environment(at: Paths) -> dict[str, str]:
 def environment(
     environ: Mapping[str, str], at: Paths, chosen: Engine, python_home: Path, *, local: bool = False
 ) -> dict[str, str]:
-    """The environment the engine runs in. ``python_home`` is the virtual environment that has the stand-ins; ``local``:
-    the command is about this machine's own stack."""
+    """Return the environment the engine runs in. ``python_home`` is the virtual environment that has the stand-ins;
+    ``local`` means that the command is about this machine's own stack."""
     if local:
         environ = {name: value for name, value in environ.items() if name not in _OTHERS}
     env = {
@@ -89,7 +89,7 @@ def environment(
 
 
 def on_local_stack(*arguments: str) -> list[str]:
-    """`pulumi …` of this environment about the local stack, for a program that nobody answers questions of."""
+    """Return this environment's `pulumi …` command for the local stack, for callers that cannot answer questions."""
     return [
         str(Path(sys.executable).with_name("pulumi")),
         *arguments,
@@ -98,7 +98,7 @@ def on_local_stack(*arguments: str) -> list[str]:
 
 
 def outputs(at: Paths) -> dict[str, Any]:
-    """What the local stack exports now, secrets too; empty where it has nothing."""
+    """Return what the local stack exports now, secrets too; empty where it exports nothing. Raises ``LocalProblem``."""
     command = on_local_stack("stack", "output", "--json", "--show-secrets")
     try:
         done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False)
@@ -111,7 +111,7 @@ def outputs(at: Paths) -> dict[str, Any]:
 
 
 def changed_at(at: Paths) -> int:
-    """When the local stack's state was last written (ns); 0 where there is none."""
+    """Return when the local stack's state was last written (ns); 0 where there is none."""
     files = (at.pulumi_backend / ".pulumi" / "stacks").rglob(f"{STACK}.json*")
     return max((file.stat().st_mtime_ns for file in files if file.suffix in (".json", ".gz")), default=0)
 

@@ -1,4 +1,4 @@
-"""Which Pulumi is in force: the official release with its plugins, or the engine built here with stand-ins for them."""
+"""The Pulumi in force: the official release with its plugins, or the engine built here with stand-ins for them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lab.plugins.launchers import LAUNCHERS
 from lab.toolchain import kubernetes_provider, pulumi_release
 
 IMAGE_BUILDER = "pulumi-resource-docker-build"
-_WITH_A_KUBERNETES_STAND_IN = "built"  # what versions recorded that had a stand-in for that provider
+_WITH_A_KUBERNETES_STAND_IN = "built"  # recorded when that provider was a stand-in
 
 
 class Engine(StrEnum):
-    """``OFFICIAL_BUILDAH``: the docker-build plugin needs Docker; without it a stand-in with buildah replaces it."""
+    """Engine and plugins. ``OFFICIAL_BUILDAH``: docker-build needs Docker; without it a buildah stand-in steps in."""
 
     OFFICIAL = "official"
     OFFICIAL_BUILDAH = "official, images by buildah"
@@ -30,12 +30,12 @@ class Engine(StrEnum):
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
-        """The launchers on the engine's PATH."""
+        """Return the stand-ins' launchers on the engine's PATH."""
         launchers = {Engine.OFFICIAL: (), Engine.OFFICIAL_BUILDAH: (IMAGE_BUILDER,)}
         return launchers.get(self, tuple(LAUNCHERS))
 
     def told(self) -> str:
-        """What a person is told, once a run."""
+        """Return the engine's description for the user, shown once a run."""
         return {
             Engine.OFFICIAL: f"official release {pulumi_release.VERSION}, official plugins",
             Engine.OFFICIAL_BUILDAH: f"official release {pulumi_release.VERSION}, official plugins but one: no Docker "
@@ -45,8 +45,8 @@ class Engine(StrEnum):
 
 
 def choose(recorded: Engine | None, *, releases: bool, docker: bool) -> Engine:
-    """A stack's state keeps the plugins that wrote it: what an earlier run recorded holds until `local down --purge`.
-    Else the official release where it can be had."""
+    """Return the engine to use: the one an earlier run recorded, until `local down --purge`, since a stack's state
+    keeps the plugins that wrote it; otherwise the official release where it can be had, else the built one."""
     if recorded is not None:
         return recorded
     if releases:
@@ -59,7 +59,7 @@ def _record(at: Paths) -> Path:
 
 
 def recorded(at: Paths) -> Engine | None:
-    """What the last `local up` settled on; None before the first."""
+    """Return the engine that the last `local up` recorded; None before the first."""
     try:
         text = _record(at).read_text().strip()
         return Engine.BUILT if text == _WITH_A_KUBERNETES_STAND_IN else Engine(text)
@@ -68,7 +68,7 @@ def recorded(at: Paths) -> Engine | None:
 
 
 def refuse_stand_ins_state(at: Paths) -> None:
-    """Raise `LocalProblem` where a stand-in for the Kubernetes provider wrote the stack's state: the provider itself
+    """Raise `LocalProblem` where a stand-in for the Kubernetes provider wrote the stack's state: the real provider
     would replace most of what is there."""
     record = _record(at)
     if record.exists() and record.read_text().strip() == _WITH_A_KUBERNETES_STAND_IN:
@@ -80,7 +80,7 @@ def refuse_stand_ins_state(at: Paths) -> None:
 
 
 def in_force(at: Paths) -> Engine:
-    """For a plain `pulumi`: the recorded one; before any `local up`, whatever a shared cache has."""
+    """Return the engine for a plain `pulumi`: the recorded one; before any `local up`, the one a shared cache has."""
     known = recorded(at)
     return known or (Engine.OFFICIAL if pulumi_release.is_installed(at) else Engine.BUILT)
 
@@ -90,12 +90,12 @@ def program(engine: Engine, at: Paths) -> Path:
 
 
 def folder(engine: Engine, environment: Path) -> Path:
-    """Where the stand-ins of ``engine`` are in the Python environment: a folder for each, so that none is left over."""
+    """Return the folder of the stand-ins of ``engine`` in the Python environment: one each, so none is left over."""
     return environment / "stand-ins" / engine.name.lower()
 
 
 def settle(engine: Engine, at: Paths, environment: Path) -> None:
-    """Record the choice and lay out its stand-ins; those that older versions put on the user's PATH go."""
+    """Record the choice and lay out its stand-ins; remove those that older versions put on the user's PATH."""
     ensure_stand_ins(engine, environment)
     for name in (*LAUNCHERS, kubernetes_provider.NAME):
         (environment / "bin" / name).unlink(missing_ok=True)
@@ -103,7 +103,7 @@ def settle(engine: Engine, at: Paths, environment: Path) -> None:
 
 
 def ensure_stand_ins(engine: Engine, environment: Path) -> Path:
-    """The folder for PATH, made when it is not there."""
+    """Return the stand-ins' folder for PATH, made when it is missing."""
     all_of_them = folder(Engine.BUILT, environment)
     if engine.stand_ins:
         plugins.install(all_of_them, environment / "bin" / "python")
@@ -118,7 +118,7 @@ def ensure_stand_ins(engine: Engine, environment: Path) -> Path:
 
 
 def search_path(engine: Engine, at: Paths, environment: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which the engine finds its plugins: its own stand-ins and the hosts beside a release."""
+    """Return the variables by which the engine finds its plugins: its own stand-ins and the hosts beside a release."""
     own = [str(folder(engine, environment))] if engine.stand_ins else []
     beside = [str(program(engine, at).parent)] if engine.official else []
     found = {"PATH": os.pathsep.join([*own, *beside, given.get("PATH", os.defpath)])}

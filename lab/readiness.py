@@ -1,7 +1,7 @@
-"""Whether the platform's pods run as they should: what `up` waits for before it says that the stack is up.
+"""Readiness of the platform's pods: what `up` waits for before it says that the stack is up.
 
-After `down` or a power cut the API server still tells of the pods as they were; nothing of the stack has changed for
-Pulumi, which then waits for none. Only what started after the cluster did counts here.
+After `down` or a power cut the API server still lists the pods as they were; for Pulumi nothing of the stack has
+changed, so it waits for none. Only pods that started after the cluster count here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from infra.workspace import Paths
 
 MODEL_LABEL = "ebbtide.dev/model"
 OURS = ("ebbtide", "keda")
-NAMES = "kube-system"  # CoreDNS; only looked at in a cluster that was made here
+NAMES = "kube-system"  # CoreDNS; only checked where the cluster's start is known (the lab)
 SECONDS = 240.0
 Pod = Mapping[str, Any]
 
 
 def unsettled(pods: Iterable[Pod], since: datetime | None) -> list[str]:
-    """The pods that are not well, each with why. Models' pods come and go by themselves; pods that are leaving or
-    have done their work are no business of ours."""
+    """Return the pods that are not well, each with the reason. Ignores models' pods, which come and go by themselves,
+    and pods that are being deleted or have done their work."""
     return [f"{pod['metadata']['name']}: {why}" for pod in pods if (why := _trouble(pod, since))]
 
 
@@ -48,7 +48,7 @@ def _trouble(pod: Pod, since: datetime | None) -> str | None:
 def wait(
     paths: Paths, since: datetime | None, note: Callable[[str], None], gateway_url: str, seconds: float = SECONDS
 ) -> None:
-    """Return when every pod of the platform is well and the gateway takes requests. Raises ``LocalProblem``."""
+    """Wait until every pod of the platform is well and the gateway takes requests. Raises ``LocalProblem``."""
     deadline = time.monotonic() + seconds
     namespaces = (*OURS, NAMES) if since else OURS
     with api_client(paths) as api:
@@ -74,7 +74,7 @@ def _look(api: httpx.Client, namespaces: Iterable[str], since: datetime | None) 
 
 
 def gateway(url: str) -> str:
-    """What the gateway says of itself: ready, not ready, does not answer."""
+    """Return the gateway's state: ready, not ready, does not answer."""
     try:
         answer = httpx.get(f"{url}/health/readiness", timeout=5, trust_env=False)
         return "ready" if answer.status_code == 200 else "not ready"

@@ -1,4 +1,4 @@
-"""The lock that an interrupted `pulumi` leaves in the local back-end: taken away only when its holder is dead."""
+"""Removal of the lock that an interrupted `pulumi` leaves in the local back-end, only when its holder is dead."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ WAIT_SECONDS = 120.0
 
 
 def release(backend: Path) -> list[Path]:
-    """Remove the locks below ``backend`` whose process, by pid and host, no longer runs; those that were removed.
+    """Remove the locks below ``backend`` whose process, by pid and host, no longer runs, and return them.
 
-    A living holder keeps its lock, and the engine then says who holds it. A lock that cannot be read stays too.
+    A living holder keeps its lock, and the engine then names the holder. A lock that cannot be read stays too.
     """
     removed = []
     for lock in sorted((backend / ".pulumi" / "locks").rglob("*.json")):
@@ -30,9 +30,9 @@ def release(backend: Path) -> list[Path]:
 
 
 def settle(backend: Path, waiting: Callable[[], None], seconds: float = WAIT_SECONDS) -> bool:
-    """Take dead locks away and wait for living holders to end; whether the back-end is free now.
+    """Remove dead locks and wait for living holders to end; return True if the back-end is free now.
 
-    An engine whose caller was killed is told to stop, but finishes what it is in the middle of."""
+    An engine whose caller was killed is asked to stop, but finishes what it is doing."""
     deadline = time.monotonic() + seconds
     told = False
     while True:

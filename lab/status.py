@@ -1,4 +1,4 @@
-"""What the local stack says of itself."""
+"""Status and logs of the local stack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lab.readiness import MODEL_LABEL
 
 
 def show() -> int:
-    """Print the state; 0 when everything that should run does, 1 otherwise."""
+    """Print the state; return 0 when everything that should run does, 1 otherwise."""
     at = paths()
     lab = (Choice.load(at) or Choice("lab")).kind == "lab"
     if not (namespaces.running(at) if lab else at.kubeconfig.exists()):
@@ -45,7 +45,7 @@ def show() -> int:
 
 
 def _cluster(at: Paths) -> list[dict[str, Any]]:
-    """Print what the API server tells; the pods that are not well."""
+    """Print what the API server reports and return the pods that are not well."""
     with kube_client.api_client(at) as api:
         ready = gpu_nodes.all_ready(api.get("/api/v1/nodes").json()["items"])
         say(f"cluster   {api.base_url.host}:{api.base_url.port or 443}, nodes {'Ready' if ready else 'NOT ready'}")
@@ -64,7 +64,7 @@ def _cluster(at: Paths) -> list[dict[str, Any]]:
 
 
 def kubeconfig() -> Path:
-    """The file that reaches the cluster; raises ``LocalProblem`` where `up` has not written it yet."""
+    """Return the cluster's kubeconfig file. Raises ``LocalProblem`` where `up` has not written it yet."""
     at = paths()
     if not at.kubeconfig.exists():
         raise LocalProblem("the local cluster is not there yet", "run `make local` or `ebbtide local up`")
@@ -72,7 +72,7 @@ def kubeconfig() -> Path:
 
 
 def kubectl(arguments: Sequence[str]) -> NoReturn:
-    """Become the kubectl that `up` built, on the cluster."""
+    """Replace this process by the kubectl that `up` built, on the cluster. Raises ``LocalProblem`` if it is missing."""
     program = paths().bin / "kubectl"
     reached = kubeconfig()
     try:
@@ -105,7 +105,7 @@ def _gateway_url(at: Paths) -> str:
 
 
 def _last_end(at: Paths, model: str) -> str | None:
-    """How a model's engine last ended by itself, as the keeper keeps it on its ScaledObject; None: it never did."""
+    """Return how a model's engine last ended by itself, which the keeper notes on its ScaledObject; None: never."""
     kept = kubernetes.kubectl(at, "get", "scaledobject", "-n", NAMESPACE, model, "-o", "json", check=False)
     try:
         end = json.loads(json.loads(kept)["metadata"]["annotations"]["ebbtide.dev/last-engine-end"])
@@ -116,7 +116,7 @@ def _last_end(at: Paths, model: str) -> str | None:
 
 
 def logs(part: str | None, lines: int) -> None:
-    """The end of a part's log file or of a pod's log; of a model that sleeps, since when and what happened last."""
+    """Print the end of a part's log file or a pod's log; for a sleeping model, since when and what happened last."""
     at = paths()
     files = {file.stem: file for file in sorted(at.logs.glob("*.log"))}
     if part in files:
@@ -166,7 +166,7 @@ def logs(part: str | None, lines: int) -> None:
 
 
 def _alias(at: Paths, name: str) -> str:
-    """The model that a name stands for, where the gateway can be asked; else the name itself."""
+    """Return the model that a name stands for; the name itself if the gateway cannot be asked or does not know it."""
     try:
         return Access.load(at).listed().get(name, name)
     except LocalProblem:
@@ -174,8 +174,8 @@ def _alias(at: Paths, name: str) -> str:
 
 
 def sleeping(model: str, scaled: Mapping[str, Any], events: Iterable[Mapping[str, Any]], lines: int) -> list[str]:
-    """What is to be told of a model without a pod: since when, its last events, how it wakes. Its log is gone with its
-    pod."""
+    """Return the lines about a model without a pod: since when, its last events, how to wake it. Its log is gone with
+    its pod."""
     own = re.compile(rf"{re.escape(model)}(-[a-z0-9]+)*\Z")
     happened = sorted(
         ((_when(e), e) for e in events if own.match(str(e.get("involvedObject", {}).get("name", "")))),

@@ -1,4 +1,4 @@
-"""`make local`: from whatever state this machine is in to a model that has answered."""
+"""Steps of `make local`, from whatever state this machine is in to a model that has answered."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from lab.processes import run_logged
 from lab.pulumi_engine import Engine
 from lab.toolchain import go_programs, pulumi_release, reachable
 
-# without the second sentence a processor with AMX rounds the small model into French
+# without the second sentence, rounding on a processor with AMX makes the small model answer in French
 PROMPT = "What is the capital of France? Answer in one word."
 
 
 def up(*, wanted: Wishes | None = None, then_ask: bool = True) -> None:
-    """Every step finds what an earlier run finished; whatever interrupted it, the same command goes on."""
+    """Bring the stack up. Every step finds what an earlier run finished: after any interruption, run it again."""
     at = paths()
     with build_stamps.exclusive(
         at.state / "up.lock", lambda: say("another `ebbtide local up` is at work; waiting for it")
@@ -74,7 +74,7 @@ def _up(at: Paths, *, wanted: Wishes | None, then_ask: bool) -> None:
 
 
 def install_tools(at: Paths, cluster: LocalCluster, chosen: Engine) -> None:
-    """System packages, the Pulumi engine with its plugins, the cluster's programs, KEDA."""
+    """Install system packages, the Pulumi engine with its plugins, the cluster's programs and KEDA."""
     needed = cluster.packages() | ({"buildah"} if pulumi_engine.IMAGE_BUILDER in chosen.stand_ins else set())
     absent = [package for package in debian.missing() if package in needed]
     if absent:
@@ -103,7 +103,7 @@ def install_tools(at: Paths, cluster: LocalCluster, chosen: Engine) -> None:
 
 
 def stacks(at: Paths) -> dict[str, int]:
-    """The back-end's stacks, each with the number of its resources."""
+    """Return the back-end's stacks, each with the number of its resources. Raises ``LocalProblem``."""
     try:
         listed = subprocess.run(
             [pulumi_command.on_local_stack()[0], "stack", "ls", "--json"],
@@ -121,12 +121,12 @@ def stacks(at: Paths) -> dict[str, int]:
 
 
 def cluster_identity(at: Paths) -> str:
-    """What tells this cluster from one made later under the same name, which has nothing of the stack in it."""
+    """Return an id that a cluster made later under the same name, with nothing of the stack in it, does not share."""
     return kubectl(at, "get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}")
 
 
 def pulumi_up(at: Paths, note: object) -> list[str]:
-    """Make the stack if need be and run `up`; the summary lines of its output."""
+    """Create the stack if need be and run `up`; return the summary lines of its output."""
     log = at.logs / "pulumi-up.log"
     if pulumi_command.STACK not in stacks(at):
         run_logged(
@@ -146,7 +146,7 @@ def pulumi_up(at: Paths, note: object) -> list[str]:
     fix = "see the message above; what was made is kept, and the same command goes on"
     cluster_id, deployed = cluster_identity(at), at.state / "deployed-to"
     moved = deployed.exists() and not build_stamps.is_done(deployed, cluster_id)
-    refresh = ["--refresh"] if moved else []  # what the state tells of is not in this one
+    refresh = ["--refresh"] if moved else []  # what the state lists is not in this cluster
     if not moved:
         build_stamps.mark_done(deployed, cluster_id)
     run_logged(
@@ -158,7 +158,7 @@ def pulumi_up(at: Paths, note: object) -> list[str]:
 
 
 def down(*, purge: bool) -> None:
-    """End the cluster; with ``purge`` forget its data and the stack's state too."""
+    """End the cluster; with ``purge`` delete its data and the stack's state too."""
     at = paths()
     with build_stamps.exclusive(
         at.state / "up.lock", lambda: say("`ebbtide local up` is at work; waiting for it to end")

@@ -1,4 +1,4 @@
-"""The phases of a wake, read off what Kubernetes and the engine say: pure."""
+"""The phases of a wake, derived from what Kubernetes and the engine report: pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ STARTED = re.compile(r"vLLM API server version|Initializing .*LLM engine|api_ser
 
 
 def passed(replicas: int, pod: Mapping[str, Any] | None, log: str) -> list[str]:
-    """The phases that are behind us, in order. ``pod`` as the API server shows it, None while there is none; ``log``
-    what the engine printed so far. A later phase implies the earlier ones, also when a line of the log was missed."""
+    """Return the phases that have passed, in order. ``pod`` is as the API server shows it, None while there is none;
+    ``log`` is what the engine printed so far. A later phase implies the earlier ones, even if a log line was missed."""
     seen = {
         "woken": replicas > 0 or pod is not None,
         "scheduled": _condition(pod, "PodScheduled"),
@@ -27,7 +27,7 @@ def passed(replicas: int, pod: Mapping[str, Any] | None, log: str) -> list[str]:
 
 
 def trouble(pod: Mapping[str, Any] | None) -> str | None:
-    """Why the pod does not get on, in Kubernetes' own words, if it says so."""
+    """Return why the pod makes no progress, in Kubernetes' own words, if it says so."""
     if pod is None:
         return None
     for condition in pod.get("status", {}).get("conditions", []):

@@ -1,4 +1,4 @@
-"""What `ebbtide local` asks of a cluster, whichever it is."""
+"""Interface that `ebbtide local` expects of any cluster."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lab.toolchain.reachable import Reachable
 
 
 class LocalCluster(Protocol):
-    """One of `lab_cluster`, `kind_cluster`, `context_cluster`."""
+    """One of `LabCluster`, `KindCluster`, `ContextCluster`."""
 
     @property
     def title(self) -> str:
-        """The step's name on the screen."""
+        """Return the step's name on the screen."""
         ...
 
     def refuse(self) -> None:
@@ -23,25 +23,25 @@ class LocalCluster(Protocol):
         ...
 
     def packages(self) -> set[str]:
-        """System packages it cannot do without."""
+        """Return the system packages that the cluster needs."""
         ...
 
     def programs(self) -> list[GoProgram]:
-        """Programs it cannot do without; KEDA's come in any case."""
+        """Return the programs that the cluster needs; KEDA's come in any case."""
         ...
 
     def start(self) -> None:
-        """Make it, or find it running; returns when the API server answers."""
+        """Make the cluster, or find it running; return when the API server answers."""
         ...
 
     def since(self) -> datetime | None:
-        """When everything in it began anew; None where a container may be older than that and still be well."""
+        """Return when everything in it began anew; None where a container may be older than that and still be well."""
         ...
 
     def furnish(self, sources: Reachable) -> LocalFacts:
-        """Images, names, advertised GPUs and weights: all that the program takes for granted of a local place."""
+        """Provide images, names, advertised GPUs and weights: all that the program takes for granted locally."""
         ...
 
     def stop(self) -> None:
-        """End all that ``start`` made, and nothing else."""
+        """End everything that ``start`` made, and nothing else."""
         ...

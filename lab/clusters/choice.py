@@ -1,4 +1,4 @@
-"""Which cluster the local stack runs on: the user's kube context, else kind where Docker runs, else the lab."""
+"""Choice of the local stack's cluster: the user's kube context, else kind where Docker runs, else the lab."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _FLAGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Wishes:
-    """What the user says of a cluster of their own. ``registry`` is ``host[:port]/prefix``; ``models_dir`` a folder on
-    the GPU nodes; ``gateway_url`` where node port 30400 is reached from here."""
+    """Options for the user's own cluster. ``registry`` is ``host[:port]/prefix``; ``models_dir`` is a folder on the GPU
+    nodes; ``gateway_url`` is where node port 30400 is reached from here."""
 
     context: str | None = None
     registry: str | None = None
@@ -34,7 +34,7 @@ class Wishes:
     gateway_url: str | None = None
 
     def given(self) -> dict[str, Any]:
-        """The wishes that were uttered."""
+        """Return the options that were given."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
@@ -46,7 +46,7 @@ def wishes(
     models_dir: str | None = None,
     gateway_url: str | None = None,
 ) -> Wishes:
-    """Flags before ``EBBTIDE_…`` variables; ``EBBTIDE_GPU_NODES`` is a list with commas."""
+    """Read the options: flags before ``EBBTIDE_…`` variables; ``EBBTIDE_GPU_NODES`` is a list with commas."""
     named = tuple(gpu_nodes) or tuple(n.strip() for n in environ.get("EBBTIDE_GPU_NODES", "").split(",") if n.strip())
     return Wishes(
         context=context or environ.get("EBBTIDE_CONTEXT") or None,
@@ -59,7 +59,7 @@ def wishes(
 
 @dataclass(frozen=True)
 class Choice:
-    """Written to ``<state>/cluster.json``: the stack stays on its cluster, and `down` ends the right one."""
+    """The choice in ``<state>/cluster.json``: the stack stays on its cluster, and `down` ends the right one."""
 
     kind: Kind
     wishes: Wishes = field(default_factory=Wishes)
@@ -78,7 +78,8 @@ class Choice:
 
 
 def choose(context: str | None, docker: bool, linux_root: bool) -> Kind:
-    """A context that the user names wins; else kind where Docker runs; else the lab, on Linux as root."""
+    """Return the kind of cluster: a context that the user names wins; else kind where Docker runs; else the lab, on
+    Linux as root. Raises ``LocalProblem`` where none is possible."""
     if context is not None:
         return "context"
     if docker:
@@ -93,7 +94,8 @@ def choose(context: str | None, docker: bool, linux_root: bool) -> Kind:
 
 
 def settle(recorded: Choice | None, wanted: Wishes, *, docker: bool, linux_root: bool) -> Choice:
-    """The cluster of this run. One that an earlier run chose is kept, with what was said of it then and not now."""
+    """Return this run's cluster. One that an earlier run chose is kept, with its options where none are given now.
+    Raises ``LocalProblem`` for another context, or for options without one."""
     if wanted.context is None and wanted.given() and (recorded is None or recorded.kind != "context"):
         said = ", ".join(_FLAGS[name] for name in wanted.given())
         raise LocalProblem(f"{said}: said of a cluster of your own, but none is named", "name it too: --context NAME")

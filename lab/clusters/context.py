@@ -1,6 +1,6 @@
-"""The user's own cluster, by a kube context they name: nothing is made but what the program makes in it.
+"""The user's own cluster, named by a kube context: nothing is made but what the program makes in it.
 
-The context is copied by itself into the state folder, so that nothing here can touch another one of the user's.
+The context alone is copied into the state folder, so that nothing here can touch another context of the user's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lab.toolchain.reachable import Reachable
 
 
 def missing(wished: Wishes, found: Sequence[gpu_nodes.Node], docker_answers: bool) -> list[str]:
-    """Everything that keeps the stack from this cluster, each with its remedy; all at once."""
+    """Return everything that keeps the stack from this cluster, each with its remedy; all at once."""
     names = [node["metadata"]["name"] for node in found]
     lacks = []
     if wished.registry is None:
@@ -46,7 +46,7 @@ def missing(wished: Wishes, found: Sequence[gpu_nodes.Node], docker_answers: boo
 
 
 def _look(context: str | None) -> list[dict[str, Any]]:
-    """The cluster's nodes, asked without kubectl, which may not be built yet."""
+    """Return the cluster's nodes, read without kubectl, which may not be built yet. Raises ``LocalProblem``."""
     try:
         with kube_client.client_of(None, context) as api:
             answer = api.get("/api/v1/nodes")
@@ -60,7 +60,7 @@ def _look(context: str | None) -> list[dict[str, Any]]:
 
 
 def facts(wished: Wishes, found: Sequence[gpu_nodes.Node], keda_image: str, at: Paths) -> LocalFacts:
-    """What the program is told; only to be asked when nothing is ``missing``."""
+    """Return the program's facts about the cluster; call this only when nothing is ``missing``."""
     assert wished.context
     assert wished.registry
     assert wished.models_dir
@@ -81,7 +81,7 @@ def facts(wished: Wishes, found: Sequence[gpu_nodes.Node], keda_image: str, at: 
 
 @dataclass(frozen=True)
 class ContextCluster:
-    """Costs what the cluster costs anyway. `down` leaves it as it is; `pulumi destroy` takes out what `up` put in."""
+    """The user's cluster, at no extra cost. `down` leaves it as it is; `pulumi destroy` removes what `up` put in."""
 
     at: Paths
     wishes: Wishes

@@ -1,6 +1,6 @@
 """A cluster by kind, where Docker runs, with a registry container beside it; both on loopback.
 
-The node image is kind's own at the lab's Kubernetes version, so that both tell the same of the same stack.
+The node image is kind's own at the lab's Kubernetes version, so that both behave the same with the same stack.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ CREATE_WAIT = "180s"
 
 
 def config(models: Path) -> str:
-    """Two nodes: one for the platform, one that becomes the GPU pool. The gateway's node port is a door on loopback;
-    the weights are in both nodes, read-only, at the path they have on this machine."""
+    """Return kind's configuration: a node for the platform and one that becomes the GPU pool. The gateway's node port
+    is published on loopback; the weights are in both nodes, read-only, at the path they have on this machine."""
 
     def node(role: str, **more: Any) -> dict[str, Any]:
         weights = {"hostPath": str(models), "containerPath": str(models), "readOnly": True}
@@ -61,12 +61,12 @@ def config(models: Path) -> str:
 
 
 def hosts_toml() -> tuple[str, str]:
-    """Folder and text that make a node's containerd find the registry, which on its own loopback is not there."""
+    """Return folder and text that make a node's containerd find the registry, which is not on the node's loopback."""
     return f"/etc/containerd/certs.d/{REGISTRY}", f'[host."http://{REGISTRY_NAME}:5000"]\n'
 
 
 def run_registry(data: Path, user: str) -> list[str]:
-    """`docker run …` of the registry; its images are in the cache, where the lab's registry has them too."""
+    """Return Docker's `run …` arguments for the registry; its images are in the cache, as those of the lab's are."""
     return [
         *("run", "--detach", "--name", REGISTRY_NAME, "--network", "bridge", "--user", user),
         *("--publish", f"{REGISTRY}:5000", "--volume", f"{data}:/var/lib/registry", REGISTRY_IMAGE),
@@ -75,13 +75,13 @@ def run_registry(data: Path, user: str) -> list[str]:
 
 @dataclass(frozen=True)
 class KindCluster:
-    """Two containers as nodes and one as registry. `down` deletes the three; the images stay in the cache."""
+    """Two containers as nodes and one as registry. `down` deletes all three; the images stay in the cache."""
 
     at: Paths
     title: str = "cluster (kind: 2 nodes in Docker, everything on loopback)"
 
     def refuse(self) -> None:
-        """Nothing of the user's is needed."""
+        """Refuse nothing: the user has nothing to provide."""
 
     def packages(self) -> set[str]:
         return set()
@@ -117,9 +117,7 @@ class KindCluster:
             chosen = tuple(node["metadata"]["name"] for node in found if not gpu_nodes.is_control_plane(node))
             for node in found:
                 name = node["metadata"]["name"]
-                if gpu_nodes.is_control_plane(
-                    node
-                ):  # the only node that the GPU pool's taint will leave to the platform
+                if gpu_nodes.is_control_plane(node):  # the only node that the GPU pool's taint leaves to the platform
                     kubernetes.kubectl(at, "taint", "node", name, f"{gpu_nodes.CONTROL_PLANE}-", check=False)
                 else:
                     gpu_nodes.advertise(at, name, kubernetes.GPUS)
@@ -144,7 +142,7 @@ class KindCluster:
         (self.at.state / "kind.stamp").unlink(missing_ok=True)
 
     def _delete(self) -> None:
-        """Also what a killed `create` left."""
+        """Delete the cluster, also what a killed `create` left."""
         if any(docker.has("container", f"{NAME}-{role}") for role in ("control-plane", "worker")):
             self._kind("delete", "cluster", "--name", NAME)
 
@@ -156,7 +154,7 @@ class KindCluster:
         run_logged(argv, self.at.logs / "kind.log", fix="see the log, then run `make local` again")
 
     def _connect_registry(self) -> None:
-        """Run the registry, join it to the nodes' network, tell every node where it is. What is so already stays."""
+        """Run the registry, join it to the nodes' network and point every node at it; parts in place stay."""
         seen: list[dict[str, Any]] = []
         if docker.has("container", REGISTRY_NAME):
             seen = json.loads(docker.docker("container", "inspect", REGISTRY_NAME))

@@ -22,13 +22,13 @@ GATEWAY_URL = f"http://127.0.0.1:{kubernetes.PORTS.gateway}"
 
 @dataclass(frozen=True)
 class LabCluster:
-    """Two nodes in private namespaces, a registry beside them, three doors on loopback."""
+    """Two nodes in private namespaces, a registry beside them, three ports on loopback."""
 
     at: Paths
     title: str = "cluster (2 nodes, Kubernetes 1.34, everything on loopback)"
 
     def refuse(self) -> None:
-        """What would only fail after the tool chain is built: the wrong processor, a door that is taken."""
+        """Raise ``LocalProblem`` before the tool chain is built, for a wrong processor or a taken port."""
         if platform.machine() != "x86_64":
             raise LocalProblem(
                 f"this machine is {platform.machine()}, allowed is x86_64: the engine's image is locked for it alone",

@@ -1,4 +1,4 @@
-"""From the choice to the cluster: what is asked of this machine, and which class answers."""
+"""Selection of the cluster: what this machine can run, and the class behind the choice."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lab.clusters.lab import LabCluster
 
 
 def find(at: Paths, wanted: Wishes, *, docker_answers: bool, images: bool) -> Choice:
-    """This run's cluster. ``images``: public ones can be pulled; without, kind needs its node image to be there.
-    ``EBBTIDE_CLUSTER=lab`` asks for the lab where Docker runs too: what the tests of the running stack look at."""
+    """Return this run's choice. ``images``: public ones can be pulled; otherwise Docker must have kind's node image.
+    ``EBBTIDE_CLUSTER=lab`` selects the lab even where Docker runs, for the tests of the running stack."""
     kind_can = (
         os.environ.get("EBBTIDE_CLUSTER") != "lab" and docker_answers and (images or docker.has("image", NODE_IMAGE))
     )
@@ -25,12 +25,12 @@ def find(at: Paths, wanted: Wishes, *, docker_answers: bool, images: bool) -> Ch
 
 
 def made(choice: Choice, at: Paths) -> LocalCluster:
-    """The class behind a choice."""
+    """Return the cluster of a choice."""
     if choice.kind == "context":
         return ContextCluster(at, choice.wishes)
     return KindCluster(at) if choice.kind == "kind" else LabCluster(at)
 
 
 def recorded(at: Paths) -> LocalCluster:
-    """The cluster that `up` chose; the lab where nothing tells, whose end is harmless when it never was."""
+    """Return the cluster that `up` chose; the lab where none is recorded: ending one that never ran is harmless."""
     return made(Choice.load(at) or Choice("lab"), at)

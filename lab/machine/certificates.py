@@ -1,4 +1,4 @@
-"""The cluster's own certificate authorities and every certificate they sign; keys are files only root can read."""
+"""The cluster's own certificate authorities and every certificate they sign; only their owner can read the files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VALID = dt.timedelta(days=365 * 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """One certificate: ``hosts`` (names or addresses) make it a server's, none makes it a client's."""
+    """One certificate: for clients, and with ``hosts`` (names or addresses) for a server too."""
 
     name: str
     common_name: str
@@ -28,8 +28,8 @@ class Wanted:
 
 
 def control_plane_parts(api_hosts: tuple[str, ...]) -> list[Wanted]:
-    """What any control plane has: its API server, which answers at ``api_hosts`` and vouches for itself to extensions,
-    and the two that work on its objects.
+    """Return the certificates of any control plane: for its API server, which answers at ``api_hosts`` and identifies
+    itself to extensions, and for the controller manager and the scheduler.
     """
     return [
         Wanted(name="apiserver", common_name="kube-apiserver", hosts=api_hosts),
@@ -41,7 +41,7 @@ def control_plane_parts(api_hosts: tuple[str, ...]) -> list[Wanted]:
 
 def ensure(folder: Path, wanted: Sequence[Wanted], authorities: Sequence[str] = ("ca", "front-proxy-ca")) -> None:
     """Write ``NAME.crt`` and ``NAME.key`` for each authority, each wanted certificate and the service-account signer
-    ``sa``; what is there stays."""
+    ``sa``; existing ones stay."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in authorities:
         if not (folder / f"{name}.crt").exists():
@@ -124,7 +124,7 @@ def _write_key(file: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """All of it or no file: what is there stays, so half a certificate would stay for ever."""
+    """Write the whole file or none: existing files stay, so half a certificate would stay for ever."""
     partial = file.with_name(f"{file.name}.partial")
     partial.unlink(missing_ok=True)
     partial.touch(mode=0o600)

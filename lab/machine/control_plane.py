@@ -1,4 +1,4 @@
-"""Which programs make the lab's Kubernetes, with which flags and files: pure, from a few addresses and folders.
+"""Programs of the lab's Kubernetes with their flags and files: pure, from a few addresses and folders.
 
 Two nodes in one machine: ``ebbtide-system`` for the platform's own pods, ``ebbtide-gpu`` tainted like a GPU pool. Each
 has a containerd and a kubelet of its own; both share the machine's network, so pods are routed, not bridged (``ptp``).
@@ -29,7 +29,7 @@ CNI_PROGRAMS = "/usr/lib/cni"
 
 @dataclass(frozen=True)
 class Node:
-    """One kubelet and its containerd; the number sets apart addresses and ports."""
+    """One kubelet and its containerd; the number keeps addresses and ports apart."""
 
     name: str
     number: int
@@ -62,7 +62,7 @@ class Layout:
 
 
 def certificates() -> list[Wanted]:
-    """Every certificate the cluster needs, server names included."""
+    """Return every certificate the cluster needs, server names included."""
     names = (
         "kubernetes",
         "kubernetes.default",
@@ -89,7 +89,7 @@ def certificates() -> list[Wanted]:
 
 
 def kubeconfig(pki: Path, user: str, server: str, context: str = "ebbtide-local") -> dict[str, Any]:
-    """A self-contained kubeconfig for the certificate ``user``."""
+    """Return a self-contained kubeconfig for the certificate ``user``."""
 
     def inline(file: str) -> str:
         return base64.b64encode((pki / file).read_bytes()).decode()
@@ -118,7 +118,7 @@ def _apiserver(at: Layout) -> list[str]:
     return [
         str(at.programs / "kube-apiserver"),
         *_flags(
-            bind_address="0.0.0.0",  # noqa: S104  of the machine's own network: nobody outside reaches it
+            bind_address="0.0.0.0",  # noqa: S104  in the machine's own network, which nobody outside reaches
             secure_port=str(API_PORT),
             advertise_address=CONTROL_ADDRESS,
             etcd_servers="http://127.0.0.1:2379",
@@ -146,7 +146,7 @@ def _apiserver(at: Layout) -> list[str]:
             proxy_client_cert_file=f"{pki}/front-proxy.crt",
             proxy_client_key_file=f"{pki}/front-proxy.key",
             service_node_port_range="30000-32767",
-            # Debian's etcd 3.4 cannot stream a first list: with it every new watch waits for seconds
+            # Debian's etcd 3.4 cannot stream a first list: with WatchList every new watch waits for seconds
             feature_gates="WatchList=false",
         ),
     ]
@@ -194,7 +194,7 @@ def _kubelet_config(node: Node, at: Layout) -> dict[str, Any]:
         "resolvConf": f"{at.data}/resolv.conf",
         "imageGCHighThresholdPercent": 100,
         "imageMinimumGCAge": "24h",
-        # a small disk is no reason to evict a model that somebody waits for
+        # a small disk is no reason to evict a model that a user waits for
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "serializeImagePulls": False,
         "syncFrequency": "10s",
@@ -264,7 +264,7 @@ def _as_user(config: str) -> list[str]:
 
 
 def network_setup() -> list[list[str]]:
-    """Commands that make the machine's network: node addresses on a bridge without ports, pods routed behind it."""
+    """Return commands for the machine's network: node addresses on a bridge without ports, pods routed behind it."""
     addresses = [["ip", "address", "add", f"{node.address}/24", "dev", "ebbtide0"] for node in NODES]
     return [
         ["ip", "link", "set", "lo", "up"],
@@ -281,7 +281,8 @@ def network_setup() -> list[list[str]]:
 
 
 def mount_setup() -> list[list[str]]:
-    """Private, empty folders where programs insist on fixed paths; kubelet wants mounts shared with its containers."""
+    """Return commands that mount private, empty folders where programs insist on fixed paths; kubelet needs mounts
+    shared with its containers."""
     fresh = [["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", at] for at in ("/run", "/var/log")]
     return [
         ["mount", "--make-rshared", "/"],
@@ -292,7 +293,7 @@ def mount_setup() -> list[list[str]]:
 
 
 def files(at: Layout) -> dict[str, str]:
-    """Configuration files by path; some carry keys, so all are for root alone."""
+    """Return configuration files by path; some carry keys, so all are for root alone."""
     server = f"https://127.0.0.1:{API_PORT}"
     users = ("controller-manager", "scheduler", "proxy", *(f"kubelet-{n.name}" for n in NODES))
     made = {f"{at.pki}/{user}.kubeconfig": yaml.safe_dump(kubeconfig(at.pki, user, server)) for user in users}
@@ -307,7 +308,7 @@ def files(at: Layout) -> dict[str, str]:
 
 
 def machine_spec(at: Layout) -> dict[str, Any]:
-    """What ``supervisor.py`` is told: set-up commands and processes in starting order."""
+    """Return the spec for ``supervisor.py``: set-up commands and processes in starting order."""
 
     def process(name: str, argv: list[str], after: str | None = None) -> dict[str, Any]:
         return {"name": name, "argv": argv, "log": f"{at.logs}/{name}.log", "after": after}
@@ -363,7 +364,7 @@ def machine_spec(at: Layout) -> dict[str, Any]:
             ),
         ]
         # the pods of an earlier run start with the kubelet: before kube-proxy has written its rules they find no API
-        # server at its Service's address, end, and are started again ever later
+        # server at its Service's address, end, and are restarted after ever longer pauses
         nodes += [
             process(f"containerd-{node.name}", containerd),
             process(f"kubelet-{node.name}", kubelet, after=f"{API_SERVICE}:443"),

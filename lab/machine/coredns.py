@@ -25,7 +25,7 @@ _COREFILE = f"""
 
 
 def manifests(image: str) -> str:
-    """YAML documents for ``kubectl apply``; ``image`` carries the program at ``/coredns``."""
+    """Return YAML documents for ``kubectl apply``; ``image`` carries the program at ``/coredns``."""
     meta: dict[str, Any] = {"name": "coredns", "namespace": "kube-system"}
     cluster_wide = {"name": "ebbtide:coredns"}
     rules = [

@@ -35,7 +35,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def missing() -> list[str]:
-    """Debian packages that are needed and absent, in a stable order."""
+    """Return the Debian packages that are needed and absent, in a stable order."""
     absent = {package for program, package in PROGRAMS.items() if not shutil.which(program, path=SYSTEM_PATH)}
     absent |= {package for file, package in FILES.items() if not Path(file).exists()}
     return sorted(absent)
@@ -51,7 +51,7 @@ def install(packages: list[str], log: Path, note: Note) -> None:
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     fix = "see that apt-get works (`apt-get update`), then run `make local` again"
     if shutil.which("dpkg"):
-        # an installation that was cut off stands in the way of every later one
+        # an installation that was cut off blocks every later one
         run_logged(["dpkg", "--configure", "-a"], log, fix=fix, note=note, env=env)
     apt = ["apt-get", "-o", "DPkg::Lock::Timeout=600"]
     run_logged([*apt, "update"], log, fix=fix, note=note, env=env)
@@ -71,7 +71,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 @dataclass(frozen=True)
 class Source:
-    """One apt source: where, and which suites it is asked for."""
+    """One apt source: its address and the suites taken from it."""
 
     uri: str
     suites: tuple[str, ...]
@@ -79,19 +79,19 @@ class Source:
 
 @dataclass(frozen=True)
 class Mirrors:
-    """``main`` carries the release and its updates, ``security`` its security fixes."""
+    """Debian's mirrors: ``main`` carries the release and its updates, ``security`` its security fixes."""
 
     main: str = OFFICIAL
     security: str = OFFICIAL_SECURITY
 
     def sources_list(self, suite: str) -> str:
-        """apt's one-line form, for inside the root."""
+        """Return apt's one-line form, for inside the root."""
         lines = [(self.main, suite), (self.main, f"{suite}-updates"), (self.security, f"{suite}-security")]
         return "".join(f"deb {uri} {name} main\n" for uri, name in lines)
 
 
 def mirrors(suite: str, apt: Path = Path("/etc/apt")) -> Mirrors:
-    """The mirrors that ``apt`` names for ``suite``; the official ones for what it does not name."""
+    """Return the mirrors that ``apt`` names for ``suite``; the official ones for what it does not name."""
     known = list(_sources(apt))
     return Mirrors(
         main=_first(known, suite) or OFFICIAL,
@@ -113,7 +113,7 @@ def _sources(apt: Path) -> Iterable[Source]:
 
 
 def one_line(text: str) -> Iterable[Source]:
-    """Sources of the form ``deb [options] uri suite component…``."""
+    """Yield the sources in lines of the form ``deb [options] uri suite component…``."""
     for line in text.splitlines():
         kind, _, rest = line.partition("#")[0].strip().partition(" ")
         if kind != "deb":
@@ -127,7 +127,7 @@ def one_line(text: str) -> Iterable[Source]:
 
 
 def deb822(text: str) -> Iterable[Source]:
-    """Sources in stanzas of ``Field: value``, as Debian 12 and later write them."""
+    """Yield the sources in stanzas of ``Field: value``, as Debian 12 and later write them."""
     for stanza in text.split("\n\n"):
         fields: dict[str, str] = {}
         name = ""

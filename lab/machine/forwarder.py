@@ -1,8 +1,8 @@
-"""Three doors from the host's loopback into the machine's network: API server, registry, gateway.
+"""Forwarder of three ports ("doors") on the host's loopback into the machine's network: API server, registry, gateway.
 
-The listening sockets are made in the host's network, then the process moves into the machine's and dials from there, so
+The listening sockets are made in the host's network; then the process moves into the machine's and dials from there, so
 no device, route or firewall rule joins the two. Standard library only.
-``python forwarder.py STATE_FOLDER MACHINE_PID LOCAL_PORT=HOST:PORT …``; the folder only tells whose it is.
+``python forwarder.py STATE_FOLDER MACHINE_PID LOCAL_PORT=HOST:PORT …``; the folder only shows whose process it is.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def serve(listener: socket.socket, host: str, port: int) -> None:
             send_at_once(writer)
             send_at_once(there)
             ends = [asyncio.create_task(copy(reader, there)), asyncio.create_task(copy(back, writer))]
-            # when the far side is done the connection is; when the near side is gone the far side must learn of it
+            # when the far side is done, so is the connection; when the near side is gone, the far side must notice
             await asyncio.wait(ends, return_when=asyncio.ALL_COMPLETED)
         except (ConnectionError, OSError):
             pass
@@ -61,7 +61,7 @@ async def _main(listeners: list[tuple[socket.socket, str, int]]) -> None:
 
 
 def listen(port: int) -> socket.socket:
-    """A listening socket on loopback; 0 takes any free port."""
+    """Return a listening socket on loopback; port 0 takes any free port."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""Settings of the whole host's kernel that a kubelet changes: remembered before it runs, put back after."""
+"""Host-wide kernel settings that a kubelet changes: saved before it runs, restored after."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 from pathlib import Path
 
-# what kubelet sets (its kernel tunables); none of them belongs to a namespace
+# the kernel tunables that kubelet sets; none of them belongs to a namespace
 CHANGED = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
@@ -19,7 +19,7 @@ ROOT = Path("/proc/sys")
 
 
 def remember(state: Path, root: Path = ROOT) -> None:
-    """Write today's values down, unless an earlier run did and nobody has put them back since."""
+    """Save the current values, unless an earlier run saved them and they have not been restored since."""
     file = state / "kernel-settings.json"
     if file.exists():
         return
@@ -30,7 +30,7 @@ def remember(state: Path, root: Path = ROOT) -> None:
 
 
 def restore(state: Path, root: Path = ROOT) -> None:
-    """Put the remembered values back; a value that is already there is not written."""
+    """Restore the saved values; a value that is already in place is not written."""
     file = state / "kernel-settings.json"
     try:
         values = json.loads(file.read_text())

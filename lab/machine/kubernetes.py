@@ -1,4 +1,4 @@
-"""Bring the lab's Kubernetes up from whatever state it was left in, and take it down without a trace."""
+"""Start of the lab's Kubernetes from whatever state it was left in, and its end without a trace."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NODES_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class Ports:
-    """Doors on the host's loopback."""
+    """Ports ("doors") on the host's loopback."""
 
     api: int = 16443
     registry: int = 5000
@@ -55,7 +55,10 @@ def layout(paths: Paths) -> Layout:
 
 
 def start(paths: Paths) -> None:
-    """Make the machine and its doors; returns when the API server answers. What runs already is kept."""
+    """Make the machine and open its doors; return when the API server answers.
+
+    A machine that runs already is kept, unless its parts or their settings are of another version.
+    """
     at = layout(paths)
     certificates.ensure(at.pki, control_plane.certificates())
     wanted = build_stamps.key(control_plane.files(at), _spec_without_keys(at))
@@ -97,7 +100,7 @@ def _forwarder_pid(paths: Paths) -> Path:
 
 
 def open_doors(paths: Paths) -> None:
-    """Start the forwarder unless it runs and belongs to this very machine."""
+    """Start the forwarder unless one runs that belongs to this very machine."""
     first = namespaces.running(paths)
     assert first is not None
     belongs = paths.state / "forwarder.machine"
@@ -142,7 +145,8 @@ def open_doors(paths: Paths) -> None:
 
 
 def refuse_taken_doors(paths: Paths) -> None:
-    """A LocalProblem for a door that another program holds. A forwarder of ours whose pid was lost is ended first."""
+    """Raise ``LocalProblem`` for a door that another program holds. A forwarder of ours whose pid was lost is ended
+    first."""
     _end_stray_forwarders(paths)
     for port in (PORTS.api, PORTS.registry, PORTS.gateway):
         _refuse_taken(port)
@@ -200,7 +204,8 @@ def _wait_for_api(paths: Paths) -> None:
 
 
 def kubectl(paths: Paths, *args: str, stdin: str | None = None, check: bool = True) -> str:
-    """kubectl against the lab's API server; its output. A refusal is a LocalProblem with kubectl's own words."""
+    """Run kubectl on the local cluster and return its output. Raises ``LocalProblem`` with kubectl's own words when it
+    fails, unless ``check`` is False."""
     argv = [str(paths.bin / "kubectl"), "--kubeconfig", str(paths.kubeconfig), *args]
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
@@ -214,8 +219,8 @@ def kubectl(paths: Paths, *args: str, stdin: str | None = None, check: bool = Tr
 
 
 def furnish(paths: Paths, platform_image: str) -> None:
-    """What a bare API server lacks: names (CoreDNS) and, on the GPU node, the advertised GPUs. Returns when both nodes
-    are Ready."""
+    """Add what a bare API server lacks: names (CoreDNS) and, on the GPU node, the advertised GPUs. Returns when both
+    nodes are Ready."""
     kubectl(
         paths,
         "apply",
@@ -247,7 +252,7 @@ def nodes_ready(paths: Paths) -> bool:
 
 
 def advertise_gpus(paths: Paths) -> None:
-    """An extended resource that no device plugin owns: the scheduler counts it, nothing backs it."""
+    """Advertise an extended resource that no device plugin owns: the scheduler counts it, nothing backs it."""
     capacity = {"nvidia.com/gpu": str(GPUS)}
     patch = json.dumps({"status": {"capacity": capacity, "allocatable": capacity}})
     kubectl(paths, "patch", "node", GPU.name, "--subresource=status", "--type=merge", "-p", patch)

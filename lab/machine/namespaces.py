@@ -1,7 +1,7 @@
 """The lab machine: one set of private namespaces (mounts, processes, network, host name) that holds the whole cluster.
 
 The host sees one process tree and nothing else: no mount, network device or firewall rule of the cluster exists outside
-it, and the kernel takes all of them away with the tree, however it ended. cgroups are the one thing to clear by hand.
+it, and the kernel takes all of them away with the tree, however it ended. Only cgroups need explicit clearing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STOP_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A pid and when it started, in clock ticks since boot: together never reused."""
+    """A pid and its start time in clock ticks since boot: together they are never reused."""
 
     pid: int
     started: int
@@ -48,7 +48,7 @@ class ProcessId:
         return ProcessId.of(self.pid) == self
 
     def started_at(self) -> datetime:
-        """By the clock, to the second below: as coarse as Kubernetes tells when a container started."""
+        """Return the start time, rounded down to the second: as coarse as Kubernetes reports a container's start."""
         with Path("/proc/uptime").open() as uptime:
             booted = time.time() - float(uptime.read().split()[0])
         return datetime.fromtimestamp(int(booted + self.started / os.sysconf("SC_CLK_TCK")), UTC)
@@ -61,7 +61,7 @@ class ProcessId:
 
     @staticmethod
     def load(file: Path) -> ProcessId | None:
-        """The process that ``file`` names if it still runs."""
+        """Return the process that ``file`` names if it still runs."""
         try:
             pid, started = (int(part) for part in file.read_text().split())
         except (FileNotFoundError, ValueError):
@@ -70,11 +70,11 @@ class ProcessId:
         return found if found.alive() else None
 
     def end(self, seconds: float) -> None:
-        """SIGTERM, wait, then SIGKILL; returns when it is gone."""
+        """Send SIGTERM, wait, then send SIGKILL; return when the process is gone."""
         for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 10.0)):
             deadline = time.monotonic() + patience
             while self.alive() and time.monotonic() < deadline:
-                # again and again: the first process of a namespace never gets what was sent before it listened
+                # repeated, because a namespace's first process never gets a signal sent before it had a handler
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, number)
                 time.sleep(0.05)
@@ -87,13 +87,13 @@ def _pid_file(paths: Paths) -> Path:
 
 
 def running(paths: Paths) -> ProcessId | None:
-    """The machine's first process as the host counts it, if it runs."""
+    """Return the machine's first process, by its pid on the host, if it runs."""
     return ProcessId.load(_pid_file(paths))
 
 
 def strays(script: str, mark: str) -> list[ProcessId]:
-    """Processes of ours by their command line: ``script`` (a file's name) run with ``mark`` as a word. They are found
-    also where an interruption came between their start and the writing of their pid."""
+    """Return our processes by their command line: ``script`` (a file's name) run with ``mark`` as a word. This also
+    finds those that started just before an interruption, so that their pid was never written."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -177,21 +177,24 @@ def stop(paths: Paths) -> None:
     _end_strays(paths)
     _pid_file(paths).unlink(missing_ok=True)
     clear_cgroups()
-    # the mount point of a tmpfs that lived inside. rmdir takes away what is mounted on it in other namespaces too, so
-    # not while a machine of another state folder still has processes; a folder with files in it is refused
+    # the mount point of a tmpfs inside the machine. rmdir also removes what is mounted on it in other namespaces, so it
+    # waits while a machine of another state folder still has processes; it refuses a folder with files in it
     if not cgroups_left():
         with contextlib.suppress(OSError):
             KUBELET.rmdir()
 
 
 def _end_strays(paths: Paths) -> None:
-    """A machine that started and whose pid was never written: its launcher takes it along (``--kill-child``)."""
+    """End a machine whose pid was never written: its launcher takes it along (``--kill-child``)."""
     for stray in strays("supervisor.py", str(_spec_file(paths))):
         stray.end(STOP_SECONDS)
 
 
 def inside(paths: Paths, argv: Sequence[str], *, network_only: bool = False) -> list[str]:
-    """``argv`` as a command that runs inside the machine (or only in its network, with the host's files)."""
+    """Return ``argv`` as a command that runs in the machine (or only in its network, with the host's files).
+
+    Raises ``LocalProblem`` when no machine runs.
+    """
     found = running(paths)
     if not found:
         raise LocalProblem("the local cluster is not running", "run `make local` or `ebbtide local up`")
@@ -200,8 +203,8 @@ def inside(paths: Paths, argv: Sequence[str], *, network_only: bool = False) -> 
 
 
 def clear_cgroups(seconds: float = 10.0) -> None:
-    """Remove the cluster's cgroups in every hierarchy, deepest first; waits for the last of a killed machine's
-    processes to leave them."""
+    """Remove the cluster's cgroups in every hierarchy, deepest first; wait up to ``seconds`` for the last processes of
+    a killed machine to leave them."""
     deadline = time.monotonic() + seconds
     while True:
         left = [folder for root in _cgroup_roots() for folder in _deepest_first(root / CGROUP)]
@@ -214,7 +217,7 @@ def clear_cgroups(seconds: float = 10.0) -> None:
 
 
 def make_cgroups(names: Sequence[str]) -> None:
-    """``/ebbtide/<name>`` in every hierarchy: kubelet refuses a root that is not there."""
+    """Create ``/ebbtide/<name>`` in every hierarchy: kubelet refuses a root that is not there."""
     for root in _cgroup_roots():
         parent = root / CGROUP
         _delegate(root)
@@ -229,8 +232,8 @@ def make_cgroups(names: Sequence[str]) -> None:
 
 
 def _delegate(folder: Path) -> None:
-    """cgroup v2: let the folders below have every controller this one has. One by one, because a refusal of one (the
-    root of a container, a controller in use) must not lose the rest. Nothing to do on v1."""
+    """Pass every controller of a cgroup v2 folder on to the folders below it. They are enabled one by one, because one
+    refusal (the root of a container, a controller in use) must not lose the rest. There is nothing to do on v1."""
     controllers = folder / "cgroup.controllers"
     for name in controllers.read_text().split() if controllers.exists() else ():
         with contextlib.suppress(OSError):

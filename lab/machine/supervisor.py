@@ -1,8 +1,8 @@
-"""PID 1 of the lab machine: starts its parts, restarts what dies, reaps orphans, ends everything when told to.
+"""PID 1 of the lab machine: starts its parts, restarts what dies, reaps orphans, ends everything on SIGTERM/SIGINT.
 
 Run inside fresh namespaces as ``python supervisor.py SPEC.json``. Standard library only: it must start in any Python.
 SPEC: ``{"hostname": str, "setup": [[argv…]…], "processes": [{"name", "argv", "log", "env", "after"}…]}``; a process
-with ``after`` (``host:port``) is started once somebody answers there, at the latest after AFTER_SECONDS.
+with ``after`` (``host:port``) is started once something answers there, at the latest after AFTER_SECONDS.
 When this process ends, the kernel ends every process of the namespaces and takes their mounts and devices with them.
 """
 
@@ -37,7 +37,7 @@ class Part:
         self.patient_until = time.monotonic() + AFTER_SECONDS
 
     def may_start(self) -> bool:
-        """Whether its time has come, and whatever it needs to find answers (or has had its time to)."""
+        """Return True if the part is due and its ``after`` address answers (or has had its time to)."""
         if time.monotonic() < self.due:
             return False
         after = self.spec.get("after")
@@ -70,7 +70,7 @@ class Part:
 
 
 def supervise(parts: list[Part], stopping: list[bool]) -> None:
-    """Until told to stop: start what is due, collect what ended."""
+    """Start what is due and collect what ended, until ``stopping`` has an entry."""
     while not stopping:
         for part in parts:
             if part.pid is None and part.may_start():
@@ -80,7 +80,7 @@ def supervise(parts: list[Part], stopping: list[bool]) -> None:
 
 
 def answers(address: str) -> bool:
-    """Whether a connection to ``host:port`` is taken."""
+    """Return True if a connection to ``host:port`` is accepted."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=LOOK_SECONDS).close()
@@ -103,7 +103,7 @@ def collect(parts: list[Part]) -> None:
 
 
 def stop(parts: list[Part]) -> None:
-    """Last started first, so that etcd writes its last page after everybody else is gone."""
+    """Stop the parts, last started first, so that etcd writes its last page after all others are gone."""
     for part in reversed(parts):
         if part.pid is None:
             continue

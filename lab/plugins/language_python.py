@@ -1,4 +1,5 @@
-"""Stand-in for Pulumi's Python language host: runs programs and policy packs with the interpreter it runs under.
+"""Stand-in for Pulumi's Python language host: runs programs with the interpreter it runs under, policy packs with that
+of their virtual environment where they have one.
 
 A program ends with plain text instead of a traceback by raising `pulumi.RunError` (or a subclass).
 """
@@ -35,7 +36,7 @@ VERSION = "3.259.0+stand-in"
 
 
 class LanguageHost(LanguageServer):
-    """One engine operation's host; the engine starts a fresh process for each."""
+    """Language host for one engine operation; the engine starts a fresh process for each."""
 
     def __init__(self) -> None:
         super().__init__(lambda: None)
@@ -76,7 +77,7 @@ class LanguageHost(LanguageServer):
         return _run(request, lambda: runpy.run_path(program, run_name="__main__"), directory)
 
     def RunPlugin(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
-        """Start a policy pack (or a Python plugin) as a child and pass on what it prints, its port first of all."""
+        """Start a policy pack (or a Python plugin) as a child and pass on what it prints, its port first."""
         info = request.info
         target = str(Path(info.program_directory or request.program, info.entry_point or "."))
         child = subprocess.Popen(
@@ -97,7 +98,7 @@ class LanguageHost(LanguageServer):
 
 
 def environment_python(info: Any) -> str | None:
-    """The interpreter of the project's ``virtualenv`` option; None when there is no such environment."""
+    """Return the interpreter of the project's ``virtualenv`` option; None when there is no such environment."""
     options = {key: value.string_value for key, value in info.options.fields.items()}
     if not options.get("virtualenv"):
         return None
@@ -106,7 +107,7 @@ def environment_python(info: Any) -> str | None:
 
 
 def wrong_environment(info: Any) -> str | None:
-    """Why this process cannot run the program: it was installed for another virtual environment than the project's."""
+    """Return why this process cannot run the program: it belongs to another virtual environment than the project's."""
     python = environment_python(info)
     if python is None or Path(python).parent.parent.resolve() == Path(sys.prefix).resolve():
         return None
@@ -162,13 +163,13 @@ def _settle(loop: asyncio.AbstractEventLoop) -> None:
 def _reported(message: str) -> Any:
     with contextlib.suppress(grpc.RpcError):
         pulumi.log.error(message)
-        # The log call only hands the line over; the engine must have it before it is told to stop.
+        # The log call only hands the line over; the engine must have it before the answer stops it.
         return language_pb2.RunResponse(bail=True)
     return language_pb2.RunResponse(error=message)
 
 
 def program_traceback(error: BaseException, directory: str) -> str:
-    """The traceback from the program's own first line on: how it was started helps nobody."""
+    """Return the traceback from the program's own first line on: how it was started helps nobody."""
     frames = traceback.extract_tb(error.__traceback__)
     first = next((n for n, frame in enumerate(frames) if frame.filename.startswith(directory)), 0)
     lines = traceback.format_list(frames[first:]) + traceback.format_exception_only(error)

@@ -1,4 +1,4 @@
-"""The executables by which the engine finds its plugins: PATH's first directory is the one given to `install`."""
+"""Executables by which the engine finds its plugins, in a folder that comes first on its PATH."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LAUNCHERS = {
 def install(bin_dir: Path, python: Path) -> list[Path]:
     """Write one launcher per stand-in into ``bin_dir``, link Pulumi's own Kubernetes provider, and return their paths.
 
-    ``python`` is the interpreter of the environment in which ``infra`` is installed; it is kept as given (not
-    resolved), since a virtual environment is known by the path its interpreter is called by. Files that already say
-    the same are left alone, others are replaced in one step, so that a running engine never reads half a launcher.
+    ``python`` is the interpreter of the environment in which this project is installed; it is kept as given (not
+    resolved), since a virtual environment is recognized by the path of its interpreter. Files with the same content
+    are left alone, others are replaced in one step, so that a running engine never reads half a launcher.
     """
     return [*_install(bin_dir, python, LAUNCHERS), _link(bin_dir / kubernetes_provider.NAME)]
 
 
 def install_clouds(bin_dir: Path, python: Path) -> list[Path]:
-    """The same for the clouds' stand-ins and the programs that fetch their clusters' credentials: for rehearsals, in a
-    folder of their own."""
+    """Do the same for the clouds' stand-ins and the programs that fetch their clusters' credentials: for rehearsals, in
+    a folder of their own."""
     return _install(bin_dir, python, CLOUD_LAUNCHERS)
 
 

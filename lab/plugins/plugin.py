@@ -1,4 +1,4 @@
-"""What a resource stand-in is to the rest: plain methods on plain values, the engine's log, and errors for users."""
+"""Interface of a resource stand-in: plain methods on plain values, the engine's log, and errors for users."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Checked = tuple[Values, list[tuple[str, str]]]
 
 
 class RefusedError(Exception):
-    """An answer that the user should read as it is, without a traceback."""
+    """An error whose text the user should read as it is, without a traceback."""
 
 
 class InitFailedError(Exception):
@@ -40,7 +40,7 @@ class InitFailedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What every operation knows about its resource. ``timeout_seconds`` is 0 when the program set none."""
+    """Resource data that every operation gets. ``timeout_seconds`` is 0 when the program set none."""
 
     urn: str
     type: str
@@ -52,7 +52,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Naming:
-    """What Check may use to make up a name: the engine's seed and its autonaming choice."""
+    """Input from which Check may generate a name: the engine's seed and its autonaming choice."""
 
     seed: bytes
     proposed: str = ""
@@ -86,7 +86,7 @@ class Engine:
 
 
 class StandIn:
-    """A provider plugin. Values given to and taken from the plain methods may contain `Secret` and `UNKNOWN`."""
+    """A provider plugin. The values that its plain methods take and return may contain `Secret` and `UNKNOWN`."""
 
     version = "0.0.0+stand-in"
 
@@ -95,38 +95,38 @@ class StandIn:
         self.cancelled = threading.Event()
 
     def check_config(self, olds: Values, news: Values) -> Values:
-        """The provider's configuration as it is kept in state."""
+        """Return the provider's configuration as it is kept in state."""
         return news
 
     def diff_config(self, olds: Values, news: Values) -> Difference | None:
-        """What a change of configuration means; None: nothing that a resource could notice."""
+        """Return what a change of configuration means; None: nothing that a resource could notice."""
         return None
 
     def configure(self, config: Values) -> None:
-        """Take the configuration over; called once before any resource."""
+        """Take over the configuration; called once before any resource."""
 
     def check(self, call: Call, olds: Values, news: Values, naming: Naming) -> Checked:
-        """Inputs with defaults filled in, and refusals as (property, reason)."""
+        """Return inputs with defaults filled in, and refusals as (property, reason)."""
         return news, []
 
     def diff(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Difference:
-        """What changed; ``olds`` are the last outputs."""
+        """Return what changed; ``olds`` are the last outputs."""
         raise NotImplementedError
 
     def create(self, call: Call, inputs: Values) -> tuple[str, Values]:
-        """Make the resource; returns its id and outputs."""
+        """Create the resource; return its id and outputs."""
         raise NotImplementedError
 
     def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
-        """The resource as it is now, as (outputs, inputs); None when it is gone."""
+        """Return the resource as it is now, as (outputs, inputs); None when it is gone."""
         return outputs, inputs
 
     def update(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Values:
-        """Change the resource in place; returns its outputs."""
+        """Change the resource in place; return its outputs."""
         raise NotImplementedError
 
     def delete(self, call: Call, outputs: Values, inputs: Values) -> None:
-        """Remove the resource; being gone already is no error."""
+        """Remove the resource; one that is already gone is no error."""
 
     def invoke(self, token: str, args: Values) -> Values:
         """Answer a function of the package."""
@@ -136,6 +136,6 @@ class StandIn:
 ONE_AT_A_TIME = threading.RLock()
 """One lock for imports that happen late, on whichever thread needs them first.
 
-Python breaks a deadlock between two threads that import parts of one circle by handing one of them a module that is not
-finished; a resource then fails by an ImportError that never comes again.
+Python breaks a deadlock between two threads that import parts of one cycle by giving one of them an unfinished module;
+a resource then fails with an ImportError that never comes again.
 """

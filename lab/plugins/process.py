@@ -18,7 +18,7 @@ from lab.plugins.plugin import GRPC_OPTIONS, Engine, StandIn
 from lab.plugins.wire import Servicer
 
 WORKERS = 160
-"""Waits hold a thread each, so there are more threads than a program has resources in flight."""
+"""Each wait holds a thread, so there are more threads than a program has resources in flight."""
 
 
 def serve(make: Callable[[Engine], StandIn]) -> None:
@@ -44,7 +44,7 @@ def run_server(add: Callable[[grpc.Server], None], cancel: Callable[[], None]) -
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     engine = os.getppid()
-    # an engine that was killed ends nobody; its plugins must not outlive it
+    # a killed engine cannot end its plugins, which must not outlive it
     while not ended.wait(2) and os.getppid() == engine:
         pass
     cancel()
@@ -52,5 +52,5 @@ def run_server(add: Callable[[grpc.Server], None], cancel: Callable[[], None]) -
     sys.stdout.flush()
     sys.stderr.flush()
     atexit._run_exitfuncs()
-    # A thread may still sit in a request to a cluster that does not answer; it must not keep the process.
+    # A thread may still sit in a request to a cluster that does not answer; it must not keep the process alive.
     os._exit(0)

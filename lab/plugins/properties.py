@@ -26,7 +26,7 @@ class Secret:
 
 
 def decode(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """A property map off the wire. Whole numbers come back as ``int``, since JSON on the wire only knows doubles."""
+    """Decode a property map from the wire. Whole numbers become ``int``, since JSON on the wire only knows doubles."""
     return {key: _decode_value(value) for key, value in struct.fields.items()}
 
 
@@ -59,7 +59,7 @@ def _decode_struct(struct: struct_pb2.Struct) -> Any:
 
 
 def encode(values: Mapping[str, Any]) -> struct_pb2.Struct:
-    """A property map for the wire; the reverse of `decode`."""
+    """Encode a property map for the wire; the reverse of `decode`."""
     struct = struct_pb2.Struct()
     for key, value in values.items():
         _encode_value(struct.fields[key], value)
@@ -92,7 +92,7 @@ def _encode_value(target: struct_pb2.Value, value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as a copy without any `Secret` around its parts (`UNKNOWN` stays)."""
+    """Return a copy of ``value`` without any `Secret` around its parts (`UNKNOWN` stays)."""
     if isinstance(value, Secret):
         return plain(value.value)
     if isinstance(value, Mapping):
@@ -103,7 +103,7 @@ def plain(value: Any) -> Any:
 
 
 def has_unknown(value: Any) -> bool:
-    """Whether any part of ``value`` is not known yet."""
+    """Return True if any part of ``value`` is not known yet."""
     if isinstance(value, Secret):
         return has_unknown(value.value)
     if isinstance(value, Mapping):
@@ -114,7 +114,7 @@ def has_unknown(value: Any) -> bool:
 
 
 def mark_secrets(value: Any, like: Any) -> Any:
-    """``value`` with a `Secret` wherever ``like`` has one at the same place."""
+    """Return ``value`` with a `Secret` wherever ``like`` has one at the same place."""
     if isinstance(like, Secret):
         return value if isinstance(value, Secret) else Secret(value)
     if isinstance(value, Mapping) and isinstance(like, Mapping):
@@ -122,7 +122,7 @@ def mark_secrets(value: Any, like: Any) -> Any:
     if isinstance(value, list) and isinstance(like, list) and _any_secret(like):
         if len(value) == len(like):
             return [mark_secrets(item, other) for item, other in zip(value, like, strict=True)]
-        # Items cannot be matched any more: hiding the whole list is the only safe answer.
+        # Items can no longer be matched: hiding the whole list is the only safe answer.
         return Secret(value)
     return value
 
@@ -132,7 +132,7 @@ def _any_secret(value: Any) -> bool:
 
 
 def secret_strings(value: Any, inside: bool = False) -> Iterator[str]:
-    """Every string that is inside a `Secret`, so that error texts from elsewhere can be cleaned of them."""
+    """Yield every string that is inside a `Secret`, so that error texts from elsewhere can be cleaned of them."""
     if isinstance(value, Secret):
         yield from secret_strings(value.value, inside=True)
     elif isinstance(value, Mapping):
@@ -146,7 +146,7 @@ def secret_strings(value: Any, inside: bool = False) -> Iterator[str]:
 
 
 def redact(text: str, *values: Any) -> str:
-    """``text`` with every secret string of ``values`` replaced by ``[secret]``."""
+    """Return ``text`` with every secret string (4 characters or more) of ``values`` replaced by ``[secret]``."""
     found = {item for value in values for item in secret_strings(value) if len(item) >= 4}
     for item in sorted(found, key=len, reverse=True):
         text = text.replace(item, "[secret]")

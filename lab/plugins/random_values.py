@@ -1,4 +1,4 @@
-"""Stand-in for the random provider: RandomPassword, RandomString and RandomId, made once and kept in state."""
+"""Stand-in for the random provider: RandomPassword, RandomString and RandomId, generated once and kept in state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KINDS = {
 
 
 def characters(inputs: dict[str, Any]) -> str:
-    """A random text that honours length, classes and their minimums; raises `RefusedError` when it cannot."""
+    """Return a random text that honours length, classes and their minimums. Raises `RefusedError` when it cannot."""
     classes = {
         "Lower": string.ascii_lowercase,
         "Upper": string.ascii_uppercase,
@@ -51,7 +51,7 @@ def characters(inputs: dict[str, Any]) -> str:
 
 
 class RandomValues(StandIn):
-    """Values change only with their inputs: any change is a replacement."""
+    """Provider of values that change only with their inputs: any change is a replacement."""
 
     version = "4.21.4+stand-in"
 

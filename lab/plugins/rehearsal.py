@@ -1,7 +1,7 @@
-"""A rehearsal: the real engine runs a stack against clouds that are only a folder, of ``EBBTIDE_REHEARSAL_CLOUDS``.
+"""A rehearsal: the real engine runs a stack against clouds that are only a folder, ``EBBTIDE_REHEARSAL_CLOUDS``.
 
-Without that variable the stand-ins of the clouds refuse to start, and images are built. With it images are only written
-down, and ``rehearsal.json`` in the folder says who the credentials belong to and where the clusters' API is.
+Without that variable the stand-ins of the clouds refuse to start, and images are built. With it images are only
+recorded, and ``rehearsal.json`` in the folder says who the credentials belong to and where the clusters' API is.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SETTINGS = "rehearsal.json"
 
 @dataclass(frozen=True)
 class Api:
-    """The real API server that every cluster of the rehearsal leads to. Paths are of PEM files; a client is known by
-    its certificate or by its token."""
+    """The real API server that every cluster of the rehearsal leads to. Paths are of PEM files; a client is identified
+    by its certificate or by its token."""
 
     server: str
     authority: str
@@ -31,7 +31,7 @@ class Api:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What one rehearsal pretends. ``accounts``: whose credentials each cloud's stand-in finds, by package name."""
+    """Settings of one rehearsal. ``accounts``: the account whose credentials a stand-in finds, by package name."""
 
     folder: Path
     accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -51,13 +51,13 @@ class Rehearsal:
 
 
 def current(environ: Mapping[str, str] = os.environ) -> Rehearsal | None:
-    """The rehearsal this process is part of; None in real life."""
+    """Return the rehearsal this process is part of; None outside of one."""
     named = environ.get(VARIABLE)
     return load(Path(named)) if named else None
 
 
 def load(folder: Path) -> Rehearsal:
-    """What `Rehearsal.save` wrote; a folder without settings is a rehearsal without accounts and clusters."""
+    """Return what `Rehearsal.save` wrote; a folder without settings is a rehearsal without accounts and clusters."""
     try:
         given: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
     except FileNotFoundError:

@@ -18,7 +18,7 @@ _LOG = logging.getLogger("stand-in")
 
 
 class Servicer(ResourceProviderServicer):
-    """Serves one plugin."""
+    """Resource provider service for one plugin."""
 
     def __init__(self, plugin: StandIn) -> None:
         self._plugin = plugin
@@ -156,7 +156,7 @@ def _diff_response(found: Difference) -> Any:
 
 
 class _Answering:
-    """Turns what a plugin raises into what the engine shows: a text for the user, or a partly created resource."""
+    """Context that turns a plugin's errors into what the engine shows: a text, or a partly created resource."""
 
     def __init__(self, context: Any, *secret_holders: Any) -> None:
         self._context, self._secret_holders = context, secret_holders
@@ -187,7 +187,7 @@ class _Answering:
 
 
 def _init_failed(error: InitFailedError, reasons: list[str]) -> Any:
-    """The message by which the engine learns that a resource exists although its operation failed."""
+    """Return the message by which the engine learns that a resource exists although its operation failed."""
     return provider_pb2.ErrorResourceInitFailed(
         id=error.id, properties=encode(error.outputs), inputs=encode(error.inputs), reasons=reasons
     )

@@ -1,2 +1,2 @@
-"""The cluster of a rehearsal: a real API server, controllers and scheduler, nodes that are only told to exist, and a
-real autoscaler that brings and takes them. Its parts are plain processes on loopback; none outlives ``stop``."""
+"""The cluster of a rehearsal: a real API server, controllers and scheduler, simulated nodes, and a real autoscaler that
+adds and removes them. Its parts are plain processes on loopback; none outlives ``stop``."""

@@ -1,4 +1,4 @@
-"""The API server as a rehearsal asks it: strict about every field, and patient only with what comes in time."""
+"""Client of a rehearsal's API server: strict about every field, and every wait has a deadline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOK_SECONDS: Final = 0.1
 
 
 class Refused(Exception):
-    """The API server said no: ``status`` is HTTP's, ``message`` its own words."""
+    """A refusal by the API server: ``status`` is HTTP's, ``message`` the server's own words."""
 
     def __init__(self, what: str, status: int, message: str) -> None:
         super().__init__(f"{what}: {status} {message}")
@@ -28,11 +28,11 @@ class Refused(Exception):
 
 
 class UnknownKind(Exception):
-    """No API of this cluster has the kind."""
+    """A kind that no API of this cluster has."""
 
 
 def documents(text: str) -> list[Manifest]:
-    """The objects of a multi-document YAML text, in order."""
+    """Return the objects of a multi-document YAML text, in order."""
     return [document for document in yaml.load_all(text, Loader=_loader()) if document]
 
 
@@ -41,14 +41,14 @@ def _loader() -> Any:
 
 
 def named(document: Mapping[str, Any]) -> str:
-    """``Deployment ebbtide-models/llama-8b``."""
+    """Return kind and name, such as ``Deployment ebbtide-models/llama-8b``."""
     metadata = document.get("metadata") or {}
     space = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
     return f"{document.get('kind')} {space}{metadata.get('name')}"
 
 
 class Api:
-    """One client; used by one thread at a time."""
+    """One client, for one thread at a time."""
 
     def __init__(self, kubeconfig: Path) -> None:
         self._client: httpx.Client = client_of(str(kubeconfig), None)
@@ -58,34 +58,34 @@ class Api:
         self._client.close()
 
     def healthy(self) -> bool:
-        """Whether the API server takes requests."""
+        """Return True if the API server takes requests."""
         return self._client.get("/readyz").status_code == 200
 
     def get(self, path: str) -> Manifest | None:
-        """The object or list at ``path``; None where there is none."""
+        """Return the object or list at ``path``; None where there is none. Raises ``Refused``."""
         answer = self._client.get(path)
         if answer.status_code == 404:
             return None
         return self._judged(f"GET {path}", answer)
 
     def items(self, path: str) -> list[Manifest]:
-        """The objects of a list."""
+        """Return the objects of a list; none where there is no list."""
         found = self.get(path)
         return list(found["items"]) if found else []
 
     def delete(self, path: str, **parameters: str) -> None:
-        """Ask that the object go; one that is not there is no error."""
+        """Request the object's deletion; a missing object is no error. Raises ``Refused``."""
         answer = self._client.delete(path, params=parameters)
         if answer.status_code != 404:
             self._judged(f"DELETE {path}", answer)
 
     def merge(self, path: str, change: Mapping[str, Any]) -> Manifest:
-        """A JSON merge patch."""
+        """Apply a JSON merge patch. Raises ``Refused``."""
         headers = {"Content-Type": "application/merge-patch+json"}
         return self._judged(f"PATCH {path}", self._client.patch(path, content=json.dumps(change), headers=headers))
 
     def apply(self, document: Mapping[str, Any], *, dry_run: bool = False) -> Manifest:
-        """Server-side apply, refusing every field that the kind does not have. ``dry_run`` passes everything but the
+        """Apply server-side, refusing every field that the kind does not have. ``dry_run`` does everything but the
         writing. Raises ``Refused`` and ``UnknownKind``."""
         parameters = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
         if dry_run:
@@ -99,7 +99,7 @@ class Api:
         return self._judged(f"apply {named(document)}", answer)
 
     def create(self, document: Mapping[str, Any], *, dry_run: bool = False) -> Manifest:
-        """As ``apply``, for an object that must not be there yet."""
+        """Create an object that must not be there yet, otherwise as ``apply``."""
         parameters = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         if dry_run:
             parameters["dryRun"] = "All"
@@ -109,7 +109,7 @@ class Api:
         )
 
     def apply_kinds(self, found: Iterable[Manifest]) -> list[str]:
-        """Create the CustomResourceDefinitions among ``found`` and wait until they are served; their names."""
+        """Create the CustomResourceDefinitions among ``found`` and wait until they are served; return their names."""
         kinds = [each for each in found if each.get("kind") == "CustomResourceDefinition"]
         for each in kinds:
             self.apply(each)
@@ -118,7 +118,7 @@ class Api:
         return names
 
     def _is_served(self, kind: Manifest) -> bool:
-        """Accepted, and listed in every version: the list follows a moment later."""
+        """Return True if the kind is accepted and listed in every version: the list follows a moment later."""
         path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{kind['metadata']['name']}"
         spec = kind["spec"]
         served = [f"{spec['group']}/{each['name']}" for each in spec["versions"] if each.get("served")]
@@ -128,7 +128,7 @@ class Api:
         )
 
     def path_of(self, document: Mapping[str, Any]) -> str:
-        """Where the object is. Raises ``UnknownKind`` for one that no API has."""
+        """Return the object's path. Raises ``UnknownKind`` for a kind that no API has."""
         version, kind, metadata = str(document["apiVersion"]), str(document["kind"]), document["metadata"]
         if (version, kind) not in self._kinds and not self._discover(version, kind):
             raise UnknownKind(f"{version} {kind}")
@@ -157,8 +157,8 @@ class Api:
 def wait_for(
     ready: Callable[[], object], what: str, seconds: float, meanwhile: Callable[[], None] = lambda: None
 ) -> None:
-    """Ask until ``ready`` answers true. An API server that does not answer yet counts as not ready; ``meanwhile`` may
-    raise what makes waiting pointless. Raises ``LocalProblem`` naming what did not come."""
+    """Poll until ``ready`` returns true. An API server that does not answer yet counts as not ready; ``meanwhile`` may
+    raise when waiting has become pointless. Raises ``LocalProblem`` naming ``what`` did not come in time."""
     deadline = time.monotonic() + seconds
     last = ""
     while True:

@@ -28,11 +28,12 @@ EMPTY_SECONDS = 20
 
 
 class RehearsalCluster:
-    """etcd, API server, controllers, scheduler and kwok as plain processes on loopback, with one roomy node for what is
-    no model; with ``karpenter`` also the autoscaler that brings GPU nodes from zero.
+    """etcd, API server, controllers, scheduler and kwok as plain processes on loopback, with one roomy node for all
+    that is not a model; with ``karpenter`` also the autoscaler that adds GPU nodes from zero.
 
-    ``root`` is a folder of its own that ``start`` empties and ``stop`` leaves with the logs in it. Takes about 10 s to
-    start and 1 GB of memory; needs the programs of ``toolchain.build_rehearsal``. Listens on 127.0.0.1 alone.
+    ``root`` is the cluster's own folder: ``start`` empties it, ``stop`` leaves it with the logs. The cluster takes
+    about 10 s to start and 1 GB of memory, needs the programs of ``go_programs.build_rehearsal`` and listens on
+    127.0.0.1 alone.
     """
 
     def __init__(self, root: Path, paths: Paths) -> None:
@@ -42,17 +43,17 @@ class RehearsalCluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """Of an administrator, with a client certificate in it."""
+        """Return the administrator's kubeconfig, which contains a client certificate."""
         return self._at.kubeconfig(control.ADMIN)
 
     @property
     def server(self) -> str:
-        """``https://127.0.0.1:PORT``."""
+        """Return ``https://127.0.0.1:PORT``."""
         return self._at.server
 
     @property
     def certificate(self) -> Path:
-        """The administrator's client certificate; ``key`` and ``authority`` go with it."""
+        """Return the administrator's client certificate; ``key`` and ``authority`` go with it."""
         return self._at.pki / f"{control.ADMIN}.crt"
 
     @property
@@ -69,21 +70,21 @@ class RehearsalCluster:
 
     @property
     def api(self) -> Api:
-        """A client of the running cluster."""
+        """Return a client of the running cluster. Raises ``LocalProblem`` when it does not run."""
         if self._api is None:
             raise LocalProblem("the rehearsal's cluster is not running", "start it first")
         return self._api
 
     def pids(self) -> dict[str, int]:
-        """The running programs' pids by name."""
+        """Return the running programs' pids by name."""
         return self._parts.pids()
 
     def start(
         self, *, karpenter: bool = False, pools: Sequence[PoolRequest] = (), empty_seconds: int = EMPTY_SECONDS
     ) -> None:
-        """Returns when pods are scheduled and run. With ``karpenter`` the autoscaler can buy for ``pools``, and takes
-        away what was empty for ``empty_seconds``. What an earlier rehearsal left, here or anywhere on this machine, is
-        ended first. On an error nothing runs."""
+        """Start the cluster and return when pods are scheduled and run. With ``karpenter`` the autoscaler can buy for
+        ``pools``, and removes nodes that were empty for ``empty_seconds``. Processes that an earlier rehearsal left,
+        here or anywhere on this machine, are ended first. On an error nothing keeps running."""
         self._parts.refuse_company()
         end_stale()
         try:
@@ -124,15 +125,15 @@ class RehearsalCluster:
     def add_node(
         self, name: str, resources: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None
     ) -> None:
-        """A node that is there whatever anybody asks; returns when it is ready and takes pods. ``resources`` besides 64
+        """Add a node that exists without demand; return when it is ready and takes pods. ``resources`` come besides 64
         CPUs and 256 GiB, such as ``{"nvidia.com/gpu": "8"}``."""
         self.api.create(nodes.node(name, resources, labels))
         path = f"/api/v1/nodes/{name}"
         self.wait(lambda: takes_pods(self.api.get(path)), f"the node {name} to be ready", _ACT_SECONDS)
 
     def install_kinds(self) -> None:
-        """The kinds of KEDA, its HTTP add-on and Karpenter, from the packages that carry them. Nobody acts on them
-        here; their objects are only checked and kept."""
+        """Install the kinds of KEDA, its HTTP add-on and Karpenter, from the packages that carry them. Nothing acts on
+        them here; their objects are only checked and kept."""
         keda = [self._at.keda_manifests / file for file in MANIFEST_FILES]
         for file in (*keda, self._at.karpenter_kinds):
             if not file.exists():
@@ -140,8 +141,8 @@ class RehearsalCluster:
             self.api.apply_kinds(documents(file.read_text()))
 
     def start_karpenter(self, pools: Iterable[PoolRequest], *, empty_seconds: int = EMPTY_SECONDS) -> None:
-        """The autoscaler, buying for ``pools`` and no others: their NodePools are applied, their machines written for
-        it. Called again, it is started anew, because it reads the machines once."""
+        """Start the autoscaler, buying for ``pools`` and no others: apply their NodePools and write their machines for
+        it. A further call restarts it, because it reads the machines once."""
         at, wanted = self._at, list(pools)
         self._parts.end("karpenter-kwok")
         at.instance_types.write_text(json.dumps(nodes.instance_types(wanted), indent=1))
@@ -165,7 +166,7 @@ class RehearsalCluster:
         return httpx.get(f"http://127.0.0.1:{self._at.ports.karpenter_health}/readyz", trust_env=False).is_success
 
     def wait(self, ready: Callable[[], object], what: str, seconds: float) -> None:
-        """As ``api.wait_for``; ends at once, with its log, when one of the programs has ended."""
+        """Wait as ``api.wait_for``, but raise at once, with its log, when one of the programs has ended."""
         wait_for(ready, what, seconds, self._parts.refuse_dead)
 
     def stop(self) -> None:
@@ -184,12 +185,12 @@ class RehearsalCluster:
         self.stop()
 
     def left(self) -> list[int]:
-        """Pids of processes of this folder that still run."""
+        """Return the pids of this folder's processes that still run."""
         return [each.process.pid for each in marked() if each.root == self._at.root]
 
 
 def takes_pods(found: Manifest | None) -> bool:
-    """Ready, and nothing keeps every pod away any more (a new node is tainted until the controllers have seen it)."""
+    """Return True if the node is ready and has lost the taints it carries until the controllers have registered it."""
     if found is None:
         return False
     waiting = {taint["key"] for taint in found["spec"].get("taints") or ()}

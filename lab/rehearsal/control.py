@@ -1,7 +1,7 @@
-"""The programs of a rehearsal's cluster with their flags, certificates and files: pure, from a layout.
+"""Programs of a rehearsal's cluster with their flags, certificates and files: pure, from a layout.
 
-No kubelet and no container: kwok answers for every node that carries its annotation, and says that a pod bound to one
-runs. Everything that decides (API server, controllers, scheduler, autoscaler) is the real program.
+There is no kubelet and no container: kwok answers for every node that carries its annotation, and reports a pod bound
+to one as running. Everything that decides (API server, controllers, scheduler, autoscaler) is the real program.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NODE_ANNOTATION_VALUE: Final = "fake"
 SYSTEM_NAMESPACE: Final = "kube-system"
 _USERS: Final = (ADMIN, "controller-manager", "scheduler", "kwok", "karpenter")
 
-# this room's own: a load balancer that is there at once, so that whoever waits for its address goes on
+# our own stages: a load balancer has its address at once, so that nothing waits for it
 _OWN_STAGES: Final = """
 apiVersion: kwok.x-k8s.io/v1alpha1
 kind: Stage
@@ -65,7 +65,7 @@ spec:
 
 
 def certificates() -> list[Wanted]:
-    """Every certificate the cluster needs."""
+    """Return every certificate the cluster needs."""
     hosts = ("127.0.0.1", "localhost", API_SERVICE, "kubernetes", "kubernetes.default", "kubernetes.default.svc")
     return [
         *control_plane_parts(hosts),
@@ -76,7 +76,7 @@ def certificates() -> list[Wanted]:
 
 
 def files(at: Layout) -> dict[str, str]:
-    """Configuration files by path; those with keys are for their owner alone, as all the folder is."""
+    """Return configuration files by path; some carry keys, so the whole folder is for its owner alone."""
     made = {str(at.kubeconfig(user)): yaml.safe_dump(kubeconfig(at.pki, user, at.server, CONTEXT)) for user in _USERS}
     made[str(at.stages)] = f"{at.module_stages.read_text()}---{_OWN_STAGES}"
     made[str(at.egress)] = yaml.safe_dump(_egress(at))
@@ -84,8 +84,8 @@ def files(at: Layout) -> dict[str, str]:
 
 
 def _egress(at: Layout) -> dict[str, Any]:
-    """Pods have addresses and nobody behind them: a webhook or an aggregated API is told so at once, where the API
-    server would knock for ten seconds at an address that may belong to a stranger."""
+    """Return a configuration by which calls to webhooks and aggregated APIs fail at once: pods have addresses with
+    nothing behind them, and the API server would knock for ten seconds at one that may belong to a stranger."""
     connection = {
         "proxyProtocol": "HTTPConnect",
         "transport": {"uds": {"udsName": f"{at.root}/nobody.sock"}},
@@ -102,7 +102,7 @@ def _flags(**values: str) -> list[str]:
 
 
 def etcd(at: Layout, program: str) -> Part:
-    """Without fsync: what a rehearsal writes may be lost with the machine."""
+    """Return etcd, without fsync: what a rehearsal writes may be lost with the machine."""
     client, peers = (f"http://127.0.0.1:{port}" for port in (at.ports.etcd, at.ports.etcd_peers))
     flags = _flags(
         data_dir=f"{at.root}/etcd",
@@ -117,12 +117,12 @@ def etcd(at: Layout, program: str) -> Part:
 
 
 def api_server(at: Layout) -> Part:
-    """On loopback alone, asking certificates of everybody."""
+    """Return the API server, on loopback alone and requiring client certificates."""
     pki = at.pki
     flags = _flags(
         bind_address="127.0.0.1",
         secure_port=str(at.ports.api),
-        endpoint_reconciler_type="none",  # its Service leads nowhere, and no pod could follow
+        endpoint_reconciler_type="none",  # its Service leads nowhere, and no pod could use it
         etcd_servers=f"http://127.0.0.1:{at.ports.etcd}",
         service_cluster_ip_range=SERVICES,
         authorization_mode="Node,RBAC",
@@ -149,7 +149,7 @@ def api_server(at: Layout) -> Part:
 
 
 def deciders(at: Layout) -> list[Part]:
-    """The controllers, the scheduler and kwok: each acts once the API server answers. None of them listens."""
+    """Return the controllers, the scheduler and kwok: each acts once the API server answers. None of them listens."""
     pki = at.pki
     manager = _flags(
         kubeconfig=str(at.kubeconfig("controller-manager")),
@@ -177,7 +177,7 @@ def deciders(at: Layout) -> list[Part]:
 
 
 def karpenter(at: Layout) -> Part:
-    """The autoscaler. It reads its machines once, at its start."""
+    """Return the autoscaler. It reads its machines once, at its start."""
     environment = {
         "KUBECONFIG": str(at.kubeconfig("karpenter")),
         "INSTANCE_TYPES_FILE_PATH": str(at.instance_types),
@@ -190,15 +190,15 @@ def karpenter(at: Layout) -> Part:
     return Part("karpenter-kwok", (at.program("karpenter-kwok"),), environment)
 
 
-# Where a rehearsal's cluster keeps its files and which loopback ports its parts use.
+# Files of a rehearsal's cluster, and the loopback ports of its parts.
 
-# below the range from which the kernel lends ports to outgoing connections: nobody takes one between choice and use
+# below the kernel's range for outgoing connections, so that none of them takes a port between choice and use
 _PORTS: Final = range(21000, 22000)
 
 
 @dataclass(frozen=True)
 class Ports:
-    """One port each on 127.0.0.1."""
+    """Ports on 127.0.0.1, one for each use."""
 
     etcd: int
     etcd_peers: int
@@ -208,7 +208,7 @@ class Ports:
 
     @staticmethod
     def free() -> Ports:
-        """Ports that nobody listens on now; two processes at once begin at different places."""
+        """Return ports that nothing listens on now; concurrent processes begin at different places."""
         found: list[int] = []
         for n in range(len(_PORTS)):
             port = _PORTS[(os.getpid() * 16 + n) % len(_PORTS)]
@@ -228,7 +228,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Layout:
-    """``root`` is the cluster's own folder, ``cache`` the one that all clones share."""
+    """Files and ports: ``root`` is the cluster's own folder, ``cache`` the one that all clones share."""
 
     root: Path
     cache: Path
@@ -244,7 +244,7 @@ class Layout:
 
     @property
     def stages(self) -> Path:
-        """kwok's, and this room's own behind them."""
+        """Return the file of kwok's stages, followed by our own."""
         return self.root / "stages.yaml"
 
     @property

@@ -1,8 +1,8 @@
-"""Nodes that are only told to exist, and the autoscaler's view of a stack's pools: pure manifests.
+"""Simulated nodes, and the autoscaler's view of a stack's pools: pure manifests.
 
 A stack's ``PoolRequest`` becomes a Karpenter ``NodePool`` with the pool's own labels, taints and limit, and its
-catalogue machine a row of the file from which the autoscaler buys. What is checked with them is the half that a model
-owns (does its pod bring a node of its pool, and of no other), never how a cloud starts a machine.
+catalogue machine becomes a row of the file from which the autoscaler buys. They check the half that a model owns (does
+its pod bring a node of its pool, and of no other), never how a cloud starts a machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _ROOM: Final = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "2Ti", "pod
 
 
 def node(name: str, resources: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None) -> Manifest:
-    """A node as kwok keeps it: ready at once, and every pod on it runs. ``resources`` besides 64 CPUs and 256 GiB."""
+    """Return a node as kwok keeps it: ready at once, and every pod on it runs. ``resources`` come besides 64 CPUs and
+    256 GiB."""
     room = {**_ROOM, **(resources or {})}
     own = {
         "kubernetes.io/hostname": name,
@@ -46,12 +47,12 @@ def node(name: str, resources: Mapping[str, str] | None = None, labels: Mapping[
 
 
 def node_class() -> Manifest:
-    """What Karpenter's kwok provider buys with; it has nothing to say."""
+    """Return the node class with which Karpenter's kwok provider buys; it has no settings."""
     return {"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass", "metadata": {"name": NODE_CLASS}}
 
 
 def machine_name(request: PoolRequest) -> str:
-    """The catalogue's name in a label's spelling; a pool without a machine has one of its own."""
+    """Return the catalogue's name of the pool's machine; without a machine, the pool's own name."""
     return request.machine.name if request.machine else request.pool.name
 
 
@@ -60,7 +61,7 @@ def _zones(request: PoolRequest) -> tuple[str, ...]:
 
 
 def node_pool(request: PoolRequest, *, empty_seconds: int) -> Manifest:
-    """``karpenter.sh/v1 NodePool``: empty nodes go after ``empty_seconds``; ``max_nodes`` becomes a limit in GPUs."""
+    """Return a ``karpenter.sh/v1 NodePool``: empty nodes go after ``empty_seconds``; ``max_nodes`` limits the GPUs."""
     pool = request.pool
 
     def among(key: str, *values: str) -> Manifest:
@@ -92,7 +93,8 @@ def node_pool(request: PoolRequest, *, empty_seconds: int) -> Manifest:
 
 
 def instance_types(requests: Iterable[PoolRequest]) -> list[Manifest]:
-    """The autoscaler's machines, one for each pool's machine and GPU resource; what a pool does not tell is roomy."""
+    """Return the autoscaler's machines, one row for each machine name with the offerings and GPU resources of its
+    pools; a pool without a machine gets a roomy one."""
     made: dict[str, Manifest] = {}
     for request in requests:
         name = machine_name(request)
@@ -133,7 +135,7 @@ def _offerings(request: PoolRequest) -> list[Manifest]:
 
 
 def _price(machine: Machine | None, spot: bool) -> float:
-    """The catalogue's dearest, for an order among machines; 1.0 where it knows none: nothing is ever paid here."""
+    """Return the catalogue's highest price, to rank machines; 1.0 where it knows none: nothing is ever paid here."""
     prices = machine.prices.values() if machine else ()
     known = [p for p in ((each.spot if spot else each.on_demand) for each in prices) if p is not None]
     return max(known, default=1.0)

@@ -1,7 +1,7 @@
 """Plain processes that belong to one rehearsal: each carries a mark in its environment, by which it is found again.
 
-The mark names the folder and the process that started it, so that what a killed rehearsal left is told from what a
-running one still needs; nothing is ever ended by its program's name.
+The mark names the folder and the process that started it, so that what a killed rehearsal left is not confused with
+what a running one still needs; nothing is ever ended by its program's name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Marked:
-    """A process found by its mark: of which folder, and whether the one that started it still runs."""
+    """A process found by its mark, with its folder and the process that started it."""
 
     process: ProcessId
     root: Path
@@ -46,7 +46,7 @@ def _own_id() -> ProcessId:
 
 
 def marked() -> list[Marked]:
-    """Every process of every rehearsal on this machine, as far as this user may see it."""
+    """Return every process of every rehearsal on this machine, as far as this user may see it."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -62,7 +62,7 @@ def marked() -> list[Marked]:
 
 
 def end_stale() -> int:
-    """End what killed rehearsals left behind; how many there were."""
+    """End the processes that killed rehearsals left behind; return how many there were."""
     stale = [each.process for each in marked() if not each.owner.alive()]
     for process in stale:
         process.end(_STOP_SECONDS)
@@ -77,7 +77,7 @@ class Parts:
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     def refuse_company(self) -> None:
-        """Two clusters in one folder would write over each other."""
+        """Raise ``LocalProblem`` if another rehearsal runs in the folder: the two would write over each other."""
         others = {each.owner.pid for each in marked() if each.root == self._root and each.owner.alive()}
         if others:
             pids = ", ".join(map(str, sorted(others)))
@@ -87,7 +87,7 @@ class Parts:
             )
 
     def start(self, part: Part) -> None:
-        """Start it; its output goes to its log."""
+        """Start a part; its output goes to its log. Raises ``LocalProblem`` when its program is missing."""
         owner = _own_id()
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -117,11 +117,11 @@ class Parts:
         return self._logs / f"{name}.log"
 
     def pids(self) -> dict[str, int]:
-        """The running programs' pids by name."""
+        """Return the running programs' pids by name."""
         return {name: process.pid for name, process in self._running if process.poll() is None}
 
     def refuse_dead(self) -> None:
-        """Raises ``LocalProblem`` with the log's end when a program has ended by itself."""
+        """Raise ``LocalProblem`` with the log's end when a program has ended by itself."""
         for name, process in self._running:
             if process.poll() is not None:
                 raise LocalProblem(
@@ -129,11 +129,11 @@ class Parts:
                 )
 
     def end(self, name: str) -> None:
-        """End one of them; nothing happens when it does not run."""
+        """End one part; nothing happens when it does not run."""
         self._end([each for each in self._running if each[0] == name])
 
     def end_all(self) -> None:
-        """End all, last started first, so that etcd writes its last page after everybody else is gone."""
+        """End all parts, last started first, so that etcd writes its last page after all others are gone."""
         self._end(list(self._running))
 
     def _end(self, those: list[tuple[str, subprocess.Popen[bytes]]]) -> None:

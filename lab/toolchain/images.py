@@ -1,4 +1,4 @@
-"""Images that the local set-up itself needs: the pods' sandbox and one image with the platform's own programs."""
+"""Images that the local set-up itself needs: the pods' sandbox, CoreDNS and KEDA."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lab import build_stamps
 from lab.machine import namespaces
 from lab.processes import Note, run_logged
 
-# to a registry buildah compresses whatever it is told; this is the quickest way that containerd 1.6 can read
+# buildah always compresses when it pushes to a registry; this is the quickest way that containerd 1.6 can read
 COMPRESSION = ("--compression-format", "zstd", "--compression-level", "1")
 PLATFORM_USER = "65532:65532"
 
 
 def storage_env(paths: Paths) -> dict[str, str]:
-    """The environment in which buildah's storage goes to the cache and nowhere else on the machine."""
+    """Return the environment in which buildah's storage goes to the cache and nowhere else on the machine."""
     root = paths.cache / "buildah"
     root.mkdir(parents=True, exist_ok=True)
     storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{root}/storage"\nrunroot = "{root}/run"\n'
@@ -39,7 +39,10 @@ def storage_env(paths: Paths) -> dict[str, str]:
 
 
 def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: Note) -> str:
-    """An image FROM scratch with ``<cache>/bin/<program>`` at ``/<program>``; pushed once; its reference by digest."""
+    """Push an image FROM scratch with ``<cache>/bin/<program>`` at ``/<program>``, once.
+
+    Return its reference by digest.
+    """
     wanted = build_stamps.key([(name, _fingerprint(paths.bin / name)) for name in programs])
     record = paths.cache / "images" / f"{repository.rpartition('/')[2]}.json"
     known = pushed(paths, record, wanted)
@@ -79,8 +82,8 @@ def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: 
 
 
 def pushed(paths: Paths, record: Path, wanted: str) -> str | None:
-    """The reference that ``record`` (written when the push was done) has for the content key ``wanted``, if the
-    registry still holds it. A record that cannot be read is none."""
+    """Return the reference that ``record`` (written when the push was done) has for the content key ``wanted``, if the
+    registry still holds it. A record that cannot be read counts as none."""
     try:
         known = json.loads(record.read_text())
         ref = str(known["ref"]) if known["key"] == wanted else None
@@ -90,7 +93,7 @@ def pushed(paths: Paths, record: Path, wanted: str) -> str | None:
 
 
 def release_mounts(paths: Paths, mounts: Path = Path("/proc/self/mounts")) -> list[str]:
-    """Unmount what a killed build left mounted below the cache's image storage; the mount points."""
+    """Unmount what a killed build left mounted below the cache's image storage; return the mount points."""
     below = f"{paths.cache / 'buildah'}/"
     targets = [line.split()[1].encode().decode("unicode_escape") for line in mounts.read_text().splitlines()]
     left = sorted((target for target in targets if target.startswith(below)), key=len, reverse=True)
@@ -100,7 +103,7 @@ def release_mounts(paths: Paths, mounts: Path = Path("/proc/self/mounts")) -> li
 
 
 def in_registry(paths: Paths, ref: str) -> bool:
-    """Whether the registry's storage holds the manifest; read from disk, so it can be asked before anything runs."""
+    """Return True if the registry's storage holds the manifest; read from disk, so it works before anything runs."""
     name, _, digest = ref.partition("@")
     repository = name.partition("/")[2]
     revisions = paths.registry / "docker/registry/v2/repositories" / repository / "_manifests/revisions"

@@ -31,13 +31,13 @@ class GoModule:
 
     @property
     def query(self) -> str:
-        """The argument of ``go mod download -json``."""
+        """Return the argument of ``go mod download -json``."""
         return f"{self.path}@{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleProgram:
-    """``package`` (relative to the module's root) becomes ``<cache>/bin/<name>``; ``ldflags`` without ``-s -w``."""
+    """One program: ``package`` (below the module's root) becomes ``<cache>/bin/<name>``; ``ldflags`` lack ``-s -w``."""
 
     name: str
     module: str
@@ -45,7 +45,7 @@ class ModuleProgram:
     sum: str
     package: str
     ldflags: str
-    # the time zone database: an image FROM scratch has none, and a cron trigger without it never lets a model go
+    # the time zone database: an image FROM scratch has none, and a cron trigger without it never lets a model sleep
     tags: str = "timetzdata"
 
 
@@ -70,7 +70,7 @@ _HTTP_ADD_ON_PACKAGES = {
 
 
 def binaries() -> list[ModuleProgram]:
-    """Every program the engine runs; the add-on's first, because they are the quicker half."""
+    """Return every program the idle-scaling engine runs; the add-on's first, because they are the quicker half."""
     return [
         *_programs(HTTP_ADD_ON, _HTTP_ADD_ON_PACKAGES, f"{HTTP_ADD_ON.path}/pkg/build.version"),
         *_programs(KEDA, _KEDA_PACKAGES, f"{KEDA.path}/version.Version"),
@@ -88,9 +88,9 @@ def _programs(module: GoModule, packages: Mapping[str, str], version_variable: s
 
 
 def verified_source(module: GoModule, download: str) -> Path:
-    """The unpacked module's folder, from the output of ``go mod download -json <module.query>``.
+    """Return the unpacked module's folder, from the output of ``go mod download -json <module.query>``.
 
-    Raises ``LocalProblem`` when Go reports an error or another sum than the pinned one.
+    Raises ``LocalProblem`` when Go reports an error or a sum other than the pinned one.
     """
     try:
         answer: dict[str, str] = json.loads(download)
@@ -110,7 +110,7 @@ def verified_source(module: GoModule, download: str) -> Path:
 
 
 def writable_copy(source: Path, into: Path) -> Path:
-    """``source`` (read-only in the module cache) copied to ``into``, replacing what an interrupted copy left."""
+    """Copy ``source`` (read-only in the module cache) to ``into``, replacing what an interrupted copy left."""
     partial = into.with_name(into.name + ".partial")
     for old in (partial, into):
         if old.exists():
@@ -124,7 +124,7 @@ def writable_copy(source: Path, into: Path) -> Path:
 
 
 def render_manifests(kubectl: Path, module_dir: Path, out: Path) -> None:
-    """``kubectl kustomize <module_dir>/config/default`` into ``out``, whole or not at all.
+    """Render ``kubectl kustomize <module_dir>/config/default`` into ``out``, whole or not at all.
 
     Images are left as the module spells them; the program replaces them by digest.
     """
@@ -147,6 +147,6 @@ def render_manifests(kubectl: Path, module_dir: Path, out: Path) -> None:
 
 
 def containerfile(names: Iterable[str]) -> str:
-    """One image with every program in its root, for a build context that holds them by name."""
+    """Return the Dockerfile of one image with every program in its root, for a context that holds them by name."""
     copies = "".join(f"COPY --chmod=0755 {name} /{name}\n" for name in sorted(names))
     return f"FROM scratch\n{copies}USER {RUN_AS}\n"

@@ -31,7 +31,7 @@ PROGRAM: Final = ModuleProgram(
     tags="",
 )
 _SDK: Final = "github.com/pulumi/pulumi-kubernetes/sdk/v4"
-# the provider's components alone (charts, groups of YAML) use it, and this program has none of them
+# only the provider's components (charts, groups of YAML) use it, and this program has none of them
 _SDK_VERSION: Final = "v4.22.2"
 _SDK_SUMS: Final = {
     _SDK_VERSION: "h1:TJ1JnD/U21SD7DV8MS525Qv4/mSCANdxrRWUWuNJZOs=",
@@ -40,7 +40,7 @@ _SDK_SUMS: Final = {
 
 
 def prepared() -> tuple[str, ...]:
-    """What a build's stamp must tell of besides the module."""
+    """Return what a build's stamp must contain besides the module."""
     return (_SDK_VERSION, *_SDK_SUMS.values())
 
 

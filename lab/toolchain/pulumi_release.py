@@ -34,7 +34,7 @@ _TRIES = 5
 
 
 def archive_name(system: str = sys.platform, machine: str | None = None) -> str | None:
-    """The release's file for a system (``sys.platform``) and machine (``platform.machine()``); None: there is none."""
+    """Return the release's file for a system (``sys.platform``) and machine (``platform.machine()``); None: no file."""
     known_system, known_machine = _SYSTEMS.get(system), _MACHINES.get((machine or platform.machine()).lower())
     if known_system is None or known_machine is None:
         return None
@@ -46,7 +46,7 @@ def home(at: Paths) -> Path:
 
 
 def engine(at: Paths) -> Path:
-    """The CLI's path; its language hosts lie beside it. Releases for Windows have a ``bin`` folder between."""
+    """Return the CLI's path; its language hosts lie beside it. Releases for Windows have a ``bin`` folder between."""
     unpacked = home(at) / "pulumi"
     return unpacked / "bin" / "pulumi" if (unpacked / "bin").is_dir() else unpacked / "pulumi"
 
@@ -56,7 +56,7 @@ def is_installed(at: Paths) -> bool:
 
 
 def sum_of(checksums: str, name: str) -> str | None:
-    """The SHA-256 that a ``<hex>  <file>`` list gives ``name``."""
+    """Return the SHA-256 that a ``<hex>  <file>`` list gives ``name``; None if it has none."""
     for line in checksums.splitlines():
         digest, _, file = line.strip().partition(" ")
         if file.strip().lstrip("*") == name and len(digest) == 64:
@@ -65,9 +65,9 @@ def sum_of(checksums: str, name: str) -> str | None:
 
 
 def ensure(at: Paths, note: Note, client: httpx.Client | None = None) -> Path:
-    """The official CLI in ``<cache>/pulumi-<version>``; its path. What an interrupted download left is continued.
+    """Install the official CLI in ``<cache>/pulumi-<version>``; return its path. An interrupted download is resumed.
 
-    Raises ``LocalProblem`` when there is no release for this machine, no sum to check it by, or a wrong one.
+    Raises ``LocalProblem`` when there is no release for this machine, no sum to check it by, or a wrong sum.
     """
     with build_stamps.exclusive(at.cache / "pulumi-release.lock"):
         if is_installed(at):
@@ -115,7 +115,10 @@ def _published_sum(http: httpx.Client, name: str) -> str:
 
 
 def _download(http: httpx.Client, url: str, target: Path, note: Note) -> None:
-    """``target`` whole, or ``target.partial`` and a LocalProblem; a broken connection is taken up where it broke."""
+    """Download ``target`` whole; a broken connection is resumed where it broke.
+
+    Raises ``LocalProblem``, leaving ``target.partial``.
+    """
     if target.exists():
         return
     partial = target.with_name(f"{target.name}.partial")
@@ -134,7 +137,7 @@ def _download(http: httpx.Client, url: str, target: Path, note: Note) -> None:
 def _continue(http: httpx.Client, url: str, partial: Path, note: Note) -> None:
     have = partial.stat().st_size if partial.exists() else 0
     with http.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as answer:
-        if have and answer.status_code == 416:  # nothing is missing, or too much is there: the sum will tell
+        if have and answer.status_code == 416:  # nothing is missing, or too much is there: the sum decides
             return
         answer.raise_for_status()
         have = have if answer.status_code == 206 else 0

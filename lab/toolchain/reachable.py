@@ -1,4 +1,4 @@
-"""Which of the official sources this machine can reach; asked once a run, shown to the user."""
+"""Official sources that this machine can reach; probed once a run, shown to the user."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Reachable:
-    """True where an official source answered."""
+    """Official sources; True where one answered."""
 
     pulumi: bool
     images: bool
     hub: bool
 
     def told(self, cluster: str) -> list[str]:
-        """One line a source: what is in force on this kind of cluster. The engine tells of itself."""
+        """Return a line for each source in force on this kind of cluster. The engine describes itself elsewhere."""
         images = "a root built from Debian packages"
         if self.images or cluster != "lab":
             images = "public base images"

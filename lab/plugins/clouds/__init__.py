@@ -6,14 +6,13 @@ from the other stand-ins (`launchers.install_clouds`), never by ``make local``, 
 so that nobody's stack can land on them by accident.
 
 =============  ====================================================================================================
-`sdk`          which inputs and outputs a type has, off the installed SDK's classes, and whether values fit them
-`facts`        per type: ids, computed outputs, what forces replacement, who refers to whom; with sources
+`sdk`          which inputs and outputs a type has, from the installed SDK's classes, and whether values fit them
+`facts`        per type: ids, computed outputs, defaults, frozen inputs, references to other types; with sources
 `outputs`      what a cloud answers with
 `cloud`        the folder, shared between processes
-`operations`   create, read, update and delete as a cloud does them
+`operations`   create, read, update and delete as a cloud does them; answers to the functions of the packages
 `failures`     throttles, quotas, stock-outs and half-way time-outs on demand
-`accounts`     whose credentials these are, and whom the program allows
-`invokes`      answers to the functions of the packages
+`accounts`     whose credentials these are, and which accounts the program allows
 `credentials`  the programs that fetch a cluster's short-lived credential
 =============  ====================================================================================================
 """
@@ -25,4 +24,4 @@ CLOUD_LAUNCHERS = {
         for program in ("aws", "gke-gcloud-auth-plugin", "kubelogin")
     },
 }
-"""For rehearsals only: on a PATH that a person uses they would stand before the real programs."""
+"""For rehearsals only: on a user's PATH they would hide the real programs."""

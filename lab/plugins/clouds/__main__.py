@@ -1,4 +1,4 @@
-"""Started by the engine through ``pulumi-resource-aws`` and its siblings; the first argument says which cloud it is."""
+"""Program that the engine starts through ``pulumi-resource-aws`` and its siblings; its first argument is the cloud."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Whose credentials a provider finds, and whether the program allows them: asked before anything is created."""
+"""Account of the credentials a provider finds, checked against those the program allows before anything is created."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEFAULTS = {
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A provider's configuration, of which everything that is no text comes as JSON."""
+    """Parse a provider's configuration, in which everything but text comes as JSON."""
     return {key: _parsed(value) for key, value in plain(config).items()}
 
 
@@ -35,8 +35,8 @@ def _parsed(value: Any) -> Any:
 
 
 def place(package: str, told: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Where resources go: account, region and what else of it stands in ids. Raises `RefusedError` in the cloud's own
-    words when the credentials are not those that the program allows."""
+    """Return where resources go: account, region and whatever else ids contain. Raises `RefusedError` in the cloud's
+    own words when the credentials are not those that the program allows."""
     own = _DEFAULTS[package] | dict(told)
     if package == "aws":
         return own | {"region": _aws(own, config), "partition": "aws"}
@@ -56,7 +56,7 @@ def _aws(own: Mapping[str, str], config: Mapping[str, Any]) -> str:
 
 
 def _azure(own: Mapping[str, str], told: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
-    # the provider asks the Azure CLI for the subscription it is given, and a token of the tenant it is given
+    # the provider asks the Azure CLI for the configured subscription, and for a token of the configured tenant
     wanted, tenant = config.get("subscriptionId"), config.get("tenantId")
     if told.get("subscription") and wanted not in (None, UNKNOWN, own["subscription"]):
         raise RefusedError(f"could not get account info from Azure CLI: subscription '{wanted}' doesn't exist")

@@ -1,4 +1,4 @@
-"""A cloud that is a folder: one JSON file a resource, shared by every process of a rehearsal, changed under a lock."""
+"""A cloud that is a folder: a JSON file per resource, shared by all processes of a rehearsal, changed under a lock."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 @dataclass(kw_only=True)
 class Record:
-    """One resource as the cloud has it. ``outputs`` are its live values, ``inputs`` what it was last asked for that is
-    not among them (Azure tells no resource's group, say); ``keys`` are all texts by which others name it;
-    ``gone``: deleted, as far as that is possible, while its name stays taken."""
+    """One resource as the cloud has it. ``outputs`` are its live values, ``inputs`` the last requested values that are
+    not among them (Azure, for example, does not return a resource's group); ``keys`` are all texts by which others
+    name it; ``gone``: deleted as far as that is possible, while its name stays taken."""
 
     type: str
     id: str
@@ -29,7 +29,7 @@ class Record:
 
     @property
     def known(self) -> dict[str, Any]:
-        """Everything that can be said of it."""
+        """Return everything that is known about the resource."""
         return {**self.inputs, **self.outputs}
 
 
@@ -46,14 +46,14 @@ class Cloud:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else reads or writes this cloud meanwhile; holds for threads as for processes. Not reentrant."""
+        """Hold this cloud's lock, which keeps out other threads as well as other processes. Not reentrant."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def get(self, type_: str, id_: str) -> Record | None:
-        """The resource, or None where there is none."""
+        """Return the resource, or None where there is none."""
         try:
             return Record(**json.loads(self._file(type_, id_).read_text()))
         except FileNotFoundError:
@@ -72,12 +72,12 @@ class Cloud:
         self._file(record.type, record.id).unlink(missing_ok=True)
 
     def all(self, type_: str | None = None) -> list[Record]:
-        """Every resource, or every one of a type, in no particular order."""
+        """Return every resource, or every one of a type, in no particular order."""
         found = [Record(**json.loads(file.read_text())) for file in sorted(self.root.glob("*.json"))]
         return [record for record in found if type_ in (None, record.type)]
 
     def named(self, type_: str, key: str) -> Record | None:
-        """The resource of a type that somebody calls ``key``: by id, name or another of its keys."""
+        """Return the resource of a type that ``key`` names: by id, name or another of its keys."""
         found = (record for record in self.all(type_) if key == record.id or key in record.keys)
         return next((record for record in found if not record.gone), None)
 

@@ -18,7 +18,7 @@ PROGRAMS = ("aws", "gke-gcloud-auth-plugin", "kubelogin")
 
 
 def credential(program: str, arguments: Sequence[str], now: rehearsal.Rehearsal) -> str:
-    """The ExecCredential as JSON. Raises ``LookupError`` with the text for the user where there is none."""
+    """Return the ExecCredential as JSON. Raises ``LookupError`` with the text for the user where there is none."""
     if program == "aws":
         parser = argparse.ArgumentParser("aws", exit_on_error=False)
         for option in ("--region", "--profile", "--role-arn", "--output", "--cluster-name"):
@@ -44,7 +44,7 @@ def credential(program: str, arguments: Sequence[str], now: rehearsal.Rehearsal)
 
 
 def main() -> None:
-    """What the launchers run: the program's name, then its own arguments."""
+    """Run the program that the first argument names; the others are its own arguments."""
     program, *arguments = sys.argv[1:]
     now = rehearsal.current()
     if now is None:

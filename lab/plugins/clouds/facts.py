@@ -1,4 +1,4 @@
-"""What is known of each type beyond the SDK's hints: ``facts/<package>.yaml``, dated and sourced."""
+"""Facts about each type beyond the SDK's hints: ``facts/<package>.yaml``, dated and sourced."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _STEP = re.compile(r"([^.\[\]]+)(\[\*\])?")
 
 @dataclass(frozen=True)
 class Facts:
-    """One type. Texts may have holes like ``{region}`` or ``{vpcId}``, filled by `fill`.
+    """Facts about one type. Texts may have holes like ``{region}`` or ``{vpcId}``, filled by `fill`.
 
-    ``id``: the id's form. ``names``: inputs made up when the program gives none. ``unique``: inputs that no two
-    resources may share. ``frozen``: inputs that the provider sends as
-    an update and the API then refuses. ``needs``: inputs that name another resource, with its type; ``holds``: the
-    same, and that one cannot go before this. ``outputs``: what the cloud computes. ``defaults``: what it fills in for
-    inputs left out. ``values``: allowed values of inputs typed as mere text. ``counter``: an output that counts
-    changes. ``keeps``: inputs that an update leaves as the autoscaler set them. ``keys``: outputs by which others may
-    name this one, beside its id. ``stays``: it can be forgotten but never deleted, and its name stays taken.
-    ``inside``: like ``needs``, and it goes with that one. ``errors``: texts of its own.
+    ``id``: the id's form. ``names``: inputs generated when the program gives none. ``unique``: inputs that no two
+    resources may share. ``frozen``: inputs that the provider sends as an update and the API then refuses. ``needs``:
+    inputs that name another resource, with its type; ``holds``: the same, and the other cannot be deleted before this
+    one. ``outputs``: values that the cloud computes. ``defaults``: values it fills in for inputs left out. ``values``:
+    allowed values of inputs typed as mere text. ``counter``: an output that counts changes. ``keeps``: inputs that an
+    update leaves as the autoscaler set them. ``keys``: outputs by which others may name this one, beside its id.
+    ``stays``: the resource can be forgotten but never deleted, and its name stays taken. ``inside``: like ``needs``,
+    and this one is deleted with the other. ``errors``: error texts of this type.
     """
 
     id: str = ""
@@ -57,17 +57,17 @@ class Book:
     answers: Mapping[str, Any]
 
     def of(self, token: str) -> Facts:
-        """The facts of a type; nothing is known of one that is not in the file."""
+        """Return the facts of a type; empty ones for a type that is not in the file."""
         return self.types.get(token) or Facts()
 
     def text(self, token: str, kind: str, holes: Mapping[str, Any]) -> str:
-        """An error in the words of this cloud's API."""
+        """Return an error in the words of this cloud's API."""
         return str(fill(self.of(token).errors.get(kind) or self.errors[kind], holes))
 
 
 @functools.cache
 def book(package: str) -> Book:
-    """The facts of one package; raises ``ValueError`` naming an entry that has a key nobody reads."""
+    """Return the facts of one package. Raises ``ValueError`` naming an entry that has a key nobody reads."""
     told = read_table(FOLDER / f"{package}.yaml")
     known = {each.name for each in fields(Facts)}
     types = {}
@@ -80,7 +80,7 @@ def book(package: str) -> Book:
 
 
 def fill(template: Any, holes: Mapping[str, Any]) -> Any:
-    """``template`` with every hole in its texts filled; a text that is one hole alone becomes the value itself."""
+    """Return ``template`` with every hole in its texts filled; a text that is one hole becomes the value itself."""
     if isinstance(template, Mapping):
         return {key: fill(item, holes) for key, item in template.items()}
     if isinstance(template, list):
@@ -104,7 +104,7 @@ def _text(value: Any) -> str:
 
 
 def at(value: Any, path: str) -> Iterator[Any]:
-    """Everything at a path like ``vpcConfig.subnetIds[*]`` or ``name``; nothing where it leads nowhere."""
+    """Yield everything at a path like ``vpcConfig.subnetIds[*]`` or ``name``; nothing where it leads nowhere."""
     found = [value]
     for step, each in _STEP.findall(path):
         found = [item[step] for item in found if isinstance(item, Mapping) and item.get(step) is not None]

@@ -1,7 +1,7 @@
-"""Failures on demand: what the next operations on a type run into, told by ``failures.json`` in the folder.
+"""Failures on demand: what the next operations on a type run into, ordered in ``failures.json`` in the folder.
 
-A list of ``{"type": …, "op": …, "kind": …, "times": n}``. ``type`` is a token or its last part (``NodeGroup``), ``op``
-one of create, read, update, delete. Each entry is used up ``times`` times (once, when left out).
+The file is a list of ``{"type": …, "op": …, "kind": …, "times": n}``. ``type`` is a token or its last part
+(``NodeGroup``), ``op`` one of create, read, update, delete. Each entry is used ``times`` times (once, when left out).
 
 ================  ==================================================================================================
 kind              what happens
@@ -31,7 +31,7 @@ FILE = "failures.json"
 
 @dataclass
 class Failure:
-    """One entry."""
+    """One entry of the list."""
 
     type: str
     op: Op
@@ -39,17 +39,17 @@ class Failure:
     times: int = 1
 
     def hits(self, type_: str, op: Op) -> bool:
-        """Whether it is meant for this operation and not used up."""
+        """Return True if the failure is meant for this operation and not used up."""
         return self.times > 0 and self.op == op and self.type in (type_, type_.rsplit(":", 1)[-1])
 
 
 def order(folder: Path, *failures: Failure) -> None:
-    """Have these happen from now on, instead of whatever was ordered before."""
+    """Make these failures happen from now on, instead of those ordered before."""
     (folder / FILE).write_text(json.dumps([asdict(failure) for failure in failures]))
 
 
 def take(cloud: Cloud, type_: str, op: Op) -> Kind | None:
-    """The failure that this operation runs into, used up by asking."""
+    """Return the failure that this operation runs into, and use it up. Raises `RefusedError` for an unknown kind."""
     file = cloud.folder / FILE
     if not file.exists():
         return None

@@ -1,5 +1,5 @@
 """Create, read, update and delete as a cloud does them: references must lead somewhere, names must be free, what is in
-use cannot go, and whatever was ordered to fail fails."""
+use cannot be deleted, and ordered failures happen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HANG_SECONDS = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Operations:
-    """One provider's hands on its cloud. ``place`` is where the account's resources go."""
+    """One provider's operations on its cloud. ``place`` is where the account's resources go."""
 
     cloud: Cloud
     book: Book
@@ -30,7 +30,10 @@ class Operations:
     cancelled: threading.Event
 
     def create(self, call: Call, shape: sdk.Shape, inputs: dict[str, Any]) -> Record:
-        """Make the resource. `InitFailedError` when it exists although the operation failed."""
+        """Create the resource.
+
+        Raises `InitFailedError` when it exists although the operation failed, `RefusedError` when it was not made.
+        """
         failed = self._failure(call, "create", inputs)
         known = self.book.of(call.type)
         place = {**self.place, **{key: inputs[key] for key in ("region", "project") if inputs.get(key)}}
@@ -56,7 +59,7 @@ class Operations:
         return record
 
     def read(self, call: Call) -> Record | None:
-        """The resource as it is now."""
+        """Return the resource as it is now; None when it is gone."""
         self._failure(call, "read", {})
         return self._live(call)
 
@@ -65,7 +68,7 @@ class Operations:
         return None if record is None or record.gone else record
 
     def update(self, call: Call, shape: sdk.Shape, inputs: dict[str, Any], old_inputs: Mapping[str, Any]) -> Record:
-        """Change the resource in place; what only the cloud may set stays."""
+        """Change the resource in place; values that only the cloud may set stay."""
         failed = self._failure(call, "update", inputs)
         known = self.book.of(call.type)
         with self.cloud.locked():
@@ -92,7 +95,7 @@ class Operations:
         return record
 
     def delete(self, call: Call) -> None:
-        """Take the resource away unless another still needs it; one that is gone is no error."""
+        """Delete the resource unless another still needs it; one that is gone is no error."""
         failed = self._failure(call, "delete", {})
         with self.cloud.locked():
             record = self._live(call)
@@ -115,7 +118,10 @@ class Operations:
             self.cancelled.wait(_HANG_SECONDS)
 
     def _failure(self, call: Call, op: failures.Op, inputs: Mapping[str, Any]) -> failures.Kind | None:
-        """What was ordered for this operation; a throttle is sat out here, as real providers do."""
+        """Return the failure ordered for this operation; throttles are retried here, as real providers do.
+
+        Raises `RefusedError` for a quota, a stock-out, or a throttle that does not end.
+        """
         for attempt in range(_RETRIES + 1):
             kind = failures.take(self.cloud, call.type, op)
             if kind in (None, "timeoutHalfWay", "hang"):
@@ -143,7 +149,7 @@ class Operations:
                     raise RefusedError(f"{path}: {text}")
 
     def _naming(self, record: Record, how: Literal["holds", "inside"]) -> list[Record]:
-        """The resources that name this one in an input of this sort."""
+        """Return the resources that name this one in an input of the sort ``how``."""
         names = {record.id, *record.keys}
 
         def named_by(other: Record) -> bool:
@@ -181,15 +187,15 @@ def _differ(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     return {k: v for k, v in new.items() if v is not None} != {k: v for k, v in old.items() if v is not None}
 
 
-# Answers to the functions of the packages: looked up in the cloud's folder, or told by the facts file.
+# Answers to the functions of the packages: looked up in the cloud's folder, or given by the facts file.
 
 _POLICY_DOCUMENT = "aws:iam/getPolicyDocument:getPolicyDocument"
 
 
 def answer(book: Book, cloud: Cloud, place: Mapping[str, Any], token: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of one call. An answer in the facts has ``result`` (a template) and, where it is about a resource,
-    ``finds`` (its type) ``by`` (the form of its key), whose outputs are in the answer unless ``only``. Raises
-    `RefusedError` for what is not there or not known."""
+    """Return the result of one call. An answer in the facts has ``result`` (a template) and, where it is about a
+    resource, ``finds`` (its type) and ``by`` (the form of its key); the resource's outputs are in the answer unless
+    ``only`` is set. Raises `RefusedError` for a function or resource that is not there."""
     if token == _POLICY_DOCUMENT:
         return policy_document(args)
     told = book.answers.get(token)
@@ -208,7 +214,7 @@ def answer(book: Book, cloud: Cloud, place: Mapping[str, Any], token: str, args:
 
 
 def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
-    """An IAM policy as JSON text, as the official function renders it: one value alone stands without a list."""
+    """Return an IAM policy as JSON text, as the official function renders it: a single value stands without a list."""
     document = {
         "Version": args.get("version") or "2012-10-17",
         "Statement": [_statement(each) for each in args.get("statements") or []],

@@ -1,4 +1,4 @@
-"""What a cloud answers with: the inputs, what it fills in, and something plausible for everything else it declares."""
+"""Answers of a cloud: the inputs, what it fills in, and something plausible for everything else it declares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEEPEST = 3
 
 
 def holes(place: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What templates may refer to: the place, the inputs, and fresh random parts."""
+    """Return what templates may refer to: the place, the inputs, and fresh random parts."""
     uuid = secrets.token_hex(16)
     return {
         **place,
@@ -35,7 +35,7 @@ def holes(place: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]
 def made(
     known: Facts, shape: sdk.Shape, filled: dict[str, Any], inputs: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Id and outputs of a resource that was just created; ``filled`` are its `holes`."""
+    """Return id and outputs of a resource that was just created; ``filled`` are its `holes`."""
     given = {key: value for key, value in inputs.items() if not key.startswith("__")}
     filled |= {key: facts.fill(value, filled) for key, value in known.defaults.items() if given.get(key) is None}
     for name in known.names:
@@ -58,14 +58,14 @@ def made(
 
 
 def overlaid(computed: Any, given: Any) -> Any:
-    """A block of which the program gives a part and the cloud another: what is given holds."""
+    """Merge a block that is partly given by the program, partly computed by the cloud: given values win."""
     if isinstance(computed, Mapping) and isinstance(given, Mapping):
         return {**computed, **{key: overlaid(computed.get(key), item) for key, item in given.items()}}
     return given
 
 
 def answered(given: Any, hint: Any, filled: Mapping[str, Any]) -> Any:
-    """What was given, in the form in which it comes back: Azure takes a list of identities and answers with a map."""
+    """Return a given value in the form in which it comes back: Azure takes a list of identities and returns a map."""
     form = next(iter(alternatives(hint)), None)
     if isinstance(given, list) and typing.get_origin(form) in (dict, collections.abc.Mapping):
         if not filled or UNKNOWN in given:
@@ -78,22 +78,22 @@ def answered(given: Any, hint: Any, filled: Mapping[str, Any]) -> Any:
 
 
 def expected(known: Facts, shape: sdk.Shape, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What a preview can say of a resource that does not exist yet."""
+    """Return what a preview can say about a resource that does not exist yet."""
     filled_in = {*known.defaults, *known.names}
     late = {key: UNKNOWN for key in shape.outputs if key not in shape.inputs or key in filled_in}
-    # a block of which the cloud computes a part cannot be told yet, or what reads that part would find nothing
+    # a block that the cloud computes in part stays unknown, or whatever reads that part would find nothing
     parts = {key for key, template in known.outputs.items() if isinstance(template, Mapping)}
     told = {key: value for key, value in shown(shape, inputs).items() if key not in parts}
     return {**late, **dict.fromkeys(parts, UNKNOWN), **told}
 
 
 def shown(shape: sdk.Shape, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs in the form in which a preview gives them back."""
+    """Return inputs in the form in which a preview gives them back."""
     return {key: answered(item, shape.outputs[key], {}) for key, item in inputs.items() if key in shape.outputs}
 
 
 def plausible(name: str, hint: Any, filled: Mapping[str, Any], depth: int = 0) -> Any:
-    """A value of the declared kind that reads like one of its name."""
+    """Return a value of the declared kind that is plausible for its name."""
     form = next(iter(alternatives(hint)), None)
     origin = typing.get_origin(form)
     if form is bool:

@@ -42,7 +42,7 @@ class CloudStandIn(StandIn):
         return news
 
     def diff_config(self, olds: Values, news: Values) -> Difference | None:
-        # another account or region is another cloud: all that lies there would have to be made anew
+        # another account or region is another cloud: everything there would have to be made anew
         fixed = [(key,) for key in ("region", "subscriptionId", "project") if key in olds and key in news]
         return Difference(compare(plain(olds), plain(news), immutable=fixed))
 
@@ -128,7 +128,7 @@ class CloudStandIn(StandIn):
         return found
 
     def _named(self, call: Call, known: Facts, inputs: Values, olds: Mapping[str, Any], naming: Naming) -> Values:
-        """Names made up where the program gave none; one that was made up before stays."""
+        """Return the inputs with names generated where the program gave none; a name generated before stays."""
         before = set(olds.get(_DEFAULTS) or [])
         missing = [name for name in known.names if inputs.get(name) is None and not inputs.get(f"{name}Prefix")]
         for name in missing:
@@ -159,7 +159,7 @@ class CloudStandIn(StandIn):
 
 
 def _kubeconfig(server: str, authority: str) -> str:
-    """What AKS hands out: address and authority, and a user that is nobody."""
+    """Return the kubeconfig that AKS hands out: address and authority, and a user without credentials."""
     return json.dumps(
         {
             "apiVersion": "v1",
@@ -173,12 +173,12 @@ def _kubeconfig(server: str, authority: str) -> str:
 
 
 def _told(values: Mapping[str, Any]) -> Values:
-    """Inputs without what providers note beside them."""
+    """Return inputs without the ``__`` notes that providers add to them."""
     return {key: value for key, value in values.items() if not key.startswith("__")}
 
 
 def _still(given: Any, live: Any) -> Any:
-    """What the program gave, as it is now in the cloud: parts that the program never set stay out."""
+    """Return the program's inputs as they are now in the cloud, without parts that the program never set."""
     if isinstance(given, dict) and isinstance(live, dict):
         kept = {k: _still(v, live.get(k)) for k, v in given.items() if live.get(k) is not None or k.startswith("__")}
         return {**kept, **({_DEFAULTS: given[_DEFAULTS]} if _DEFAULTS in given else {})}

@@ -1,4 +1,4 @@
-"""What the installed SDKs say of their types: inputs, outputs, and which inputs must be given.
+"""Types of the installed SDKs: inputs, outputs, and which inputs must be given.
 
 The wheels carry no schema, but every input and output is a Python property with a type hint. The one private module of
 the SDK that resolves those hints, ``pulumi._types``, is used here and nowhere else.
@@ -32,7 +32,7 @@ _REGISTERED = re.compile(r'resource_modules="""(.*?)"""', re.DOTALL)
 
 @dataclass(frozen=True)
 class Shape:
-    """One resource type: wire names to type hints, and the wire names that must be given."""
+    """One resource type: type hints by wire name, and the wire names that must be given."""
 
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
@@ -41,7 +41,10 @@ class Shape:
 
 @functools.cache
 def classes(package: str) -> dict[str, tuple[str, str]]:
-    """Module and class of every type token of a package (``aws``, ``azure-native``, ``gcp``)."""
+    """Return module and class of every type token of a package (``aws``, ``azure-native``, ``gcp``).
+
+    Raises ``ModuleNotFoundError`` when its SDK is not installed.
+    """
     spec = importlib.util.find_spec(module_of(package))
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{module_of(package)} is not installed: install the project's extra for this cloud")
@@ -51,12 +54,12 @@ def classes(package: str) -> dict[str, tuple[str, str]]:
 
 
 def module_of(package: str) -> str:
-    """The Python package of a Pulumi package."""
+    """Return the Python package of a Pulumi package."""
     return "pulumi_" + package.replace("-", "_")
 
 
 def shape(token: str) -> Shape | None:
-    """The shape of a type; None for a token that the SDK does not have."""
+    """Return the shape of a type; None for a token that the SDK does not have."""
     with ONE_AT_A_TIME:
         return _shape(token)
 
@@ -74,25 +77,25 @@ def _shape(token: str) -> Shape | None:
 
 
 def provider_inputs(package: str) -> Mapping[str, Any]:
-    """What a provider of the package can be configured with."""
+    """Return the inputs with which a provider of the package can be configured."""
     with ONE_AT_A_TIME:
         module = importlib.import_module(f"{module_of(package)}.provider")
         return hints_of(module.ProviderArgs)
 
 
 def is_arguments(hint: Any) -> bool:
-    """Whether a hint is a nested input class."""
+    """Return True if a hint is a nested input class."""
     return isinstance(hint, type) and _types.is_input_type(hint)
 
 
 def is_result(hint: Any) -> bool:
-    """Whether a hint is a nested output class."""
+    """Return True if a hint is a nested output class."""
     return isinstance(hint, type) and _types.is_output_type(hint)
 
 
 @functools.cache
 def hints_of(nested: type) -> Mapping[str, Any]:
-    """Wire names and hints of a nested class, input or output."""
+    """Return wire names and hints of a nested class, input or output."""
     if _types.is_input_type(nested):
         return _types.input_type_types(nested)
     return _types.output_type_types(nested)
@@ -100,13 +103,13 @@ def hints_of(nested: type) -> Mapping[str, Any]:
 
 @functools.cache
 def required_of(arguments: type) -> frozenset[str]:
-    """Wire names of the arguments of an input class that have no default."""
+    """Return the wire names of an input class's arguments that have no default."""
     names = _types.input_type_py_to_pulumi_names(arguments)
     given = inspect.signature(arguments.__init__).parameters.values()  # type: ignore[misc]
     return frozenset(names[p.name] for p in given if p.name in names and p.default is inspect.Parameter.empty)
 
 
-# Whether values have the types the SDK declares: unknown keys, missing ones, wrong kinds, values not in an enum.
+# A check of values against the SDK's types: unknown keys, missing ones, wrong kinds, values not in an enum.
 
 Finding = tuple[str, str]
 """A path as the engine writes it, and what is wrong there."""
@@ -115,7 +118,7 @@ _KINDS: dict[Any, str] = {str: "a text", int: "a whole number", float: "a number
 
 
 def check(values: Mapping[str, Any], hints: Mapping[str, Any], required: frozenset[str]) -> Iterator[Finding]:
-    """Everything wrong with a resource's plain inputs; what is not known yet is taken as right."""
+    """Yield everything wrong with a resource's plain inputs; values that are not known yet count as right."""
     yield from _object("", values, hints, required)
 
 
@@ -137,16 +140,16 @@ def _value(at: str, value: Any, hint: Any) -> Iterator[Finding]:
         return
     choices = alternatives(hint)
     if any(_is_enum(choice) for choice in choices):
-        # the SDKs let any text pass for an enum; a value that the API does not know is what should be found here
+        # the SDKs accept any text for an enum; this must find a value that the API does not know
         choices = [choice for choice in choices if choice is not str]
     found = [list(_one(at, value, choice)) for choice in choices]
     if found and all(found):
-        # of several possible forms, the one that fits best tells most
+        # where several forms are possible, report the one that fits best
         yield from min(found, key=lambda each: (sum("is not" in why and "but" in why for _, why in each), len(each)))
 
 
 def alternatives(hint: Any) -> list[Any]:
-    """The forms a value may take: a hint without what only says that it may come late or not at all."""
+    """Return the forms a value may take: a hint without the parts that only say it may come late or not at all."""
     if isinstance(hint, typing.TypeVar):
         return []
     if typing.get_origin(hint) in (typing.Union, types.UnionType):

