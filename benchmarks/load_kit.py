@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from infra.atomic_write import atomic_write
 from infra.bench.client import Client, Endpoint
 from infra.bench.document import machine, now, versions
 from infra.workspace import PROJECT, paths
@@ -33,10 +34,7 @@ def about() -> dict[str, Any]:
 def keep(name: str, result: dict[str, Any]) -> Path:
     """Whole or not at all, so that a run that is ended leaves what it had."""
     file = PROJECT / "docs" / "results" / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(f".{name}.new")
-    fresh.write_text(json.dumps(result, indent=1) + "\n")
-    fresh.rename(file)
+    atomic_write(file, json.dumps(result, indent=1) + "\n")
     return file
 
 

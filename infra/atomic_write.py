@@ -7,15 +7,18 @@ import tempfile
 from pathlib import Path
 
 
-def put(file: Path, text: str) -> None:
-    """Write ``text`` to ``file`` in one step; an existing file keeps its permissions. Raises ``OSError``."""
+def atomic_write(file: Path, text: str, mode: int | None = None) -> None:
+    """Write ``text`` to ``file`` in one step, making its folder. ``mode`` None: an existing file keeps its permissions,
+    a new one gets 0644. Raises ``OSError``."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with os.fdopen(handle, "w") as opened:
             opened.write(text)
             opened.flush()
             os.fsync(opened.fileno())
-        Path(name).chmod(file.stat().st_mode & 0o777 if file.exists() else 0o644)
+        kept = file.stat().st_mode & 0o777 if file.exists() else 0o644
+        Path(name).chmod(kept if mode is None else mode)
         Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)

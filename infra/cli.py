@@ -114,8 +114,8 @@ def refresh(
     """Read the machines' prices anew from public price lists, without credentials. Needs a network."""
     from infra.catalog_refresh import command
 
-    wish = command.Wish(tuple(place or ()), tuple(region or ()), dry_run)
-    raise typer.Exit(command.run(wish))
+    options = command.Options(tuple(place or ()), tuple(region or ()), dry_run)
+    raise typer.Exit(command.run(options))
 
 
 @catalog.command()
@@ -140,7 +140,7 @@ def lock(
     """Put the digests of the public images that the project's own start from where it names them by tag."""
     from infra.lock import command
 
-    raise typer.Exit(command.run(command.Wish(check, update)))
+    raise typer.Exit(command.run(command.Options(check, update)))
 
 
 _INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""The one error the local stack shows a person: what failed, where to look, what to do."""
+"""Errors that a person sees as text and never as a traceback."""
 
 from __future__ import annotations
 
@@ -15,3 +15,7 @@ class LocalProblem(Exception):
             lines += [f"  last lines of {log}:", *(f"  | {line[:200]}" for line in tail)]
         lines.append(f"  fix: {fix}")
         super().__init__("\n".join(lines))
+
+
+class UsageError(Exception):
+    """A command that cannot be understood as typed; the text says what is allowed."""

@@ -10,13 +10,15 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from infra.atomic_write import atomic_write
 from infra.bench import html
 from infra.bench.cold import Cold, told
 from infra.bench.document import Document, begun, read
 from infra.bench.endpoints import endpoints
 from infra.bench.measure import Measurement
-from infra.bench.options import Options, WrongUsage, check
+from infra.bench.options import Options, check
 from infra.bench.report_text import text
+from infra.errors import UsageError
 from infra.workspace import paths
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
@@ -37,7 +39,7 @@ def run(options: Options) -> int:
             found, ended = read(options.from_file), False
         else:
             found, ended = _measured(options)
-    except WrongUsage as wrong:
+    except UsageError as wrong:
         say(f"error: {wrong}")
         return USAGE
     _keep(found, options)
@@ -102,11 +104,7 @@ async def until_stopped(work: Coroutine[Any, Any, None]) -> bool:
 def _keep(found: Document, options: Options) -> None:
     """Write the result whole or not at all: a reader never meets half a file."""
     if options.out:
-        file = Path(options.out)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f".{file.name}.new")
-        fresh.write_text(json.dumps(found, indent=1) + "\n")
-        fresh.rename(file)
+        atomic_write(Path(options.out), json.dumps(found, indent=1) + "\n")
 
 
 def _plot(found: Document, file: Path) -> None:

@@ -11,9 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from infra.bench.options import Level, Options, WrongUsage
+from infra.bench.options import Level, Options
 from infra.bench.side import Side
 from infra.bench.statistics import Summary, ratio
+from infra.errors import UsageError
 
 Document = dict[str, Any]
 FORM = 1
@@ -78,13 +79,13 @@ def rounded(value: Any, digits: int = 6) -> Any:
 
 
 def read(file: str) -> Document:
-    """Read a kept result. Raises ``WrongUsage`` for any other file."""
+    """Read a kept result. Raises ``UsageError`` for any other file."""
     try:
         found = json.loads(Path(file).read_text())
     except (OSError, ValueError) as wrong:
-        raise WrongUsage(f"--from {file}: {wrong}; allowed: a file that `ebbtide bench --out` wrote") from None
+        raise UsageError(f"--from {file}: {wrong}; allowed: a file that `ebbtide bench --out` wrote") from None
     if not isinstance(found, dict) or found.get("form") != FORM or "levels" not in found:
-        raise WrongUsage(f"--from {file}: no result of this command; allowed: a file that `ebbtide bench --out` wrote")
+        raise UsageError(f"--from {file}: no result of this command; allowed: a file that `ebbtide bench --out` wrote")
     return found
 
 

@@ -9,15 +9,13 @@ from urllib.parse import urlsplit
 
 import typer
 
+from infra.errors import UsageError
+
 CONCURRENCY = "1,8,32"
 TTFT_LIMIT, TPOT_LIMIT = 10.0, 0.25
 """Seconds: limits for a model that serves well, on p90 of the first token and of each that follows."""
 MOST = 512
 _MOST_AT_ONCE = 4096
-
-
-class WrongUsage(Exception):
-    """Wrong usage; the text says where, what is allowed and the fix."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +86,11 @@ class Options:
 
 
 def check(options: Options) -> None:
-    """Raise ``WrongUsage`` for the first option that cannot be."""
+    """Raise ``UsageError`` for the first option that cannot be."""
     options.levels()
     _addresses(options)
     if options.requests is not None and options.seconds is not None:
-        raise WrongUsage("--requests and --seconds: only one of them says when a level ends; fix: leave one out")
+        raise UsageError("--requests and --seconds: only one of them says when a level ends; fix: leave one out")
     for name, value, least in (
         ("--requests", options.requests, 1), ("--seconds", options.seconds, 0.1), ("--turns", options.turns, 1),
         ("--input-tokens", options.input_tokens, 1), ("--output-tokens", options.output_tokens, 1),
@@ -102,16 +100,16 @@ def check(options: Options) -> None:
         ("--idle", options.idle, 0),
     ):  # fmt: skip
         if value is not None and value < least:
-            raise WrongUsage(f"{name} {value}: allowed: {least} or more")
+            raise UsageError(f"{name} {value}: allowed: {least} or more")
     if options.yardstick and not options.stream:
-        raise WrongUsage("--yardstick with --no-stream: without a stream nobody sees a first token; fix: leave one out")
+        raise UsageError("--yardstick with --no-stream: without a stream nobody sees a first token; fix: leave one out")
     if options.cold and options.url and options.idle is None:
-        raise WrongUsage(
+        raise UsageError(
             "--cold with --url: nobody tells from outside that a model sleeps; fix: --idle SECONDS, how long to ask "
             "nothing before each wake (the model's idleTtl and a minute more)"
         )
     if options.plot and Path(options.plot).suffix not in (".html", ".png"):
-        raise WrongUsage(f"--plot {options.plot}: allowed: a file that ends in .html or .png")
+        raise UsageError(f"--plot {options.plot}: allowed: a file that ends in .html or .png")
 
 
 def _addresses(options: Options) -> None:
@@ -120,21 +118,21 @@ def _addresses(options: Options) -> None:
             continue
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise WrongUsage(f"{option} {url}: allowed: an address like http://127.0.0.1:8000")
+            raise UsageError(f"{option} {url}: allowed: an address like http://127.0.0.1:8000")
         if parts.username or parts.password or parts.query:
-            raise WrongUsage(
+            raise UsageError(
                 f"{option}: an address with a user, a password or a query would be written into the result; allowed: "
                 "scheme, host, port, path; fix: put the key into an environment variable and name that with --key-env"
             )
     if options.against is None and (options.against_model or options.against_key_env or options.against_host_header):
-        raise WrongUsage("--against-…: there is nothing to compare with; fix: name the other endpoint with --against")
+        raise UsageError("--against-…: there is nothing to compare with; fix: name the other endpoint with --against")
 
 
 def _counts(text: str) -> tuple[int, ...]:
     found = []
     for part in filter(None, (each.strip() for each in text.split(","))):
         if not part.isdecimal() or not 1 <= int(part) <= _MOST_AT_ONCE:
-            raise WrongUsage(f"--concurrency {part}: allowed: whole numbers from 1 to {_MOST_AT_ONCE}, like 1,8,32")
+            raise UsageError(f"--concurrency {part}: allowed: whole numbers from 1 to {_MOST_AT_ONCE}, like 1,8,32")
         found.append(int(part))
     return tuple(dict.fromkeys(found))
 
@@ -147,6 +145,6 @@ def _rates(text: str) -> tuple[float, ...]:
         except ValueError:
             rate = 0.0
         if not 0 < rate <= _MOST_AT_ONCE:
-            raise WrongUsage(f"--rate {part}: allowed: requests a second above 0, like 2 or 0.5,2,8")
+            raise UsageError(f"--rate {part}: allowed: requests a second above 0, like 2 or 0.5,2,8")
         found.append(rate)
     return tuple(dict.fromkeys(found))

@@ -24,7 +24,7 @@ from components.catalog import machines as catalogue
 from components.catalog.machine import Machine
 from components.catalog.machines import machines
 from components.typed.tables import read_table
-from infra import atomic_write
+from infra.atomic_write import atomic_write
 from infra.catalog_refresh.price_lists import NotRead, Prices, read
 
 FOLDER = Path(catalogue.__file__).with_name("machines")
@@ -52,7 +52,7 @@ class _Table(BaseModel):
 
 
 @dataclass(frozen=True)
-class Wish:
+class Options:
     """The command's options. No places: all that have a list. ``regions`` are read beside those of the catalogue."""
 
     places: tuple[str, ...] = ()
@@ -66,42 +66,46 @@ def sources() -> Mapping[str, Source]:
 
 
 def run(
-    wish: Wish,
+    options: Options,
     known: Mapping[str, Source] | None = None,
     folder: Path = FOLDER,
     today: dt.date | None = None,
 ) -> int:
     """Refresh, and print what changed; return the exit status. ``known`` None: those of ``price_lists.yaml``."""
     lists = sources() if known is None else known
-    strange = [place for place in wish.places if place not in lists]
+    strange = [place for place in options.places if place not in lists]
     if strange:
         print(f"error: --place: {strange[0]!r} has no price list; allowed: {', '.join(lists)}", file=sys.stderr)
         return USAGE
     left = 0
-    for place in wish.places or lists:
+    for place in options.places or lists:
         source = lists[place]
         if source.form is None:
             print(f"{place}: not refreshed: {source.why_not}")
-            left += bool(wish.places)
+            left += bool(options.places)
             continue
         try:
-            _say(place, _refreshed(place, source, wish, folder, today or dt.datetime.now(dt.UTC).date()), wish.dry_run)
+            _say(
+                place,
+                _refreshed(place, source, options, folder, today or dt.datetime.now(dt.UTC).date()),
+                options.dry_run,
+            )
         except NotRead as failed:
             print(f"error: {place}: {failed}; nothing of it was changed", file=sys.stderr)
             left += 1
     return NOT_ALL if left else DONE
 
 
-def _refreshed(place: str, source: Source, wish: Wish, folder: Path, today: dt.date) -> list[Change]:
+def _refreshed(place: str, source: Source, options: Options, folder: Path, today: dt.date) -> list[Change]:
     """Refresh one place and return what changed. Raises ``NotRead``."""
     file, before = folder / f"{place}.yaml", machines(place, folder)
-    prices = read(source.form or "", source.address, before, _regions(before.values(), wish.regions))
+    prices = read(source.form or "", source.address, before, _regions(before.values(), options.regions))
     if not prices:
         raise NotRead("the price list was read and has none of the catalogue's machines; fix: look at its address")
     text = file.read_text()
     after = rewritten(text, prices, today.isoformat(), source.source)
     found = changes(before, prices)
-    if not wish.dry_run:
+    if not options.dry_run:
         written(file, after, place)
         machines.cache_clear()
     return found
@@ -236,7 +240,7 @@ def written(file: Path, text: str, place: str) -> None:
         with tempfile.TemporaryDirectory(prefix="ebbtide-catalog-") as folder:
             (Path(folder) / file.name).write_text(text)
             machines(place, Path(folder))
-        atomic_write.put(file, text)
+        atomic_write(file, text)
     except OSError as error:
         reason = (error.strerror or "cannot be written").lower()
         raise NotRead(f"{file.name} cannot be written: {reason}; fix: run it where the catalogue is yours") from error

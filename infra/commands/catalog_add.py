@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from infra.atomic_write import put
+from infra.atomic_write import atomic_write
+from infra.errors import UsageError
 from infra.planner.facts import presets, recorded_models
 from infra.stackfile.schema.model import COMMIT, HUB_ID
 from infra.workspace import PROJECT
 
 RECORDED, USAGE = 0, 2
-
-
-class WrongUsage(Exception):
-    """A command that cannot be understood as typed; the text says what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,7 @@ def run(options: Options) -> int:
     """Write the file and print its path; return the exit status."""
     try:
         file = recorded(options)
-    except WrongUsage as wrong:
+    except UsageError as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return USAGE
     print(f"{file}: commit it beside the stack file; `plan`, `graph`, `gate` and `up` judge {options.model} by it")
@@ -46,18 +43,18 @@ def run(options: Options) -> int:
 
 
 def recorded(options: Options) -> Path:
-    """Record the model's facts; return the file. Raises ``WrongUsage``."""
+    """Record the model's facts; return the file. Raises ``UsageError``."""
     from dataclasses import replace
 
     from infra.planner.facts import model_source
 
     if not re.fullmatch(HUB_ID, options.model):
-        raise WrongUsage(f"{options.model!r} is not an id; allowed: owner/name as on the model's page")
+        raise UsageError(f"{options.model!r} is not an id; allowed: owner/name as on the model's page")
     if options.revision is not None and not re.fullmatch(COMMIT, options.revision):
-        raise WrongUsage(f"--revision: {options.revision!r}; allowed: the 40 hexadecimal digits of a commit")
+        raise UsageError(f"--revision: {options.revision!r}; allowed: the 40 hexadecimal digits of a commit")
     known = presets.find(options.model)
     if known is not None:
-        raise WrongUsage(f"{options.model} is in the catalogue already ({known.source}); nothing has to be recorded")
+        raise UsageError(f"{options.model} is in the catalogue already ({known.source}); nothing has to be recorded")
     try:
         if options.folder is not None:
             found = model_source.resolve(options.folder, revision=options.revision)
@@ -66,12 +63,12 @@ def recorded(options: Options) -> Path:
             token = os.environ.get("HF_TOKEN")
             found = model_source.resolve(options.model, ask_hub=True, revision=options.revision, token=token)
     except (ValueError, OSError) as error:
-        raise WrongUsage(str(error)) from error
+        raise UsageError(str(error)) from error
     except (TypeError, OverflowError) as error:
-        raise WrongUsage(f"{options.folder or options.model}: its config.json is no model's") from error
+        raise UsageError(f"{options.folder or options.model}: its config.json is no model's") from error
     file = options.stacks / recorded_models.FOLDER / f"{_file_name(options.model)}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    put(file, recorded_models.document(_file_name(options.model), found, date.today()))
+    atomic_write(file, recorded_models.document(_file_name(options.model), found, date.today()))
     return file
 
 

@@ -8,18 +8,15 @@ import sys
 from pathlib import Path
 
 from infra.commands.options import FitOptions
+from infra.errors import UsageError
 from infra.planner.facts import presets
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.fit_answer import Answer, Question, answer, as_json
-from infra.planner.sizing.fit import MOST_GPUS, Named, WrongChoice, cards
+from infra.planner.sizing.fit import MOST_GPUS, Named, cards
 
 FITS, DOES_NOT, USAGE = 0, 1, 2
 CONTEXT = 8192
 _MOST_CONTEXT = 100_000_000
-
-
-class WrongUsage(Exception):
-    """A command that cannot be understood as typed; the text says what is allowed."""
 
 
 def run(options: FitOptions) -> int:
@@ -27,7 +24,7 @@ def run(options: FitOptions) -> int:
     try:
         found = answered(options)
         _put(found, options.format)
-    except (WrongUsage, WrongChoice) as wrong:
+    except UsageError as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
@@ -36,7 +33,7 @@ def run(options: FitOptions) -> int:
 
 
 def answered(options: FitOptions) -> Answer:
-    """Return the answer. Raises ``WrongUsage`` and ``WrongChoice``."""
+    """Return the answer. Raises ``UsageError``."""
     _check(options)
     tried = cards(
         Named(
@@ -49,7 +46,7 @@ def answered(options: FitOptions) -> Answer:
     )
     facts = _facts(options)
     if facts.weights is None:
-        raise WrongUsage(
+        raise UsageError(
             f"{facts.id}: the size of its weights is unknown; allowed: a model whose size is known; "
             "fix: give a folder with its config.json, or --hub"
         )
@@ -76,12 +73,12 @@ def _check(options: FitOptions) -> None:
         ("--tp", tp, MOST_GPUS),
     ):
         if value is not None and not 1 <= value <= most:
-            raise WrongUsage(f"{option}: {value} is out of range; allowed: a whole number from 1 to {most}")
+            raise UsageError(f"{option}: {value} is out of range; allowed: a whole number from 1 to {most}")
     if not 0 < options.memory_share <= 1:
         share = options.memory_share
-        raise WrongUsage(f"--memory-share: {share} is not a share; allowed: a number above 0 and at most 1")
+        raise UsageError(f"--memory-share: {share} is not a share; allowed: a number above 0 and at most 1")
     if tp is not None and options.gpus is not None and tp > options.gpus:
-        raise WrongUsage(f"--tp: {tp} is more than --gpus {options.gpus}; allowed: 1..{options.gpus}")
+        raise UsageError(f"--tp: {tp} is more than --gpus {options.gpus}; allowed: 1..{options.gpus}")
 
 
 def _facts(options: FitOptions) -> ModelFacts:
@@ -97,9 +94,9 @@ def _facts(options: FitOptions) -> ModelFacts:
         )
     except (ValueError, OSError) as error:
         hint = " (--hub)" if "ask the hub" in str(error) else ""
-        raise WrongUsage(f"{error}{hint}") from error
+        raise UsageError(f"{error}{hint}") from error
     except (TypeError, OverflowError) as error:  # a value of a type that no model has there
-        raise WrongUsage(_strange(options.model)) from error
+        raise UsageError(_strange(options.model)) from error
 
 
 def _strange(model: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from infra.commands.options import PlanOptions
 from infra.commands.plan_graph import NoGraph, graph_of
+from infra.errors import UsageError
 from infra.planner import cold_path, diff
 from infra.planner.facts import recorded_models
 from infra.planner.facts.model_facts import ModelFacts
@@ -29,10 +30,6 @@ from infra.workspace import PROJECT
 
 STACKS = PROJECT / "stacks"
 CLEAN, ERRORS, USAGE = 0, 1, 2
-
-
-class WrongUsage(Exception):
-    """A command that cannot be understood as typed; the text says what is allowed."""
 
 
 @dataclass
@@ -69,7 +66,7 @@ def run(options: PlanOptions) -> int:
     try:
         made = planned(options)
         _put(made, options)
-    except WrongUsage as wrong:
+    except UsageError as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
@@ -78,12 +75,12 @@ def run(options: PlanOptions) -> int:
 
 
 def planned(options: PlanOptions) -> Document:
-    """Return the plan as data. Raises ``WrongUsage``."""
+    """Return the plan as data. Raises ``UsageError``."""
     file = _file(options)
     try:
         measured = cold_path.read_measured(Path(options.measured)) if options.measured else {}
     except cold_path.BadMeasurement as bad:
-        raise WrongUsage(f"--measured: {bad}") from bad
+        raise UsageError(f"--measured: {bad}") from bad
     made, kind = _planned(file, options, measured)
     if options.graph and kind is not None:
         made = _with_graph(made, file, options.stack, kind)
@@ -91,7 +88,7 @@ def planned(options: PlanOptions) -> Document:
         try:
             text, name = diff.other_text(options.against, options.stack)
         except diff.NoSuchReference as missing:
-            raise WrongUsage(str(missing)) from missing
+            raise UsageError(str(missing)) from missing
         with tempfile.TemporaryDirectory(prefix="ebbtide-plan-") as folder:
             other = Path(folder) / f"Pulumi.{options.stack}.yaml"
             other.write_text(text)
@@ -138,7 +135,7 @@ def _file(options: PlanOptions) -> Path:
     if options.config_file is not None:
         file = Path(options.config_file)
         if not file.is_file():
-            raise WrongUsage(f"--config-file: {show(options.config_file)} is not a file; allowed: a stack file")
+            raise UsageError(f"--config-file: {show(options.config_file)} is not a file; allowed: a stack file")
         return file
     names = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
     if options.stack not in names:
@@ -146,21 +143,21 @@ def _file(options: PlanOptions) -> Path:
 
         near = difflib.get_close_matches(options.stack, names, n=1, cutoff=0.5)
         meant = f"; fix: did you mean {near[0]}?" if near else ""
-        raise WrongUsage(f"{show(options.stack)} is not a stack; allowed: {', '.join(names) or 'none is there'}{meant}")
+        raise UsageError(f"{show(options.stack)} is not a stack; allowed: {', '.join(names) or 'none is there'}{meant}")
     return STACKS / f"Pulumi.{options.stack}.yaml"
 
 
 def _folders(given: Iterable[str]) -> dict[str, str]:
-    """Parse ``NAME=FOLDER`` pairs. Raises ``WrongUsage``."""
+    """Parse ``NAME=FOLDER`` pairs. Raises ``UsageError``."""
     found: dict[str, str] = {}
     for pair in given:
         name, sign, folder = pair.partition("=")
         if not (name and sign and folder):
-            raise WrongUsage(
+            raise UsageError(
                 f"--model-dir: {show(pair)} is not NAME=FOLDER; allowed: a model's name or id, = and a path"
             )
         if not Path(folder).expanduser().exists():
-            raise WrongUsage(
+            raise UsageError(
                 f"--model-dir: {show(folder)} is not there; allowed: a folder with config.json, or an archive"
             )
         found[name] = folder
@@ -175,11 +172,11 @@ def _ids(reading: Reading) -> dict[str, str]:
 
 
 def _by_id(folders: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, str]:
-    """Return the folders by model id. A model's name in the stack counts as its id. Raises ``WrongUsage``."""
+    """Return the folders by model id. A model's name in the stack counts as its id. Raises ``UsageError``."""
     strange = [name for name in folders if name not in ids and name not in ids.values()]
     if strange:
         allowed = ", ".join(ids) or "none: the stack has no model"
-        raise WrongUsage(f"--model-dir: {show(strange[0])} is not a model of this stack; allowed: {allowed}")
+        raise UsageError(f"--model-dir: {show(strange[0])} is not a model of this stack; allowed: {allowed}")
     return {ids.get(name, name): folder for name, folder in folders.items()}
 
 
@@ -198,7 +195,7 @@ def _put(made: Document, options: PlanOptions) -> None:
     try:
         Path(options.out).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise WrongUsage(f"--out: {show(options.out)}: {(error.strerror or 'cannot be written').lower()}") from error
+        raise UsageError(f"--out: {show(options.out)}: {(error.strerror or 'cannot be written').lower()}") from error
 
 
 def _text(made: Document, form: str) -> str:

@@ -15,10 +15,12 @@ import os
 import sysconfig
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from components.platforms.kinds import KINDS
+from infra.atomic_write import atomic_write
 from infra.planner.report.document import ResourceCounts
 from infra.workspace import PROJECT, paths
 
@@ -103,10 +105,7 @@ def _read(kept: Path) -> ResourceCounts | None:
 def _write(kept: Path, graph: ResourceCounts) -> None:
     """Write the file whole or not at all; a folder that cannot be written only costs time."""
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps({"total": graph.total, "components": graph.components, "by_type": graph.by_type}))
-        part.replace(kept)
+        atomic_write(kept, json.dumps(asdict(graph)))
         old = sorted(kept.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)[_KEPT_FILES:]
         for each in old:
             each.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from infra import atomic_write
+from infra.atomic_write import atomic_write
 from infra.lock import registry
 from infra.lock.pins import Pin, image_name, locked, pins
 from infra.workspace import PROJECT
@@ -21,23 +21,23 @@ DONE, NOT_ALL, USAGE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Wish:
+class Options:
     """The command's options. ``check``: ask no registry, write nothing. ``update``: also images that have a digest."""
 
     check: bool = False
     update: bool = False
 
 
-def run(wish: Wish, project: Path = PROJECT, client: httpx.Client | None = None) -> int:
+def run(options: Options, project: Path = PROJECT, client: httpx.Client | None = None) -> int:
     """Lock, and print the result for each image; return the exit status."""
-    if wish.check and wish.update:
+    if options.check and options.update:
         print("error: --check with --update: one of them; --check asks no registry", file=sys.stderr)
         return USAGE
     found = pins(project)
-    if wish.check:
+    if options.check:
         return _checked(found, project)
     with client or registry.client() as asking:
-        told = {image: _told(image, asking) for image in _to_ask(found, wish.update)}
+        told = {image: _told(image, asking) for image in _to_ask(found, options.update)}
     left = 0
     for pin in found:
         answer = told.get(pin.image.tagged, pin.image.digest)
@@ -48,7 +48,7 @@ def run(wish: Wish, project: Path = PROJECT, client: httpx.Client | None = None)
             print(f"{_where(pin, project)}: {pin.image.tagged} has its digest")
         else:
             try:
-                atomic_write.put(pin.file, locked(pin.file.read_text(), pin, answer))
+                atomic_write(pin.file, locked(pin.file.read_text(), pin, answer))
             except OSError as problem:
                 why = (problem.strerror or "cannot be written").lower()
                 print(f"error: {_where(pin, project)}: cannot be written: {why}; nothing was changed", file=sys.stderr)

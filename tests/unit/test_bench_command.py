@@ -19,9 +19,9 @@ from infra.bench import command
 from infra.bench.cold import steps, told
 from infra.bench.endpoints import endpoints
 from infra.bench.html import page
-from infra.bench.options import Level, Options, WrongUsage, check
+from infra.bench.options import Level, Options, check
 from infra.bench.report_text import text
-from infra.errors import LocalProblem
+from infra.errors import LocalProblem, UsageError
 from infra.workspace import PROJECT, Paths
 from lab.ask import Access
 from tests.unit.bench_kit import FIXED, PER_WORD, Engine
@@ -237,7 +237,7 @@ def test_without_a_wish_for_levels_three_are_measured_and_else_only_those_named(
     assert Options(rate="2", concurrency="4,4").levels() == (Level(4), Level(rate=2.0))
     assert Options(yardstick=True).levels() == Options(cold=2).levels() == ()
     check(Options())
-    with pytest.raises(WrongUsage):
+    with pytest.raises(UsageError):
         check(Options(most=0))
 
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from components.catalog.machines import machines
 from infra import cli
 from infra.catalog_refresh import command
-from infra.catalog_refresh.command import FOLDER, Source, Wish, rewritten, run, sources, written
+from infra.catalog_refresh.command import FOLDER, Options, Source, rewritten, run, sources, written
 from infra.catalog_refresh.price_lists import Found
 
 TODAY = dt.date(2026, 12, 24)
@@ -123,7 +123,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 def test_a_new_price_is_written_with_its_day_and_source_and_told(
     folder: Path, serve: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(Wish(), bulk(serve(at_home)), folder, TODAY) == 0
+    assert run(Options(), bulk(serve(at_home)), folder, TODAY) == 0
     price = machines("aws", folder)["g5.xlarge"].prices["us-east-1"]
     assert (price.on_demand, price.read_on, price.source) == (1.1, "2026-12-24", "the offer files")
     assert "aws: g5.xlarge us-east-1 on demand: 1.006 → 1.1 (+9.3%)\n" in capsys.readouterr().out
@@ -131,13 +131,13 @@ def test_a_new_price_is_written_with_its_day_and_source_and_told(
 
 def test_a_machine_the_list_does_not_have_keeps_its_price_its_day_and_its_source(folder: Path, serve: Any) -> None:
     before = machines("aws", folder)["g5.2xlarge"]
-    run(Wish(), bulk(serve(at_home)), folder, TODAY)
+    run(Options(), bulk(serve(at_home)), folder, TODAY)
     assert machines("aws", folder)["g5.2xlarge"] == before
 
 
 def test_only_the_lines_of_prices_change_in_a_file_that_people_edit(folder: Path, serve: Any) -> None:
     before = (folder / "aws.yaml").read_text().splitlines()
-    run(Wish(), bulk(serve(at_home)), folder, TODAY)
+    run(Options(), bulk(serve(at_home)), folder, TODAY)
     after = (folder / "aws.yaml").read_text().splitlines()
     gone = [line for line in before if line not in after]
     new = [line for line in after if line not in before]
@@ -152,7 +152,7 @@ def test_only_the_lines_of_prices_change_in_a_file_that_people_edit(folder: Path
 
 
 def test_a_region_that_is_asked_for_is_read_besides_those_the_catalogue_has(folder: Path, serve: Any) -> None:
-    run(Wish(regions=("eu-west-1",)), bulk(serve(at_home)), folder, TODAY)
+    run(Options(regions=("eu-west-1",)), bulk(serve(at_home)), folder, TODAY)
     prices = machines("aws", folder)["g5.xlarge"].prices
     assert {region: price.on_demand for region, price in prices.items()} == {"us-east-1": 1.1, "eu-west-1": 1.2}
 
@@ -161,9 +161,9 @@ def test_a_second_refresh_says_that_nothing_changed_and_forgets_days_no_price_is
     folder: Path, serve: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = bulk(serve(at_home))
-    run(Wish(), known, folder, TODAY)
+    run(Options(), known, folder, TODAY)
     capsys.readouterr()
-    assert run(Wish(), known, folder, TODAY + dt.timedelta(days=1)) == 0
+    assert run(Options(), known, folder, TODAY + dt.timedelta(days=1)) == 0
     assert capsys.readouterr().out == "aws: no price is another\n"
     text = (folder / "aws.yaml").read_text()
     assert "2026-12-25" in text
@@ -174,7 +174,7 @@ def test_a_dry_run_says_what_would_change_and_writes_nothing(
     folder: Path, serve: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = snapshot(folder)
-    assert run(Wish(dry_run=True), bulk(serve(at_home)), folder, TODAY) == 0
+    assert run(Options(dry_run=True), bulk(serve(at_home)), folder, TODAY) == 0
     assert "1.006 → 1.1" in capsys.readouterr().out
     assert snapshot(folder) == before
 
@@ -183,7 +183,7 @@ def test_a_price_that_doubled_is_marked_for_a_look(
     folder: Path, serve: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = serve(lambda path, query: (200, offers(offer("g5.xlarge", 2.012))))
-    run(Wish(), bulk(address), folder, TODAY)
+    run(Options(), bulk(address), folder, TODAY)
     assert "1.006 → 2.012 (+100.0%), look at this one" in capsys.readouterr().out
 
 
@@ -197,7 +197,7 @@ def test_without_a_network_it_says_so_with_status_one_and_changes_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, address = snapshot(folder), closed_port()
-    assert run(Wish(), {**bulk(address), **retail(address)}, folder, TODAY) == 1
+    assert run(Options(), {**bulk(address), **retail(address)}, folder, TODAY) == 1
     told = capsys.readouterr().err
     assert told.count("cannot be read from here") == 2
     assert told.count("; nothing of it was changed") == 2
@@ -220,20 +220,20 @@ def test_a_list_that_cannot_be_understood_changes_nothing(
     kind: Any, case: str, folder: Path, serve: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = snapshot(folder)
-    assert run(Wish(), kind(serve(lambda path, query: BROKEN[case])), folder, TODAY) == 1
+    assert run(Options(), kind(serve(lambda path, query: BROKEN[case])), folder, TODAY) == 1
     assert "; fix: " in capsys.readouterr().err
     assert snapshot(folder) == before
 
 
 def test_one_region_that_does_not_answer_leaves_the_whole_place_as_it_was(folder: Path, serve: Any) -> None:
     before = snapshot(folder)
-    assert run(Wish(regions=("xx-nowhere-1",)), bulk(serve(at_home)), folder, TODAY) == 1
+    assert run(Options(regions=("xx-nowhere-1",)), bulk(serve(at_home)), folder, TODAY) == 1
     assert snapshot(folder) == before
 
 
 def test_two_prices_for_one_machine_are_none(folder: Path, serve: Any) -> None:
     rows = offers(offer("g5.xlarge", 1.1), offer("g5.xlarge", 1.3), offer("g6.xlarge", 0.9))
-    run(Wish(), bulk(serve(lambda path, query: (200, rows))), folder, TODAY)
+    run(Options(), bulk(serve(lambda path, query: (200, rows))), folder, TODAY)
     assert machines("aws", folder)["g5.xlarge"].prices["us-east-1"].on_demand == 1.006
     assert machines("aws", folder)["g6.xlarge"].prices["us-east-1"].on_demand == 0.9
 
@@ -277,7 +277,7 @@ def test_pages_of_prices_are_read_to_the_last_with_spot_and_without_what_is_no_p
 ) -> None:
     address: list[str] = []
     address.append(serve(pages(address)))
-    assert run(Wish(), retail(address[0]), folder, TODAY) == 0
+    assert run(Options(), retail(address[0]), folder, TODAY) == 0
     prices = machines("azure", folder)[T4].prices
     assert {region: (price.on_demand, price.spot) for region, price in prices.items()} == {
         "eastus": (0.5, 0.2),
@@ -288,7 +288,7 @@ def test_pages_of_prices_are_read_to_the_last_with_spot_and_without_what_is_no_p
 
 def test_a_page_that_sends_on_to_another_server_is_not_followed(folder: Path, serve: Any) -> None:
     before = snapshot(folder)
-    assert run(Wish(), retail(serve(pages(["http://example.invalid"]))), folder, TODAY) == 1
+    assert run(Options(), retail(serve(pages(["http://example.invalid"]))), folder, TODAY) == 1
     assert snapshot(folder) == before
 
 
@@ -301,7 +301,7 @@ def test_a_file_that_cannot_be_written_is_left_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("infra.atomic_write.os.fsync", full)
-    assert run(Wish(), bulk(address), folder, TODAY) == 1
+    assert run(Options(), bulk(address), folder, TODAY) == 1
     assert "aws.yaml cannot be written: no space left on device" in capsys.readouterr().err
     assert snapshot(folder) == before, "nothing is half written, and no second file is left behind"
 
@@ -310,11 +310,11 @@ def test_a_place_whose_list_wants_a_key_says_so_and_holds_the_others_up_only_whe
     folder: Path, serve: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = {**bulk(serve(at_home)), "gcp": sources()["gcp"]}
-    assert run(Wish(), known, folder, TODAY) == 0
+    assert run(Options(), known, folder, TODAY) == 0
     assert (
         "gcp: not refreshed: Google's price list, the Cloud Billing Catalog API, wants a key" in capsys.readouterr().out
     )
-    assert run(Wish(places=("gcp",)), known, folder, TODAY) == 1
+    assert run(Options(places=("gcp",)), known, folder, TODAY) == 1
 
 
 @pytest.mark.parametrize("place", ["aws", "azure", "gcp"])
@@ -355,7 +355,7 @@ def test_the_command_refuses_a_place_nobody_knows() -> None:
 
 
 def test_the_command_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Wish] = []
-    monkeypatch.setattr(command, "run", lambda wish: asked.append(wish) or 0)
+    asked: list[Options] = []
+    monkeypatch.setattr(command, "run", lambda options: asked.append(options) or 0)
     CliRunner().invoke(cli.app, ["catalog", "refresh", "--place", "aws", "--region", "eu-west-1", "--dry-run"])
-    assert asked == [Wish(("aws",), ("eu-west-1",), True)]
+    assert asked == [Options(("aws",), ("eu-west-1",), True)]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from components.catalog.versions import versions
-from infra.lock.command import DONE, NOT_ALL, USAGE, Wish, run
+from infra.lock.command import DONE, NOT_ALL, USAGE, Options, run
 from infra.lock.pins import image_name, pins
 from infra.lock.registry import NotRead, digest_of
 
@@ -112,7 +112,7 @@ def test_every_place_gets_the_digest_and_nothing_else_changes(
 ) -> None:
     before = {pin.file: pin.file.read_text() for pin in pins(project)}
     registry = Registry()
-    assert run(Wish(), project, registry.client()) == DONE
+    assert run(Options(), project, registry.client()) == DONE
     assert len(registry.asked) == 2, "each image once"
     assert {str(pin.image) for pin in pins(project)} == {f"{PYTHON}@{DIGEST}", f"{VLLM}@{DIGEST}"}
     for file, text in before.items():
@@ -124,12 +124,12 @@ def test_every_place_gets_the_digest_and_nothing_else_changes(
 
 
 def test_what_has_a_digest_is_asked_for_again_only_where_that_is_wanted(project: Path) -> None:
-    assert run(Wish(), project, Registry().client()) == DONE
+    assert run(Options(), project, Registry().client()) == DONE
     quiet = Registry()
-    assert run(Wish(), project, quiet.client()) == DONE
+    assert run(Options(), project, quiet.client()) == DONE
     assert quiet.asked == []
     moved = Registry(manifest=b'{"schemaVersion": 2}')
-    assert run(Wish(update=True), project, moved.client()) == DONE
+    assert run(Options(update=True), project, moved.client()) == DONE
     assert len(moved.asked) == 2
     assert {pin.image.digest for pin in pins(project)} == {"sha256:" + hashlib.sha256(moved.manifest).hexdigest()}
 
@@ -139,7 +139,7 @@ def test_one_image_that_cannot_be_read_leaves_its_places_and_no_other(
 ) -> None:
     registry = Registry()
     registry.missing = {"/v2/vllm/vllm-openai/manifests/v0.32.0"}
-    assert run(Wish(), project, registry.client()) == NOT_ALL
+    assert run(Options(), project, registry.client()) == NOT_ALL
     assert {pin.image.tagged for pin in pins(project) if pin.image.digest} == {PYTHON}
     told = capsys.readouterr().err
     assert f"images/vllm/Dockerfile.cuda:3: {VLLM}: the registry answers 404: it has no such tag; nothing was" in told
@@ -151,7 +151,7 @@ def test_without_a_network_nothing_is_changed(project: Path, capsys: pytest.Capt
         raise httpx.ConnectError("no route")
 
     before = [pin.file.read_text() for pin in pins(project)]
-    assert run(Wish(), project, httpx.Client(transport=httpx.MockTransport(away))) == NOT_ALL
+    assert run(Options(), project, httpx.Client(transport=httpx.MockTransport(away))) == NOT_ALL
     assert [pin.file.read_text() for pin in pins(project)] == before
     assert "registry-1.docker.io cannot be reached (ConnectError)" in capsys.readouterr().err
 
@@ -159,29 +159,29 @@ def test_without_a_network_nothing_is_changed(project: Path, capsys: pytest.Capt
 def test_a_file_that_cannot_be_written_is_named_and_the_others_are_locked(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from infra import atomic_write
+    from infra.lock import command
 
-    put = atomic_write.put
+    write = command.atomic_write
 
     def refuse(file: Path, text: str) -> None:
         if file.name == "versions.yaml":
             raise PermissionError(13, "Permission denied")
-        put(file, text)
+        write(file, text)
 
-    monkeypatch.setattr(atomic_write, "put", refuse)
-    assert run(Wish(), project, Registry().client()) == NOT_ALL
+    monkeypatch.setattr(command, "atomic_write", refuse)
+    assert run(Options(), project, Registry().client()) == NOT_ALL
     assert [pin.file.name for pin in pins(project) if not pin.image.digest] == ["versions.yaml"]
     assert "versions.yaml:7: cannot be written: permission denied; nothing was changed" in capsys.readouterr().err
 
 
 def test_a_check_asks_nobody_and_says_which_have_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(Wish(check=True), project) == NOT_ALL
+    assert run(Options(check=True), project) == NOT_ALL
     told = capsys.readouterr().err.splitlines()
     assert f"components/catalog/versions.yaml:7: {VLLM} has no digest; fix: ebbtide lock" in told
     assert len(told) == len(pins(project))
-    assert run(Wish(), project, Registry().client()) == DONE
-    assert run(Wish(check=True), project) == DONE
-    assert run(Wish(check=True, update=True), project) == USAGE
+    assert run(Options(), project, Registry().client()) == DONE
+    assert run(Options(check=True), project) == DONE
+    assert run(Options(check=True, update=True), project) == USAGE
 
 
 @pytest.mark.parametrize("text", ["python:3.11", "docker.io/python", "docker.io/a:b@sha256:12", "docker.io/A:b", ""])

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from components.catalog.gpus import gpus
 from components.catalog.machines import machines
-from infra.commands.fit import WrongUsage, answered, run
+from infra.commands.fit import answered, run
 from infra.commands.options import FitOptions
+from infra.errors import UsageError
 from infra.planner.facts import presets
 from infra.planner.fit_answer import Question, answer, as_json
 from infra.planner.sizing.fit import Named, WrongChoice, cards
@@ -157,13 +158,13 @@ def test_wrong_usage_is_told_and_never_a_traceback(
 
 
 def test_a_folder_without_or_with_a_broken_configuration_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(WrongUsage, match=r"no config\.json"):
+    with pytest.raises(UsageError, match=r"no config\.json"):
         answered(FitOptions(model=str(tmp_path)))
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(WrongUsage, match="cannot be read as JSON"):
+    with pytest.raises(UsageError, match="cannot be read as JSON"):
         answered(FitOptions(model=str(tmp_path)))
     (tmp_path / "config.json").write_text('{"architectures": ["X"]}')
-    with pytest.raises(WrongUsage, match=r"config\.json has no"):
+    with pytest.raises(UsageError, match=r"config\.json has no"):
         answered(FitOptions(model=str(tmp_path)))
 
 

@@ -10,6 +10,7 @@ from components.catalog.gpus import Gpu, gpus, near_gpu
 from components.catalog.machine import Machine, Price
 from components.catalog.machines import machines
 from components.platforms.kinds import KINDS
+from infra.errors import UsageError
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import memory
 from infra.planner.sizing.memory import GIB, Engine, MemoryPlan
@@ -167,7 +168,7 @@ COUNTS = (1, 2, 4, 8)
 MOST_GPUS = 64
 
 
-class WrongChoice(ValueError):
+class WrongChoice(UsageError):
     """A choice of hardware that does not exist; the text says what is allowed and what may be meant."""
 
 
