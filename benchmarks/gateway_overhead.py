@@ -31,7 +31,7 @@ import httpx
 from aiohttp import web
 
 from infra.workspace import PROJECT
-from lab.gateway_venv import gateway_python
+from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 # requests by shape and by how many are under way at once

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from infra.atomic_write import atomic_write
+
 
 def key(*parts: Any) -> str:
     """Return a short digest of plain values and files' contents; it changes when any of them does."""
@@ -32,10 +34,7 @@ def is_done(stamp: Path, wanted: str) -> bool:
 
 def mark_done(stamp: Path, wanted: str) -> None:
     """Write the stamp last and rename it into place, so that a power cut leaves either no stamp or a true one."""
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    partial = stamp.with_suffix(stamp.suffix + ".partial")
-    partial.write_text(wanted + "\n")
-    partial.replace(stamp)
+    atomic_write(stamp, wanted + "\n")
 
 
 @contextmanager

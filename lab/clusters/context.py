@@ -5,7 +5,6 @@ The context alone is copied into the state folder, so that nothing here can touc
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import httpx
 
 from components.platforms.local.facts import LocalFacts
 from infra import kube_client
+from infra.atomic_write import atomic_write
 from infra.console import say, step
 from infra.errors import LocalProblem
 from infra.workspace import Paths
@@ -109,10 +109,7 @@ class ContextCluster:
         done = subprocess.run([str(self.at.bin / "kubectl"), *view], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise LocalProblem(f"--context {self.wishes.context}: {done.stderr.strip()}", "see the message above")
-        partial = self.at.kubeconfig.with_suffix(".partial")
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            out.write(done.stdout)
-        partial.replace(self.at.kubeconfig)
+        atomic_write(self.at.kubeconfig, done.stdout, 0o600)
 
     def since(self) -> None:
         return None

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from infra.atomic_write import atomic_write
+
 VALID = dt.timedelta(days=365 * 3)
 
 
@@ -125,8 +127,4 @@ def _write_key(file: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 def _write(file: Path, content: bytes) -> None:
     """Write the whole file or none: existing files stay, so half a certificate would stay for ever."""
-    partial = file.with_name(f"{file.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
-    partial.write_bytes(content)
-    partial.replace(file)
+    atomic_write(file, content.decode(), 0o600)

@@ -6,6 +6,8 @@ import contextlib
 import json
 from pathlib import Path
 
+from infra.atomic_write import atomic_write
+
 # the kernel tunables that kubelet sets; none of them belongs to a namespace
 CHANGED = (
     "vm/overcommit_memory",
@@ -15,6 +17,7 @@ CHANGED = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
+
 ROOT = Path("/proc/sys")
 
 
@@ -24,9 +27,7 @@ def remember(state: Path, root: Path = ROOT) -> None:
     if file.exists():
         return
     values = {name: (root / name).read_text().strip() for name in CHANGED if (root / name).exists()}
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n")
-    partial.replace(file)
+    atomic_write(file, json.dumps(values, indent=1) + "\n")
 
 
 def restore(state: Path, root: Path = ROOT) -> None:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from infra.atomic_write import atomic_write
 from infra.errors import LocalProblem
 from infra.workspace import Paths
 from lab.machine.debian import SYSTEM_PATH
@@ -54,10 +55,7 @@ class ProcessId:
         return datetime.fromtimestamp(int(booted + self.started / os.sysconf("SC_CLK_TCK")), UTC)
 
     def save(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text(f"{self.pid} {self.started}\n")
-        partial.replace(file)
+        atomic_write(file, f"{self.pid} {self.started}\n")
 
     @staticmethod
     def load(file: Path) -> ProcessId | None:

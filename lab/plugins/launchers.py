@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra.atomic_write import atomic_write
 from infra.workspace import paths
 from lab.plugins.clouds import CLOUD_LAUNCHERS
 from lab.toolchain import kubernetes_provider
@@ -53,10 +54,7 @@ def _write(path: Path, interpreter: Path, module: str) -> Path:
     )
     if path.is_file() and path.read_text() == text and os.access(path, os.X_OK):
         return path
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text)
-    fresh.chmod(0o755)
-    fresh.replace(path)
+    atomic_write(path, text, 0o755)
     return path
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from infra.atomic_write import atomic_write
 from infra.errors import LocalProblem
 from lab.toolchain.keda import GoModule, ModuleProgram
 
@@ -43,13 +44,10 @@ def join_documents(module_dir: Path, files: Sequence[str], out: Path) -> None:
     if absent:
         raise LocalProblem(
             f"{module_dir} has no {', '.join(absent)}",
-            "the module's layout changed with its version: put the new places into rehearsal_cluster/programs.py",
+            "the module's layout changed with its version: put the new places into lab/rehearsal/programs.py",
         )
     text = "".join(f"---\n{(module_dir / file).read_text().strip().removeprefix('---').strip()}\n" for file in files)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(text)
-    partial.replace(out)
+    atomic_write(out, text)
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class RehearsalModule:
             if edit.old not in text:
                 raise LocalProblem(
                     f"{self.module.query}: {edit.file} no longer has {edit.old}",
-                    "put what it says now into rehearsal_cluster/programs.py",
+                    "put what it says now into lab/rehearsal/programs.py",
                 )
             file.write_text(text.replace(edit.old, edit.new))
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.idle_scaling.versions import HTTP_ADD_ON_VERSION, KEDA_VERSION
+from infra.atomic_write import atomic_write
 from infra.errors import LocalProblem
 
 RUN_AS = "65532:65532"  # numeric, so that the kubelet can check runAsNonRoot
@@ -140,10 +141,7 @@ def render_manifests(kubectl: Path, module_dir: Path, out: Path) -> None:
             f"the manifests in {module_dir} cannot be rendered: {done.stderr.strip()[:300]}",
             "remove the folder and run it again",
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(done.stdout)
-    partial.replace(out)
+    atomic_write(out, done.stdout)
 
 
 def containerfile(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from infra.bench import command
 from infra.bench.options import Options
-from lab.gateway_venv import gateway_python
+from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 from tests.unit.bench_kit import Engine
 

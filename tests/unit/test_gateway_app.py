@@ -23,7 +23,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from lab.gateway_venv import gateway_python
+from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from lab.gateway_venv import gateway_python
+from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 from ebbtide_gateway.upstream_call import Call  # isort: skip

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lab.gateway_venv import gateway_python
+from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 from ebbtide_gateway.replicas import beginning, preferred  # isort: skip

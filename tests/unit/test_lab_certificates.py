@@ -129,16 +129,16 @@ def test_asking_again_changes_nothing_and_a_lost_certificate_is_made_anew(tmp_pa
 def test_an_interruption_leaves_no_half_certificate_that_would_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Path.write_bytes
+    whole = Path.replace
 
-    def half(self: Path, data: bytes) -> int:
-        if "apiserver.crt" in self.name:
-            whole(self, data[: len(data) // 2])
+    def interrupted(self: Path, target: Path) -> Path:
+        """Written, but not in its place yet."""
+        if target.name == "apiserver.crt":
             raise KeyboardInterrupt
-        return whole(self, data)
+        return whole(self, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", half)
+        patch.setattr(Path, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
             certificates.ensure(tmp_path, wanted())
     certificates.ensure(tmp_path, wanted())
