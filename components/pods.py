@@ -1,4 +1,4 @@
-"""What the pods of all parts have in common: how they are confined, and whom a NetworkPolicy lets them reach."""
+"""Parts that the pods of all components share: how they are confined, and the peers a NetworkPolicy lets them reach."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Manifest = dict[str, Any]
 
 
 def confined_pod(user: int, *, owns_volumes: bool = False) -> Manifest:
-    """A pod's ``securityContext`` under restricted Pod Security; ``owns_volumes``: what is mounted is its group's."""
+    """Return a pod's ``securityContext`` under restricted Pod Security; ``owns_volumes``: its group owns mounts."""
     return {
         "runAsNonRoot": True,
         "runAsUser": user,
@@ -22,32 +22,32 @@ def confined_pod(user: int, *, owns_volumes: bool = False) -> Manifest:
 
 
 def confined_container() -> Manifest:
-    """A container's ``securityContext``: it writes to its volumes alone."""
+    """Return a container's ``securityContext``: it writes to its volumes alone."""
     return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def tcp(*ports: int) -> list[Manifest]:
-    """A rule's ``ports``."""
+    """Return a rule's ``ports``."""
     return [{"protocol": "TCP", "port": port} for port in ports]
 
 
 def dns_ports() -> list[Manifest]:
-    """A rule's ``ports`` for the cluster's DNS. They are the DNS pods' own, not their Service's: 5353 is that of a DNS
-    that runs without privileges, OpenShift's and the local stack's.
+    """Return a rule's ``ports`` for the cluster's DNS. They are the DNS pods' own, not their Service's: 5353 is that of
+    a DNS that runs without privileges, OpenShift's and the local stack's.
     """
     return [{"protocol": protocol, "port": port} for port in (53, 5353) for protocol in ("UDP", "TCP")]
 
 
 def of_namespace(name: str) -> Manifest:
-    """A rule's peer: every pod of a namespace, by the label that the API server sets on it."""
+    """Return a rule's peer: every pod of a namespace, by the label that the API server sets on it."""
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
 def anywhere(*ports: int) -> Manifest:
-    """Out to any address but link-local ones, where clouds hand out credentials."""
+    """Return an egress rule to any address but link-local ones, where clouds hand out credentials."""
     return {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}], "ports": tcp(*ports)}
 
 
 def credentials(endpoints: Iterable[Endpoint]) -> list[Manifest]:
-    """Out to where the place gives this pod an identity of its own."""
+    """Return egress rules to where the place gives this pod an identity of its own."""
     return [{"to": [{"ipBlock": {"cidr": each.cidr}}], "ports": tcp(*each.ports)} for each in endpoints]

@@ -1,4 +1,4 @@
-"""An image that a stack builds and pushes: the one way all of them are made."""
+"""Image that a stack builds and pushes: the one way all of them are made."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ IMAGES = Path(__file__).resolve().parents[1] / "images"
 
 
 def content_tag(context: Path, dockerfile: Path, arguments: Mapping[str, str]) -> str:
-    """Twelve hex digits that change with whatever goes into the image: registries with immutable tags refuse a second
-    push under the same one. Pods use the digest; the tag is for people."""
+    """Return twelve hex digits that change with anything that goes into the image: registries with immutable tags
+    refuse a second push under the same one. Pods use the digest; the tag is for people."""
     digest = hashlib.sha256(dockerfile.read_bytes())
     for file in sorted(context.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:
@@ -73,12 +73,12 @@ def pushed_image(
 
 
 def build_arguments(base_images: Mapping[str, str]) -> dict[str, str]:
-    """``BASE`` where the place has a Python base image of its own; else the Dockerfile's default holds."""
+    """Return ``BASE`` if the place has a Python base image of its own; else the Dockerfile's default holds."""
     return {"BASE": base_images["python"]} if "python" in base_images else {}
 
 
 def python_image(resource: str, registry: Registry, image: str, opts: pulumi.ResourceOptions) -> docker_build.Image:
-    """Build and push ``images/<image>``, on a base of Python; ``.ref`` is the reference by digest."""
+    """Build and push ``images/<image>``, on a Python base; ``.ref`` is the reference by digest."""
     context, arguments = IMAGES / image, build_arguments(registry.base_images)
     tagged = f"{image}:{content_tag(context, context / 'Dockerfile', arguments)}"
     return pushed_image(resource, registry, tagged, context, context / "Dockerfile", arguments, opts)
@@ -96,5 +96,5 @@ def _loopback(address: pulumi.Input[str]) -> bool:
 
 
 def _relative(path: Path) -> str:
-    """Relative to where the program runs, so that the state is the same from every clone."""
+    """Return the path relative to where the program runs, so that the state is the same from every clone."""
     return os.path.relpath(path)

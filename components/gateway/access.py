@@ -1,4 +1,4 @@
-"""Whom the gateway may ask and who may ask it: RBAC and NetworkPolicy as pure objects."""
+"""Access of the gateway and to it: RBAC and NetworkPolicy as pure objects."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"
 
 
 def reader_role(settings: GatewaySettings) -> Manifest:
-    """Read in the models' namespace: Deployments, and LeaderWorkerSets where there are any, for the wake guard;
-    ScaledObjects for failed wakes; EndpointSlices for the replicas that take requests; nothing else.
+    """Return the role that reads in the models' namespace: Deployments, and LeaderWorkerSets if there are any, for the
+    wake guard; ScaledObjects for failed wakes; EndpointSlices for the replicas that take requests; nothing else.
     """
     read = ["get", "list", "watch"]
     groups = [{"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read}]
@@ -34,7 +34,7 @@ def reader_role(settings: GatewaySettings) -> Manifest:
 
 
 def reader_binding(settings: GatewaySettings) -> Manifest:
-    """Gives that role to the gateway's service account."""
+    """Return the binding that gives that role to the gateway's service account."""
     return {
         "metadata": {"name": f"{NAME}-reader", "namespace": settings.models_namespace},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": f"{NAME}-reader"},
@@ -43,9 +43,9 @@ def reader_binding(settings: GatewaySettings) -> Manifest:
 
 
 def network_policy(settings: GatewaySettings) -> Manifest:
-    """In: its port, from anyone: keys decide, and a load balancer comes with any address of its network; the metrics'
-    port, from pods of this cluster. Out: DNS, the interceptor, the models, the API server, the wake keeper where it is
-    asked; never a link-local address.
+    """Return the NetworkPolicy. In: its port, from anyone: keys decide, and a load balancer comes with any address of
+    its network; the metrics' port, from pods of this cluster. Out: DNS, the interceptor, the models, the API server,
+    the wake keeper if it is asked; never a link-local address.
 
     The API server is no pod and its address differs by cluster, so it can only be named by port.
     """

@@ -1,4 +1,4 @@
-"""What the gateway's process reads: ``gateway.yaml`` and ``keys.json``, rendered from plain typed values."""
+"""Configuration of the gateway's process: ``gateway.yaml`` and ``keys.json``, rendered from plain typed values."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class RoutedModel:
-    """One model as the gateway sees it. ``gpus`` is what one replica takes; ``host`` is what the interceptor routes
-    by; ``hold_seconds`` is how long a request may wait for the wake; ``usd_per_hour`` is what the nodes cost that a
-    wake may start, told to whoever wakes it (None: unknown). ``by_prefix``: prompts that begin alike meet at one
+    """One model as the gateway knows it. ``gpus``: of one replica; ``host``: what the interceptor routes by;
+    ``hold_seconds``: how long a request may wait for the wake; ``usd_per_hour``: cost of the nodes that a wake may
+    start, reported to the client that wakes it (None: unknown). ``by_prefix``: prompts that begin alike go to one
     replica. ``most_waiting``: requests that may wait at once while no replica answers (None: any number).
-    ``most_sequences``: how many one replica works on or queues, so that no request may ask for more at once (None: any
-    number). ``task``: what its engine was started for, ``chat`` or ``embed``. ``cold_start_seconds``: the longest a
+    ``most_sequences``: how many one replica works on or queues, so no request may ask for more at once (None: any
+    number). ``task``: the one its engine was started for, ``chat`` or ``embed``. ``cold_start_seconds``: the longest a
     start may take, from which ``Retry-After`` follows while it goes on (None: the hold)."""
 
     name: str
@@ -38,7 +38,7 @@ class RoutedModel:
 
 @dataclass(frozen=True)
 class WakeGuard:
-    """What happens to a request for a sleeping model when its GPUs would exceed ``max_gpus`` (None: no limit here).
+    """Rules for a request for a sleeping model whose GPUs would exceed ``max_gpus`` (None: no limit here).
 
     ``wait``: held in the gateway until there is room, at most ``wait_limit_seconds`` (None: the model's hold).
     ``refuse``: 503 at once. Either way the answer names the models that hold the GPUs.
@@ -51,7 +51,7 @@ class WakeGuard:
 
 @dataclass(frozen=True)
 class Group:
-    """What the keys of a group may: ``models`` they may ask, of these in ``wake`` also while they sleep (None: all of
+    """Rights of a group's keys: ``models`` they may ask, and those in ``wake`` also while they sleep (None: all of
     them); ``*`` stands for every model."""
 
     models: Sequence[str]
@@ -62,7 +62,7 @@ class Group:
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key of a group. ``sha256`` (64 hex digits) of a key made elsewhere; None: the stack makes the key."""
+    """Key of a group. ``sha256`` (64 hex digits) of a key made elsewhere; None: the stack makes the key."""
 
     name: str
     group: str
@@ -71,7 +71,7 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class Keeper:
-    """Whom the gateway asks what groups have used in its other processes: a Service's URL, and its pods."""
+    """Wake keeper, asked what groups have used in the gateway's other processes: a Service's URL, and its pods."""
 
     url: str
     labels: Mapping[str, str]
@@ -80,14 +80,14 @@ class Keeper:
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """All that the gateway is told.
+    """All settings of the gateway.
 
-    ``max_held_bytes``: what the bodies of all requests of one pod may take together.
-    ``request_seconds`` bounds the silence of one answer, ``shutdown_seconds`` is how long a pod that goes away lets
-    requests end, held ones too. ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server.
-    ``groups_of_pods``: some model runs as a LeaderWorkerSet, so the guard has to see those besides Deployments.
-    ``keeper``: needed where a group has ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas;
-    without one each process counts for itself.
+    ``max_held_bytes``: limit for the bodies of all requests of one pod together. ``request_seconds`` bounds the silence
+    of one answer, ``shutdown_seconds`` is how long a stopping pod lets requests end, held ones too.
+    ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server. ``groups_of_pods``: some model
+    runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group has
+    ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas; without one each process counts for
+    itself.
     """
 
     interceptor_url: str
@@ -118,7 +118,7 @@ class GatewaySettings:
 
 
 def gateway_document(settings: GatewaySettings) -> Document:
-    """``gateway.yaml`` as the process expects it; keys are not in it."""
+    """Return ``gateway.yaml`` as the process expects it; it holds no keys."""
     guard = settings.guard
     return {
         "interceptorUrl": settings.interceptor_url,
@@ -160,27 +160,27 @@ def _model(model: RoutedModel) -> Document:
 
 
 def _given(**values: Any) -> Document:
-    """Those that are not None: for what is left out the process has a value of its own."""
+    """Return the values that are not None: for those left out the process has its own."""
     return {key: value for key, value in values.items() if value is not None}
 
 
 def gateway_yaml(settings: GatewaySettings) -> str:
-    """The same as text, stable from run to run."""
+    """Return ``gateway.yaml`` as text, stable from run to run."""
     return yaml.safe_dump(gateway_document(settings), sort_keys=False)
 
 
 def checksum(text: str) -> str:
-    """For a pod annotation: a changed configuration has to roll the pods."""
+    """Return a checksum for a pod annotation: a changed configuration has to roll the pods."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest_of(key: str) -> str:
-    """The form in which a key is stored."""
+    """Return the form in which a key is stored."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def keys_json(settings: GatewaySettings, digests: Mapping[str, str]) -> str:
-    """``keys.json``: ``digests`` holds the sha256 of every key by the key's name."""
+    """Return ``keys.json``: ``digests`` holds the sha256 of every key by the key's name."""
     return json.dumps(
         {
             "keys": [

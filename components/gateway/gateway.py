@@ -22,20 +22,20 @@ _RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("
 class Gateway(pulumi.ComponentResource):
     """One authenticated OpenAI-compatible endpoint for all models of a stack.
 
-    Creates the gateway's namespace, image, keys (a random one for each key without a ``sha256``), ConfigMap and
-    Secret, a service account that may read the models' Deployments, NetworkPolicy, Deployment, Service, an Ingress
-    where the place's load balancer wants one and, from two replicas on, a disruption budget. At rest it costs 0.25 CPU
-    and 128 MiB a replica on nodes without a GPU. It wakes no model by itself and keeps no record of use beyond its log.
+    Creates the gateway's namespace, image, keys (a random one for each key without a ``sha256``), ConfigMap and Secret,
+    a service account that may read the models' Deployments, NetworkPolicy, Deployment, Service, an Ingress if the
+    place's load balancer needs one and, from two replicas on, a disruption budget. At rest it costs 0.25 CPU and 128
+    MiB a replica on nodes without a GPU. It wakes no model by itself and keeps no record of use beyond its log.
 
     The models' namespace must exist: name it in ``depends_on``.
     """
 
     endpoint: pulumi.Output[str]
-    """What a client types, without ``/v1``."""
+    """Base URL for clients, without ``/v1``."""
     api_keys: Mapping[str, pulumi.Output[str]]
-    """The keys made here, by name, each a secret. A key given by its sha256 is not known here."""
+    """Keys made here, by name, each a secret. A key given by its sha256 is not known here."""
     image: pulumi.Output[str]
-    """The image in use, by digest."""
+    """Image in use, by digest."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ def _endpoint(settings: GatewaySettings, ingress: Ingress, front: k8s.core.v1.Se
 
 
 def _balancer(status: object, inside: str) -> str:
-    """The load balancer's name or address; the Service's name inside the cluster while it has none."""
+    """Return the load balancer's name or address; the Service's name inside the cluster while it has none."""
     points = getattr(getattr(status, "load_balancer", None), "ingress", None) or []
     for point in points:
         if address := point.hostname or point.ip:
@@ -131,13 +131,13 @@ def _balancer(status: object, inside: str) -> str:
 
 
 def ingress_object(settings: GatewaySettings, http: HttpIngress) -> Manifest:
-    """One host, all paths, to the Service's port. With a Secret it names it; else the place's annotations do: an entry
-    under ``tls`` without a Secret would be an error to some controllers."""
+    """Return an Ingress of one host, all paths, to the Service's port. A TLS Secret is named in it; without one the
+    place's annotations do: an entry under ``tls`` without a Secret would be an error to some controllers."""
     port = {"service": {"name": NAME, "port": {"name": "http"}}}
     spec: Manifest = {
         "rules": [{"host": http.host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": port}]}}],
     }
-    if http.class_name:  # a place that goes by an annotation refuses a class beside it, and Kubernetes an empty one
+    if http.class_name:  # a place that uses an annotation refuses a class beside it, and Kubernetes an empty one
         spec["ingressClassName"] = http.class_name
     if http.tls_secret is not None:
         spec["tls"] = [{"hosts": [http.host], "secretName": http.tls_secret}]
@@ -153,7 +153,8 @@ def ingress_object(settings: GatewaySettings, http: HttpIngress) -> Manifest:
 
 
 class GatewayIngress(pulumi.ComponentResource):
-    """Creates the place's own objects, then the Ingress. At rest it costs what the place's load balancer costs.
+    """Ingress of the gateway, created after the place's own objects. At rest it costs what the place's load balancer
+    costs.
 
     The load balancer's controller must be there before it and go after it: name both it and the gateway's namespace in
     ``depends_on``, or the load balancer stays behind on ``destroy``.

@@ -16,21 +16,25 @@ CONFIG_FILE, KEYS_FILE = "gateway.yaml", "keys.json"
 _PRE_STOP_SECONDS = 5
 _MARGIN_SECONDS = 15
 _PROCESS_MIB = 256  # the program, connections, answers on their way
-_PARSED = 16  # a body takes up to so many times its size while it is read: its text, its values, its text again
+_PARSED = 16  # a body takes up to this many times its size while it is parsed: its text, its values, its text again
 
 
 def grace_seconds(settings: GatewaySettings) -> int:
-    """Time between SIGTERM's announcement and SIGKILL: leaving the Service, finishing answers, shutting down."""
+    """Return the time between SIGTERM's announcement and SIGKILL: leaving the Service, finishing answers, shutting
+    down.
+    """
     return _PRE_STOP_SECONDS + settings.shutdown_seconds + _MARGIN_SECONDS
 
 
 def memory_limit_mib(settings: GatewaySettings) -> int:
-    """Above all that clients can make a pod take at once: one body is read at a time, the others lie as bytes."""
+    """Return a limit above all that clients can make a pod take at once: one body is parsed at a time, the others are
+    bytes.
+    """
     return _PROCESS_MIB + (settings.max_held_bytes + _PARSED * settings.max_body_bytes) // 2**20
 
 
 def config_map(settings: GatewaySettings) -> Manifest:
-    """The configuration, without keys."""
+    """Return the ConfigMap with the configuration, without keys."""
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
         "data": {CONFIG_FILE: gateway_yaml(settings)},
@@ -40,7 +44,7 @@ def config_map(settings: GatewaySettings) -> Manifest:
 def deployment(
     settings: GatewaySettings, image: pulumi.Input[str], pull_secret: pulumi.Input[str] | None = None
 ) -> Manifest:
-    """The gateway on nodes without a GPU: it tolerates no taint, and GPU pools are tainted.
+    """Return the Deployment, for nodes without a GPU: it tolerates no taint, and GPU pools are tainted.
 
     A changed configuration rolls the pods (checksum); changed keys do not: the process follows the mounted Secret,
     which is why that is mounted as a folder.
@@ -111,7 +115,7 @@ def _probe(path: str, period: int, failures: int) -> dict[str, Any]:
 
 
 def service(settings: GatewaySettings, ingress: Ingress) -> Manifest:
-    """How clients reach the pods, as the place wants it."""
+    """Return the Service by which clients reach the pods, as the place needs it."""
     port: Manifest = {"name": "http", "port": PORT, "targetPort": "http"}
     if ingress.node_port is not None:
         port["nodePort"] = ingress.node_port
@@ -127,7 +131,7 @@ def service(settings: GatewaySettings, ingress: Ingress) -> Manifest:
 
 
 def disruption_budget(settings: GatewaySettings) -> Manifest | None:
-    """One pod may go at a time; with a single replica a budget would only block node upgrades."""
+    """Return a budget by which one pod may go at a time; None for one replica: it would only block node upgrades."""
     if settings.replicas < 2:
         return None
     return {

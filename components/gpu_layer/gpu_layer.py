@@ -20,8 +20,8 @@ _CRITICAL = ("system-node-critical", "system-cluster-critical")
 
 
 def gpu_pools(place: str, requests: Mapping[str, PoolRequest], pools: Mapping[str, Pool]) -> tuple[GpuPool, ...]:
-    """The pools the GPU layer is for: ``requests`` as the stack asked, ``pools`` as the place made them (with whatever
-    taints its nodes carry besides). Raises ``ValueError`` for a node image that is not in the table."""
+    """Return the pools the GPU layer is for: ``requests`` as the stack asked, ``pools`` as the place made them (with
+    further taints of its nodes). Raises ``ValueError`` for a node image that is not in the table."""
     found = []
     for name, request in requests.items():
         if request.pool.device == "cpu":
@@ -35,19 +35,19 @@ def gpu_pools(place: str, requests: Mapping[str, PoolRequest], pools: Mapping[st
 
 
 def namespace_labels() -> dict[str, str]:
-    """The one namespace exempt from the restricted pod security profile: the operator's pods load kernel modules and
-    write to the host. The operator sets the same three itself."""
+    """Return the labels of the one namespace exempt from the restricted pod security profile: the operator's pods load
+    kernel modules and write to the host. The operator sets the same three itself."""
     return {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "warn", "audit")}
 
 
 class GpuLayer(pulumi.ComponentResource):
-    """Installs the GPU operator once a cluster: labels for GPU nodes, the device plugin, the DCGM exporter, and driver,
+    """GPU operator, installed once per cluster: labels for GPU nodes, the device plugin, the DCGM exporter, and driver,
     container toolkit and MIG manager where the node images leave them to it.
 
     Creates the namespace, the device plugin's config map where cards are time-sliced, and the chart's release; nothing
     where no pool needs the operator. At rest it costs the operator and node feature discovery on nodes without a GPU
     (about 0.3 CPU and 300 MiB requested); everything on GPU nodes is a DaemonSet, which comes and goes with them and
-    holds none of them up. It cuts or shares no card by itself: the nodes carry ``node_labels`` for that.
+    keeps none of them up. It cuts or shares no card by itself: the nodes carry ``node_labels`` for that.
     """
 
     installed: bool
@@ -74,7 +74,7 @@ class GpuLayer(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         before: list[pulumi.Resource] = [namespace]
         if any(pool.image.critical_pods_quota for pool in pools):
-            # such a cluster lets critical pods into a namespace only by a quota for them
+            # such a cluster admits critical pods to a namespace only with a quota for them
             before.append(
                 k8s.core.v1.ResourceQuota(
                     f"{name}-critical-pods",

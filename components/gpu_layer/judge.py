@@ -1,5 +1,5 @@
-"""What is wrong with the pools of a stack as the one GPU operator of its cluster sees them, and with how their cards
-are to be shared."""
+"""Findings on the pools of a stack as the one GPU operator of its cluster serves them, and on how their cards are to be
+shared."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ from components.typed.rules.pools import (
 from components.typed.rules.stack import DRIVER_TOO_OLD, DRIVERS_CONFLICT
 
 MOST_REPLICAS = 48
-"""Pods that may take turns on one card. Sources differ in what they allow; beyond this each gets next to nothing."""
+"""Most pods that may take turns on one card. Sources differ in their limit; beyond this each gets next to nothing."""
 
 
 def judge_gpu_layer(pools: Mapping[str, PoolRequest], place: str, cuda: str | None = None) -> Iterator[Problem]:
-    """Every finding, with paths as in the stack file. ``cuda`` is the CUDA version of the engine's image (``13.0``);
-    None leaves rule 43 out. Pools of the lab's pretended GPUs, and places whose nodes the table does not know, pass."""
+    """Yield every finding, with paths as in the stack file. ``cuda`` is the CUDA version of the engine's image
+    (``13.0``); None leaves rule 43 out. Pools of the lab's stand-in GPUs, and places whose nodes the table does not
+    know, pass."""
     images: dict[str, NodeImage] = {}
     for name, request in pools.items():
         if request.pool.device == "cpu" or not images_of(place):
@@ -80,8 +81,8 @@ def _driver(at: Path, request: PoolRequest, image: NodeImage, cuda: str | None) 
     if cuda is None or driver is None or runs_on(cuda, driver) is not False:
         return
     kind = "vGPU driver" if vgpu else "driver"
-    # a driver that its place renews as it likes was that old when somebody looked; one in a pinned image is that old.
-    # Of vGPU drivers there is one branch for years, so one that is too old stays it
+    # a driver that its place renews at will was that old at the lookup; one in a pinned image is that old. vGPU drivers
+    # stay on one branch for years, so one that is too old remains so
     renewed = image.driver == "place"
     seen = f" (looked up on {node_images_read_on()})" if renewed else ""
     message = f"has {kind} {driver}{seen}, and the engine's image is built for CUDA {cuda}"
@@ -95,7 +96,7 @@ def _driver(at: Path, request: PoolRequest, image: NodeImage, cuda: str | None) 
 
 
 def _together(images: Mapping[str, NodeImage]) -> Iterator[Problem]:
-    """One cluster has one operator, and its values hold on every node."""
+    """Yield conflicts between node images: one cluster has one operator, and its values hold on every node."""
     if not images:
         return
     first, reference = next(iter(images.items()))
@@ -123,7 +124,7 @@ def _together(images: Mapping[str, NodeImage]) -> Iterator[Problem]:
 
 
 def judge_sharing(at: Path, request: PoolRequest, image: NodeImage) -> Iterator[Problem]:
-    """Findings on the ``sharing`` of the pool at ``at``, whose nodes run ``image``."""
+    """Yield findings on the ``sharing`` of the pool at ``at``, whose nodes run ``image``."""
     sharing = request.sharing
     if sharing is None:
         return
@@ -186,7 +187,7 @@ def _profile(at: Path, request: PoolRequest, sharing: Sharing) -> Iterator[Probl
 
 
 def judge_strategies(pools: Mapping[str, PoolRequest]) -> Iterator[Problem]:
-    """One operator has one MIG strategy, for all nodes."""
+    """Yield conflicts between MIG strategies: one operator has one, for all nodes."""
     cut = {name: r.sharing.strategy for name, r in pools.items() if r.sharing and r.sharing.kind == "mig"}
     first = next(iter(cut), None)
     for name, strategy in cut.items():

@@ -21,7 +21,7 @@ Who = Literal["operator", "place"]
 
 class NodeImage(BaseModel):
     """One row; ``key`` is put in by the loader. ``drivers`` has the version for ordinary cards (``cuda``) and for vGPU
-    (``grid``), None where it is not known. ``values`` are further chart values."""
+    (``grid``), None if not known. ``values`` are further chart values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -44,7 +44,7 @@ class NodeImage(BaseModel):
     values: Mapping[str, Any] = Field(default_factory=dict)
 
     def cuts(self, sharing: Sharing | None) -> Who | None:
-        """Who brings ``sharing`` about on such a node; None where nothing is asked or nobody does."""
+        """Return who sets up ``sharing`` on such a node; None if none is asked for or nobody does."""
         if sharing is None:
             return None
         return self.mig if sharing.kind == "mig" else self.time_slicing
@@ -52,36 +52,38 @@ class NodeImage(BaseModel):
 
 @cache
 def node_images(file: Path = _FILE) -> Mapping[str, NodeImage]:
-    """Every row by its key. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
+    """Return every row by its key. Raises ``pydantic.ValidationError`` with the path of what is wrong."""
     rows = read_table(file)["images"]
     return {key: NodeImage.model_validate({"key": key, **row}) for key, row in rows.items()}
 
 
 @cache
 def node_images_read_on() -> str:
-    """The day on which the table was last held against its sources (ISO)."""
+    """Return the day on which the table was last checked against its sources (ISO)."""
     return str(read_table(_FILE)["readOn"])
 
 
 def images_of(place: str) -> tuple[str, ...]:
-    """The keys a pool of ``place`` may name, the default first."""
+    """Return the keys a pool of ``place`` may name, the default first."""
     own = [image for image in node_images().values() if image.place == place]
     return tuple(image.key for image in sorted(own, key=lambda image: not image.default))
 
 
 def default_image(place: str) -> str | None:
-    """What a pool of ``place`` takes without a word; None for a place whose nodes the table does not know."""
+    """Return the key that a pool of ``place`` takes if it names none; None for a place whose nodes the table does not
+    know.
+    """
     return next(iter(images_of(place)), None)
 
 
 def resolve_image(place: str, wanted: str) -> NodeImage | None:
-    """The row a pool means: its own word, or the place's default where it says nothing (``unknown``)."""
+    """Return the row a pool means: the one it names, or the place's default if it names none (``unknown``)."""
     key = default_image(place) if wanted in ("", "unknown") else wanted
     image = node_images().get(key) if key else None
     return image if image and image.place == place else None
 
 
 def near_image(place: str, wanted: str) -> str | None:
-    """The key of ``place`` that a misspelled one most likely means."""
+    """Return the key of ``place`` that a misspelled one most likely means."""
     found = difflib.get_close_matches(wanted.lower(), images_of(place), n=1, cutoff=0.5)
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""One card for several pods: the names and numbers that come out, and the node labels that bring it about."""
+"""Sharing of one card by several pods: the resulting names and numbers, and the node labels that set it up."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from components.gpu_layer.node_images import NodeImage
 from components.platforms.contract import Sharing
 
 MIG_LABEL = "nvidia.com/mig.config"
-"""Read by the operator's MIG manager."""
+"""Node label that the operator's MIG manager reads."""
 DEVICE_PLUGIN_LABEL = "nvidia.com/device-plugin.config"
-"""Read by the operator's device plugin: the key of its config map that holds on this node."""
+"""Node label that the operator's device plugin reads: the key of its config map that applies to this node."""
 
 
 def config_key(sharing: Sharing) -> str:
-    """The time-slicing entry's name in the config map and on the node."""
+    """Return the time-slicing entry's name in the config map and on the node."""
     return f"time-slicing-{sharing.replicas}"
 
 
 def mig_config(profile: str) -> str:
-    """The MIG manager's name for every card cut into ``profile``: ``1g.10gb+me`` → ``all-1g.10gb.me``."""
+    """Return the MIG manager's name for every card cut into ``profile``: ``1g.10gb+me`` → ``all-1g.10gb.me``."""
     return "all-" + profile.replace("+", ".")
 
 
 def shared_resource(
     gpu_resource: str, gpus_per_node: int, product: str | None, sharing: Sharing | None
 ) -> tuple[str, int]:
-    """The extended resource a pod asks for on such a node, and how many of it one node has.
+    """Return the extended resource a pod asks for on such a node, and how many of it one node has.
 
     Raises ``ValueError`` for a product or profile the tables do not know. Time-slicing keeps the resource's name: an
     autoscaler takes a node without ``nvidia.com/gpu`` for one whose GPUs are not ready (kubernetes/autoscaler 8095).
@@ -45,7 +45,7 @@ def shared_resource(
 
 
 def node_labels(sharing: Sharing | None, image: NodeImage) -> dict[str, str]:
-    """What the pool's nodes carry so that the operator shares their cards; empty where the place does it."""
+    """Return the labels that make the operator share the cards of the pool's nodes; empty if the place does it."""
     if sharing is None or image.cuts(sharing) != "operator":
         return {}
     if sharing.kind == "mig":

@@ -13,7 +13,7 @@ from components.gpu_layer.sharing import config_key
 from components.platforms.contract import Sharing, Taint
 
 WHOLE = "whole"
-"""The device plugin's entry for nodes that carry no label: without one it would not start on them."""
+"""Entry of the device plugin for nodes that carry no label: without one it would not start on them."""
 _NVIDIA_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 _CONTROL_PLANE = {
     "key": "node-role.kubernetes.io/control-plane",
@@ -21,13 +21,13 @@ _CONTROL_PLANE = {
     "value": "",
     "effect": "NoSchedule",
 }
-"""The chart's own for node feature discovery: a list given to a chart takes the place of the chart's."""
+"""Toleration that the chart sets for node feature discovery: a list given to a chart replaces the chart's."""
 _UNUSED = ("vgpuDeviceManager", "vfioManager", "sandboxDevicePlugin", "kataSandboxDevicePlugin", "ccManager")
 
 
 @dataclass(frozen=True)
 class GpuPool:
-    """One pool as the GPU layer sees it: its name, what its nodes run, how their cards are shared, what taints them."""
+    """One pool as the GPU layer needs it: its name, its nodes' image, how their cards are shared, and their taints."""
 
     name: str
     image: NodeImage
@@ -35,12 +35,12 @@ class GpuPool:
     taints: tuple[Taint, ...] = ()
 
     def is_sliced(self) -> bool:
-        """Whether the operator's device plugin lets several pods take turns on one of its cards."""
+        """Return True if the operator's device plugin lets several pods take turns on one of its cards."""
         return self.sharing is not None and self.sharing.kind == "timeSlicing" and self.image.time_slicing == "operator"
 
 
 def demands(image: NodeImage) -> dict[str, Any]:
-    """What an image asks of the one operator a cluster has. Two images go together where these are equal."""
+    """Return what an image asks of the one operator a cluster has. Two images are compatible if these are equal."""
     return {
         "operator": image.operator,
         "driver": image.driver == "operator",
@@ -52,7 +52,7 @@ def demands(image: NodeImage) -> dict[str, Any]:
 
 
 def time_slicing_data(pools: Iterable[GpuPool]) -> dict[str, str]:
-    """The device plugin's config map by key, in its own format; empty where no pool is sliced by the operator.
+    """Return the device plugin's config map by key, in its own format; empty if no pool is sliced by the operator.
     Source: NVIDIA GPU Operator documentation, Time-Slicing GPUs in Kubernetes."""
     sliced = [pool.sharing for pool in pools if pool.is_sliced() and pool.sharing]
     if not sliced:
@@ -66,24 +66,23 @@ def time_slicing_data(pools: Iterable[GpuPool]) -> dict[str, str]:
 
 
 def config_name(data: Mapping[str, str]) -> str:
-    """The config map's name, which changes with its content: the operator restarts nothing for a changed map."""
+    """Return the config map's name, which changes with its content: the operator restarts nothing for a changed map."""
     return "time-slicing-" + hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def tolerations(pools: Iterable[GpuPool]) -> list[dict[str, str]]:
-    """For the operator's DaemonSets: NVIDIA's usual taint, and each taint of each pool once. No other pod of the layer
-    gets them: a Deployment on a GPU node would hold it up, which a DaemonSet does not."""
+    """Return the tolerations of the operator's DaemonSets: NVIDIA's usual taint, and each taint of each pool once. No
+    other pod of the layer gets them: a Deployment on a GPU node would keep it up, which a DaemonSet does not."""
     taints = {taint for pool in pools for taint in pool.taints}
     own = [taint.toleration() for taint in sorted(taints, key=lambda t: (t.key, t.value, t.effect))]
     return [dict(_NVIDIA_TAINT), *own]
 
 
 def operator_values(pools: Sequence[GpuPool]) -> dict[str, Any]:
-    """Chart values for pools that ``judge_gpu_layer`` has passed: the first one's image speaks for all of them.
+    """Return chart values for pools that ``judge_gpu_layer`` has passed: the first one's image speaks for all of them.
 
-    Raises ``ValueError``
-    without pools, and for images that do not go together. Source: values.yaml of the chart at the pinned version, and
-    the pages that ``node_images.yaml`` names.
+    Raises ``ValueError`` without pools, and for incompatible images. Source: values.yaml of the chart at the pinned
+    version, and the pages that ``node_images.yaml`` names.
     """
     if not pools:
         raise ValueError("no pool: nothing to install the GPU operator for")
@@ -103,7 +102,7 @@ def operator_values(pools: Sequence[GpuPool]) -> dict[str, Any]:
         "gfd": {"enabled": True},
         "dcgmExporter": {"enabled": True, "serviceMonitor": {"enabled": False}},
         "mig": {"strategy": cut[0].sharing.strategy if cut and cut[0].sharing else "single"},
-        # where nobody asks for it, its default would undo what the place has cut
+        # where it is not asked for, its default would undo what the place has cut
         "migManager": {"enabled": bool(cut_by_operator)},
         "daemonsets": {"tolerations": tolerated},
         "node-feature-discovery": {"worker": {"tolerations": [dict(_CONTROL_PLANE), *tolerated]}},

@@ -1,1 +1,1 @@
-"""Scale to zero and back: KEDA with its HTTP add-on, and one model's policy. The seam another engine would take."""
+"""Scale to zero and back: KEDA with its HTTP add-on, and one model's policy. Another engine would go in its place."""

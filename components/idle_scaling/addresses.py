@@ -1,4 +1,4 @@
-"""Where the engine's parts are found: the same Service names from the charts and from the modules' own manifests."""
+"""Addresses of the engine's parts: the same Service names from the charts and from the modules' own manifests."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ SCALER_PORT: Final = 9090
 
 
 def interceptor_url(namespace: str = "keda") -> str:
-    """Where the gateway sends a request; the ``Host`` header then names the model (``host_of``)."""
+    """Return the URL to which the gateway sends a request; the ``Host`` header then names the model (``host_of``)."""
     return f"http://{INTERCEPTOR_SERVICE}.{namespace}:{INTERCEPTOR_PORT}"
 
 
 def scaler_address(namespace: str = "keda") -> str:
-    """gRPC ``host:port`` that a ScaledObject's trigger names."""
+    """Return the gRPC ``host:port`` that a ScaledObject's trigger names."""
     return f"{SCALER_SERVICE}.{namespace}:{SCALER_PORT}"
 
 
 def host_of(model: str, namespace: str) -> str:
-    """The ``Host`` a request to this model carries, without a port: the interceptor matches on the bare host."""
+    """Return the ``Host`` of a request to this model, without a port: the interceptor matches on the bare host."""
     return f"{model}.{namespace}"

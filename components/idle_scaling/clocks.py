@@ -1,4 +1,4 @@
-"""Where on the wall clock of a time zone a week is not like the others: hours that spring skips and autumn repeats."""
+"""Clock changes in the week of a time zone: hours that spring skips and autumn repeats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ _NO_PLACES: Final = frozenset({"Factory", "localtime", "posixrules"})
 class Change:
     """Wall-clock minutes of the week (0 is Monday 00:00) from ``start`` to before ``end``, which may be past the week's
     end. ``skips``: there is no such hour on the day of the change; else it comes twice.
-
     """
 
     start: int
@@ -32,30 +31,30 @@ class Change:
 
     @property
     def skips_a_midnight(self) -> bool:
-        """Whether a day begins later than at 00:00."""
+        """Return True if a day begins later than at 00:00."""
         return self.skips and -(-self.start // DAY) * DAY < self.end
 
 
 @cache
 def timezones() -> frozenset[str]:
-    """Every name of the time zone database that stands for one zone everywhere."""
+    """Return every name of the time zone database that stands for one zone everywhere."""
     return frozenset(available_timezones() - _NO_PLACES)
 
 
 @cache
 def changes(timezone: str) -> tuple[Change, ...]:
-    """Each hour of the week in which the clocks of ``timezone`` change at least once."""
+    """Return each hour of the week in which the clocks of ``timezone`` change at least once."""
     return tuple(sorted({_change(before, after) for before, after in _turns(ZoneInfo(timezone))}))
 
 
 @cache
 def winter_offset(timezone: str) -> int:
-    """Minutes ahead of UTC on the first of January 2026: enough to lay weeks of several zones over each other."""
+    """Return minutes ahead of UTC on the first of January 2026: enough to align weeks of several zones."""
     return _minutes(_FIRST.astimezone(ZoneInfo(timezone)))
 
 
 def _turns(zone: ZoneInfo) -> Iterator[tuple[datetime, datetime]]:
-    """The moments before and at which the offset changes, a minute apart, in local time."""
+    """Yield the moments before and at which the offset changes, a minute apart, in local time."""
     week = _FIRST.astimezone(zone)
     while week.astimezone(UTC) < _LAST:
         following = (week.astimezone(UTC) + timedelta(days=7)).astimezone(zone)

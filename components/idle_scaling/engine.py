@@ -1,4 +1,4 @@
-"""KEDA and its HTTP add-on: what holds a request while its model wakes, and lets the model go when nobody asks."""
+"""KEDA and its HTTP add-on: they hold a request while its model wakes, and scale the model to zero when it is idle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from components.idle_scaling.versions import (
 
 
 class IdleScalingEngine(pulumi.ComponentResource):
-    """Installs the engine once a cluster.
+    """KEDA and its HTTP add-on, installed once per cluster.
 
     Creates, by ``settings.install``: ``helm``, the namespace and two chart releases; ``manifests``, every document of
     the rendered manifests; ``existing``, nothing. At rest it costs six small pods (0.3 CPU and 384 MiB requested) on
@@ -32,10 +32,10 @@ class IdleScalingEngine(pulumi.ComponentResource):
     ``existing`` trusts the cluster to have KEDA 2.20 or newer and the HTTP add-on 0.15 or newer in
     ``settings.namespace``, under the charts' own names, with the interceptor's number fixed (min = max), its
     ``drainTimeout`` at least the longest hold plus the longest stream, and ``responseHeaderTimeout`` 0s. Nothing here
-    can see whether that is so.
+    can check that.
 
     Policies must name this component in ``depends_on``: a ScaledObject carries a finalizer that only a running KEDA
-    takes off, so on ``destroy`` KEDA has to go last.
+    removes, so on ``destroy`` KEDA has to go last.
     """
 
     url: str

@@ -6,12 +6,12 @@ from typing import Any
 
 from components.idle_scaling.settings import EngineSettings
 
-# the add-on's chart leaves these two out, and a namespace under restricted Pod Security refuses its pods then
+# the add-on's chart leaves these two out, and a namespace under restricted Pod Security then refuses its pods
 _RESTRICTED_POD = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 def keda_values(settings: EngineSettings) -> dict[str, Any]:
-    """The chart's own security contexts already satisfy restricted Pod Security."""
+    """Return values for KEDA's chart, whose own security contexts already satisfy restricted Pod Security."""
     values: dict[str, Any] = {"crds": {"install": True}, "image": {"pullPolicy": "IfNotPresent"}}
     if settings.node_selector:
         values["nodeSelector"] = dict(settings.node_selector)
@@ -19,7 +19,7 @@ def keda_values(settings: EngineSettings) -> dict[str, Any]:
 
 
 def http_add_on_values(settings: EngineSettings) -> dict[str, Any]:
-    """A fixed number of interceptors (min = max), with time-outs and memory fit for holding requests."""
+    """Return values with a fixed number of interceptors (min = max), time-outs and memory fit for holding requests."""
     replicas = settings.interceptor_replicas
     pods: dict[str, Any] = {"pullPolicy": "IfNotPresent"}
     if settings.node_selector:

@@ -1,8 +1,8 @@
-"""What is changed in the rendered manifests of KEDA and the HTTP add-on: pure functions on parsed documents.
+"""Changes to the rendered manifests of KEDA and the HTTP add-on: pure functions on parsed documents.
 
-RBAC and Services stay as they are. Left out: the ScaledObject that scales the interceptor itself (its number is
-fixed, and it would be a second writer of ``replicas``). The ``HTTPScaledObject`` CRD stays although nothing here uses
-it: the interceptor and the add-on's operator watch it and do not start without it.
+RBAC and Services stay as they are. Left out: the ScaledObject that scales the interceptor itself (its number is fixed,
+and it would be a second writer of ``replicas``). The ``HTTPScaledObject`` CRD stays although nothing here uses it: the
+interceptor and the add-on's operator watch it and do not start without it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ _RENDERED_NAMESPACE = "keda"
 
 
 def patched(documents: Iterable[Mapping[str, Any]], settings: EngineSettings) -> list[Document]:
-    """Copies of ``documents`` with the settings in them, without what is not needed, plus a disruption budget.
+    """Return copies of ``documents`` with the settings in them, without what is not needed; for several interceptors,
+    add a disruption budget.
 
-    Raises ``ValueError`` when a Deployment is missing or one is there that nobody here knows: the version changed.
+    Raises ``ValueError`` when a Deployment is missing or unknown: the version changed.
     """
     result = []
     deployments = set()
@@ -56,7 +57,7 @@ def patched(documents: Iterable[Mapping[str, Any]], settings: EngineSettings) ->
         elif kind == "Namespace":
             document["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "restricted"
         elif kind == "Service":
-            # the Deployments are awaited; waiting for endpoints too would only hold up the report of what failed
+            # the Deployments are awaited; waiting for endpoints too would only delay the report of what failed
             document["metadata"].setdefault("annotations", {})["pulumi.com/skipAwait"] = "true"
         elif kind == "Deployment":
             deployments.add(name)
@@ -93,7 +94,7 @@ def _patch_deployment(document: Document, settings: EngineSettings) -> None:
         container["command"] = list(program.command)
     container["imagePullPolicy"] = "IfNotPresent"
     pod["nodeSelector"] = {**pod.get("nodeSelector", {}), **settings.node_selector}
-    # both halves say it in different places; restricted Pod Security reads the pod's first
+    # KEDA and the add-on set it in different places; restricted Pod Security reads the pod's first
     pod.setdefault("securityContext", {})["seccompProfile"] = {"type": "RuntimeDefault"}
     resources = container["resources"]
     resources["requests"] = {"cpu": "50m", "memory": "64Mi"}
@@ -104,7 +105,7 @@ def _patch_deployment(document: Document, settings: EngineSettings) -> None:
         _set_environment(container, settings.interceptor_environment())
     elif role == "scaler":
         _set_environment(container, settings.scaler_environment())
-        # until the interceptor has told it of a model it says that it does not live; where both start anew with their
+        # until it knows a model from the interceptor it reports itself as not live; when both restarted with their
         # node, the liveness probe ended it after some 12 s, in the middle of a start
         answers = {"grpc": {"port": SCALER_PORT, "service": "liveness"}}
         container["startupProbe"] = {**answers, "periodSeconds": 1, "failureThreshold": 120}
@@ -125,7 +126,8 @@ def _disruption_budget(settings: EngineSettings) -> Document:
 
 
 def without_descriptions(schema: Any) -> Any:
-    """A CRD schema without its prose, which is two thirds of it and would be stored with every update of the stack.
+    """Return a CRD schema without its descriptions, which are two thirds of it and would be stored with every update of
+    the stack.
 
     A property that is itself called ``description`` stays.
     """
@@ -147,7 +149,7 @@ def without_descriptions(schema: Any) -> Any:
 
 
 def _in_namespace(document: Document, namespace: str) -> Document:
-    """Moved from the namespace the manifests were rendered for; kube-system's role binding stays where it is."""
+    """Return the document moved from the namespace it was rendered for; kube-system's role binding stays there."""
     if namespace == _RENDERED_NAMESPACE:
         return document
     metadata = document["metadata"]

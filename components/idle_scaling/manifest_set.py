@@ -25,13 +25,13 @@ _STAGES: tuple[frozenset[str], ...] = (
     ),
     # Services together with Deployments: the provider awaits a Service's endpoints, so it must not come first
     frozenset({"Service", "Deployment", "PodDisruptionBudget"}),
-    # last, so that neither on the way up nor on the way down the API server asks a server that is not there
+    # last, so that the API server never calls a server that is not there, neither during creation nor during deletion
     frozenset({"APIService", "ValidatingWebhookConfiguration"}),
 )
 
 
 def read_documents(files: Iterable[Path]) -> list[dict[str, Any]]:
-    """Every non-empty YAML document of the files, in order. Raises ``FileNotFoundError`` with the missing path."""
+    """Return every non-empty YAML document of the files, in order. Raises ``FileNotFoundError`` naming the path."""
     documents = []
     for file in files:
         documents += [document for document in yaml.load_all(file.read_text(), Loader=LOADER) if document]
@@ -39,21 +39,21 @@ def read_documents(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def type_token(document: Mapping[str, Any]) -> str:
-    """``kubernetes:<group/version>:<Kind>``; the core group is spelled ``core/v1``, which the manifests call ``v1``."""
+    """Return ``kubernetes:<group/version>:<Kind>``; the core group is ``core/v1``, which the manifests call ``v1``."""
     api_version = document["apiVersion"]
     group_version = api_version if "/" in api_version else f"core/{api_version}"
     return f"kubernetes:{group_version}:{document['kind']}"
 
 
 def resource_name(document: Mapping[str, Any]) -> str:
-    """Unique within a set: a namespace may hold a Role where the cluster holds one of the same name."""
+    """Return a name unique within a set: a namespace may hold a Role where the cluster holds one of the same name."""
     metadata = document["metadata"]
     place = f"{metadata['namespace']}/" if "namespace" in metadata else ""
     return f"{place}{metadata['name']}"
 
 
 def in_stages(documents: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Grouped in the order of creation. Raises ``ValueError`` for a kind that has no place in it."""
+    """Group the documents in the order of creation. Raises ``ValueError`` for a kind that has no place in it."""
     stages: list[list[Mapping[str, Any]]] = [[] for _ in _STAGES]
     for document in documents:
         for stage, kinds in zip(stages, _STAGES, strict=True):
@@ -78,7 +78,7 @@ class KubernetesObject(pulumi.CustomResource):
 class ManifestSet(pulumi.ComponentResource):
     """Every document as a child, each stage depending on the one before; destroyed the other way round.
 
-    Costs nothing itself. It does not look into the documents: what is to be changed was changed before.
+    Costs nothing itself. It does not look into the documents: all changes were made before.
     """
 
     def __init__(

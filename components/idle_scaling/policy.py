@@ -1,18 +1,17 @@
-"""One model's scaling: held requests wake it, silence lets it go.
+"""One model's scaling: held requests wake it, silence scales it to zero.
 
-How the timers meet
-- While a request is held the interceptor counts it, and while a replica works on it the gateway does, of which the wake
-  keeper tells: KEDA calls the model active and no timer runs. A load that outlasts the TTL is therefore never killed as
-  long as one client waits.
-- Nobody waits any more (the client hung up, or its hold ran out): KEDA's last active moment stands still, and the
-  model is gone one TTL later, loading or not. Because ``idle TTL ≥ cold start`` is demanded, a load that keeps to its
-  estimate is finished before that; one that does not is cut off instead of billing for ever.
-- What the gateway lets the interceptor hold is a GET, whose end is noticed at once: a client that goes away costs one
-  TTL.
-- Short requests fall between two looks, so the keeper calls a model used for some seconds after its last one. What
-  passes the interceptor, because the gateway could not see the replicas, is covered by its rate beside its concurrency:
-  a target out of reach on purpose keeps a model active and never scales it out.
-- Where the keeper is away, or one of the gateway's pods does not tell its count, nothing is scaled to zero.
+How the timers interact
+- While a request is held the interceptor counts it, and while a replica works on it the gateway does, as the wake
+  keeper reports: KEDA calls the model active and no timer runs. A load that outlasts the TTL is therefore never killed
+  as long as one client waits.
+- Nobody waits any more (the client hung up, or its hold ran out): KEDA's last active moment stands still, and the model
+  is gone one TTL later, loading or not. Because ``idle TTL ≥ cold start`` is required, a load that keeps to its
+  estimate is finished before that; one that does not is cut off instead of billing forever.
+- The gateway lets the interceptor hold a GET, whose end is noticed at once: a client that goes away costs one TTL.
+- Short requests fall between two polls, so the keeper calls a model used for some seconds after its last one. Requests
+  through the interceptor, because the gateway could not see the replicas, are covered by its rate beside its
+  concurrency: a target out of reach on purpose keeps a model active and never scales it out.
+- While the keeper is away, or one of the gateway's pods does not report its count, nothing is scaled to zero.
 - A keep-warm window (``schedule.py``) is use like any other: it wakes the model, and the TTL begins with its end.
 """
 
@@ -35,10 +34,10 @@ _LONGEST_STABILIZATION_SECONDS = 3600  # Kubernetes' own limit
 
 @dataclass(frozen=True, kw_only=True)
 class IdlePolicy:
-    """When one model runs. Durations in whole seconds; ``concurrency_target``: requests in flight per replica, of which
-    ``load_url`` tells (JSON, ``inFlight``); ``windows``: when replicas run without a request. ``waiting_target``:
-    requests in the engines' own queues per replica, of which ``waiting_url`` tells (JSON, ``waiting``); None: not
-    looked at. ``target_api`` and ``target_kind``: what is scaled under the model's name.
+    """Rules for when one model runs. Durations in whole seconds; ``concurrency_target``: requests in flight per
+    replica, read from ``load_url`` (JSON, ``inFlight``); ``windows``: when replicas run without a request.
+    ``waiting_target``: requests in the engines' own queues per replica, read from ``waiting_url`` (JSON, ``waiting``);
+    None: not looked at. ``target_api`` and ``target_kind``: what is scaled under the model's name.
 
     Raises ``ValueError`` naming every value that cannot work.
     """
@@ -94,12 +93,14 @@ class IdlePolicy:
 
     @property
     def host(self) -> str:
-        """The ``Host`` header that reaches this model through the interceptor."""
+        """Return the ``Host`` header that reaches this model through the interceptor."""
         return host_of(self.name, self.namespace)
 
 
 def interceptor_route(policy: IdlePolicy) -> dict[str, Any]:
-    """``http.keda.sh/v1beta1 InterceptorRoute``: where a held request goes, for how long it is held, what counts."""
+    """Return the ``http.keda.sh/v1beta1 InterceptorRoute``: where a held request goes, how long it is held, what
+    counts.
+    """
     return {
         "apiVersion": "http.keda.sh/v1beta1",
         "kind": "InterceptorRoute",
@@ -126,7 +127,7 @@ def interceptor_route(policy: IdlePolicy) -> dict[str, Any]:
 
 
 def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
-    """``keda.sh/v1alpha1 ScaledObject``: the only writer of the workload's ``replicas``."""
+    """Return the ``keda.sh/v1alpha1 ScaledObject``: the only writer of the workload's ``replicas``."""
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -136,7 +137,7 @@ def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
             "minReplicaCount": policy.min_replicas,
             "maxReplicaCount": policy.max_replicas,
             "cooldownPeriod": policy.idle_ttl_seconds,
-            # Counts only while the object has never been active: a ScaledObject that is made anew over a running
+            # Counts only while the object has never been active: a ScaledObject that is recreated over a running
             # model (an upgrade, an adoption) forgets when it was last used and would kill it within seconds.
             "initialCooldownPeriod": policy.idle_ttl_seconds,
             "pollingInterval": policy.rhythm.poll_seconds,
@@ -157,7 +158,9 @@ def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
 
 
 def _waiting_trigger(policy: IdlePolicy) -> list[dict[str, Any]]:
-    """Beside the requests in flight, which say nothing of how many of them fit into the engine's memory."""
+    """Return the trigger for queued requests: the number in flight says nothing of how many fit into the engine's
+    memory.
+    """
     if policy.waiting_target is None:
         return []
     return [_told(policy.waiting_url, "waiting", policy.waiting_target)]
@@ -169,7 +172,9 @@ def _told(url: str, value: str, target: int) -> dict[str, Any]:
 
 
 def _scale_in(policy: IdlePolicy) -> dict[str, Any]:
-    """From many replicas to one: a replica too many costs as long as the last one does, and they go one by one."""
+    """Return how many replicas become one: a surplus replica stays as long as the last one does, and they go one by
+    one.
+    """
     return {
         "stabilizationWindowSeconds": min(policy.idle_ttl_seconds, _LONGEST_STABILIZATION_SECONDS),
         "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
@@ -185,7 +190,7 @@ def _metadata(policy: IdlePolicy) -> dict[str, Any]:
 
 
 class IdleScalingPolicy(pulumi.ComponentResource):
-    """One model's route and ScaledObject. Costs nothing at rest. It does not create what it scales.
+    """Route and ScaledObject of one model. Costs nothing at rest. It does not create what it scales.
 
     ``after`` is what must exist before and live longer: the engine, the workload and its Service. KEDA refuses a
     ScaledObject without a target, and only a running KEDA lets one be deleted.

@@ -1,9 +1,9 @@
-"""Keep-warm windows: the hours in which some replicas of a model run whether anybody asks or not.
+"""Keep-warm windows: the hours in which some replicas of a model run, with requests or without.
 
 KEDA's ``cron`` trigger (2.20.2) has no notion of a window: it takes the next start and the next end, each on the wall
 clock of the time zone, and calls the model active while the end comes first. A trigger that is not active reports 0, so
 a window ends like any use: KEDA's cooldown, the idle TTL, begins with it. Beside the push trigger the two are an *or*
-for waking, and the larger number of replicas counts. What a plain pair of cron lines gets wrong is settled here:
+for waking, and the larger number of replicas counts. The errors of a plain pair of cron lines are avoided here:
 
 - **Clocks that change.** A start or end inside the hour that spring skips does not come on that day, and the model
   would stay awake (or asleep) until the next one, for a week at worst. Inside the hour that autumn repeats it comes
@@ -11,7 +11,7 @@ for waking, and the larger number of replicas counts. What a plain pair of cron 
 - **``ahead`` across a spring change** would be an hour short: it is lengthened by that hour.
 - **Windows that meet**, across midnight or by ``ahead``, would hide each other's end: they are joined first.
 - **Clocks that skip midnight** (the Azores, Cairo, Santiago) **or move by half an hour** (Lord Howe): the cron library
-  (robfig/cron 3.0.1) loses that day or takes it for the one before. ``is_misread`` tells; nothing can be done for it.
+  (robfig/cron 3.0.1) loses that day or takes it for the one before. ``is_misread`` reports it; there is no remedy.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _CRON_DAYS: Final = (1, 2, 3, 4, 5, 6, 0)  # cron's week begins with Sunday
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """``replicas`` run from minute ``start`` of each of ``days`` (0 is Monday) to minute ``end``, on the next day where
-    that is not later; they are started ``ahead`` minutes before. ``end`` may be 1440, the end of the day itself.
+    """Window of the week: ``replicas`` run from minute ``start`` of each of ``days`` (0 is Monday) to minute ``end``,
+    on the next day if that is not later; they are started ``ahead`` minutes before. ``end`` may be 1440, the end of the
+    day.
 
     Raises ``ValueError`` naming every value that cannot work.
     """
@@ -67,9 +68,10 @@ class Span:
 
 @cache
 def spans(window: Window) -> tuple[Span, ...]:
-    """When KEDA holds the window's replicas: apart from each other, never beginning or ending where clocks change.
+    """Return when KEDA holds the window's replicas: apart from each other, never beginning or ending where clocks
+    change.
 
-    One span of a whole week where there is no moment without.
+    One span of a whole week if there is no moment without.
     """
     clocks = sorted(
         Change(change.start + week, change.end + week, change.skips)
@@ -88,12 +90,13 @@ def spans(window: Window) -> tuple[Span, ...]:
 
 
 def is_always(window: Window) -> bool:
-    """Whether it never ends: a ``min`` says that, no cron line can."""
+    """Return True if the window never ends: a ``min`` says that, no cron line can."""
     return spans(window) == (Span(0, WEEK),)
 
 
 def is_misread(window: Window) -> bool:
-    """Whether KEDA would keep it at wrong hours for a day or a week of each year, because of how its clocks move.
+    """Return True if KEDA would keep the window at wrong hours for a day or a week of each year, because its clocks
+    move.
 
     A skipped midnight does no harm where the lines name every day, because no date is looked at then.
     """
@@ -105,7 +108,7 @@ def is_misread(window: Window) -> bool:
 
 
 def cron_triggers(windows: Iterable[Window]) -> list[dict[str, Any]]:
-    """KEDA's ``cron`` triggers: one for each start and end that days of a window have in common."""
+    """Return KEDA's ``cron`` triggers: one for each start and end that days of a window have in common."""
     return [
         {
             "type": "cron",
@@ -129,14 +132,14 @@ def _alike(window: Window) -> Mapping[tuple[int, int], list[Span]]:
 
 
 def _line(minute: int, days: set[int]) -> str:
-    """Minute, hour, any day of any month, days of the week."""
+    """Return the cron line: minute, hour, any day of any month, days of the week."""
     named = "*" if days == ALL_DAYS else ",".join(str(day) for day in sorted(_CRON_DAYS[day] for day in days))
     return f"{minute % 60} {minute // 60} * * {named}"
 
 
 def _day(start: int, window: Window, clocks: Sequence[Change]) -> tuple[int, int]:
-    """One day's window, begun ``ahead`` and moved away from where clocks change. ``clocks`` in order: hours of change
-    may lie side by side (Santiago), and what leaves the one must not stop in the other."""
+    """Return one day's window, begun ``ahead`` and moved away from where clocks change. ``clocks`` in order: hours of
+    change may lie side by side (Santiago), and a time moved out of one must not stop in the other."""
     begun, ended = start - window.ahead, start + ((window.end - window.start) % DAY or DAY)
     for change in clocks:
         if change.skips and change.start < start and begun < min(start, change.end):

@@ -1,4 +1,4 @@
-"""The engine's knobs as plain values, one set for the charts and for the rendered manifests."""
+"""Settings of the engine as plain values, one set for the charts and for the rendered manifests."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ROLES: tuple[Role, ...] = ("operator", "adapter", "webhooks", "interceptor", "sc
 
 @dataclass(frozen=True)
 class Program:
-    """What one of the engine's containers runs. ``command`` empty: the image's own entry point."""
+    """Program of one of the engine's containers. ``command`` empty: the image's own entry point."""
 
     image: pulumi.Input[str]
     command: tuple[str, ...] = ()
 
 
 def one_image(image: pulumi.Input[str]) -> dict[Role, Program]:
-    """All roles from one image that carries every program in its root (what the local set-up builds)."""
+    """Return all roles from one image that carries every program in its root (what the local set-up builds)."""
     names: dict[Role, str] = {
         "operator": "/keda",
         "adapter": "/keda-adapter",
@@ -39,16 +39,17 @@ def one_image(image: pulumi.Input[str]) -> dict[Role, Program]:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How the engine is installed and how long it holds, drains and waits. All durations in whole seconds.
+    """Settings of the engine: how it is installed and how long it holds, drains and waits. All durations in whole
+    seconds.
 
-    ``drain_seconds`` must cover the longest hold plus the longest stream: an interceptor that goes away keeps its
-    requests until then. It is safe to make it long only because a model's idle TTL is never shorter than its cold
-    start: a terminating interceptor is no longer counted, so the model it waits for lives on for one TTL.
+    ``drain_seconds`` must cover the longest hold plus the longest stream: a stopping interceptor keeps its requests
+    until then. It is safe to make it long only because a model's idle TTL is never shorter than its cold start: a
+    terminating interceptor is no longer counted, so the model it waits for lives on for one TTL.
 
-    ``push_milliseconds``: how often KEDA hears of each model whether somebody waits.
+    ``push_milliseconds``: how often KEDA hears of each model whether a request waits.
 
-    ``readiness_seconds`` bounds the hold of a route that sets none itself. ``interceptor_replicas`` is a fixed
-    number: an interceptor that is scaled in cuts what it holds.
+    ``readiness_seconds`` bounds the hold of a route that sets none itself. ``interceptor_replicas`` is a fixed number:
+    an interceptor that is scaled in cuts what it holds.
     """
 
     install: Install = "helm"
@@ -88,12 +89,14 @@ class EngineSettings:
 
     @property
     def interceptor_grace_seconds(self) -> int:
-        """Longer than everything the interceptor does after SIGTERM, so that it is never killed in the middle."""
+        """Return more than the interceptor needs for everything after SIGTERM, so that it is never killed in the
+        middle.
+        """
         return self.shutdown_delay_seconds + self.drain_seconds + 10
 
     def interceptor_environment(self) -> dict[str, str]:
-        """Time-outs and connections of the interceptor. ``0s`` is 'none' for all time-outs but the two that are bounded
-        on purpose.
+        """Return time-outs and connections of the interceptor. ``0s`` is 'none' for all time-outs but the two that are
+        bounded on purpose.
         """
         return {
             "KEDA_HTTP_REQUEST_TIMEOUT": "0s",
@@ -103,16 +106,16 @@ class EngineSettings:
             "KEDA_HTTP_DRAIN_TIMEOUT": f"{self.drain_seconds}s",
             "KEDA_HTTP_SHUTDOWN_DELAY": f"{self.shutdown_delay_seconds}s",
             # No connection to a model is kept for the next request: a kept one leads to the replica it was made to, and
-            # a new replica got no load before the old ones' connections were too few (Go: below 0 is none).
+            # a new replica got no load until the old ones' connections ran short (Go: below 0 is none).
             "KEDA_HTTP_MAX_IDLE_CONNS_PER_HOST": "-1",
         }
 
     def scaler_environment(self) -> dict[str, str]:
-        """Of the add-on's scaler."""
+        """Return the environment of the add-on's scaler."""
         return {"KEDA_HTTP_SCALER_STREAM_INTERVAL_MS": str(self.push_milliseconds)}
 
     def interceptor_pod_labels(self) -> dict[str, str]:
-        """Labels by which a NetworkPolicy knows the interceptor's pods; empty: any pod of the namespace."""
+        """Return labels by which a NetworkPolicy knows the interceptor's pods; empty: any pod of the namespace."""
         if self.install == "helm":
             return {"app.kubernetes.io/name": "http-add-on", "app.kubernetes.io/component": "interceptor"}
         if self.install == "manifests":

@@ -1,4 +1,4 @@
-"""KEDA's own rhythm, for whoever reckons with it without wanting Pulumi."""
+"""KEDA's own rhythm, for modules that use it without Pulumi."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Rhythm:
-    """How often each model is looked at. ``poll_seconds``: KEDA asks what the model has to do. ``push_milliseconds``:
-    the add-on's scaler tells KEDA whether somebody waits, which is what wakes a model.
+    """Intervals at which each model is looked at. ``poll_seconds``: KEDA polls for the model's load.
+    ``push_milliseconds``: the add-on's scaler pushes to KEDA whether a request waits, which wakes a model.
     """
 
     poll_seconds: int = 5
@@ -17,9 +17,9 @@ class Rhythm:
 
     @property
     def window_seconds(self) -> int:
-        """A short request stays visible this long, which is added to the idle TTL; longer than the polling interval, so
-        that KEDA sees it even while its push stream is broken (it retries that one only after up to a minute), and
-        shorter than the first pause after a failed wake, or who was refused would wake the model once more.
+        """Return how long a short request stays visible, which is added to the idle TTL; longer than the polling
+        interval, so that KEDA notices it even while its push stream is broken (retried only after up to a minute), and
+        shorter than the first pause after a failed wake, or a refused request would wake the model once more.
         """
         return self.poll_seconds + 5
 
@@ -30,8 +30,8 @@ _SLOWEST: Final = Rhythm(20, 1000)
 
 
 def rhythm(models: int) -> Rhythm:
-    """What a stack of so many models can have at a rest that costs little: at most some 500 pushes and 50 questions a
-    second, measured in ``docs/results/many-models.json``. In steps, so that one model more leaves the others as they
+    """Return a rhythm that costs a stack of so many models little at rest: at most some 500 pushes and 50 questions a
+    second, measured in ``docs/results/many-models.json``. In steps, so that one more model leaves the others as they
     are.
     """
     return next((found for most, found in _BY_MODELS if models <= most), _SLOWEST)

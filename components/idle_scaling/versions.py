@@ -1,4 +1,4 @@
-"""What the idle-scaling engine is pinned to. The charts carry the version of what they install."""
+"""Pinned versions of the idle-scaling engine. The charts carry the version of what they install."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ KEDA_CHART: Final = "keda"
 HTTP_ADD_ON_CHART: Final = "keda-add-ons-http"
 
 MANIFEST_FILES: Final = ("keda.yaml", "keda-http-add-on.yaml")
-"""Rendered manifests that ``install: manifests`` reads, KEDA's and the add-on's, in one folder."""
+"""Rendered manifests of KEDA and the add-on that ``install: manifests`` reads, in one folder."""

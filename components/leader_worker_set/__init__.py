@@ -1,1 +1,1 @@
-"""LeaderWorkerSet's controller: what starts, restarts and ends the pods of one replica together."""
+"""LeaderWorkerSet's controller: starts, restarts and ends the pods of one replica together."""

@@ -15,12 +15,12 @@ CHART: Final = "oci://registry.k8s.io/lws/charts/lws"
 
 
 def controller_values() -> dict[str, Any]:
-    """The chart's own, and what restricted Pod Security asks for besides: its pod names no seccomp profile."""
+    """Return what restricted Pod Security asks for beside the chart's own values: its pod names no seccomp profile."""
     return {"podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}}
 
 
 class LeaderWorkerSetController(pulumi.ComponentResource):
-    """Installs the controller once a cluster, for models larger than one machine; a stack without one needs none.
+    """LeaderWorkerSet's controller, installed once per cluster for models larger than one machine; no others need it.
 
     Creates the namespace and the chart's release. At rest it costs one pod on nodes without a GPU (1 CPU and 1 GiB
     requested, the chart's default). It makes its webhook's certificate itself. Models that are groups must name this

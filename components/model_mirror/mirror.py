@@ -14,12 +14,12 @@ from components.pushed_image import python_image
 
 
 class ModelMirror(pulumi.ComponentResource):
-    """Copies each model's files, at its pinned revision, from the hub into the stack's own store, checked by sum.
+    """Mirror of each model's files, at its pinned revision, from the hub in the stack's own store, checked by sum.
 
     Creates the namespace ``ebbtide-mirror`` (restricted), a NetworkPolicy that lets nobody in, the service account that
-    alone may write to the store, the mirror's image and one Job a model and revision. A Job takes half a CPU and
-    512 MiB while it copies, on nodes without a GPU; at rest it costs nothing but the weights in the store. A model of
-    which nothing changed starts nothing anew; one whose Job failed is tried again by ``up --replace`` of that Job.
+    alone may write to the store, the mirror's image and one Job per model and revision. A Job takes half a CPU and 512
+    MiB while it copies, on nodes without a GPU; at rest it costs nothing but the weights in the store. An unchanged
+    model starts no Job again; one whose Job failed is tried again by ``up --replace`` of that Job.
 
     `up` waits for no Job, and no model should: a model that wakes before its weights are there fails to load, and the
     next request finds them. A gated model needs a Secret with a token in that namespace, made by its owner; until it is
@@ -28,9 +28,9 @@ class ModelMirror(pulumi.ComponentResource):
 
     namespace: str = NAMESPACE
     jobs: Mapping[tuple[str, str], k8s.batch.v1.Job]
-    """By model id and revision."""
+    """Jobs by model id and revision."""
     image: pulumi.Output[str]
-    """The image in use, by digest."""
+    """Image in use, by digest."""
 
     def __init__(
         self,

@@ -16,20 +16,22 @@ Manifest = dict[str, Any]
 UID: Final = 10001
 LABELS: Final = {"app.kubernetes.io/name": "model-mirror", "app.kubernetes.io/part-of": "ebbtide"}
 FINAL_STATUS: Final = 2
-"""The program's exit status for what no further try can mend (images/mirror, ``__main__.py``)."""
+"""Exit status of the program for a problem that no further try can fix (images/mirror, ``__main__.py``)."""
 
 _REQUESTS: Final = {"cpu": "500m", "memory": "512Mi"}
 _TRIES: Final = 8
 
 
 def namespace() -> Manifest:
-    """Restricted in all three modes, so that a violation is refused, shown and logged alike."""
+    """Return the namespace, restricted in all three modes, so that a violation is refused, shown and logged alike."""
     modes = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
     return {"metadata": {"name": NAMESPACE, "labels": modes}}
 
 
 def service_account(upload: Upload, pull_secret: pulumi.Input[str] | None) -> Manifest:
-    """Who may write to the store. No token of the cluster's own is mounted: nothing here asks the API server."""
+    """Return the account that may write to the store. No token of the cluster is mounted: nothing here asks the API
+    server.
+    """
     annotations = upload.identity.service_account_annotations
     account: Manifest = {
         "metadata": {
@@ -43,9 +45,9 @@ def service_account(upload: Upload, pull_secret: pulumi.Input[str] | None) -> Ma
 
 
 def network_policy(upload: Upload) -> Manifest:
-    """Nobody asks the mirror anything. It asks DNS, the hub and the store by TLS, and the place for its own
-    credentials where that gives them out at a link-local address. No other such address is open: the node's own
-    credentials would be within reach."""
+    """Return the policy of the mirror. Nothing connects to it. It reaches DNS, the hub and the store by TLS, and the
+    place for its own credentials if those are handed out at a link-local address. No other such address is open: the
+    node's own credentials would be within reach."""
     return {
         "metadata": {"name": "model-mirror", "namespace": NAMESPACE},
         "spec": {
@@ -60,15 +62,16 @@ def network_policy(upload: Upload) -> Manifest:
     }
 
 
-# Where `up` does not wait for a Job, it does not wait for its end either when it is replaced. Deleted in the background
-# its name is free at once; else the successor is applied to what is about to go, and refused.
+# `up` does not wait for a Job, so when it is replaced it does not wait for its deletion either. Deleted in the
+# background its name is free at once; else the successor is applied to the object being deleted, and refused.
 UNAWAITED: Final = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPolicy": "background"}
 
 
 def job(model: MirroredModel, settings: MirrorSettings, upload: Upload, image: pulumi.Input[str]) -> Manifest:
-    """``batch/v1 Job``. `up` does not wait for it, and it stays when it is done, so that no later `up` starts it anew.
+    """Return a ``batch/v1 Job``. `up` does not wait for it, and it stays when it is done, so no later `up` starts it
+    again.
 
-    A try that fails for good (a licence not accepted, an id that does not exist) is the last one; what may pass is
+    A try that fails for good (a licence not accepted, an id that does not exist) is the last one; a passing failure is
     tried again, later each time.
     """
     labels = {**LABELS, "ebbtide.dev/revision": model.revision}
@@ -100,7 +103,7 @@ def job(model: MirroredModel, settings: MirrorSettings, upload: Upload, image: p
 
 
 def _pod(model: MirroredModel, settings: MirrorSettings, upload: Upload, image: pulumi.Input[str]) -> Manifest:
-    """No toleration at all, so no GPU node: theirs are tainted."""
+    """Return the pod's spec: no toleration at all, so no GPU node, which are tainted."""
     return {
         "restartPolicy": "Never",  # what podFailurePolicy asks for
         "serviceAccountName": SERVICE_ACCOUNT,

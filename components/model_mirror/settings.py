@@ -1,4 +1,4 @@
-"""What is mirrored, as plain values."""
+"""Settings of the mirror, as plain values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _NAME_LETTERS = 40
 
 @dataclass(frozen=True)
 class TokenSecret:
-    """The Secret in ``NAMESPACE`` that holds a Hugging Face token. Its owner makes it; the stack never sees what is in
-    it."""
+    """Secret in ``NAMESPACE`` with a Hugging Face token. Its owner makes it; the stack never reads its content."""
 
     name: str
     key: str = "token"
@@ -45,20 +44,21 @@ class MirroredModel:
 
     @property
     def folder(self) -> str:
-        """Where its files lie below the store's root: as ``ModelStore.weights`` reads them."""
+        """Return where its files lie below the store's root: as ``ModelStore.weights`` reads them."""
         return f"{folder_name(self.model_id)}/{self.revision}"
 
     @property
     def label(self) -> str:
-        """Readable and fit for a name in Kubernetes: ``llama-3-1-8b-instruct-0e9e39f2``."""
+        """Return a readable text fit for a name in Kubernetes: ``llama-3-1-8b-instruct-0e9e39f2``."""
         words = re.sub(r"[^a-z0-9]+", "-", self.model_id.rpartition("/")[2].lower()).strip("-")[:_NAME_LETTERS]
         return f"{words.strip('-')}-{self.revision[:8]}"
 
 
 @dataclass(frozen=True)
 class MirrorSettings:
-    """``models``: what the stack serves; the same model at the same revision twice is copied once. ``requests`` are a
-    Job's CPU and memory, ``memory_limit`` what it may not exceed: it streams, and holds a few parts of 16 MiB."""
+    """Settings of all copies. ``models``: what the stack serves; the same model at the same revision twice is copied
+    once. ``requests`` are a Job's CPU and memory, ``memory_limit`` its bound: it streams, and holds a few parts of 16
+    MiB."""
 
     models: tuple[MirroredModel, ...]
     requests: Mapping[str, str] | None = None
@@ -66,7 +66,7 @@ class MirrorSettings:
 
     @property
     def each(self) -> tuple[MirroredModel, ...]:
-        """Every model and revision once. Raises ``ValueError`` where two of one disagree."""
+        """Return every model and revision once. Raises ``ValueError`` where two of one disagree."""
         found: dict[tuple[str, str], MirroredModel] = {}
         for model in self.models:
             before = found.setdefault((model.model_id, model.revision), model)
@@ -79,8 +79,8 @@ class MirrorSettings:
 
 
 def job_name(model: MirroredModel, root: str, environment: Mapping[str, str]) -> str:
-    """Different for whatever would make the copy another one, and for nothing else: a Job that ran is not run again
-    because the image was rebuilt."""
+    """Return a name that changes with everything that would change the copy, and with nothing else: a Job that ran is
+    not run again because the image was rebuilt."""
     told: dict[str, Any] = {
         "model": model.model_id,
         "revision": model.revision,

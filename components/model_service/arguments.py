@@ -1,4 +1,4 @@
-"""The engine's command line and environment for one model, as vLLM 0.32 reads them."""
+"""Command line and environment of the engine for one model, as vLLM 0.32 reads them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ CACHE: Final = "/cache"
 """Mount point of the scratch volume that holds everything the engine writes; the root file system is read-only."""
 
 LOGGING: Final = "/usr/local/share/ebbtide/logging.json"
-"""``images/vllm/logging.json``: an engine's last words also become its container's termination message. In the log
-they stand before the front end's own trace, which is longer than what Kubernetes keeps of a log."""
+"""Logging configuration, from ``images/vllm/logging.json``: an engine's last words also become its container's
+termination message. In the log they stand before the front end's own trace, which is longer than what Kubernetes keeps
+of a log."""
 
 _LOGGING: Final = ("VLLM_LOGGING_", "VLLM_CONFIGURE_LOGGING")
-"""A model with one of these in ``extra_env`` logs as that says, and only so."""
+"""Variables of ``extra_env`` that replace this logging configuration."""
 
 _CPU_KV_CACHE_BYTES: Final = 1024**3
-"""Where nothing is said: left alone, the CPU back end takes a fraction of the whole machine's memory."""
+"""Default if nothing is set: left alone, the CPU back end takes a fraction of the whole machine's memory."""
 
 _MEETING_SECONDS: Final = 600
 
@@ -35,11 +36,11 @@ _MEETING_SECONDS: Final = 600
 def engine_arguments(
     model: ModelSettings, weights: Weights, device: Device, headless: bool = False, turns: bool = False
 ) -> list[str]:
-    """Arguments for the image's entry point, an OpenAI-compatible vLLM server; ``headless`` those of a replica's
-    machines that answer nobody; ``turns`` of an engine that can sleep while another has its card.
+    """Return arguments for the image's entry point, an OpenAI-compatible vLLM server. ``headless``: for a replica's
+    machines that serve no requests; ``turns``: for an engine that can sleep while another has its card.
 
     Raises ``ValueError`` when ``extra_args`` sets a flag that follows from the settings, when one replica on a CPU is
-    to span several GPUs, and when the split does not use every GPU once.
+    to span several GPUs or machines, and when the split does not use every GPU once.
     """
     managed = [argument for argument in model.extra_args if managed_flag(argument) or secret_flag(argument)]
     if managed:
@@ -89,10 +90,10 @@ def engine_arguments(
         kv_cache_bytes = _CPU_KV_CACHE_BYTES
     if kv_cache_bytes is not None:
         arguments += ["--kv-cache-memory-bytes", str(kv_cache_bytes)]
-    if turns and device == "cuda":  # the CPU back end can be told to sleep as well, and keeps its memory
+    if turns and device == "cuda":  # the CPU back end can sleep as well, and keeps its memory
         arguments += ["--enable-sleep-mode"]
     arguments += ["--shutdown-timeout", str(model.drain_seconds)]
-    # a probe every two seconds would drown what matters
+    # a probe every two seconds would fill the log
     arguments += ["--disable-access-log-for-endpoints", "/health,/metrics"]
     if model.is_group:
         arguments += _group_arguments(model)
@@ -100,8 +101,8 @@ def engine_arguments(
 
 
 def _group_arguments(model: ModelSettings) -> list[str]:
-    """How the machines of one replica find each other: vLLM's own processes, without Ray. LeaderWorkerSet puts both
-    variables before all others of every container, and Kubernetes writes them into the command line."""
+    """Return how the machines of one replica find each other: vLLM's own processes, without Ray. LeaderWorkerSet puts
+    both variables before all others of every container, and Kubernetes writes them into the command line."""
     return [
         *("--nnodes", str(model.nodes), "--node-rank", f"$({WORKER_INDEX})", "--master-addr", f"$({LEADER_ADDRESS})"),
         *("--distributed-executor-backend", "mp"),
@@ -111,13 +112,13 @@ def _group_arguments(model: ModelSettings) -> list[str]:
 
 
 def asks_the_hub(weights: Weights) -> bool:
-    """Whether the engine must look for files on the hub: neither a folder in the pod nor a store's URI."""
+    """Return True if the engine must look for files on the hub: neither a folder in the pod nor a store's URI."""
     return not weights.path.startswith("/") and "://" not in weights.path
 
 
 def engine_environment(model: ModelSettings, weights: Weights, turns: bool = False) -> dict[str, str]:
-    """The container's environment; ``turns`` as for ``engine_arguments``. Raises ``ValueError`` when ``extra_env`` sets
-    what follows from the settings."""
+    """Return the container's environment; ``turns`` as for ``engine_arguments``. Raises ``ValueError`` when
+    ``extra_env`` sets what follows from the settings."""
     managed = sorted(MANAGED_VARIABLES.keys() & model.extra_env)
     if managed:
         raise ValueError(
@@ -145,8 +146,8 @@ def engine_environment(model: ModelSettings, weights: Weights, turns: bool = Fal
     if not any(name.startswith(_LOGGING) for name in model.extra_env):
         environment["VLLM_LOGGING_CONFIG_PATH"] = LOGGING
     if turns:
-        # only so does vLLM offer /sleep and /wake_up, beside other doors: on the engine's port, which the NetworkPolicy
-        # opens to the gateway, KEDA's interceptor and the wake keeper, and of which the gateway passes on no such path
+        # needed for vLLM to offer /sleep and /wake_up, beside other endpoints: on the engine's port, which the
+        # NetworkPolicy opens to the gateway, KEDA's interceptor and the wake keeper; the gateway relays no such path
         environment |= {"VLLM_SERVER_DEV_MODE": "1", TURNS: "1"}
     if not asks_the_hub(weights):
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}

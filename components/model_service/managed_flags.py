@@ -1,9 +1,9 @@
 """Flags and variables of the engine that a model's own settings decide, each with the key to use instead.
 
-The loader answers them as findings and the component refuses them, from these same lists.
+The loader reports them as findings and the component refuses them, from these same lists.
 
 vLLM's parser (0.32.0, FlexibleArgumentParser) takes ``_`` for ``-``, ``--flag=value``, ``--flag.key``, ``--no-flag``
-and, as argparse does, any beginning that only one flag has: all of these count as the flag.
+and, as argparse does, any prefix that only one flag has: all of these count as the flag.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ UNSAFE_VARIABLES: Final = re.compile(
     r"VLLM_SERVER_DEV_MODE|VLLM_TORCH_PROFILER_.*|VLLM_TORCH_CUDA_PROFILE|VLLM_ALLOW_INSECURE_SERIALIZATION"
 )
 
-# flags of the engine that are also the beginning of a managed one: given whole, they are themselves
+# engine flags that are also a prefix of a listed one: given whole, they are themselves
 _WHOLE_FLAGS = ("--tokenizer", "--ssl-keyfile")
 _SHORTEST_BEGINNING = len("--ud")
 
@@ -130,12 +130,12 @@ def managed_flag(argument: str) -> str | None:
 
 
 def secret_flag(argument: str) -> str | None:
-    """Return the flag with a secret for its value that an argument stands for, if any."""
+    """Return the flag with a secret value that an argument stands for, if any."""
     return _flag_meant(argument, SECRET_FLAGS)
 
 
 def unsafe_flag(argument: str) -> str | None:
-    """Return the flag that opens the engine to others that an argument stands for, if any."""
+    """Return the flag opening the engine to others that an argument stands for, if any."""
     return _flag_meant(argument, UNSAFE_FLAGS)
 
 
@@ -156,5 +156,5 @@ def _flag_meant(argument: str, flags: Iterable[str]) -> str | None:
 
 
 def _is_short_form(name: str, flag: str) -> bool:
-    """``-tp`` by itself or begun (``-t``), and ``-n`` with its value behind it (``-n2``)."""
+    """Return True for ``-tp`` or a prefix of it (``-t``), and for ``-n`` with its value behind it (``-n2``)."""
     return not flag.startswith("--") and (flag.startswith(name) or (len(flag) == 2 and name.startswith(flag)))

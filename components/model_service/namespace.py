@@ -15,12 +15,14 @@ QUOTA_NAME = "gpu-guard"
 
 
 def namespace_labels() -> dict[str, str]:
-    """Pod Security ``restricted`` for all three modes, so that a violation is refused, shown and logged alike."""
+    """Return the labels of Pod Security ``restricted`` for all three modes: a violation is refused, shown and logged
+    alike.
+    """
     return {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 
 
 def gpu_quota(max_gpus: int, gpu_resources: Iterable[str]) -> dict[str, str]:
-    """``ResourceQuota.spec.hard``: at most ``max_gpus`` of each extended resource the pools offer.
+    """Return ``ResourceQuota.spec.hard``: at most ``max_gpus`` of each extended resource the pools offer.
 
     Kubernetes has no sum over resources: where pools offer several (MIG profiles), each gets the limit to itself.
     Raises ``ValueError`` for a negative number; 0 is allowed and lets no model start.
@@ -33,9 +35,9 @@ def gpu_quota(max_gpus: int, gpu_resources: Iterable[str]) -> dict[str, str]:
 class ModelNamespace(pulumi.ComponentResource):
     """Namespace, GPU quota, default-deny policy and the service account of every model.
 
-    Costs nothing. What is created in it must name this component in ``depends_on``. A pod over the quota is refused by
-    the API server and tried again by its ReplicaSet: it comes up when another model is gone. No quota is created where
-    no pool offers a GPU.
+    Costs nothing. Objects created in it must name this component in ``depends_on``. A pod over the quota is refused by
+    the API server and retried by its ReplicaSet: it comes up when another model is gone. No quota is created where no
+    pool offers a GPU.
     """
 
     namespace: str

@@ -1,4 +1,4 @@
-"""Who may talk to a model's pods, and whom they may talk to: pure NetworkPolicy objects."""
+"""Traffic to and from a model's pods: pure NetworkPolicy objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SET_LABEL = "leaderworkerset.sigs.k8s.io/name"  # set by LeaderWorkerSet on ever
 
 @dataclass(frozen=True)
 class Peer:
-    """Pods that may call: of one namespace, all of them or those with ``pod_labels``."""
+    """Pods that may call: all of one namespace, or those of them with ``pod_labels``."""
 
     namespace: str
     pod_labels: Mapping[str, str] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Peer:
 
 
 def default_deny(namespace: str) -> Manifest:
-    """Nothing in, nothing out, for every pod that no other policy names."""
+    """Return a policy of nothing in, nothing out, for every pod that no other policy names."""
     return {
         "metadata": {"name": "default-deny", "namespace": namespace},
         "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
@@ -45,11 +45,12 @@ def model_policy(
     weights: Weights,
     is_group: bool = False,
 ) -> Manifest:
-    """Ingress to the engine's port from ``callers`` alone: its ``--api-key`` would guard only ``/v1``.
+    """Return the policy: ingress to the engine's port from ``callers`` alone, since its ``--api-key`` would guard only
+    ``/v1``.
 
-    Mounted ``weights``: the engine needs nobody. From a bucket: DNS and port 443, but no link-local address, where
-    clouds hand out credentials, except where this pod gets its own. ``is_group``: a replica is several pods, which
-    talk to each other on ports the engine picks, and find each other by name: any port among the pods of this model's
+    Mounted ``weights``: the engine needs no egress. From a bucket: DNS and port 443, but no link-local address, where
+    clouds hand out credentials, except where this pod gets its own. ``is_group``: a replica is several pods, which talk
+    to each other on ports the engine picks, and find each other by name: any port among the pods of this model's
     LeaderWorkerSet, and DNS. A policy cannot name one group of the set, whose key is made when it starts.
     """
     fellows = [{"podSelector": {"matchLabels": {**pods, SET_LABEL: name}}}]
@@ -61,7 +62,7 @@ def model_policy(
         "spec": {
             "podSelector": {"matchLabels": dict(pods)},
             "policyTypes": ["Ingress", "Egress"],
-            # a direction without rules lets nothing through; an empty list the API server would drop
+            # a direction without rules lets nothing through; the API server would drop an empty list
             **({"ingress": ingress} if ingress else {}),
             **({"egress": egress} if egress else {}),
         },

@@ -1,4 +1,4 @@
-"""One model as Kubernetes runs it: the component that wires what the other files of this room decide."""
+"""One model as Kubernetes runs it: the component that wires the results of the other modules here."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from components.model_service.workload import (
 
 class ModelService(pulumi.ComponentResource):
     """Deployment, Service, NetworkPolicy and, where two replicas always run, a disruption budget; a LeaderWorkerSet in
-    place of the Deployment where one replica takes several machines.
+    place of the Deployment if one replica takes several machines.
 
-    Costs nothing at rest when ``min_replicas`` is 0: the workload starts with ``min_replicas`` replicas and its number
-    belongs to KEDA from then on. Nothing here waits for a pod, creates a GPU node or decides when the model runs
+    Costs nothing at rest when ``min_replicas`` is 0: the workload starts with ``min_replicas`` replicas, and KEDA owns
+    the number from then on. Nothing here waits for a pod, creates a GPU node or decides when the model runs
     (``IdleScalingPolicy`` does). The namespace, its quota and its service account are ``ModelNamespace``'s.
     """
 
     workload: k8s.apps.v1.Deployment | k8s.apiextensions.CustomResource
     service: k8s.core.v1.Service
     url: str
-    """The Service inside the cluster. Callers go through the interceptor instead, which wakes the model."""
+    """URL of the Service inside the cluster. Callers go through the interceptor instead, which wakes the model."""
 
     def __init__(
         self,

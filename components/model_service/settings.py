@@ -1,4 +1,4 @@
-"""What one model's service is made from: plain values that a stack file, a test or another program can write."""
+"""Settings of one model's service: plain values that a stack file, a test or another program can write."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ Task = Literal["chat", "embed"]
 Implementation = Literal["auto", "vllm", "transformers"]
 
 PORT: Final = 8000
-"""The port of the engine, of its Service and of its metrics (``/metrics``)."""
+"""Port of the engine, of its Service and of its metrics (``/metrics``)."""
 
 MODEL_LABEL: Final = "ebbtide.dev/model"
 SERVICE_ACCOUNT: Final = "ebbtide-model"
 
 LONGEST_GROUP_NAME: Final = 47
-"""Of a model on several machines. Each of its groups has a StatefulSet called ``<name>-<number>``, of up to four
-digits, whose pods carry a label of that name and eleven characters, which has 63 at most."""
+"""Longest name of a model on several machines. Each of its groups has a StatefulSet called ``<name>-<number>``, of up
+to four digits, whose pods carry a label of that name plus eleven characters, and a label has 63 at most."""
 
 
 @dataclass(frozen=True)
 class ModelSettings:
     """One served model. Durations in whole seconds, sizes in bytes; ``None`` leaves the engine's own default.
 
-    ``name`` is the name of every Kubernetes object of this model and the model name in the API; ``aliases`` are
-    further API names. ``max_queued``: requests that may wait beyond the ``max_sequences`` that run; one more gets 503.
+    ``name`` is the name of every Kubernetes object of this model and the model name in the API; ``aliases`` are further
+    API names. ``max_queued``: requests that may wait beyond the ``max_sequences`` that run; one more gets 503.
     ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``stall_seconds``: how long an
-    engine may show no sign of life, with requests or without, before it is started again. ``nodes`` machines with
-    ``gpus`` each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``)
-    is all of its GPUs. ``task``: what it is asked for; ``engine``: whose implementation of the model runs.
+    engine may show no sign of life, with requests or without, before it is restarted. ``nodes`` machines with ``gpus``
+    each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``) is all of
+    its GPUs. ``task``: the kind of requests it serves; ``engine``: the implementation of the model that runs.
     """
 
     name: str
@@ -57,15 +57,15 @@ class ModelSettings:
     extra_args: tuple[str, ...] = ()
     extra_env: Mapping[str, str] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)
-    """CPU and memory to reserve (``{"cpu": "4", "memory": "32Gi"}``). There is no limit to set: a throttled or killed
-    engine costs more than it saves on a node that the GPU already keeps for this model."""
+    """CPU and memory to reserve (``{"cpu": "4", "memory": "32Gi"}``). No limit can be set: a throttled or killed engine
+    costs more than it saves on a node that the GPU already keeps for this model."""
 
     @property
     def split(self) -> tuple[int, int]:
-        """Over how many GPUs each layer is cut, and into how many stages the layers are."""
+        """Return over how many GPUs each layer is split, and into how many stages the layers are."""
         return self.tensor_parallel or self.gpus, self.pipeline_parallel or self.nodes
 
     @property
     def is_group(self) -> bool:
-        """Whether one replica is larger than one machine: then a LeaderWorkerSet runs it, else a Deployment."""
+        """Return True if one replica is larger than one machine: then a LeaderWorkerSet runs it, else a Deployment."""
         return self.nodes > 1

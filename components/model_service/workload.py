@@ -30,12 +30,12 @@ SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
 API: Final = "leaderworkerset.x-k8s.io/v1"
 KIND: Final = "LeaderWorkerSet"
 _SHARED_MEMORY_PER_GPU_GIB: Final = 2
-_MOST_WEIGHT: Final = 100  # of a preference for a node: Kubernetes takes 1 to 100
+_MOST_WEIGHT: Final = 100  # for a node preference: Kubernetes takes 1 to 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a model runs and from what. ``image`` is a reference by digest; ``pod_labels`` come from the identity;
+    """Nodes, image and weights of a model. ``image`` is a reference by digest; ``pod_labels`` come from the identity;
     ``fallbacks`` are pools with the same GPUs, in order, for when ``pool`` has no node to give."""
 
     namespace: str
@@ -47,20 +47,21 @@ class Placement:
 
 
 def selector(model: ModelSettings) -> dict[str, str]:
-    """Labels by which the Service, the NetworkPolicy and the budget find this model's pods."""
+    """Return the labels by which the Service, the NetworkPolicy and the budget find this model's pods."""
     return {"app.kubernetes.io/name": model.name, MODEL_LABEL: model.name}
 
 
 LEADERS: Final = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
-"""What LeaderWorkerSet puts on the one pod of a replica that answers."""
+"""Label that LeaderWorkerSet puts on the one pod of a replica that answers."""
 
 STAYS: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
-"""An autoscaler that tidies nodes up must not move a model: its load costs more than the node's corner. Only silence
-lets a model go. Source: Kubernetes cluster autoscaler FAQ, What types of pods can prevent CA from removing a node."""
+"""An autoscaler that consolidates nodes must not move a model: its load costs more than the space on the node. Only
+idle time ends a model. Source: Kubernetes cluster autoscaler FAQ, What types of pods can prevent CA from removing a
+node."""
 
 
 def deployment(model: ModelSettings, place: Placement) -> Manifest:
-    """``apps/v1 Deployment``. ``replicas`` is only the number to start with: KEDA owns it afterwards.
+    """Return the ``apps/v1 Deployment``. ``replicas`` is only the number to start with: KEDA owns it afterwards.
 
     Raises ``ValueError`` for settings the engine cannot be started with and for a volume that restricted Pod Security
     refuses.
@@ -80,7 +81,7 @@ def deployment(model: ModelSettings, place: Placement) -> Manifest:
 
 
 def template(model: ModelSettings, place: Placement, headless: bool = False) -> Manifest:
-    """A pod's template: ``pod`` with the labels by which it is found."""
+    """Return a pod's template: ``pod`` with the labels by which it is found."""
     return {
         "metadata": {"labels": {**place.pod_labels, **selector(model)}, "annotations": dict(STAYS)},
         "spec": pod(model, place, headless),
@@ -88,8 +89,8 @@ def template(model: ModelSettings, place: Placement, headless: bool = False) -> 
 
 
 def service(model: ModelSettings, place: Placement) -> Manifest:
-    """``v1 Service``, for the pods that answer. Not awaited: a sleeping model's Service has no endpoint, and that is as
-    it should be."""
+    """Return the ``v1 Service`` for the pods that answer. Not awaited: a sleeping model's Service rightly has no
+    endpoint."""
     return {
         "metadata": {**metadata(model, place), "annotations": dict(SKIP_AWAIT)},
         "spec": {
@@ -101,7 +102,9 @@ def service(model: ModelSettings, place: Placement) -> Manifest:
 
 
 def disruption_budget(model: ModelSettings, place: Placement) -> Manifest | None:
-    """``policy/v1 PodDisruptionBudget`` where two replicas always run; below that it would only block node drains."""
+    """Return the ``policy/v1 PodDisruptionBudget`` if two replicas always run; below that it would only block node
+    drains.
+    """
     if model.min_replicas < 2:
         return None
     return {
@@ -111,12 +114,13 @@ def disruption_budget(model: ModelSettings, place: Placement) -> Manifest | None
 
 
 def metadata(model: ModelSettings, place: Placement) -> Manifest:
-    """Name, namespace and labels of a model's objects."""
+    """Return name, namespace and labels of a model's objects."""
     return {"name": model.name, "namespace": place.namespace, "labels": selector(model)}
 
 
 def _strategy(model: ModelSettings) -> Manifest:
-    """An update never needs a GPU more than the model has: there may be none, and the quota counts it.
+    """Return a strategy by which an update never needs a GPU more than the model has: there may be none, and the quota
+    counts it.
 
     One replica: wait until the old pod is gone, so that no new one is created against a full quota. Several: one by
     one, the others go on answering.
@@ -127,7 +131,7 @@ def _strategy(model: ModelSettings) -> Manifest:
 
 
 def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manifest:
-    """A pod's spec. ``headless``: one of the machines of a replica that answer nobody.
+    """Return a pod's spec. ``headless``: one of the machines of a replica that serve no requests.
 
     Raises ``ValueError`` as ``deployment`` does.
     """
@@ -164,7 +168,7 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
         **({} if headless else {"ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]}),
         # GPUs only as limits and requests alike: Kubernetes allows no difference for an extended resource
         "resources": {"limits": gpus, "requests": {**model.requests, **gpus}},
-        # the last of the log becomes the container's message, by which the wake keeper tells why an engine ended
+        # the last of the log becomes the container's message, from which the wake keeper says why an engine ended
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": confined_container(),
         **({} if headless else _probes(model)),
@@ -181,7 +185,7 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
 def _probes(model: ModelSettings) -> Manifest:
     health = {"httpGet": {"path": "/health", "port": "http"}}
     return {
-        # every second: a held request waits for the tick, and the engine does not listen before it is ready
+        # every second: a held request waits for the next probe, and the engine does not listen before it is ready
         "startupProbe": {
             **health,
             "periodSeconds": 1,
@@ -202,7 +206,9 @@ def _probes(model: ModelSettings) -> Manifest:
 
 
 def _canary(model: ModelSettings) -> list[str]:
-    """``images/vllm/canary.py``; without site packages, whose import would cost more than the probe."""
+    """Return the command of ``images/vllm/canary.py``, without site packages: importing them would cost more than the
+    probe.
+    """
     patience = canary_patience_seconds(model.stall_seconds)
     return ["python3", "-I", "-S", "/usr/local/bin/canary.py", str(PORT), model.name, str(patience)]
 
@@ -217,12 +223,13 @@ def _scratch_volumes(model: ModelSettings) -> list[Manifest]:
 
 
 def where(pools: Sequence[Pool]) -> dict[str, Any]:
-    """The part of a pod's spec that says on which nodes it may run; ``pools`` in order of preference, none twice.
+    """Return the part of a pod's spec that says on which nodes it may run; ``pools`` in order of preference, none
+    twice.
 
     One pool is a plain selector. Several are required as alternatives, one term each, whatever labels they carry, and
     preferred with falling weights; the last needs no term. The scheduler weighs the preferences among nodes that are
-    there. Karpenter takes the heaviest for required and drops it when no node can be had so. Kubernetes' cluster
-    autoscaler does not read preferences: a place that installs it tells it the order (``PoolRequest.preference``).
+    there. Karpenter treats the heaviest as required and drops it when no such node can be had. Kubernetes' cluster
+    autoscaler does not read preferences: a place that installs it passes it the order (``PoolRequest.preference``).
     Source: kubernetes-sigs/karpenter, provisioning/scheduling/preferences.go; cluster autoscaler FAQ.
     """
     first, *rest = pools
@@ -242,20 +249,20 @@ def where(pools: Sequence[Pool]) -> dict[str, Any]:
 
 
 def _term(pool: Pool) -> dict[str, Any]:
-    """Nodes that carry all of the pool's labels."""
+    """Return a term for the nodes that carry all of the pool's labels."""
     return {
         "matchExpressions": [{"key": key, "operator": "In", "values": [value]} for key, value in pool.labels.items()]
     }
 
 
 def leader_worker_set(model: ModelSettings, place: Placement) -> dict[str, Any]:
-    """``LeaderWorkerSet``, for a model larger than a machine: each replica is a group of pods, one a machine, that
-    compute as one engine. ``replicas`` (of groups) is only the number to start with: KEDA owns it afterwards.
+    """Return the ``LeaderWorkerSet`` for a model larger than a machine: each replica is a group of pods, one a machine,
+    that compute as one engine. ``replicas`` (of groups) is only the number to start with: KEDA owns it afterwards.
 
     The leader is a model's pod like any other: it answers, carries the probes and drains. The others run the same
-    engine headless. Whatever restarts one pod makes all of its group anew: an engine that lost a part cannot go on.
-    An update replaces one group at a time and never needs a GPU more than the model has. Raises ``ValueError`` as
-    ``deployment`` does, and for one machine a replica.
+    engine headless. A restart of one pod recreates its whole group: an engine that lost a part cannot go on. An update
+    replaces one group at a time and never needs a GPU more than the model has. Raises ``ValueError`` as ``deployment``
+    does, and for one machine a replica.
     """
     if not model.is_group:
         raise ValueError(f"{model.name}: nodes is {model.nodes}; one machine a replica is a Deployment's")
@@ -269,7 +276,7 @@ def leader_worker_set(model: ModelSettings, place: Placement) -> dict[str, Any]:
                 "type": "RollingUpdate",
                 "rollingUpdateConfiguration": {"maxSurge": 0, "maxUnavailable": 1},
             },
-            # a name of its own for each group: the one for all would be the model's Service's, which is there already
+            # a name for each group: a shared one would be the name of the model's Service, which is there already
             "networkConfig": {"subdomainPolicy": "UniquePerReplica"},
             "leaderWorkerTemplate": {
                 "size": model.nodes,

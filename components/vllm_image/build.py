@@ -1,4 +1,4 @@
-"""What an engine image is built from, decided on plain values."""
+"""Recipe of an engine image, decided on plain values."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from components.platforms.contract import Device
 
 CONTEXT = Path(__file__).resolve().parents[2] / "images" / "vllm"
 BASE_ROLES: Mapping[Device, str] = {"cpu": "python", "cuda": "vllm-openai"}
-"""Which of a registry's ``base_images`` a device's image starts from."""
+"""Entry of a registry's ``base_images`` that a device's image starts from."""
 
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A Dockerfile of ``images/vllm``, its arguments and the tag's last part."""
+    """Dockerfile of ``images/vllm``, its arguments and the tag's first part."""
 
     dockerfile: Path
     arguments: Mapping[str, str]
@@ -29,7 +29,8 @@ class Recipe:
 def engine_recipe(
     device: Device, vllm: Pinned, base_images: Mapping[str, str], extra_packages: Iterable[str] = ()
 ) -> Recipe:
-    """The recipe for ``device``. Without a base from the registry: the catalogue's for CUDA, else the Dockerfile's own.
+    """Return the recipe for ``device``. Without a base from the registry: the catalogue's for CUDA, else the
+    Dockerfile's own.
 
     Raises ``ValueError`` for an extra package that is not pinned: it names a different thing each day, and the string
     reaches a shell in the build.

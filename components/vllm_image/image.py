@@ -1,4 +1,4 @@
-"""The image as resources of a stack."""
+"""The engine's image as resources of a stack."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PLATFORMS = {"amd64": docker_build.Platform.LINUX_AMD64, "arm64": docker_build.P
 
 
 class VllmImage(pulumi.ComponentResource):
-    """Builds vLLM's server for one device and pushes it; ``ref`` names it by digest.
+    """Image of vLLM's server for one device, built and pushed; ``ref`` names it by digest.
 
-    At rest it costs what the registry takes for storing it (about 5 GB for ``cpu``; ``cuda`` what vLLM's own image
-    weighs). It is built during an update, never during a preview, and again only when its inputs change. It runs
+    At rest it costs what the registry charges for storing it (about 5 GB for ``cpu``; for ``cuda`` the size of vLLM's
+    own image). It is built during an update, never during a preview, and again only when its inputs change. It runs
     nothing.
     """
 

@@ -1,4 +1,4 @@
-"""What ends a wake that cannot succeed and says why."""
+"""The wake keeper: ends a wake that cannot succeed and says why."""
 
 from components.wake_keeper.keeper import WakeKeeper
 from components.wake_keeper.settings import KeeperSettings, KeptModel

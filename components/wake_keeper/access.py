@@ -1,4 +1,4 @@
-"""What the keeper may do and whom it may talk to: RBAC and NetworkPolicy as pure objects."""
+"""Access of the keeper and to it: RBAC and NetworkPolicy as pure objects."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PORT = 9090
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"}
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-_METADATA = ("labels", "ownerReferences", "finalizers")  # what a client may change of it, beside annotations
+_METADATA = ("labels", "ownerReferences", "finalizers")  # metadata that a client may change, beside annotations
 
 
 def role(settings: KeeperSettings) -> Manifest:
-    """In the models' namespace alone: see what the models do, pause and resume them, tell of it. It can neither read a
-    log or a Secret nor write a number of replicas. The right to change pods goes with ``pod_guard``.
+    """Return the role in the models' namespace alone: watch the models, pause and resume them, report it. It can
+    neither read a log or a Secret nor write a number of replicas. The right to change pods goes with ``pod_guard``.
     """
     marks = ["patch"] if settings.marks_pods else []
     groups = {
@@ -46,7 +46,7 @@ def role(settings: KeeperSettings) -> Manifest:
 
 
 def gateway_role(settings: KeeperSettings) -> Manifest:
-    """Beside it: see which pods the gateway has, to ask each for its count."""
+    """Return the role in the gateway's namespace: list its pods, to ask each for its count."""
     return {
         "metadata": {"name": f"{NAME}-counts", "namespace": settings.namespace},
         "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}],
@@ -54,7 +54,7 @@ def gateway_role(settings: KeeperSettings) -> Manifest:
 
 
 def role_binding(settings: KeeperSettings, granted: Manifest) -> Manifest:
-    """Gives a role to the keeper's service account."""
+    """Return the binding that gives a role to the keeper's service account."""
     return {
         "metadata": dict(granted["metadata"]),
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": granted["metadata"]["name"]},
@@ -63,8 +63,8 @@ def role_binding(settings: KeeperSettings, granted: Manifest) -> Manifest:
 
 
 def pod_guard(settings: KeeperSettings) -> Manifest:
-    """What the right to change pods does not say: nothing but the annotation that tells which goes first at scale-in.
-    An image could be changed by that right, too.
+    """Return the limit on the right to change pods: only the annotation that marks which goes first at scale-in. An
+    image could be changed by that right, too.
     """
     account = f"system:serviceaccount:{settings.namespace}:{NAME}"
     return {
@@ -99,7 +99,7 @@ def pod_guard(settings: KeeperSettings) -> Manifest:
 
 
 def pod_guard_binding(settings: KeeperSettings) -> Manifest:
-    """In the models' namespace, where the right is."""
+    """Return the guard's binding to the models' namespace, where the right is."""
     return {
         "metadata": {"name": _guard_name(settings), "labels": LABELS},
         "spec": {
@@ -111,32 +111,32 @@ def pod_guard_binding(settings: KeeperSettings) -> Manifest:
 
 
 def _guard_name(settings: KeeperSettings) -> str:
-    """Of the whole cluster's."""
+    """Return the guard's name, which is unique in the whole cluster."""
     return f"{NAME}.{settings.models_namespace}"
 
 
 def _same(one: str, other: str) -> str:
-    """CEL: what is in ``one`` is in ``other``, but for the deletion cost."""
+    """Return CEL: everything in ``one`` is in ``other``, but for the deletion cost."""
     return f"{one}.all(key, key == '{DELETION_COST}' || (key in {other} && {other}[key] == {one}[key]))"
 
 
 def url(namespace: str) -> str:
-    """Where it answers."""
+    """Return the URL where the keeper answers."""
     return f"http://{NAME}.{namespace}:{PORT}"
 
 
 def load_url(namespace: str, model: str) -> str:
-    """Where KEDA hears how many requests a model's replicas work on."""
+    """Return the URL where KEDA reads how many requests a model's replicas work on."""
     return f"{url(namespace)}/load/{model}"
 
 
 def waiting_url(namespace: str, model: str) -> str:
-    """Where KEDA hears how many requests wait in a model's engines."""
+    """Return the URL where KEDA reads how many requests wait in a model's engines."""
     return f"{url(namespace)}/waiting/{model}"
 
 
 def service(settings: KeeperSettings) -> Manifest:
-    """The name under which KEDA finds it."""
+    """Return the Service under whose name KEDA finds the keeper."""
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
         "spec": {
@@ -148,9 +148,9 @@ def service(settings: KeeperSettings) -> Manifest:
 
 
 def network_policy(settings: KeeperSettings) -> Manifest:
-    """In: its metrics, from pods of the cluster. Out: DNS and the API server, which is no pod and can only be named by
-    port; never a link-local address; the gateway's counts, and the models' engines where it has to count who waits
-    there.
+    """Return the NetworkPolicy. In: its metrics, from pods of the cluster. Out: DNS and the API server, which is no pod
+    and can only be named by port; never a link-local address; the gateway's counts, and the models' engines if it has
+    to ask them.
     """
     engines = {"to": [of_namespace(settings.models_namespace)], "ports": tcp(ENGINE_PORT)}
     return {

@@ -24,9 +24,9 @@ from components.wake_keeper.workload import config_map, deployment
 
 
 class WakeKeeper(pulumi.ComponentResource):
-    """Ends wakes that cannot succeed: pauses the model at zero, says why on its ScaledObject, in an Event, in numbers.
-    Tells KEDA how many requests a model's replicas work on, and how many wait in their queues; marks the idlest of
-    several replicas as the one to go first.
+    """Keeper that ends wakes that cannot succeed: pauses the model at zero, says why on its ScaledObject, in an Event,
+    in metrics. It reports to KEDA how many requests a model's replicas work on, and how many wait in their queues, and
+    marks the idlest of several replicas as the one to go first.
 
     Creates a service account with a role in the models' namespace and in its own, ConfigMap, NetworkPolicy, Service and
     a Deployment of one pod from the gateway's image; where a model may have several replicas, an admission policy that
@@ -69,7 +69,7 @@ class WakeKeeper(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _guarded(self, name: str, settings: KeeperSettings) -> list[pulumi.Resource]:
-        """What has to be there before the right that it bounds, and longer."""
+        """Create the policy that must exist before the right that it bounds, and longer."""
         child = pulumi.ResourceOptions(parent=self)
         policy = k8s.admissionregistration.v1.ValidatingAdmissionPolicy(name, **pod_guard(settings), opts=child)
         bound = k8s.admissionregistration.v1.ValidatingAdmissionPolicyBinding(

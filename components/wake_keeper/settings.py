@@ -1,4 +1,4 @@
-"""What the keeper's process reads: ``keeper.yaml``, rendered from plain typed values."""
+"""Configuration of the keeper's process: ``keeper.yaml``, rendered from plain typed values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from components.idle_scaling.timing import USUAL
 
 @dataclass(frozen=True, kw_only=True)
 class KeptModel:
-    """One model. ``hold_seconds`` is how long a load may take before it is given up: nobody waits any longer for it.
+    """One model. ``hold_seconds`` is how long a load may take before it is given up: no request waits longer for it.
     ``growable``: an autoscaler may bring its pool another node, within ``cold_start_seconds``. ``counted``: KEDA asks
     here how many requests wait in its engines' own queues. ``turn_seconds``: its engines take turns on their cards,
-    each for so long while others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
+    each for this time while others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
     ``scales_in``: it may have several replicas, of which the idlest is to go first. ``machines``: pods of one replica;
     above one they are a group of a LeaderWorkerSet.
     """
@@ -34,9 +34,9 @@ class KeptModel:
 
 @dataclass(frozen=True)
 class KeeperSettings:
-    """Where it runs, beside the gateway, and what it keeps. ``api_server_ports`` are the ports the NetworkPolicy opens
-    towards the API server. ``recent_seconds``: a model counts as used so long after its last request.
-    ``remembers_wakes``: some group has a cap on its wakes of a day, which the gateway's restart must not lift.
+    """Settings of the keeper, which runs beside the gateway. ``api_server_ports`` are the ports the NetworkPolicy opens
+    towards the API server. ``recent_seconds``: a model counts as used this long after its last request.
+    ``remembers_wakes``: some group has a daily cap on its wakes, which the gateway's restart must not lift.
     """
 
     models: Sequence[KeptModel] = ()
@@ -48,22 +48,22 @@ class KeeperSettings:
 
     @property
     def asks_engines(self) -> bool:
-        """Whether it has to reach any model's pods."""
+        """Return True if the keeper has to reach any model's pods."""
         return any(model.counted or model.turn_seconds is not None for model in self.models)
 
     @property
     def has_groups(self) -> bool:
-        """Whether any model is a LeaderWorkerSet."""
+        """Return True if any model is a LeaderWorkerSet."""
         return any(model.machines > 1 for model in self.models)
 
     @property
     def marks_pods(self) -> bool:
-        """Whether it has to say of any model which of its pods goes first."""
+        """Return True if the keeper has to mark which pod of any model goes first."""
         return any(model.scales_in for model in self.models)
 
 
 def keeper_yaml(settings: KeeperSettings) -> str:
-    """``keeper.yaml``, stable from run to run."""
+    """Return ``keeper.yaml``, stable from run to run."""
     document: dict[str, Any] = {
         "namespace": settings.models_namespace,
         "gatewayNamespace": settings.namespace,

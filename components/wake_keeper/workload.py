@@ -16,7 +16,7 @@ COMMAND = ["/opt/gateway/bin/python", "-m", "ebbtide_keeper"]
 
 
 def config_map(settings: KeeperSettings) -> Manifest:
-    """The configuration; nothing in it is secret."""
+    """Return the ConfigMap with the configuration; nothing in it is secret."""
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
         "data": {CONFIG_FILE: keeper_yaml(settings)},
@@ -26,8 +26,8 @@ def config_map(settings: KeeperSettings) -> Manifest:
 def deployment(
     settings: KeeperSettings, image: pulumi.Input[str], pull_secret: pulumi.Input[str] | None = None
 ) -> Manifest:
-    """One pod on a node without a GPU: it tolerates no taint. The old one goes first, so that no failure is counted
-    twice; what it does not see in between, the next one finds in the cluster.
+    """Return the Deployment of one pod on a node without a GPU: it tolerates no taint. The old pod goes first, so that
+    no failure is counted twice; what it misses in between, the next one finds in the cluster.
     """
     configured = hashlib.sha256(keeper_yaml(settings).encode()).hexdigest()
     spec: Manifest = {

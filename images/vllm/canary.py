@@ -1,16 +1,16 @@
-"""Does this engine still compute? The kubelet's liveness probe, run inside the engine's container: exit 0 is alive.
+"""Liveness probe that the kubelet runs inside the engine's container: exit 0 if the engine still computes.
 
 ``canary.py PORT MODEL PATIENCE_SECONDS [ANSWER_SECONDS]``
 
-``/health`` of vLLM answers 200 while its engine process is wedged. So behind it is looked for a sign of life:
+``/health`` of vLLM answers 200 while its engine process is wedged. So the probe looks behind it for a sign of life:
 
 - Requests run or wait: the token counters of ``/metrics`` have moved since the last probe.
-- Nothing runs: one token is asked for, straight from here, so no one counts it as use and it keeps no model awake.
+- Nothing runs: one token is asked for, straight from here, so it does not count as use and keeps no model awake.
 
-Without a sign the engine may still be busy: a long prefill moves no counter, and what the engine last said of itself
-may be a minute old. It fails only when there was none for PATIENCE_SECONDS; the kubelet then wants it to fail some
-times more in a row. A full queue (503) is no sign either way. A model that can neither complete nor embed, an engine
-that keeps no counters and one that was put to sleep are judged by ``/health`` alone.
+Without a sign the engine may still be busy: a long prefill moves no counter, and the engine's last report may be a
+minute old. The probe fails only when there was no sign for PATIENCE_SECONDS; the kubelet then requires some more
+failures in a row. A full queue (503) is no sign either way. A model that can neither complete nor embed, an engine that
+keeps no counters and one that was put to sleep are judged by ``/health`` alone.
 
 Standard library only, and little of it: it is started every minute beside a busy engine.
 """
@@ -28,11 +28,11 @@ SLEEP = "vllm:engine_sleep_state"
 
 
 class Unanswered(Exception):
-    """No whole answer in time."""
+    """Error for no whole answer in time."""
 
 
 def ask(port, method, path, seconds, body=b""):
-    """Status and body. One deadline for all of it."""
+    """Return status and body. One deadline for all of it."""
     end = time.monotonic() + seconds
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     if body:
@@ -55,7 +55,7 @@ def ask(port, method, path, seconds, body=b""):
 
 
 def unchunked(body):
-    """A chunked body as one piece."""
+    """Return a chunked body as one piece."""
     whole = b""
     while body:
         size, _, body = body.partition(b"\r\n")
@@ -65,7 +65,7 @@ def unchunked(body):
 
 
 def counters(port):
-    """Requests in the engine, tokens so far, whether it was put to sleep; None where it keeps no counters."""
+    """Return requests in the engine, tokens so far, and whether it was put to sleep; None if it keeps no counters."""
     status, body = ask(port, "GET", "/metrics", LOOK_SECONDS)
     sums, asleep = {}, False
     for line in body.decode(errors="replace").splitlines():
@@ -81,7 +81,7 @@ def counters(port):
 
 
 def answers(port, model, seconds):
-    """Whether one token comes: True, False for refused or late, None where this model can be asked for none."""
+    """Return True if one token comes, False if refused or late, None if this model can be asked for none."""
     completion = f'{{"model": "{model}", "prompt": "a", "max_tokens": 1, "temperature": 0}}'
     embedding = f'{{"model": "{model}", "input": "a"}}'
     for path, body in (("/v1/completions", completion), ("/v1/embeddings", embedding)):
@@ -97,7 +97,7 @@ def answers(port, model, seconds):
 
 
 def sign_of_life(port, model, seconds, tokens_before):
-    """What was seen, and the tokens by now: (True, why, tokens), or False where there was no sign."""
+    """Return whether there was a sign, what it was or why not, and the tokens by now."""
     try:
         seen = counters(port)
     except Unanswered as error:
@@ -124,7 +124,7 @@ def sign_of_life(port, model, seconds, tokens_before):
 
 
 def engine():
-    """Which start of the container this is: what an earlier engine left behind says nothing of this one."""
+    """Return the start time of the container's process: state of an earlier engine says nothing about this one."""
     try:
         with open("/proc/1/stat") as file:
             return file.read().rpartition(")")[2].split()[19]
@@ -133,7 +133,7 @@ def engine():
 
 
 def recall():
-    """Tokens at the last probe and since when there is no sign; None for unknown and for never."""
+    """Return the tokens at the last probe and since when there is no sign; None for unknown and for never."""
     try:
         with open(STATE) as file:
             known, tokens, silent = file.read().split()
@@ -145,7 +145,7 @@ def recall():
 
 
 def keep(tokens, silent):
-    """For the next probe. Replaced as a whole: a probe may be killed at any moment."""
+    """Write the state for the next probe. It is replaced as a whole: a probe may be killed at any moment."""
     text = " ".join([engine(), *("-" if value is None else repr(value) for value in (tokens, silent))])
     with open(STATE + ".new", "w") as file:
         file.write(text)

@@ -1,8 +1,8 @@
-"""Remove the CUDA libraries that the dynamic linker never asks for on a machine without a GPU.
+"""Removal of the CUDA libraries that the dynamic linker never asks for on a machine without a GPU.
 
-PyPI's torch for Linux is the CUDA build. What `torch._C` is linked against must stay, or the import fails; everything
-else under `nvidia/` is opened only once a GPU is there. The linker itself (`ldd`) says which is which, so nothing here
-lists them, and the import that follows in the build proves what is left sufficient.
+PyPI's torch for Linux is the CUDA build. The libraries that `torch._C` is linked against must stay, or the import
+fails; everything else under `nvidia/` is opened only once a GPU is there. The linker itself (`ldd`) says which is
+which, so nothing here lists them, and the import that follows in the build proves the remaining ones sufficient.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ OPENED_ON_GPU_ONLY = ("libtorch_cuda_linalg.so", "libcaffe2_nvrtc.so")
 
 
 def linked(library: Path) -> set[Path]:
-    """Every file the dynamic linker loads for ``library``, with links followed; an unresolved one raises ValueError."""
+    """Return every file the dynamic linker loads for ``library``, links followed. Raises ``ValueError`` for an
+    unresolved one.
+    """
     listing = subprocess.run(["ldd", library], check=True, capture_output=True, text=True).stdout
     missing = [line.strip() for line in listing.splitlines() if "not found" in line]
     if missing:
@@ -27,7 +29,7 @@ def linked(library: Path) -> set[Path]:
 
 
 def unneeded(candidates: Iterable[Path], needed: set[Path]) -> list[Path]:
-    """Those candidates that are not in ``needed``, links included when what they point to goes."""
+    """Return the candidates that are not in ``needed``, including links whose target goes."""
     return sorted(path for path in candidates if path.resolve() not in needed)
 
 

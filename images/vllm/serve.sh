@@ -3,7 +3,7 @@
 # them every start spends seconds in a second interpreter to find them out again. A cache that cannot be written is no error.
 #
 # This shell stays in front of the engine. As the first process of its container vLLM is deaf to SIGTERM until it has set a
-# handler, and while it waits for its core it loses the signal (0.32.0): a pod told to go while it loads would keep its GPU for
+# handler, and while it waits for its core it loses the signal (0.32.0): a pod stopped while it loads would keep its GPU for
 # the whole grace period. An engine that does not listen yet has no answer to save, and is killed.
 set -eu
 trap 'exit 143' TERM
@@ -16,12 +16,12 @@ fi
 port=8000 before= server=vllm.entrypoints.openai.api_server
 for word in "$@"; do
     [ "$before" != --port ] || port=$word
-    # one of several machines that compute as one: it answers nobody, but the module above would serve with this flag, too
+    # one of several machines that compute as one: it serves no requests, but the module above would serve with this flag, too
     [ "$word" != --headless ] || server="vllm.entrypoints.cli.main serve"
     before=$word
 done
 
-# Where models take turns on one card, this one starts when the card is free (see turn.py). Who waits has nothing to save.
+# Where models take turns on one card, this one starts when the card is free (see turn.py). A waiting engine has nothing to save.
 if [ -n "${EBBTIDE_TURNS-}" ]; then
     python3 -I -S "${EBBTIDE_TURN_PROGRAM:-/usr/local/bin/turn.py}" "$port" &
     trap 'kill -KILL $! 2>/dev/null; exit 143' TERM INT
@@ -32,7 +32,7 @@ fi
 served=
 leave() {
     signalled=yes
-    # told a second time it may have closed its door and still answer those within
+    # at a second signal it may have closed its port and still be answering
     if [ -n "$served" ] || python3 -S -c "import socket; socket.create_connection(('127.0.0.1', $port), 2)" 2>/dev/null; then
         served=yes
         kill -TERM "$engine" 2>/dev/null || true
@@ -45,7 +45,7 @@ python3 -m $server "$@" &
 engine=$!
 trap leave TERM INT
 
-# a signal ends the wait, not the engine; whose end is told once (127: it was told already)
+# a signal ends the wait, not the engine, whose exit status is reported once (127: it was reported already)
 status=0 signalled=yes
 while [ -n "$signalled" ]; do
     signalled=

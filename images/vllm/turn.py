@@ -1,9 +1,8 @@
-"""Wait until this engine may have the card: ``turn.py PORT``. Ends with 0 once somebody said ``POST /wake_up``.
+"""Program that waits until this engine may have the card: ``turn.py PORT``. Ends with 0 after ``POST /wake_up``.
 
 Where models take turns on one card, an engine that starts needs all of it, as an engine that wakes does. Until then
-this answers on the engine's port, so that the wake keeper finds out in one way what each engine does (``GET
-/metrics``) and gives the card in one way (``POST /wake_up``). To everybody else it is a model that is not there
-yet.
+this answers on the engine's port, so that the wake keeper learns each engine's state in one way (``GET /metrics``) and
+gives the card in one way (``POST /wake_up``). To all others it is a model that is not there yet.
 
 Standard library only; the engine's own imports come after it.
 """
@@ -40,11 +39,11 @@ class Door(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_):
-        """Probes and the keeper ask every second: nothing worth a line."""
+        """Log nothing: probes and the keeper ask every second."""
 
 
 def main(port):
-    # a thread each: who connects and says nothing keeps nobody waiting
+    # a thread each: a client that connects and says nothing blocks no other
     with ThreadingHTTPServer(("0.0.0.0", port), Door) as server:  # noqa: S104  the pod's own address, as the engine's
         server.serve_forever(poll_interval=0.1)
 

@@ -1,1 +1,1 @@
-"""The gateway: authenticates, admits and wakes, then passes bytes between the client and a replica of the model."""
+"""The gateway: authenticates, admits and wakes, then relays bytes between the client and a replica of the model."""

@@ -1,4 +1,4 @@
-"""``python -m ebbtide_gateway``: read the configuration, listen, serve until SIGTERM."""
+"""Entry point ``python -m ebbtide_gateway``: reads the configuration, listens, serves until SIGTERM."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .workloads import Workloads
 
 
 def application(settings: Settings, keys: Path, metrics: Metrics, account: Path = SERVICE_ACCOUNT) -> Gateway:
-    """Put the parts together."""
+    """Build the gateway from its parts."""
     view: Workloads
     scaled: Informer
     slices: Informer
@@ -52,7 +52,7 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         gateway.mark_ready()
 
     place, token = settings.cluster, account / "token"
-    # a cluster without LeaderWorkerSets knows no list of them
+    # the API of a cluster without LeaderWorkerSets has no list of them
     kinds = (deployments, groups) if place.groups else (deployments,)
     view = Workloads(client, [kind(place.namespace) for kind in kinds], token, changed)
     failed = FailedWakes(lambda: scaled.items)
@@ -87,7 +87,7 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
 
 
 def main() -> int:
-    """Serve. Exit status 2 for a configuration that cannot be used."""
+    """Serve until SIGTERM. Returns exit status 2 for a configuration that cannot be used."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     config = Path(os.environ.get("EBBTIDE_GATEWAY_CONFIG", "/etc/ebbtide/config/gateway.yaml"))
     keys = Path(os.environ.get("EBBTIDE_GATEWAY_KEYS", "/etc/ebbtide/keys/keys.json"))
@@ -97,10 +97,10 @@ def main() -> int:
     except (OSError, yaml.YAMLError, ValidationError) as problem:
         print(f"{config}: {problem}", file=sys.stderr)
         return 2
-    # The pod's own address; who may reach it is the NetworkPolicy's matter.
+    # All addresses of the pod; the NetworkPolicy decides who may reach them.
     host = os.environ.get("EBBTIDE_GATEWAY_HOST", "0.0.0.0")  # noqa: S104
     port = int(os.environ.get("EBBTIDE_GATEWAY_PORT", "4000"))
-    # a held request has two connections, and a container may be started with room for 1024
+    # a held request uses two connections, and a container may be started with a limit of 1024
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     metrics = Metrics()
@@ -110,7 +110,7 @@ def main() -> int:
 
 
 async def serve(settings: Settings, keys: Path, metrics: Metrics, account: Path, host: str, port: int) -> None:
-    """Serve until SIGTERM; then take no connection any more and end what there is."""
+    """Serve until SIGTERM, then accept no new connection and drain the open ones."""
     gateway = application(settings, keys, metrics, account)
     connections = Connections(gateway.answer, gateway.refused, settings.limits)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()

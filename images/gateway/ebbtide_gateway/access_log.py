@@ -1,4 +1,4 @@
-"""One JSON line per request on stdout: who asked which model, how it ended. Never a body, never a key."""
+"""Access log: one JSON line per request on stdout with caller, model and outcome. Never a body, never a key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 @dataclass
 class Record:
-    """Filled in as the request goes on; ``status`` 499 is a client that left before an answer had begun."""
+    """Record of one request, filled in as it goes on; ``status`` 499: the client left before an answer had begun."""
 
     method: str
     path: str
@@ -32,7 +32,7 @@ class Record:
     started: float = field(default_factory=time.monotonic)
 
     def line(self) -> str:
-        """The line, without its newline."""
+        """Return the line, without its newline."""
         return json.dumps(
             {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -52,10 +52,10 @@ class Record:
         )
 
     def write(self) -> None:
-        """Write it at once: a log that sits in a buffer is no use beside a hanging request."""
+        """Write the line at once: a buffered line is of no use while a request hangs."""
         print(self.line(), file=sys.stdout, flush=True)
 
 
 def request_id(given: str | None) -> str:
-    """The id that a client or a proxy gave its request, where it can stand in a header and a log; else a new one."""
+    """Return the id that a client or proxy gave its request if it is fit for a header and a log, else a new one."""
     return given if given is not None and _GOOD_ID.fullmatch(given) else secrets.token_hex(16)

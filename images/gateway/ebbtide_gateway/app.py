@@ -1,4 +1,4 @@
-"""What every request passes before it is asked upstream."""
+"""Request pipeline: everything a request passes before it is sent upstream."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _log = logging.getLogger("ebbtide.gateway")
 
 
 class Gateway:
-    """One process's front. Liveness answers from the first moment, requests once the cluster was looked at."""
+    """Front of one process. Liveness answers from the first moment, requests once the cluster was looked at."""
 
     def __init__(
         self,
@@ -74,14 +74,14 @@ class Gateway:
         self._looked = False
 
     def mark_ready(self) -> None:
-        """The cluster was looked at, or it was seen that it cannot be: from here the guard decides as it should, and a
-        cluster's API that is away for longer does not keep the gateway from answering.
+        """Note that the cluster was looked at, or is known to be unreachable: from here the guard decides as it should,
+        and a longer outage of the cluster's API does not keep the gateway from answering.
         """
         self._looked = True
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """What runs beside the requests: the connections upstream and the view of the cluster."""
+        """Run what accompanies the requests: the upstream connections and the view of the cluster."""
         await self._transport.start()
         following = [asyncio.create_task(view.run()) for view in self._views]
         try:
@@ -93,15 +93,15 @@ class Gateway:
             await self._transport.stop()
 
     def refused(self, error: ApiError) -> str:
-        """Note what never became a request; gives its id."""
+        """Log what never became a request; returns its id."""
         record = Record("-", "-", request_id(None), status=error.status, code=error.code)
         record.write()
         self._metrics.finished(record)
         return record.request_id
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. Who leaves before the end is noticed by being cancelled: everything on its behalf ends,
-        the upstream request too.
+        """Answer one request. If the client leaves early, this task is cancelled and everything on its behalf ends, the
+        upstream request too.
         """
         connection, path = request.protocol, request.path
         assert isinstance(connection, Connection)
@@ -214,7 +214,7 @@ class Gateway:
                 await deliver(found, call, record, reply)
 
     def _begin_wake(self, asked: Generation) -> bool:
-        """Whether this request is what wakes the model; then it is taken from its group's budget."""
+        """Return True if this request is the one that wakes the model; its group's budget is then charged."""
         if not self._guard.first(asked.model):
             return False
         self._budgets.wake(asked.caller.rights, asked.model, self._groups())
@@ -226,6 +226,6 @@ class Gateway:
 
 
 def check_head(request: web.BaseRequest, limits: Limits) -> None:
-    """Raises ``ApiError`` 431 for headers that are too many bytes together, each of them small enough."""
+    """Raise ``ApiError`` 431 for headers that are too many bytes together, although each is small enough."""
     if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > limits.head_bytes:
         raise head_too_large(limits.head_bytes)

@@ -1,7 +1,7 @@
-"""What a group may ask: requests a minute, wakes a day, and which models it may wake at all.
+"""Budgets of a group: requests a minute, wakes a day, and the models it may wake at all.
 
-Each process counts its own and asks the wake keeper for the others' (``Elsewhere``). Its requests are gone with it, its
-wakes are not.
+Each process counts its own and asks the wake keeper for the counts of the others (``Elsewhere``). The requests of a
+process are gone with it, its wakes are not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .settings import Model
 ANY_MODEL = "*"
 _DAY = 86_400
 _MINUTE = 60.0
-_TOLD_SECONDS = 10.0  # after these nobody knows what others had; a process counts for itself
+_TOLD_SECONDS = 10.0  # older counts of the others are ignored: a process then counts for itself
 _OTHERS_RETRY_AFTER_SECONDS = 5.0
 _ASK_SECONDS = 2.0
 _FRESH_SECONDS = 1.0
@@ -34,7 +34,7 @@ _log = logging.getLogger("ebbtide.gateway.elsewhere")
 
 @dataclass(frozen=True)
 class Group:
-    """A group of keys. ``wake`` None: whatever it may use, it may wake. A limit that is None is none."""
+    """Group of keys. ``wake`` None: it may wake every model it may use. A limit of None: no limit."""
 
     name: str
     models: frozenset[str]
@@ -43,16 +43,18 @@ class Group:
     requests_per_minute: int | None = None
 
     def may_use(self, model: str) -> bool:
-        """Whether its keys may ask this model (its name, not an alias)."""
+        """Return True if its keys may ask this model (its name, not an alias)."""
         return ANY_MODEL in self.models or model in self.models
 
     def may_wake(self, model: str) -> bool:
-        """Whether its keys may ask this model while it sleeps."""
+        """Return True if its keys may ask this model while it sleeps."""
         return self.may_use(model) and (self.wake is None or ANY_MODEL in self.wake or model in self.wake)
 
 
 class Budgets:
-    """The counts. ``wall`` gives the time of day in seconds since 1970 (UTC), ``clock`` one that never jumps."""
+    """Counts of this process's requests and wakes. ``wall``: seconds since 1970 (UTC), ``clock``: seconds that never
+    jump.
+    """
 
     def __init__(self, wall: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._clock = wall, clock
@@ -65,8 +67,8 @@ class Budgets:
         self.process = secrets.token_hex(8)
 
     def ask(self, group: Group) -> None:
-        """Count a request. Raises ``ApiError`` 429 when the last 60 seconds had as many as the group may have, here and
-        in the other processes.
+        """Count a request. Raises ``ApiError`` 429 if the group has used up its requests of the last 60 seconds,
+        counted here and in the other processes.
         """
         most = group.requests_per_minute
         if most is None:
@@ -83,13 +85,13 @@ class Budgets:
         recent.append(now)
 
     def beside(self, told: Mapping[str, Any]) -> None:
-        """What the wake keeper has heard of all processes: ``{"requests": {process: {group: those of 60 s}}}``."""
+        """Store the wake keeper's counts of all processes: ``{"requests": {process: {group: those of 60 s}}}``."""
         others = [groups for process, groups in told["requests"].items() if process != self.process]
         self._beside, self._told = sum(map(Counter, others), Counter()), self._clock()
 
     def asked(self) -> Mapping[str, int]:
-        """Requests of the last 60 seconds here, of each group that has a limit. Asked from another thread, so it looks
-        at copies and forgets nothing.
+        """Return this process's requests of the last 60 seconds, for each group with a limit. Called from another
+        thread, so it reads copies and discards nothing.
         """
         now = self._clock()
         return {
@@ -97,7 +99,7 @@ class Budgets:
         }
 
     def may_wake(self, group: Group, model: Model, groups: Collection[Group]) -> None:
-        """Raises ``ApiError`` 403 without the right to wake this model, 429 when today's wakes are used up."""
+        """Raise ``ApiError`` 403 without the right to wake this model, 429 when today's wakes are used up."""
         if not group.may_wake(model.name):
             raise not_allowed(group, model, groups)
         most = group.max_wakes_per_day
@@ -109,13 +111,13 @@ class Budgets:
             raise ApiError(429, "wake_budget", message, retry_after=_DAY - self._wall() % _DAY)
 
     def wake(self, group: Group, model: Model, groups: Collection[Group]) -> None:
-        """Count a wake that begins now. Raises as ``may_wake`` does: another request may have had the last one."""
+        """Count a wake that begins now. Raises as ``may_wake`` does: another request may have taken the last one."""
         self.may_wake(group, model, groups)
         self._today()[group.name] += 1
 
     def elsewhere(self, told: Mapping[str, Any]) -> None:
-        """What the wake keeper knows of all processes: ``{"day": …, "wakes": {process: {group: wakes}}}``. Of another
-        day it is of no use: this process's midnight is not quite the keeper's.
+        """Store the wake keeper's counts of all processes: ``{"day": …, "wakes": {process: {group: wakes}}}``. Counts
+        of another day are ignored: this process's midnight is not quite the keeper's.
         """
         self._today()
         if told["day"] == self._day:
@@ -123,8 +125,8 @@ class Budgets:
             self._others = sum(map(Counter, others), Counter())
 
     def begun(self) -> tuple[int, Mapping[str, int]]:
-        """A day in days since 1970, and the wakes that each group has begun on it here. Asked from another thread, so
-        it begins no new day.
+        """Return a day in days since 1970, and the wakes that each group has begun on it here. Called from another
+        thread, so it begins no new day.
         """
         return self._day, dict(self._wakes)
 
@@ -136,7 +138,7 @@ class Budgets:
 
 
 def not_allowed(group: Group, model: Model, groups: Collection[Group]) -> ApiError:
-    """Who may wake the model instead."""
+    """Return the 403 that names the groups that may wake the model instead."""
     who = sorted(other.name for other in groups if other.may_wake(model.name))
     ask = f"ask somebody with a key of group {' or '.join(who)}" if who else "no group may wake it"
     message = f"model {model.name!r} sleeps, and group {group.name!r} may use it only while it is awake; {ask}"
@@ -144,7 +146,7 @@ def not_allowed(group: Group, model: Model, groups: Collection[Group]) -> ApiErr
 
 
 class Elsewhere:
-    """``keeper`` is its address, None where there is none."""
+    """Usage in the other processes, read from the wake keeper. ``keeper`` is its address, None if there is none."""
 
     def __init__(
         self,
@@ -161,11 +163,11 @@ class Elsewhere:
         self._asking: asyncio.Task[None] | None = None
 
     async def wakes(self) -> None:
-        """Tell the budgets which wakes others have begun. Never raises."""
+        """Update the budgets with the wakes that other processes have begun. Never raises."""
         await self._learn("wakes", self._budgets.elsewhere)
 
     def refresh(self) -> None:
-        """Have the budgets told soon how many requests others have had: no request waits for that."""
+        """Start updating the budgets with the requests of the other processes; no request waits for that."""
         now = self._clock()
         fresh = now - self._asked < _FRESH_SECONDS
         if self._keeper is None or fresh or (self._asking is not None and not self._asking.done()):

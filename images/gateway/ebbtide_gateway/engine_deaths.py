@@ -1,13 +1,13 @@
-"""Requests that engines died with: which one ended its engine, and how the others are kept from being blamed for it.
+"""Requests that engines died with: finds the one that ended its engine and keeps the others from being blamed for it.
 
-An engine that dies takes every request in it along. All but one are bystanders, and nothing in the answers tells which.
-So each that had not begun to be answered is a suspect, and a suspect is sent again only alone: to a replica that gets
-nothing else until the suspect is answered, or until that engine has died as well. Then this request ended it, and is
-refused from there on. So a request that ends engines ends two, and a bystander is sent as often as it takes.
+An engine that dies takes every request in it along. All but one are bystanders, and no answer says which. So each
+request whose answer had not begun is a suspect, and a suspect is sent again only alone: to a replica that gets nothing
+else until the suspect is answered, or until that engine has died as well. In that case this request ended it, and is
+refused from then on. So a request that ends engines ends two, and a bystander is sent as often as it takes.
 
-Whatever else is asked meanwhile goes to the other replicas; where there is none it waits, for ``TRIALS_SECONDS`` after
-a death at most: suspects that were not tried by then are sent in company again, and may end one engine more. A suspect
-that is answered whole is none any more. Counted in this process, and only for as long as it runs.
+All other requests go to the other replicas meanwhile; if there is none they wait, for at most ``TRIALS_SECONDS`` from
+the first trial: suspects that were not tried by then are sent in company again, and may end one more engine. A suspect
+that is answered in full is no longer one. Counted in this process, and only for as long as it runs.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from .errors import ApiError
 from .upstream_call import Call
 
 REFUSED_SECONDS = 600.0
-"""How long a request that ended its engine is refused; as long, a suspect is remembered that does not come back."""
+"""How long a request that ended its engine is refused, and how long a suspect that does not come back is remembered."""
 
 TRIALS_SECONDS = 30.0
 SETTLED_SECONDS = 2.0
-"""A request that an engine has had for so long before another came did not end the engine the moment the other came."""
+"""A request that was in an engine this long before another came did not end the engine at the moment the other came."""
 
 _MOST_REMEMBERED = 1024
 _MOST_NORMALISED_BYTES = 256 * 1024
-# what clients change when they send the same request once more
+# fields that clients change when they resend the same request
 _CHANGING = ("stream", "stream_options", "user", "metadata", "request_id", "safety_identifier", "prompt_cache_key")
 _log = logging.getLogger("ebbtide.gateway.engine_deaths")
 
 
 class EndsEngines(ApiError):
-    """422: an engine died of this very request, alone in it. Client libraries do not send it again by themselves."""
+    """Error 422: an engine died of this very request, alone in it. Client libraries do not resend it by themselves."""
 
     def __init__(self, model: str, seconds: float) -> None:
         message = (
@@ -50,12 +50,12 @@ class EndsEngines(ApiError):
 
 
 class MustWait(Exception):
-    """Another request is tried alone, or is about to be."""
+    """Signal that another request is being tried alone, or is about to be."""
 
 
 @dataclass
 class _Sent:
-    """One request in one replica. ``left``: it was given up before it was answered; the engine may not know."""
+    """One request in one replica. ``left``: when it was given up before its answer began; the engine may not know."""
 
     call: Call
     at: float
@@ -65,7 +65,7 @@ class _Sent:
 
 @dataclass
 class _Record:
-    """What is known of a request by its fingerprint."""
+    """Record of one request, found by its fingerprint."""
 
     deaths: int
     at: float
@@ -74,8 +74,8 @@ class _Record:
 
 @dataclass
 class _Trials:
-    """One model's suspects that wait or are tried, oldest first; the replica kept for them, and the one that is tried
-    there. ``until`` is set when the first is tried.
+    """Suspects of one model that wait or are tried, oldest first; the replica kept for them, and the suspect being
+    tried there. ``until`` is set when the first is tried.
     """
 
     waiting: dict[int, Call] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class _Trials:
 
 
 class EngineDeaths:
-    """One process's memory of it; no body is kept, only keyed hashes."""
+    """Memory of one process for engine deaths; it remembers no body, only keyed hashes."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, died: Callable[[str], None] = lambda model: None
@@ -93,26 +93,26 @@ class EngineDeaths:
         self._clock = clock
         self._count = died
         self._key = secrets.token_bytes(32)
-        # by replica; by None and model what went through the interceptor, to any of the model's
+        # by replica and model; the replica is None for what went through the interceptor, to any of the model's
         self._sent: dict[tuple[str | None, str], list[_Sent]] = {}
         self._records: OrderedDict[bytes, _Record] = OrderedDict()
         self._trials: dict[str, _Trials] = {}
 
     def check(self, call: Call) -> None:
-        """Raises ``EndsEngines`` for a request that is refused."""
+        """Raise ``EndsEngines`` for a request that is refused."""
         record = self._record(call)
         if record is not None and self._clock() < record.refused_until:
             raise EndsEngines(call.model.name, record.refused_until - self._clock())
 
     def choose(self, call: Call, ready: Sequence[str], pick: Callable[[Collection[str]], str | None]) -> str | None:
-        """The replica that takes the call now, of those that are ``ready``; ``pick`` chooses one that is not among
-        those it is given. None: none is ready. Raises ``MustWait``, and ``EndsEngines`` as ``check`` does.
+        """Return the replica that takes the call now, out of ``ready``; None if none is ready. ``pick`` chooses a
+        replica outside the collection it is given. Raises ``MustWait``, and ``EndsEngines`` as ``check`` does.
         """
         self.check(call)
         if self._record(call) is not None:
             self._trials.setdefault(call.model.name, _Trials()).waiting.setdefault(id(call), call)
         else:
-            self.leave(call)  # another of the same content was answered meanwhile
+            self.leave(call)  # another with the same content was answered meanwhile
         trials = self._trials.get(call.model.name)
         if trials is None or not ready or (trials.until is not None and self._clock() >= trials.until):
             return pick(())
@@ -141,7 +141,7 @@ class EngineDeaths:
         return trials.replica
 
     def _next(self, trials: _Trials) -> Call:
-        """Of those with the most deaths the one that came first."""
+        """Return the suspect with the most deaths; among equals the one that came first."""
 
         def urgency(call: Call) -> tuple[int, float]:
             record = self._record(call)
@@ -150,11 +150,11 @@ class EngineDeaths:
         return min(trials.waiting.values(), key=urgency)
 
     def is_suspect(self, call: Call) -> bool:
-        """Whether an engine died with it."""
+        """Return True if an engine died with the request."""
         return self._record(call) is not None
 
     def sent(self, call: Call, replica: str | None) -> None:
-        """It goes there now. No await between ``choose`` and this."""
+        """Note that the call goes to this replica now. No await between ``choose`` and this."""
         where = (replica, call.model.name)
         self._sent[where] = [*self._inside(where), _Sent(call, self._clock())]
         trials = self._trials.get(call.model.name)
@@ -162,18 +162,18 @@ class EngineDeaths:
             self.leave(call)  # in company, since the time for trials is over
 
     def begun(self, call: Call, replica: str | None) -> None:
-        """Its answer has begun: the engine has computed with it and lives."""
+        """Note that the call's answer has begun: the engine has computed with it and lives."""
         for each in self._inside((replica, call.model.name)):
             each.begun = each.begun or each.call is call
         self.leave(call)
 
     def answered(self, call: Call) -> None:
-        """It is answered whole, maybe with a refusal of the engine's own: it ends no engine."""
+        """Clear the call: it was answered in full, maybe with a refusal of the engine's own, so it ends no engine."""
         if self._records:
             self._records.pop(self._fingerprint(call), None)
 
     def left(self, call: Call, replica: str | None) -> None:
-        """It is not in the replica any more, however it ended."""
+        """Note that the call is no longer in the replica, however it ended."""
         where = (replica, call.model.name)
         inside = self._inside(where)
         for each in [each for each in inside if each.call is call]:
@@ -189,7 +189,7 @@ class EngineDeaths:
             trials.tried = trials.replica = None
 
     def leave(self, call: Call) -> None:
-        """It waits for no trial any more, and needs its replica for itself no longer."""
+        """Take the call out of the trials: it no longer waits for one, nor needs its replica for itself."""
         model = call.model.name
         if (trials := self._trials.get(model)) is None:
             return
@@ -200,16 +200,18 @@ class EngineDeaths:
             del self._trials[model]
 
     def _near(self, replica: str, call: Call) -> list[_Sent]:
-        """What is in a replica, and what may be there because it went through the interceptor."""
+        """Return the requests in a replica, and those that may be there because they went through the interceptor."""
         return [*self._inside((replica, call.model.name)), *self._inside((None, call.model.name))]
 
     def _inside(self, where: tuple[str | None, str]) -> list[_Sent]:
-        """What is there, or was a moment ago."""
+        """Return the requests that are there, or were less than ``SETTLED_SECONDS`` ago."""
         now = self._clock()
         return [each for each in self._sent.get(where, ()) if each.left is None or now - each.left < SETTLED_SECONDS]
 
     def died(self, replica: str | None, model: str) -> None:
-        """The engine there ended by itself. Told by each request that was in it; only the first tells news."""
+        """Note that the engine there ended by itself. Called for each request that was in it; only the first call
+        counts.
+        """
         now = self._clock()
         inside = [each for where in dict.fromkeys(((replica, model), (None, model))) for each in self._inside(where)]
         for where in ((replica, model), (None, model)):
@@ -229,7 +231,7 @@ class EngineDeaths:
         _log.warning("an engine of model %s ended with %d request(s) in it; %s", model, len(inside), told)
 
     def _line_up(self, unanswered: Sequence[_Sent], model: str) -> None:
-        """They wait from now on, before any of them comes back: who was here first is tried first."""
+        """Queue the requests before any of them comes back, so that the first to have come is tried first."""
         coming = {id(each.call): each.call for each in unanswered if each.left is None and not each.begun}
         if coming:
             trials = self._trials.setdefault(model, _Trials())
@@ -237,7 +239,9 @@ class EngineDeaths:
             trials.until = None
 
     def _guilty(self, inside: Sequence[_Sent]) -> _Sent | None:
-        """The one that an engine has died with before, if nothing else had come to this one shortly before or after."""
+        """Return the request that an engine died with before, if all others came at least ``SETTLED_SECONDS`` before
+        it.
+        """
         suspects = [each for each in inside if self._record(each.call) is not None]
         if len({self._fingerprint(each.call) for each in suspects}) != 1:
             return None
@@ -270,7 +274,9 @@ class EngineDeaths:
 
 
 def normalised(body: bytes) -> bytes:
-    """The body without what clients change when they send a request again, and in one order. A large one as it is."""
+    """Return the body with sorted keys and without what clients change when they resend a request; a large one as it
+    is.
+    """
     if len(body) > _MOST_NORMALISED_BYTES:
         return body
     document = json.loads(body)

@@ -19,8 +19,8 @@ _TYPE_BY_STATUS = {
 
 
 class ApiError(Exception):
-    """An answer the gateway gives by itself. ``retry_after`` is in seconds and becomes a header; ``headers`` go beside
-    it; ``param`` is the parameter that is wrong.
+    """Error answer of the gateway itself. ``retry_after`` is in seconds and becomes a header; ``headers`` are added to
+    it; ``param`` names the wrong parameter.
     """
 
     def __init__(
@@ -42,26 +42,26 @@ class ApiError(Exception):
         self._headers = dict(headers or {})
 
     def body(self) -> bytes:
-        """The JSON body."""
+        """Return the JSON body."""
         return error_body(self.message, error_type(self.status), self.code, self.param)
 
     def headers(self) -> dict[str, str]:
-        """Response headers that go with the body."""
+        """Return the response headers that go with the body."""
         return error_headers(self.retry_after) | self._headers
 
 
 def error_type(status: int) -> str:
-    """OpenAI's ``type`` for a status; everything without a name of its own is the server's fault."""
+    """Return OpenAI's ``type`` for a status; any other 4xx is an invalid request, everything else a server error."""
     return _TYPE_BY_STATUS.get(status, "invalid_request_error" if 400 <= status < 500 else "server_error")
 
 
 def error_body(message: str, kind: str, code: str | int | None, param: str | None = None) -> bytes:
-    """One error as OpenAI's JSON."""
+    """Return one error as OpenAI's JSON."""
     return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
 
 
 def error_headers(retry_after: float | None) -> dict[str, str]:
-    """Headers of an error; ``Retry-After`` is whole seconds, rounded up, never 0 (a client would spin)."""
+    """Return an error's headers; ``Retry-After`` is whole seconds, rounded up, never 0 (a client would spin)."""
     headers = {"content-type": "application/json"}
     if retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(retry_after)))
@@ -69,20 +69,19 @@ def error_headers(retry_after: float | None) -> dict[str, str]:
 
 
 _ENGINE_DEAD = "EngineCore encountered an issue"
-"""How vLLM 0.32 answers, with 500, all that were in an engine that died (v1/engine/exceptions.py)."""
+"""Start of vLLM 0.32's message, sent with 500, to all requests in an engine that died (v1/engine/exceptions.py)."""
 
 
 def engine_died(error: Mapping[str, Any]) -> bool:
-    """Whether an engine's error says that the engine itself is gone, whatever the request was."""
+    """Return True if an engine's error says that the engine itself is gone, whatever the request was."""
     return error.get("code") == 500 and str(error["message"]).startswith(_ENGINE_DEAD)
 
 
 def upstream_error(status: int, body: bytes) -> dict[str, Any] | None:
-    """The ``error`` object of an engine's answer, or None when the body is not an engine's.
+    """Return the ``error`` object of an engine's answer, or None when the body is not an engine's.
 
-    vLLM answers ``{"error": {"message", "type", "param", "code"}}``. The interceptor answers plain text. This
-    is what tells a full engine (503 with an object: final) from a hop that has no pod yet (503 without: worth
-    a retry).
+    vLLM answers ``{"error": {"message", "type", "param", "code"}}``, the interceptor plain text. This distinguishes a
+    full engine (503 with an object: final) from a hop that has no pod yet (503 without: worth a retry).
     """
     try:
         document = json.loads(body)

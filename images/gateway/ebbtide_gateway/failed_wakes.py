@@ -1,4 +1,4 @@
-"""Wakes that fail: the answer a client gets while the wake keeper says that a model cannot be woken."""
+"""Failed wakes: the answer a client gets while the wake keeper says that a model cannot be woken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .settings import Model
 
 
 class WakeFailed(ApiError):
-    """503 with the reason as ``param``, and ``Retry-After`` until the next wake may be tried."""
+    """Error 503 with the reason as ``param``, and ``Retry-After`` until the next wake may be tried."""
 
     def __init__(self, model: Model, failure: WakeFailure, now: datetime) -> None:
         wait = (failure.until - now).total_seconds()
@@ -24,13 +24,13 @@ class WakeFailed(ApiError):
         self.reason = failure.reason
 
     def body(self) -> bytes:
-        """The JSON body."""
+        """Return the JSON body."""
         return error_body(self.message, error_type(self.status), self.code, self.reason)
 
 
 class FailedWakes:
-    """Ends requests, held ones too, whose model cannot be woken. ``observe`` gives the ScaledObjects by model name,
-    or None when unknown: then nothing is known to fail.
+    """Refusals of requests, held ones too, whose model cannot be woken. ``observe`` returns the ScaledObjects by model
+    name, or None when unknown: then nothing is known to fail.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class FailedWakes:
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
-        """The cluster moved: those who wait look again."""
+        """Make waiting requests look again: the cluster changed."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     def refusal(self, model: Model) -> WakeFailed | None:
-        """Why a request for this model is not even tried now."""
+        """Return why a request for this model is not even tried now, or None."""
         found = (self._observe() or {}).get(model.name, {})
         now = self._clock()
         failure = failure_in_force(found.get("metadata", {}).get("annotations") or {}, now)

@@ -1,8 +1,8 @@
-"""The wake guard: a sleeping model is only woken when its GPUs fit beside those already taken.
+"""The wake guard: wakes a sleeping model only when its GPUs fit beside those already taken.
 
-The Kubernetes ResourceQuota stays the hard limit; this guard exists so that a caller waits or is told why,
-instead of a pod that stays Pending. Reservations live in this process, so with several gateway replicas two
-wakes can still race; the quota then decides.
+The Kubernetes ResourceQuota stays the hard limit; this guard exists so that a caller waits or gets the reason, instead
+of a pod that stays Pending. Reservations live in this process, so with several gateway replicas two wakes can still
+race; the quota then decides.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from .settings import Guard, Model
 
 _FULL_RETRY_AFTER_SECONDS = 30.0
 _SHORTEST_RETRY_SECONDS = 5.0
-# a client library waits so long and no longer (openai 3.52: two minutes); above it, it raises at once
+# the longest wait that a client library accepts (openai 3.52: two minutes); above it, it raises at once
 _LONGEST_RETRY_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class Taken:
-    """GPUs in use: replicas wanted or still there, GPUs per replica, and replicas that are ready, by model name."""
+    """GPUs in use: replicas wanted or still there, GPUs per replica, and ready replicas, by model name."""
 
     replicas: Mapping[str, int]
     gpus: Mapping[str, int]
     ready: Mapping[str, int] = field(default_factory=dict)
 
     def holders(self) -> dict[str, int]:
-        """GPUs by model, for those that hold any."""
+        """Return the GPUs by model, for those that hold any."""
         held = {name: count * self.gpus.get(name, 0) for name, count in self.replicas.items()}
         return {name: gpus for name, gpus in sorted(held.items()) if gpus > 0}
 
 
 def fits(model: Model, taken: Taken, waking: Mapping[str, int], most: int | None) -> bool:
-    """Whether a request for this model may go up: it is awake or being woken, or there is room for one
+    """Return True if a request for this model may be sent: it is awake or being woken, or there is room for one
     replica.
     """
     if most is None or taken.replicas.get(model.name, 0) > 0 or waking.get(model.name, 0) > 0:
@@ -48,13 +48,13 @@ def fits(model: Model, taken: Taken, waking: Mapping[str, int], most: int | None
 
 
 def reserved(taken: Taken, waking: Mapping[str, int]) -> dict[str, int]:
-    """GPUs by model, counting one replica for each model with requests on the way that has no pod yet."""
+    """Return the GPUs by model, counting one replica for each model with requests on the way that has no pod yet."""
     coming = {name: 1 for name, calls in waking.items() if calls > 0 and taken.replicas.get(name, 0) == 0}
     return Taken({**taken.replicas, **coming}, taken.gpus).holders()
 
 
 def full(model: Model, holders: Mapping[str, int], most: int, waited: float) -> ApiError:
-    """Why not: who holds the GPUs, and after which wait."""
+    """Return the 503 that says who holds the GPUs and how long the request waited."""
     if holders:
         who = "held by " + ", ".join(f"{name} ({gpus})" for name, gpus in holders.items())
     else:
@@ -68,7 +68,7 @@ def full(model: Model, holders: Mapping[str, int], most: int, waited: float) -> 
 
 
 class WakeGuard:
-    """Admits calls. ``observe`` gives what the cluster shows, or None when unknown: then everything is
+    """Admission of calls. ``observe`` returns what the cluster shows, or None when unknown: then everything is
     admitted.
     """
 
@@ -80,29 +80,27 @@ class WakeGuard:
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
-        """Something was released or the cluster moved: those who wait look again."""
+        """Make waiting calls look again: something was released or the cluster changed."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     def asleep(self, model: Model) -> bool:
-        """Whether the cluster is known to have no replica of this model."""
+        """Return True if the cluster is known to have no replica of this model."""
         taken = self._observe()
         return taken is not None and taken.replicas.get(model.name, 0) == 0
 
     def waking(self, model: Model) -> bool:
-        """Whether the cluster is known to have no replica of this model that is ready."""
+        """Return True if the cluster is known to have no ready replica of this model."""
         taken = self._observe()
         return taken is not None and taken.ready.get(model.name, 0) == 0
 
     def first(self, model: Model) -> bool:
-        """For one who was just admitted: whether the model sleeps and nobody else's request is waking it."""
+        """Return True, for a call just admitted, if the model sleeps and no other request is waking it."""
         return self.asleep(model) and self._waking[model.name] == 1
 
     @asynccontextmanager
     async def admitted(self, model: Model) -> AsyncIterator[float]:
-        """Hold a place for one call; gives the seconds waited for it. Raises ``ApiError`` 503 when there is
-        none.
-        """
+        """Hold a place for one call; yields the seconds waited for it. Raises ``ApiError`` 503 when there is none."""
         waited = await self._room(model)
         # No await between the check and this line: two calls cannot both see the last free GPU.
         self._waking[model.name] += 1
@@ -121,7 +119,8 @@ class WakeGuard:
             if self._rules.when_full == "refuse" or waited >= limit or impossible:
                 raise full(model, self._holders(), self._rules.max_gpus or 0, waited)
             changed = self._changed
-            # not wait_for, which lets a client's leaving go unheard when room is made at the same moment (Python 3.11)
+            # not wait_for, which may lose the cancellation of a leaving client if room is made at the same moment
+            # (Python 3.11)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limit - waited):
                     await changed.wait()
@@ -139,12 +138,12 @@ class WakeGuard:
 
 
 class Places:
-    """How many requests may wait for a model that nobody answers for yet: as many as its engines take once they are
-    there.
+    """Bound on the requests that wait for a model without a ready replica: as many as its engines take once they are
+    up.
 
-    One more would wait as long as the others, only to be refused by a full engine. The interceptor holds one question
-    for each that waits, so this bounds it as well. Counted in this process, with when the first came and how long the
-    model's last wake took.
+    One more would wait as long as the others, only to be refused by a full engine. The interceptor holds one GET for
+    each that waits, so this bounds it as well. Counted in this process, with the time the first came and the length of
+    the model's last wake.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -155,7 +154,7 @@ class Places:
 
     @contextmanager
     def taken(self, model: Model) -> Iterator[None]:
-        """Hold one. Raises ``ApiError`` 503 when there is none."""
+        """Hold one place. Raises ``ApiError`` 503 when there is none."""
         most = model.most_waiting
         if most is not None and self._taken[model.name] >= most:
             message = f"model {model.name!r} is not up yet, and {most} wait for it, which is all that it will take"
@@ -169,12 +168,12 @@ class Places:
             self._taken[model.name] -= 1
 
     def woke(self, model: Model, seconds: float) -> None:
-        """A wake took so long."""
+        """Record the seconds that a wake took."""
         self._last_wake[model.name] = seconds
 
     def retry_after(self, model: Model) -> float:
-        """Seconds until the wake that is going on should be over: it takes as long as the last one, or if it has not,
-        as long as the stack lets a start take, or at most as long as anybody waits for it.
+        """Return the seconds until the current wake should be over: it takes as long as the last one, or if that has
+        passed, as long as the stack lets a start take, or at most as long as a request waits for it.
         """
         elapsed = self._clock() - self._since.get(model.name, self._clock())
         lengths = (self._last_wake.get(model.name), model.cold_start_seconds, model.hold_seconds)

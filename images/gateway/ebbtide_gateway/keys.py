@@ -1,4 +1,4 @@
-"""Who asks, and of which group they are: sha256 of keys in a mounted Secret, read again when the kubelet swaps it."""
+"""Callers and their groups: sha256 of keys in a mounted Secret, read again when the kubelet swaps it."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from .budgets import Group
 
 @dataclass(frozen=True)
 class Caller:
-    """A key's owner. The key itself is nowhere in the process once it was checked."""
+    """Owner of a key. The key itself is nowhere in the process once it was checked."""
 
     name: str
     rights: Group
 
     @property
     def group(self) -> str:
-        """The name of the key's group."""
+        """Return the name of the key's group."""
         return self.rights.name
 
     def may_use(self, model: str) -> bool:
-        """Whether the caller's group lists this model's canonical name."""
+        """Return True if the caller's group may use the model with this canonical name."""
         return self.rights.may_use(model)
 
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Parsed key file: digests (hex, lower case) with their owners, and every group there is."""
+    """Parsed key file: digests (hex, lower case) with their owners, and all groups."""
 
     owners: tuple[tuple[str, Caller], ...]
     groups: tuple[Group, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> KeyRing:
-        """Raises ``ValueError`` naming the entry that is wrong; never repeats a digest."""
+        """Parse the key file. Raises ``ValueError`` naming the entry that is wrong; never repeats a digest."""
         try:
             document = json.loads(text)
             groups = {str(name): _group(str(name), group) for name, group in document["groups"].items()}
@@ -57,9 +57,7 @@ class KeyRing:
         return cls(tuple(owners), tuple(groups.values()))
 
     def find(self, presented: bytes) -> Caller | None:
-        """The owner of a key. Every digest is compared, so the time taken tells nothing about which one was
-        near.
-        """
+        """Return the owner of a key. Every digest is compared, so the time taken does not reveal which one was near."""
         digest = hashlib.sha256(presented).hexdigest()
         found = None
         for known, caller in self.owners:
@@ -90,11 +88,11 @@ class KeyFile:
 
     @property
     def ready(self) -> bool:
-        """Whether any good ring was ever read."""
+        """Return True if a good ring was ever read."""
         return self.ring() is not None
 
     def ring(self) -> KeyRing | None:
-        """The ring in force now. One ``stat`` a call: it follows the symlink a Secret volume swaps."""
+        """Return the ring in force now. One ``stat`` a call: it follows the symlink a Secret volume swaps."""
         try:
             status = os.stat(self._path)
             stamp = (status.st_ino, status.st_mtime_ns, status.st_size)

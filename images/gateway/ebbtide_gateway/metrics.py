@@ -1,4 +1,4 @@
-"""What Prometheus reads, on a port of its own: nothing here needs a key, so it is not where clients are."""
+"""Metrics for Prometheus, on a port of their own: reading them needs no key, so clients do not reach that port."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .replicas import Replicas
 
 _WAKE_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900, 1800)
 Values = Mapping[tuple[str, ...], float]
-# answers by which the gateway kept a model from being woken, or its GPUs from being asked
+# answers by which the gateway kept a model from being woken, or its GPUs from being used
 _REFUSALS = frozenset(
     {"gpus_in_use", "queue_full", "wake_not_allowed", "wake_budget", "request_limit", "request_ends_engine"}
 )
 
 
 class _AsAsked(Collector):
-    """A gauge that is read when it is asked for: replicas and days come and go, and a label once set would stay.
-    ``values`` gives each value by those of the ``labels``.
+    """Gauge that is read when it is scraped: replicas and days come and go, and a label once set would stay. ``values``
+    returns each value by its values of the ``labels``.
     """
 
     def __init__(self, name: str, what: str, labels: Sequence[str], values: Callable[[], Values]) -> None:
@@ -42,7 +42,7 @@ class _AsAsked(Collector):
 
 
 class Metrics:
-    """One process's counts. Labels are names of the configuration: no client can make up a new one."""
+    """Counts of one process. Labels are names from the configuration: no client can invent a new one."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -79,7 +79,7 @@ class Metrics:
         )
 
     def count(self, replicas: Replicas, models: Iterable[str]) -> None:
-        """Tell what ``replicas`` knows of each model: the wake keeper sums it up for KEDA."""
+        """Expose what ``replicas`` knows of each model: the wake keeper sums it up for KEDA."""
         inside = Gauge(
             "ebbtide_gateway_in_flight_requests",
             "Requests that the model's replicas work on for this process.",
@@ -105,7 +105,7 @@ class Metrics:
         )
 
     def count_used(self, budgets: Budgets) -> None:
-        """Tell the wake keeper what each group has used: the other processes hear it there, and wakes are remembered
+        """Expose each group's usage to the wake keeper: the other processes learn it there, and wakes are remembered
         when this process is gone.
         """
 
@@ -127,7 +127,7 @@ class Metrics:
 
     @contextmanager
     def holding(self, model: str) -> Iterator[None]:
-        """A request waits."""
+        """Count a request as waiting while the context lasts."""
         held = self._held.labels(model)
         held.inc()
         try:
@@ -136,15 +136,15 @@ class Metrics:
             held.dec()
 
     def woke(self, model: str, seconds: float) -> None:
-        """A request that found the model asleep has its first byte."""
+        """Record the seconds until a request that found the model asleep had its first byte."""
         self._wakes.labels(model).observe(seconds)
 
     def engine_died(self, model: str) -> None:
-        """An engine ended with requests in it."""
+        """Count an engine that ended with requests in it."""
         self._engine_deaths.labels(model).inc()
 
     def finished(self, record: Record) -> None:
-        """A request has ended."""
+        """Count a request that has ended."""
         model, group = record.model or "", record.group or ""
         self._requests.labels(model, group, str(record.status)).inc()
         if record.code in _REFUSALS:

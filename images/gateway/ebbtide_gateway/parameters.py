@@ -1,8 +1,8 @@
-"""Which of a body's parameters do not go up to the engine, and what must be right before a model is woken for it.
+"""Parameters of a body: those that are refused, and what must be right before a model is woken for it.
 
-No model is woken for what its engine must refuse: checked is what any engine refuses, by the shape and the ranges of
-OpenAI's API and vLLM 0.32. Everything else is the engine's: it knows its own parameters, and what it does not know it
-refuses or ignores.
+No model is woken for what its engine must refuse: only what any engine refuses is checked, by the shape and the ranges
+of OpenAI's API and vLLM 0.32. Everything else is left to the engine: it knows its own parameters, and refuses or
+ignores those it does not know.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 from .errors import ApiError
 from .settings import Model
 
-# What proxies of this API obey. Nothing here would follow any of it; refusing tells a client that relies on it.
+# Parameters that proxies of this API obey. Nothing here would follow them; a refusal informs a client that relies on
+# one.
 _OF_PROXIES = frozenset(
     (
         *("headers", "extra_headers", "extra_query", "extra_body", "timeout", "stream_timeout", "request_timeout"),
@@ -49,14 +50,14 @@ _OF_THE_ENGINE = frozenset(
         "prompt_embeds",
     )
 )
-# Of what is handed to the rendering function: the template again, and a switch that makes it work for minutes beside
-# every other request (GHSA-69j4-grxj-j64p).
+# Arguments of the rendering function: the template again, and a switch that makes it work for minutes beside every
+# other request (GHSA-69j4-grxj-j64p).
 _OF_THE_TEMPLATE = frozenset({"chat_template", "tokenize"})
 _OF_THE_EXTENSIONS = frozenset({"kv_transfer_params", "ec_transfer_params"})
 _INSIDE = {"chat_template_kwargs": _OF_THE_TEMPLATE, "vllm_xargs": _OF_THE_EXTENSIONS}
 
 _CONSTRAINTS = ("response_format", "structured_outputs", "tools")
-"""From these the engine makes a grammar, in its own process: every other request waits for it."""
+"""The engine makes a grammar from these, in its own process: every other request waits for it."""
 _MOST_OF_A_CONSTRAINT = 65_536
 _LONGEST_REPEAT = 10_000
 _REPEAT = re.compile(r"\{(\d+)?,?(\d+)?\}")
@@ -68,7 +69,7 @@ _PATHS_OF = {"chat": (_CHAT, _COMPLETIONS), "embed": (_EMBEDDINGS,)}
 
 @dataclass(frozen=True)
 class _Range:
-    """Numbers that a parameter may have: from ``least`` (or above it, where it is ``open``) to ``most``."""
+    """Range of a numeric parameter: from ``least`` (or above it, if ``open``) to ``most``."""
 
     least: float
     most: float = math.inf
@@ -90,7 +91,8 @@ class _Range:
 
 
 _RANGES = {
-    # where vLLM 0.32 fails by itself (500), or works for minutes beside all others; OpenAI gives up to 128 answers
+    # beyond these vLLM 0.32 fails by itself (500), or works for minutes beside all others; OpenAI gives up to 128
+    # answers
     "n": _Range(1, 128, whole=True),
     "best_of": _Range(1, 128, whole=True),
     "length_penalty": _Range(-10, 10),
@@ -108,7 +110,7 @@ _RANGES = {
 
 
 def refused(document: Mapping[str, Any]) -> list[str]:
-    """The parameters that are not accepted, as a client wrote them, sorted."""
+    """Return the parameters that are not accepted, as a client wrote them, sorted."""
     found = [name for name in document if name in _OF_PROXIES or name in _OF_THE_ENGINE]
     for name, names in _INSIDE.items():
         inner = document.get(name)
@@ -118,7 +120,7 @@ def refused(document: Mapping[str, Any]) -> list[str]:
 
 
 def check(path: str, document: Mapping[str, Any], model: Model) -> None:
-    """Raises ``ApiError`` 404 when the model does not do what the path is for, 400 for what its engine must refuse."""
+    """Raise ``ApiError`` 404 when the model does not serve the path's task, 400 for what its engine must refuse."""
     if path not in _PATHS_OF[model.task]:
         paths = ", ".join(_PATHS_OF[model.task])
         raise ApiError(404, "wrong_task", f"model {model.name!r} answers {paths}, not {path}", param="model")
@@ -134,7 +136,9 @@ def check(path: str, document: Mapping[str, Any], model: Model) -> None:
 
 
 def _fits(sequences: int, model: Model) -> None:
-    """vLLM counts each as a request of its own; above all that it takes it would say "busy" for ever."""
+    """Raise ``ApiError`` 400 for more sequences than the model takes: vLLM counts each as a request of its own, and
+    would answer "busy" forever.
+    """
     most = model.most_sequences
     if most is not None and sequences > most:
         message = f"this asks for {sequences} sequences at once (n for each prompt); {model.name!r} takes {most}"
@@ -165,7 +169,7 @@ def _of_embedding(document: Mapping[str, Any]) -> int:
 
 
 def _prompts(name: str, given: object) -> int:
-    """How many prompts these are: a text, texts, token ids, or lists of them."""
+    """Return the number of prompts: one text, texts, token ids, or lists of them."""
     if isinstance(given, str):
         return 1
     if isinstance(given, list):
@@ -189,7 +193,7 @@ def _wrong(name: str, what: str) -> ApiError:
 
 
 def check_constraints(document: Mapping[str, Any]) -> None:
-    """Raises ``ApiError`` 400 for a grammar that would end or stall the engine."""
+    """Raise ``ApiError`` 400 for a grammar that would end or stall the engine."""
     for name in constraints(document):
         value = document[name]
         if name == "structured_outputs" and not isinstance(value, dict):
@@ -201,12 +205,12 @@ def check_constraints(document: Mapping[str, Any]) -> None:
 
 
 def constraints(document: Mapping[str, Any]) -> list[str]:
-    """The parameters of a body from which the engine makes a grammar."""
+    """Return the parameters of a body from which the engine makes a grammar."""
     return [name for name in _CONSTRAINTS if document.get(name) is not None]
 
 
 def _longest_repeat(value: Any) -> int:
-    """The largest number of repetitions that a JSON schema, a regular expression or a grammar in it asks for."""
+    """Return the largest repetition count in a JSON schema, or in a regular expression or grammar within it."""
     if isinstance(value, str):
         return max((int(count[:9]) for pair in _REPEAT.findall(value) for count in pair if count), default=0)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The answer on its way to the client: bytes as they come, errors as upstream gave them."""
+"""Relay of an answer to the client: bytes as they come, errors as upstream gave them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .upstream_call import Answer, Call, Failure
 
 
 class Reply:
-    """Where one request's answer goes. ``response`` is there once it has begun."""
+    """Answer to one request. ``response`` is set once it has begun."""
 
     def __init__(self, request: web.BaseRequest, connection: Connection, record: Record) -> None:
         self._request = request
@@ -24,21 +24,21 @@ class Reply:
         self.response: web.StreamResponse | None = None
 
     async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """A whole answer."""
+        """Send a whole answer."""
         await self._start(web.Response(status=status, headers=self._with_own(headers), body=body))
         await self.end()
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """The head of an answer that comes in pieces."""
+        """Send the head of an answer that comes in pieces."""
         await self._start(web.StreamResponse(status=status, headers=self._with_own(headers)))
 
     async def write(self, piece: bytes) -> None:
-        """One piece, when the client has room for it."""
+        """Send one piece, when the client has room for it."""
         assert self.response is not None
         await self.response.write(piece)
 
     async def end(self) -> None:
-        """All was sent."""
+        """End the answer, all of which was sent."""
         assert self.response is not None
         await self.response.write_eof()
         self._record.complete = True
@@ -55,7 +55,7 @@ class Reply:
 
 
 async def deliver(found: Answer | Failure, call: Call, record: Record, reply: Reply) -> None:
-    """Give the client what came of its call and note it in the record."""
+    """Send the client the result of its call and note it in the record."""
     if isinstance(found, Failure):
         record.code = json.loads(found.body)["error"]["code"]
         await reply.send(found.status, error_headers(found.retry_after) | call_headers(call), found.body)
@@ -66,7 +66,7 @@ async def deliver(found: Answer | Failure, call: Call, record: Record, reply: Re
 
 
 def answer_headers(found: Answer) -> dict[str, str]:
-    """What of the engine's headers a client needs."""
+    """Return those of the engine's headers that a client needs."""
     headers = {"content-type": found.content_type}
     if found.cache_control is not None:
         headers["cache-control"] = found.cache_control
@@ -74,7 +74,7 @@ def answer_headers(found: Answer) -> dict[str, str]:
 
 
 def call_headers(call: Call) -> dict[str, str]:
-    """What the gateway says of a call: its model, its wait, its wake."""
+    """Return the gateway's headers about a call: its model, its wait, its wake."""
     headers = {"x-ebbtide-model": call.model.name}
     if call.held:
         headers["x-ebbtide-wait-seconds"] = f"{call.waited_seconds:.3f}"
@@ -103,9 +103,9 @@ async def _stream(found: Answer, call: Call, record: Record, reply: Reply) -> No
 
 
 def broken_off(call: Call, why: str) -> bytes:
-    """The event after which a client library raises: a stream that just ended might pass for a whole answer.
+    """Return the event that makes a client library raise: a stream that just ended might pass for a whole answer.
 
-    The blank line first: the engine's last event may lack its end.
+    The blank line comes first because the engine's last event may lack its end.
     """
     message = f"the answer of model {call.model.name!r} broke off ({why}); what came so far is not all of it"
     return b"\n\ndata: " + error_body(message, "server_error", "answer_broken_off") + b"\n\n"

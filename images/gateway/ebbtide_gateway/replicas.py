@@ -1,4 +1,4 @@
-"""Which engines take a model's requests now, how many of this process's are in each, and which gets the next one."""
+"""Replicas that take a model's requests now, this process's requests in each, and the choice for the next request."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from ebbtide_kube.api import model_of
 
 _REST_SECONDS = 5.0
-_QUARTER, _SOME = 1.25, 2  # requests above an even share for which a cache is worth a wait
-_LETTERS = 1024  # of a prompt: requests that begin alike meet at one replica and its prefix cache
+_QUARTER, _SOME = 1.25, 2  # load above an even share (factor, surplus) up to which a cache is worth a wait
+_LETTERS = 1024  # of a prompt: requests that begin alike go to one replica and its prefix cache
 Slices = Mapping[str, Mapping[str, Any]]
 
 
 def beginning(document: Mapping[str, Any]) -> bytes:
-    """What the prompt of a checked body begins with. Of a chat the first message of its user: it stays the same from
-    turn to turn, and differs between two chats under one system prompt, which every replica soon has in its cache. Of
-    anything else its start.
+    """Return the beginning of a checked body's prompt. For a chat it is the first user message, which stays the same
+    from turn to turn, and differs between two chats under one system prompt, which every replica soon has in its cache.
+    For anything else it is the start of the prompt or input.
     """
     messages = document.get("messages")
     if isinstance(messages, list):
@@ -36,15 +36,15 @@ def _start(value: Any) -> bytes:
 
 
 def preferred(prompt: bytes, addresses: Sequence[str]) -> list[str]:
-    """All addresses, in the order in which this prompt wants them (rendezvous hashing): one that comes or goes changes
-    the first choice of its own share of the prompts alone.
+    """Return all addresses in this prompt's order of preference (rendezvous hashing): an address that comes or goes
+    changes the first choice of its own share of the prompts alone.
     """
     return sorted(addresses, key=lambda at: hashlib.blake2b(prompt + b"\0" + at.encode(), digest_size=8).digest())
 
 
 class Replicas:
-    """``observe`` gives the models' EndpointSlices by name, or None when unknown: then no engine is known. It is asked
-    again after ``changed``.
+    """Replicas of the models and their requests. ``observe`` returns the models' EndpointSlices by name, or None when
+    unknown: then no engine is known. It is called again after ``changed``.
     """
 
     def __init__(self, observe: Callable[[], Slices | None], clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,13 +57,13 @@ class Replicas:
         self._resting: dict[str, float] = {}
 
     def changed(self) -> None:
-        """The cluster moved."""
+        """Forget the ready replicas: the cluster changed."""
         self._ready = None
 
     def pick(self, model: str, prompt: bytes | None = None, without: Collection[str] = ()) -> str | None:
-        """``host:port`` of the replica with the fewest of this process's requests, of equals any. With a ``prompt`` the
-        one where those meet that begin alike, while that has little more than an even share. None: there is none that
-        is known to be ready and is not among those it is to do ``without``.
+        """Return ``host:port`` of the replica with the fewest of this process's requests, at random among equals. With
+        a ``prompt``, return the replica for prompts with that beginning unless it has much more than an even share.
+        None: no replica outside ``without`` is known to be ready.
         """
         ready = [at for at in self.ready(model) if at not in without]
         if not ready:
@@ -76,29 +76,29 @@ class Replicas:
         return random.choice([at for at in ready if self._inside[at] == fewest])  # noqa: S311
 
     def any(self, model: str) -> bool:
-        """Whether a replica is known that takes requests."""
+        """Return True if a replica is known that takes requests."""
         return bool(self.ready(model))
 
     @property
     def are_seen(self) -> bool:
-        """Whether it is known which replicas there are."""
+        """Return True if it is known which replicas there are."""
         return self._observe() is not None
 
     def is_leaving(self, address: str) -> bool:
-        """Whether the cluster takes a replica away: what is in it is lost, and that is no fault of its engine."""
+        """Return True if the cluster is removing a replica: requests in it are lost, through no fault of its engine."""
         slices = self._observe()
         return slices is not None and address not in staying(slices)
 
     def ready(self, model: str) -> list[str]:
-        """The replicas that take requests now."""
+        """Return the replicas that take requests now."""
         if self._ready is None:
             self._ready = addresses(self._observe() or {})
         now = self._clock()
         return [at for at in self._ready.get(model, ()) if self._resting.get(at, now) <= now]
 
     def enter(self, model: str, address: str) -> Callable[[], None]:
-        """A request goes to that replica. Call what is returned when it has ended, however: more than once does
-        nothing.
+        """Count a request sent to that replica. Call the returned function once the request has ended, however it
+        ended; further calls do nothing.
         """
         self._inside[address] += 1
         self._of_model[model] += 1
@@ -118,28 +118,28 @@ class Replicas:
         return leave
 
     def missed(self, address: str) -> None:
-        """It did not answer as a ready replica does: it gets nothing for a moment, after which the cluster has noticed
-        what became of it or it is well again.
+        """Rest a replica that did not answer as a ready one does: it gets nothing for a moment, after which the cluster
+        has noticed what became of it or it is well again.
         """
         now = self._clock()
         self._resting = {at: until for at, until in self._resting.items() if until > now}
         self._resting[address] = now + _REST_SECONDS
 
     def inside(self) -> Mapping[str, int]:
-        """Requests that this process has in each replica, by its address; those that have none are not named."""
+        """Return this process's requests in each replica, by address; replicas without any are left out."""
         return dict(self._inside)
 
     def in_flight(self, model: str) -> int:
-        """Requests that this process has in the model's replicas."""
+        """Return the number of this process's requests in the model's replicas."""
         return self._of_model[model]
 
     def idle_seconds(self, model: str) -> float:
-        """Since this process's last request left one of the model's replicas; infinite before the first."""
+        """Return seconds since this process's last request left one of the model's replicas; infinite before any."""
         return self._clock() - self._last[model] if model in self._last else float("inf")
 
 
 def addresses(slices: Slices) -> dict[str, list[str]]:
-    """``host:port`` of the ready endpoints by model, each once: while slices are rearranged, two may name the same."""
+    """Return ``host:port`` of the ready endpoints by model, each once: slices being rearranged may name one twice."""
     found: dict[str, set[str]] = {}
     for item in slices.values():
         found.setdefault(model_of(item), set()).update(_ready(item))
@@ -147,17 +147,17 @@ def addresses(slices: Slices) -> dict[str, list[str]]:
 
 
 def staying(slices: Slices) -> set[str]:
-    """``host:port`` of the endpoints that are not on their way out, ready or not."""
+    """Return ``host:port`` of the endpoints that are not terminating, ready or not."""
     return {at for item in slices.values() for at in _endpoints(item, "terminating", unless=True)}
 
 
 def _ready(item: Mapping[str, Any]) -> Iterator[str]:
-    # the API's own rule: a condition that is not told is to be taken for true
+    # the API's own rule: a missing condition counts as true
     return _endpoints(item, "ready", unless=False)
 
 
 def _endpoints(item: Mapping[str, Any], condition: str, unless: bool) -> Iterator[str]:
-    """``host:port`` of a slice's endpoints, but for those whose ``condition`` is told to be ``unless``."""
+    """Yield ``host:port`` of a slice's endpoints, except those whose ``condition`` is ``unless``."""
     port = next((port["port"] for port in item.get("ports") or () if port.get("port")), None)
     for endpoint in item.get("endpoints") or ():
         if port is None or (endpoint.get("conditions") or {}).get(condition) is unless:

@@ -1,5 +1,5 @@
-"""From the wire to a checked request: path by allow-list, body within bounds of size, silence and memory, model by
-name or alias."""
+"""Checks that turn a request on the wire into a valid one: path by allow-list, body within bounds of size, silence and
+memory, model by name or alias."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .settings import Limits, Model
 LIVE, READY, MODELS = "/health/liveness", "/health/readiness", "/v1/models"
 GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 _CHALLENGE = 'Bearer realm="ebbtide"'
-# A value of JSON takes up to some 100 bytes in memory where its text has three: without this a body within its bounds
+# A JSON value takes up to some 100 bytes in memory where its text has three: without this a body within its bounds
 # could take a gigabyte. Texts and images have few of these signs, a list of token ids has one for each.
 _MOST_VALUES = 4_000_000
 _RETRY_AFTER_SECONDS = 5.0
@@ -32,8 +32,8 @@ _RETRY_AFTER_SECONDS = 5.0
 
 @dataclass
 class Generation:
-    """One checked POST: ``body`` is what goes up, with the model's own name in it; ``prompt`` its prompt's beginning
-    where that decides who gets it.
+    """One checked POST. ``body`` is sent upstream, with the model's own name in it; ``prompt`` is the beginning of its
+    prompt if that decides which replica gets it.
     """
 
     path: str
@@ -44,7 +44,7 @@ class Generation:
 
 
 def methods_for(path: str) -> tuple[str, ...]:
-    """The methods a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
+    """Return the methods a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
     if path in GENERATE:
         return ("POST",)
     if path in (LIVE, READY, MODELS) or (path.startswith(MODELS + "/") and path != MODELS + "/"):
@@ -54,7 +54,7 @@ def methods_for(path: str) -> tuple[str, ...]:
 
 
 def check_method(method: str, path: str) -> None:
-    """Raises ``ApiError`` 404 for a path that is not listed, 405 with ``Allow`` for a method that it does not take."""
+    """Raise ``ApiError`` 404 for a path that is not listed, 405 with ``Allow`` for a method that it does not take."""
     allowed = methods_for(path)
     if method not in allowed:
         names = " and ".join(allowed)
@@ -62,7 +62,7 @@ def check_method(method: str, path: str) -> None:
 
 
 def bearer(header: str | None) -> bytes:
-    """The key in an ``Authorization`` header. Raises ``ApiError`` 401 when there is none."""
+    """Return the key in an ``Authorization`` header. Raises ``ApiError`` 401 when there is none."""
     scheme, _, key = (header or "").partition(" ")
     if scheme.lower() == "bearer" and key.strip():
         return key.strip().encode("utf-8", "surrogateescape")
@@ -71,19 +71,19 @@ def bearer(header: str | None) -> bytes:
 
 
 def unknown_key() -> ApiError:
-    """401 for a key that nobody has."""
+    """Return the 401 for a key that nobody has."""
     headers = {"www-authenticate": f'{_CHALLENGE}, error="invalid_token"'}
     return ApiError(401, "invalid_api_key", "this key is not known here", headers=headers)
 
 
 def usable(models: Mapping[str, Model], caller: Caller) -> list[Model]:
-    """The models this caller may use, each once, by name."""
+    """Return the models this caller may use, each once, by name."""
     distinct = {model.name: model for model in models.values()}
     return [model for name, model in sorted(distinct.items()) if caller.may_use(name)]
 
 
 def choose(models: Mapping[str, Model], caller: Caller, asked: str) -> Model:
-    """The model meant by a name or alias. Raises ``ApiError`` 404 (with the names there are) or 403."""
+    """Return the model with this name or alias. Raises ``ApiError`` 404 (with the names the caller may use) or 403."""
     model = models.get(asked)
     if model is None:
         names = ", ".join(found.name for found in usable(models, caller)) or "none"
@@ -98,7 +98,8 @@ def choose(models: Mapping[str, Model], caller: Caller, asked: str) -> Model:
 def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) -> Generation:
     """Check a body and put the model's own name into it. Raises ``ApiError`` 400, 403 or 404.
 
-    What goes up is written anew from what was read here: a name given twice in the client's text is there once.
+    The body sent upstream is written anew from what was read here: a name given twice in the client's text is there
+    once.
     """
     if sum(raw.count(sign) for sign in (b",", b"[", b"{")) > _MOST_VALUES:
         raise ApiError(400, "invalid_json", f"the request body has more than {_MOST_VALUES} values")
@@ -128,7 +129,7 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
 
 
 def described(model: Model) -> dict[str, Any]:
-    """One entry of the models list."""
+    """Return one entry of the models list."""
     return {
         "id": model.name,
         "object": "model",
@@ -147,7 +148,7 @@ class BodyMemory:
 
     @contextmanager
     def share(self) -> Iterator[Share]:
-        """What one request's body takes."""
+        """Yield the share of one request's body, and give it back at the end."""
         share = Share(self)
         try:
             yield share
@@ -155,7 +156,7 @@ class BodyMemory:
             share.resize(0)
 
     def take(self, more: int) -> None:
-        """Take more, or give back. Raises ``ApiError`` 503 when there is no more."""
+        """Take more bytes, or give some back. Raises ``ApiError`` 503 when there are no more."""
         if more > 0 and self._held + more > self._most:
             message = f"the requests that are being answered hold all of the {self._most} bytes that bodies may take"
             raise ApiError(503, "too_many_bodies", message, retry_after=_RETRY_AFTER_SECONDS)
@@ -163,21 +164,22 @@ class BodyMemory:
 
 
 class Share:
-    """One request's part of a ``BodyMemory``."""
+    """Part of a ``BodyMemory`` held by one request."""
 
     def __init__(self, memory: BodyMemory) -> None:
         self._memory = memory
         self._size = 0
 
     def resize(self, size: int) -> None:
-        """It takes ``size`` bytes from now on. Raises ``ApiError`` 503 when there are not so many more."""
+        """Set the share to ``size`` bytes. Raises ``ApiError`` 503 when there are not that many more."""
         self._memory.take(size - self._size)
         self._size = size
 
 
 async def read_body(request: web.BaseRequest, connection: Connection, limits: Limits, share: Share) -> bytes:
-    """The whole body. Raises ``ApiError`` 413 as soon as it is known to be too large, 408 when nothing more of it
-    comes, 415 when it is compressed: what it unpacks to would have to be bounded as well, and engines take no such one.
+    """Return the whole body. Raises ``ApiError`` 413 as soon as it is known to be too large, 408 when nothing more of
+    it comes, 415 when it is compressed: its unpacked size would need a bound as well, and engines take no compressed
+    body.
     """
     most = limits.max_body_bytes
     too_large = ApiError(413, "body_too_large", f"the request body may have at most {most} bytes")

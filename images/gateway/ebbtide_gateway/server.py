@@ -1,8 +1,8 @@
-"""HTTP/1.1 towards clients: aiohttp's server, with bounds for whoever has not shown a key (docs/decisions/0018).
+"""HTTP/1.1 server for clients: aiohttp's, with bounds for clients that have not shown a key (docs/decisions/0018).
 
 aiohttp itself bounds a line, a field and the number of fields, and serves a request with ``Upgrade`` as plain HTTP/1.1.
-Here is what it leaves open: the size of a whole head and the time it may take, how many connections without a key there
-may be, readers that do not read, and which connections a process that was told to go waits for.
+This module bounds what it leaves open: the size of a whole head and the time it may take, the connections without a
+key, readers that do not read, and the connections that a stopping process waits for.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .settings import Limits
 _LINE_BYTES = 8190
 _FIELD_BYTES = 16 * 1024
 _FIELDS = 100
-# longer than any load balancer keeps an idle connection (4000 s at most): one that we close first may just be carrying
-# the next request, and its client gets a 502
+# longer than any load balancer keeps an idle connection (4000 s at most): a connection that we close first may just be
+# carrying the next request, and its client gets a 502
 _KEEP_SECONDS = 4100.0
 _REST_OF_A_REFUSED_BODY_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
 
 class Leaving(Exception):
-    """This process was told to go while a request's body was still coming."""
+    """Signal that this process has to stop while a request's body is still coming."""
 
 
 class Connection(RequestHandler):
-    """One client's connection. ``known``: a request on it had a good key."""
+    """Connection of one client. ``known``: a request on it had a good key."""
 
     def __init__(self, connections: Connections, limits: Limits, **options: Any) -> None:
         super().__init__(connections, **options)
@@ -53,11 +53,11 @@ class Connection(RequestHandler):
 
     @property
     def leaving(self) -> bool:
-        """Whether it ends with the request that is being answered."""
+        """Return True if the connection ends with the request that is being answered."""
         return self._close
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._wire = cast(asyncio.Transport, transport)  # uvloop's own is none by its class
+        self._wire = cast(asyncio.Transport, transport)  # uvloop's own is no subclass of it
         super().connection_made(transport)
         self._all.came(self)
 
@@ -87,7 +87,7 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is no HTTP, in the shape of every other error."""
+        """Return the answer to what is not HTTP, in the shape of every other error."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer had begun")
         error = malformed(exc) if status == 400 else ApiError(status, "internal", "the gateway could not answer this")
@@ -97,13 +97,13 @@ class Connection(RequestHandler):
         return response
 
     def show_key(self) -> None:
-        """A request on it has a good key."""
+        """Note that a request on this connection has a good key."""
         self.known = True
         self._all.forget(self)
 
     @contextlib.contextmanager
     def reading(self, body: StreamReader) -> Iterator[None]:
-        """A request's body is being read; raises ``Leaving`` there when the process is told to go."""
+        """Mark a request's body as being read; raises ``Leaving`` there when the process has to stop."""
         self._body = body
         try:
             yield
@@ -112,7 +112,7 @@ class Connection(RequestHandler):
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """An admitted request is being answered: it may take as long as a hold and its answer."""
+        """Mark an admitted request as being answered: it may take as long as a hold and its answer."""
         self._working = True
         try:
             yield
@@ -120,11 +120,11 @@ class Connection(RequestHandler):
             self._working = False
 
     def rest(self) -> None:
-        """A request has been answered."""
+        """Note that a request has been answered."""
         self._quiet_since = self._loop.time()
 
     def leave(self) -> None:
-        """End it: at once where no admitted request is being answered on it, else with that answer."""
+        """End the connection: at once if no admitted request is being answered on it, else with that answer."""
         if self._working:
             self.close()
         elif self._body is not None:
@@ -135,12 +135,12 @@ class Connection(RequestHandler):
             self.abort()
 
     def abort(self) -> None:
-        """End it now, whatever is still to be sent."""
+        """End the connection now, whatever is still to be sent."""
         if self._wire is not None:
             self._wire.abort()
 
     def look(self, now: float, leaving: bool) -> None:
-        """End it where it has overstayed."""
+        """End the connection if it has overstayed."""
         assert self._wire is not None
         unread = self._wire.get_write_buffer_size()
         if unread == 0 or unread < self._unread:
@@ -158,13 +158,13 @@ class Connection(RequestHandler):
             self.abort()
 
     def _is_idle(self) -> bool:
-        """Whether it waits for a request's headers, or for the rest of them."""
+        """Return True if the connection waits for a request's headers, or for the rest of them."""
         if self._waiter is None:  # before its first request, or while one is being answered
             return not self._asked
         return not self._messages and not self._waiter.done()
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer a head that is not complete, which aiohttp knows nothing of yet."""
+        """Answer a head that is not complete and of which aiohttp knows nothing yet."""
         if self._wire is None or self._wire.is_closing():
             return
         headers, body = error.headers() | own_headers(self._all.refused(error)), error.body()
@@ -175,7 +175,7 @@ class Connection(RequestHandler):
 
 
 class Connections(web.Server):
-    """All of them. ``answer`` answers a request; ``refused`` notes what never became one, and gives it an id."""
+    """All connections. ``answer`` answers a request; ``refused`` logs what never became one, and returns its id."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class Connections(web.Server):
         refused: Callable[[ApiError], str],
         limits: Limits,
     ) -> None:
-        # its log repeats what clients sent, with tracebacks; what matters of it is in the access log
+        # its log repeats what clients sent, with tracebacks; the relevant part is in the access log
         logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         super().__init__(answer, handler_cancellation=True)
         self.refused = refused
@@ -194,7 +194,7 @@ class Connections(web.Server):
         self._fewer = asyncio.Event()
 
     def __call__(self) -> RequestHandler:
-        """A new connection."""
+        """Return a new connection."""
         return Connection(
             self,
             self._limits,
@@ -209,7 +209,7 @@ class Connections(web.Server):
         )
 
     def came(self, connection: Connection) -> None:
-        """A connection is there. Of those without a key the oldest makes room: whoever has one shows it at once."""
+        """Add a connection. The oldest one without a key makes room: a client that has a key shows it at once."""
         self._open[connection] = self._keyless[connection] = None
         if len(self._keyless) > self._limits.keyless_connections:
             oldest = next(iter(self._keyless))
@@ -217,17 +217,17 @@ class Connections(web.Server):
             oldest.abort()
 
     def forget(self, connection: Connection) -> None:
-        """It is no longer one without a key."""
+        """Stop counting the connection as one without a key."""
         self._keyless.pop(connection, None)
 
     def went(self, connection: Connection) -> None:
-        """It is gone."""
+        """Remove a connection that is gone."""
         self._open.pop(connection, None)
         self.forget(connection)
         self._fewer.set()
 
     async def watch(self) -> None:
-        """End those that overstay, until cancelled."""
+        """End overstaying connections, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             now = self._loop.time()
@@ -235,7 +235,9 @@ class Connections(web.Server):
                 connection.look(now, self._leaving)
 
     async def drain(self) -> None:
-        """End those without an admitted request at once, the others with their answer, what is left then anyway."""
+        """End connections without an admitted request now, others with their answer, the rest after
+        ``shutdown_seconds``.
+        """
         self._leaving = True
         for connection in list(self._open):
             connection.leave()
@@ -250,17 +252,17 @@ class Connections(web.Server):
 
 
 def own_headers(request_id: str) -> dict[str, str]:
-    """What every answer carries."""
+    """Return the headers of every answer."""
     return {"x-request-id": request_id, "server": "ebbtide"}
 
 
 def head_too_large(most: int) -> ApiError:
-    """431 for all of a request's headers together."""
+    """Return the 431 for all of a request's headers together."""
     return ApiError(431, "headers_too_large", f"the request's headers may have at most {most} bytes together")
 
 
 def malformed(problem: BaseException | None) -> ApiError:
-    """What is wrong with what came, without repeating it: it may hold a key."""
+    """Return the error for malformed input, without repeating it: it may hold a key."""
     if isinstance(problem, LineTooLong):
         if problem.args[1] == _LINE_BYTES:
             return ApiError(414, "uri_too_long", f"the request line may have at most {_LINE_BYTES} bytes")

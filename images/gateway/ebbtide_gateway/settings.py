@@ -15,11 +15,11 @@ class _Frozen(BaseModel):
 
 
 class Model(_Frozen):
-    """One served model: ``host`` is the name the interceptor routes by, ``gpus`` what one replica takes,
-    ``usd_per_hour`` what the nodes cost that a wake may start; None is unknown. ``by_prefix``: prompts that begin alike
-    go to the same replica. ``most_waiting``: requests that may wait at once while no replica answers; None: any number.
-    ``most_sequences``: how many one replica works on or queues, so that one request may never ask for more; None: any
-    number. ``task``: what its engine was started for. ``cold_start_seconds``: the longest a start may take.
+    """One served model. ``host``: the name the interceptor routes by. ``gpus``: of one replica. ``usd_per_hour``: cost
+    of the nodes that a wake may start; None: unknown. ``by_prefix``: prompts that begin alike go to the same replica.
+    ``most_waiting``: requests that may wait at once while no replica answers; None: any number. ``most_sequences``: how
+    many one replica works on or queues, so no request may ask for more; None: any number. ``task``: the one its engine
+    was started for. ``cold_start_seconds``: the longest a start may take.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Model(_Frozen):
 
 
 class Guard(_Frozen):
-    """What happens when a sleeping model would take more GPUs than the stack may use.
+    """Rules for a sleeping model that would take more GPUs than the stack may use.
 
     ``wait_limit_seconds`` bounds the wait for room; None takes the model's own hold.
     """
@@ -47,12 +47,12 @@ class Guard(_Frozen):
 
 
 class Limits(_Frozen):
-    """``request_seconds`` is the longest one answer may take, from the first upstream byte asked for to the
-    last. ``max_held_bytes``: what the bodies of all requests may take together.
+    """Bounds on requests and connections. ``request_seconds`` is the longest that upstream may send no byte of an
+    answer. ``max_held_bytes``: limit for the bodies of all requests together.
 
-    For whoever has shown no key: ``head_bytes`` and ``head_seconds`` bound a request's headers, ``idle_seconds`` a
-    connection without a request, ``keyless_connections`` their number. For everybody: ``silent_body_seconds`` is how
-    long nothing may come of a body, ``reader_seconds`` how long a client may read nothing of its answer.
+    For clients that have shown no key: ``head_bytes`` and ``head_seconds`` bound a request's headers, ``idle_seconds``
+    a connection without a request, ``keyless_connections`` their number. For all clients: ``silent_body_seconds`` is
+    how long nothing may come of a body, ``reader_seconds`` how long a client may read nothing of its answer.
     """
 
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
@@ -68,8 +68,8 @@ class Limits(_Frozen):
 
 
 class Cluster(_Frozen):
-    """Where the guard reads how many GPUs are taken. ``api_server`` None: the pod's own cluster.
-    ``groups``: some models run as LeaderWorkerSets.
+    """Source of the guard's count of taken GPUs. ``api_server`` None: the pod's own cluster. ``groups``: some models
+    run as LeaderWorkerSets.
     """
 
     namespace: str = "ebbtide-models"
@@ -78,7 +78,7 @@ class Cluster(_Frozen):
 
 
 class Settings(_Frozen):
-    """Everything but the keys. ``keeper_url``: where the wake keeper is, which hears what groups use elsewhere."""
+    """All settings but the keys. ``keeper_url``: address of the wake keeper, which knows what groups use elsewhere."""
 
     interceptor_url: str
     keeper_url: str | None = None
@@ -88,7 +88,7 @@ class Settings(_Frozen):
     cluster: Cluster = Cluster()
 
     def by_any_name(self) -> dict[str, Model]:
-        """Models by name and by alias; a name wins over another model's alias."""
+        """Return the models by name and by alias; a name wins over another model's alias."""
         names = {alias: model for model in self.models for alias in model.aliases}
         return names | {model.name: model for model in self.models}
 

@@ -1,12 +1,12 @@
 """The only way out: one admitted call is sent to a replica of its model, again and again while the model wakes.
 
-Host and path come from the admitted ``Call``; the client's headers do not go up. So nothing that a client
-sends can lead to another model or host.
+Host and path come from the admitted ``Call``; the client's headers are not sent. So nothing that a client sends can
+lead to another model or host.
 
 While no replica is known to be ready, a GET without a body goes first to the interceptor, which wakes the model and
-holds it. The interceptor notices at once when a GET is given up, and nobody waits any more; a held POST it would count
-until its own hold ends, since Go's server looks at a connection only after the body was read. The call itself passes
-the interceptor only where the replicas cannot be seen.
+holds the GET. The interceptor notices at once when a GET is given up, and nobody waits any more; it would count a held
+POST until its own hold ends, since Go's server looks at a connection only after the body was read. The call itself
+passes the interceptor only if the replicas cannot be seen.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _KNOCK_PATH = "/health"
 _HOP_STATUSES = frozenset({502, 503, 504})
 _REFUSAL = b'data: {"error"'
 _MAX_ERROR_BYTES = 1024 * 1024
-# A hold sends nothing for minutes: probes find a peer that vanished without a word.
+# A hold sends nothing for minutes: probes find a peer that vanished silently.
 _PROBES = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
@@ -49,24 +49,24 @@ _PROBES = (
 
 
 class Interrupted(Exception):
-    """An attempt that ended before its first byte for a reason that a wake explains."""
+    """Attempt that ended before its first byte for a reason that a wake explains."""
 
 
 class EngineLost(Interrupted):
-    """An attempt whose engine broke it off without a word: it died, or the cluster took it away."""
+    """Attempt whose engine broke it off silently: it died, or the cluster removed it."""
 
 
 class EngineDied(EngineLost):
-    """An attempt whose engine said that it died."""
+    """Attempt whose engine said that it died."""
 
 
 class BrokenOff(Exception):
-    """An answer that ended in its middle."""
+    """Answer that ended in its middle."""
 
 
 def connections(request_seconds: float) -> aiohttp.ClientSession:
-    """The real connections: unlimited, since each held request keeps one; no proxy, no cookie, no redirect of the
-    environment's or the upstream's choice. Needs a running event loop.
+    """Open the client session: unlimited, since each held request keeps a connection; no proxy, no cookie, no redirect
+    of the environment's or the upstream's choice. Needs a running event loop.
     """
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, socket_factory=_socket)
     return aiohttp.ClientSession(
@@ -88,7 +88,7 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
 
 
 class WakeTransport:
-    """Sends one admitted call on until it is answered or the model's hold is over."""
+    """Transport that sends an admitted call again until it is answered or the model's hold is over."""
 
     def __init__(self, interceptor_url: str, request_seconds: float, replicas: Replicas, deaths: EngineDeaths) -> None:
         self._interceptor = interceptor_url.rstrip("/")
@@ -98,7 +98,7 @@ class WakeTransport:
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Make the connection pool; nothing is connected to yet."""
+        """Create the connection pool; nothing is connected to yet."""
         self._session = connections(self._request_seconds)
 
     async def stop(self) -> None:
@@ -107,15 +107,15 @@ class WakeTransport:
             await self._session.close()
 
     def has_to_wait(self, call: Call) -> bool:
-        """Whether nobody is known who would answer it now."""
+        """Return True if no replica is known that would answer the call now."""
         return not self._replicas.any(call.model.name)
 
     def refuse(self, call: Call) -> None:
-        """Raises ``EndsEngines`` for a request that engines died of, before anything is done for it."""
+        """Raise ``EndsEngines`` for a request that engines died of, before anything is done for it."""
         self._deaths.check(call)
 
     async def ask(self, call: Call) -> Answer | Failure:
-        """Never raises for the network: a deadline or a final error comes back as a ``Failure``."""
+        """Send the call on. Never raises for the network: a deadline or a final error is returned as a ``Failure``."""
         started = time.monotonic()
         try:
             return await self._until_answered(call, started + call.model.hold_seconds)
@@ -164,7 +164,7 @@ class WakeTransport:
             raise Interrupted("requests that an engine died with are tried one at a time") from None
 
     async def _ask(self, call: Call, replica: str | None) -> Answer | Failure:
-        """Of that replica, or of any that the interceptor finds."""
+        """Send the call to that replica, or to any that the interceptor finds."""
         call.leave = self._enter(call, replica)
         response = call.response = await self._send(call, replica, "POST", call.path, call.body)
         found = await (_judged(call, replica, response) if response.status >= 300 else _begun(call, response))
@@ -187,8 +187,8 @@ class WakeTransport:
         return leave
 
     def _lost(self, call: Call, replica: str | None, reason: Exception) -> None:
-        """The replica did not answer as a ready one does; its engine may have died. What breaks off without a word
-        behind the interceptor may be the interceptor's own end.
+        """Note that the replica did not answer as a ready one does; its engine may have died. A silent break behind the
+        interceptor may be the interceptor's own end.
         """
         died = isinstance(reason, EngineDied)
         if replica is not None:
@@ -198,7 +198,7 @@ class WakeTransport:
             self._deaths.died(replica, call.model.name)
 
     async def _to_its_end(self, call: Call, replica: str | None, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The rest of a stream. Raises ``BrokenOff``, also where the engine says as an event that it has died."""
+        """Yield the rest of a stream. Raises ``BrokenOff``, also if the engine says in an event that it has died."""
         try:
             async for chunk in rest:
                 if _REFUSAL in chunk and _says_that_it_died(chunk):
@@ -211,7 +211,7 @@ class WakeTransport:
         self._deaths.answered(call)
 
     async def _knock(self, call: Call) -> None:
-        """Come back once something answers for the model; what it says is for the call itself to hear."""
+        """Return once something answers for the model; the answer itself is ignored: the call will get its own."""
         async with await self._send(call, None, "GET", _KNOCK_PATH) as response:
             if response.status in _HOP_STATUSES:
                 raise Interrupted(f"{_who(None)} answered {response.status}")
@@ -247,7 +247,7 @@ def _who(replica: str | None) -> str:
 
 
 async def _judged(call: Call, replica: str | None, response: aiohttp.ClientResponse) -> Failure:
-    """A final error, or ``Interrupted`` when it is none of the engine's own."""
+    """Return a final error; raises ``Interrupted`` when it is not one of the engine's own."""
     try:
         content = await _read(response, _MAX_ERROR_BYTES)
     except (aiohttp.ClientError, OSError):
@@ -282,13 +282,13 @@ def _engines_own(status: int, error: dict[str, Any], retry_after: float | None) 
 
 
 def pause_after(attempts: int) -> float:
-    """Seconds before the next attempt, spread so that many held requests do not come back in step."""
+    """Return the seconds before the next attempt, spread so that many held requests do not come back in step."""
     spread = random.uniform(0.8, 1.2)  # noqa: S311
     return _BACKOFF_SECONDS[min(attempts, len(_BACKOFF_SECONDS)) - 1] * spread
 
 
 def not_ready(call: Call, last: str) -> Failure:
-    """The hold is over and nothing was ready."""
+    """Return the failure for a hold that is over while nothing was ready."""
     message = (
         f"model {call.model.name!r} did not become ready within {call.model.hold_seconds:g} s "
         f"({call.attempts} attempts; last: {last})"
@@ -297,20 +297,20 @@ def not_ready(call: Call, last: str) -> Failure:
 
 
 def engine_ended(call: Call) -> Failure:
-    """The hold is over, and the last that was heard is that an engine ended with this request in it."""
+    """Return the failure for a hold that is over, after an engine ended with this request in it."""
     message = f"the engine of model {call.model.name!r} ended while it worked on this and other requests"
     return Failure(503, error_body(message, "server_error", "engine_ended"), _NOT_READY_RETRY_AFTER_SECONDS)
 
 
 def too_slow(call: Call, seconds: float) -> Failure:
-    """The model took the request and gave nothing for longer than any answer may take."""
+    """Return the failure for a model that took the request and sent nothing for longer than any answer may take."""
     message = f"model {call.model.name!r} gave no byte for {seconds:g} s"
     return Failure(504, error_body(message, "server_error", "request_timeout"), _NOT_READY_RETRY_AFTER_SECONDS)
 
 
 async def _begun(call: Call, response: aiohttp.ClientResponse) -> Answer | Failure:
-    """The answer once its first bytes are here, or all of them if it is no stream. A pod that goes away before them
-    has cost nothing: retry. A stream whose first event is an error is none, and ends as a ``Failure``.
+    """Return the answer once its first bytes are here, or all of them if it is no stream. A pod that goes away before
+    them has cost nothing: retry. A stream whose first event is an error is no answer, and is returned as a ``Failure``.
     """
     content_type = response.headers.get("content-type", "application/json")
     rest: AsyncIterator[bytes] | None = None
@@ -332,8 +332,9 @@ async def _begun(call: Call, response: aiohttp.ClientResponse) -> Answer | Failu
 
 
 async def _refused_in_the_stream(first: bytes, response: aiohttp.ClientResponse) -> Failure:
-    """vLLM looks whether its queue is full before it begins a stream and once more after that: who was overtaken in
-    between is refused within a stream that says 200. Nothing has gone to the client yet, so it can be told properly.
+    """Return the failure for a refusal within a stream. vLLM checks whether its queue is full before it begins a stream
+    and once more after that: a request overtaken in between is refused within a stream that says 200. Nothing has gone
+    to the client yet, so it can get the proper status.
     """
     event = first
     while b"\n\n" not in event and len(event) < _MAX_ERROR_BYTES and (more := await response.content.readany()):
@@ -357,7 +358,7 @@ def _says_that_it_died(chunk: bytes) -> bool:
 
 
 async def _rest(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Bytes as they come. Not read ahead of the client: a slow one slows the engine's socket, not this memory."""
+    """Yield bytes as they come. Not read ahead of the client: a slow one slows the engine's socket, not this memory."""
     try:
         async for chunk in response.content.iter_any():
             yield chunk

@@ -1,4 +1,4 @@
-"""What one admitted request knows about itself on its way to the model and back."""
+"""State of one admitted request on its way to the model and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .settings import Model
 
 @dataclass(frozen=True)
 class Failure:
-    """A final upstream error: HTTP status, JSON body in OpenAI's shape, seconds for ``Retry-After``."""
+    """Final upstream error: HTTP status, JSON body in OpenAI's shape, seconds for ``Retry-After``."""
 
     status: int
     body: bytes
@@ -22,7 +22,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer whose first bytes are here. ``rest`` is None when they are all of it."""
+    """Answer whose first bytes are here. ``rest`` is None when they are all of it."""
 
     status: int
     content_type: str
@@ -33,12 +33,12 @@ class Answer:
 
 @dataclass
 class Call:
-    """Made by the front after the caller was admitted, filled in by the transport.
+    """Call made by the front after the caller was admitted, filled in by the transport.
 
-    ``held`` says that the model slept or had to be asked more than once; ``waited_seconds`` then counts until
-    its first byte. ``woken`` says that this request is the one that began the wake. ``leave`` tells the replica's
-    count that it has ended. ``prompt``: its beginning, where that decides which replica gets it. ``fingerprint``: by
-    which a request is known again after an engine died with it.
+    ``held``: the model slept or had to be asked more than once; ``waited_seconds`` then counts until its first byte.
+    ``woken``: this request began the wake. ``leave`` tells the replica's count that it has ended. ``prompt``: its
+    beginning, if that decides which replica gets it. ``fingerprint``: recognizes a request after an engine died with
+    it.
     """
 
     model: Model

@@ -1,4 +1,4 @@
-"""How many GPUs the models hold, from the cluster's own Deployments and LeaderWorkerSets."""
+"""GPUs that the models hold, from the cluster's own Deployments and LeaderWorkerSets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Objects = Mapping[str, Mapping[str, Any]]
 
 
 class Workloads:
-    """What runs models, of every kind in ``paths``, the API's lists of them. ``changed`` is called whenever it may have
-    moved, for the first time when no kind is left that was not looked at: before that nothing is known of any.
+    """Workloads that run models, of every kind in ``paths``, the API's lists of them. ``changed`` is called whenever
+    they may have changed, for the first time once every kind was looked at: before that nothing is known of any.
     """
 
     def __init__(
@@ -32,11 +32,11 @@ class Workloads:
 
     @property
     def views(self) -> tuple[Informer, ...]:
-        """Each has to be followed."""
+        """Return the informers; each has to be run."""
         return tuple(self._views.values())
 
     def taken(self) -> Taken | None:
-        """What the cluster shows now."""
+        """Return what the cluster shows now."""
         return taken(view.items for view in self.views)
 
     def _moved(self, path: str) -> None:
@@ -46,7 +46,9 @@ class Workloads:
 
 
 def taken(kinds: Iterable[Objects | None]) -> Taken | None:
-    """None until all kinds are listed and while one cannot be: half of a view would let one model up over another."""
+    """Return the GPUs in use; None until all kinds are listed and while one cannot be: half of a view would let one
+    model start over another.
+    """
     replicas: Counter[str] = Counter()
     ready: Counter[str] = Counter()
     gpus: dict[str, int] = {}
@@ -62,13 +64,15 @@ def taken(kinds: Iterable[Objects | None]) -> Taken | None:
 
 
 def replicas_of(workload: Mapping[str, Any]) -> int:
-    """Replicas wanted, or still there when fewer are wanted: a pod that drains holds its GPU."""
+    """Return the replicas wanted, or still there when fewer are wanted: a pod that drains holds its GPU."""
     wanted = workload.get("spec", {}).get("replicas", 1)
     return max(int(wanted), int(workload.get("status", {}).get("replicas", 0)))
 
 
 def gpus_of(workload: Mapping[str, Any]) -> int:
-    """GPUs one replica asks for, of a group all its pods: limits of GPU and MIG resources over the containers."""
+    """Return the GPUs one replica asks for, for a group those of all its pods: limits of GPU and MIG resources over the
+    containers.
+    """
     spec = workload.get("spec", {})
     group = spec.get("leaderWorkerTemplate")
     if group is None:

@@ -1,4 +1,4 @@
-"""``python -m ebbtide_keeper``: read the configuration, keep watch, answer Prometheus until SIGTERM."""
+"""Entry point ``python -m ebbtide_keeper``: reads the configuration, keeps watch, answers Prometheus until SIGTERM."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .settings import load
 
 
 def main() -> int:
-    """Exit status 2 for a configuration that cannot be used."""
+    """Serve until SIGTERM. Returns exit status 2 for a configuration that cannot be used."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     config = Path(os.environ.get("EBBTIDE_KEEPER_CONFIG", "/etc/ebbtide/config/keeper.yaml"))
     account = Path(os.environ.get("EBBTIDE_KEEPER_SERVICE_ACCOUNT", str(SERVICE_ACCOUNT)))
@@ -36,7 +36,7 @@ def main() -> int:
         return 2
     metrics = Metrics((model.name for model in settings.models), get_args(Reason))
     keeper = Keeper(settings, connect(settings.api_server, account), account / "token", metrics)
-    # KEDA is told that a number is unknown rather than an old one; who may have a card is decided all the same
+    # KEDA gets "unknown" rather than an old number; the turns on a card are decided all the same
     recent = settings.recent_seconds
     loads = Loads(keeper.gateways, recent)
     cards = GpuTurns(settings.models, remembered(keeper.pods), Loads(remembered(keeper.gateways), recent).all, metrics)
@@ -48,7 +48,7 @@ def main() -> int:
     usage = {WAKES: used.wakes, REQUESTS: used.requests}
     uvicorn.run(
         KeeperApp(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, usage, beside),
-        # The pod's own address; who may reach it is the NetworkPolicy's matter.
+        # All addresses of the pod; the NetworkPolicy decides who may reach them.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),
         log_level="warning",

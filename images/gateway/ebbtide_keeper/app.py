@@ -1,4 +1,4 @@
-"""The ASGI application: liveness, metrics and what KEDA asks of each model, and the keeper behind them."""
+"""ASGI application: liveness, metrics and KEDA's queries about each model, with the keeper behind them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _log = logging.getLogger("ebbtide.keeper")
 
 
 class KeeperApp:
-    """``numbers`` gives the metrics' text and ``kind`` its content type; ``load`` how many requests a model's replicas
-    work on; ``waiting`` how many wait in the queues of a model that is ``counted``; ``used`` what the groups have
-    used, by path; what is ``beside`` runs beside the keeper.
+    """ASGI application. ``numbers`` returns the metrics' text, ``kind`` is its content type. ``load`` returns how many
+    requests a model's replicas work on, ``waiting`` how many wait in the queues of a model that is ``counted``.
+    ``used`` returns the groups' usage, by path. ``beside``: loops that run beside the keeper's.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class KeeperApp:
         self._beside = beside
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """ASGI entry."""
+        """Handle one ASGI connection or the lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":

@@ -1,4 +1,4 @@
-"""Why an engine ended or never began, as a word for programs and a short text of our own for people.
+"""Causes of an engine's end or failed start: a word for programs and a short text of our own for people.
 
 The text never repeats a log line: those may hold prompts, keys or addresses.
 """
@@ -18,7 +18,7 @@ Reason = Literal[
 
 @dataclass(frozen=True)
 class Cause:
-    """A reason and what a client is told."""
+    """Reason and the message that a client gets."""
 
     reason: Reason
     message: str
@@ -35,7 +35,7 @@ WEIGHTS = Cause("weights", "its weights are missing or cannot be read")
 CRASHES = Cause("crash_loop", "its engine ended again and again before it was ready")
 TOO_LONG = Cause("load_too_long", "it was not ready within its hold")
 
-# How the engine and what it loads with say it: vLLM's words as of 0.32.0 (v1/core/kv_cache_utils.py, v1/worker,
+# Messages of the engine and of what it loads with: vLLM's as of 0.32.0 (v1/core/kv_cache_utils.py, v1/worker,
 # model_executor/model_loader, transformers_utils/config.py), torch's, safetensors', transformers', Python's own and
 # huggingface_hub's.
 _TEXTS: Mapping[re.Pattern[str], Cause] = MappingProxyType(
@@ -48,7 +48,7 @@ _TEXTS: Mapping[re.Pattern[str], Cause] = MappingProxyType(
         re.compile(
             r"Cannot find any model weights|SafetensorError|does not appear to have a file named"
             r"|Invalid repository ID or local directory specified"
-            r"|Repo id must be in the form [^:]*: '/"  # a folder that is not there is taken for a name on the hub
+            r"|Repo id must be in the form [^:]*: '/"  # a missing folder is taken for a name on the hub
             r"|No such file or directory: '[^']*\.(?:safetensors|bin|json)'"
         ): WEIGHTS,
     }
@@ -57,7 +57,7 @@ IMAGE_WAITS = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverP
 
 
 def of_end(terminated: Mapping[str, Any]) -> Cause | None:
-    """What a container's end tells by itself; None when it only tells that it ended."""
+    """Return the cause that a container's end states; None when it only states that it ended."""
     if terminated.get("reason") == "OOMKilled":
         return NO_MEMORY
     said = str(terminated.get("message", ""))
@@ -65,10 +65,10 @@ def of_end(terminated: Mapping[str, Any]) -> Cause | None:
 
 
 def of_ends(ends: Iterable[Mapping[str, Any]]) -> Cause | None:
-    """The first cause that some of them tell."""
+    """Return the first cause that one of the ends states."""
     return next((cause for cause in map(of_end, ends) if cause is not None), None)
 
 
 def of_refusal(message: str) -> Cause:
-    """Why the API server would not take a pod."""
+    """Return why the API server would not take a pod."""
     return QUOTA if "exceeded quota" in message else REFUSED

@@ -1,7 +1,7 @@
-"""What to do about it: pure decisions on the annotations of the model's ScaledObject, which hold all state there is.
+"""Decisions about wakes: pure, made from the annotations of the model's ScaledObject, which hold all state there is.
 
-Pausing at zero makes KEDA itself take the pods away, so that ``replicas`` keeps its one writer. The pause carries a
-mark: one that has none is somebody else's, and such a model is left alone.
+Pausing at zero makes KEDA itself remove the pods, so that ``replicas`` keeps its one writer. The pause carries a mark:
+a pause without it is someone else's, and such a model is left alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30, 600
 
 @dataclass(frozen=True)
 class Action:
-    """Annotations to change; None takes one away. ``failure`` is new and to be told."""
+    """Annotations to change; None removes one. ``failure`` is new and to be reported."""
 
     kind: Literal["nothing", "pause", "resume", "forget"]
     annotations: Mapping[str, str | None]
@@ -34,18 +34,18 @@ NOTHING = Action("nothing", {})
 
 
 def pause_seconds(failures: int) -> int:
-    """How long no wake is tried after this many failures in a row."""
+    """Return how many seconds no wake is tried after this many failures in a row."""
     doublings = min(max(failures, 1) - 1, 10)
     return min(FIRST_PAUSE_SECONDS << doublings, LONGEST_PAUSE_SECONDS)
 
 
 def decide(doing: ModelState, annotations: Mapping[str, str], now: datetime) -> Action:
-    """The one next step. Taken, and decided upon again, it gives ``nothing`` until time or the cluster moves on."""
+    """Return the one next step. Once taken, deciding again gives ``nothing`` until time or the cluster moves on."""
     if somebody_elses(annotations):
         return NOTHING
     last = last_failure(annotations)
     if MARK in annotations:
-        # a mark alone: somebody took the pause away and wants a try now
+        # a mark alone: someone removed the pause and wants a try now
         if PAUSED_REPLICAS in annotations and last is not None and now < last.until:
             return NOTHING
         return Action("resume", {PAUSED_REPLICAS: None, MARK: None})
@@ -61,7 +61,7 @@ def decide(doing: ModelState, annotations: Mapping[str, str], now: datetime) -> 
 
 
 def somebody_elses(annotations: Mapping[str, str]) -> bool:
-    """Whether a pause is set that is not this program's."""
+    """Return True if a pause is set that is not this program's."""
     ours = {PAUSED_REPLICAS: "0"} if annotations.get(MARK) == MARKED else {}
     pauses = {name: value for name, value in annotations.items() if name.startswith(_FOREIGN_PREFIX)}
     return any(ours.get(name) != value for name, value in pauses.items())

@@ -1,7 +1,7 @@
-"""How a model's engine last ended by itself: kept on its ScaledObject and told in an Event, since its log goes with it;
-and the Event that tells of a failed wake.
+"""Last end of a model's engine by itself, kept on its ScaledObject and reported in an Event, since its log goes with
+it; and the Event for a failed wake.
 
-Of what the container said only the errors are kept, by name and text, without what they quote: a quotation may be a
+From the container's message only the errors are kept, by name and text, without what they quote: a quotation may be a
 prompt, a key or an address.
 """
 
@@ -30,7 +30,9 @@ _SECRET = re.compile(r"\S{32,}|\b(?:sk-|hf_|ghp_|AKIA|Bearer )\S+|\S+://\S+|(?<!
 
 @dataclass(frozen=True)
 class EngineEnd:
-    """``at`` as Kubernetes writes times. ``errors``: what the container said, safe to keep, the last one last."""
+    """End of an engine. ``at`` as Kubernetes writes times. ``errors``: from the container's message, safe to keep, last
+    one last.
+    """
 
     at: str
     pod: str
@@ -39,17 +41,17 @@ class EngineEnd:
     errors: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """As the annotation carries it."""
+        """Return the value of the annotation."""
         return json.dumps(asdict(self))
 
     def sentence(self) -> str:
-        """For people."""
+        """Return one sentence for people."""
         said = "; ".join(self.errors) or "it said no error"
         return f"the engine in {self.pod} ended at {self.at} ({self.reason}, exit code {self.exit_code}): {said}"
 
 
 def last_end(pods: Iterable[Object]) -> EngineEnd | None:
-    """The latest end of a container that nobody had asked to go."""
+    """Return the latest end of a container that was not asked to stop."""
     found = [
         EngineEnd(
             str(end.get("finishedAt", "")),
@@ -67,7 +69,7 @@ def last_end(pods: Iterable[Object]) -> EngineEnd | None:
 
 
 def is_news(end: EngineEnd, annotations: Mapping[str, str]) -> bool:
-    """Whether the annotation tells of an earlier one, or of none."""
+    """Return True if the annotation holds an earlier end, or none."""
     try:
         return str(json.loads(annotations[ANNOTATION])["at"]) < end.at
     except (KeyError, ValueError, TypeError):
@@ -75,7 +77,7 @@ def is_news(end: EngineEnd, annotations: Mapping[str, str]) -> bool:
 
 
 def errors(said: str) -> tuple[str, ...]:
-    """The last errors that a log names, each once, without quotations, paths, addresses and keys."""
+    """Return the last errors that a log names, each once, without quotations, paths, addresses and keys."""
     named = [f"{name}: {_safe(text)}"[:_LETTERS_OF_AN_ERROR].strip(": ") for name, text in _ERROR.findall(said)]
     return tuple(dict.fromkeys(named))[-_MOST_ERRORS:]
 
@@ -85,7 +87,7 @@ def _safe(text: str) -> str:
 
 
 def wake_failed(workload: Object, is_group: bool, failure: WakeFailure, serial: int) -> dict[str, Any]:
-    """The Event that says why, and when another wake is tried."""
+    """Return the Event that says why a wake failed, and when another is tried."""
     message = (
         f"{failure.reason}: {failure.message} (failure {failure.failures} in a row; no new wake before "
         f"{written(failure.until)})"
@@ -94,13 +96,13 @@ def wake_failed(workload: Object, is_group: bool, failure: WakeFailure, serial: 
 
 
 def engine_ended(workload: Object, is_group: bool, end: EngineEnd, serial: int) -> dict[str, Any]:
-    """The Event that says how an engine ended that nobody had asked to go."""
+    """Return the Event that says how an engine ended that was not asked to stop."""
     return _event(workload, is_group, "EngineEnded", end.sentence(), end.at, serial)
 
 
 def _event(workload: Object, is_group: bool, reason: str, message: str, moment: str, serial: int) -> dict[str, Any]:
-    """``v1 Event`` on the model's Deployment or LeaderWorkerSet, which in a list does not say what it is. ``serial``
-    makes the Event's name its own.
+    """Return a ``v1 Event`` on the model's Deployment or LeaderWorkerSet; an object in a list does not state its kind.
+    ``serial`` makes the Event's name unique.
     """
     metadata = workload["metadata"]
     api, kind = ("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet") if is_group else ("apps/v1", "Deployment")

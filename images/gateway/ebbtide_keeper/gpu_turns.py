@@ -1,8 +1,8 @@
-"""The loop over the cards that models share by turns: ask each engine what it does, decide, tell it.
+"""Loop over the cards that models share by turns: ask each engine for its state, decide, command it.
 
-A card is a node: pools whose models take turns have one GPU a node. What an engine does is asked of itself, so a new
+A card is a node: pools whose models take turns have one GPU a node. Each engine is asked for its own state, so a new
 keeper knows as much as the last one did; it only counts the turns from its own beginning. While the API server is away
-it goes on with the pods that it saw last: who sleeps must be woken then, too.
+it goes on with the pods last listed: sleeping engines must be woken then, too.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .turn_policy import Engine, Move, State, Turn, steps
 _PAUSE_SECONDS = 0.5
 _FRESH_SECONDS = 0.4
 _ASK_SECONDS = 2.0
-_LISTEN_SECONDS = 5.0  # for a new keeper: what the last one began is under way and cannot be seen yet
-_REST_SECONDS = 5.0  # for an engine that would not
-_WAKE_SECONDS = 120.0  # the largest weights of one card come out of main memory in seconds
+_LISTEN_SECONDS = 5.0  # for a new keeper: moves begun by the last one are under way and not visible yet
+_REST_SECONDS = 5.0  # for an engine whose move failed
+_WAKE_SECONDS = 120.0  # the largest weights of one card load from main memory in seconds
 _SLEEP_STATE = "vllm:engine_sleep_state"
 _WAITS = re.compile(r"^ebbtide_turn_waiting 1$", re.M)  # images/vllm/turn.py
 _AWAKE = re.compile(rf'^{_SLEEP_STATE}{{[^}}]*sleep_state="awake"[^}}]*}} ([01])(?:\.0)?$', re.M)
-# `wait`: who runs finishes; requests that come meanwhile are queued until it is awake again
+# `wait`: running requests finish; those that come meanwhile are queued until it is awake again
 _TOLD: Mapping[Move, str] = {
     "begin": "/wake_up",
     "wake": "/wake_up",
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 def remembered(look: Callable[[], T | None]) -> Callable[[], T | None]:
-    """What ``look`` gives, or gave last where it gives nothing now."""
+    """Return a function that gives what ``look`` gives, or its last result while it gives nothing."""
     last: T | None = None
 
     def found() -> T | None:
@@ -60,7 +60,7 @@ def remembered(look: Callable[[], T | None]) -> Callable[[], T | None]:
 
 
 class TurnMetrics(Protocol):
-    """Where the numbers go."""
+    """Metrics sink."""
 
     def moved(self, model: str, move: str, seconds: float) -> None: ...
     def engines_asleep(self, model: str, count: int) -> None: ...
@@ -68,15 +68,15 @@ class TurnMetrics(Protocol):
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was last seen of an engine, and since when."""
+    """Last observed state of an engine, and since when."""
 
     state: State
     since: float
 
 
 class GpuTurns:
-    """``pods`` gives the models' pods, or None while they cannot be seen; ``loads`` what the gateway has of each model,
-    no older than it is told.
+    """Turns of engines on their cards. ``pods`` returns the models' pods, or None while they are unknown; ``loads`` the
+    gateway's load, at most as old as its argument says (seconds).
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class GpuTurns:
         self._moving: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Run until cancelled; at once over where no models take turns."""
+        """Run until cancelled; return at once where no models take turns."""
         try:
             if self._models:
                 await asyncio.sleep(_LISTEN_SECONDS)
@@ -113,13 +113,13 @@ class GpuTurns:
             await asyncio.gather(*self._moving.values(), return_exceptions=True)
 
     async def reconcile(self) -> None:
-        """One look at every card. Without an engine nobody is asked."""
+        """Look at every card once. While no engine runs, the gateways are not asked."""
         found = self._pods()
         if found is None:
             return
         running = {name: pod for name, pod in found.items() if model_of(pod) in self._models and runs(pod)}
         for name in set(self._moving) - set(found):
-            self._moving[name].cancel()  # it will never answer
+            self._moving[name].cancel()  # its engine will never answer
         states = dict(zip(running, await asyncio.gather(*map(self._state, running.values())), strict=True))
         now = self._clock()
         before = self._seen
@@ -147,7 +147,7 @@ class GpuTurns:
         try:
             self._load = await self._loads(_FRESH_SECONDS)
         except Unknown:
-            return  # what was known holds; a wrong turn cuts nothing
+            return  # the last known load holds; a wrong turn cuts no answer
         busy = {model for model, count in self._load.in_flight.items() if count > 0}
         self._asked = {model: self._asked.get(model, now) for model in busy}
 
@@ -172,7 +172,7 @@ class GpuTurns:
     async def _tell(self, move: Move, pod: Object) -> None:
         began = self._clock()
         try:
-            # who falls asleep first finishes its answers, which may take as long as they like
+            # an engine put to sleep first finishes its answers, which may take as long as they like
             seconds = None if move == "sleep" else _WAKE_SECONDS
             answer = await self._client.post(f"{url(pod, ENGINE_PORT)}{_TOLD[move]}", timeout=seconds)
             answer.raise_for_status()
@@ -189,7 +189,7 @@ class GpuTurns:
 
 
 def parse_state(metrics: str) -> State:
-    """What an engine says that it does. One that keeps no such count cannot be put to sleep either."""
+    """Return the state that an engine's metrics report. An engine without that metric cannot be put to sleep either."""
     if _WAITS.search(metrics):
         return "waiting"
     awake = _AWAKE.findall(metrics)

@@ -1,7 +1,8 @@
-"""What each group has used, by process of the gateway: wakes of today, and requests of the last minute.
+"""Usage of each group, by process of the gateway: wakes of today, and requests of the last minute.
 
-A process counts its own and starts with none. Each is asked when another wants to know, and of wakes every few seconds
-besides: those of one that is gone stay until the day after. A keeper that starts anew knows what the living ones know.
+A process counts its own and starts with none. Each is asked when another wants to know, and for wakes also every few
+seconds: the wakes of a process that is gone are kept until the day after. A restarted keeper knows what the living
+processes know.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ Counts = dict[str, dict[str, int]]  # by process, by group
 
 
 class GroupUsage:
-    """``gateways`` gives the addresses of the gateway's pods, or None when unknown. ``wall``: seconds since 1970;
-    ``clock``: seconds that never jump.
+    """Usage of all groups. ``gateways`` returns the addresses of the gateway's pods, or None when unknown. ``wall``:
+    seconds since 1970; ``clock``: seconds that never jump.
     """
 
     def __init__(
@@ -51,14 +52,14 @@ class GroupUsage:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def wakes(self) -> dict[str, object]:
-        """``{"day": days since 1970, "wakes": {process: {group: wakes}}}``, fresh from all that answer."""
+        """Return ``{"day": days since 1970, "wakes": {process: {group: wakes}}}``, fresh from all that answer."""
         await self.reconcile()
         today = self._today()
         return {"day": today, "wakes": self._days.get(today, {})}
 
     async def requests(self) -> dict[str, object]:
-        """``{"requests": {process: {group: requests}}}`` of those that answer, at most a second old: each process asks
-        about as often, and however many they are, each is asked once.
+        """Return ``{"requests": {process: {group: requests}}}`` of those that answer, at most a second old: each
+        process asks about as often, and however many they are, each is asked once.
         """
         async with self._looking:
             if self._clock() - self._looked >= _FRESH_SECONDS:
@@ -66,7 +67,9 @@ class GroupUsage:
         return {"requests": self._minute}
 
     async def reconcile(self) -> None:
-        """Ask each process. Who does not answer keeps its wakes; its requests are soon a minute old."""
+        """Ask each process. One that does not answer keeps its wakes, but not its requests, which are soon a minute
+        old.
+        """
         asked = self._clock()
         texts = await asyncio.gather(*map(self._metrics, self._gateways() or ()))
         today = self._today()
@@ -90,14 +93,14 @@ class GroupUsage:
 
 
 def counted(metrics: str) -> list[tuple[int, str, str, int]]:
-    """Day, process, group and wakes, as one process tells them."""
+    """Return day, process, group and wakes, from the metrics of one process."""
     return [
         (int(labels["day"]), labels["process"], labels["group"], value) for labels, value in _samples(metrics, _WAKES)
     ]
 
 
 def lately(texts: Iterable[str]) -> Counts:
-    """The last minute's requests, as the processes tell them."""
+    """Return the last minute's requests, from the metrics of the processes."""
     counts: Counts = defaultdict(dict)
     for labels, value in (sample for text in texts for sample in _samples(text, _REQUESTS)):
         counts[labels["process"]][labels["group"]] = value

@@ -1,8 +1,9 @@
-"""What a model on several machines is doing, from its LeaderWorkerSet and pods as the cluster shows them: pure.
+"""State of a model on several machines, from its LeaderWorkerSet and pods as the cluster shows them: pure.
 
-A group answers when its leader is ready, and fails when any of its pods does: the others wait for that one. It is made
-anew whole when one of its pods ends, so the pods tell neither how often that happened nor since when the model loads:
-a ``Wake`` remembers it from look to look. A keeper that starts anew begins to count anew, and fails nothing sooner.
+A group answers when its leader is ready, and fails when any of its pods does: the others wait for that one. It is
+recreated as a whole when one of its pods ends, so the pods show neither how often that happened nor since when the
+model loads: a ``Wake`` remembers it from look to look. A restarted keeper begins to count anew, and fails nothing
+sooner.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from .settings import Model
 
 GROUP, WORKER = "leaderworkerset.sigs.k8s.io/group-index", "leaderworkerset.sigs.k8s.io/worker-index"
 WHOLE_SECONDS = 120.0
-"""How long a group may lack a pod. Why a StatefulSet's pod is refused stands in Events alone, which are not read."""
+"""How long a group may lack a pod. The reason why a StatefulSet's pod is refused is in Events alone, which are not
+read.
+"""
 
 
 @dataclass(frozen=True)
 class Wake:
-    """A load that goes on ``since`` it was first seen. ``whole``: when it last lacked nothing, or was about to be made
-    anew. By group: ``tries``, the uids of its leaders so far, and ``reported``, the end that one of its engines told.
-    ``pods``: the uids of all its pods so far; what leaves and is none of these is of an earlier load.
+    """Load in progress, first noticed at ``since``. ``whole``: when it last lacked no pod, or was about to be
+    recreated. By group: ``tries``, the uids of its leaders so far, and ``reported``, the cause that the end of one of
+    its engines stated. ``pods``: the uids of all its pods so far; a leaving pod that is not among them belongs to an
+    earlier load.
     """
 
     since: datetime
@@ -36,7 +40,7 @@ class Wake:
 
 
 def follow(before: Wake | None, observation: Observation, model: Model, now: datetime) -> Wake | None:
-    """What is known of the load after another look. None: nobody wants the model, or it answers."""
+    """Return what is known of the load after another look. None: no replica is wanted, or the model answers."""
     wanted, groups = _wanted(observation), _groups(observation.pods)
     if not wanted or any(is_ready(pod) for pods in groups.values() for pod in pods if _leads(pod)):
         return None
@@ -57,7 +61,7 @@ def follow(before: Wake | None, observation: Observation, model: Model, now: dat
 
 
 def judge_group(observation: Observation, wake: Wake | None, model: Model, now: datetime) -> ModelState:
-    """What the model is doing at ``now``, of which ``follow`` has made ``wake``."""
+    """Return what the model is doing at ``now``; ``wake`` is what ``follow`` returned for it."""
     wanted, groups = _wanted(observation), _groups(observation.pods)
     if not wanted:
         return ModelState("asleep")
@@ -76,7 +80,7 @@ def judge_group(observation: Observation, wake: Wake | None, model: Model, now: 
 def _cause(
     group: str, live: Sequence[Object], observation: Observation, wake: Wake, model: Model, now: datetime
 ) -> Cause | None:
-    """Why a group will not answer."""
+    """Return why a group will not answer, or None."""
     if (reported := wake.reported.get(group)) is not None:
         return reported
     if len(wake.tries.get(group, ())) > RESTARTS:
@@ -89,7 +93,7 @@ def _cause(
 
 
 def _said(pods: Sequence[Object]) -> Cause | None:
-    """What the end of some engine tells by itself."""
+    """Return the cause that the end of some engine states."""
     return of_ends(end for pod in pods for container in containers(pod) for end in ends(container))
 
 
@@ -98,7 +102,7 @@ def _wanted(observation: Observation) -> list[str]:
 
 
 def _groups(pods: Sequence[Object]) -> Mapping[str, list[Object]]:
-    """Those on their way out too."""
+    """Return the pods by group, also those on their way out."""
     found: dict[str, list[Object]] = defaultdict(list)
     for pod in pods:
         if GROUP in pod["metadata"]["labels"]:  # a model that was a Deployment before may still have others

@@ -1,9 +1,8 @@
-"""What KEDA asks of a model: how many requests its replicas work on, summed over the gateway's pods, which send them
-there, and how many wait in its engines' own queues.
+"""Numbers that KEDA asks for a model: requests its replicas work on, summed over the gateway's pods, which send them
+there, and requests that wait in its engines' own queues.
 
-The sum is said only when every pod of the gateway has told: what one of them keeps to itself may be a stream, and
-KEDA would take the model for idle. It is told that the number is not known instead, and scales nothing to zero until it
-is.
+The sum is given only when every pod of the gateway has answered: a silent one may hold a stream, and KEDA would take
+the model for idle. KEDA then gets "unknown" instead, and scales nothing to zero until the number is known.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import httpx
 ENGINE_PORT = 8000
 _SECONDS = 2.0  # KEDA waits 3 s for the sum
 _FRESH_SECONDS = 1.0
-_RECENT = 0.01  # above nothing, and no reason for another replica
+_RECENT = 0.01  # above zero, and no reason for another replica
 _METRICS_PORT = 9090
 _IN_FLIGHT, _IDLE = "ebbtide_gateway_in_flight_requests", "ebbtide_gateway_idle_seconds"
 _REPLICAS = "ebbtide_gateway_replica_requests"
@@ -33,31 +32,31 @@ _WAITING = re.compile(r"^vllm:num_requests_waiting(?:\{[^}]*\})? ([0-9.e+]+)$", 
 
 
 def url(pod: Mapping[str, Any], port: int) -> str:
-    """``http://10.0.0.7:8000``"""
+    """Return the pod's URL: ``http://10.0.0.7:8000``."""
     return f"http://{address(pod, port)}"
 
 
 def address(pod: Mapping[str, Any], port: int) -> str:
-    """``10.0.0.7:8000``; IPv6 in brackets."""
+    """Return the pod's address: ``10.0.0.7:8000``; IPv6 in brackets."""
     host = pod["status"]["podIP"]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def runs(pod: Mapping[str, Any]) -> bool:
-    """Whether it has an address and a container that runs, ready or not."""
+    """Return True if the pod has an address and a container that runs, ready or not."""
     status = pod.get("status", {})
     states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
     return bool(status.get("podIP")) and status.get("phase") == "Running" and any("running" in each for each in states)
 
 
 class Unknown(Exception):
-    """The number cannot be said now; the message tells why."""
+    """Error for a number that is not known now; the message says why."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """Of one gateway's pod or of all: by model, requests in flight and seconds since the last one ended; by a replica's
-    ``host:port``, requests in it.
+    """Load of one of the gateway's pods or of all: by model, requests in flight and seconds since the last one ended;
+    by a replica's ``host:port``, requests in it.
     """
 
     in_flight: Mapping[str, float]
@@ -65,14 +64,14 @@ class Load:
     replicas: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, model: str, recent_seconds: float) -> float:
-        """As KEDA is told, which must see a short request though it looks now and then only."""
+        """Return the load as KEDA gets it; it must notice a short request although it looks only now and then."""
         recent = self.idle.get(model, math.inf) <= recent_seconds
         return max(self.in_flight.get(model, 0.0), _RECENT if recent else 0.0)
 
 
 class Loads:
-    """``gateways`` gives the addresses of the gateway's pods that may have a request, or None when unknown. A model
-    counts as used for ``recent_seconds`` after its last request.
+    """Loads of the gateway's pods. ``gateways`` returns the addresses of those that may have a request, or None when
+    unknown. A model counts as used for ``recent_seconds`` after its last request.
     """
 
     def __init__(
@@ -89,13 +88,13 @@ class Loads:
         self._asked = 0.0
 
     async def of(self, model: str) -> float:
-        """Requests in the model's replicas. Raises ``Unknown``."""
+        """Return the requests in the model's replicas. Raises ``Unknown``."""
         return (await self.all()).of(model, self._recent_seconds)
 
     async def all(self, fresh: float = _FRESH_SECONDS) -> Load:
-        """Of every model, no older than ``fresh`` seconds. Raises ``Unknown``. KEDA asks for each model by itself: the
-        pods are asked for all at once, and once a second at most. Who comes while they are asked gets what comes of
-        that, a failure too: while one is silent, KEDA's questions must not queue up.
+        """Return the load of every model, at most ``fresh`` seconds old. Raises ``Unknown``. KEDA asks for each model
+        by itself: the pods are scraped for all at once, and once in ``fresh`` seconds at most. Concurrent callers share
+        one scrape, including its failure: while a pod is silent, KEDA's questions must not queue up.
         """
         if self._last is not None and time.monotonic() - self._asked < fresh:
             return self._last
@@ -121,7 +120,7 @@ class Loads:
 
 
 def parse_load(metrics: str) -> Load:
-    """What one pod of the gateway tells."""
+    """Parse the metrics of one of the gateway's pods."""
     by_name: dict[str, dict[str, float]] = {name: {} for name in _TOLD}
     for name, whose, value in _LINE.findall(metrics):
         by_name[name][whose] = float(value)
@@ -129,7 +128,7 @@ def parse_load(metrics: str) -> Load:
 
 
 def together(loads: Sequence[Load]) -> Load:
-    """The sum; idle for as long as the one that had the last request."""
+    """Return the sum; a model is idle for as long as in the pod that had its last request."""
     in_flight: Counter[str] = Counter()
     replicas: Counter[str] = Counter()
     idle: dict[str, float] = {}
@@ -141,8 +140,9 @@ def together(loads: Sequence[Load]) -> Load:
 
 
 def gateways(pods: Mapping[str, Mapping[str, Any]], now: datetime) -> list[str]:
-    """Where the pods answer that run: also one that is on its way out, which has until its ``deletionTimestamp`` to
-    finish its streams. One that is past it hangs on a node that is gone, with nobody behind it.
+    """Return the URLs of the gateway's pods that run, also of one on its way out, which has until its
+    ``deletionTimestamp`` to finish its streams. One that is past it hangs on a node that is gone, and nothing answers
+    there.
     """
     return [url(pod, _METRICS_PORT) for pod in pods.values() if runs(pod) and not _overdue(pod, now)]
 
@@ -153,8 +153,8 @@ def _overdue(pod: Mapping[str, Any], now: datetime) -> bool:
 
 
 class Waiting:
-    """How many requests wait in a model's own engines: asked of each when KEDA asks, and not at any other time.
-    ``engines`` gives the addresses of those that are ready.
+    """Requests that wait in a model's own engines: each engine is asked when KEDA asks, and at no other time.
+    ``engines`` returns the addresses of those that are ready.
 
     KEDA's ``metrics-api`` scaler could ask the engines itself, but calls a model without a ready pod an error, and a
     model whose scaler is in error is never scaled to zero. Here no pod, and a pod that does not answer, count as an
@@ -166,7 +166,7 @@ class Waiting:
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_SECONDS)
 
     async def of(self, model: str) -> float:
-        """Requests that wait, over all its engines."""
+        """Return the requests that wait, over all the model's engines."""
         return sum(await asyncio.gather(*(self._in(engine) for engine in self._engines(model))))
 
     async def _in(self, engine: str) -> float:
@@ -178,5 +178,5 @@ class Waiting:
 
 
 def waiting(metrics: str) -> float:
-    """vLLM's own count (0.32.0, ``v1/metrics/loggers.py``), over its engine cores."""
+    """Return vLLM's own count (0.32.0, ``v1/metrics/loggers.py``), over its engine cores."""
     return sum(float(value) for value in _WAITING.findall(metrics))

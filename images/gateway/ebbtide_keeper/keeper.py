@@ -1,4 +1,4 @@
-"""The loop: look whenever the cluster moves and once a second, judge, and write what is decided."""
+"""The keeper's loop: looks whenever the cluster changes and once a second, judges, and writes the decision."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _log = logging.getLogger("ebbtide.keeper")
 
 
 class WakeMetrics(Protocol):
-    """Where the numbers go."""
+    """Metrics sink."""
 
     def woken(self, model: str) -> None: ...
     def failed(self, model: str, reason: str) -> None: ...
@@ -41,7 +41,7 @@ class WakeMetrics(Protocol):
 
 
 class Keeper:
-    """Watches one namespace. Keeps nothing of its own that it could not do without after a restart."""
+    """Keeper of one namespace. It keeps no state that it could not do without after a restart."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Keeper:
         paths = [make(settings.namespace) for make in (deployments, pods, scaled_objects)]
         self._views = [Informer(client, path, token, self._moved.set, _WITHOUT) for path in paths]
         has_groups = any(model.machines > 1 for model in settings.models)
-        # by themselves: a cluster that serves no such API for a while must not end the others' keeping
+        # separate: a cluster that serves no such API for a while must not stop the keeping of the others
         self._groups = (
             Informer(client, groups(settings.namespace), token, self._moved.set, _WITHOUT) if has_groups else None
         )
@@ -73,11 +73,13 @@ class Keeper:
 
     @property
     def alive(self) -> bool:
-        """Whether the loop still turns. It does so while the API server is away, too."""
+        """Return True if the loop still turns. It does so while the API server is away, too."""
         return time.monotonic() - self._looked < _ALIVE_SECONDS
 
     def engines(self, model: str) -> list[str]:
-        """Where the engines of a model answer that are ready and not on their way out; none while nothing is seen."""
+        """Return the URLs of a model's engines that are ready and not on their way out; none while the pods are
+        unknown.
+        """
         return [
             url(pod, ENGINE_PORT)
             for pod in (self._views[1].items or {}).values()
@@ -85,11 +87,11 @@ class Keeper:
         ]
 
     def pods(self) -> Mapping[str, Object] | None:
-        """The models' pods by name; None while they cannot be seen."""
+        """Return the models' pods by name; None while they are unknown."""
         return self._views[1].items
 
     def gateways(self) -> list[str] | None:
-        """Where the gateway's pods tell their metrics; None while they cannot be seen."""
+        """Return the URLs where the gateway's pods serve their metrics; None while they are unknown."""
         seen = self._gateways.items
         return None if seen is None else gateways(seen, self._clock())
 
@@ -99,7 +101,7 @@ class Keeper:
         following = [asyncio.create_task(view.run()) for view in views]
         try:
             while True:
-                # not wait_for, which may not hear that it is to end when the cluster moves just then (Python 3.11)
+                # not wait_for, which may lose its cancellation when the cluster changes just then (Python 3.11)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_TICK_SECONDS):
                         await self._moved.wait()
@@ -111,7 +113,7 @@ class Keeper:
             await asyncio.gather(*following, return_exceptions=True)
 
     async def reconcile(self) -> None:
-        """One look at every model, and what follows from it."""
+        """Look at every model once, and act on what is found."""
         seen = [view.items for view in self._views]
         self._looked = time.monotonic()
         if any(found is None for found in seen):
@@ -124,14 +126,14 @@ class Keeper:
         for pod in running.values():
             by_model[model_of(pod)].append(pod)
         for model in self._settings.models:
-            self._looked = time.monotonic()  # a slow write for one is no standstill
+            self._looked = time.monotonic()  # a slow write for one model is no standstill
             found = self._group_sets() if model.machines > 1 else targets
             if model.name in found and model.name in scaled:
                 observation = Observation(found[model.name], by_model[model.name], self._room_since)
                 try:
                     await self._model(model, observation, scaled[model.name], now)
                 except (KeyError, TypeError, ValueError, AttributeError) as problem:
-                    # an object of a shape nobody thought of must not end the others' keeping
+                    # an object of an unexpected shape must not stop the keeping of the others
                     _log.error("model %s cannot be judged: %s", model.name, type(problem).__name__)
 
     async def _model(self, model: Model, observation: Observation, scaled: Object, now: datetime) -> None:
@@ -172,13 +174,13 @@ class Keeper:
         self._metrics.state(name, "held_off" if held_off else doing.what)
 
     async def _write(self, scaled: Object, annotations: Mapping[str, str | None]) -> bool:
-        """Whether it was written. With the version that was looked at: what changed meanwhile is looked at again."""
+        """Return True if written. Uses optimistic locking; on a conflict the next loop decides again."""
         metadata = {"resourceVersion": scaled["metadata"]["resourceVersion"], "annotations": dict(annotations)}
         path = f"{scaled_objects(self._settings.namespace)}/{scaled['metadata']['name']}"
         return await self._patch(path, metadata, ignored=409)
 
     async def annotate(self, pod: str, annotations: Mapping[str, str | None]) -> bool:
-        """Whether a pod of the models has them now; None takes one away."""
+        """Return True if written to a pod of the models; None removes an annotation."""
         path = f"{pods(self._settings.namespace)}/{pod}"
         return await self._patch(path, {"annotations": dict(annotations)}, ignored=404)
 

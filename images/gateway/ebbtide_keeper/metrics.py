@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOVE_SECONDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
 class Metrics:
-    """Wakes, their failures, and what each model is doing; all there from the start, at 0."""
+    """Wakes and their failures, there from the start at 0, and what each model is doing."""
 
     def __init__(self, models: Iterable[str], reasons: Iterable[str]) -> None:
         self._registry = CollectorRegistry()
@@ -40,26 +40,26 @@ class Metrics:
                 self._failures.labels(model, reason)
 
     def woken(self, model: str) -> None:
-        """A wake began."""
+        """Count a wake that began."""
         self._wakes.labels(model).inc()
 
     def failed(self, model: str, reason: str) -> None:
-        """One was given up."""
+        """Count a wake that was given up."""
         self._failures.labels(model, reason).inc()
 
     def state(self, model: str, now: str) -> None:
-        """``now`` is one of ``STATES``."""
+        """Set the model's state to ``now``, one of ``STATES``."""
         for state in STATES:
             self._state.labels(model, state).set(state == now)
 
     def moved(self, model: str, move: str, seconds: float) -> None:
-        """An engine began, woke or fell asleep."""
+        """Record the seconds in which an engine began, woke or fell asleep."""
         self._moves.labels(model, move).observe(seconds)
 
     def engines_asleep(self, model: str, count: int) -> None:
-        """How many sleep now."""
+        """Set how many engines sleep now."""
         self._engines_asleep.labels(model).set(count)
 
     def text(self) -> bytes:
-        """The exposition."""
+        """Return the exposition."""
         return bytes(generate_latest(self._registry))

@@ -1,8 +1,7 @@
-"""What a model is doing, from its Deployment and pods as the cluster shows them: pure. One on several machines:
-``groups.py``.
+"""State of a model, from its Deployment and pods as the cluster shows them: pure. For several machines: ``groups.py``.
 
-A wake fails when every pod it has fails: one that still loads may yet answer, and a replica too many that finds no
-room is no failure. A pod on its way out is no longer part of any wake.
+A wake fails when every pod it has fails: one that still loads may yet answer, and a surplus replica that finds no room
+is no failure. A pod on its way out is no longer part of any wake.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ CERTAIN_SECONDS = 5.0
 """How long a refusal must stand: the scheduler and the quota are a moment behind a pod that just went."""
 
 RESTARTS = 2
-"""An engine that ended once may have met a passing fault; a second time it met the cause again."""
+"""An engine that ended once may have met a passing fault; if it ended twice, it met the cause again."""
 
 _STATUS_WRITTEN_WITHIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
 class ModelState:
-    """``since``: the load's beginning, or of what makes it fail. ``cause`` only with ``failing``."""
+    """State of a model. ``since``: when the load began, or what makes it fail. ``cause`` only with ``failing``."""
 
     what: Literal["asleep", "loading", "ready", "failing"]
     since: datetime | None = None
@@ -38,7 +37,7 @@ class ModelState:
 @dataclass(frozen=True)
 class Observation:
     """One model in the cluster: its Deployment or LeaderWorkerSet, and its pods. ``room_since``: the last moment at
-    which some pod of the namespace was still on its way out, and with it GPUs that this model may be waiting for.
+    which some pod of the namespace was still on its way out, with GPUs that this model may be waiting for.
     """
 
     workload: Object
@@ -47,7 +46,7 @@ class Observation:
 
 
 def judge(observation: Observation, model: Model, now: datetime) -> ModelState:
-    """What the model is doing at ``now``."""
+    """Return what the model is doing at ``now``."""
     if int(observation.workload.get("spec", {}).get("replicas", 1)) == 0:
         return ModelState("asleep")
     live = [pod for pod in observation.pods if is_live(pod)]
@@ -75,15 +74,15 @@ def _without_pod(observation: Observation, model: Model, now: datetime) -> Model
 
 
 def _patience(since: datetime, room_since: datetime | None, model: Model) -> datetime:
-    """Until when a refused pod may still come. Kubernetes doubles its pauses between tries, so after room was made the
-    next try can be as far away as the last one has been waited for.
+    """Return until when a refused pod may still come. Kubernetes doubles its pauses between tries, so once there is
+    room the next try can be as far away as the wait so far was long.
     """
     waited = max(room_since - since, timedelta()) if room_since is not None else timedelta()
     return since + min(2 * waited + timedelta(seconds=CERTAIN_SECONDS), timedelta(seconds=model.hold_seconds))
 
 
 def of_pod(pod: Object, observation: Observation, model: Model, now: datetime) -> ModelState:
-    """One live pod that is not ready."""
+    """Return the state of one live pod that is not ready."""
     lost = _lost_readiness(pod)
     since = lost or _time(pod["metadata"]["creationTimestamp"])
     cause = _no_node(pod, observation, model, now) or _of_containers(containers(pod), lost)
@@ -103,9 +102,9 @@ def _no_node(pod: Object, observation: Observation, model: Model, now: datetime)
 
 
 def _of_containers(statuses: Iterable[Object], lost: datetime | None) -> Cause | None:
-    """What the containers tell of a start that failed. The end of an engine that was ready until then, when the pod
-    ``lost`` its readiness, is none: the kubelet starts it again, after a pause if that happens often, and the wake's
-    time runs from there.
+    """Return the cause of a failed start that the containers show. The end of an engine that was ready until then, when
+    the pod ``lost`` its readiness, is no failed start: the kubelet restarts it, after a pause if that happens often,
+    and the wake's time runs from there.
     """
     for status in statuses:
         waits = status.get("state", {}).get("waiting", {}).get("reason")
@@ -123,25 +122,25 @@ def _of_containers(statuses: Iterable[Object], lost: datetime | None) -> Cause |
 
 
 def _began(end: Object) -> datetime:
-    """When the run of a container began that ended so; one that nothing is told of, as long ago as can be."""
+    """Return when the ended run of a container began; the earliest time there is if that is not recorded."""
     return _time(end["startedAt"]) if end.get("startedAt") else datetime.min.replace(tzinfo=UTC)
 
 
 def ends(status: Object) -> list[Object]:
-    """How a container ended: now and the time before, as far as it did; the latest first."""
+    """Return how a container ended, now and the time before, if it did; the latest first."""
     states = (status.get("state", {}), status.get("lastState", {}))
     return [state["terminated"] for state in states if "terminated" in state]
 
 
 def containers(pod: Object) -> list[Object]:
-    """The status of each container of a pod, of those that run first too."""
+    """Return the status of each container of a pod, including the init containers."""
     status = pod.get("status", {})
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
 def _lost_readiness(pod: Object) -> datetime | None:
-    """When a pod that was ready ceased to be. The kubelet writes ``Ready: False`` with its first word on a pod, and the
-    time only moves with a change: a later one means that it was ready in between.
+    """Return when a pod that was ready ceased to be. The kubelet writes ``Ready: False`` with its first status of a
+    pod, and the time only moves with a change: a later one means that it was ready in between.
     """
     condition = _condition(pod, "Ready", "False")
     started = pod.get("status", {}).get("startTime")
@@ -152,13 +151,13 @@ def _lost_readiness(pod: Object) -> datetime | None:
 
 
 def is_live(pod: Object) -> bool:
-    """Whether a pod may still answer: it is not on its way out and has not ended."""
+    """Return True if a pod may still answer: it is not on its way out and has not ended."""
     ended = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
     return "deletionTimestamp" not in pod["metadata"] and not ended
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether a pod takes requests."""
+    """Return True if a pod takes requests."""
     return "deletionTimestamp" not in pod["metadata"] and _is(pod, "Ready", "True")
 
 

@@ -1,8 +1,8 @@
-"""Which replica goes when there is one too many: the one with the fewest requests, which has the least to finish.
+"""Choice of the replica to remove when there is one too many: the one with the fewest requests, the least to finish.
 
-Kubernetes takes a ReplicaSet's pods by ``controller.kubernetes.io/pod-deletion-cost``, the lowest first, and counts one
-without it as 0. So one pod at a time carries a cost below that. Kubernetes asks not to write it with every change of a
-metric: it moves on only where another replica has less than half of the requests.
+Kubernetes removes a ReplicaSet's pods by ``controller.kubernetes.io/pod-deletion-cost``, the lowest first, and counts
+one without it as 0. So one pod at a time carries a cost below that. Kubernetes asks not to write it with every change
+of a metric: it moves on only when another replica has less than half of the requests.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Annotate = Callable[[str, Mapping[str, str | None]], Awaitable[bool]]
 
 @dataclass(frozen=True)
 class Replica:
-    """``first``: it is the one to go."""
+    """Replica of a model. ``first``: it is the next to be removed."""
 
     requests: float
     first: bool
 
 
 def moves(replicas: Mapping[str, Replica]) -> dict[str, str | None]:
-    """The cost of each pod whose cost is to change; None takes it away. The new one is first of all, so that there is
+    """Return the cost of each pod whose cost is to change; None removes it. The new mark comes first, so that there is
     always one.
     """
     if len(replicas) < 2:
@@ -51,8 +51,8 @@ def moves(replicas: Mapping[str, Replica]) -> dict[str, str | None]:
 
 
 class ScaleIn:
-    """Of the ``models`` named. ``pods`` gives the models' pods, or None while they cannot be seen; ``load`` what all of
-    the gateway has in each replica; ``annotate`` writes to a pod.
+    """Order of scale-in for ``models``. ``pods`` returns the models' pods, or None while they are unknown; ``load``
+    what all of the gateway has in each replica; ``annotate`` writes to a pod.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class ScaleIn:
         self._annotate = annotate
 
     async def run(self) -> None:
-        """Run until cancelled; at once over where no model has several replicas."""
+        """Run until cancelled; return at once where no model has several replicas."""
         while self._models:
             await asyncio.sleep(_PAUSE_SECONDS if await self.reconcile() else _REST_SECONDS)
 
     async def reconcile(self) -> bool:
-        """One look. Whether all that had to be written was; where there are no two replicas the gateway is not asked.
-        Where its counts are unknown, who goes first stays as it is.
+        """Look once; return False if a write failed. Where no model has two replicas the gateway is not asked. While
+        its counts are unknown, the order stays as it is.
         """
         crowds = list(_crowds(self._pods() or {}, self._models))
         if not crowds:
@@ -95,9 +95,7 @@ class ScaleIn:
 
 
 def _crowds(pods: Mapping[str, Object], models: Collection[str]) -> Iterator[dict[str, Object]]:
-    """Ready pods of one ReplicaSet each, where there are several. A cost that somebody else wrote is left alone, and so
-    is its pod.
-    """
+    """Return the ready pods of each ReplicaSet that has several. A pod whose cost someone else wrote is left alone."""
     found: dict[str, dict[str, Object]] = defaultdict(dict)
     for name, pod in pods.items():
         if model_of(pod) in models and is_ready(pod) and _cost(pod) in (None, FIRST):

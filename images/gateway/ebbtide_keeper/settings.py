@@ -15,11 +15,11 @@ class _Frozen(BaseModel):
 
 class Model(_Frozen):
     """One model. A load may take ``hold_seconds``, the longest that a request waits for it. ``growable``: an autoscaler
-    may bring its pool another node, which may take the whole ``cold_start_seconds``. ``counted``: how many requests
-    wait in its engines' own queues is told to who asks. ``turn_seconds``: its engines share their cards by turns, and
-    give way after so long where others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
-    ``scales_in``: it may have several replicas, and the idlest is to go first. ``machines``: pods of one replica; above
-    one they are a group of a LeaderWorkerSet.
+    may bring its pool another node, which may take the whole ``cold_start_seconds``. ``counted``: the number of
+    requests in its engines' own queues is served. ``turn_seconds``: its engines share their cards by turns, and give
+    way after this time if others wait; they sleep after ``sleep_seconds`` without a request, None: only then.
+    ``scales_in``: it may have several replicas, and the idlest is removed first. ``machines``: pods of one replica;
+    above one they are a group of a LeaderWorkerSet.
     """
 
     name: str
@@ -34,9 +34,9 @@ class Model(_Frozen):
 
 
 class Settings(_Frozen):
-    """Everything. The models are in ``namespace``, the gateway in ``gateway_namespace``. ``api_server`` None: the pod's
-    own cluster. A model counts as used for ``recent_seconds`` after its last request. ``remembers_wakes``: some group
-    has a cap on its wakes of a day.
+    """All settings. The models are in ``namespace``, the gateway in ``gateway_namespace``. ``api_server`` None: the
+    pod's own cluster. A model counts as used for ``recent_seconds`` after its last request. ``remembers_wakes``: some
+    group has a daily cap on its wakes.
     """
 
     models: tuple[Model, ...] = ()

@@ -1,7 +1,7 @@
-"""Which of the engines on one card may have it: pure. One is awake, the others sleep in main memory or wait to start.
+"""Policy for the engines on one card: pure. One is awake, the others sleep in main memory or wait to start.
 
-Nothing here can cut an answer: who is put to sleep finishes what it runs, and takes up what came meanwhile when it is
-awake again. A wrong guess costs a moment, so the rules are few.
+Nothing here can cut an answer: an engine put to sleep finishes what it runs, and takes up what came meanwhile when it
+is awake again. A wrong guess costs a moment, so the rules are few.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ State = Literal["waiting", "moving", "awake", "asleep"]
 Move = Literal["begin", "wake", "sleep"]
 
 SETTLE_SECONDS = 5.0
-"""How long an engine that nobody asks keeps the card from others: who was waited for is asked a moment after it came.
-"""
+"""How long an engine without requests keeps the card from others: its requests arrive a moment after it came."""
 
 
 @dataclass(frozen=True)
 class Engine:
     """One pod. ``waiting``: it asks to start. ``moving``: it has the card and can do nothing with it yet, or does not
-    say what it does. Times are seconds of one clock: in ``state`` ``since``; requests are there since ``asked``, or
-    there are none. ``idle``: seconds without one. ``leaving``: told to go.
+    report its state. Times are seconds of one clock: it is in ``state`` since ``since`` and has had requests since
+    ``asked``, None: it has none. ``idle``: seconds without one. ``leaving``: it was asked to stop.
     """
 
     pod: str
@@ -36,7 +35,7 @@ class Engine:
 
     @property
     def claims(self) -> float | None:
-        """Since when it wants the card and has it not; None: it does not."""
+        """Return since when the engine wants the card without having it; None: it does not."""
         if self.leaving or self.state in ("moving", "awake"):
             return None
         if self.state == "waiting":
@@ -46,14 +45,14 @@ class Engine:
 
 @dataclass(frozen=True)
 class Turn:
-    """What to tell an engine."""
+    """Command to an engine."""
 
     move: Move
     pod: str
 
 
 def steps(card: Sequence[Engine], now: float) -> list[Turn]:
-    """What is to be done now. Done, and asked again, it is nothing until an engine or the time moves on."""
+    """Return the commands due now. Once carried out, there are none until an engine or the time moves on."""
     claimants = sorted((claims, engine.pod, engine) for engine in card if (claims := engine.claims) is not None)
     holders = [engine for engine in card if engine.state in ("moving", "awake")]
     if not claimants:
@@ -65,7 +64,7 @@ def steps(card: Sequence[Engine], now: float) -> list[Turn]:
 
 
 def _gives_way(engine: Engine, now: float) -> bool:
-    """Somebody else wants the card: at once where nobody asks this one, else when its turn is over."""
+    """Return True if the engine yields the card: after ``SETTLE_SECONDS`` without requests, else after its turn."""
     if engine.state != "awake" or engine.leaving:
         return False
     return now - engine.since >= (SETTLE_SECONDS if engine.asked is None else engine.turn)

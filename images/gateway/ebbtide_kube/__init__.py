@@ -1,1 +1,1 @@
-"""What the gateway and the wake keeper share of the cluster: its API, copies of its objects, failures of wakes."""
+"""Cluster access shared by the gateway and the wake keeper: its API, copies of its objects, failures of wakes."""

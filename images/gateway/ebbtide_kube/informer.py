@@ -1,7 +1,7 @@
-"""A local copy of the cluster's objects of one kind, kept by list and watch.
+"""Local copy of the cluster's objects of one kind, kept by list and watch.
 
-A watch and not a poll: the guard lets the next model up the moment the last one is gone, and an idle gateway
-asks the API server nothing. While the API is away the copy is unknown, and what decides by it decides nothing.
+A watch and not a poll: the guard lets the next model start the moment the last one is gone, and an idle gateway asks
+the API server nothing. While the API is away the copy is unknown, and what depends on it decides nothing.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ _log = logging.getLogger("ebbtide.cluster")
 
 
 class ListAgain(Exception):
-    """The watch cannot go on from where it was (410 Gone)."""
+    """Signal that the watch cannot go on from where it was (410 Gone)."""
 
 
 class Informer:
-    """Keep the objects of one kind, by name: the models', or those with other ``labels``. ``path`` is the API's list.
+    """Copy of the objects of one kind, by name: the models', or those with other ``labels``. ``path`` is the API's
+    list.
 
-    ``items`` is None until the first list and while the API cannot be reached; ``changed`` is called whenever they
-    may have moved. ``without`` says in the log what does not work while they are unknown.
+    ``items`` is None until the first list and while the API cannot be reached; ``changed`` is called whenever they may
+    have changed. ``without`` says in the log what does not work while they are unknown.
     """
 
     def __init__(
@@ -53,11 +54,11 @@ class Informer:
 
     @property
     def items(self) -> Mapping[str, Mapping[str, Any]] | None:
-        """The objects by name."""
+        """Return the objects by name."""
         return self._items
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """List and watch until cancelled."""
         reachable = True
         while True:
             try:

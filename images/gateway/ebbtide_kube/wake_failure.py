@@ -1,4 +1,4 @@
-"""A wake that failed, as the wake keeper writes it on a model's ScaledObject and the gateway reads it."""
+"""Failed wake, as the wake keeper writes it on a model's ScaledObject and the gateway reads it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ANNOTATION = "ebbtide.dev/wake-failure"
 
 @dataclass(frozen=True)
 class WakeFailure:
-    """Why the last wake failed. From ``since`` to ``until`` no other is tried; ``failures`` in a row so far."""
+    """Reason of the last failed wake. From ``since`` to ``until`` no other is tried; ``failures`` in a row so far."""
 
     reason: str
     message: str
@@ -21,18 +21,18 @@ class WakeFailure:
     failures: int
 
     def text(self) -> str:
-        """As the annotation carries it."""
+        """Return the value of the annotation."""
         times = {"since": written(self.since), "until": written(self.until)}
         return json.dumps({"reason": self.reason, "message": self.message, **times, "failures": self.failures})
 
 
 def written(moment: datetime) -> str:
-    """RFC 3339 in UTC, whole seconds, as Kubernetes writes times."""
+    """Format a time in RFC 3339 in UTC, whole seconds, as Kubernetes writes times."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def last_failure(annotations: Mapping[str, str]) -> WakeFailure | None:
-    """The failure an annotation tells of, in force or not. One that cannot be read tells of none."""
+    """Return the failure in an annotation, in force or not; None if there is none or it cannot be read."""
     try:
         told = json.loads(annotations[ANNOTATION])
         since, until = (datetime.fromisoformat(told[name]) for name in ("since", "until"))
@@ -44,6 +44,6 @@ def last_failure(annotations: Mapping[str, str]) -> WakeFailure | None:
 
 
 def failure_in_force(annotations: Mapping[str, str], now: datetime) -> WakeFailure | None:
-    """The failure for which a request is refused at this moment."""
+    """Return the failure for which a request is refused at this moment."""
     failure = last_failure(annotations)
     return failure if failure is not None and now < failure.until else None

@@ -1,1 +1,1 @@
-"""Copies one model, at one revision, from the Hugging Face hub into the stack's model store."""
+"""The mirror: copies one model, at one revision, from the Hugging Face hub into the stack's model store."""

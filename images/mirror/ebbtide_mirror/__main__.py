@@ -1,4 +1,4 @@
-"""One run: status 0 when the copy is complete, 1 when another try may succeed, 2 when none can."""
+"""Entry point of one run: status 0 when the copy is complete, 1 when another try may succeed, 2 when none can."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PASSING, FINAL = 1, 2
 
 
 def main() -> int:
-    """Copy what the environment names."""
+    """Copy the model that the environment names."""
     try:
         wanted = settings(os.environ)
         mirror(wanted, Hub(wanted.model_id, wanted.revision, wanted.token), Store.at(wanted.target), _say)

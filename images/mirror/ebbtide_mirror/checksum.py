@@ -1,4 +1,4 @@
-"""Whether what came is what the hub has: the sums it publishes, taken while the bytes go by."""
+"""Comparison of the bytes received with the sums the hub publishes, computed while the bytes go by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class File:
-    """One file of a revision. ``sha256`` is there for what is stored with LFS, ``git_blob`` (the id git gives its
+    """One file of a revision. ``sha256`` is set for a file stored with LFS, ``git_blob`` (the id git gives its
     contents) for every other."""
 
     name: str
@@ -18,12 +18,12 @@ class File:
 
 
 class Sums:
-    """Both sums over a file's bytes, in one go."""
+    """Both sums over a file's bytes, in one pass."""
 
     def __init__(self, size: int) -> None:
         self.count = 0
         self._sha256 = hashlib.sha256()
-        # what git hashes is the contents behind a header. Source: Git documentation, Git Objects, Object Storage
+        # git hashes the contents behind a header. Source: Git documentation, Git Objects, Object Storage
         self._blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
     def add(self, chunk: bytes) -> None:
@@ -36,7 +36,7 @@ class Sums:
         return self._sha256.hexdigest()
 
     def differs(self, file: File) -> str | None:
-        """What is not as the hub says; None where all is."""
+        """Return what is not as the hub says; None if all is."""
         if self.count != file.size:
             return f"{self.count} bytes came, the hub says {file.size}"
         if file.sha256 is not None and self.sha256 != file.sha256:
@@ -46,12 +46,12 @@ class Sums:
         return None
 
     def facts(self, file: File) -> dict[str, str]:
-        """What is kept beside the object. Letters and digits only: one of the stores takes no hyphen in a name."""
+        """Return what is kept beside the object. Letters and digits only: one store takes no hyphen in a name."""
         return {"sha256": self.sha256} | ({"gitblob": file.git_blob} if file.git_blob else {})
 
 
 def same(file: File, size: int, facts: dict[str, str]) -> bool:
-    """Whether an object of ``size`` with these ``facts`` is ``file``."""
+    """Return True if an object of ``size`` with these ``facts`` is ``file``."""
     if size != file.size:
         return False
     if file.sha256 is not None:

@@ -1,4 +1,4 @@
-"""Which of a revision's files an engine needs: all but the same weights in formats that nothing here reads."""
+"""Choice of a revision's files that an engine needs: all but the same weights in formats that nothing here reads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _NOT_A_FILE_OF_THE_MODEL = {".gitattributes", ".gitignore"}
 
 
 def chosen(files: Iterable[File], allow_pickle: bool) -> tuple[list[File], list[File]]:
-    """What is copied and what is left out. Raises ``Problem`` where there are no weights to copy, or only pickles,
-    which run code when they are loaded, and nobody said that they may."""
+    """Return the files to copy and those left out. Raises ``Problem`` if there are no weights to copy, or only pickles,
+    which run code when they are loaded, and they are not allowed."""
     everything = sorted(files, key=lambda file: file.name)
     safe = [file for file in everything if file.name.endswith(".safetensors")]
     pickles = [file for file in everything if _suffix(file) in _PICKLE]

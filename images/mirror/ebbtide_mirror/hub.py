@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what a revision holds, and its bytes. ``HF_ENDPOINT`` names another hub of the same kind."""
+"""The Hugging Face hub: a revision's files and their bytes. ``HF_ENDPOINT`` names another hub of the same kind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Hub:
         self._pause = pause
 
     def files(self) -> list[File]:
-        """Every file with its size and sum. Raises ``Problem`` or ``Passing``."""
+        """Return every file with its size and sum. Raises ``Problem`` or ``Passing``."""
         try:
             info = HfApi(token=self._token or False).model_info(
                 self.model_id, revision=self.revision, files_metadata=True
@@ -55,7 +55,7 @@ class Hub:
         return File(name, size, lfs.sha256 if lfs is not None else None, blob if lfs is None else None)
 
     def read(self, file: File) -> Iterator[bytes]:
-        """The file's bytes; after a broken connection from where it broke. Raises ``Problem`` or ``Passing``."""
+        """Yield the file's bytes; resumes a broken connection where it broke. Raises ``Problem`` or ``Passing``."""
         at, tries = 0, 0
         while at < file.size:
             try:
@@ -73,7 +73,7 @@ class Hub:
     def _from(self, file: File, at: int) -> Iterator[bytes]:
         url = hf_hub_url(self.model_id, file.name, revision=self.revision)
         wanted = {"Range": f"bytes={at}-"} if at else {}
-        # as it is: a transfer in another encoding would be other bytes than those the sum is of
+        # without compression: another encoding would transfer other bytes than the sum covers
         headers = {**self._headers, **wanted, "Accept-Encoding": "identity"}
         timeout = httpx2.Timeout(30.0, read=120.0)
         with get_session().stream("GET", url, headers=headers, follow_redirects=True, timeout=timeout) as answer:
@@ -85,11 +85,11 @@ class Hub:
                 raise self._told(error) from None
             if at and answer.status_code != 206:
                 raise Problem(f"{file.name}: the hub does not go on at byte {at}", "start the Job again")
-            # as they come: what is gathered into larger pieces is lost when the connection breaks
+            # as they come: bytes gathered into larger pieces are lost when the connection breaks
             yield from answer.iter_bytes()
 
     def _told(self, error: Exception) -> Exception:
-        """The library's error in words that tell what to do. Its own may carry addresses with signatures in them."""
+        """Return the library's error in words that say what to do. Its own may carry addresses with signatures."""
         what = f"{self.model_id}@{self.revision[:12]}"
         response = getattr(error, "response", None)
         status = getattr(response, "status_code", None)

@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 class Source(Protocol):
-    """Where the files come from."""
+    """Source of the files."""
 
     def files(self) -> list[File]: ...
 
@@ -29,7 +29,7 @@ class Source(Protocol):
 
 
 def mirror(wanted: Settings, source: Source, store: Store, say: Say, clock: Callable[[], float] = time.time) -> None:
-    """Bring the store to hold ``wanted``. What is there with the right size and sum stays; the mark is written last.
+    """Copy ``wanted`` into the store. Files there with the right size and sum stay; the mark is written last.
 
     Raises ``Problem`` or ``Passing``; the next run goes on from what is there.
     """
@@ -58,7 +58,7 @@ def mirror(wanted: Settings, source: Source, store: Store, say: Say, clock: Call
 
 
 def metadata(wanted: Settings, files: list[File], sums: dict[str, str], now: float) -> dict[str, Any]:
-    """``model_metadata.json``: the archive format's fields; under ``ebbtide`` sizes and checksums of every file."""
+    """Return ``model_metadata.json``: the archive format's fields; under ``ebbtide`` every file's size and checksum."""
     sizes = {file.name: file.size for file in files}
     return {
         "commitHash": wanted.revision,
@@ -75,7 +75,7 @@ def metadata(wanted: Settings, files: list[File], sums: dict[str, str], now: flo
 
 
 def _complete(store: Store, wanted: Settings) -> bool:
-    """The mark of this very revision, and every file it names at its size."""
+    """Return True if the mark of this very revision is there, and every file it names at its size."""
     try:
         mark = json.loads(store.get(MARK) or b"null")
         sizes: dict[str, int] = mark["ebbtide"]["sizes"]
@@ -102,7 +102,7 @@ def _copy(file: File, source: Source, store: Store, progress: _Progress) -> str:
         contents = b"".join(checked())
         store.put(file.name, contents, file.size, sums.facts(file))
     else:
-        # its words go with the first byte, when only the hub's own sums are known; the bytes are held against them
+        # its words go with the first byte, when only the hub's own sums are known; the bytes are checked against them
         store.put(file.name, checked(), file.size, _promised(file))
     return sums.sha256
 
@@ -112,7 +112,7 @@ def _promised(file: File) -> dict[str, str]:
 
 
 class _Progress:
-    """A line now and then while a large file goes over."""
+    """Progress report: a line now and then while a large file is copied."""
 
     def __init__(self, total: int, say: Say, clock: Callable[[], float]) -> None:
         self.total, self.done, self._say, self._clock = total, 0, say, clock

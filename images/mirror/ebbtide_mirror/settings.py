@@ -1,4 +1,4 @@
-"""What the Job is told, through its environment."""
+"""Settings of the Job, from its environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Settings:
-    """``target`` is the URI of the folder that this revision's files go to; ``token`` is a secret and never printed."""
+    """Settings of one copy. ``target``: URI of the folder for this revision's files; ``token`` is secret and never
+    printed.
+    """
 
     model_id: str
     revision: str
@@ -27,7 +29,7 @@ class Settings:
 
 
 def settings(environ: Mapping[str, str]) -> Settings:
-    """Raises ``Problem`` for a value that cannot be right."""
+    """Read the settings. Raises ``Problem`` for a value that cannot be right."""
     model_id, revision = _one(environ, "EBBTIDE_MODEL_ID"), _one(environ, "EBBTIDE_REVISION")
     if not _MODEL_ID.fullmatch(model_id):
         raise Problem(f"EBBTIDE_MODEL_ID is {model_id!r}, allowed is owner/name", "set it as on the model's page")

@@ -1,4 +1,4 @@
-"""The model store, by its URI. Who may write is decided by the pod's own identity, which the client library finds."""
+"""The model store, by its URI. The pod's own identity, which the client library finds, decides who may write."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MOST_PARTS = 9_000  # the strictest store takes 10,000
 
 
 class Store:
-    """Objects with a size and a few words beside each. Never printed: the library's own text of a store can fail."""
+    """Store of objects with a size and a few words each. Never printed: the library's own text of a store can fail."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
     @staticmethod
     def at(uri: str) -> Store:
-        """The store of ``uri``. Raises ``Problem`` for one that no store has."""
+        """Return the store at ``uri``. Raises ``Problem`` for one that no store has."""
         try:
             return Store(LocalStore.from_url(uri, mkdir=True) if uri.startswith("file:") else from_url(uri))
         except (BaseError, ValueError, OSError) as error:
@@ -31,8 +31,8 @@ class Store:
             raise Problem(told, "the stack's platform gives the address: check its model store") from None
 
     def facts(self, name: str) -> tuple[int, dict[str, str]] | None:
-        """Size and words of an object, None where there is none. A store without words beside an object (a file
-        system) is read instead: its sums are taken anew."""
+        """Return size and words of an object, None if there is none. Where a store keeps no words beside an object (a
+        file system) the object is read instead and its sums are computed anew."""
         with _told():
             try:
                 found = obstore.get(self._objects, name, options={"head": True})
@@ -43,14 +43,16 @@ class Store:
             return size, words if not isinstance(self._objects, LocalStore) else self._taken(name, size)
 
     def put(self, name: str, contents: Iterator[bytes] | bytes, size: int, words: Mapping[str, str]) -> None:
-        """All or nothing: until the last byte is there, and where ``contents`` raises, no object of the name is."""
+        """Write all or nothing: until the last byte is there, and if ``contents`` raises, no object of that name
+        exists.
+        """
         part = max(_PART, -(-size // _MOST_PARTS))
         attributes = dict(words) if not isinstance(self._objects, LocalStore) else None
         with _told():
             obstore.put(self._objects, name, contents, attributes=attributes, chunk_size=part, max_concurrency=4)
 
     def get(self, name: str) -> bytes | None:
-        """A small object's contents."""
+        """Return a small object's contents, None if there is none."""
         with _told():
             try:
                 return bytes(obstore.get(self._objects, name).bytes())
@@ -66,14 +68,14 @@ class Store:
 
 
 class _told:  # noqa: N801  reads as a word of the block it heads
-    """The library's errors in words that tell what to do."""
+    """Context that turns the library's errors into words that say what to do."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
-            # a right given by the same `up` can take minutes to work: tried again, and told each time
+            # a right granted by the same `up` can take minutes to work: tried again, and reported each time
             fix = "if it goes on, check that the Job's service account carries the identity that may write there"
             raise Passing(f"the store refuses this pod: {_first_line(error)}; {fix}") from None
         if isinstance(error, BaseError):
