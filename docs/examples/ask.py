@@ -1,4 +1,6 @@
-"""Ask a model that may sleep, be full or be unable to come up: ``pip install openai``, then
+"""Ask a model that may sleep, be full or be unable to come up.
+
+After ``pip install openai``:
 
 EBBTIDE_URL=http://127.0.0.1:4000 EBBTIDE_KEY=… python docs/examples/ask.py MODEL "Why is the sea salty?"
 """
@@ -13,7 +15,7 @@ import openai
 
 
 def connect(url: str, key: str) -> openai.OpenAI:
-    """A client that waits for a sleeping model and comes back to a full one."""
+    """Make a client that waits for a sleeping model and comes back to a full one."""
     return openai.OpenAI(
         base_url=f"{url.rstrip('/')}/v1",
         api_key=key,
@@ -26,7 +28,7 @@ def connect(url: str, key: str) -> openai.OpenAI:
 
 
 def ask(client: openai.OpenAI, model: str, question: str, max_tokens: int = 512) -> Iterator[str]:
-    """The answer, piece by piece. Raises ``openai.APIError``; what came before it is then not the whole answer."""
+    """Yield the answer, piece by piece. Raises ``openai.APIError``: what came before it is not the whole answer."""
     messages: list[openai.types.chat.ChatCompletionUserMessageParam] = [{"role": "user", "content": question}]
     chat = client.chat.completions.create(model=model, messages=messages, max_tokens=max_tokens, stream=True)
     for chunk in chat:

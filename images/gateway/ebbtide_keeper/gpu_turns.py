@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -21,6 +20,7 @@ import httpx
 from ebbtide_kube.api import describe, model_of
 
 from .in_flight import ENGINE_PORT, Load, Unknown, runs, url
+from .metrics_text import samples
 from .model_state import Object
 from .settings import Model
 from .turn_policy import Engine, Move, State, Turn, steps
@@ -32,8 +32,7 @@ _LISTEN_SECONDS = 5.0  # for a new keeper: moves begun by the last one are under
 _REST_SECONDS = 5.0  # for an engine whose move failed
 _WAKE_SECONDS = 120.0  # the largest weights of one card load from main memory in seconds
 _SLEEP_STATE = "vllm:engine_sleep_state"
-_WAITS = re.compile(r"^ebbtide_turn_waiting 1$", re.M)  # images/vllm/turn.py
-_AWAKE = re.compile(rf'^{_SLEEP_STATE}{{[^}}]*sleep_state="awake"[^}}]*}} ([01])(?:\.0)?$', re.M)
+_TURN_WAITING = "ebbtide_turn_waiting"  # images/vllm/turn.py
 # `wait`: running requests finish; those that come meanwhile are queued until it is awake again
 _TOLD: Mapping[Move, str] = {
     "begin": "/wake_up",
@@ -190,12 +189,13 @@ class GpuTurns:
 
 def parse_state(metrics: str) -> State:
     """Return the state that an engine's metrics report. An engine without that metric cannot be put to sleep either."""
-    if _WAITS.search(metrics):
+    found = [*samples(metrics, _TURN_WAITING, _SLEEP_STATE)]
+    if any(sample.name == _TURN_WAITING and sample.value == 1 for sample in found):
         return "waiting"
-    awake = _AWAKE.findall(metrics)
+    awake = [sample.value for sample in found if sample.labels.get("sleep_state") == "awake"]
     if not awake:
         return "moving"
-    return "awake" if "1" in awake else "asleep"
+    return "awake" if 1 in awake else "asleep"
 
 
 def _since(before: _Seen | None, state: State, now: float) -> _Seen:

@@ -14,7 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
+
+from .metrics_text import samples
 
 _SECONDS = 2.0
 _PAUSE_SECONDS = 5.0
@@ -95,22 +96,14 @@ class GroupUsage:
 def counted(metrics: str) -> list[tuple[int, str, str, int]]:
     """Return day, process, group and wakes, from the metrics of one process."""
     return [
-        (int(labels["day"]), labels["process"], labels["group"], value) for labels, value in _samples(metrics, _WAKES)
+        (int(sample.labels["day"]), sample.labels["process"], sample.labels["group"], int(sample.value))
+        for sample in samples(metrics, _WAKES)
     ]
 
 
 def lately(texts: Iterable[str]) -> Counts:
     """Return the last minute's requests, from the metrics of the processes."""
     counts: Counts = defaultdict(dict)
-    for labels, value in (sample for text in texts for sample in _samples(text, _REQUESTS)):
-        counts[labels["process"]][labels["group"]] = value
+    for sample in (sample for text in texts for sample in samples(text, _REQUESTS)):
+        counts[sample.labels["process"]][sample.labels["group"]] = int(sample.value)
     return dict(counts)
-
-
-def _samples(metrics: str, name: str) -> list[tuple[dict[str, str], int]]:
-    return [
-        (sample.labels, int(sample.value))
-        for family in text_string_to_metric_families(metrics)
-        for sample in family.samples
-        if sample.name == name
-    ]

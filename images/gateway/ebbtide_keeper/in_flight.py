@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,8 @@ from typing import Any
 
 import httpx
 
+from .metrics_text import samples
+
 ENGINE_PORT = 8000
 _SECONDS = 2.0  # KEDA waits 3 s for the sum
 _FRESH_SECONDS = 1.0
@@ -26,9 +27,8 @@ _RECENT = 0.01  # above zero, and no reason for another replica
 _METRICS_PORT = 9090
 _IN_FLIGHT, _IDLE = "ebbtide_gateway_in_flight_requests", "ebbtide_gateway_idle_seconds"
 _REPLICAS = "ebbtide_gateway_replica_requests"
-_TOLD = (_IN_FLIGHT, _IDLE, _REPLICAS)
-_LINE = re.compile(rf'^({"|".join(_TOLD)}){{(?:model|replica)="([^"]+)"}} (\S+)$', re.M)
-_WAITING = re.compile(r"^vllm:num_requests_waiting(?:\{[^}]*\})? ([0-9.e+]+)$", re.M)
+_METRICS = (_IN_FLIGHT, _IDLE, _REPLICAS)
+_WAITING = "vllm:num_requests_waiting"
 
 
 def url(pod: Mapping[str, Any], port: int) -> str:
@@ -112,7 +112,7 @@ class Loads:
 
     async def _load_of(self, gateway: str) -> Load:
         try:
-            answer = await self._client.get(f"{gateway}/metrics", params={"name[]": _TOLD})
+            answer = await self._client.get(f"{gateway}/metrics", params={"name[]": _METRICS})
             answer.raise_for_status()
         except httpx.HTTPError as problem:
             raise Unknown(f"a pod of the gateway does not answer ({type(problem).__name__})") from None
@@ -121,9 +121,9 @@ class Loads:
 
 def parse_load(metrics: str) -> Load:
     """Parse the metrics of one of the gateway's pods."""
-    by_name: dict[str, dict[str, float]] = {name: {} for name in _TOLD}
-    for name, whose, value in _LINE.findall(metrics):
-        by_name[name][whose] = float(value)
+    by_name: dict[str, dict[str, float]] = {name: {} for name in _METRICS}
+    for sample in samples(metrics, *_METRICS):
+        by_name[sample.name][sample.labels["replica" if sample.name == _REPLICAS else "model"]] = sample.value
     return Load(by_name[_IN_FLIGHT], by_name[_IDLE], by_name[_REPLICAS])
 
 
@@ -179,4 +179,4 @@ class Waiting:
 
 def waiting(metrics: str) -> float:
     """Return vLLM's own count (0.32.0, ``v1/metrics/loggers.py``), over its engine cores."""
-    return sum(float(value) for value in _WAITING.findall(metrics))
+    return sum(sample.value for sample in samples(metrics, _WAITING))
