@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 from tests.unit import gateway_kit, keeper_kit
 from tests.unit.keeper_kit import running, waiting
@@ -162,22 +163,19 @@ def test_a_keeper_that_is_to_end_when_the_cluster_moves_ends(stage: Stage) -> No
     assert asyncio.run_coroutine_threadsafe(end(), stage._loop).result(5)
 
 
-def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(stage: Stage) -> None:
+def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path() -> None:
     async def ask(path: str, keeper: Any) -> tuple[int, bytes]:
-        sent: list[dict[str, Any]] = []
+        app = KeeperApp(keeper, lambda: b"numbers", "text/plain", load, waiting, {"small"}, {"/wakes": wakes})
+        async with TestClient(TestServer(app.application())) as client:
+            answer = await client.get(path)
+            return answer.status, await answer.read()
 
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
+    class Keeper:
+        def __init__(self, alive: bool) -> None:
+            self.alive = alive
 
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request"}
-
-        door = KeeperApp(keeper, lambda: b"numbers", "text/plain", load, waiting, {"small"}, {"/wakes": wakes})
-        await door({"type": "http", "path": path}, receive, send)
-        return sent[0]["status"], sent[1]["body"]
-
-    class Stands:
-        alive = False
+        async def run(self) -> None:
+            await asyncio.Event().wait()
 
     async def waiting(_: str) -> float:
         return 3.0
@@ -190,15 +188,15 @@ def test_liveness_tells_of_a_loop_that_stands_and_metrics_have_their_own_path(st
             raise Unknown("a pod of the gateway does not answer")
         return 2.0
 
-    def answer(path: str, keeper: Any = stage.keeper) -> tuple[int, bytes]:
+    def answer(path: str, *, alive: bool = True) -> tuple[int, bytes]:
         loop = asyncio.new_event_loop()
         try:
-            return loop.run_until_complete(ask(path, keeper))
+            return loop.run_until_complete(ask(path, Keeper(alive)))
         finally:
             loop.close()
 
     assert answer(LIVE) == (200, b"ok\n")
-    assert answer(LIVE, Stands())[0] == 503
+    assert answer(LIVE, alive=False)[0] == 503
     assert answer(METRICS) == (200, b"numbers")
     assert answer(WAKES) == (200, b'{"day": 20000, "wakes": {"p": {"ci": 2}}}')
     assert answer(WAITING + "small") == (200, b'{"waiting": 3.0}')

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-import uvicorn
 import yaml
+from aiohttp import web
 from ebbtide_kube.api import SERVICE_ACCOUNT, connect
 from pydantic import ValidationError
 
@@ -46,15 +46,15 @@ def main() -> int:
     used = GroupUsage(remembered(keeper.gateways))
     beside = (cards.run, scale_in.run, *([used.run] if settings.remembers_wakes else []))
     usage = {WAKES: used.wakes, REQUESTS: used.requests}
-    uvicorn.run(
-        KeeperApp(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, usage, beside),
+    app = KeeperApp(keeper, metrics.text, CONTENT_TYPE, loads.of, Waiting(keeper.engines).of, counted, usage, beside)
+    web.run_app(
+        app.application(),
         # All addresses of the pod; the NetworkPolicy decides who may reach them.
         host=os.environ.get("EBBTIDE_KEEPER_HOST", "0.0.0.0"),  # noqa: S104
         port=int(os.environ.get("EBBTIDE_KEEPER_PORT", "9090")),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        lifespan="on",
+        access_log=None,
+        print=None,
+        shutdown_timeout=5,
     )
     return 0
 

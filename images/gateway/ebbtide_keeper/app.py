@@ -1,29 +1,28 @@
-"""ASGI application: liveness, metrics and KEDA's queries about each model, with the keeper behind them."""
+"""HTTP application: liveness, metrics and KEDA's queries about each model, with the keeper's loops behind them."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
+
+from aiohttp import web
 
 from .in_flight import Unknown
 from .keeper import Keeper
 
 LIVE, METRICS, LOAD, WAITING = "/health/liveness", "/metrics", "/load/", "/waiting/"
 WAKES, REQUESTS = "/wakes", "/requests"
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 _log = logging.getLogger("ebbtide.keeper")
 
 
 class KeeperApp:
-    """ASGI application. ``numbers`` returns the metrics' text, ``kind`` is its content type. ``load`` returns how many
-    requests a model's replicas work on, ``waiting`` how many wait in the queues of a model that is ``counted``.
-    ``used`` returns the groups' usage, by path. ``beside``: loops that run beside the keeper's.
+    """Handlers. ``numbers`` returns the metrics' text, ``kind`` is its content type. ``load`` returns how many requests
+    a model's replicas work on, ``waiting`` how many wait in the queues of a model that is ``counted``. ``used`` returns
+    the groups' usage, by path. ``beside``: loops that run beside the keeper's.
     """
 
     def __init__(
@@ -46,50 +45,52 @@ class KeeperApp:
         self._used = used
         self._beside = beside
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Handle one ASGI connection or the lifespan."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
-            status, kind, body = await self._answer(scope["path"])
-            headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+    def application(self) -> web.Application:
+        """Return the application; its loops begin and end with it."""
+        app = web.Application()
+        app.cleanup_ctx.append(self._loops)
+        app.router.add_get(LIVE, self._live)
+        app.router.add_get(METRICS, self._metrics)
+        for path in self._used:
+            app.router.add_get(path, self._usage)
+        app.router.add_get(LOAD + "{model}", self._model_load)
+        app.router.add_get(WAITING + "{model}", self._model_waiting)
+        app.router.add_route("*", "/{path:.*}", self._unknown)
+        return app
 
-    async def _answer(self, path: str) -> tuple[int, str, bytes]:
-        if path == LIVE:
-            return (200, "text/plain", b"ok\n") if self._keeper.alive else (503, "text/plain", b"the loop stands\n")
-        if path == METRICS:
-            return 200, self._kind, self._numbers()
-        if path in self._used:
-            return _document(await self._used[path]())
-        if path.startswith(LOAD):
-            try:
-                return _document({"inFlight": await self._load(path.removeprefix(LOAD))})
-            except Unknown as problem:
-                return 503, "text/plain", f"{problem}\n".encode()
-        model = path.removeprefix(WAITING)
-        if path.startswith(WAITING) and model in self._counted:
-            return _document({"waiting": await self._waiting(model)})
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if self._keeper.alive else web.Response(status=503, text="the loop stands\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._numbers(), headers={"content-type": self._kind})
+
+    async def _usage(self, request: web.Request) -> web.Response:
+        return web.json_response(await self._used[request.path]())
+
+    async def _model_load(self, request: web.Request) -> web.Response:
+        try:
+            return web.json_response({"inFlight": await self._load(request.match_info["model"])})
+        except Unknown as problem:
+            return web.Response(status=503, text=f"{problem}\n")
+
+    async def _model_waiting(self, request: web.Request) -> web.Response:
+        model = request.match_info["model"]
+        if model not in self._counted:
+            return await self._unknown(request)
+        return web.json_response({"waiting": await self._waiting(model)})
+
+    async def _unknown(self, _: web.Request) -> web.Response:
         paths = (LIVE, METRICS, *self._used, f"{LOAD}<a model>", f"{WAITING}<a model with a queueTarget>")
-        return 404, "text/plain", f"paths: {', '.join(paths)}\n".encode()
+        return web.Response(status=404, text=f"paths: {', '.join(paths)}\n")
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        loops = [self._keeper.run, *self._beside]
-        running = [asyncio.create_task(loop()) for loop in loops]
+    async def _loops(self, _: web.Application) -> AsyncIterator[None]:
+        running = [asyncio.create_task(loop()) for loop in (self._keeper.run, *self._beside)]
         for each in running:
             each.add_done_callback(_end_on_failure)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+        yield
         for each in running:
             each.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await send({"type": "lifespan.shutdown.complete"})
-
-
-def _document(said: Mapping[str, object]) -> tuple[int, str, bytes]:
-    return 200, "application/json", json.dumps(said).encode()
 
 
 def _end_on_failure(running: asyncio.Task[None]) -> None:
