@@ -8,7 +8,7 @@ import pulumi
 import pulumi_azure_native as azure
 
 from components.platforms.azure import cluster_spec as spec
-from components.platforms.azure.keys import StackKeys
+from components.platforms.azure.encryption import StackKeys
 from components.platforms.azure.kubeconfig import kubeconfig
 from components.platforms.azure.names import cluster as cluster_name
 from components.platforms.azure.names import cluster_id, tags

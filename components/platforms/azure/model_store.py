@@ -9,7 +9,7 @@ from typing import Any, Final
 import pulumi
 import pulumi_azure_native as azure
 
-from components.platforms.azure.keys import StackKeys
+from components.platforms.azure.encryption import StackKeys
 from components.platforms.azure.names import storage_account, tags
 from components.platforms.azure.rights import Group, grant
 from components.platforms.azure.tables import redundancy

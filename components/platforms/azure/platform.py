@@ -9,9 +9,9 @@ import pulumi_azure_native as azure
 import pulumi_kubernetes as k8s
 
 from components.platforms.azure.cluster import AksCluster, Cluster, adopted_cluster
+from components.platforms.azure.encryption import StackKeys
 from components.platforms.azure.gpu_pool import GpuPool
 from components.platforms.azure.ingress import AzureIngress
-from components.platforms.azure.keys import StackKeys
 from components.platforms.azure.model_store import AzureModelStore
 from components.platforms.azure.names import resource_group, tags
 from components.platforms.azure.network import AzureNetwork, adopted
