@@ -41,7 +41,7 @@ browser:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 		echo "  no Chromium: the tests of pages are skipped"
 
-# units and the program under Pulumi's mocks, in a minute: builds nothing, starts no cluster, needs root for the tests of
+# units and the program under Pulumi's mocks, in two minutes: builds nothing, starts no cluster, needs root for the tests of
 # namespaces. Few examples of each property; EBBTIDE_EXAMPLES=ci tries as many as a change is judged by
 test-fast: setup-all browser ## units and the program under mocks
 	EBBTIDE_STEP="fast tier" .venv/bin/pytest -n 2 --dist worksteal tests/unit tests/program tests/karpenter \

@@ -1,24 +1,27 @@
-"""Writer of the pages of ``docs/`` that are generated from the program: ``make docs``."""
+"""Writer of the pages of ``docs/`` and of the package's schema, which come from the program: ``make docs``."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
+from infra.package.host import Package
 from infra.workspace import PROJECT
 from scripts.commands_page import commands_page
 from scripts.findings_page import findings_page
 from scripts.stack_file_page import stack_file_page
 
 PAGES: dict[str, Callable[[], str]] = {
-    "commands.md": commands_page,
-    "findings.md": findings_page,
-    "stack-file.md": stack_file_page,
+    "docs/commands.md": commands_page,
+    "docs/findings.md": findings_page,
+    "docs/stack-file.md": stack_file_page,
+    "infra/package/schema.json": lambda: json.dumps(json.loads(Package().schema), indent=1) + "\n",
 }
 
 
 def main() -> None:
     for name, write in PAGES.items():
-        (PROJECT / "docs" / name).write_text(write())
+        (PROJECT / name).write_text(write())
 
 
 if __name__ == "__main__":

@@ -127,7 +127,8 @@ def interceptor_route(policy: IdlePolicy) -> dict[str, Any]:
 
 
 def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
-    """Return the ``keda.sh/v1alpha1 ScaledObject``: the only writer of the workload's ``replicas``."""
+    """Return the ``keda.sh/v1alpha1 ScaledObject``: the only writer of the workload's ``replicas``
+    after its creation."""
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",

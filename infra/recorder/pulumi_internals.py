@@ -174,6 +174,16 @@ def exporting(export: Callable[[str, Any], None]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def default_parent(resource: pulumi.Resource) -> Iterator[None]:
+    """Make ``resource`` the parent of resources that name none within the block, as the stack is in a program."""
+    before = settings.ROOT.set(resource)
+    try:
+        yield
+    finally:
+        settings.ROOT.reset(before)
+
+
 AnswerResource = Callable[[pulumi.Resource, Any, Mapping[str, Resolve]], None]
 AnswerFunction = Callable[[str, Any, type | None], typing.Awaitable[Any]]
 Guard = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]

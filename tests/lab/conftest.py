@@ -1,4 +1,5 @@
-"""The local stack as a test sees it: the gateway's door in front, the API server behind. Nothing here is a stand-in.
+"""The local stack as a test sees it: the gateway's door in front, the API server behind. All is real but the
+GPUs and, where a test asks for it (``quick``), the engine: ``quick_engine.py`` is a stand-in for vLLM.
 
 A test names the state it begins in (``sleeping``, ``awake``), and the fixture brings it about, so tests may come in any
 order. They stand in the order that needs the fewest wakes: a model woken by one test serves the next ones.

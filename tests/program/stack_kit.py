@@ -8,7 +8,7 @@ import json
 import os
 import runpy
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,18 @@ def write_manifests(folder: Path) -> None:
     (folder / "keda-http-add-on.yaml").write_text(yaml.safe_dump_all(add_on))
 
 
-def run(stack: str, config: Mapping[str, Any], state: Path, graph: Graph | None = None) -> Graph:
+def own_program() -> None:
+    """Ebbtide's own program, as the language host starts it."""
+    runpy.run_module("infra", run_name="__main__")
+
+
+def run(
+    stack: str,
+    config: Mapping[str, Any],
+    state: Path,
+    graph: Graph | None = None,
+    started: Callable[[], None] = own_program,
+) -> Graph:
     """Run ``infra`` as the language host would, with ``config`` as the stack's values and ``state`` as the machine's
     own folder. What was recorded before an error stays in the ``graph`` handed in."""
     graph = graph if graph is not None else Graph()
@@ -235,7 +246,7 @@ def run(stack: str, config: Mapping[str, Any], state: Path, graph: Graph | None 
     exported: dict[str, Any] = {}
 
     def program() -> pulumi.Output[None]:
-        runpy.run_module("infra", run_name="__main__")
+        started()
         told = {
             name: pulumi.Output.all(pulumi.Output.unsecret(value), value.is_secret())
             for name, value in ((n, pulumi.Output.from_input(v)) for n, v in exported.items())
@@ -261,11 +272,16 @@ def run(stack: str, config: Mapping[str, Any], state: Path, graph: Graph | None 
     return graph
 
 
-def run_local(config: Mapping[str, Any], state: Path, graph: Graph | None = None) -> Graph:
+def run_local(
+    config: Mapping[str, Any],
+    state: Path,
+    graph: Graph | None = None,
+    started: Callable[[], None] = own_program,
+) -> Graph:
     """The same with the local cluster up."""
     write_manifests(state)
     local_facts(state).save(state / "facts.json")
-    return run("local", config, state, graph)
+    return run("local", config, state, graph, started)
 
 
 @functools.cache

@@ -22,6 +22,7 @@ ROOMS = (
     "infra.program",
     "infra.__main__",
     "infra.recorder",
+    "infra.package",
     "infra.gate",
     "infra.commands",
     "infra.catalog_refresh",

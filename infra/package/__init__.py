@@ -1,0 +1,1 @@
+"""Ebbtide as a component package, for other teams' programs in any of Pulumi's languages."""

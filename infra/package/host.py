@@ -1,0 +1,39 @@
+"""The process that Pulumi starts for the package: it serves the schema and builds components."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import pulumi
+from pulumi.errors import InputPropertiesError
+from pulumi.provider import main
+from pulumi.provider.experimental.component import ComponentProvider
+from pulumi.provider.server import ComponentInitError
+
+from infra.package.stack import Stack
+
+NAME = "ebbtide"
+
+
+class Package(ComponentProvider):
+    """The package's provider. A refused stack is shown as its findings and not as a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__([Stack], NAME, version=version(NAME))
+
+    def construct(
+        self, name: str, resource_type: str, inputs: Any, options: pulumi.ResourceOptions | None = None
+    ) -> Any:
+        try:
+            return super().construct(name, resource_type, inputs, options)
+        except ComponentInitError as error:
+            if isinstance(error.inner, InputPropertiesError | pulumi.RunError):
+                raise error.inner from None
+            raise
+
+
+def serve() -> None:
+    """Serve until the engine ends this process."""
+    main(Package(), sys.argv[1:])
