@@ -1,5 +1,5 @@
-"""Another team's program uses Ebbtide as a component package: the example in YAML, run by the real engine and YAML's own
-language host against a real API server, with nodes that kwok plays."""
+"""Another team's program uses Ebbtide as a component package: the example in YAML, run by the real engine and YAML's
+own language host against a real API server, with nodes that kwok plays."""
 
 from __future__ import annotations
 
