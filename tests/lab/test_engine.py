@@ -26,10 +26,10 @@ def test_preview_finds_nothing_to_change_while_the_scaler_has_changed_replicas(a
 def test_up_and_refresh_leave_an_awake_model_awake(lab: Lab) -> None:
     before = lab.wake(FIRST)
     with Steady(5, lambda: lab.chat(FIRST, max_tokens=1)):  # asked now and then, it may not go by itself
-        lab.pulumi("refresh", "--yes", "--skip-preview")
+        lab.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
         lab.pulumi("up", "--yes", "--skip-preview")
     assert [pod["metadata"]["uid"] for pod in lab.pods(FIRST)] == [before]
-    lab.pulumi("preview", "--expect-no-changes")
+    lab.pulumi("preview", "--refresh", "--expect-no-changes")
 
 
 def test_the_models_pods_are_placed_by_selector_and_toleration_alone(awake: Lab) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from infra.workspace import PROJECT, Paths
 from lab import readiness
@@ -144,9 +149,32 @@ def test_killed_with_the_machine_as_by_a_power_cut_it_comes_back(lab: Lab) -> No
     assert lab.chat(FIRST).status_code == 200
 
 
+@contextlib.contextmanager
+def slow_clients(lab: Lab) -> Iterator[None]:
+    """Four clients that would keep a gateway for as long as it lets them: one does not read its stream, one never ends
+    its body, one its headers, one keeps a connection on which it asks nothing."""
+    url = httpx.URL(lab.access.url)
+    chat = {"model": FIRST, "messages": [{"role": "user", "content": "Count."}], "stream": True, "max_tokens": 1500}
+    body = json.dumps({**chat, "ignore_eos": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {lab.access.key}\r\n"
+    sent = (
+        f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body,
+        f"{head}Content-Length: 100000\r\n\r\n{{".encode(),
+        head.encode(),
+        f"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {lab.access.key}\r\n\r\n".encode(),
+    )
+    with contextlib.ExitStack() as open_sockets:
+        for data in sent:
+            connection = open_sockets.enter_context(socket.create_connection((url.host, url.port or 80), timeout=10))
+            connection.sendall(data)
+        yield
+
+
 def test_destroy_leaves_nothing_in_the_cluster_and_down_nothing_on_the_host(lab: Lab) -> None:
+    """And no client holds it up: a gateway's pod may take 15 minutes for its streams, and `Lab.pulumi` waits for ten."""
     lab.wake(FIRST)
-    lab.pulumi("destroy", "--yes", "--skip-preview")
+    with slow_clients(lab):
+        lab.pulumi("destroy", "--yes", "--skip-preview")
     left = {n["metadata"]["name"] for n in lab.get("/api/v1/namespaces")["items"]}
     assert left == {"default", "kube-system", "kube-public", "kube-node-lease"}
     kinds = {c["metadata"]["name"] for c in lab.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]}
