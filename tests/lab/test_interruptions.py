@@ -171,7 +171,7 @@ def slow_clients(lab: Lab) -> Iterator[None]:
 
 
 def test_destroy_leaves_nothing_in_the_cluster_and_down_nothing_on_the_host(lab: Lab) -> None:
-    """And no client holds it up: a gateway's pod may take 15 minutes for its streams, and `Lab.pulumi` waits for ten."""
+    """No client holds it up: a gateway's pod may take 15 minutes for its streams, and ``Lab.pulumi`` waits for ten."""
     lab.wake(FIRST)
     with slow_clients(lab):
         lab.pulumi("destroy", "--yes", "--skip-preview")
