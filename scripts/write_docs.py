@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from infra.package.host import Package
@@ -15,7 +14,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/commands.md": commands_page,
     "docs/findings.md": findings_page,
     "docs/stack-file.md": stack_file_page,
-    "infra/package/schema.json": lambda: json.dumps(json.loads(Package().schema), indent=1) + "\n",
+    "infra/package/schema.json": lambda: Package().schema_text,
 }
 
 

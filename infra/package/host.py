@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.metadata import version
 from typing import Any
@@ -22,6 +23,11 @@ class Package(ComponentProvider):
 
     def __init__(self) -> None:
         super().__init__([Stack], NAME, version=version(NAME))
+
+    @property
+    def schema_text(self) -> str:
+        """Return the schema as it is checked in."""
+        return json.dumps(json.loads(self.schema or ""), indent=1) + "\n"
 
     def construct(
         self, name: str, resource_type: str, inputs: Any, options: pulumi.ResourceOptions | None = None
