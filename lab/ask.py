@@ -211,7 +211,7 @@ def _watch(
         asleep = not _ready(api, model)
         while asleep and not finished.wait(_LOOK_SECONDS):
             try:
-                replicas, pod, log = look(api, model)
+                replicas, pod, log = observe(api, model)
             except (httpx.HTTPError, KeyError, ValueError):
                 continue
             for phase in wake_phases.passed(replicas, pod, log):
@@ -234,7 +234,7 @@ def _ready(api: httpx.Client, model: str) -> bool:
     return isinstance(status, dict) and bool(status.get("readyReplicas"))  # in a refusal ``status`` is a text
 
 
-def look(api: httpx.Client, model: str) -> tuple[int, dict[str, Any] | None, str]:
+def observe(api: httpx.Client, model: str) -> tuple[int, dict[str, Any] | None, str]:
     """Return the wanted replicas, the newest live pod, and its log so far."""
     deployment = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}").json()
     query = {"labelSelector": f"ebbtide.dev/model={model}"}

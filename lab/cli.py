@@ -34,9 +34,9 @@ def up(
 ) -> None:
     """Bring everything up, from whatever is there already, and ask the sleeping model."""
     from lab import up as stack
-    from lab.clusters.choice import wishes
+    from lab.clusters.choice import cluster_options
 
-    wanted = wishes(os.environ, context, registry, gpu_node or (), models_dir, gateway_url)
+    wanted = cluster_options(os.environ, context, registry, gpu_node or (), models_dir, gateway_url)
     stack.up(wanted=wanted, then_ask=not quiet)
 
 

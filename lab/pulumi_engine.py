@@ -34,7 +34,7 @@ class Engine(StrEnum):
         launchers = {Engine.OFFICIAL: (), Engine.OFFICIAL_BUILDAH: (IMAGE_BUILDER,)}
         return launchers.get(self, tuple(LAUNCHERS))
 
-    def told(self) -> str:
+    def description(self) -> str:
         """Return the engine's description for the user, shown once a run."""
         return {
             Engine.OFFICIAL: f"official release {pulumi_release.VERSION}, official plugins",

@@ -17,7 +17,7 @@ from lab import build_stamps, docker, pulumi_command, pulumi_engine, readiness, 
 from lab.ask import Access, next_lines, show
 from lab.clusters import selection
 from lab.clusters.base import LocalCluster
-from lab.clusters.choice import Choice, Wishes
+from lab.clusters.choice import Choice, ClusterOptions
 from lab.machine import debian
 from lab.machine.kubernetes import kubectl
 from lab.machine.kubernetes import purge as forget
@@ -29,7 +29,7 @@ from lab.toolchain import go_programs, pulumi_release, reachable
 PROMPT = "What is the capital of France? Answer in one word."
 
 
-def up(*, wanted: Wishes | None = None, then_ask: bool = True) -> None:
+def up(*, wanted: ClusterOptions | None = None, then_ask: bool = True) -> None:
     """Bring the stack up. Every step finds what an earlier run finished: after any interruption, run it again."""
     at = paths()
     with build_stamps.exclusive(
@@ -38,19 +38,19 @@ def up(*, wanted: Wishes | None = None, then_ask: bool = True) -> None:
         _up(at, wanted=wanted, then_ask=then_ask)
 
 
-def _up(at: Paths, *, wanted: Wishes | None, then_ask: bool) -> None:
+def _up(at: Paths, *, wanted: ClusterOptions | None, then_ask: bool) -> None:
     started = time.monotonic()
     for folder in (at.cache, at.state):
         folder.mkdir(parents=True, exist_ok=True)
     at.state.chmod(0o700)
     pulumi_engine.refuse_stand_ins_state(at)
     sources, docker_answers = reachable.probe(), docker.answers()
-    choice = selection.find(at, wanted or Wishes(), docker_answers=docker_answers, images=sources.images)
-    cluster = selection.made(choice, at)
+    choice = selection.find(at, wanted or ClusterOptions(), docker_answers=docker_answers, images=sources.images)
+    cluster = selection.cluster_of(choice, at)
     releases = sources.pulumi or pulumi_release.is_installed(at)
     chosen = pulumi_engine.choose(pulumi_engine.recorded(at), releases=releases, docker=docker_answers)
     say("Ebbtide local stack")
-    for line in (f"Pulumi engine: {chosen.told()}", *sources.told(choice.kind)):
+    for line in (f"Pulumi engine: {chosen.description()}", *sources.description(choice.kind)):
         say(f"  {line}")
     cluster.refuse()
     choice.save(at)

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from components.platforms.kinds import KINDS
-from components.typed.fields import Shape
+from components.typed.fields import StackModel
 from components.typed.units import Duration, Quantity, TimeOfDay
 from infra.stackfile.schema.stack import StackConfig
 
@@ -63,7 +63,7 @@ def _sections() -> Iterator[str]:
 
 def schema_words() -> frozenset[str]:
     """Return every key of the stack file, on any platform, and every word of a key's fixed choices."""
-    shapes: list[type[Shape]] = [StackConfig, *(kind.settings() for kind in KINDS.values())]
+    shapes: list[type[StackModel]] = [StackConfig, *(kind.settings() for kind in KINDS.values())]
     words: set[str] = set()
     while shapes:
         shape = shapes.pop()
@@ -85,7 +85,7 @@ def _choices(annotation: Any) -> Iterator[str]:
             yield from _choices(argument)
 
 
-def _tree(shape: type[Shape], at: str, skip: tuple[str, ...] = ()) -> Iterator[str]:
+def _tree(shape: type[StackModel], at: str, skip: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the table of a shape, then those of the shapes in it."""
     yield from _table(shape, skip)
     for key, field in _fields(shape, skip):
@@ -97,7 +97,7 @@ def _tree(shape: type[Shape], at: str, skip: tuple[str, ...] = ()) -> Iterator[s
             yield from _tree(inner, path)
 
 
-def _table(shape: type[Shape], skip: tuple[str, ...] = ()) -> Iterator[str]:
+def _table(shape: type[StackModel], skip: tuple[str, ...] = ()) -> Iterator[str]:
     rows = [_row(key, field) for key, field in _fields(shape, skip)]
     if rows:
         yield "| key | value | default | meaning |\n|---|---|---|---|"
@@ -105,7 +105,7 @@ def _table(shape: type[Shape], skip: tuple[str, ...] = ()) -> Iterator[str]:
         yield ""
 
 
-def _fields(shape: type[Shape], skip: tuple[str, ...]) -> Iterator[tuple[str, FieldInfo]]:
+def _fields(shape: type[StackModel], skip: tuple[str, ...]) -> Iterator[tuple[str, FieldInfo]]:
     for key, field in shape.model_fields.items():
         if key not in skip and not (field.alias or "").startswith("<"):
             yield key, field
@@ -122,7 +122,7 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return ""  # empty, or derived from other keys, as the meaning says
     value = field.default
-    if value is None or value is PydanticUndefined or isinstance(value, Shape) or value == ():
+    if value is None or value is PydanticUndefined or isinstance(value, StackModel) or value == ():
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -142,18 +142,18 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(arguments[0])}"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"name: {_type(arguments[1])}"
-    if isinstance(annotation, type) and issubclass(annotation, Shape):
+    if isinstance(annotation, type) and issubclass(annotation, StackModel):
         return "keys"
     return {Duration: "time", Quantity: "amount of memory", TimeOfDay: "time of day"}.get(annotation) or _WORDS.get(
         annotation, "text"
     )
 
 
-def _shape(annotation: Any) -> tuple[type[Shape] | None, str]:
+def _shape(annotation: Any) -> tuple[type[StackModel] | None, str]:
     """Return the shape inside an annotation, and whether there are many: ``mapping``, ``list`` or empty."""
     if hasattr(annotation, "__metadata__"):
         return _shape(annotation.__origin__)
-    if isinstance(annotation, type) and issubclass(annotation, Shape):
+    if isinstance(annotation, type) and issubclass(annotation, StackModel):
         return annotation, ""
     origin = get_origin(annotation)
     for argument in get_args(annotation):
@@ -164,7 +164,7 @@ def _shape(annotation: Any) -> tuple[type[Shape] | None, str]:
     return None, ""
 
 
-def _words(shape: type[Shape]) -> str:
+def _words(shape: type[StackModel]) -> str:
     """Return the shape's docstring as a paragraph, with names as the stack file spells them."""
     text = " ".join((shape.__doc__ or "").split())
     keys = {name: field.alias or name for name, field in shape.model_fields.items()}

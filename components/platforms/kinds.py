@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
-from components.typed.fields import Shape
+from components.typed.fields import StackModel
 from components.typed.refusal import Problem
 
 if TYPE_CHECKING:
@@ -62,14 +62,14 @@ class Kind:
         """Return True if its folder holds this module."""
         return (Path(__file__).parent / self.name / f"{module}.py").is_file()
 
-    def settings(self) -> type[Shape]:
+    def settings(self) -> type[StackModel]:
         """Return the class in its ``settings.py`` whose ``kind`` is this one's name."""
         module = importlib.import_module(f"{self.package}.settings")
         for value in vars(module).values():
-            field = value.model_fields.get("kind") if _is_shape(value) else None
+            field = value.model_fields.get("kind") if _is_stack_model(value) else None
             if field is not None and get_args(field.annotation) == (self.name,):
-                return cast("type[Shape]", value)
-        raise TypeError(f"{self.package}.settings has no Shape with kind: Literal[{self.name!r}]")
+                return cast("type[StackModel]", value)
+        raise TypeError(f"{self.package}.settings has no StackModel with kind: Literal[{self.name!r}]")
 
     def judge(self) -> Judge | None:
         """Return the rules of its ``judge.py``; None where it has none."""
@@ -77,12 +77,12 @@ class Kind:
             return None
         return cast("Judge", importlib.import_module(f"{self.package}.judge").judge)
 
-    def look(self, settings: PlaceSettings) -> Iterator[Problem]:
-        """Yield what ``look`` of its ``judge.py`` finds on this machine before anything is made: a kubeconfig's
-        context, a missing program."""
+    def inspect_machine(self, settings: PlaceSettings) -> Iterator[Problem]:
+        """Yield what ``inspect_machine`` of its ``judge.py`` finds before anything is made: a kubeconfig's context, a
+        missing program."""
         if self.judge() is not None:
             module = importlib.import_module(f"{self.package}.judge")
-            yield from getattr(module, "look", _nothing)(settings)
+            yield from getattr(module, "inspect_machine", _nothing)(settings)
 
     def standing(self) -> Stands | None:
         """Return the function of its ``standing.py`` that counts what is billed while every model sleeps; None where
@@ -108,8 +108,8 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, Shape)
+def _is_stack_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, StackModel)
 
 
 def _nothing(settings: PlaceSettings) -> tuple[Problem, ...]:
@@ -121,6 +121,6 @@ def kind_of(settings: Any) -> Kind:
     return KINDS[settings.kind]
 
 
-def settings_classes() -> tuple[type[Shape], ...]:
+def settings_classes() -> tuple[type[StackModel], ...]:
     """Return the settings classes of all places, in the order of ``KINDS``."""
     return tuple(kind.settings() for kind in KINDS.values())

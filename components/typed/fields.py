@@ -26,7 +26,7 @@ MOST_AT_ONCE = 10_000
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-class Shape(BaseModel):
+class StackModel(BaseModel):
     """A part of the stack file: frozen, camelCase in YAML, snake_case in Python, no unknown keys.
 
     Rules between fields are not pydantic validators but in ``infra/stackfile/rules`` and the places' ``judge.py``: a
@@ -36,7 +36,7 @@ class Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
 
 
-def whole(
+def integer(
     rule: Rule, least: int, most: int | None = None, *, fix: str, too_small: str | None = None
 ) -> BeforeValidator:
     """Return a validator for a whole number from ``least`` to ``most``; true, 1.0 and "1" are not whole numbers."""
@@ -109,14 +109,14 @@ def _check_share(value: Any) -> float:
 
 Name = Annotated[str, BeforeValidator(_check_name)]
 MemoryShare = Annotated[float, BeforeValidator(_check_share)]
-GpuCount = Annotated[int, whole(GPU_COUNT, 1, 64, fix="ask for 1, 2, 4 or 8 GPUs")]
-NodeCount = Annotated[int, whole(NODES_COUNT, 1, 64, fix="leave nodes out for one machine a replica")]
-SplitCount = Annotated[int, whole(SPLIT_LEAVES_GPUS_OVER, 1, 1024, fix="leave it out: gpus and nodes give it")]
+GpuCount = Annotated[int, integer(GPU_COUNT, 1, 64, fix="ask for 1, 2, 4 or 8 GPUs")]
+NodeCount = Annotated[int, integer(NODES_COUNT, 1, 64, fix="leave nodes out for one machine a replica")]
+SplitCount = Annotated[int, integer(SPLIT_LEAVES_GPUS_OVER, 1, 1024, fix="leave it out: gpus and nodes give it")]
 FewestCount = Annotated[
-    int, whole(MIN_COUNT, 0, 10_000, too_small="is less than none", fix="use 0 to let it go to zero")
+    int, integer(MIN_COUNT, 0, 10_000, too_small="is less than none", fix="use 0 to let it go to zero")
 ]
-MostCount = Annotated[int, whole(COUNT_INVALID, 0, MOST_AT_ONCE, fix="give the most that may run at once")]
-Limit = Annotated[int, whole(COUNT_INVALID, 1, 10_000_000, fix="give a whole number above 0")]
+MostCount = Annotated[int, integer(COUNT_INVALID, 0, MOST_AT_ONCE, fix="give the most that may run at once")]
+Limit = Annotated[int, integer(COUNT_INVALID, 1, 10_000_000, fix="give a whole number above 0")]
 LabelKey = Annotated[
     str,
     pattern(

@@ -36,7 +36,7 @@ def steps(passed: dict[str, float]) -> dict[str, float]:
     return found
 
 
-def told(rounds: list[dict[str, Any]], complete: bool) -> Document:
+def wake_summary(rounds: list[dict[str, Any]], complete: bool) -> Document:
     """Return the document's part on the wakes."""
     phases = {name: spread(each["phases"].get(name) for each in rounds) for name in PHASES}
     first = spread(each["first_token"] for each in rounds)

@@ -12,7 +12,7 @@ from typing import Any
 
 from infra.atomic_write import atomic_write
 from infra.bench import html
-from infra.bench.cold import Cold, told
+from infra.bench.cold import Cold, wake_summary
 from infra.bench.document import Document, begun, read
 from infra.bench.endpoints import endpoints
 from infra.bench.measure import Measurement
@@ -77,7 +77,7 @@ def _measured(options: Options) -> tuple[Document, bool]:
         except KeyboardInterrupt:
             ended = True
         finally:
-            found["cold"] = told(cold.rounds, len(cold.rounds) == options.cold)
+            found["cold"] = wake_summary(cold.rounds, len(cold.rounds) == options.cold)
             _keep(found, options)
     found["complete"] = not ended
     return found, ended

@@ -86,11 +86,11 @@ class Measurement:
         if count is None:
             count = min(level.concurrency or 8, _MOST_WARM_UP)
         for side in self._sides if count else ():
-            ask = self._asker(side, f"{level.told} warm-up")
+            ask = self._asker(side, f"{level.description} warm-up")
             await closed_loop(ask, lambda _: None, min(count, level.concurrency or 8), count, None)
 
     async def _turn(self, level: Level, turn: int, side: Side, into: Taken) -> None:
-        ask = self._asker(side, f"{level.told} turn {turn}")
+        ask = self._asker(side, f"{level.description} turn {turn}")
         requests, seconds = self.amount(level, turn)
         began = time.monotonic()
         already = len(into.replies)
@@ -100,7 +100,7 @@ class Measurement:
                     await closed_loop(ask, into.replies.append, level.concurrency, requests, seconds)
                 else:
                     # both sides get the same times
-                    due = poisson(level.rate or 0.0, f"{self.options.seed} {level.told} {turn}", requests, seconds)
+                    due = poisson(level.rate or 0.0, f"{self.options.seed} {level.description} {turn}", requests, seconds)
                     await open_loop(ask, into.replies.append, due)
         finally:
             into.seconds += time.monotonic() - began
@@ -124,7 +124,7 @@ class Measurement:
         self, level: Level, turn: int, side: Side, into: Taken, already: int, requests: int | None
     ) -> AsyncIterator[None]:
         """Report a line at the end of the turn, and one every few seconds until then."""
-        what = f"{level.told}, {side.name}, turn {turn + 1} of {self.options.turns}"
+        what = f"{level.description}, {side.name}, turn {turn + 1} of {self.options.turns}"
         began = time.monotonic()
 
         async def pulse() -> None:

@@ -26,7 +26,7 @@ class Level:
     rate: float | None = None
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         return f"{self.concurrency} at once" if self.rate is None else f"{self.rate:g} a second"
 
 

@@ -117,7 +117,7 @@ def _regions(known: Iterable[Machine], more: Iterable[str]) -> list[str]:
 
 def _say(place: str, found: list[Change], dry_run: bool) -> None:
     for change in found:
-        print(f"{place}: {change.told(_ODD)}")
+        print(f"{place}: {change.description(_ODD)}")
     moved = "no price is another" if not found else f"{len(found)} price{'s' if len(found) > 1 else ''} changed"
     print(f"{place}: {moved}{'; nothing was written (--dry-run)' if dry_run else ''}")
 
@@ -141,7 +141,7 @@ class Change:
     before: float | None
     after: float | None
 
-    def told(self, odd: float) -> str:
+    def description(self, odd: float) -> str:
         """Return one line about it. A price that moved by more than the share ``odd`` is marked."""
         where = f"{self.machine} {self.region} {self.kind}"
         if self.before is None:

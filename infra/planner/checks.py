@@ -109,7 +109,7 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
     severity: Severity = "warning" if model.unfollowed else "error"
     gpus = model.config.gpus
     if not plan.loads:
-        message = f"GPU{'s' if gpus > 1 else ''} cannot hold the weights of {facts.id}: {plan.told()}"
+        message = f"GPU{'s' if gpus > 1 else ''} cannot hold the weights of {facts.id}: {plan.description()}"
         better = smallest(stack, facts, engine)
         fix = f"use {better}" if better else _MORE_ROOM
         yield WEIGHTS_DO_NOT_FIT.at(
@@ -117,7 +117,7 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
         )
     else:
         most = plan.longest_context
-        message = f"is more than one sequence's KV cache has room for: {plan.told()}"
+        message = f"is more than one sequence's KV cache has room for: {plan.description()}"
         better = smallest(stack, facts, engine)
         fix = (
             f"set maxTokens: {most}" + (f", or use {better}" if better else "")

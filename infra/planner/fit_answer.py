@@ -227,7 +227,7 @@ def as_json(found: Answer) -> dict[str, Any]:
         "cloud": machine.machine.place if machine and machine.machine else None,
         "region": machine.region if machine else None,
         "usd_per_hour": machine.usd_per_hour if machine else None,
-        "arithmetic": plan.told(),
+        "arithmetic": plan.description(),
         "full_forward_bytes": _full_forward_bytes(facts),
         "findings": [finding_of(each) for each in found.findings],
         "alternatives": [

@@ -13,7 +13,7 @@ from typing import Any
 from components.catalog.machine import Machine
 from components.catalog.machines import find
 from components.typed.tables import read_table
-from infra.policies.inputs import NotKnown, look
+from infra.policies.inputs import UnknownValue, get_path
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource
 
 _FILE = Path(__file__).with_name("clouds.yaml")
@@ -36,7 +36,7 @@ class Pool:
 
     @property
     def machine_name(self) -> str:
-        return str(look(self.resource.inputs, self.row["machine"], ""))
+        return str(get_path(self.resource.inputs, self.row["machine"], ""))
 
     @property
     def machine(self) -> Machine | None:
@@ -49,21 +49,21 @@ class Pool:
 
     def number(self, what: str) -> int | None:
         """Return ``min`` or ``max``; None if it is not given."""
-        value = look(self.resource.inputs, self.row[what])
+        value = get_path(self.resource.inputs, self.row[what])
         return int(value) if value is not None else None
 
     @property
     def labels(self) -> dict[str, str]:
-        return {key: str(value) for key, value in (look(self.resource.inputs, self.row["labels"]) or {}).items()}
+        return {key: str(value) for key, value in (get_path(self.resource.inputs, self.row["labels"]) or {}).items()}
 
     @property
     def taints(self) -> list[tuple[str, str, str]]:
         """Return key, value and effect (``NoSchedule``) of each taint."""
-        return [_taint(item) for item in look(self.resource.inputs, self.row["taints"]) or ()]
+        return [_taint(item) for item in get_path(self.resource.inputs, self.row["taints"]) or ()]
 
     @property
     def is_spot(self) -> bool:
-        return bool(look(self.resource.inputs, self.row["spot"]["path"]) == self.row["spot"]["is"])
+        return bool(get_path(self.resource.inputs, self.row["spot"]["path"]) == self.row["spot"]["is"])
 
 
 def stands_in_gpu_pool(urn: str) -> bool:
@@ -82,7 +82,7 @@ def gpu_pools(graph: Graph) -> list[Pool]:
         try:
             if pool.is_gpu:
                 found.append(pool)
-        except NotKnown:
+        except UnknownValue:
             found.append(pool)
     return found
 
@@ -94,7 +94,7 @@ def _taint(item: Any) -> tuple[str, str, str]:
     effect = str(item["effect"])
     if "_" in effect:  # NO_SCHEDULE
         effect = "".join(word.capitalize() for word in effect.split("_"))
-    return str(item["key"]), str(look(item, "value", "")), effect
+    return str(item["key"]), str(get_path(item, "value", "")), effect
 
 
 def holds(check: Mapping[str, Any], inputs: Any) -> bool:
@@ -102,8 +102,8 @@ def holds(check: Mapping[str, Any], inputs: Any) -> bool:
     if check.get("present"):
         return _is_there(check["path"], inputs)
     if "closed" in check:
-        return _are_closed(look(inputs, check["path"]) or (), check["closed"])
-    value = look(inputs, check["path"])
+        return _are_closed(get_path(inputs, check["path"]) or (), check["closed"])
+    value = get_path(inputs, check["path"])
     if "is" in check:
         return value in check["is"] and not (isinstance(value, int) and not isinstance(value, bool))
     if "not" in check:
@@ -117,11 +117,11 @@ def _are_closed(networks: Sequence[Any], key: str) -> bool:
     """Return True if there are networks and none is open. An open one is found whatever else is not known yet. Raises
     ``NotKnown``."""
     known: list[str] = []
-    gap: NotKnown | None = None
+    gap: UnknownValue | None = None
     for index in range(len(networks)):
         try:
-            known.append(str(look(networks[index], key, "") if key else networks[index]))
-        except NotKnown as unknown:
+            known.append(str(get_path(networks[index], key, "") if key else networks[index]))
+        except UnknownValue as unknown:
             gap = unknown
     if open_to_all(known):
         return False
@@ -133,8 +133,8 @@ def _are_closed(networks: Sequence[Any], key: str) -> bool:
 def _is_there(path: str, inputs: Any) -> bool:
     """Return True if a value is given: a reference to a key that is yet to be created is known to be given."""
     try:
-        return look(inputs, path) is not None
-    except NotKnown as unknown:
+        return get_path(inputs, path) is not None
+    except UnknownValue as unknown:
         if unknown.path.startswith(path) and "secret" not in unknown.why:
             return True
         raise
@@ -149,7 +149,7 @@ def checked(rule: str, graph: Graph) -> Iterator[Outcome]:
             if resource.type == check["type"] and not resource.external:
                 try:
                     yield from _check(check, resource, graph)
-                except NotKnown as unknown:
+                except UnknownValue as unknown:
                     yield NotEvaluated(resource.urn, unknown.path, unknown.why)
 
 

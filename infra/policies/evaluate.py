@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from infra.policies.inputs import NotKnown
+from infra.policies.inputs import UnknownValue
 from infra.policies.model import Graph, Level, NotEvaluated, Outcome, Resource, Rule, Violation
 from infra.policies.settings import Settings
 from infra.stackfile.findings.finding import Finding
@@ -46,7 +46,7 @@ def outcomes(rule: Rule, thing: Resource | Graph, settings: Settings) -> Iterato
     at = thing.urn if isinstance(thing, Resource) else "stack:"
     try:
         yield from rule.judge(thing, settings)
-    except NotKnown as unknown:
+    except UnknownValue as unknown:
         yield NotEvaluated(at, unknown.path, unknown.why)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         # the inputs have an unexpected shape; the error's text could quote them

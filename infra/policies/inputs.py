@@ -16,7 +16,7 @@ class Unknown:
         self.of = of
 
 
-class NotKnown(Exception):
+class UnknownValue(Exception):
     """A read of a value that is not known. The rule must end up as *not evaluated*, never as passed."""
 
     def __init__(self, path: str, why: str) -> None:
@@ -25,7 +25,7 @@ class NotKnown(Exception):
         self.why = why
 
 
-class SeenMap(Mapping[str, Any]):
+class InputsMap(Mapping[str, Any]):
     """A mapping of inputs. ``in``, ``len`` and the keys are known; every value is checked before it is handed out."""
 
     def __init__(self, inner: Mapping[str, Any], path: str = "") -> None:
@@ -33,7 +33,7 @@ class SeenMap(Mapping[str, Any]):
         self._path = path
 
     def __getitem__(self, key: str) -> Any:
-        return seen(self._inner[key], f"{self._path}.{key}" if self._path else str(key))
+        return checked_value(self._inner[key], f"{self._path}.{key}" if self._path else str(key))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._inner)
@@ -51,7 +51,7 @@ class SeenMap(Mapping[str, Any]):
         return self._inner
 
 
-class SeenList(Sequence[Any]):
+class InputsList(Sequence[Any]):
     """A list of inputs, checked in the same way."""
 
     def __init__(self, inner: Sequence[Any], path: str) -> None:
@@ -61,35 +61,35 @@ class SeenList(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self._inner)))]
-        return seen(self._inner[index], f"{self._path}[{index}]")
+        return checked_value(self._inner[index], f"{self._path}[{index}]")
 
     def __len__(self) -> int:
         return len(self._inner)
 
 
-def seen(value: Any, path: str) -> Any:
-    """Return ``value`` for a rule. Raises ``NotKnown`` if it is unknown, or a secret that was hidden on the way."""
+def checked_value(value: Any, path: str) -> Any:
+    """Return ``value`` for a rule. Raises ``UnknownValue`` if it is unknown, or a secret that was hidden on the way."""
     if isinstance(value, Unknown):
-        raise NotKnown(path, LATER + (value.of or "`up`"))
+        raise UnknownValue(path, LATER + (value.of or "`up`"))
     if value == HIDDEN:
-        raise NotKnown(path, "is a secret, which is not shown to rules")
+        raise UnknownValue(path, "is a secret, which is not shown to rules")
     if isinstance(value, Mapping):
-        return SeenMap(value, path)
+        return InputsMap(value, path)
     if isinstance(value, (list, tuple)):
-        return SeenList(value, path)
+        return InputsList(value, path)
     return value
 
 
-def look(value: Any, path: str, default: Any = None) -> Any:
-    """Return the value at ``path`` (``spec.ports[0].port``) of a ``SeenMap``; ``default`` if there is none. Raises
-    ``NotKnown`` if a value on the path is unknown."""
+def get_path(value: Any, path: str, default: Any = None) -> Any:
+    """Return the value at ``path`` (``spec.ports[0].port``) of a ``InputsMap``; ``default`` if there is none. Raises
+    ``UnknownValue`` if a value on the path is unknown."""
     here = value
     for step in _steps(path):
         if isinstance(here, Mapping) and isinstance(step, str):
             if step not in here:
                 return default
             here = here[step]
-        elif isinstance(here, SeenList) and isinstance(step, int):
+        elif isinstance(here, InputsList) and isinstance(step, int):
             if step >= len(here):
                 return default
             here = here[step]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from infra.planner.judgement import Judgement
-from infra.policies.inputs import LATER, NotKnown, SeenMap, Unknown, look
+from infra.policies.inputs import LATER, InputsMap, Unknown, UnknownValue, get_path
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.pool import PoolConfig
@@ -62,7 +62,7 @@ class Resource:
     urn: str
     type: str
     name: str
-    inputs: SeenMap
+    inputs: InputsMap
     parent: str = ""
     protect: bool = False
     ignore_changes: tuple[str, ...] = ()
@@ -83,11 +83,11 @@ class Resource:
 
     @property
     def namespace(self) -> str:
-        return str(look(self.inputs, "metadata.namespace", "default"))
+        return str(get_path(self.inputs, "metadata.namespace", "default"))
 
     @property
     def object_name(self) -> str:
-        return str(look(self.inputs, "metadata.name", ""))
+        return str(get_path(self.inputs, "metadata.name", ""))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +183,7 @@ def each(things: Iterable[Any], judge: Callable[[Any], Iterator[Outcome]], at: s
             yield from judge(thing)
         except StopIteration:
             return
-        except NotKnown as unknown:
+        except UnknownValue as unknown:
             yield NotEvaluated(at if not isinstance(thing, Resource) else thing.urn, unknown.path, unknown.why)
 
 
@@ -206,7 +206,7 @@ def _resource(entry: Mapping[str, Any], urns: set[str]) -> Resource:
         urn=str(entry["urn"]),
         type=str(entry["type"]),
         name=str(entry["name"]),
-        inputs=SeenMap(_marked(entry.get("inputs") or {}, urns)),
+        inputs=InputsMap(_marked(entry.get("inputs") or {}, urns)),
         parent=str(entry.get("parent") or ""),
         protect=bool(entry.get("protect")),
         ignore_changes=tuple(map(str, entry.get("ignoreChanges") or ())),

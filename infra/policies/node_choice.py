@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.policies.inputs import look
+from infra.policies.inputs import get_path
 
 _REQUIRED = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
 
@@ -28,17 +28,17 @@ class Choice:
     @property
     def keys(self) -> str:
         """Return the label keys it asks for, as text for messages."""
-        return ", ".join([*self.selector, *(str(look(each, "key", "")) for each in self.expressions)])
+        return ", ".join([*self.selector, *(str(get_path(each, "key", "")) for each in self.expressions)])
 
 
 def choices(spec: Any) -> list[Choice]:
     """Return all alternatives; none if the pod asks for nothing and may land anywhere."""
-    selector = {key: str(value) for key, value in (look(spec, "nodeSelector") or {}).items()}
-    terms = look(spec, _REQUIRED) or ()
+    selector = {key: str(value) for key, value in (get_path(spec, "nodeSelector") or {}).items()}
+    terms = get_path(spec, _REQUIRED) or ()
     if not terms:
         return [Choice("nodeSelector", selector)] if selector else []
     # a term without expressions selects no node. Source: Kubernetes API reference, NodeSelectorTerm
-    found = [(index, look(term, "matchExpressions") or ()) for index, term in enumerate(terms)]
+    found = [(index, get_path(term, "matchExpressions") or ()) for index, term in enumerate(terms)]
     return [Choice(f"{_REQUIRED}[{index}]", selector, expressions) for index, expressions in found if expressions]
 
 
@@ -46,16 +46,16 @@ def selects(selector: Any, labels: Mapping[str, str]) -> bool:
     """Return True if both parts of the selector hold; an empty one matches everything. An operator that Kubernetes does
     not know matches nothing: the API server will refuse it.
     """
-    wanted = look(selector, "matchLabels") or {}
+    wanted = get_path(selector, "matchLabels") or {}
     if any(labels.get(key) != str(value) for key, value in wanted.items()):
         return False
-    return all(_holds(term, labels) for term in look(selector, "matchExpressions") or ())
+    return all(_holds(term, labels) for term in get_path(selector, "matchExpressions") or ())
 
 
 def _holds(expression: Any, labels: Mapping[str, str]) -> bool:
     """Return True if it holds. An operator not read here (``Gt``, ``Lt``) never does: what is not understood fails."""
-    key, operator = str(look(expression, "key", "")), look(expression, "operator")
-    values = [str(value) for value in look(expression, "values") or ()]
+    key, operator = str(get_path(expression, "key", "")), get_path(expression, "operator")
+    values = [str(value) for value in get_path(expression, "values") or ()]
     found = labels.get(key)
     if operator == "In":
         return found in values

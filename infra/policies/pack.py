@@ -23,7 +23,7 @@ from pulumi_policy.proxy import UnknownValueError
 
 from infra.planner.judgement import Judgement, judge_with_records
 from infra.policies.evaluate import from_stack_file, outcomes
-from infra.policies.inputs import SeenMap, Unknown
+from infra.policies.inputs import InputsMap, Unknown
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, Rule, Violation
 from infra.policies.rules import rule_ids, rules
 from infra.policies.settings import settings_for
@@ -117,7 +117,7 @@ def from_engine(entry: ResourceValidationArgs | PolicyResource) -> Resource:
         urn=entry.urn,
         type=entry.resource_type,
         name=entry.name,
-        inputs=SeenMap(plain(entry.props)),
+        inputs=InputsMap(plain(entry.props)),
         parent=parent,
         protect=bool(entry.opts.protect),
         ignore_changes=tuple(entry.opts.ignore_changes),
@@ -205,14 +205,14 @@ class StackKnown:
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         self.values = values
         self.judgement: Judgement | None = None
-        self.inputs: dict[str, SeenMap] = {}
+        self.inputs: dict[str, InputsMap] = {}
 
     @property
     def environment(self) -> str:
         """Return the environment; ``prod``, with its rules, until the engine names another."""
         return str((self.values or {}).get("environment", "prod"))
 
-    def told(self, config: Mapping[str, str], secret: list[str]) -> None:
+    def configure(self, config: Mapping[str, str], secret: list[str]) -> None:
         found = {key: value for key, value in config.items() if key.startswith(PREFIX) and key not in secret}
         self.values = {key.removeprefix(PREFIX): _value(value) for key, value in found.items()}
         reading = read_values(self.values, "the stack's configuration", load_waivers(WAIVERS_FILE).waivers)
@@ -225,7 +225,7 @@ def listen(known: StackKnown, level: Callable[[Policy], EnforcementLevel]) -> No
 
     class Listening(sdk_policy._PolicyAnalyzerServicer):
         def ConfigureStack(self, request: Any, context: Any) -> Any:  # noqa: N802  the protocol's name
-            known.told(dict(request.config), list(request.config_secret_keys))
+            known.configure(dict(request.config), list(request.config_secret_keys))
             return super().ConfigureStack(request, context)
 
         def _get_enforcement_level(self, asked: Policy) -> EnforcementLevel:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.policies.inputs import look
+from infra.policies.inputs import get_path
 from infra.policies.model import Graph, Resource
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod", "LeaderWorkerSet")
@@ -30,16 +30,16 @@ class Pod:
 
     @property
     def spec(self) -> Any:
-        return look(self.template, "spec") or {}
+        return get_path(self.template, "spec") or {}
 
     @property
     def labels(self) -> dict[str, str]:
-        return {key: str(value) for key, value in (look(self.template, "metadata.labels") or {}).items()}
+        return {key: str(value) for key, value in (get_path(self.template, "metadata.labels") or {}).items()}
 
     def containers(self) -> Iterator[tuple[str, Any]]:
         """Yield all containers with their path, init and ephemeral containers included."""
         for kind in ("initContainers", "containers", "ephemeralContainers"):
-            for index, container in enumerate(look(self.spec, kind) or ()):
+            for index, container in enumerate(get_path(self.spec, kind) or ()):
                 yield f"{self.at}.{kind}[{index}]", container
 
     def main_containers(self) -> Iterator[tuple[str, Any]]:
@@ -50,7 +50,7 @@ class Pod:
         """Return the GPUs of all its containers together, by resource name."""
         found: dict[str, int] = {}
         for _, container in self.containers():
-            for name, amount in (look(container, "resources.limits") or {}).items():
+            for name, amount in (get_path(container, "resources.limits") or {}).items():
                 if is_gpu(name):
                     found[name] = found.get(name, 0) + int(amount)
         return found
@@ -67,13 +67,13 @@ def pods_of(resource: Resource) -> Iterator[Pod]:
     if not resource.is_kubernetes or resource.kind not in WORKLOADS:
         return
     if resource.kind == "LeaderWorkerSet":
-        leader = look(resource.inputs, _LEADER)
+        leader = get_path(resource.inputs, _LEADER)
         if leader is not None:
             yield Pod(resource, f"{_LEADER}.spec", leader)
-        yield Pod(resource, f"{_WORKER}.spec", look(resource.inputs, _WORKER) or {}, led=leader is not None)
+        yield Pod(resource, f"{_WORKER}.spec", get_path(resource.inputs, _WORKER) or {}, led=leader is not None)
         return
     where = _TEMPLATES.get(resource.kind, "spec.template")
-    template = look(resource.inputs, where) if where else resource.inputs
+    template = get_path(resource.inputs, where) if where else resource.inputs
     yield Pod(resource, f"{where}.spec" if where else "spec", template or {})
 
 
@@ -85,7 +85,7 @@ def pods(graph: Graph) -> Iterator[Pod]:
 
 def flags(container: Any) -> dict[str, str]:
     """Parse the command line into flags and values; the last value of a repeated flag counts."""
-    words = [str(word) for kind in ("command", "args") for word in (look(container, kind) or ())]
+    words = [str(word) for kind in ("command", "args") for word in (get_path(container, kind) or ())]
     found: dict[str, str] = {}
     for index, word in enumerate(words):
         if word.startswith("--"):

@@ -17,7 +17,7 @@ from infra.stackfile.pool_request import pool_request
 from infra.stackfile.schema.stack import StackConfig
 from infra.stackfile.timeouts import longest_silence_seconds
 
-__all__ = ["about", "create", "local_facts", "look", "requests"]
+__all__ = ["about", "create", "inspect_machine", "local_facts", "requests"]
 
 STACK_FILE = "stacks/Pulumi.{}.yaml"
 
@@ -39,12 +39,12 @@ def about(stack: StackConfig, project: str, name: str) -> About:
     )
 
 
-def look(stack: StackConfig, file: str) -> None:
+def inspect_machine(stack: StackConfig, file: str) -> None:
     """Let the place check this machine (a kubeconfig's context, a signed-in account) before anything is made.
 
     Raises ``pulumi.RunError`` with all findings if any of them stops the stack.
     """
-    findings = [finding(problem, file) for problem in kind_of(stack.platform).look(stack.platform)]
+    findings = [finding(problem, file) for problem in kind_of(stack.platform).inspect_machine(stack.platform)]
     if any(each.stops for each in findings):
         raise pulumi.RunError(str(ConfigError(findings)))
     for warning in findings:
@@ -52,8 +52,8 @@ def look(stack: StackConfig, file: str) -> None:
 
 
 def create(stack: StackConfig) -> Platform:
-    """Build the place the stack file names, after ``look``."""
-    look(stack, STACK_FILE.format(pulumi.get_stack()))
+    """Build the place the stack file names, after ``inspect_machine``."""
+    inspect_machine(stack, STACK_FILE.format(pulumi.get_stack()))
     told = about(stack, pulumi.get_project(), pulumi.get_stack())
     return with_base(kind_of(stack.platform).build()(stack.platform, requests(stack), told), stack.image.base)
 

@@ -30,7 +30,7 @@ class GraphProblem(Exception):
 def recording_of(source: StackSource, stack: str) -> Recording:
     """Run the program on a judged stack file. Raises ``GraphProblem`` if the program stops."""
     # the kubeconfig's context or the signed-in account is checked before something is created; here nothing is
-    with _local_facts(source), mock.patch.object(place, "look", return_value=None):
+    with _local_facts(source), mock.patch.object(place, "inspect_machine", return_value=None):
         try:
             return record(stack, source.config, list(source.secret))
         except pulumi.RunError as stopped:

@@ -40,7 +40,7 @@ Resolve = Callable[[Any, bool, bool, Any, Exception | None], None]
 
 
 @dataclass(frozen=True)
-class Shape:
+class DeclaredType:
     """The SDK's declaration of a type: named ``properties`` (by the wire's names) of an input, output or resource
     class, else None; ``element`` is the type of a list's or mapping's values, None if it may be anything."""
 
@@ -56,7 +56,7 @@ class Shape:
 
 
 @cache
-def declared(kind: Any) -> Shape:
+def declared(kind: Any) -> DeclaredType:
     """Return the shape of an SDK type; an empty one for a primitive, ``Any`` and None."""
     plain = _types.unwrap_type(kind) if kind is not None else None
     if inspect.isclass(plain):
@@ -66,25 +66,25 @@ def declared(kind: Any) -> Shape:
     arguments = typing.get_args(plain)
     origin = typing.get_origin(plain)
     if origin in (list, abc.Sequence) and arguments:
-        return Shape(element=arguments[0])
+        return DeclaredType(element=arguments[0])
     if origin in (dict, abc.Mapping) and len(arguments) == 2:
-        return Shape(element=arguments[1])
-    return Shape()
+        return DeclaredType(element=arguments[1])
+    return DeclaredType()
 
 
-def declared_by(resource: pulumi.Resource) -> Shape:
+def declared_by(resource: pulumi.Resource) -> DeclaredType:
     """Return the shape of a resource's class."""
     return declared(cast(Any, type(resource)))
 
 
-def _named(plain: type) -> Shape | None:
+def _named(plain: type) -> DeclaredType | None:
     if issubclass(plain, pulumi.Resource):
-        return Shape(_types.resource_types(plain), _types.resource_py_to_pulumi_names(plain))
+        return DeclaredType(_types.resource_types(plain), _types.resource_py_to_pulumi_names(plain))
     if _types.is_output_type(plain):
         names = {python: wire for python, wire, _ in _types._py_properties(cast(Any, plain))}
-        return Shape(_types.output_type_types(plain), names)
+        return DeclaredType(_types.output_type_types(plain), names)
     if _types.is_input_type(plain):
-        return Shape(_types.input_type_types(plain), _types.input_type_py_to_pulumi_names(plain))
+        return DeclaredType(_types.input_type_types(plain), _types.input_type_py_to_pulumi_names(plain))
     return None
 
 
@@ -103,7 +103,7 @@ def hint(kind: type, wire: str) -> Any:
     return Any
 
 
-def made(kind: type, values: Mapping[str, Any]) -> Any:
+def instance_of(kind: type, values: Mapping[str, Any]) -> Any:
     """Build a provider function's result of type ``kind`` from ``values`` by the wire's names."""
     return _types.output_type_from_dict(kind, dict(values))
 

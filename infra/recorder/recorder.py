@@ -11,7 +11,7 @@ import pulumi
 
 from infra.policies.inputs import HIDDEN
 from infra.recorder import pulumi_internals
-from infra.recorder.unknown_outputs import Late, Ledger, joined, seen, told
+from infra.recorder.unknown_outputs import OutputRegistry, UnknownOutput, joined, program_view, result_properties
 
 PROJECT_NAME = "ebbtide"
 
@@ -75,7 +75,7 @@ class Recorder(pulumi_internals.Monitor):
     def __init__(self, stack: str) -> None:
         super().__init__(mocks=None)  # type: ignore[arg-type]  # never called
         self.stack = stack
-        self.ledger = Ledger()
+        self.ledger = OutputRegistry()
         self.recording = Recording()
         self._records: dict[str, Record] = {}
         self._order: dict[int, int] = {}
@@ -127,7 +127,7 @@ class Recorder(pulumi_internals.Monitor):
             external=given is not None,
         )
         hidden = outputs | {path.partition(".")[0].partition("[")[0] for path in secrets}
-        identity = given if given is not None else Late(self.ledger, urn, "id") if custom else None
+        identity = given if given is not None else UnknownOutput(self.ledger, urn, "id") if custom else None
         return _Answer(urn, identity, sent, hidden)
 
     def resolve(
@@ -139,7 +139,7 @@ class Recorder(pulumi_internals.Monitor):
             wire = shape.names.get(name, name)
             kind = (shape.properties or {}).get(wire)
             resolver(
-                seen(self.ledger, answer.urn, wire, answer.values.get(wire), kind),
+                program_view(self.ledger, answer.urn, wire, answer.values.get(wire), kind),
                 True,
                 wire in answer.secret,
                 None,
@@ -154,9 +154,9 @@ class Recorder(pulumi_internals.Monitor):
         given = self._wire.values(await pulumi_internals.serialize(arguments, needed), secrets)
         plain = [f"{key}={value}" for key, value in sorted(given.items()) if isinstance(value, str)]
         source = f"{token}({','.join(self.ledger.written(text).replace('${', '').replace('}', '') for text in plain)})"
-        result: Any = Late(self.ledger, source, "result")
+        result: Any = UnknownOutput(self.ledger, source, "result")
         if kind is not None:
-            result = pulumi_internals.made(kind, dict(told(self.ledger, source, kind, given)))
+            result = pulumi_internals.instance_of(kind, dict(result_properties(self.ledger, source, kind, given)))
         dependencies = [resource for resources in needed.values() for resource in resources]
         return pulumi_internals.InvokeResult(result, is_secret=bool(secrets), dependencies=dependencies)
 
@@ -181,7 +181,7 @@ class Recorder(pulumi_internals.Monitor):
 class Wire:
     """Reader of a registration's inputs."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: OutputRegistry) -> None:
         self.ledger = ledger
 
     def values(self, struct: Any, secrets: set[str]) -> dict[str, Any]:
@@ -210,7 +210,7 @@ class Wire:
             secrets.add(at)
             return self._plain(fields["value"], at, set())
         if mark == pulumi_internals.RESOURCE:
-            return Late(self.ledger, fields["urn"].string_value, "id" if "id" in fields else "urn")
+            return UnknownOutput(self.ledger, fields["urn"].string_value, "id" if "id" in fields else "urn")
         if mark in (pulumi_internals.ASSET, pulumi_internals.ARCHIVE):
             return {
                 key: self._plain(value, at, secrets)

@@ -17,7 +17,7 @@ class NoSuchOutput(AttributeError):
     """A read of a property that the SDK does not declare: a misspelling, which an engine would refuse too."""
 
 
-class Ledger:
+class OutputRegistry:
     """The unknown output that each token stands for, over one run of the program."""
 
     def __init__(self) -> None:
@@ -32,10 +32,10 @@ class Ledger:
         self._meant[token] = (source, path)
         return token
 
-    def whole(self, text: str) -> Late | None:
+    def whole(self, text: str) -> UnknownOutput | None:
         """Return the unknown output if ``text`` is exactly one token, else None."""
         meant = self._meant.get(text)
-        return Late(self, *meant) if meant else None
+        return UnknownOutput(self, *meant) if meant else None
 
     def found(self, text: str) -> list[str]:
         """Return the tokens in ``text``, each once, in order."""
@@ -50,27 +50,29 @@ class Ledger:
         return f"${{{meant[0]}#{meant[1]}}}" if meant else match.group()
 
 
-class Late(str):
+class UnknownOutput(str):
     """One unknown output. It passes as text; everything read from it (``.name``, ``["key"]``, ``[0]``, a loop) is
     unknown too. ``kind`` is the SDK's type of it, if known: a name that the type does not declare is refused."""
 
-    ledger: Ledger
+    ledger: OutputRegistry
     source: str
     path: str
     kind: Any
     truth: bool
 
-    def __new__(cls, ledger: Ledger, source: str, path: str, kind: Any = None, truth: bool = True) -> Late:
+    def __new__(
+        cls, ledger: OutputRegistry, source: str, path: str, kind: Any = None, truth: bool = True
+    ) -> UnknownOutput:
         made = super().__new__(cls, ledger.token(source, path))
         made.ledger, made.source, made.path, made.kind, made.truth = ledger, source, path, kind, truth
         return made
 
-    def __getattr__(self, name: str) -> Late:
+    def __getattr__(self, name: str) -> UnknownOutput:
         if name.startswith("_"):
             raise AttributeError(name)
         return self._child(*declared_child(self.kind, name))
 
-    def __getitem__(self, key: Any) -> Late:
+    def __getitem__(self, key: Any) -> UnknownOutput:
         if isinstance(key, str):
             return self._child(*declared_child(self.kind, key))
         # part of a text is as unknown as the text; an element of a list has a path of its own
@@ -87,7 +89,7 @@ class Late(str):
     __hash__ = str.__hash__
     __eq__ = str.__eq__
 
-    def get(self, key: str, default: Any = None) -> Late:
+    def get(self, key: str, default: Any = None) -> UnknownOutput:
         """Return the item, as a mapping would."""
         return self[key]
 
@@ -95,16 +97,16 @@ class Late(str):
         """Return one key, as a mapping would."""
         return ["*"]
 
-    def values(self) -> list[Late]:
+    def values(self) -> list[UnknownOutput]:
         """Return one value, as a mapping would."""
         return [self["*"]]
 
-    def items(self) -> list[tuple[str, Late]]:
+    def items(self) -> list[tuple[str, UnknownOutput]]:
         """Return one item, as a mapping would."""
         return [("*", self["*"])]
 
-    def _child(self, step: str, kind: Any) -> Late:
-        return Late(self.ledger, self.source, joined(self.path, step), kind)
+    def _child(self, step: str, kind: Any) -> UnknownOutput:
+        return UnknownOutput(self.ledger, self.source, joined(self.path, step), kind)
 
 
 def joined(path: str, step: str) -> str:
@@ -127,7 +129,7 @@ def declared_child(kind: Any, name: str) -> tuple[str, Any]:
     return wire, shape.properties[wire]
 
 
-def tokens_in(value: Any, ledger: Ledger) -> list[str]:
+def tokens_in(value: Any, ledger: OutputRegistry) -> list[str]:
     """Return the tokens in nested values, each once, in order."""
     found: dict[str, None] = {}
     queue = [value]
@@ -144,7 +146,9 @@ def tokens_in(value: Any, ledger: Ledger) -> list[str]:
     return list(found)
 
 
-def tolerant(function: Callable[[Any], Any], ledger: Ledger, note: Callable[[str], None]) -> Callable[[Any], Any]:
+def tolerant(
+    function: Callable[[Any], Any], ledger: OutputRegistry, note: Callable[[str], None]
+) -> Callable[[Any], Any]:
     """Wrap a function for ``apply``, so that it accepts unknown outputs: if it fails on one, its result is as unknown
     as its input. An error without an unknown output in the input is raised; so is ``NoSuchOutput``."""
 
@@ -175,7 +179,7 @@ class View(dict[str, Any]):
     """A mapping that was sent, read by attribute or key in the SDK's or the wire's spelling. Properties that the SDK
     declares and that were not sent are unknown. Passed on as a whole, it is what was sent."""
 
-    def __init__(self, ledger: Ledger, source: str, path: str, sent: Mapping[str, Any], kind: Any) -> None:
+    def __init__(self, ledger: OutputRegistry, source: str, path: str, sent: Mapping[str, Any], kind: Any) -> None:
         super().__init__(sent)
         self.__dict__.update(_of=(ledger, source, path, kind))
 
@@ -187,11 +191,11 @@ class View(dict[str, Any]):
     def __getitem__(self, key: Any) -> Any:
         ledger, source, path, kind = self._of
         if dict.__contains__(self, key) and declared(kind).properties is None:
-            return seen(ledger, source, joined(path, key), dict.__getitem__(self, key), declared(kind).element)
+            return program_view(ledger, source, joined(path, key), dict.__getitem__(self, key), declared(kind).element)
         if declared(kind).properties is None and kind is not None:
             raise KeyError(key)  # a mapping with the user's own names: a name not given is not there
         wire, child = declared_child(kind, key)
-        return seen(ledger, source, joined(path, wire), dict.get(self, wire), child)
+        return program_view(ledger, source, joined(path, wire), dict.get(self, wire), child)
 
     def get(self, key: str, default: Any = None) -> Any:
         try:
@@ -206,33 +210,35 @@ class View(dict[str, Any]):
         return [(key, self[key]) for key in self]
 
 
-class LateList(list[Any]):
+class UnknownList(list[Any]):
     """An unknown list, for code that insists on a ``list``: one element in a loop, any element by its number."""
 
-    def __init__(self, ledger: Ledger, source: str, path: str, kind: Any) -> None:
-        self._late = Late(ledger, source, path, kind)
+    def __init__(self, ledger: OutputRegistry, source: str, path: str, kind: Any) -> None:
+        self._late = UnknownOutput(ledger, source, path, kind)
         super().__init__(iter(self._late))
 
     def __getitem__(self, index: Any) -> Any:
         return self if isinstance(index, slice) else self._late[index]
 
 
-def seen(ledger: Ledger, source: str, path: str, sent: Any, kind: Any) -> Any:
+def program_view(ledger: OutputRegistry, source: str, path: str, sent: Any, kind: Any) -> Any:
     """Return property ``path`` of ``source`` as the program sees it; ``sent`` went over the wire (None: nothing)."""
     if sent is None:
-        return Late(ledger, source, path, kind)
+        return UnknownOutput(ledger, source, path, kind)
     if isinstance(sent, str):
         late = ledger.whole(sent)
-        return Late(ledger, late.source, late.path, kind) if late is not None else sent
+        return UnknownOutput(ledger, late.source, late.path, kind) if late is not None else sent
     if isinstance(sent, dict):
         return View(ledger, source, path, sent, kind)
     if isinstance(sent, list):
         element = declared(kind).element
-        return [seen(ledger, source, f"{path}[{index}]", item, element) for index, item in enumerate(sent)]
+        return [program_view(ledger, source, f"{path}[{index}]", item, element) for index, item in enumerate(sent)]
     return sent
 
 
-def told(ledger: Ledger, source: str, kind: type, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def result_properties(
+    ledger: OutputRegistry, source: str, kind: type, given: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
     """Yield the properties of a provider function's result, by the wire's names: arguments that are neither list nor
     mapping stay, all else is unknown. The SDKs check these classes, so a list is a list and a mapping a mapping;
     numbers and booleans count as unset."""
@@ -241,8 +247,8 @@ def told(ledger: Ledger, source: str, kind: type, given: Mapping[str, Any]) -> I
         if wire in given and not isinstance(given[wire], (dict, list)):
             yield wire, given[wire]
         elif "Sequence[" in repr(child) or "List[" in repr(child):
-            yield wire, LateList(ledger, source, wire, child)
+            yield wire, UnknownList(ledger, source, wire, child)
         elif shape.properties is not None or shape.element is not None or child is dict:
             yield wire, View(ledger, source, wire, {}, child)
         else:
-            yield wire, Late(ledger, source, wire, child, truth=child not in (int, float, bool))
+            yield wire, UnknownOutput(ledger, source, wire, child, truth=child not in (int, float, bool))

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError, create_model
 
 from components.platforms.kinds import kind_of
-from components.typed.fields import Shape
+from components.typed.fields import StackModel
 from components.typed.refusal import Path
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.pool import PoolConfig
@@ -26,7 +26,7 @@ from infra.stackfile.schema.stack import (
     PlatformConfig,
 )
 
-S = TypeVar("S", bound=Shape)
+S = TypeVar("S", bound=StackModel)
 
 
 @dataclass(frozen=True)

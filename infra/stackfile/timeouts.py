@@ -77,7 +77,7 @@ class Front:
     """The time-out in ``seconds``; None if there is none, or if it is unknown, which the text says."""
 
     seconds: int | None
-    told: str
+    description: str
 
 
 @cache

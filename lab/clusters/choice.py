@@ -23,7 +23,7 @@ _FLAGS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class ClusterOptions:
     """Options for the user's own cluster. ``registry`` is ``host[:port]/prefix``; ``models_dir`` is a folder on the GPU
     nodes; ``gateway_url`` is where node port 30400 is reached from here."""
 
@@ -38,17 +38,17 @@ class Wishes:
         return {name: value for name, value in asdict(self).items() if value}
 
 
-def wishes(
+def cluster_options(
     environ: Mapping[str, str],
     context: str | None = None,
     registry: str | None = None,
     gpu_nodes: Sequence[str] = (),
     models_dir: str | None = None,
     gateway_url: str | None = None,
-) -> Wishes:
+) -> ClusterOptions:
     """Read the options: flags before ``EBBTIDE_…`` variables; ``EBBTIDE_GPU_NODES`` is a list with commas."""
     named = tuple(gpu_nodes) or tuple(n.strip() for n in environ.get("EBBTIDE_GPU_NODES", "").split(",") if n.strip())
-    return Wishes(
+    return ClusterOptions(
         context=context or environ.get("EBBTIDE_CONTEXT") or None,
         registry=(registry or environ.get("EBBTIDE_REGISTRY") or "").rstrip("/") or None,
         gpu_nodes=named,
@@ -62,14 +62,14 @@ class Choice:
     """The choice in ``<state>/cluster.json``: the stack stays on its cluster, and `down` ends the right one."""
 
     kind: Kind
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: ClusterOptions = field(default_factory=ClusterOptions)
 
     @staticmethod
     def load(at: Paths) -> Choice | None:
         try:
             raw = json.loads((at.state / "cluster.json").read_text())
             wished = {**raw["wishes"], "gpu_nodes": tuple(raw["wishes"]["gpu_nodes"])}
-            return Choice(raw["kind"], Wishes(**wished))
+            return Choice(raw["kind"], ClusterOptions(**wished))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -93,7 +93,7 @@ def choose(context: str | None, docker: bool, linux_root: bool) -> Kind:
     )
 
 
-def settle(recorded: Choice | None, wanted: Wishes, *, docker: bool, linux_root: bool) -> Choice:
+def settle(recorded: Choice | None, wanted: ClusterOptions, *, docker: bool, linux_root: bool) -> Choice:
     """Return this run's cluster. One that an earlier run chose is kept, with its options where none are given now.
     Raises ``LocalProblem`` for another context, or for options without one."""
     if wanted.context is None and wanted.given() and (recorded is None or recorded.kind != "context"):

@@ -19,14 +19,14 @@ from infra.console import say, step
 from infra.errors import LocalProblem
 from infra.workspace import Paths
 from lab import docker, gpu_nodes, model_cache
-from lab.clusters.choice import Wishes
+from lab.clusters.choice import ClusterOptions
 from lab.machine import control_plane
 from lab.toolchain import go_programs
 from lab.toolchain.go_programs import GoProgram
 from lab.toolchain.reachable import Reachable
 
 
-def missing(wished: Wishes, found: Sequence[gpu_nodes.Node], docker_answers: bool) -> list[str]:
+def missing(wished: ClusterOptions, found: Sequence[gpu_nodes.Node], docker_answers: bool) -> list[str]:
     """Return everything that keeps the stack from this cluster, each with its remedy; all at once."""
     names = [node["metadata"]["name"] for node in found]
     lacks = []
@@ -59,7 +59,7 @@ def _look(context: str | None) -> list[dict[str, Any]]:
     return list(answer.json()["items"])
 
 
-def facts(wished: Wishes, found: Sequence[gpu_nodes.Node], keda_image: str, at: Paths) -> LocalFacts:
+def facts(wished: ClusterOptions, found: Sequence[gpu_nodes.Node], keda_image: str, at: Paths) -> LocalFacts:
     """Return the program's facts about the cluster; call this only when nothing is ``missing``."""
     assert wished.context
     assert wished.registry
@@ -84,7 +84,7 @@ class ContextCluster:
     """The user's cluster, at no extra cost. `down` leaves it as it is; `pulumi destroy` removes what `up` put in."""
 
     at: Paths
-    wishes: Wishes
+    wishes: ClusterOptions
 
     @property
     def title(self) -> str:

@@ -8,13 +8,13 @@ import sys
 from infra.workspace import Paths
 from lab import docker
 from lab.clusters.base import LocalCluster
-from lab.clusters.choice import Choice, Wishes, settle
+from lab.clusters.choice import Choice, ClusterOptions, settle
 from lab.clusters.context import ContextCluster
 from lab.clusters.kind import NODE_IMAGE, KindCluster
 from lab.clusters.lab import LabCluster
 
 
-def find(at: Paths, wanted: Wishes, *, docker_answers: bool, images: bool) -> Choice:
+def find(at: Paths, wanted: ClusterOptions, *, docker_answers: bool, images: bool) -> Choice:
     """Return this run's choice. ``images``: public ones can be pulled; otherwise Docker must have kind's node image.
     ``EBBTIDE_CLUSTER=lab`` selects the lab even where Docker runs, for the tests of the running stack."""
     kind_can = (
@@ -24,7 +24,7 @@ def find(at: Paths, wanted: Wishes, *, docker_answers: bool, images: bool) -> Ch
     return settle(Choice.load(at), wanted, docker=kind_can, linux_root=linux_root)
 
 
-def made(choice: Choice, at: Paths) -> LocalCluster:
+def cluster_of(choice: Choice, at: Paths) -> LocalCluster:
     """Return the cluster of a choice."""
     if choice.kind == "context":
         return ContextCluster(at, choice.wishes)
@@ -33,4 +33,4 @@ def made(choice: Choice, at: Paths) -> LocalCluster:
 
 def recorded(at: Paths) -> LocalCluster:
     """Return the cluster that `up` chose; the lab where none is recorded: ending one that never ran is harmless."""
-    return made(Choice.load(at) or Choice("lab"), at)
+    return cluster_of(Choice.load(at) or Choice("lab"), at)

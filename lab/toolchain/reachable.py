@@ -23,7 +23,7 @@ class Reachable:
     images: bool
     hub: bool
 
-    def told(self, cluster: str) -> list[str]:
+    def description(self, cluster: str) -> list[str]:
         """Return a line for each source in force on this kind of cluster. The engine describes itself elsewhere."""
         images = "a root built from Debian packages"
         if self.images or cluster != "lab":

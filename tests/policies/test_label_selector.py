@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.policies.inputs import SeenMap
+from infra.policies.inputs import InputsMap
 from infra.policies.node_choice import selects
 
 LABELS = {"app": "vllm", "tier": "gpu"}
@@ -37,4 +37,4 @@ def term(key: str, operator: str, *values: str) -> dict[str, Any]:
     ],
 )
 def test_what_a_selector_takes(selector: dict[str, Any], taken: bool) -> None:
-    assert selects(SeenMap(selector), LABELS) is taken
+    assert selects(InputsMap(selector), LABELS) is taken

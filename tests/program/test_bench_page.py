@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.bench.client import Reply
-from infra.bench.cold import told
+from infra.bench.cold import wake_summary
 from infra.bench.document import Document, begun, level
 from infra.bench.html import page
 from infra.bench.options import Level, Options
@@ -49,7 +49,9 @@ def result() -> Document:
     found["endpoints"] = {"measured": at | {"model": "llama-8b"}, "against": at | {"model": "llama-8b"}}
     counts = (1, 2, 4, 8, 16, 32, 64, 128, 96, 112, 104, 108)
     found["levels"] = [level(Level(count), side(count / 50), side(count / 60), count != 108) for count in counts]
-    found["cold"] = told([{"first_token": 24.0, "phases": {"woken": 0.5, "image": 1.5, "first token": 22.0}}], True)
+    found["cold"] = wake_summary(
+        [{"first_token": 24.0, "phases": {"woken": 0.5, "image": 1.5, "first token": 22.0}}], True
+    )
     return found
 
 

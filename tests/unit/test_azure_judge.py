@@ -172,8 +172,8 @@ def test_every_finding_says_what_is_allowed_and_how_to_mend_it() -> None:
 
 def test_a_missing_login_program_is_told_before_the_cluster_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(azure.shutil, "which", lambda name: None)
-    (found,) = azure.look(settings())
+    (found,) = azure.inspect_machine(settings())
     assert "kubelogin" in found.message
     assert found.severity == "warning"
     monkeypatch.setattr(azure.shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert list(azure.look(settings())) == []
+    assert list(azure.inspect_machine(settings())) == []

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from infra.bench import command
-from infra.bench.cold import steps, told
+from infra.bench.cold import steps, wake_summary
 from infra.bench.endpoints import endpoints
 from infra.bench.html import page
 from infra.bench.options import Level, Options, check
@@ -285,7 +285,7 @@ def test_the_page_stands_alone_and_lets_no_text_become_markup(
     found, _, _ = measured(
         tmp_path, capsys, url=engine.url, against=other.url, model="<b>m", concurrency="1,2", requests=4
     )
-    found["cold"] = told(
+    found["cold"] = wake_summary(
         [{"first_token": 24.0, "phases": steps({"woken": 0.5, "image": 2.0, "first token": 24.0})}], True
     )
     html = page(found)
@@ -303,7 +303,7 @@ def test_the_page_stands_alone_and_lets_no_text_become_markup(
 def test_phases_of_a_wake_become_how_long_each_took() -> None:
     passed = {"woken": 0.5, "scheduled": 0.5, "image": 2.0, "weights": 20.0, "first token": 24.0}
     assert steps(passed) == {"woken": 0.5, "scheduled": 0.0, "image": 1.5, "weights": 18.0, "first token": 4.0}
-    whole = told([{"first_token": 24.0, "phases": steps(passed)}, {"first_token": 26.0, "phases": {}}], False)
+    whole = wake_summary([{"first_token": 24.0, "phases": steps(passed)}, {"first_token": 26.0, "phases": {}}], False)
     assert (whole["first_token"]["p50"], whole["phases"]["image"]["count"], whole["complete"]) == (25.0, 1, False)
 
 

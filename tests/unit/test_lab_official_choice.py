@@ -12,12 +12,12 @@ from infra import cli
 from infra.errors import LocalProblem
 from infra.workspace import Paths
 from lab import pulumi_engine, up
-from lab.clusters.choice import Choice, Wishes, choose, settle, wishes
+from lab.clusters.choice import Choice, ClusterOptions, choose, cluster_options, settle
 from lab.plugins.launchers import LAUNCHERS
 from lab.pulumi_engine import Engine
 from lab.toolchain.reachable import Reachable
 
-MINE = Wishes(context="mine", registry="reg.example.com/x", gpu_nodes=("gpu-a",), models_dir="/srv/models")
+MINE = ClusterOptions(context="mine", registry="reg.example.com/x", gpu_nodes=("gpu-a",), models_dir="/srv/models")
 
 
 @pytest.fixture
@@ -62,16 +62,18 @@ def test_without_a_context_docker_and_root_the_error_names_all_three_ways() -> N
 
 
 def test_a_stack_stays_on_the_lab_when_docker_is_installed_later() -> None:
-    assert settle(Choice("lab"), Wishes(), docker=True, linux_root=True) == Choice("lab")
+    assert settle(Choice("lab"), ClusterOptions(), docker=True, linux_root=True) == Choice("lab")
 
 
 def test_a_context_named_once_need_not_be_named_again() -> None:
-    assert settle(Choice("context", MINE), Wishes(), docker=True, linux_root=True) == Choice("context", MINE)
+    assert settle(Choice("context", MINE), ClusterOptions(), docker=True, linux_root=True) == Choice("context", MINE)
 
 
 def test_what_is_said_anew_of_the_same_context_replaces_what_was_said_before() -> None:
-    again = settle(Choice("context", MINE), Wishes(context="mine", models_dir="/mnt/m"), docker=False, linux_root=False)
-    assert again.wishes == Wishes(
+    again = settle(
+        Choice("context", MINE), ClusterOptions(context="mine", models_dir="/mnt/m"), docker=False, linux_root=False
+    )
+    assert again.wishes == ClusterOptions(
         context="mine", registry="reg.example.com/x", gpu_nodes=("gpu-a",), models_dir="/mnt/m"
     )
 
@@ -86,7 +88,7 @@ def test_what_is_said_anew_of_the_same_context_replaces_what_was_said_before() -
 )
 def test_another_context_than_the_stacks_is_refused_until_it_is_purged(recorded: Choice, place: str) -> None:
     with pytest.raises(LocalProblem) as refused:
-        settle(recorded, Wishes(context="other"), docker=False, linux_root=True)
+        settle(recorded, ClusterOptions(context="other"), docker=False, linux_root=True)
     assert str(refused.value) == (
         f"--context other: the local stack is on {place} already\n  fix: run `ebbtide local down --purge` first"
     )
@@ -95,7 +97,7 @@ def test_another_context_than_the_stacks_is_refused_until_it_is_purged(recorded:
 @pytest.mark.parametrize("recorded", [None, Choice("lab")])
 def test_a_registry_without_a_context_is_refused_with_the_flags_that_were_given(recorded: Choice | None) -> None:
     with pytest.raises(LocalProblem) as refused:
-        settle(recorded, Wishes(context=None, registry="r/x", gpu_nodes=("n",)), docker=True, linux_root=True)
+        settle(recorded, ClusterOptions(context=None, registry="r/x", gpu_nodes=("n",)), docker=True, linux_root=True)
     assert str(refused.value) == (
         "--registry, --gpu-node: said of a cluster of your own, but none is named\n  fix: name it too: --context NAME"
     )
@@ -103,9 +105,11 @@ def test_a_registry_without_a_context_is_refused_with_the_flags_that_were_given(
 
 def test_flags_come_before_variables() -> None:
     environ = {"EBBTIDE_CONTEXT": "a", "EBBTIDE_REGISTRY": "r/x/", "EBBTIDE_GPU_NODES": "n1, n2"}
-    assert wishes(environ, "b", gpu_nodes=["n3"]) == Wishes(context="b", registry="r/x", gpu_nodes=("n3",))
-    assert wishes(environ) == Wishes(context="a", registry="r/x", gpu_nodes=("n1", "n2"))
-    assert wishes({}) == Wishes()
+    assert cluster_options(environ, "b", gpu_nodes=["n3"]) == ClusterOptions(
+        context="b", registry="r/x", gpu_nodes=("n3",)
+    )
+    assert cluster_options(environ) == ClusterOptions(context="a", registry="r/x", gpu_nodes=("n1", "n2"))
+    assert cluster_options({}) == ClusterOptions()
 
 
 def test_a_choice_is_read_back_as_it_was_written(at: Paths) -> None:
@@ -115,14 +119,14 @@ def test_a_choice_is_read_back_as_it_was_written(at: Paths) -> None:
 
 
 def test_the_command_line_hands_every_wish_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Wishes] = []
+    seen: list[ClusterOptions] = []
     monkeypatch.setattr(up, "up", lambda wanted, then_ask: seen.append(wanted))
     words = ["local", "up", "--context", "mine", "--registry", "reg.example.com/x", "--gpu-node", "a"]
     words += ["--gpu-node", "b", "--models-dir", "/srv", "--gateway-url", "http://llm.example.com/"]
     done = CliRunner(env={"EBBTIDE_CONTEXT": None}).invoke(cli.app, words)
     assert done.exit_code == 0, done.output
     assert seen == [
-        Wishes(
+        ClusterOptions(
             context="mine",
             registry="reg.example.com/x",
             gpu_nodes=("a", "b"),
@@ -152,15 +156,15 @@ def test_a_stack_keeps_the_engine_that_made_it(recorded: Engine) -> None:
 
 
 def test_every_stand_in_in_force_is_told_as_one_and_nothing_else_is() -> None:
-    assert "STAND-IN" not in Engine.OFFICIAL.told()
-    assert "STAND-IN for docker-build" in Engine.OFFICIAL_BUILDAH.told()
-    assert "STAND-INS for its other plugins" in Engine.BUILT.told()
+    assert "STAND-IN" not in Engine.OFFICIAL.description()
+    assert "STAND-IN for docker-build" in Engine.OFFICIAL_BUILDAH.description()
+    assert "STAND-INS for its other plugins" in Engine.BUILT.description()
 
 
 def test_only_the_lab_makes_its_base_image_from_debian_packages() -> None:
     nothing = Reachable(pulumi=False, images=False, hub=False)
-    assert nothing.told("lab")[0] == "base image: a root built from Debian packages"
-    assert nothing.told("kind")[0] == "base image: public base images"
+    assert nothing.description("lab")[0] == "base image: a root built from Debian packages"
+    assert nothing.description("kind")[0] == "base image: public base images"
 
 
 def test_the_built_engine_finds_all_stand_ins_and_the_official_one_none(at: Paths, environment: Path) -> None:

@@ -21,7 +21,7 @@ from lab import docker, gpu_nodes
 from lab.clusters import context as context_cluster
 from lab.clusters import kind as kind_cluster
 from lab.clusters import selection
-from lab.clusters.choice import Choice, Wishes
+from lab.clusters.choice import Choice, ClusterOptions
 from lab.clusters.context import ContextCluster, facts, missing
 from lab.clusters.kind import KIND, NODE_IMAGE, KindCluster
 from lab.clusters.lab import LabCluster
@@ -47,9 +47,9 @@ def at(tmp_path: Path) -> Paths:
 def test_each_choice_has_its_cluster(at: Paths) -> None:
     (at.state).mkdir()
     assert isinstance(selection.recorded(at), LabCluster)
-    assert isinstance(selection.made(Choice("kind"), at), KindCluster)
-    Choice("context", Wishes(context="mine")).save(at)
-    assert selection.recorded(at) == ContextCluster(at, Wishes(context="mine"))
+    assert isinstance(selection.cluster_of(Choice("kind"), at), KindCluster)
+    Choice("context", ClusterOptions(context="mine")).save(at)
+    assert selection.recorded(at) == ContextCluster(at, ClusterOptions(context="mine"))
 
 
 def test_docker_without_kinds_node_image_is_no_place_for_kind(at: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,10 +57,10 @@ def test_docker_without_kinds_node_image_is_no_place_for_kind(at: Paths, monkeyp
     monkeypatch.setattr(docker, "has", lambda kind, name: False)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("sys.platform", "linux")
-    assert selection.find(at, Wishes(), docker_answers=True, images=False).kind == "lab"
-    assert selection.find(at, Wishes(), docker_answers=True, images=True).kind == "kind"
+    assert selection.find(at, ClusterOptions(), docker_answers=True, images=False).kind == "lab"
+    assert selection.find(at, ClusterOptions(), docker_answers=True, images=True).kind == "kind"
     monkeypatch.setattr(docker, "has", lambda kind, name: name == NODE_IMAGE)
-    assert selection.find(at, Wishes(), docker_answers=True, images=False).kind == "kind"
+    assert selection.find(at, ClusterOptions(), docker_answers=True, images=False).kind == "kind"
 
 
 def test_kind_opens_the_gateways_door_on_loopback_and_shows_both_nodes_the_weights() -> None:
@@ -184,7 +184,9 @@ def test_the_digest_is_that_of_the_registry_pushed_to() -> None:
 
 
 def test_everything_a_context_lacks_is_told_at_once() -> None:
-    lacks = missing(Wishes(context="mine"), [node("a", address=None), node("b", address=None)], docker_answers=False)
+    lacks = missing(
+        ClusterOptions(context="mine"), [node("a", address=None), node("b", address=None)], docker_answers=False
+    )
     assert lacks == [
         "--registry host[:port]/prefix (or EBBTIDE_REGISTRY): where images go, from here and there",
         "--models-dir /folder (or EBBTIDE_MODELS_DIR): where the GPU nodes have the weights",
@@ -196,7 +198,7 @@ def test_everything_a_context_lacks_is_told_at_once() -> None:
 
 def test_a_gpu_node_that_does_not_exist_is_refused_with_those_that_do() -> None:
     lacks = missing(
-        Wishes(context="mine", registry="r/x", gpu_nodes=("nope",), models_dir="/m"),
+        ClusterOptions(context="mine", registry="r/x", gpu_nodes=("nope",), models_dir="/m"),
         [node("a"), node("b", gpus=1)],
         docker_answers=True,
     )
@@ -205,7 +207,7 @@ def test_a_gpu_node_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
 def test_a_context_that_lacks_nothing_is_not_refused_and_takes_the_nodes_with_gpus(at: Paths) -> None:
     wished, found = (
-        Wishes(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m"),
+        ClusterOptions(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m"),
         [node("a"), node("b", gpus=4, address="10.0.0.2")],
     )
     assert missing(wished, found, docker_answers=True) == []
@@ -217,7 +219,7 @@ def test_a_context_that_lacks_nothing_is_not_refused_and_takes_the_nodes_with_gp
 
 
 def test_what_the_user_says_of_nodes_and_gateway_wins(at: Paths) -> None:
-    wished = Wishes(
+    wished = ClusterOptions(
         context="mine", registry="r/x", gpu_nodes=("a",), models_dir="/m", gateway_url="http://llm.example.com"
     )
     told = facts(wished, [node("a"), node("b", gpus=4)], "r/x/keda@sha256:1", at)
@@ -234,14 +236,14 @@ def test_the_refusal_is_one_message_with_a_line_for_each_thing(at: Paths, monkey
     monkeypatch.setattr(context_cluster, "_look", lambda context: [node("a", gpus=1)])
     monkeypatch.setattr(docker, "answers", lambda: True)
     with pytest.raises(LocalProblem) as refused:
-        ContextCluster(at, Wishes(context="mine")).refuse()
+        ContextCluster(at, ClusterOptions(context="mine")).refuse()
     assert str(refused.value) == (
         "--context mine: these are missing\n"
         "  - --registry host[:port]/prefix (or EBBTIDE_REGISTRY): where images go, from here and there\n"
         "  - --models-dir /folder (or EBBTIDE_MODELS_DIR): where the GPU nodes have the weights\n"
         "  fix: give them all, then run `ebbtide local up` again"
     )
-    ContextCluster(at, Wishes(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m")).refuse()
+    ContextCluster(at, ClusterOptions(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m")).refuse()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from infra.errors import LocalProblem
 from infra.workspace import Paths
 from lab import pulumi_command, up
-from lab.clusters.choice import Choice, Wishes
+from lab.clusters.choice import Choice, ClusterOptions
 from lab.clusters.kind import KindCluster
 from lab.clusters.lab import LabCluster
 from lab.machine import debian
@@ -118,7 +118,7 @@ def test_the_lab_gets_all_its_packages_and_parts(at: Paths, tools: dict[str, lis
 def test_a_stack_in_the_users_own_cluster_is_not_forgotten_while_it_is_there(
     at: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Choice("context", Wishes(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m")).save(at)
+    Choice("context", ClusterOptions(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m")).save(at)
     monkeypatch.setattr(up, "stacks", lambda at: {"local": 40})
     with pytest.raises(LocalProblem) as refused:
         up.down(purge=True)

@@ -27,7 +27,7 @@ def test_a_model_that_fits_is_planned_without_a_word(tmp_path: Path) -> None:
     assert model.memory.fits
     assert model.memory.weights == EIGHT.weights.total  # type: ignore[union-attr]
     assert model.memory.gpu_bytes == int(22.35 * GIB)
-    assert model.pool.told == "g5.8xlarge · 1 × A10G, 22.3 GiB"
+    assert model.pool.description == "g5.8xlarge · 1 × A10G, 22.3 GiB"
 
 
 def test_weights_that_do_not_fit_are_refused_with_the_arithmetic_and_a_machine(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_client_is_advised_to_wait_longer_than_the_hold() -> None:
 def test_every_place_says_how_long_its_load_balancer_waits_or_that_nobody_knows(kind: str) -> None:
     stack = load_file(PROJECT / "stacks" / f"Pulumi.{STACKS[kind]}.yaml").config
     before = front(stack)
-    assert before.told
+    assert before.description
     # the stacks that are shipped hold no request for longer than that
     assert before.seconds is None or before.seconds >= max(model.hold.seconds for model in stack.models.values())
 

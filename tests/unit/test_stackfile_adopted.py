@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components.platforms.contract import Pool, PoolRequest, Taint
-from components.platforms.existing.judge import look
+from components.platforms.existing.judge import inspect_machine
 from components.platforms.existing.nodes import nodes_of
 from components.platforms.existing.settings import ExistingSettings
 from components.platforms.kinds import KINDS
@@ -47,7 +47,7 @@ def settings(file: Path, context: str = "gpu-cluster", server: str | None = None
 
 
 def seen(told: ExistingSettings) -> list[str]:
-    return [str(platform.finding(problem, FILE)) for problem in look(told)]
+    return [str(platform.finding(problem, FILE)) for problem in inspect_machine(told)]
 
 
 def test_54_a_context_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from components.platforms.aws.rules import (
     VERSION_UNKNOWN,
     ZONES_INVALID,
 )
-from components.typed.fields import Shape, pattern, whole
+from components.typed.fields import StackModel, integer, pattern
 from components.typed.rules.file import COUNT_INVALID
 from components.typed.rules.stack import HOST_WITHOUT_TLS, MACHINE_UNKNOWN
 from components.typed.units import Duration
@@ -39,7 +39,7 @@ Certificate = Annotated[
 ]
 Host = Annotated[str, pattern(HOST_WITHOUT_TLS, "Host", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")]
 AmiRelease = Annotated[str, pattern(NODE_RELEASE_INVALID, "AmiRelease", r"v[0-9]{8}|v?[0-9]+\.[0-9]+\.[0-9]+")]
-Nodes = Annotated[int, whole(COUNT_INVALID, 1, 100, fix="2 to 4 nodes are enough for most stacks")]
+Nodes = Annotated[int, integer(COUNT_INVALID, 1, 100, fix="2 to 4 nodes are enough for most stacks")]
 
 
 SYSTEM_DISK_GIB = 60
@@ -52,7 +52,7 @@ INTERFACE_ENDPOINTS = (
 )
 
 
-class SystemPool(Shape):
+class SystemPool(StackModel):
     """Nodes without GPUs for everything that is not a model."""
 
     machine: MachineType = Field(default="m7i.large", description="an x86-64 instance type")
@@ -60,7 +60,7 @@ class SystemPool(Shape):
     max: Nodes = Field(default=4, description="the most nodes")
 
 
-class ClusterSettings(Shape):
+class ClusterSettings(StackModel):
     """An EKS cluster to create, or with ``adopt`` an existing one."""
 
     version: Minor = Field(default="1.35", description="Kubernetes' minor version")
@@ -76,7 +76,7 @@ class ClusterSettings(Shape):
     adopt: ClusterName | None = Field(default=None, description="the name of a cluster that is there")
 
 
-class AdoptedNetwork(Shape):
+class AdoptedNetwork(StackModel):
     """An existing VPC. ``subnets``: one private subnet per zone, with a way out to AWS's services."""
 
     vpc: VpcId = Field(description="the VPC's id", examples=["vpc-0123456789abcdef0"])
@@ -88,7 +88,7 @@ class AdoptedNetwork(Shape):
     )
 
 
-class NetworkSettings(Shape):
+class NetworkSettings(StackModel):
     """A VPC to create, or with ``adopt`` an existing one."""
 
     cidr: Cidr = Field(default="10.40.0.0/16", description="the VPC's addresses, /16 to /18")
@@ -106,7 +106,7 @@ class NetworkSettings(Shape):
         return self.nat or ("perZone" if environment == "prod" else "single")
 
 
-class IngressSettings(Shape):
+class IngressSettings(StackModel):
     """An Application Load Balancer before the gateway. ``public: false`` gives it no public address."""
 
     host: Host = Field(description="the name clients type", examples=["llm.example.com"])
@@ -118,7 +118,7 @@ class IngressSettings(Shape):
     allowed_networks: tuple[Cidr, ...] = Field(default=(), description="who may connect; default: the VPC alone")
 
 
-class AwsSettings(Shape):
+class AwsSettings(StackModel):
     """A place on AWS. Any account but ``account`` is refused before anything is read or made."""
 
     kind: Literal["aws"]

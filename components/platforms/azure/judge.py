@@ -62,7 +62,7 @@ def judge(settings: AzureSettings, pools: Mapping[str, PoolRequest], environment
         yield from judge_pool(("pools", name), request, settings)
 
 
-def look(settings: AzureSettings) -> Iterator[Problem]:
+def inspect_machine(settings: AzureSettings) -> Iterator[Problem]:
     """Yield what this machine lacks and an update would miss a quarter of an hour later."""
     if shutil.which("kubelogin") is None:
         yield KUBELOGIN_MISSING.at(

@@ -18,7 +18,7 @@ from components.platforms.azure.rules import (
     VM_SIZE_INVALID,
     ZONES_INVALID,
 )
-from components.typed.fields import Shape, pattern, whole
+from components.typed.fields import StackModel, integer, pattern
 from components.typed.rules.file import COUNT_INVALID
 from components.typed.units import Duration
 
@@ -49,10 +49,10 @@ SubnetId = Annotated[
 ]
 CertificateId = Annotated[str, pattern(CERTIFICATE_ID_INVALID, "CertificateId", CERTIFICATE_ID)]
 Host = Annotated[str, pattern(HOST_INVALID, "Host", r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")]
-SystemNodes = Annotated[int, whole(COUNT_INVALID, 2, 100, fix="give 2 or more: AKS wants two nodes in a system pool")]
+SystemNodes = Annotated[int, integer(COUNT_INVALID, 2, 100, fix="give 2 or more: AKS wants two nodes in a system pool")]
 
 
-class SystemPool(Shape):
+class SystemPool(StackModel):
     """Nodes without a GPU for what always runs: DNS, KEDA, the gateway, the ingress, the GPU operator's controller."""
 
     machine: VmSize = Field(default="Standard_D4s_v5", description="VM size of the nodes without a GPU")
@@ -60,7 +60,7 @@ class SystemPool(Shape):
     max: SystemNodes = Field(default=4, description="most of them")
 
 
-class ClusterSettings(Shape):
+class ClusterSettings(StackModel):
     """The cluster: made with these values, or adopted by name."""
 
     version: Version | None = Field(default=None, description="Kubernetes version; None: AKS's default")
@@ -75,7 +75,7 @@ class ClusterSettings(Shape):
     resource_group: AzureName | None = Field(default=None, description="the adopted cluster's resource group")
 
 
-class AdoptedNetwork(Shape):
+class AdoptedNetwork(StackModel):
     """An existing subnet, with a way out and the service endpoint Microsoft.Storage."""
 
     subnet: SubnetId = Field(description="the nodes' subnet by id", examples=["/subscriptions/…/subnets/aks"])
@@ -84,7 +84,7 @@ class AdoptedNetwork(Shape):
     )
 
 
-class NetworkSettings(Shape):
+class NetworkSettings(StackModel):
     """The network: made from one range, or adopted by id."""
 
     cidr: Cidr = Field(default="10.40.0.0/16", description="the range of the network that is made")
@@ -92,7 +92,7 @@ class NetworkSettings(Shape):
     adopt: AdoptedNetwork | None = Field(default=None, description="a subnet that is there")
 
 
-class IngressSettings(Shape):
+class IngressSettings(StackModel):
     """The clients' way to the gateway: an Azure load balancer before an ingress controller that ends TLS."""
 
     host: Host = Field(description="the name clients type", examples=["llm.example.com"])
@@ -103,7 +103,7 @@ class IngressSettings(Shape):
     allowed_networks: tuple[Cidr, ...] = Field(default=(), description="who may connect; none, private: the network")
 
 
-class AzureSettings(Shape):
+class AzureSettings(StackModel):
     """A place on Azure: one region of one subscription."""
 
     kind: Literal["azure"]

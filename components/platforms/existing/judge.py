@@ -22,7 +22,7 @@ def judge(settings: ExistingSettings, pools: Mapping[str, PoolRequest], environm
     yield from _tls(settings)
 
 
-def look(settings: ExistingSettings) -> Iterator[Problem]:
+def inspect_machine(settings: ExistingSettings) -> Iterator[Problem]:
     """Yield what this machine's kubeconfig shows before anything is created. Reads that file, asks no cluster."""
     path = Path(settings.kubeconfig).expanduser()
     try:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
-from components.typed.fields import Name, Shape, pattern, whole
+from components.typed.fields import Name, StackModel, integer, pattern
 from components.typed.rules.file import COUNT_INVALID, REGISTRY_ADDRESS_INVALID
 from components.typed.rules.stack import KUBECONFIG_CONTEXT
 
@@ -19,12 +19,12 @@ Address = Annotated[
         r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*",
     ),
 ]
-NodePort = Annotated[int, whole(COUNT_INVALID, 1, 65535, fix="leave it out and let Kubernetes choose")]
+NodePort = Annotated[int, integer(COUNT_INVALID, 1, 65535, fix="leave it out and let Kubernetes choose")]
 ApiServer = Annotated[str, pattern(KUBECONFIG_CONTEXT, "ApiServer", r"https://[A-Za-z0-9.\[\]:-]+(/.*)?")]
 AccessMode = Literal["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce"]
 
 
-class RegistrySettings(Shape):
+class RegistrySettings(StackModel):
     """The registry for pushing and pulling images; ``pull_secret`` is the name of a Secret in the cluster, never a
     secret."""
 
@@ -33,14 +33,14 @@ class RegistrySettings(Shape):
     pull_secret: Name | None = Field(default=None, description="a Secret of type dockerconfigjson, by name")
 
 
-class ModelStoreSettings(Shape):
+class ModelStoreSettings(StackModel):
     """A PersistentVolumeClaim, in the models' namespace, that already holds the weights."""
 
     claim: Name = Field(description="the name of a PersistentVolumeClaim", examples=["model-weights"])
     access_mode: AccessMode = Field(default="ReadOnlyMany", description="the claim's access mode")
 
 
-class IngressSettings(Shape):
+class IngressSettings(StackModel):
     """The way to the gateway from outside. ``url`` is what a client types, without ``/v1``."""
 
     service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
@@ -51,7 +51,7 @@ class IngressSettings(Shape):
     url: str | None = Field(default=None, description="what a client types, without /v1")
 
 
-class ExistingSettings(Shape):
+class ExistingSettings(StackModel):
     """A cluster that others made, reached by a kubeconfig and one of its contexts."""
 
     kind: Literal["existing"]

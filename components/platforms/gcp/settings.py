@@ -16,7 +16,7 @@ from components.platforms.gcp.rules import (
     VERSION_INVALID,
     ZONES_INVALID,
 )
-from components.typed.fields import Shape, pattern, whole
+from components.typed.fields import StackModel, integer, pattern
 from components.typed.rules.file import COUNT_INVALID
 
 Region = Annotated[str, pattern(REGION_INVALID, "Region", r"[a-z]+-[a-z]+[0-9]{1,2}")]
@@ -27,14 +27,14 @@ Cidr = Annotated[str, pattern(NETWORK_INVALID, "Cidr", r"([0-9]{1,3}\.){3}[0-9]{
 GoogleName = Annotated[str, pattern(ADOPT_CONFLICT, "GoogleName", r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")]
 MachineType = Annotated[str, pattern(MACHINE_FAMILY_UNKNOWN, "MachineType", r"[a-z][a-z0-9]*-[a-z0-9]+(-[a-z0-9]+)*")]
 Host = Annotated[str, pattern(HOST_INVALID, "Host", r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")]
-SystemNodes = Annotated[int, whole(COUNT_INVALID, 1, 100, fix="give 2 or more, so that one node can be replaced")]
+SystemNodes = Annotated[int, integer(COUNT_INVALID, 1, 100, fix="give 2 or more, so that one node can be replaced")]
 
 
 SYSTEM_DISK_GIB = 100
 """Size of the boot disk of a node without GPUs."""
 
 
-class SystemPool(Shape):
+class SystemPool(StackModel):
     """Nodes without a GPU for what always runs: DNS, KEDA, the gateway, the GPU operator's controller."""
 
     machine: MachineType = Field(default="e2-standard-4", description="machine type of the nodes without a GPU")
@@ -42,7 +42,7 @@ class SystemPool(Shape):
     max: SystemNodes = Field(default=4, description="most of them, over all zones")
 
 
-class ClusterSettings(Shape):
+class ClusterSettings(StackModel):
     """The cluster: made with these values, or adopted by name."""
 
     version: Version | None = Field(
@@ -61,7 +61,7 @@ class ClusterSettings(Shape):
     adopt: GoogleName | None = Field(default=None, description="name of a cluster that is there, in this region")
 
 
-class AdoptedNetwork(Shape):
+class AdoptedNetwork(StackModel):
     """An existing VPC: names, in ``project`` where it belongs to another one (Shared VPC)."""
 
     network: GoogleName = Field(description="name of the VPC", examples=["main"])
@@ -71,7 +71,7 @@ class AdoptedNetwork(Shape):
     project: ProjectId | None = Field(default=None, description="the host project of a Shared VPC")
 
 
-class NetworkSettings(Shape):
+class NetworkSettings(StackModel):
     """The network: made from one range, or adopted."""
 
     cidr: Cidr = Field(default="10.40.0.0/16", description="the range that nodes, pods and Services share")
@@ -83,7 +83,7 @@ MANAGED = "managed"
 """The certificate that Google makes and renews by itself, for public load balancers."""
 
 
-class IngressSettings(Shape):
+class IngressSettings(StackModel):
     """The clients' way to the gateway: a load balancer that terminates TLS."""
 
     host: Host = Field(description="the name clients type", examples=["llm.example.com"])
@@ -94,7 +94,7 @@ class IngressSettings(Shape):
     allowed_networks: tuple[Cidr, ...] = Field(default=(), description="who may come in from the internet")
 
 
-class GcpSettings(Shape):
+class GcpSettings(StackModel):
     """A place on Google Cloud: one region of one project."""
 
     kind: Literal["gcp"]

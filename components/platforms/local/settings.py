@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from components.typed.fields import Shape
+from components.typed.fields import StackModel
 
 
-class LocalSettings(Shape):
+class LocalSettings(StackModel):
     """The cluster that ``ebbtide local up`` keeps on this machine."""
 
     kind: Literal["local"]

@@ -17,7 +17,7 @@ from ebbtide_kube.informer import Informer
 from pydantic import ValidationError
 
 from .app import Gateway
-from .budgets import Budgets, Elsewhere
+from .budgets import Budgets, SharedUsage
 from .engine_deaths import EngineDeaths
 from .failed_wakes import FailedWakes
 from .guard import Taken, WakeGuard
@@ -81,7 +81,7 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         (*view.views, scaled, slices),
         metrics,
         budgets,
-        Elsewhere(settings.keeper_url, budgets),
+        SharedUsage(settings.keeper_url, budgets),
     )
     return gateway
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from ebbtide_kube.informer import Informer
 
 from .access_log import NOT_ANSWERED, Record, request_id
-from .budgets import Budgets, Elsewhere, Group
+from .budgets import Budgets, Group, SharedUsage
 from .errors import ApiError, error_headers
 from .failed_wakes import FailedWakes
 from .guard import Places, WakeGuard
@@ -57,7 +57,7 @@ class Gateway:
         views: Sequence[Informer],
         metrics: Metrics,
         budgets: Budgets,
-        elsewhere: Elsewhere,
+        elsewhere: SharedUsage,
     ) -> None:
         self._settings = settings
         self._models = settings.by_any_name()

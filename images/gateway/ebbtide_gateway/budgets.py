@@ -1,6 +1,6 @@
 """Budgets of a group: requests a minute, wakes a day, and the models it may wake at all.
 
-Each process counts its own and asks the wake keeper for the counts of the others (``Elsewhere``). The requests of a
+Each process counts its own and asks the wake keeper for the counts of the others (``SharedUsage``). The requests of a
 process are gone with it, its wakes are not.
 """
 
@@ -145,7 +145,7 @@ def not_allowed(group: Group, model: Model, groups: Collection[Group]) -> ApiErr
     return ApiError(403, "wake_not_allowed", message)
 
 
-class Elsewhere:
+class SharedUsage:
     """Usage in the other processes, read from the wake keeper. ``keeper`` is its address, None if there is none."""
 
     def __init__(

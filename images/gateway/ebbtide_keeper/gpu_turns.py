@@ -66,7 +66,7 @@ class TurnMetrics(Protocol):
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _EngineState:
     """Last observed state of an engine, and since when."""
 
     state: State
@@ -93,7 +93,7 @@ class GpuTurns:
         self._metrics = metrics
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_ASK_SECONDS)
         self._clock = clock
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _EngineState] = {}
         self._asked: dict[str, float] = {}
         self._load = Load({}, {})
         self._moving: dict[str, asyncio.Task[None]] = {}
@@ -198,8 +198,8 @@ def parse_state(metrics: str) -> State:
     return "awake" if 1 in awake else "asleep"
 
 
-def _since(before: _Seen | None, state: State, now: float) -> _Seen:
-    return before if before is not None and before.state == state else _Seen(state, now)
+def _since(before: _EngineState | None, state: State, now: float) -> _EngineState:
+    return before if before is not None and before.state == state else _EngineState(state, now)
 
 
 def _name(pod: Object) -> str:

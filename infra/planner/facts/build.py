@@ -12,7 +12,7 @@ from typing import Any
 
 from infra.planner.facts import estimate_weights
 from infra.planner.facts.architectures import purpose
-from infra.planner.facts.config_json import Shape, printable
+from infra.planner.facts.config_json import ModelShape, printable
 from infra.planner.facts.model_facts import ModelFacts, Task, WeightBytes, WeightsFrom
 
 FORMATS = {"safetensors": ".safetensors", "bin": ".bin", "gguf": ".gguf"}
@@ -25,7 +25,7 @@ NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin")
 
 def facts(
     config: Mapping[str, Any],
-    shape: Shape,
+    shape: ModelShape,
     *,
     model_id: str,
     revision: str | None,
@@ -70,7 +70,7 @@ def facts(
     )
 
 
-def _task(shape: Shape, chat_template: bool | None) -> Task | None:
+def _task(shape: ModelShape, chat_template: bool | None) -> Task | None:
     """Return the task: an architecture that only embeds is no chat model; a decoder without a template is base."""
     known = purpose(shape.architecture)
     if known == "embed":
@@ -83,7 +83,7 @@ def _task(shape: Shape, chat_template: bool | None) -> Task | None:
 
 
 def weights(
-    shape: Shape,
+    shape: ModelShape,
     config: Mapping[str, Any],
     tensors: Iterable[Tensor] | None,
     total: object = None,

@@ -46,7 +46,7 @@ class UnreadableConfig(ValueError):
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """Numbers of a decoder, in transformers' own meaning."""
 
     architecture: str | None
@@ -113,7 +113,7 @@ def _bounded(name: str, value: int, least: int) -> int:
     )
 
 
-def read(config: Config) -> Shape:
+def read(config: Config) -> ModelShape:
     """Read a configuration. Raises ``UnreadableConfig`` when a number that everything depends on is missing."""
     architectures = config.get("architectures")
     text = text_part(config)
@@ -125,7 +125,7 @@ def read(config: Config) -> Shape:
     held = _stored(config)
     experts = number(text, "num_local_experts", "num_experts", "n_routed_experts", default=0)
     intermediate = number(text, "intermediate_size", "n_inner", "ffn_dim", default=4 * hidden)
-    return Shape(
+    return ModelShape(
         architecture=printable(architectures[0]) if isinstance(architectures, list) and architectures else None,
         model_type=printable(config.get("model_type", "")),
         layers=layers,

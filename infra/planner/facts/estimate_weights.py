@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.planner.facts import quantized
-from infra.planner.facts.config_json import ENCODERS, Shape, number, text_part
+from infra.planner.facts.config_json import ENCODERS, ModelShape, number, text_part
 from infra.planner.facts.model_facts import ELEMENT_BYTES, WeightBytes
 
 PLAIN_MLP = {"gpt2", "gptj", "gpt_neox", "opt", "bloom", "falcon", "phi", "starcoder2", "mpt", "gpt_bigcode"}
@@ -38,7 +38,7 @@ class Parameters:
         return self.embedding + self.kv + self.linear + self.experts + self.small + self.down + self.vision
 
 
-def parameters(shape: Shape, config: Mapping[str, Any]) -> Parameters:
+def parameters(shape: ModelShape, config: Mapping[str, Any]) -> Parameters:
     """Count the parameters of a decoder, with its vision tower if it has one, or of a BERT-like encoder."""
     text = text_part(config)
     if shape.model_type in ENCODERS:
@@ -66,7 +66,7 @@ def parameters(shape: Shape, config: Mapping[str, Any]) -> Parameters:
     )
 
 
-def _attention(shape: Shape, text: Mapping[str, Any]) -> tuple[int, int, int]:
+def _attention(shape: ModelShape, text: Mapping[str, Any]) -> tuple[int, int, int]:
     """Count one layer's parameters: those divided over all GPUs, those over KV heads, those whole on every GPU."""
     hidden, heads = shape.hidden, shape.heads
     latent = number(text, "kv_lora_rank", default=0)
@@ -84,7 +84,7 @@ def _attention(shape: Shape, text: Mapping[str, Any]) -> tuple[int, int, int]:
     return 2 * hidden * heads * shape.head_dim, 2 * hidden * shape.kv_heads * shape.head_dim, 0
 
 
-def _small_of_layer(shape: Shape, text: Mapping[str, Any]) -> int:
+def _small_of_layer(shape: ModelShape, text: Mapping[str, Any]) -> int:
     """Count norms, biases and the like of one layer."""
     family = shape.model_type
     count = shape.hidden * (4 if family in FOUR_NORMS else 2)
@@ -100,7 +100,7 @@ def _small_of_layer(shape: Shape, text: Mapping[str, Any]) -> int:
     return count + (shape.heads if family == "gpt_oss" else 0)  # attention sinks
 
 
-def _small_of_router(shape: Shape, text: Mapping[str, Any]) -> int:
+def _small_of_router(shape: ModelShape, text: Mapping[str, Any]) -> int:
     """Count the router of one layer with experts, and what gpt-oss and DeepSeek V3 add."""
     count = shape.hidden * shape.experts
     if shape.model_type == "gpt_oss":
@@ -110,7 +110,7 @@ def _small_of_router(shape: Shape, text: Mapping[str, Any]) -> int:
     return count
 
 
-def _encoder(shape: Shape, text: Mapping[str, Any]) -> Parameters:
+def _encoder(shape: ModelShape, text: Mapping[str, Any]) -> Parameters:
     """Count BERT and RoBERTa as transformers builds them, with the pooler."""
     hidden, inner = shape.hidden, shape.intermediate
     positions = number(text, "max_position_embeddings", default=0) + number(text, "type_vocab_size", default=0)
@@ -121,7 +121,7 @@ def _encoder(shape: Shape, text: Mapping[str, Any]) -> Parameters:
     return Parameters(embedding=embedding, kv=kv, linear=linear, experts=0, small=small)
 
 
-def estimate(shape: Shape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]:
+def estimate(shape: ModelShape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]:
     """Return the bytes and the number of parameters."""
     found = parameters(shape, config)
     plain = ELEMENT_BYTES.get(shape.dtype or "bfloat16", 2)
@@ -133,7 +133,7 @@ def estimate(shape: Shape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]
     return WeightBytes(int(sharded), int(found.kv * linear), int(replicated), "architecture"), found.total
 
 
-def active(shape: Shape, config: Mapping[str, Any], total: int | None) -> int | None:
+def active(shape: ModelShape, config: Mapping[str, Any], total: int | None) -> int | None:
     """Return the parameters that compute one token; ``total`` for a model without experts."""
     if not shape.experts or total is None:
         return total

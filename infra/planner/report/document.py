@@ -129,7 +129,7 @@ def _model(model: ModelPlan, cost: Cost) -> Document:
             "sequences_at_context": int(min(memory.sequences, 10**9)),
             "max_batched_tokens": model.engine.max_batched_tokens if model.engine else None,
             "fits": _fits(model),
-            "told": memory.told(),
+            "told": memory.description(),
         }
         if memory
         else None,
@@ -152,7 +152,7 @@ def _fallback(model: ModelPlan) -> Document:
         "machine": model.pool.machine.name if model.pool.machine else None,
         "gpu": model.pool.product,
         "fits": _fits(model),
-        "told": model.memory.told() if model.memory else None,
+        "told": model.memory.description() if model.memory else None,
         "memory_unknown": model.why_not,
     }
 
@@ -191,7 +191,7 @@ def _pool(pool: PoolPlan, plan: Plan) -> Document:
         "capacity": pool.capacity,
         "zones": list(pool.zones),
         "device": pool.device,
-        "told": pool.told,
+        "told": pool.description,
         "models": [model.name for model in plan.models if model.config.pool == pool.name],
         "fallback_of": [model.name for model in plan.models if pool.name in model.config.fallback_pools],
         "cost": _pool_cost(cost),
@@ -265,7 +265,7 @@ def _timeouts(model: ModelPlan, plan: Plan) -> Document:
         "model": model.name,
         "silence_seconds": model.silence,
         "shortest": model.shortest.name if model.shortest else None,
-        "load_balancer": plan.front.told,
+        "load_balancer": plan.front.description,
         "hops": [asdict(hop) for hop in model.hops],
     }
 

@@ -121,7 +121,7 @@ def try_card(
 
 
 def _reason(facts: ModelFacts, plan: MemoryPlan, gpus: int, engine: Engine, sequences: int) -> str:
-    on = f"on {gpus} GPU{'s' if gpus > 1 else ''}: {plan.told()}"
+    on = f"on {gpus} GPU{'s' if gpus > 1 else ''}: {plan.description()}"
     if not plan.loads:
         return f"the weights and what the engine needs are more than the memory {on}"
     if not facts.kv:

@@ -75,7 +75,7 @@ class MemoryPlan:
         """Return True if vLLM would start: one sequence of the full context must have its cache."""
         return self.kv_free > 0 and self.kv_free - self.null_block >= self.needed_for_one
 
-    def told(self) -> str:
+    def description(self) -> str:
         """Return the arithmetic in one line, in GiB."""
         parts = [f"{self.gpu_bytes / GIB:.1f} GiB card, {self.usable / GIB:.1f} usable"]
         named = (

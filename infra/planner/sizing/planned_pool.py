@@ -43,7 +43,7 @@ class PoolPlan:
     asleep_bytes: int = 0
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """Return ``g5.8xlarge · 1 × A10G, 22.4 GiB``."""
         memory = f", {self.gpu_bytes / GIB:.1f} GiB" if self.gpu_bytes else ", memory unknown"
         cards = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.policies.clouds import Pool, gpu_pools
-from infra.policies.inputs import look
+from infra.policies.inputs import get_path
 from infra.policies.model import Graph, Outcome, Resource, Violation, each, rule
 from infra.policies.pods import Pod, pods
 from infra.policies.settings import Settings
@@ -82,7 +82,7 @@ def _pool(pool: Pool) -> Iterator[Outcome]:
 
 
 def _scaled(scaled: Resource) -> Iterator[Outcome]:
-    if look(scaled.inputs, "spec.maxReplicaCount") is None:
+    if get_path(scaled.inputs, "spec.maxReplicaCount") is None:
         yield scaled.violation("spec.maxReplicaCount", "is missing", "models.<model>.max")
 
 
@@ -97,7 +97,7 @@ def _scaled(scaled: Resource) -> Iterator[Outcome]:
 def quota_present(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     limits: dict[tuple[str, str], int] = {}
     for quota in graph.of_kind("ResourceQuota"):
-        for name, amount in (look(quota.inputs, "spec.hard") or {}).items():
+        for name, amount in (get_path(quota.inputs, "spec.hard") or {}).items():
             limits[quota.namespace, name.removeprefix("requests.")] = int(amount)
     most = graph.stack.guard.max_gpus if graph.stack is not None else None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from components.typed.units import read_seconds
 from infra.policies.clouds import clouds, open_to_all
-from infra.policies.inputs import look
+from infra.policies.inputs import get_path
 from infra.policies.model import CLOUD, Graph, Outcome, Resource, each, rule
 from infra.policies.node_choice import selects
 from infra.policies.pods import Pod, pods
@@ -31,16 +31,16 @@ def default_deny(graph: Graph, settings: Settings) -> Iterator[Outcome]:
         if found.owner.namespace in (*settings.exempt_namespaces, *settings.vendor_namespaces):
             return
         beside = [p for p in policies if p.namespace == found.owner.namespace]
-        mine = [p for p in beside if selects(look(p.inputs, "spec.podSelector"), found.labels)]
+        mine = [p for p in beside if selects(get_path(p.inputs, "spec.podSelector"), found.labels)]
         for kind in sorted({"Ingress", "Egress"}.difference(*map(_kinds, mine))):
             yield found.owner.violation("spec", f"is under no NetworkPolicy for {kind.lower()}")
 
     def policy(found: Resource) -> Iterator[Outcome]:
-        for index, way in enumerate(look(found.inputs, "spec.egress") or ()):
-            if not look(way, "to") and not look(way, "ports"):
+        for index, way in enumerate(get_path(found.inputs, "spec.egress") or ()):
+            if not get_path(way, "to") and not get_path(way, "ports"):
                 yield found.violation(f"spec.egress[{index}]", "lets everything out")
-        for index, way in enumerate(look(found.inputs, "spec.ingress") or ()):
-            if not look(way, "from") and not look(way, "ports"):
+        for index, way in enumerate(get_path(found.inputs, "spec.ingress") or ()):
+            if not get_path(way, "from") and not get_path(way, "ports"):
                 yield found.violation(f"spec.ingress[{index}]", "lets everything in")
 
     yield from each(policies, policy, "stack:")
@@ -49,10 +49,10 @@ def default_deny(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
 def _kinds(policy: Resource) -> set[str]:
     """Return the directions that a policy denies by default; without ``policyTypes``, those that Kubernetes assumes."""
-    told = look(policy.inputs, "spec.policyTypes")
+    told = get_path(policy.inputs, "spec.policyTypes")
     if told:
         return {str(kind) for kind in told}
-    return {"Ingress", "Egress"} if look(policy.inputs, "spec.egress") else {"Ingress"}
+    return {"Ingress", "Egress"} if get_path(policy.inputs, "spec.egress") else {"Ingress"}
 
 
 @rule(
@@ -67,7 +67,7 @@ def _kinds(policy: Resource) -> set[str]:
 def load_balancer_timeouts(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     held = 0
     for route in graph.of_kind("InterceptorRoute"):
-        held = max(held, read_seconds(look(route.inputs, "spec.timeouts.readiness", 0)) or 0)
+        held = max(held, read_seconds(get_path(route.inputs, "spec.timeouts.readiness", 0)) or 0)
     for hop in clouds()["ingress"]["idle"]:
         yield from each(
             (r for r in graph.resources if r.type == hop["type"]), partial(_hop, hop, held), "stack:platform"
@@ -75,13 +75,13 @@ def load_balancer_timeouts(graph: Graph, settings: Settings) -> Iterator[Outcome
 
 
 def _hop(hop: dict[str, Any], held: int, found: Resource) -> Iterator[Outcome]:
-    if "chart" in hop and look(found.inputs, "chart") != hop["chart"]:
+    if "chart" in hop and get_path(found.inputs, "chart") != hop["chart"]:
         return
-    if "when" in hop and look(found.inputs, hop["when"]) is None:
+    if "when" in hop and get_path(found.inputs, hop["when"]) is None:
         return
-    if "whenClass" in hop and look(found.inputs, "spec.ingressClassName") != hop["whenClass"]:
+    if "whenClass" in hop and get_path(found.inputs, "spec.ingressClassName") != hop["whenClass"]:
         return
-    match = re.search(hop["pattern"], str(look(found.inputs, hop["path"], "")))
+    match = re.search(hop["pattern"], str(get_path(found.inputs, hop["path"], "")))
     if match is None:
         yield found.violation(hop["path"], f"says no time-out: the default of the hop is under {held:.0f} s")
     elif 0 < float(match[1]) < held:
@@ -102,22 +102,22 @@ def public_listener(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     table = clouds()["ingress"]
 
     def ingress(found: Resource) -> Iterator[Outcome]:
-        if not any(look(found.inputs, way["path"]) for way in table["tls"]):
+        if not any(get_path(found.inputs, way["path"]) for way in table["tls"]):
             yield found.violation("spec.tls", "has no TLS: keys and prompts would cross the network in clear")
-        if any(look(found.inputs, way["path"]) in way["is"] for way in table["publicUnless"]):
+        if any(get_path(found.inputs, way["path"]) in way["is"] for way in table["publicUnless"]):
             return
-        lists = [look(found.inputs, way["path"]) for way in table["allowLists"]]
+        lists = [get_path(found.inputs, way["path"]) for way in table["allowLists"]]
         if not any(networks and not open_to_all(str(networks).split(",")) for networks in lists):
             yield found.violation("metadata.annotations", "is open to the whole internet")
         if not keys:
             yield found.violation("spec", "is public while no key says who may ask", "gateway.keys")
 
     def service(found: Resource) -> Iterator[Outcome]:
-        if look(found.inputs, "spec.type") != "LoadBalancer":
+        if get_path(found.inputs, "spec.type") != "LoadBalancer":
             return
-        if any(look(found.inputs, way["path"]) in way["is"] for way in clouds()["internalServices"]):
+        if any(get_path(found.inputs, way["path"]) in way["is"] for way in clouds()["internalServices"]):
             return
-        ranges = [str(network) for network in look(found.inputs, "spec.loadBalancerSourceRanges") or ()]
+        ranges = [str(network) for network in get_path(found.inputs, "spec.loadBalancerSourceRanges") or ()]
         if not ranges or open_to_all(ranges):
             yield found.violation("spec.loadBalancerSourceRanges", "is open to the whole internet")
         yield found.violation("spec.type", "is a public listener without TLS of its own")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from infra.policies.clouds import Pool, gpu_pools
-from infra.policies.inputs import look
+from infra.policies.inputs import get_path
 from infra.policies.model import Graph, Outcome, Resource, each, rule
 from infra.policies.node_choice import choices
 from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
@@ -32,8 +32,8 @@ def _pool(pool: Pool) -> Iterator[Outcome]:
 
 
 def _node(node: Resource) -> Iterator[Outcome]:
-    taints = look(node.inputs, "spec.taints") or ()
-    if not any(look(taint, "effect") in ("NoSchedule", "NoExecute") for taint in taints):
+    taints = get_path(node.inputs, "spec.taints") or ()
+    if not any(get_path(taint, "effect") in ("NoSchedule", "NoExecute") for taint in taints):
         yield node.violation("spec.taints", "has no NoSchedule taint")
 
 
@@ -48,9 +48,10 @@ def _node(node: Resource) -> Iterator[Outcome]:
 def placement(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     places = [(pool.labels, pool.taints) for pool in gpu_pools(graph)]
     for node in graph.of_kind("NodePatch"):
-        labels = {key: str(value) for key, value in (look(node.inputs, "metadata.labels") or {}).items()}
+        labels = {key: str(value) for key, value in (get_path(node.inputs, "metadata.labels") or {}).items()}
         taints = [
-            (str(t["key"]), str(look(t, "value", "")), str(t["effect"])) for t in look(node.inputs, "spec.taints") or ()
+            (str(t["key"]), str(get_path(t, "value", "")), str(t["effect"]))
+            for t in get_path(node.inputs, "spec.taints") or ()
         ]
         places.append((labels, taints))
     if not places:
@@ -76,10 +77,12 @@ def _tolerated(taint: tuple[str, str, str], spec: object) -> bool:
     key, value, effect = taint
     if effect == "PreferNoSchedule":
         return True
-    for toleration in look(spec, "tolerations") or ():
-        same_key = look(toleration, "key", "") in (key, "")
-        same_value = look(toleration, "operator", "Equal") == "Exists" or str(look(toleration, "value", "")) == value
-        if same_key and same_value and look(toleration, "effect", effect) == effect:
+    for toleration in get_path(spec, "tolerations") or ():
+        same_key = get_path(toleration, "key", "") in (key, "")
+        same_value = (
+            get_path(toleration, "operator", "Equal") == "Exists" or str(get_path(toleration, "value", "")) == value
+        )
+        if same_key and same_value and get_path(toleration, "effect", effect) == effect:
             return True
     return False
 
@@ -96,7 +99,7 @@ def pod_security(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     exempt = settings.exempt_namespaces
 
     def namespace(found: Resource) -> Iterator[Outcome]:
-        level = look(found.inputs, "metadata.labels", {}).get("pod-security.kubernetes.io/enforce")
+        level = get_path(found.inputs, "metadata.labels", {}).get("pod-security.kubernetes.io/enforce")
         if found.object_name not in exempt and level != "restricted":
             yield found.violation("metadata.labels", "does not enforce pod-security.kubernetes.io: restricted")
 
@@ -104,9 +107,9 @@ def pod_security(graph: Graph, settings: Settings) -> Iterator[Outcome]:
         if found.owner.namespace in exempt:
             return
         for key in ("hostNetwork", "hostPID", "hostIPC"):
-            if look(found.spec, key):
+            if get_path(found.spec, key):
                 yield found.owner.violation(f"{found.at}.{key}", "shares the node with the pod")
-        for volume in look(found.spec, "volumes") or ():
+        for volume in get_path(found.spec, "volumes") or ():
             if "hostPath" in volume:
                 yield found.owner.violation(f"{found.at}.volumes", "mounts a folder of the node")
         for path, container in found.containers():
@@ -117,16 +120,19 @@ def pod_security(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
 
 def _missing(pod: Pod, container: Any) -> Iterator[str]:
-    own, shared = look(container, "securityContext", {}), look(pod.spec, "securityContext", {})
+    own, shared = get_path(container, "securityContext", {}), get_path(pod.spec, "securityContext", {})
     if own.get("privileged"):
         yield "is privileged"
     if own.get("allowPrivilegeEscalation") is not False:
         yield "may gain privileges"
-    if "ALL" not in (look(own, "capabilities.drop") or ()):
+    if "ALL" not in (get_path(own, "capabilities.drop") or ()):
         yield "keeps capabilities"
     if own.get("runAsNonRoot", shared.get("runAsNonRoot")) is not True:
         yield "may run as root"
-    if look(own, "seccompProfile.type", look(shared, "seccompProfile.type")) not in ("RuntimeDefault", "Localhost"):
+    if get_path(own, "seccompProfile.type", get_path(shared, "seccompProfile.type")) not in (
+        "RuntimeDefault",
+        "Localhost",
+    ):
         yield "has no seccomp profile"
 
 
@@ -146,14 +152,14 @@ def probes_and_grace(resource: Resource, settings: Settings) -> Iterator[Outcome
 
 
 def _pod(resource: Resource, pod: Pod) -> Iterator[Outcome]:
-    grace = look(pod.spec, "terminationGracePeriodSeconds", 30)
+    grace = get_path(pod.spec, "terminationGracePeriodSeconds", 30)
     for path, container in pod.main_containers():
         # a headless engine has nothing to probe, and its leader's probes cover the whole group
         quiet = pod.led and "--headless" in flags(container)
         for probe in () if quiet else ("startupProbe", "readinessProbe", "livenessProbe"):
             if probe not in container:
                 yield resource.violation(f"{path}.{probe}", "is missing")
-        before = look(container, "lifecycle.preStop.sleep.seconds", 0)
+        before = get_path(container, "lifecycle.preStop.sleep.seconds", 0)
         drain = flags(container).get("--shutdown-timeout")
         if drain is None:
             yield resource.violation(f"{path}.args", "has no --shutdown-timeout: running answers are cut at once")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from infra.policies.clouds import Pool, gpu_pools
-from infra.policies.inputs import look
+from infra.policies.inputs import get_path
 from infra.policies.model import MANDATORY, PROD_ONLY, Graph, NotEvaluated, Outcome, Resource, each, rule
 from infra.policies.settings import Settings
 
@@ -25,13 +25,13 @@ def cooldown(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
     def scaled(found: Resource) -> Iterator[Outcome]:
         model = models.get(found.object_name)
-        if look(found.inputs, "spec.minReplicaCount", 0) > 0:
+        if get_path(found.inputs, "spec.minReplicaCount", 0) > 0:
             return
         if model is None:
             yield NotEvaluated(found.urn, "spec.cooldownPeriod", "belongs to no model of the stack file")
             return
         cold = model.cold_start.seconds
-        cooldown = look(found.inputs, "spec.cooldownPeriod", KEDA_DEFAULT)
+        cooldown = get_path(found.inputs, "spec.cooldownPeriod", KEDA_DEFAULT)
         if cooldown < cold:
             yield found.violation("spec.cooldownPeriod", f"is {cooldown} s, under a cold start of {cold} s")
 
@@ -49,7 +49,7 @@ def cooldown(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     types=r"kubernetes:keda\.sh/.*:ScaledObject",
 )
 def idle_ttl(resource: Resource, settings: Settings) -> Iterator[Outcome]:
-    cooldown = look(resource.inputs, "spec.cooldownPeriod")
+    cooldown = get_path(resource.inputs, "spec.cooldownPeriod")
     if cooldown is None:
         yield resource.violation("spec.cooldownPeriod", "is missing")
     elif cooldown > settings.longest_idle:
@@ -68,7 +68,7 @@ def one_writer(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     targets = {
         (
             found.namespace,
-            str(look(found.inputs, "spec.scaleTargetRef.kind", "Deployment")),
+            str(get_path(found.inputs, "spec.scaleTargetRef.kind", "Deployment")),
             str(found.inputs["spec"]["scaleTargetRef"]["name"]),
         )
         for found in graph.of_kind("ScaledObject")
@@ -77,12 +77,12 @@ def one_writer(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     def workload(found: Resource) -> Iterator[Outcome]:
         if (found.namespace, found.kind, found.object_name) not in targets:
             return
-        if look(found.inputs, "spec.replicas") is not None and "spec.replicas" not in found.ignore_changes:
+        if get_path(found.inputs, "spec.replicas") is not None and "spec.replicas" not in found.ignore_changes:
             yield found.violation("spec.replicas", "is written by the program and by the autoscaler")
 
     def pool(found: Pool) -> Iterator[Outcome]:
         desired = found.row["desired"]
-        if look(found.resource.inputs, desired) is not None and desired not in found.resource.ignore_changes:
+        if get_path(found.resource.inputs, desired) is not None and desired not in found.resource.ignore_changes:
             yield found.resource.violation(
                 desired, "is written by the program and by the autoscaler", "pools.<pool>.min"
             )
@@ -147,7 +147,7 @@ def zero_outside_production(graph: Graph, settings: Settings) -> Iterator[Outcom
             yield found.resource.violation(found.row["min"], f"is {least}, without a reason", "pools.<pool>.min")
 
     def scaled(found: Resource) -> Iterator[Outcome]:
-        least = look(found.inputs, "spec.minReplicaCount", 0)
+        least = get_path(found.inputs, "spec.minReplicaCount", 0)
         if least > 0 and found.object_name not in reasons:
             yield found.violation("spec.minReplicaCount", f"is {least}, without a reason", "models.<model>.min")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.catalog.versions import numbers
-from infra.policies.inputs import HIDDEN, Unknown, look
+from infra.policies.inputs import HIDDEN, Unknown, get_path
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, each, rule
 from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
 from infra.policies.settings import Settings
@@ -74,17 +74,17 @@ def engine_floor(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     floor = numbers(settings.engine_floor)
 
     def built(image: Resource) -> Iterator[Outcome]:
-        names = [str(look(image.inputs, "buildArgs.BASE", "")), *map(str, look(image.inputs, "tags") or ())]
+        names = [str(get_path(image.inputs, "buildArgs.BASE", "")), *map(str, get_path(image.inputs, "tags") or ())]
         engines = [name for name in names if "vllm" in name]
         yield from _below(engines, image, "tags")
-        base = str(look(image.inputs, "buildArgs.BASE", ""))
+        base = str(get_path(image.inputs, "buildArgs.BASE", ""))
         if base and image.name.startswith("vllm-cuda") and TAG.search(base) is None:
             why = "names no version of vLLM, only a digest or another name"
             yield NotEvaluated(image.urn, "buildArgs.BASE", why)
 
     def running(pod: Pod) -> Iterator[Outcome]:
         for path, container in pod.main_containers():
-            if "vllm" in str(look(container, "image", "")) and pod.gpus:
+            if "vllm" in str(get_path(container, "image", "")) and pod.gpus:
                 yield from _below([str(container["image"])], pod.owner, f"{path}.image")
 
     def _below(names: list[str], resource: Resource, path: str) -> Iterator[Outcome]:
@@ -119,7 +119,7 @@ _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 def image_digest(resource: Resource, settings: Settings) -> Iterator[Outcome]:
     def container(found: tuple[str, Any]) -> Iterator[Outcome]:
         path, inputs = found
-        if not _DIGEST.fullmatch(str(look(inputs, "image", ""))):
+        if not _DIGEST.fullmatch(str(get_path(inputs, "image", ""))):
             yield resource.violation(f"{path}.image", "is not named by digest")
 
     for pod in pods_of(resource):
@@ -148,8 +148,8 @@ def no_remote_code(resource: Resource, settings: Settings) -> Iterator[Outcome]:
         for flag in _FLAGS:
             if flag in given:
                 yield resource.violation(f"{path}.args", f"{flag} lets foreign code into the engine")
-        for variable in look(inputs, "env") or ():
-            if look(variable, "name") in _VARIABLES:
+        for variable in get_path(inputs, "env") or ():
+            if get_path(variable, "name") in _VARIABLES:
                 yield resource.violation(f"{path}.env", f"{variable['name']} opens the engine to whoever reaches it")
 
     for pod in pods_of(resource):
@@ -166,9 +166,9 @@ def no_remote_code(resource: Resource, settings: Settings) -> Iterator[Outcome]:
     types=r"kubernetes:helm\.sh/v3:Release",
 )
 def operator_floor(resource: Resource, settings: Settings) -> Iterator[Outcome]:
-    if look(resource.inputs, "chart") != "gpu-operator":
+    if get_path(resource.inputs, "chart") != "gpu-operator":
         return
-    given = look(resource.inputs, "version")
+    given = get_path(resource.inputs, "version")
     if given is None:
         yield resource.violation("version", "is not pinned")
     elif numbers(str(given)) <= numbers(settings.operator_above):

@@ -10,7 +10,7 @@ from components.catalog.gpus import gpus
 from components.catalog.versions import pinned
 from components.gpu_layer.judge import judge_gpu_layer
 from components.platforms.kinds import KINDS, kind_of
-from components.typed.fields import Shape
+from components.typed.fields import StackModel
 from components.typed.refusal import Path, Problem
 from components.typed.rules.file import KEY_MISSING, MANIFESTS_NOT_LOCAL
 from components.typed.rules.pools import CAPACITY_BLOCK_INVALID, MIG_PROFILE_INVALID
@@ -104,11 +104,11 @@ def _slices(pool: PoolConfig, at: Path) -> Iterator[Problem]:
         )
 
 
-def _open_networks(shape: Shape, at: Path) -> Iterator[Problem]:
+def _open_networks(shape: StackModel, at: Path) -> Iterator[Problem]:
     """Check every list of networks in the settings, whatever the place opens with it."""
     for name, field in type(shape).model_fields.items():
         value, path = getattr(shape, name), (*at, field.alias or name)
-        if isinstance(value, Shape):
+        if isinstance(value, StackModel):
             yield from _open_networks(value, path)
         elif name.endswith(_NETWORKS) and isinstance(value, tuple):
             for index, network in enumerate(value):

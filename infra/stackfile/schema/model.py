@@ -20,8 +20,8 @@ from components.typed.fields import (
     MostCount,
     Name,
     NodeCount,
-    Shape,
     SplitCount,
+    StackModel,
     text,
 )
 from components.typed.rules.file import DAYS_INVALID, TIMEZONE_UNKNOWN
@@ -81,7 +81,7 @@ Days = Annotated[tuple[Day, ...], BeforeValidator(_check_days)]
 Timezone = Annotated[str, BeforeValidator(_check_timezone)]
 
 
-class ScheduleConfig(Shape):
+class ScheduleConfig(StackModel):
     """A keep-warm window: on ``days``, from ``start`` to ``to``, at least ``replicas`` run even without requests. They
     are started ``ahead`` before. A ``to`` not later than ``start`` is on the next day. After the window the model is
     idle like any other, and goes after an ``idleTtl``. Clock changes are followed: on the weekday of a change a window
@@ -149,7 +149,7 @@ def _hold(fields: Mapping[str, Any]) -> Duration:
     return Duration(max(SHORTEST_DEFAULT_HOLD_SECONDS, -(-cold_start.seconds * 3 // 2)))
 
 
-class ModelConfig(Shape):
+class ModelConfig(StackModel):
     """A model behind the endpoint, scaled between ``min`` and ``max`` replicas.
 
     Times: a replica idle for ``sleep_ttl`` falls asleep, one idle for ``idle_ttl`` is removed; a load takes at most

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictBool, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from components.typed.fields import FewestCount, GpuCount, LabelKey, LabelValue, MostCount, Shape, text, whole
+from components.typed.fields import FewestCount, GpuCount, LabelKey, LabelValue, MostCount, StackModel, integer, text
 from components.typed.rules.file import COUNT_INVALID, KEY_MISSING, LABEL_INVALID
 from components.typed.rules.pools import MIG_PROFILE_INVALID, ZONE_NAME_INVALID
 from components.typed.units import Duration, Quantity
@@ -51,14 +51,14 @@ MigProfile = Annotated[
     ),
 ]
 Takers = Annotated[
-    int, whole(MIG_PROFILE_INVALID, 2, 48, fix="give how many pods share one card, or leave sharing out")
+    int, integer(MIG_PROFILE_INVALID, 2, 48, fix="give how many pods share one card, or leave sharing out")
 ]
 Iops = Annotated[
-    int, whole(COUNT_INVALID, 100, 1_000_000, fix="give a whole number, or leave it out for the place's default")
+    int, integer(COUNT_INVALID, 100, 1_000_000, fix="give a whole number, or leave it out for the place's default")
 ]
 
 
-class DiskConfig(Shape):
+class DiskConfig(StackModel):
     """A node's own disk: it holds the image, and the weights where the machine has no faster disk of its own.
 
     ``throughput`` is per second. A key left out takes the place's default, chosen for a fast image pull.
@@ -69,7 +69,7 @@ class DiskConfig(Shape):
     throughput: Quantity | None = Field(default=None, description="moved in a second", examples=["1000Mi"])
 
 
-class MigConfig(Shape):
+class MigConfig(StackModel):
     """Each card cut into slices of ``profile``, with their memories isolated. With ``single`` slices count as
     ``nvidia.com/gpu``, with ``mixed`` under the profile's own name."""
 
@@ -77,13 +77,13 @@ class MigConfig(Shape):
     strategy: Literal["single", "mixed"] = Field(default="single", description="what slices are called")
 
 
-class TimeSlicingConfig(Shape):
+class TimeSlicingConfig(StackModel):
     """Time slicing: ``replicas`` pods share one card moment by moment, without isolation of their memories."""
 
     replicas: Takers = Field(description="pods that share one card", examples=["4"])
 
 
-class TurnsConfig(Shape):
+class TurnsConfig(StackModel):
     """Turns: up to ``models`` engines stay on one card. One is awake and has all of it; the others sleep in main memory
     and keep ``left`` of the card's memory each. An engine that gets a request while another is awake gets the card when
     the other is idle, or has had it for ``turn`` and has finished what it runs."""
@@ -95,7 +95,7 @@ class TurnsConfig(Shape):
     turn: Duration = Field(default=Duration(30), description="how long one keeps the card while another waits for it")
 
 
-class SharingConfig(Shape):
+class SharingConfig(StackModel):
     """A way for several pods to share one card: exactly one of these."""
 
     mig: MigConfig | None = Field(default=None, description="each card cut into slices")
@@ -123,7 +123,7 @@ ResourceName = Annotated[
 ]
 
 
-class GpuConfig(Shape):
+class GpuConfig(StackModel):
     """The GPUs of one node: their number, the resource name a pod asks for, their make and memory."""
 
     count: GpuCount = Field(description="GPUs of one node", examples=["1"])
@@ -132,7 +132,7 @@ class GpuConfig(Shape):
     memory: Quantity | None = Field(default=None, description="memory of one GPU")
 
 
-class TaintConfig(Shape):
+class TaintConfig(StackModel):
     """A taint in Kubernetes' own spelling."""
 
     key: LabelKey = Field(description="the taint's key", examples=["workerType"])
@@ -164,7 +164,7 @@ def _gpu_is_known(value: Any, info: ValidationInfo) -> Any:
     raise KEY_MISSING.refusal("is missing", allowed="the GPUs of one node", fix="add gpu: {count: 1}", has_value=False)
 
 
-class PoolConfig(Shape):
+class PoolConfig(StackModel):
     """Nodes of one kind, from ``min`` to ``max`` of them.
 
     A place that makes nodes needs a ``machine``; one whose nodes already exist needs ``gpu``, and the nodes by name

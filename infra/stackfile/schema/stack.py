@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 from pydantic import AfterValidator, Field
 
 from components.platforms.kinds import PlaceSettings, kind_of, settings_classes
-from components.typed.fields import Limit, Shape, text, whole
+from components.typed.fields import Limit, StackModel, integer, text
 from components.typed.rules.file import COUNT_INVALID, KEY_HASH_INVALID, PACKAGE_NOT_PINNED
 from components.typed.rules.stack import IMAGE_NOT_PINNED
 from components.typed.units import Duration
@@ -19,7 +19,7 @@ from infra.stackfile.schema.pool import PoolConfig
 # Where the GPU software on the nodes comes from.
 
 
-class GpuLayerConfig(Shape):
+class GpuLayerConfig(StackModel):
     """The source of NVIDIA's GPU operator. ``helm``: the stack installs it. ``existing``: the cluster's owner has done
     so. The default is ``helm`` where the stack makes the nodes and ``existing`` where they already exist."""
 
@@ -53,7 +53,7 @@ ByDigest = Annotated[
 ]
 
 
-class ImageConfig(Shape):
+class ImageConfig(StackModel):
     """The engine's image. Without ``base`` it starts from vLLM's own image at the pinned version."""
 
     base: ByDigest | None = Field(default=None, description="vLLM's CUDA image by digest, like a copy in your registry")
@@ -88,12 +88,12 @@ Sha256 = Annotated[
 
 # each gateway replica remembers the times of these requests
 RequestsPerMinute = Annotated[
-    int, whole(COUNT_INVALID, 1, 100_000, fix="give a whole number, or leave it out for no limit")
+    int, integer(COUNT_INVALID, 1, 100_000, fix="give a whole number, or leave it out for no limit")
 ]
-Replicas = Annotated[int, whole(COUNT_INVALID, 1, 100, fix="give the number of its pods, or leave it out")]
+Replicas = Annotated[int, integer(COUNT_INVALID, 1, 100, fix="give the number of its pods, or leave it out")]
 
 
-class GroupConfig(Shape):
+class GroupConfig(StackModel):
     """The models that the keys of a group may use, by name, or ``*`` for all of them.
 
     A model that is awake answers every group that may use it. A request for a sleeping model needs the right to wake
@@ -122,14 +122,14 @@ class GroupConfig(Shape):
         return self.may_use(model) and (self.wake is None or ALL_MODELS in self.wake or model in self.wake)
 
 
-class KeyConfig(Shape):
+class KeyConfig(StackModel):
     """An API key, given only as its hash; without a hash the stack makes a key and exports it as a secret."""
 
     group: str = Field(description="the name of a group", examples=["everyone"])
     sha256: Sha256 | None = Field(default=None, description="of a key made elsewhere")
 
 
-class GatewayConfig(Shape):
+class GatewayConfig(StackModel):
     """Groups and keys by name, and the number of pods between the clients and the models."""
 
     replicas: Replicas | None = Field(
@@ -143,10 +143,12 @@ class GatewayConfig(Shape):
 
 Environment = Literal["local", "dev", "staging", "prod"]
 
-MostGpus = Annotated[int, whole(COUNT_INVALID, 0, 100_000, fix="give the most GPUs that all models together may hold")]
+MostGpus = Annotated[
+    int, integer(COUNT_INVALID, 0, 100_000, fix="give the most GPUs that all models together may hold")
+]
 
 
-class GuardConfig(Shape):
+class GuardConfig(StackModel):
     """The ceiling over all models together, enforced by a quota in Kubernetes itself.
 
     ``when_full`` applies to a request whose model would need a GPU above it: it waits for one to become free (at most
@@ -161,7 +163,7 @@ class GuardConfig(Shape):
     )
 
 
-class IdleScalingConfig(Shape):
+class IdleScalingConfig(StackModel):
     """The source of KEDA and its HTTP add-on: their charts, their own manifests, or already in the cluster."""
 
     install: Literal["helm", "manifests", "existing"] = Field(
@@ -169,14 +171,14 @@ class IdleScalingConfig(Shape):
     )
 
 
-class LeaderWorkerSetConfig(Shape):
+class LeaderWorkerSetConfig(StackModel):
     """The source of LeaderWorkerSet's controller, which models with ``nodes`` above 1 need: its chart, or already in
     the cluster. Without such a model nothing is installed."""
 
     install: Literal["helm", "existing"] = Field(default="helm", description="from its chart, or there already")
 
 
-class StackConfig(Shape):
+class StackConfig(StackModel):
     """One stack: a place, its GPU pools, the models on them, and who may ask. It is valid without any model."""
 
     environment: Environment = Field(description="local, dev, staging, prod", examples=["local"])

@@ -29,7 +29,7 @@ class Operations:
     engine: Engine
     cancelled: threading.Event
 
-    def create(self, call: Call, shape: sdk.Shape, inputs: dict[str, Any]) -> Record:
+    def create(self, call: Call, shape: sdk.ResourceType, inputs: dict[str, Any]) -> Record:
         """Create the resource.
 
         Raises `InitFailedError` when it exists although the operation failed, `RefusedError` when it was not made.
@@ -43,7 +43,7 @@ class Operations:
             scope = self._scope(call.type, place, inputs)
             if scope and any(record.scope == scope for record in self.cloud.all(call.type)):
                 raise RefusedError(self._text(call.type, "exists", inputs))
-            id_, live = outputs.made(known, shape, filled, inputs)
+            id_, live = outputs.outputs_of(known, shape, filled, inputs)
             if self.cloud.get(call.type, id_):
                 raise RefusedError(self._text(call.type, "exists", inputs | {"id": id_}))
             record = Record(
@@ -67,7 +67,9 @@ class Operations:
         record = self.cloud.get(call.type, call.id)
         return None if record is None or record.gone else record
 
-    def update(self, call: Call, shape: sdk.Shape, inputs: dict[str, Any], old_inputs: Mapping[str, Any]) -> Record:
+    def update(
+        self, call: Call, shape: sdk.ResourceType, inputs: dict[str, Any], old_inputs: Mapping[str, Any]
+    ) -> Record:
         """Change the resource in place; values that only the cloud may set stay."""
         failed = self._failure(call, "update", inputs)
         known = self.book.of(call.type)
@@ -175,7 +177,7 @@ class Operations:
         return self.book.text(type_, kind, {**self.place, "type": type_, "kind": type_.rsplit(":", 1)[-1], **holes})
 
 
-def _untold(shape: sdk.Shape, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _untold(shape: sdk.ResourceType, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in inputs.items() if key not in shape.outputs}
 
 

@@ -32,8 +32,8 @@ def holes(place: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def made(
-    known: Facts, shape: sdk.Shape, filled: dict[str, Any], inputs: Mapping[str, Any]
+def outputs_of(
+    known: Facts, shape: sdk.ResourceType, filled: dict[str, Any], inputs: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Return id and outputs of a resource that was just created; ``filled`` are its `holes`."""
     given = {key: value for key, value in inputs.items() if not key.startswith("__")}
@@ -77,7 +77,7 @@ def answered(given: Any, hint: Any, filled: Mapping[str, Any]) -> Any:
     return given
 
 
-def expected(known: Facts, shape: sdk.Shape, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def expected(known: Facts, shape: sdk.ResourceType, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a preview can say about a resource that does not exist yet."""
     filled_in = {*known.defaults, *known.names}
     late = {key: UNKNOWN for key in shape.outputs if key not in shape.inputs or key in filled_in}
@@ -87,7 +87,7 @@ def expected(known: Facts, shape: sdk.Shape, inputs: Mapping[str, Any]) -> dict[
     return {**late, **dict.fromkeys(parts, UNKNOWN), **told}
 
 
-def shown(shape: sdk.Shape, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def shown(shape: sdk.ResourceType, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return inputs in the form in which a preview gives them back."""
     return {key: answered(item, shape.outputs[key], {}) for key, item in inputs.items() if key in shape.outputs}
 

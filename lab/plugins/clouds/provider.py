@@ -121,7 +121,7 @@ class CloudStandIn(StandIn):
             raise RefusedError(f"the {self._package} provider was not configured")
         return self._operations
 
-    def _shape(self, token: str) -> sdk.Shape:
+    def _shape(self, token: str) -> sdk.ResourceType:
         found = sdk.shape(token)
         if found is None:
             raise RefusedError(f"{token}: the {self._package} SDK {self._book.version} has no such type")

@@ -31,7 +31,7 @@ _REGISTERED = re.compile(r'resource_modules="""(.*?)"""', re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Shape:
+class ResourceType:
     """One resource type: type hints by wire name, and the wire names that must be given."""
 
     inputs: Mapping[str, Any]
@@ -58,14 +58,14 @@ def module_of(package: str) -> str:
     return "pulumi_" + package.replace("-", "_")
 
 
-def shape(token: str) -> Shape | None:
+def shape(token: str) -> ResourceType | None:
     """Return the shape of a type; None for a token that the SDK does not have."""
     with ONE_AT_A_TIME:
         return _shape(token)
 
 
 @functools.cache
-def _shape(token: str) -> Shape | None:
+def _shape(token: str) -> ResourceType | None:
     place = classes(token.split(":", 1)[0]).get(token)
     if place is None:
         return None
@@ -73,7 +73,7 @@ def _shape(token: str) -> Shape | None:
     module = importlib.import_module(resource.__module__)
     # the SDKs say InitArgs where a nested input class has taken the plain name
     arguments = getattr(module, f"{place[1]}InitArgs", None) or getattr(module, f"{place[1]}Args")
-    return Shape(hints_of(arguments), _types.resource_types(resource), required_of(arguments))
+    return ResourceType(hints_of(arguments), _types.resource_types(resource), required_of(arguments))
 
 
 def provider_inputs(package: str) -> Mapping[str, Any]:
