@@ -24,6 +24,7 @@ from infra.gate import judge_process
 from infra.gate.sandbox import Recorded
 from infra.gate.verdict import Side, judge
 from infra.planner.judgement import judge_with_records
+from infra.program import build
 from infra.recorder.run import record
 from infra.recorder.stack_source import read_stack
 from infra.stackfile.findings.finding import ConfigError
@@ -106,6 +107,7 @@ def test_every_command_finds_the_same_and_stops_alike(
 ) -> None:
     file = case.write(tmp_path)
     monkeypatch.setattr(workspace, "PROJECT", tmp_path)
+    monkeypatch.setattr(build, "PROJECT", tmp_path)
     found = {door.__name__: door(file) for door in (plan, gate, graph, program)}
     assert found == dict.fromkeys(found, ({*case.codes, *case.warnings}, bool(case.codes)))
 
@@ -126,6 +128,7 @@ def test_what_is_recorded_beside_the_stack_file_is_judged_in_every_command(
     case = BadInput(name="", changes={"models.eight.id": "test/eight", "models.eight.maxTokens": 131072})
     file = write(folder, case.sections)
     monkeypatch.setattr(workspace, "PROJECT", tmp_path)
+    monkeypatch.setattr(build, "PROJECT", tmp_path)
     for door in (plan, gate, graph, program):
         codes, stops = door(file)
         assert ("EBB026" in codes, "EBB250" in codes, stops) == (True, False, True), door.__name__
