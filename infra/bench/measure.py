@@ -100,7 +100,9 @@ class Measurement:
                     await closed_loop(ask, into.replies.append, level.concurrency, requests, seconds)
                 else:
                     # both sides get the same times
-                    due = poisson(level.rate or 0.0, f"{self.options.seed} {level.description} {turn}", requests, seconds)
+                    due = poisson(
+                        level.rate or 0.0, f"{self.options.seed} {level.description} {turn}", requests, seconds
+                    )
                     await open_loop(ask, into.replies.append, due)
         finally:
             into.seconds += time.monotonic() - began
