@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from infra.program.build import build
+from infra.program.build import build, judged
 from infra.stackfile.findings.finding import ConfigError
 from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.pulumi_source import read_pulumi
@@ -15,13 +15,14 @@ def main() -> None:
     for found in waivers.findings:
         pulumi.log.warn(str(found))
     try:
-        built = build(read_pulumi(waivers.waivers))
+        stack = judged(read_pulumi(waivers.waivers))
     except ConfigError as refused:
         raise pulumi.RunError(str(refused)) from None
-    pulumi.export("endpoint", built.served.endpoint)
-    pulumi.export("models", list(built.stack.models))
-    pulumi.export("api_keys", pulumi.Output.secret(built.served.api_keys))
-    pulumi.export("images", built.served.images)
+    served = build(stack)
+    pulumi.export("endpoint", served.endpoint)
+    pulumi.export("models", list(stack.models))
+    pulumi.export("api_keys", pulumi.Output.secret(served.api_keys))
+    pulumi.export("images", served.images)
 
 
 main()

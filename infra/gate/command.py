@@ -76,6 +76,10 @@ def _judged(
 ) -> tuple[str, int]:
     trusted, notes = room / "base", []
     if not (trusted / "infra" / "gate" / "judge_process.py").is_file():
+        if any((trusted / "infra" / "gate").glob("*.py")):
+            older = "the base's gate is of another layout than this command's; fix: judge with the base's own command"
+            print(f"error: the change could not be judged, so it does not pass: {older}", file=sys.stderr)
+            return "", 1
         trusted = PROJECT
         notes.append("the base has no gate of its own yet: judged by the rules of this command")
     told = {

@@ -23,6 +23,7 @@ class Package(ComponentProvider):
 
     def __init__(self) -> None:
         super().__init__([Stack], NAME, version=version(NAME))
+        self._stack: str | None = None
 
     @property
     def schema_text(self) -> str:
@@ -32,11 +33,20 @@ class Package(ComponentProvider):
     def construct(
         self, name: str, resource_type: str, inputs: Any, options: pulumi.ResourceOptions | None = None
     ) -> Any:
+        if self._stack not in (None, name):
+            why = (
+                f"there is a Stack {self._stack!r} already; allowed: one in a program, its namespaces have fixed names"
+            )
+            raise InputPropertiesError(why, [{"property_path": "config", "reason": why}])
+        self._stack = name
         try:
             return super().construct(name, resource_type, inputs, options)
         except ComponentInitError as error:
-            if isinstance(error.inner, InputPropertiesError | pulumi.RunError):
+            if isinstance(error.inner, InputPropertiesError):
                 raise error.inner from None
+            if isinstance(error.inner, pulumi.RunError):
+                found = [{"property_path": "config.platform", "reason": str(error.inner)}]
+                raise InputPropertiesError("the stack cannot be built", found) from None  # type: ignore[arg-type]
             raise
 
 

@@ -7,11 +7,12 @@ from typing import Any, Optional, TypedDict
 import pulumi
 from pulumi.errors import InputPropertiesError
 
-from infra.program.build import build
+from infra.program.build import build, judged
 from infra.recorder.pulumi_internals import default_parent
 from infra.stackfile.findings.finding import ConfigError
 from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.load import read_values
+from infra.stackfile.schema.stack import StackConfig
 
 FILE = "config"
 
@@ -36,24 +37,32 @@ class Stack(pulumi.ComponentResource):
     """The generated keys by name; a secret."""
 
     def __init__(self, name: str, args: StackArgs, opts: Optional[pulumi.ResourceOptions] = None) -> None:  # noqa: UP045
+        stack = _judged(args["config"])  # before this resource is registered: nothing is made of what is refused
         super().__init__("ebbtide:index:Stack", name, {}, opts)
-        waivers = load_waivers(WAIVERS_FILE)
-        for warning in waivers.findings:
-            pulumi.log.warn(str(warning), self)
-        try:
-            reading = read_values(plain_values(args["config"]), FILE, waivers.waivers)
-            with default_parent(self):
-                built = build(reading)
-        except ConfigError as refused:
-            stops = [each for each in refused.findings if each.stops]
-            raise InputPropertiesError(
-                "the stack cannot be built",
-                [{"property_path": f"{FILE}.{each.path}", "reason": str(each)} for each in stops],
-            ) from None
-        self.endpoint = built.served.endpoint
-        self.models = pulumi.Output.from_input(list(built.stack.models))
-        self.api_keys = pulumi.Output.secret(pulumi.Output.all(**built.served.api_keys))
+        if opts is not None and opts.providers:
+            pulumi.log.warn("providers given to a Stack are not used: config.platform says where it is made", self)
+        with default_parent(self):
+            served = build(stack)
+        keys: Any = dict(served.api_keys)
+        self.endpoint = served.endpoint
+        self.models = pulumi.Output.from_input(list(stack.models))
+        self.api_keys = pulumi.Output.secret(keys)
         self.register_outputs({"endpoint": self.endpoint, "models": self.models, "apiKeys": self.api_keys})
+
+
+def _judged(config: Any) -> StackConfig:
+    values = plain_values(config)
+    waivers = load_waivers(WAIVERS_FILE)
+    for warning in waivers.findings:
+        pulumi.log.warn(str(warning))
+    try:
+        return judged(read_values(values, FILE, waivers.waivers))
+    except ConfigError as refused:
+        stops = [each for each in refused.findings if each.stops]
+        raise InputPropertiesError(
+            "the stack cannot be built",
+            [{"property_path": f"{FILE}.{each.path}", "reason": str(each)} for each in stops],
+        ) from None
 
 
 def plain_values(value: Any, at: str = "config") -> Any:
@@ -63,7 +72,10 @@ def plain_values(value: Any, at: str = "config") -> Any:
     """
     outputs = [*_outputs(value, at)]
     if outputs:
-        why = "must be known when the program runs; fix: write the value itself, or read it from a configuration"
+        why = (
+            "is an output or a secret; allowed: values that are known when the program runs; fix: write the value, "
+            "and no secret: keys are generated, others are named by Kubernetes Secrets"
+        )
         raise InputPropertiesError("outputs in config", [{"property_path": path, "reason": why} for path in outputs])
     return _whole_numbers(value)
 

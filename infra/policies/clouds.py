@@ -98,7 +98,7 @@ def _taint(item: Any) -> tuple[str, str, str]:
 
 
 def holds(check: Mapping[str, Any], inputs: Any) -> bool:
-    """Return True if one row's demand is met. Raises ``NotKnown``."""
+    """Return True if one row's demand is met. Raises ``UnknownValue``."""
     if check.get("present"):
         return _is_there(check["path"], inputs)
     if "closed" in check:
@@ -115,7 +115,7 @@ def holds(check: Mapping[str, Any], inputs: Any) -> bool:
 
 def _are_closed(networks: Sequence[Any], key: str) -> bool:
     """Return True if there are networks and none is open. An open one is found whatever else is not known yet. Raises
-    ``NotKnown``."""
+    ``UnknownValue``."""
     known: list[str] = []
     gap: UnknownValue | None = None
     for index in range(len(networks)):

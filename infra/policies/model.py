@@ -57,7 +57,7 @@ Outcome = Violation | NotEvaluated
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource as it would be sent. ``inputs`` are in the API's own spelling, read through ``SeenMap``."""
+    """One resource as it would be sent. ``inputs`` are in the API's own spelling, read through ``InputsMap``."""
 
     urn: str
     type: str

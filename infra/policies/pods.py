@@ -78,7 +78,7 @@ def pods_of(resource: Resource) -> Iterator[Pod]:
 
 
 def pods(graph: Graph) -> Iterator[Pod]:
-    """Yield all pods of a stack. Raises ``NotKnown`` if a whole template is not known."""
+    """Yield all pods of a stack. Raises ``UnknownValue`` if a whole template is not known."""
     for resource in graph.of_kind(*WORKLOADS):
         yield from pods_of(resource)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
 
 from infra.planner.judgement import judge_with_records, reason_to_skip
@@ -14,21 +12,16 @@ from infra.stackfile.schema.stack import StackConfig
 from infra.workspace import PROJECT
 
 
-@dataclass(frozen=True)
-class Built:
-    """The stack that was built, and its outputs."""
-
-    stack: StackConfig
-    served: Served
-
-
-def build(reading: Reading) -> Built:
-    """Judge what was read, then build it. Raises ``ConfigError`` with all findings if any stops it: before anything is
-    created."""
-    judged = judge_with_records(reading, PROJECT / "stacks", skip_planner=reason_to_skip())
-    loaded = judged.loaded()
+def judged(reading: Reading) -> StackConfig:
+    """Return the stack that may be built; creates nothing. Raises ``ConfigError`` with all findings if any stops it."""
+    loaded = judge_with_records(reading, PROJECT / "stacks", skip_planner=reason_to_skip()).loaded()
     for warning in loaded.warnings:
         pulumi.log.warn(str(warning))
+    place.inspect_machine(loaded.config, reading.file)
+    return loaded.config
+
+
+def build(stack: StackConfig) -> Served:
+    """Build a judged stack."""
     facts = place.local_facts()
-    platform = place.create(loaded.config)
-    return Built(loaded.config, serve(loaded.config, platform, facts))
+    return serve(stack, place.create(stack), facts)

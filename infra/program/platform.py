@@ -19,8 +19,6 @@ from infra.stackfile.timeouts import longest_silence_seconds
 
 __all__ = ["about", "create", "inspect_machine", "local_facts", "requests"]
 
-STACK_FILE = "stacks/Pulumi.{}.yaml"
-
 
 def requests(stack: StackConfig) -> dict[str, PoolRequest]:
     """Return the requests to the place, by pool; the GPU layer needs them beside what the place made from them."""
@@ -42,18 +40,17 @@ def about(stack: StackConfig, project: str, name: str) -> About:
 def inspect_machine(stack: StackConfig, file: str) -> None:
     """Let the place check this machine (a kubeconfig's context, a signed-in account) before anything is made.
 
-    Raises ``pulumi.RunError`` with all findings if any of them stops the stack.
+    Raises ``ConfigError`` with all findings if any of them stops the stack. ``file`` only names the place.
     """
     findings = [finding(problem, file) for problem in kind_of(stack.platform).inspect_machine(stack.platform)]
     if any(each.stops for each in findings):
-        raise pulumi.RunError(str(ConfigError(findings)))
+        raise ConfigError(findings)
     for warning in findings:
         pulumi.log.warn(str(warning))
 
 
 def create(stack: StackConfig) -> Platform:
-    """Build the place the stack file names, after ``inspect_machine``."""
-    inspect_machine(stack, STACK_FILE.format(pulumi.get_stack()))
+    """Build the place the stack file names; ``inspect_machine`` comes before."""
     told = about(stack, pulumi.get_project(), pulumi.get_stack())
     return with_base(kind_of(stack.platform).build()(stack.platform, requests(stack), told), stack.image.base)
 

@@ -144,9 +144,10 @@ def test_an_edited_pack_edited_waivers_and_edited_prices_do_not_count_before_the
          for name, model in told["config"]["ebbtide:models"].items()}
     ))  # fmt: skip
     honest, before = judged(clone, tmp_path)
-    for rule in (clone / "infra" / "policies" / "rules").glob("*.py"):
-        if rule.name == "no_remote_code.py":
-            rule.write_text(rule.read_text().replace("if pod is not None:", "if False:"))
+    supply = clone / "infra" / "policies" / "rules" / "supply.py"
+    text = supply.read_text()
+    assert "    for flag in _FLAGS:\n" in text
+    supply.write_text(text.replace("    for flag in _FLAGS:\n", "    for flag in ():\n"))
     entry = {
         "rule": "no-remote-code", "resource": "*deployment*", "owner": "me", "expiry": date(2027, 1, 1),
         "reason": "because I would like to have it so",
@@ -161,6 +162,21 @@ def test_an_edited_pack_edited_waivers_and_edited_prices_do_not_count_before_the
     assert "rule no-remote-code" in json.loads(text)["blockedBy"]
     assert json.loads(text)["cost"] == json.loads(before)["cost"]
     assert json.loads(text)["waivers"] == []
+    assert "edits what judges it" in text
+
+
+def test_an_edited_recorder_does_not_run(clone: Path, tmp_path: Path) -> None:
+    """The graph that is judged is made by the base's recorder, whatever the change's own would say."""
+    edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", lambda told: told["config"]["ebbtide:models"].update(
+        {name: {**model, "max": 3} for name, model in told["config"]["ebbtide:models"].items()}
+    ))  # fmt: skip
+    _, honest = judged(clone, tmp_path)
+    recorder = clone / "infra" / "recorder" / "recorder.py"
+    recorder.write_text(recorder.read_text() + "\n\ndef graph(records):\n    return []\n")
+    (clone / "infra" / "recorder" / "run.py").write_text("raise SystemExit(0)\n")
+    _, text = judged(clone, tmp_path)
+    assert json.loads(honest)["changes"]
+    assert json.loads(text)["changes"] == json.loads(honest)["changes"]
     assert "edits what judges it" in text
 
 
@@ -317,7 +333,7 @@ def test_wrong_usage_says_what_is_allowed(clone: Path, capsys: pytest.CaptureFix
 def test_attributes_that_hide_or_rewrite_files_change_nothing_of_what_is_judged(clone: Path, tmp_path: Path) -> None:
     """`git archive` would leave out what the head's own attributes mark, and write the commit into others."""
     (clone / ".gitattributes").write_text(
-        f"stacks/Pulumi.{STACK}.yaml export-ignore\ninfra/serving.py export-ignore\nPulumi.yaml export-subst\n"
+        f"stacks/Pulumi.{STACK}.yaml export-ignore\ninfra/program/serving.py export-ignore\nPulumi.yaml export-subst\n"
     )
     (clone / "link").symlink_to("/etc/passwd")
     (clone / "run").write_text("#!/bin/sh\n")

@@ -81,7 +81,8 @@ def program(file: Path) -> tuple[set[str], bool]:
             created.append("the place")
             raise KeyboardInterrupt
 
-        with mock.patch.object(platform, "create", create):
+        # what this machine has (a kubeconfig, a program) is no matter of the stack file
+        with mock.patch.object(platform, "create", create), mock.patch.object(platform, "inspect_machine"):
             runpy.run_module("infra", run_name="__main__")
 
     logged: list[str] = []

@@ -66,7 +66,7 @@ def test_every_finding_is_an_error_at_its_own_property_and_nothing_is_made(tmp_p
         pulumi.export("refused", True)
 
     graph = stack_kit.run_local({}, tmp_path, started=program)
-    assert [each.kind for each in graph.recorded] == ["Stack"]
+    assert graph.recorded == []
     (error,) = refused
     assert error.errors is not None
     found = {each["property_path"]: each["reason"] for each in error.errors}
@@ -82,6 +82,24 @@ def test_outputs_are_refused_with_their_paths() -> None:
         "config.models.a.aliases[1]",
         "config.environment",
     ]
+
+
+def test_a_second_stack_in_a_program_is_refused() -> None:
+    package = Package()
+    with pytest.raises(InputPropertiesError, match="cannot be built"):
+        package.construct("one", "ebbtide:index:Stack", {"config": {}})
+    with pytest.raises(InputPropertiesError, match="there is a Stack 'one' already"):
+        package.construct("two", "ebbtide:index:Stack", {"config": {}})
+
+
+def test_a_stack_whose_keys_are_all_given_has_no_generated_ones(tmp_path: Path) -> None:
+    config = keyed()
+    config["gateway"]["keys"] = {"ours": {**next(iter(config["gateway"]["keys"].values())), "sha256": "0" * 64}}
+
+    def program() -> None:
+        pulumi.export("api_keys", Stack("ours", {"config": config}).api_keys)
+
+    assert stack_kit.run_local({}, tmp_path, started=program).exports["api_keys"] == ({}, True)
 
 
 def test_whole_numbers_come_as_whole_numbers_and_others_stay() -> None:

@@ -143,4 +143,4 @@ def test_an_interruption_leaves_no_half_certificate_that_would_stay(
             certificates.ensure(tmp_path, wanted())
     certificates.ensure(tmp_path, wanted())
     load(tmp_path, "apiserver").verify_directly_issued_by(load(tmp_path, "ca"))
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".*"))

@@ -248,7 +248,7 @@ def test_a_port_that_somebody_holds_is_named_with_what_to_do() -> None:
 def test_locked_packages_are_installed_as_locked_and_nothing_is_resolved() -> None:
     """With pip's resolver in the way, a newer release of a package asked for with an extra ended a fresh set-up."""
     seen = []
-    for pattern in ("images/*/Dockerfile*", "scripts/*.sh", "lab/*.py", "tests/*.py"):
+    for pattern in ("images/*/Dockerfile*", "scripts/*.sh", "lab/**/*.py", "tests/*.py"):
         for file in sorted(PROJECT.glob(pattern)):
             lines = file.read_text().splitlines()
             for number, line in enumerate(lines):

@@ -17,7 +17,9 @@ from components.platforms.existing.settings import ExistingSettings
 from components.platforms.kinds import KINDS
 from infra.gate.judge_process import judge_renames
 from infra.program import platform
-from infra.stackfile import load
+from infra.program.build import judged
+from infra.stackfile import ConfigError, load
+from infra.stackfile.load import read_values
 from tests.unit.test_stackfile_messages import FILE, messages, stack
 
 TOKEN = "sk-this-must-never-be-shown"
@@ -89,14 +91,15 @@ def test_54_a_broken_kubeconfig_is_refused_without_a_word_of_what_is_in_it(tmp_p
     assert TOKEN not in found
 
 
-def test_54_nothing_is_created_when_the_context_leads_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_54_nothing_is_created_when_the_context_leads_elsewhere(tmp_path: Path) -> None:
     file = kubeconfig(tmp_path, **{"gpu-cluster": "https://10.0.0.1:6443"})
-    raw = stack((("platform", "kubeconfig"), str(file)), (("platform", "apiServer"), "https://10.0.0.2:6443"))
-    monkeypatch.setattr(pulumi, "get_stack", lambda: "onprem")
-    with pytest.raises(pulumi.RunError, match=r"stacks/Pulumi\.onprem\.yaml: platform\.context: 'gpu-cluster' leads"):
-        platform.create(load(raw, FILE).config)
+    raw = stack(
+        (("platform", "kubeconfig"), str(file)),
+        (("platform", "apiServer"), "https://10.0.0.2:6443"),
+        (("models", "llama-8b", "licenceAccepted"), True),
+    )
+    with pytest.raises(ConfigError, match=r"stacks/Pulumi\.onprem\.yaml: platform\.context: 'gpu-cluster' leads"):
+        judged(read_values(raw, "stacks/Pulumi.onprem.yaml"))
 
 
 CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {

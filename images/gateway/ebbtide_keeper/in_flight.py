@@ -123,7 +123,9 @@ def parse_load(metrics: str) -> Load:
     """Parse the metrics of one of the gateway's pods."""
     by_name: dict[str, dict[str, float]] = {name: {} for name in _METRICS}
     for sample in samples(metrics, *_METRICS):
-        by_name[sample.name][sample.labels["replica" if sample.name == _REPLICAS else "model"]] = sample.value
+        whose = sample.labels.get("replica" if sample.name == _REPLICAS else "model")
+        if whose is not None:
+            by_name[sample.name][whose] = sample.value
     return Load(by_name[_IN_FLIGHT], by_name[_IDLE], by_name[_REPLICAS])
 
 
