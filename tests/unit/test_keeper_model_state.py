@@ -108,8 +108,10 @@ def test_a_pod_still_going_may_make_room_so_nothing_fails_for_want_of_it() -> No
 def test_after_room_was_made_a_refused_pod_gets_as_long_as_it_waited_because_kubernetes_doubles_its_pauses() -> None:
     target = deployment(1, kit.over_quota(0))
     assert doing(30, target=target, room=30).what == "loading"
-    assert doing(64, target=target, room=30).what == "loading"
-    assert reason(doing(65, target=target, room=30)) == "quota"
+    assert doing(69, target=target, room=30).what == "loading", "the quota counts the pod that went for 5 s more"
+    assert reason(doing(70, target=target, room=30)) == "quota"
+    assert doing(7, target=target, room=-1).what == "loading", "it went a second before the first try"
+    assert reason(doing(8, target=target, room=-1)) == "quota"
     assert reason(doing(90, target=target, room=90)) == "quota"
     assert reason(doing(5, target=target, room=-100)) == "quota", "room made before counts for nothing"
 

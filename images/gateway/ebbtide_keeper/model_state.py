@@ -74,11 +74,13 @@ def _without_pod(observation: Observation, model: Model, now: datetime) -> Model
 
 
 def _patience(since: datetime, room_since: datetime | None, model: Model) -> datetime:
-    """Return until when a refused pod may still come. Kubernetes doubles its pauses between tries, so once there is
-    room the next try can be as far away as the wait so far was long.
+    """Return until when a refused pod may still come. The quota counts a pod that went for a moment longer, and
+    Kubernetes doubles its pauses between tries: the first try that finds room can be as far away as the wait until
+    then was long.
     """
-    waited = max(room_since - since, timedelta()) if room_since is not None else timedelta()
-    return since + min(2 * waited + timedelta(seconds=CERTAIN_SECONDS), timedelta(seconds=model.hold_seconds))
+    certain = timedelta(seconds=CERTAIN_SECONDS)
+    room = room_since + certain - since if room_since is not None else timedelta()
+    return since + min(max(2 * room, certain), timedelta(seconds=model.hold_seconds))
 
 
 def of_pod(pod: Object, observation: Observation, model: Model, now: datetime) -> ModelState:
