@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import pulumi
 
-from infra.program.build import build, judged
+from infra.program.build import build, judged, usable_waivers
 from infra.stackfile.findings.finding import ConfigError
-from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.pulumi_source import read_pulumi
 
 
 def main() -> None:
-    waivers = load_waivers(WAIVERS_FILE)
-    for found in waivers.findings:
-        pulumi.log.warn(str(found))
     try:
-        stack = judged(read_pulumi(waivers.waivers))
+        stack = judged(read_pulumi(usable_waivers()))
     except ConfigError as refused:
         raise pulumi.RunError(str(refused)) from None
     served = build(stack)

@@ -7,10 +7,9 @@ from typing import Any, Optional, TypedDict
 import pulumi
 from pulumi.errors import InputPropertiesError
 
-from infra.program.build import build, judged
+from infra.program.build import build, judged, usable_waivers
 from infra.recorder.pulumi_internals import default_parent
 from infra.stackfile.findings.finding import ConfigError
-from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.load import read_values
 from infra.stackfile.schema.stack import StackConfig
 
@@ -52,11 +51,8 @@ class Stack(pulumi.ComponentResource):
 
 def _judged(config: Any) -> StackConfig:
     values = plain_values(config)
-    waivers = load_waivers(WAIVERS_FILE)
-    for warning in waivers.findings:
-        pulumi.log.warn(str(warning))
     try:
-        return judged(read_values(values, FILE, waivers.waivers))
+        return judged(read_values(values, FILE, usable_waivers()))
     except ConfigError as refused:
         stops = [each for each in refused.findings if each.stops]
         raise InputPropertiesError(
@@ -65,7 +61,7 @@ def _judged(config: Any) -> StackConfig:
         ) from None
 
 
-def plain_values(value: Any, at: str = "config") -> Any:
+def plain_values(value: Any, at: str = FILE) -> Any:
     """Return the values as a stack file would hold them: whole numbers as ``int``, since all come as doubles.
 
     Raises ``InputPropertiesError`` with the path of every output among them.
