@@ -109,9 +109,9 @@ KWOK = RehearsalModule(
     files=_STAGES,
 )
 KARPENTER = RehearsalModule(
-    module=GoModule("sigs.k8s.io/karpenter", "v1.8.0", "h1:AmTHUPtnuL8IX9mbcD3NOohyk62idrBCBtM+8Wn6Jvk="),
+    module=GoModule("sigs.k8s.io/karpenter", "v1.8.2", "h1:HvgnZuZZarg7gdEXIecx6lV/QHNCQj6mHg0mI65ztRU="),
     packages={"karpenter-kwok": "./kwok"},
-    ldflags="-X sigs.k8s.io/karpenter/pkg/operator.Version=v1.8.0",
+    ldflags="-X sigs.k8s.io/karpenter/pkg/operator.Version=v1.8.2",
     rendered=KARPENTER_KINDS,
     files=_KARPENTER_KINDS,
     # its metrics and health ports are for its own pod; in a plain process they would be open to the whole network
