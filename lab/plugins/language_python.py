@@ -32,7 +32,7 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from lab.plugins.process import run_server
 
-VERSION = "3.259.0+stand-in"
+VERSION = f"{metadata.version('pulumi')}+stand-in"
 
 
 class LanguageHost(LanguageServer):

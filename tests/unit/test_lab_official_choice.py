@@ -172,7 +172,7 @@ def test_the_built_engine_finds_all_stand_ins_and_the_official_one_none(at: Path
     assert built == {"PATH": f"{environment}/stand-ins/built:/usr/bin"}
     official = pulumi_engine.search_path(Engine.OFFICIAL, at, environment, {"PATH": "/usr/bin"})
     assert official == {
-        "PATH": f"{at.cache}/pulumi-3.259.0/pulumi:/usr/bin",
+        "PATH": f"{at.cache}/pulumi-3.274.1/pulumi:/usr/bin",
         "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
     }
 
@@ -185,7 +185,7 @@ def test_without_docker_the_official_engine_finds_the_stand_in_for_images_alone(
     ].split(":")
     assert [each.name for each in Path(first).iterdir()] == ["pulumi-resource-docker-build"]
     assert os.access(Path(first) / "pulumi-resource-docker-build", os.X_OK)
-    assert (second, rest) == (f"{at.cache}/pulumi-3.259.0/pulumi", "/x")
+    assert (second, rest) == (f"{at.cache}/pulumi-3.274.1/pulumi", "/x")
 
 
 @pytest.mark.parametrize("chosen", list(Engine))
@@ -211,10 +211,10 @@ def test_a_stack_whose_state_a_stand_in_wrote_is_told_to_start_anew(at: Paths, e
 
 def test_a_plain_pulumi_runs_the_recorded_engine_and_else_what_the_cache_has(at: Paths, environment: Path) -> None:
     assert pulumi_engine.in_force(at) is Engine.BUILT
-    official = at.cache / "pulumi-3.259.0" / "pulumi" / "pulumi"
+    official = at.cache / "pulumi-3.274.1" / "pulumi" / "pulumi"
     official.parent.mkdir(parents=True)
     official.touch()
-    (at.cache / "pulumi-3.259.0" / ".done").write_text("3.259.0\n")
+    (at.cache / "pulumi-3.274.1" / ".done").write_text("3.274.1\n")
     assert pulumi_engine.in_force(at) is Engine.OFFICIAL
     pulumi_engine.settle(Engine.BUILT, at, environment)
     assert pulumi_engine.in_force(at) is Engine.BUILT

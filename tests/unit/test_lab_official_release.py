@@ -16,7 +16,7 @@ from infra.workspace import Paths
 from lab.toolchain import go_programs, pulumi_release
 from lab.toolchain.pulumi_release import CHECKSUMS, RELEASES, archive_name, ensure, sum_of
 
-NAME = "pulumi-v3.259.0-linux-x64.tar.gz"
+NAME = "pulumi-v3.274.1-linux-x64.tar.gz"
 
 
 def quiet(line: str) -> None:
@@ -59,7 +59,7 @@ class Site:
         url, begin = str(request.url), request.headers.get("range")
         self.asked.append((url, begin))
         if url in CHECKSUMS:
-            text = f"{'0' * 64}  pulumi-v3.259.0-darwin-x64.tar.gz\n{self.published}  {NAME}\n"
+            text = f"{'0' * 64}  pulumi-v3.274.1-darwin-x64.tar.gz\n{self.published}  {NAME}\n"
             return httpx.Response(self.lists[CHECKSUMS.index(url)], text=text)
         assert url == f"{RELEASES}/{NAME}"
         have = int(begin.removeprefix("bytes=").removesuffix("-")) if begin else 0
@@ -89,9 +89,9 @@ def fails(run: Callable[[], object]) -> str:
     ("system", "machine", "name"),
     [
         ("linux", "x86_64", NAME),
-        ("linux", "aarch64", "pulumi-v3.259.0-linux-arm64.tar.gz"),
-        ("darwin", "arm64", "pulumi-v3.259.0-darwin-arm64.tar.gz"),
-        ("darwin", "x86_64", "pulumi-v3.259.0-darwin-x64.tar.gz"),
+        ("linux", "aarch64", "pulumi-v3.274.1-linux-arm64.tar.gz"),
+        ("darwin", "arm64", "pulumi-v3.274.1-darwin-arm64.tar.gz"),
+        ("darwin", "x86_64", "pulumi-v3.274.1-darwin-x64.tar.gz"),
         ("linux", "riscv64", None),
         ("win32", "AMD64", None),
     ],
@@ -114,7 +114,7 @@ def test_a_sum_is_read_only_from_its_own_files_line() -> None:
 def test_the_release_is_unpacked_and_never_fetched_twice(program: str, at: Paths) -> None:
     site = Site(release(program))
     found = ensure(at, quiet, site.client())
-    assert found == at.cache / "pulumi-3.259.0" / program
+    assert found == at.cache / "pulumi-3.274.1" / program
     assert found.stat().st_mode & 0o111
     asked = len(site.asked)
     assert ensure(at, quiet, site.client()) == found
@@ -171,8 +171,8 @@ def test_nothing_is_downloaded_without_a_sum_to_check_it_by(at: Paths) -> None:
 
 
 def test_a_half_unpacked_release_is_not_taken_for_one(at: Paths) -> None:
-    (at.cache / "pulumi-3.259.0" / "pulumi").mkdir(parents=True)
-    (at.cache / "pulumi-3.259.0" / "pulumi" / "pulumi").touch()
+    (at.cache / "pulumi-3.274.1" / "pulumi").mkdir(parents=True)
+    (at.cache / "pulumi-3.274.1" / "pulumi" / "pulumi").touch()
     assert not pulumi_release.is_installed(at)
     site = Site(release())
     assert ensure(at, quiet, site.client()).read_bytes() == b"true"

@@ -94,7 +94,7 @@ def test_with_docker_and_the_release_nothing_of_the_system_is_installed_and_no_e
     at: Paths, tools: dict[str, list[str]]
 ) -> None:
     up.install_tools(at, KindCluster(at), Engine.OFFICIAL)
-    assert tools == {"packages": [], "programs": ["kubectl"], "releases": ["3.259.0"]}
+    assert tools == {"packages": [], "programs": ["kubectl"], "releases": ["3.274.1"]}
 
 
 def test_stand_ins_on_kind_need_buildah_and_the_engine_built(at: Paths, tools: dict[str, list[str]]) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.version import Version
 
 from infra.workspace import paths
-from lab.toolchain import go_programs
+from lab.toolchain import go_programs, pulumi_release
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes" / "github"
@@ -114,12 +115,13 @@ def test_reading_workflows_never_run_in_an_environment_that_may_write() -> None:
             assert job["with"]["command"] != "up"
 
 
-def test_pipelines_install_the_pulumi_that_the_program_is_locked_to() -> None:
-    wanted = [
-        d for d in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"] if "pulumi==" in d
-    ]
+def test_pipelines_install_the_engine_of_the_tool_chain_and_the_sdk_is_not_newer() -> None:
     (install,) = [step for step in steps(read("stack")) if step.get("uses", "").startswith("pulumi/actions@")]
-    assert wanted == [f"pulumi=={install['with']['pulumi-version']}"]
+    engine = install["with"]["pulumi-version"]
+    required = (ROOT / "lab/toolchain/gomodules/pulumi/go.mod").read_text()
+    assert engine == pulumi_release.VERSION
+    assert f"require github.com/pulumi/pulumi/pkg/v3 v{engine}\n" in required
+    assert Version(metadata.version("pulumi")) <= Version(engine)
 
 
 def test_on_gitlab_only_the_schedule_of_the_protected_branch_reaches_the_token() -> None:
