@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: help local fresh setup setup-all browser running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-long lint docs types bench lock down
+.PHONY: help local fresh setup setup-all browser bubblewrap running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-long lint docs types bench lock down
 .DEFAULT_GOAL := local
 
 help: ## this list
@@ -34,6 +34,13 @@ test: fresh lint types test-fast test-engine test-long ## every test
 fresh:
 	@rm -rf $(CURDIR)/.tiers
 
+# the gate shuts a stranger's program in with it: Debian's, where this may be installed
+bubblewrap:
+	@command -v bwrap >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "  • bubblewrap, for the tests of the gate" && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap >/dev/null; } || \
+		echo "  no bubblewrap: the tests of the sandbox are skipped"
+
 # the pages that `plan` and `bench` write are opened in a real browser: Debian's, where this may be installed
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
@@ -58,7 +65,7 @@ rehearsal-programs: setup-all
 	$(call timed,rehearsal programs) .venv/bin/python -m tests.rehearsal.programs
 
 # three workers, two of which mostly wait for nodes to come and go (tests/conftest.py: what stays together)
-test-engine: running rehearsal-programs ## what needs the real Pulumi engine or an API server
+test-engine: bubblewrap running rehearsal-programs ## what needs the real Pulumi engine or an API server
 	EBBTIDE_STEP="engine tier" .venv/bin/pytest -n 3 --dist loadgroup tests/karpenter tests/unit tests/program \
 		tests/policies -m "engine or slow" $(if $(COVERAGE),$(COVERAGE) --cov-append --cov-report=term)
 

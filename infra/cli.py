@@ -78,17 +78,34 @@ def fit(options: FitOptions) -> None:
 
 @app.command()
 def gate(
-    stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")],
     base: Annotated[str, typer.Option(help="The commit to compare with: the protected branch, like origin/main.")],
     head: Annotated[str | None, typer.Option(help="The commit to judge; default: the working tree.")] = None,
+    stack: Annotated[
+        list[str] | None, typer.Option("--stack", "-s", help="A stack to judge; default: all that the change concerns.")
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="text, md, json or sarif.")] = "text",
     budget: Annotated[float | None, typer.Option(help="US dollars a month that GPU nodes at max may cost.")] = None,
     out: Annotated[str | None, typer.Option(help="Where to write; default: standard output.")] = None,
+    reports: Annotated[str | None, typer.Option(help="A folder for each stack's report in every format.")] = None,
+    unconfined: Annotated[
+        bool, typer.Option("--unconfined", help="Run the change's program even where it cannot be shut in.")
+    ] = False,
 ) -> None:
-    """Judge a change before it costs anything: 0 it may pass, 1 it is blocked, 2 wrongly called."""
+    """Judge a change before it costs anything: 0 it may pass, 1 it is blocked, 2 wrongly called, 3 a code owner has to
+    agree."""
     from infra.gate import command
 
-    raise typer.Exit(command.gate(stack, base, head, form, budget, out))
+    options = command.Options(
+        base=base,
+        head=head,
+        stacks=tuple(stack or ()),
+        form=form,
+        budget=budget,
+        out=out,
+        reports=reports,
+        unconfined=unconfined,
+    )
+    raise typer.Exit(command.gate(options))
 
 
 @app.command()

@@ -5,16 +5,42 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+from infra.gate.file_kinds import Kind, kind_of
+
 # Decided by the base alone: the head's copy of these never runs; its waivers.yaml is only checked for findings.
 TRUSTED = ("infra/gate", "infra/policies", "infra/recorder", "waivers.yaml")
+WORKING_TREE = "working tree"
 
 
 class NoCheckout(Exception):
     """Reason why there is no checkout, in words for a person."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copied commit. ``refused`` names the links and submodules that the copy lacks: what such an entry leads to is
+    not part of the change, so nobody could say what was judged. Those among inert files are left out without a word."""
+
+    commit: str
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: str
+    object: bytes
+    executable: bool
+    is_file: bool
+
+    @property
+    def leads_out(self) -> bool:
+        parts = Path(self.path).parts
+        return self.path.startswith("/") or ".." in parts or ".git" in parts
 
 
 def commit(repository: Path, ref: str) -> str:
@@ -27,8 +53,8 @@ def commit(repository: Path, ref: str) -> str:
     return done.stdout.decode().strip()
 
 
-def extract(repository: Path, ref: str, folder: Path) -> str:
-    """Write the files of ``ref`` under ``folder``; return the commit. Links and submodules are left out.
+def extract(repository: Path, ref: str, folder: Path) -> Checkout:
+    """Write the files of ``ref`` under ``folder``.
 
     Files are read object by object: `git archive` and `git checkout` obey the commit's own attributes, with which its
     author could hide or rewrite what is judged. Raises ``NoCheckout``.
@@ -38,52 +64,59 @@ def extract(repository: Path, ref: str, folder: Path) -> str:
     if listed.returncode != 0:
         raise NoCheckout(f"git ls-tree {found} failed: {listed.stderr.decode(errors='replace').strip()[:200]}")
     folder.mkdir(parents=True)
-    files = [entry for line in listed.stdout.split(b"\0") if line and (entry := _entry(line, folder))]
-    asked = b"".join(sha + b"\n" for _, sha, _ in files)
+    entries = [_entry(line) for line in listed.stdout.split(b"\0") if line]
+    files = [each for each in entries if each.is_file and not each.leads_out]
+    asked = b"".join(each.object + b"\n" for each in files)
     contents = _git(repository, "cat-file", "--batch", stdin=asked)
     if contents.returncode != 0:
         raise NoCheckout(f"git cat-file failed: {contents.stderr.decode(errors='replace').strip()[:200]}")
     stream = BytesIO(contents.stdout)
-    for parent in {target.parent for target, _, _ in files}:
+    for parent in {(folder / each.path).parent for each in files}:
         parent.mkdir(parents=True, exist_ok=True)
-    for target, sha, executable in files:
+    for each in files:
         head = stream.readline().split()
-        if len(head) != 3 or head[0] != sha:
-            raise NoCheckout(f"git has no object {sha.decode()}; fix: fetch the whole history of {ref}")
+        if len(head) != 3 or head[0] != each.object:
+            raise NoCheckout(f"git has no object {each.object.decode()}; fix: fetch the whole history of {ref}")
+        target = folder / each.path
         target.write_bytes(stream.read(int(head[2])))
-        if executable:
+        if each.executable:
             target.chmod(0o755)
         stream.read(1)
-    return found
+    return Checkout(found, _refused(each.path for each in entries if each not in files))
 
 
-def _entry(line: bytes, folder: Path) -> tuple[Path, bytes, bool] | None:
-    """Parse one line of `git ls-tree`: the target file, its object, whether it is executable. None for links and
-    submodules, and for a name that would lead out of the folder (git refuses those; a forged tree may hold them)."""
+def _entry(line: bytes) -> _Entry:
+    """Parse one line of `git ls-tree`. A name that would lead out of the folder is kept, to be told: git refuses those,
+    and a forged tree may hold them."""
     told, _, name = line.partition(b"\t")
     mode, kind, sha = told.split()
-    path = Path(os.fsdecode(name))
-    if kind != b"blob" or mode == b"120000" or path.is_absolute() or ".." in path.parts or ".git" in path.parts:
-        return None
-    return folder / path, sha, mode == b"100755"
+    return _Entry(os.fsdecode(name), sha, mode == b"100755", kind == b"blob" and mode != b"120000")
 
 
-def copy_working_tree(repository: Path, folder: Path) -> None:
+def copy_working_tree(repository: Path, folder: Path) -> Checkout:
     """Copy the tracked files, and the new ones that git does not ignore, in their present state to ``folder``."""
     done = _git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if done.returncode != 0:
         raise NoCheckout(f"{repository} is not a git repository")
     folder.mkdir(parents=True)
-    for name in done.stdout.decode(errors="surrogateescape").split("\0"):
+    left_out = []
+    for name in filter(None, done.stdout.decode(errors="surrogateescape").split("\0")):
         source, target = repository / name, folder / name
-        if name and source.is_file() and not source.is_symlink():
+        if source.is_symlink() or source.is_dir():
+            left_out.append(name.rstrip("/"))
+        elif source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            shutil.copy(source, target)
+    return Checkout(WORKING_TREE, _refused(left_out))
+
+
+def _refused(paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(path for path in paths if kind_of(path) is not Kind.INERT))
 
 
 def overlay(trusted: Path, head: Path, folder: Path) -> None:
     """Copy ``head`` to ``folder`` with the gate, rules and waivers of ``trusted``: this is run to record its graph."""
-    shutil.copytree(head, folder, symlinks=True, ignore=lambda where, names: _left_out(head, where, names))
+    shutil.copytree(head, folder, ignore=lambda where, names: _left_out(head, where, names))
     for part in TRUSTED:
         if (trusted / part).is_dir():
             shutil.copytree(trusted / part, folder / part, dirs_exist_ok=True)
@@ -91,21 +124,16 @@ def overlay(trusted: Path, head: Path, folder: Path) -> None:
             shutil.copyfile(trusted / part, folder / part)
 
 
-def changed_files(base: Path, head: Path) -> list[str]:
-    """Return the files that differ between the two folders, by their path in the repository."""
-    names = {str(path.relative_to(top)) for top in (base, head) for path in top.rglob("*") if path.is_file()}
-    return sorted(
-        name for name in names if "__pycache__" not in name and _content(base / name) != _content(head / name)
-    )
+def take_data(head: Path, folder: Path) -> None:
+    """Put the stack files and recorded models of ``head`` into ``folder``: its program says what they ask for."""
+    shutil.rmtree(folder / "stacks", ignore_errors=True)
+    if (head / "stacks").is_dir():
+        shutil.copytree(head / "stacks", folder / "stacks")
 
 
 def _left_out(head: Path, where: str, names: Sequence[str]) -> set[str]:
     here = Path(where).relative_to(head)
-    return {name for name in names if str(here / name) in TRUSTED or name in (".git", ".venv")}
-
-
-def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+    return {name for name in names if str(here / name) in TRUSTED}
 
 
 def _git(repository: Path, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -1,26 +1,29 @@
-"""Judging process: it runs the base's code; from the head it only reads data and starts the program."""
+"""Judging process: it runs the base's code; from the head it reads data, and has its program run in the sandbox."""
 
 from __future__ import annotations
 
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from components.catalog.machines import machines
 from components.platforms.kinds import KINDS
 from components.typed.refusal import Problem
 from components.typed.rules.stack import POOL_RENAMED
-from infra.gate.checkout import changed_files, overlay
+from infra.gate import owner
+from infra.gate.changed_files import STACK_NAME, ChangedFiles, WrongDeployments, compare
+from infra.gate.checkout import overlay, take_data
 from infra.gate.record_process import AS_DEPLOYED
 from infra.gate.replacement.tables import read_all as read_replacements
-from infra.gate.report import document
-from infra.gate.sandbox import Recorded, namespaces, record
-from infra.gate.verdict import Side, judge
+from infra.gate.report import document, overview
+from infra.gate.sandbox import UNCONFINED, Recorded, can_confine, record
+from infra.gate.stack_file_diff import diff_values
+from infra.gate.verdict import Report, Side, judge
 from infra.planner.facts import presets
 from infra.planner.judgement import Judgement, judge_with_records
 from infra.policies.clouds import clouds
@@ -30,77 +33,185 @@ from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.waivers import Waivers, load_waivers
 from infra.stackfile.limits import limits
 from infra.stackfile.load import finding_in, read_file
-from infra.stackfile.reading import Reading
 from infra.stackfile.schema.pool import PoolConfig
 
-JUDGES = (
-    "infra/policies/", "infra/gate/", "infra/planner/", "infra/recorder/", "infra/stackfile/", "components/catalog/",
-    "components/typed/", "waivers.yaml",
-)  # fmt: skip
-PROGRAM = ("infra/", "components/", "images/", "Pulumi.yaml", "pyproject.toml")
+PASS, BLOCK, OWNER = 0, 1, 3
+STATUS = {"pass": PASS, "block": BLOCK, "owner": OWNER}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command has prepared: folders, and what was asked for. ``refused``: the head's links and submodules."""
+
+    trusted: Path
+    base: Path
+    head: Path
+    commits: tuple[str, str]
+    refused: tuple[str, ...]
+    stacks: tuple[str, ...]
+    budget: float | None
+    today: date
+    unconfined: bool
+    out: Path
+    notes: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Request:
+        read = json.loads(text)
+        return cls(
+            trusted=Path(read["trusted"]), base=Path(read["base"]), head=Path(read["head"]),
+            commits=(read["baseCommit"], read["headCommit"]), refused=tuple(read["refused"]),
+            stacks=tuple(read["stacks"]), budget=read["budget"], today=date.fromisoformat(read["today"]),
+            unconfined=read["unconfined"], out=Path(read["out"]), notes=tuple(read["notes"]),
+        )  # fmt: skip
 
 
 def main() -> None:
-    """Judge a change. Arguments are one JSON text; the report goes to the file they name, the verdict is the status."""
-    told = json.loads(sys.argv[1])
-    trusted, base, head, room = (Path(told[key]) for key in ("trusted", "base", "head", "room"))
-    stack, day = str(told["stack"]), date.fromisoformat(told["today"])
-    waivers = _look_first(trusted, day)
-    judged = {name: _judged(folder, stack, waivers, day) for name, folder in (("base", base), ("head", head))}
-    findings = load_waivers(head / "waivers.yaml", day, rule_ids()).findings
-    notes = [*told["notes"], *_notes(base, head)]
-    both = [each.reading for each in judged.values() if each is not None]
-    renamed = renamed_pools(*both) if len(both) == 2 else []
-    sides = _sides(told, trusted, base, head, room, stack, judged)
+    """Judge a change. The argument is a ``Request`` as JSON; the reports go to its folder (``NAME.FORMAT`` for each
+    stack, ``gate.FORMAT`` for the whole), and the verdict is the exit status."""
+    request = Request.parse(sys.argv[1])
+    waivers = _look_first(request)
+    try:
+        files = compare(request.base, request.head, request.refused)
+    except WrongDeployments as problem:
+        sys.exit(_conclude(request, (), (str(problem),), ()))
+    stacks = request.stacks or files.judged
+    whole = _whole_change(request, files, stacks, waivers)
+    with tempfile.TemporaryDirectory(prefix="ebbtide-runs-", ignore_cleanup_errors=True) as made:
+        programs = Programs(request, bool(files.programs), Path(made))
+        reports = [_report(request, whole, waivers, programs, stack) for stack in stacks]
+    sys.exit(_conclude(request, reports, whole.blocked, whole.owner_for))
+
+
+@dataclass(frozen=True)
+class _WholeChange:
+    """Everything that does not depend on the stack. ``blocked`` says why the change cannot pass whatever the stack."""
+
+    blocked: tuple[str, ...]
+    owner_for: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    programs: tuple[str, ...]
+
+
+def _whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...], waivers: Waivers) -> _WholeChange:
+    own = load_waivers(request.head / "waivers.yaml", request.today, rule_ids())
+    blocked = [
+        f"{path} is a link or a submodule; fix: put the files themselves in its place" for path in request.refused
+    ]
+    for stack in files.touched:
+        if not STACK_NAME.fullmatch(stack) or stack == overview.NAME:
+            blocked.append(f"stacks/Pulumi.{stack}.yaml has a name that no stack can have; fix: letters, digits, . _ -")
+        elif stack not in stacks:
+            blocked.append(
+                f"stacks/Pulumi.{stack}.yaml changes and is not judged; fix: name it too, or leave --stack out"
+            )
+    notes = [*request.notes]
+    facts = [path for path in files.paths if path.startswith("stacks/models/")]
+    if facts:
+        notes.append(
+            f"this change edits recorded facts of models, by which their memory is judged: {owner.some(facts)}"
+        )
+    return _WholeChange(
+        tuple(blocked),
+        tuple(owner.of_change(files.programs, waivers.waivers, own.waivers)),
+        own.findings,
+        tuple(notes),
+        files.programs,
+    )
+
+
+def _report(request: Request, whole: _WholeChange, waivers: Waivers, programs: Programs, stack: str) -> Report:
+    """Judge one stack and write its reports."""
+    folders = (request.base, request.head)
+    before, after = (_judged(folder, stack, waivers, request.today) for folder in folders)
+    if whole.programs:
+        after = _without_unknown_keys(after)
+    recorded = programs.record(stack, before is not None, after is not None)
     report = judge(
         stack,
-        sides[0],
-        sides[1],
+        Side(request.commits[0], before, recorded.before),
+        Side(request.commits[1], after, recorded.after),
         waivers,
-        today=day,
-        budget=told["budget"],
-        findings=[*findings, *renamed],
-        notes=notes,
+        today=request.today,
+        expected=recorded.expected if whole.programs else None,
+        budget=request.budget,
+        findings=[*whole.findings, *renamed_pools(before, after)],
+        values=diff_values(*(side.reading if side is not None else None for side in (before, after))),
+        owner_for=[*whole.owner_for, *owner.of_stack(before, after, whole.programs)],
+        unjudged=whole.blocked,
+        notes=whole.notes,
     )
-    hidden = [text for each in judged.values() if each is not None for text in each.reading.secrets.texts]
-    Path(told["out"]).write_text(document.render(report, told["format"], hidden), encoding="utf-8")
-    sys.exit(1 if report.blocked_by else 0)
+    hidden = [text for side in (before, after) if side is not None for text in side.reading.secrets.texts]
+    for form in document.FORMATS:
+        (request.out / f"{stack}.{form}").write_text(document.render(report, form, hidden), encoding="utf-8")
+    return report
 
 
-def _sides(
-    told: Mapping[str, Any],
-    trusted: Path,
-    base: Path,
-    head: Path,
-    room: Path,
-    stack: str,
-    judged: Mapping[str, Judgement | None],
-) -> list[Side]:
-    """Record both programs, each in a folder of its own; where namespaces are available, they cannot see the judge."""
-
-    def one(name: str, folder: Path) -> Side:
-        if judged[name] is None:
-            return Side(str(told[f"{name}Commit"]), None, Recorded([]))
-        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=told["runs"], ignore_cleanup_errors=True) as made:
-            overlay(trusted, folder, Path(made) / "tree")
-            more = (AS_DEPLOYED,) if name == "base" else ()
-            recorded = record(Path(made) / "tree", stack, Path(made) / "room", room, *more)
-        return Side(str(told[f"{name}Commit"]), judged[name], recorded)
-
-    if not namespaces():
-        # one after the other: otherwise the head's program could reach into the base's while that runs
-        return [one("base", base), one("head", head)]
-    with ThreadPoolExecutor(2) as both:
-        return list(both.map(one, ("base", "head"), (base, head)))
+def _conclude(request: Request, reports: Sequence[Report], blocked: Sequence[str], owner_for: Sequence[str]) -> int:
+    """Write the verdict on the whole change; return the exit status."""
+    verdicts = {report.verdict for report in reports}
+    verdicts |= ({"block"} if blocked else set()) | ({"owner"} if owner_for else set())
+    verdict = next((each for each in ("block", "owner") if each in verdicts), "pass")
+    reasons = dict.fromkeys([*owner_for, *(reason for report in reports for reason in report.owner_for)])
+    told = overview.overview(verdict, {report.stack: report.verdict for report in reports}, blocked, list(reasons))
+    for form in overview.FORMATS:
+        (request.out / f"{overview.NAME}.{form}").write_text(overview.render(told, form), encoding="utf-8")
+    return STATUS[verdict]
 
 
-def _look_first(trusted: Path, day: date) -> Waivers:
-    """Read everything that a verdict rests on before either program has run; return the waivers."""
+@dataclass(frozen=True)
+class _Recordings:
+    """Graphs of one stack: of the base, of what the base's program makes of the head's data, and of the head."""
+
+    before: Recorded
+    expected: Recorded
+    after: Recorded
+
+
+class Programs:
+    """The programs of both sides, each in a folder of its own. The base's says what the head's data asks for; the
+    head's runs only where it is another one, and only shut in."""
+
+    def __init__(self, request: Request, edited: bool, folder: Path) -> None:
+        self._base, self._expected = folder / "base", folder / "expected"
+        self._head = folder / "head" if edited else self._expected
+        overlay(request.trusted, request.base, self._base)
+        overlay(request.trusted, request.base, self._expected)
+        take_data(request.head, self._expected)
+        if edited:
+            overlay(request.trusted, request.head, self._head)
+        self._confined = can_confine()
+        self._refusal = ""
+        if edited and request.refused:
+            self._refusal = "it has links or submodules, so what it would run is not all here"
+        elif edited and not (self._confined or request.unconfined):
+            self._refusal = UNCONFINED
+
+    def record(self, stack: str, was_there: bool, is_there: bool) -> _Recordings:
+        """Record the stack on all sides; a side without it has an empty graph."""
+
+        def run(tree: Path, there: bool, *more: str) -> Recorded:
+            return record(tree, stack, *more, confined=self._confined) if there else Recorded([])
+
+        with ThreadPoolExecutor(2) as both:
+            before = both.submit(run, self._base, was_there, AS_DEPLOYED)
+            expected = both.submit(run, self._expected, is_there)
+            after = expected
+            if self._refusal:
+                after = both.submit(Recorded, None, self._refusal)
+            elif self._head != self._expected:
+                after = both.submit(run, self._head, is_there)
+            return _Recordings(before.result(), expected.result(), after.result())
+
+
+def _look_first(request: Request) -> Waivers:
+    """Read everything that a verdict rests on before any program has run; return the waivers."""
     for read_it in (rules, clouds, presets.names, limits, read_replacements, lambda: settings_for("prod")):
         read_it()
     for place in KINDS:
         machines(place)
-    return load_waivers(trusted / "waivers.yaml", day, rule_ids())
+    return load_waivers(request.trusted / "waivers.yaml", request.today, rule_ids())
 
 
 def _judged(folder: Path, stack: str, waivers: Waivers, day: date) -> Judgement | None:
@@ -112,21 +223,14 @@ def _judged(folder: Path, stack: str, waivers: Waivers, day: date) -> Judgement 
     return judge_with_records(read_file(file, waivers.waivers, day), file.parent)
 
 
-def _notes(base: Path, head: Path) -> Iterator[str]:
-    files = changed_files(base, head)
-    judges = [name for name in files if name.startswith(JUDGES)]
-    if judges:
-        yield f"this change edits what judges it, which counts only once it is merged: {_some(judges)}"
-    program = [name for name in files if name.startswith(PROGRAM) and name not in judges]
-    if program:
-        yield f"this change edits the program itself; what a program says of itself is its own word: {_some(program)}"
-    if not namespaces():
-        yield "this machine cannot shut the program in (no namespaces): give this job no secret to take"
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more
+def _without_unknown_keys(judgement: Judgement | None) -> Judgement | None:
+    """Return the judgement with keys that the base's schema lacks as warnings: a code owner has to agree to the program
+    that brings them in any case, and its own loader reads them."""
+    if judgement is None:
+        return None
+    unknown = owner.unknown_keys(judgement)
+    found = (replace(each, severity="warning") if each in unknown else each for each in judgement.findings)
+    return replace(judgement, findings=tuple(found))
 
 
 if __name__ == "__main__":
@@ -138,11 +242,12 @@ if __name__ == "__main__":
 # A stack file alone cannot show that; the gate has both the base's and the head's.
 
 
-def renamed_pools(before: Reading, after: Reading) -> list[Finding]:
+def renamed_pools(before: Judgement | None, after: Judgement | None) -> list[Finding]:
     """Return a finding in the head's stack file for each pool of the base that it has under another name."""
-    if before.partial is None or after.partial is None:
+    old, new = (side.reading if side is not None else None for side in (before, after))
+    if old is None or new is None or old.partial is None or new.partial is None:
         return []
-    return [finding_in(after, problem) for problem in judge_renames(before.partial.pools, after.partial.pools)]
+    return [finding_in(new, problem) for problem in judge_renames(old.partial.pools, new.partial.pools)]
 
 
 def judge_renames(before: Mapping[str, PoolConfig], after: Mapping[str, PoolConfig]) -> Iterator[Problem]:

@@ -15,12 +15,13 @@ AS_DEPLOYED = "as-deployed"
 
 
 def main() -> None:
-    """Write ``{"graph": […]}`` or ``{"problem": "…"}`` to the file in the third argument."""
+    """Write ``{"graph": […]}`` or ``{"problem": "…"}`` to the open file whose number is the third argument."""
     _, tree, stack, out, *more = sys.argv
     with _expired_too() if AS_DEPLOYED in more else nullcontext():
         told = _told(Path(tree), stack)
-    # the file is written at the very end, and nothing of the program runs after it
-    Path(out).write_text(json.dumps(told), encoding="utf-8")
+    # written at the very end, and nothing of the program runs after it
+    with open(int(out), "wb") as file:
+        file.write(json.dumps(told).encode())
     os._exit(0)
 
 
@@ -45,12 +46,23 @@ def _told(tree: Path, stack: str) -> dict[str, Any]:
     except Exception as error:
         return {"problem": f"the recorder does not fit this program: {type(error).__name__}"}
     try:
-        return {"graph": graph(recording_of(read_stack(stack_file(tree / "stacks", stack)), stack).records)}
+        told = {"graph": graph(recording_of(read_stack(stack_file(tree / "stacks", stack)), stack).records)}
+        foreign = sorted(_foreign_modules(tree))
+        return {"problem": f"the program loads what is not part of it: {', '.join(foreign[:5])}"} if foreign else told
     except ConfigError as refused:
         return {"problem": "the stack file is refused:\n" + str(refused)}
     except BaseException as error:
         # an error's text is the author's as well; the reader cleans it
         return {"problem": f"{type(error).__name__}: {error}"[:4000]}
+
+
+def _foreign_modules(tree: Path) -> Iterator[str]:
+    """Yield the loaded modules that lie neither in the checkout nor with Python and the installed packages."""
+    allowed = tuple(f"{os.path.realpath(folder)}/" for folder in (tree, sys.prefix, sys.base_prefix))
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and not os.path.realpath(file).startswith(allowed):
+            yield name
 
 
 if __name__ == "__main__":

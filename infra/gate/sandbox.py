@@ -1,15 +1,23 @@
-"""Sandbox for a stranger's program: no credentials, an empty HOME and, where namespaces are available, no network."""
+"""Sandbox for a stranger's program: bubblewrap gives it Python, the environment, its own tree, and nothing else.
+
+It has no network, no process but its own, no file of the machine, no credential, no capability, and bounds on time,
+memory, open files and what it may write. Its graph comes back through a pipe, so that it needs no folder either.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,19 +27,27 @@ from infra.planner.judgement import SKIP
 
 SECONDS = 240.0
 LARGEST_BYTES = 64 * 2**20
+MEMORY_BYTES = 3 * 2**30
+_SCRATCH_BYTES = 64 * 2**20
+_FILES = 256
 # A stack file that the planner refuses still gets a graph, so that everything about it is reported at once.
 JUDGED_BESIDE = "the gate judges the stack file itself"
-# A namespace of its own: no network, no sight of other processes (whose environment could be read under /proc).
-_NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
-
-
-# Within it the gate's own folder is hidden, only the run's own folder is writable, and a second namespace keeps that
-# from being undone.
-_COVER = (
-    "sh", "-c",
-    'mount --bind "$1" "$1" && mount -t tmpfs tmpfs "$0" && mount -o remount,bind,ro / && shift'
-    ' && exec unshare --user --map-root-user --mount "$@"',
-)  # fmt: skip
+UNCONFINED = (
+    "this machine cannot shut the program of the change in, so it was not run; allowed: Linux with bubblewrap and user "
+    "namespaces; fix: apt-get install bubblewrap (where user namespaces are kept back: sysctl "
+    "kernel.apparmor_restrict_unprivileged_userns=0), or say --unconfined where nothing on the machine is worth taking"
+)
+_TREE = "/tree"
+_HOME = "/tmp"  # noqa: S108  inside the sandbox, which has its own
+_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+_START = """
+import sys
+sys.meta_path = [each for each in sys.meta_path if not getattr(each, "__module__", "").startswith("__editable__")]
+sys.path = [sys.argv[1], *(each for each in sys.path if "__editable__" not in each)]
+from infra.gate.record_process import main
+main()
+"""
+"""Start of a recording: the checkout comes first, and what an editable install would add is out of reach."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +59,8 @@ class Recorded:
     problem: str = ""
 
 
-@cache
-def namespaces() -> bool:
-    """Return True if this machine can shut a process in."""
-    if shutil.which(_NAMESPACE[0]) is None:
-        return False
-    with tempfile.TemporaryDirectory() as covered, tempfile.TemporaryDirectory() as room:
-        shut = [*_NAMESPACE, *_COVER, covered, room, "true"]
-        return subprocess.run(shut, capture_output=True, check=False).returncode == 0
-
-
 def environment(home: Path) -> dict[str, str]:
-    """Return the program's whole environment, with nothing of this machine's in it."""
+    """Return a process's whole environment, with nothing of this machine's in it."""
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(home),
@@ -66,28 +72,102 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def record(tree: Path, stack: str, room: Path, covered: Path, *more: str) -> Recorded:
-    """Record the graph of ``stack`` in the checkout ``tree`` with the recorder in it. ``room`` is new and beside
-    ``tree``; the folder of both is this run's alone. ``covered`` is hidden from the program where namespaces are
-    available; ``more`` are arguments for the recorder. The program's output is thrown away: it is the author's word,
-    and could be anything."""
-    home, out = room / "home", room / "graph.json"
-    home.mkdir(parents=True)
-    start = "import sys; sys.path.insert(0, sys.argv[1]); from infra.gate.record_process import main; main()"
-    command = [sys.executable, "-I", "-B", "-c", start, str(tree), stack, str(out), *more]
-    if namespaces():
-        command = [*_NAMESPACE, *_COVER, str(covered), str(tree.parent), *command]
+def record(tree: Path, stack: str, *more: str, confined: bool) -> Recorded:
+    """Record the graph of ``stack`` in the checkout ``tree`` with the recorder in it; ``more`` are arguments for the
+    recorder. The program's output is thrown away: it is the author's word, and could be anything."""
+    if not confined:
+        with tempfile.TemporaryDirectory(prefix="ebbtide-home-", ignore_cleanup_errors=True) as home:
+            return _run([sys.executable, "-I", "-B", "-c", _START, str(tree)], stack, more, Path(home))
+    return _run([*_shut_in(tree), sys.executable, "-I", "-B", "-c", _START, _TREE], stack, more, Path(_HOME))
+
+
+@cache
+def can_confine() -> bool:
+    """Return True if this machine can shut a process in."""
+    if shutil.which("bwrap") is None:
+        return False
+    with tempfile.TemporaryDirectory() as tree:
+        command = [*_shut_in(Path(tree)), sys.executable, "-I", "-c", "pass"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _shut_in(tree: Path) -> list[str]:
+    read_only = [argument for path in _python_files() for argument in ("--ro-bind", path, path)]
+    return [
+        "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
+        "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "gate",
+        *read_only, "--ro-bind", str(tree), _TREE,
+        "--dev-bind", "/dev/null", "/dev/null", "--dev-bind", "/dev/urandom", "/dev/urandom",
+        "--size", str(_SCRATCH_BYTES), "--tmpfs", _HOME, "--remount-ro", "/", "--chdir", _TREE, "--",
+    ]  # fmt: skip
+
+
+@cache
+def _python_files() -> tuple[str, ...]:
+    """Return what Python needs: its own files, the environment's, and the libraries that they are linked to."""
+    wanted = [sys.prefix, *_links(sys.executable), os.path.join(sys.base_prefix, "lib"), *_LIBRARIES]
+    wanted += [path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))]
+    found = sorted({os.path.abspath(path) for path in wanted if os.path.exists(path)})
+    return tuple(path for path in found if not any(path.startswith(f"{other}/") for other in found))
+
+
+def _links(path: str) -> Iterator[str]:
+    """Yield ``path`` and every link on the way to the file that it is."""
+    yield path
+    while os.path.islink(path):
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+        yield path
+
+
+def _limit() -> None:
+    for what, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, int(SECONDS)),
+        (resource.RLIMIT_FSIZE, _SCRATCH_BYTES),
+        (resource.RLIMIT_NOFILE, _FILES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def _run(command: list[str], stack: str, more: tuple[str, ...], home: Path) -> Recorded:
+    reader, writer = os.pipe()
     process = subprocess.Popen(
-        command, cwd=tree, env={**environment(home), SKIP: JUDGED_BESIDE}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        [*command, stack, str(writer), *more], env={**environment(home), SKIP: JUDGED_BESIDE},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        pass_fds=(writer,), preexec_fn=_limit, cwd=home if home.is_dir() else "/",
     )  # fmt: skip
+    os.close(writer)
+    left = _Reader(reader)
     try:
         process.wait(SECONDS)
     except subprocess.TimeoutExpired:
         return Recorded(None, f"the program took more than {SECONDS:.0f} seconds")
     finally:
         _end(process)
-    return _read(out, process.returncode)
+        written = left.finish()
+    return _read(written, process.returncode)
+
+
+class _Reader:
+    """A thread that reads a pipe to its end; more than the largest graph is read and thrown away."""
+
+    def __init__(self, pipe: int) -> None:
+        self._written = bytearray()
+        self._pipe = pipe
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with open(self._pipe, "rb", buffering=0) as stream:
+            while part := stream.read(2**16):
+                if len(self._written) <= LARGEST_BYTES:
+                    self._written += part
+
+    def finish(self) -> bytes:
+        """Return what was written; the writers must have ended."""
+        self._thread.join(SECONDS)
+        return bytes(self._written)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -96,14 +176,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _read(out: Path, status: int) -> Recorded:
-    if not out.is_file() or out.is_symlink():
+def _read(written: bytes, status: int) -> Recorded:
+    if not written:
         return Recorded(None, f"the program gave no graph (exit status {status})")
-    if out.stat().st_size > LARGEST_BYTES:
+    if len(written) > LARGEST_BYTES:
         return Recorded(None, f"the graph is larger than {LARGEST_BYTES // 2**20} MiB")
     try:
-        told = json.loads(out.read_text(encoding="utf-8"))
-    except ValueError:
+        told = json.loads(written)
+    except (ValueError, RecursionError):
         return Recorded(None, "the program gave something that is no graph")
     if not isinstance(told, dict) or not ("graph" in told or "problem" in told):
         return Recorded(None, "the program gave something that is no graph")

@@ -8,6 +8,7 @@ from datetime import date
 
 from infra.gate.diff import Changed, diff
 from infra.gate.sandbox import Recorded
+from infra.gate.stack_file_diff import ChangedValue
 from infra.planner.cost import Cost, month
 from infra.planner.judgement import Judgement
 from infra.policies.evaluate import Verdict, judge_all
@@ -66,7 +67,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything the gate reports. ``blocked_by`` is empty exactly if the change may pass."""
+    """Everything the gate reports on one stack. ``values`` are the differences of its file; ``owner_for`` says why a
+    code owner has to agree; ``beyond`` is what the program itself changes, besides what the stack file asks for (None:
+    there is nothing to compare with); ``unjudged`` is what nobody could judge."""
 
     stack: str
     environment: str
@@ -80,7 +83,16 @@ class Report:
     budget: float | None
     cold: tuple[tuple[str, float | None, float | None], ...]
     findings: tuple[Finding, ...]
+    values: tuple[ChangedValue, ...] = ()
+    owner_for: tuple[str, ...] = ()
+    beyond: tuple[Changed, ...] | None = ()
+    unjudged: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def verdict(self) -> str:
+        """Return ``block``, ``owner`` (nothing blocks, and a code owner has to agree) or ``pass``."""
+        return "block" if self.blocked_by else "owner" if self.owner_for else "pass"
 
     @property
     def blocked_by(self) -> list[str]:
@@ -89,6 +101,7 @@ class Report:
             found.insert(0, "the program of this change gives no graph")
         if any(finding.stops for finding in self.findings):
             found.append("findings in files of this change")
+        found += self.unjudged
         # GPU nodes only, like every cap: docs/decisions/0017-the-floor-counts-the-cluster-caps-count-gpu-nodes.md
         most = month(self.costs[1].gpu_nodes.ceiling) if self.costs[1] is not None else None
         if self.budget is not None and most is not None and most > self.budget:
@@ -108,11 +121,16 @@ def judge(
     waivers: Waivers,
     *,
     today: date,
+    expected: Recorded | None = None,
     budget: float | None = None,
     findings: Iterable[Finding] = (),
+    values: Iterable[ChangedValue] = (),
+    owner_for: Iterable[str] = (),
+    unjudged: Iterable[str] = (),
     notes: Iterable[str] = (),
 ) -> Report:
-    """Compare both sides, evaluate every rule, apply the waivers. ``waivers`` must be the base's."""
+    """Compare both sides, evaluate every rule, apply the waivers. ``waivers`` must be the base's. ``expected`` is what
+    the base's program makes of the head's stack file, where the head's program is another."""
     environment = _stricter(base.environment, head.environment)
     told = list(notes)
     stack_findings = head.judgement.findings if head.judgement is not None else ()
@@ -142,10 +160,22 @@ def judge(
         budget=budget,
         cold=_cold(base.stack, head.stack),
         findings=tuple(_beside_rules([*stack_findings, *findings], judged)),
+        values=tuple(values),
+        owner_for=tuple(owner_for),
+        beyond=_beyond(expected, head.recorded),
+        unjudged=tuple(unjudged),
         notes=tuple(told),
     )
     idle = [unused(w) for w in waivers.waivers if w.in_force(today) and not report.used(w) and _meant(w, report)]
     return Report(**{**vars(report), "findings": (*report.findings, *idle)})
+
+
+def _beyond(expected: Recorded | None, recorded: Recorded) -> tuple[Changed, ...] | None:
+    if expected is None:
+        return ()
+    if expected.graph is None or recorded.graph is None:
+        return None
+    return tuple(diff(expected.graph, recorded.graph))
 
 
 def _meant(waiver: Waiver, report: Report) -> bool:

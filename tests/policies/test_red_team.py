@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from infra.gate.checkout import extract
-from infra.gate.command import gate
+from infra.gate.command import Options, gate
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "onprem"
@@ -62,15 +62,22 @@ def clone(protected: Path, tmp_path: Path) -> Path:
 
 
 def judged(
-    clone: Path, tmp_path: Path, form: str = "json", commit: bool = True, base: str = "origin/main"
+    clone: Path,
+    tmp_path: Path,
+    form: str = "json",
+    commit: bool = True,
+    base: str = "origin/main",
+    stacks: tuple[str, ...] = (STACK,),
 ) -> tuple[int, str]:
     if commit:
         git(clone, "add", "-A")
         git(clone, "commit", "-q", "--allow-empty", "-m", "head")
-    out = tmp_path / "report"
-    head = "HEAD" if commit else None
-    status = gate(STACK, base, head, form, None, str(out), repository=clone, environ=ENVIRON, today=date(2026, 11, 21))
-    return status, out.read_text() if out.exists() else ""
+    reports = tmp_path / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    options = Options(base=base, head="HEAD" if commit else None, stacks=stacks, reports=str(reports), unconfined=True)
+    status = gate(options, repository=clone, environ=ENVIRON, today=date(2026, 11, 21))
+    report = reports / f"{STACK}.{form}"
+    return status, report.read_text() if report.exists() else ""
 
 
 def edit(file: Path, change: Callable[[Any], None]) -> None:
@@ -133,7 +140,7 @@ Told()
     assert "GITHUB_TOKEN" not in text
     assert "EBBTIDE_TEST_TOKEN" not in text
     assert any(change["name"].startswith("told-") for change in json.loads(text)["changes"])
-    assert "edits the program itself" in text
+    assert "it edits what is installed or run" in text
 
 
 def test_an_edited_pack_edited_waivers_and_edited_prices_do_not_count_before_they_are_merged(
@@ -162,7 +169,7 @@ def test_an_edited_pack_edited_waivers_and_edited_prices_do_not_count_before_the
     assert "rule no-remote-code" in json.loads(text)["blockedBy"]
     assert json.loads(text)["cost"] == json.loads(before)["cost"]
     assert json.loads(text)["waivers"] == []
-    assert "edits what judges it" in text
+    assert "it edits what is installed or run" in text
 
 
 def test_an_edited_recorder_does_not_run(clone: Path, tmp_path: Path) -> None:
@@ -177,7 +184,7 @@ def test_an_edited_recorder_does_not_run(clone: Path, tmp_path: Path) -> None:
     _, text = judged(clone, tmp_path)
     assert json.loads(honest)["changes"]
     assert json.loads(text)["changes"] == json.loads(honest)["changes"]
-    assert "edits what judges it" in text
+    assert "it edits what is installed or run" in text
 
 
 def branches(told: Any) -> None:
@@ -319,14 +326,13 @@ for file in [*glob.glob(top + "/waivers.yaml"), *glob.glob(top + "/infra/gate/*.
 
 @pytest.mark.parametrize("base", ["--upload-pack=touch /tmp/x", "no-such-branch", "HEAD:infra"])
 def test_a_base_that_is_no_commit_is_wrong_usage(clone: Path, base: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert gate(STACK, base, None, "text", None, None, repository=clone, environ={}) == 2
+    assert gate(Options(base=base), repository=clone, environ={}) == 2
     assert "is not a commit" in capsys.readouterr().err
 
 
 def test_wrong_usage_says_what_is_allowed(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert gate("../x", "HEAD", None, "text", None, None, repository=clone, environ={}) == 2
-    assert gate(STACK, "HEAD", None, "html", None, None, repository=clone, environ={}) == 2
-    assert gate("nothing", "HEAD", None, "text", None, None, repository=clone, environ={}) == 2
+    for wrong in ({"stacks": ("../x",)}, {"form": "html"}, {"stacks": ("nothing",)}, {"budget": -1.0}):
+        assert gate(Options(base="HEAD", **wrong), repository=clone, environ={}) == 2
     assert "allowed: text, md, json, sarif" in capsys.readouterr().err
 
 

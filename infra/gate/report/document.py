@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.gate.diff import ORDER, Changed
@@ -24,9 +24,11 @@ from infra.gate.verdict import Judged, Report
 from infra.planner.cost import Cost
 from infra.planner.report.document import bounds
 
+FORMATS = ("text", "md", "json", "sarif")
+
 
 def render(report: Report, form: str, hidden: Iterable[str] = ()) -> str:
-    """Render the report. ``form`` is text, md, json or sarif; ``hidden`` are secrets found in the stack files."""
+    """Render the report in one of ``FORMATS``; ``hidden`` are secrets found in the stack files."""
     told = clean(document(report), hidden)
     if form == "json":
         return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
@@ -43,8 +45,11 @@ def document(report: Report) -> dict[str, Any]:
         "environment": report.environment,
         "base": report.base.commit,
         "head": report.head.commit,
-        "verdict": "block" if blocked else "pass",
+        "verdict": report.verdict,
         "blockedBy": blocked,
+        "ownerFor": list(report.owner_for),
+        "stackFile": [{"path": v.path, "before": v.before, "after": v.after} for v in report.values],
+        "beyondStackFile": None if report.beyond is None else [_change(change) for change in report.beyond],
         "problem": report.head.recorded.problem,
         "baseProblem": report.base.recorded.problem,
         "counts": {action: sum(c.action == action for c in report.changes) for action in reversed(ORDER)},
@@ -121,6 +126,15 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     for key, name in (("problem", "this change"), ("baseProblem", "the base")):
         if told[key]:
             yield f"{name} gives no graph: {told[key]}"
+    for reason in told["ownerFor"]:
+        yield f"a code owner has to agree: {reason}"
+    if told["stackFile"]:
+        yield "\nStack file"
+    for value in told["stackFile"]:
+        yield f"  {value['path']}: {value['before']} → {value['after']}"
+    if told["beyondStackFile"]:
+        yield "\nBy the program itself, besides what the stack file asks for"
+        yield from (f"  {ACTIONS[c['action']]} {c['action']} {c['type']} {c['name']}" for c in told["beyondStackFile"])
     yield f"\nResources: {counts(told)}"
     for change in told["changes"]:
         lock = " [protected]" if change["protected"] else ""
@@ -212,7 +226,12 @@ def sarif(told: Mapping[str, Any]) -> dict[str, Any]:
         ],
     }
     run = {"tool": {"driver": driver}, "results": results, "properties": {"verdict": told["verdict"]}}
-    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+    return sarif_of([run])
+
+
+def sarif_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a SARIF log of runs."""
+    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": list(runs)}
 
 
 def _result(

@@ -30,20 +30,46 @@ def markdown(told: Mapping[str, Any]) -> str:
 
 
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{MARK}\n## {'✅' if told['verdict'] == 'pass' else '⛔'} {_safe(headline(told))}\n"
+    yield f"{MARK}\n{headmark(told['verdict'])} {escaped(headline(told))}\n"
     yield f"Environment {_code(told['environment'])}, {_code(told['base'][:12])} → {_code(told['head'][:12])}\n"
     for key, name in (("problem", "This change"), ("baseProblem", "The base")):
         if told[key]:
             yield f"{name} gives no graph:\n"
             yield "\n".join(f"    {line}" for line in told[key].splitlines()) + "\n"
+    yield from _owner(told)
     yield from _rules(told)
+    yield from _stack_file(told)
     yield from _changes(told)
     yield from _cost(told)
     yield from _waivers(told)
     said = [*(f"{f['severity']}: {f['text']}" for f in told["findings"]), *told["waiverFindings"], *told["notes"]]
     if said:
         yield "### Notes\n"
-        yield "\n".join(f"- {_safe(line)}" for line in said) + "\n"
+        yield "\n".join(f"- {escaped(line)}" for line in said) + "\n"
+
+
+def headmark(verdict: str) -> str:
+    """Return the beginning of a headline; the job that comments puts reports with ⛔ first."""
+    return {"pass": "## ✅", "owner": "## 👤", "block": "## ⛔"}[verdict]
+
+
+def _owner(told: Mapping[str, Any]) -> Iterator[str]:
+    if told["ownerFor"]:
+        yield "### 👤 A code owner has to agree\n"
+        yield "\n".join(f"- {escaped(reason)}" for reason in told["ownerFor"]) + "\n"
+    beyond = told["beyondStackFile"]
+    if beyond:
+        yield f"**{len(beyond)} resources differ by the program itself**, besides what the stack file asks for:\n"
+        rows = [(c["action"], _code(c["type"]), _code(c["name"]), escaped(c["why"])) for c in beyond]
+        yield _table(("what", "type", "name", "why"), rows[:_ROWS]) + _more(rows) + "\n"
+
+
+def _stack_file(told: Mapping[str, Any]) -> Iterator[str]:
+    values = told["stackFile"]
+    if values:
+        yield f"### Stack file: {len(values)} values\n"
+        rows = [(_code(value["path"]), _code(value["before"]), _code(value["after"])) for value in values]
+        yield _table(("key", "before", "after"), rows[:_ROWS]) + _more(rows) + "\n"
 
 
 def _rules(told: Mapping[str, Any]) -> Iterator[str]:
@@ -53,7 +79,7 @@ def _rules(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"{rule['reason'].capitalize()}.\n"
         found = faults(rule)
         for where, message, key in found[:_ROWS]:
-            yield f"- {_code(where)} {_safe(message)}" + (f" (change {_code(key)})" if key else "")
+            yield f"- {_code(where)} {escaped(message)}" + (f" (change {_code(key)})" if key else "")
         yield _more(found)
         yield f"\n**Fix:** {rule['fix']}\n"
     if any(rule["blocks"] for rule in violated):
@@ -66,7 +92,7 @@ def _rules(told: Mapping[str, Any]) -> Iterator[str]:
         yield "### Waived\n"
         for name, one in waived[:_ROWS]:
             where = _code(place(one["at"], one["path"]))
-            yield f"- {_code(name)}: {where} {_safe(one['message'])} (waived by {_safe(one['owner'])})"
+            yield f"- {_code(name)}: {where} {escaped(one['message'])} (waived by {escaped(one['owner'])})"
         yield _more(waived) + "\n"
     passed = [rule["id"] for rule in told["rules"] if rule["state"] == "passed"]
     if passed:
@@ -84,7 +110,7 @@ def _rules(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _gaps(gaps: Sequence[tuple[str, str, str]]) -> str:
-    rows = ((_code(rules), _code(where), _safe(why)) for rules, where, why in gaps[:_ROWS])
+    rows = ((_code(rules), _code(where), escaped(why)) for rules, where, why in gaps[:_ROWS])
     return _table(("rule", "where", "why"), rows) + _more(gaps)
 
 
@@ -102,7 +128,7 @@ def _changes(told: Mapping[str, Any]) -> Iterator[str]:
             f"{ACTIONS[change['action']]} {change['action']}{' 🔒' if change['protected'] else ''}",
             _code(change["type"]),
             _code(change["name"]),
-            _safe(change["why"] or ", ".join(change["paths"][:4]) + (", …" if len(change["paths"]) > 4 else "")),
+            escaped(change["why"] or ", ".join(change["paths"][:4]) + (", …" if len(change["paths"]) > 4 else "")),
         )
         for change in told["changes"]
     ]
@@ -125,7 +151,7 @@ def _cost(told: Mapping[str, Any]) -> Iterator[str]:
     cost = told["cost"]
     yield "\n### Cost, in US dollars\n"
     yield _table(("", "before", "after", "difference"), cost_lines(cost))
-    yield from (f"\n{_safe(note[0].upper() + note[1:])}." for note in cost_notes(cost))
+    yield from (f"\n{escaped(note[0].upper() + note[1:])}." for note in cost_notes(cost))
     cold = [row for row in told["coldPath"] if row["base"] != row["head"]]
     if cold:
         yield "\n### Cold start\n"
@@ -141,7 +167,7 @@ def _waivers(told: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     for waiver in told["waivers"]:
         state = "⏳ expires soon" if waiver["soon"] else "in force" if waiver["inForce"] else "⛔ expired"
-        cells = (_code(waiver["rule"]), _code(waiver["resource"]), _safe(waiver["owner"]), _safe(waiver["reason"]))
+        cells = (_code(waiver["rule"]), _code(waiver["resource"]), escaped(waiver["owner"]), escaped(waiver["reason"]))
         rows.append((*cells, waiver["expiry"], state if waiver["used"] else f"{state}, unused"))
     yield _table(("rule", "for", "owner", "reason", "until", ""), rows) + "\n"
 
@@ -157,7 +183,7 @@ def _code(text: str) -> str:
     return f"`{plain}`" if plain.strip() else ""
 
 
-def _safe(text: str) -> str:
+def escaped(text: str) -> str:
     """Escape ``text``, so that it makes no link, mention, tag, table cell or emphasis of the author's."""
     escaped = str(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for mark in "`*_[]|#!~":

@@ -73,6 +73,8 @@ def faults(rule: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def headline(told: Mapping[str, Any]) -> str:
     if told["verdict"] == "pass":
         return f"{told['stack']}: may pass"
+    if told["verdict"] == "owner":
+        return f"{told['stack']}: needs a code owner"
     return f"{told['stack']}: blocked by {'; '.join(told['blockedBy'])}"
 
 

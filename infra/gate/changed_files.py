@@ -1,0 +1,90 @@
+"""The files that a change edits, and the stacks that have to be judged because of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.gate.file_kinds import programs
+
+DEPLOYMENTS = Path("stacks") / "deployments.json"
+STACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_STACK_FILE = re.compile(r"stacks/Pulumi\.(.+)\.yaml")
+
+
+class WrongDeployments(Exception):
+    """The list of deployed stacks cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class ChangedFiles:
+    """``paths`` are all that differ, links and submodules too; ``programs`` those that a code owner has to read;
+    ``touched`` the stacks whose file differs; ``deployed`` those that a pipeline brings up, before or after."""
+
+    paths: tuple[str, ...]
+    touched: tuple[str, ...]
+    deployed: tuple[str, ...]
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        return tuple(programs(self.paths))
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Return the stacks to judge: those whose file changes; every deployed one where anything changes that all of
+        them share."""
+        shared = self.programs or _facts(self.paths)
+        return tuple(dict.fromkeys((*(self.deployed if shared else ()), *self.touched)))
+
+
+def compare(base: Path, head: Path, refused: Iterable[str] = ()) -> ChangedFiles:
+    """Compare two folders. ``refused`` are entries that neither folder has and that count as changed. Raises
+    ``WrongDeployments`` for a list in the head that cannot be read; one that only the base has wrong is empty."""
+    paths = {str(path.relative_to(top)) for top in (base, head) for path in top.rglob("*") if path.is_file()}
+    changed = sorted({path for path in paths if _content(base / path) != _content(head / path)} | set(refused))
+    touched = tuple(found[1] for path in changed if (found := _STACK_FILE.fullmatch(path)))
+    try:
+        before = deployed(base)
+    except WrongDeployments:
+        before = ()
+    return ChangedFiles(tuple(changed), touched, tuple(dict.fromkeys((*deployed(head), *before))))
+
+
+def deployed(folder: Path) -> tuple[str, ...]:
+    """Return the stacks that ``stacks/deployments.json`` lists, in its order; all stacks where there is no such list.
+    Raises ``WrongDeployments``."""
+    file = folder / DEPLOYMENTS
+    if not file.is_file():
+        return tuple(found[1] for path in sorted((folder / "stacks").glob("Pulumi.*.yaml")) if (found := _named(path)))
+    try:
+        listed = json.loads(file.read_text(encoding="utf-8"))["stacks"]
+        names = tuple(each["stack"] for each in listed)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise WrongDeployments(_WRONG) from None
+    if not all(isinstance(name, str) and STACK_NAME.fullmatch(name) for name in names):
+        raise WrongDeployments(_WRONG)
+    return names
+
+
+_WRONG = (
+    f'{DEPLOYMENTS}: cannot be read; allowed: {{"stacks": [{{"stack": "NAME of stacks/Pulumi.NAME.yaml", "cloud": '
+    '"aws, azure or gcp"}, …]}; fix: write it like that'
+)
+
+
+def _named(path: Path) -> re.Match[str] | None:
+    return _STACK_FILE.fullmatch(f"stacks/{path.name}")
+
+
+def _facts(paths: Iterable[str]) -> list[str]:
+    """Return recorded models and the list of deployments among ``paths``: every deployed stack may rest on them."""
+    return [path for path in paths if path.startswith("stacks/") and not _STACK_FILE.fullmatch(path)]
+
+
+def _content(path: Path) -> tuple[bool, bytes] | None:
+    if not path.is_file():
+        return None
+    return bool(path.stat().st_mode & 0o100), path.read_bytes()

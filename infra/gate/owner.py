@@ -1,0 +1,47 @@
+"""What a change does that no rule can vouch for: a code owner has to agree to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from components.typed.rules.stack import KEY_UNKNOWN
+from infra.planner.judgement import Judgement
+from infra.stackfile.findings.finding import Finding
+from infra.stackfile.findings.waiver import Waiver
+
+_SHOWN = 8
+
+
+def of_change(programs: Sequence[str], before: Sequence[Waiver], after: Sequence[Waiver]) -> Iterator[str]:
+    """Yield why an owner has to agree, whatever the stack. ``programs`` are the changed files that are no data; then
+    the waivers of both sides."""
+    if programs:
+        yield f"it edits what is installed or run, which no rule can vouch for: {some(programs)}"
+    for waiver in after:
+        if waiver not in before:
+            yield f"it waives {waiver.rule} for {waiver.resource} until {waiver.expiry.isoformat()}: {waiver.reason}"
+
+
+def of_stack(before: Judgement | None, after: Judgement | None, programs: Sequence[str]) -> Iterator[str]:
+    """Yield why an owner has to agree to what a stack file asks for. None: there is no such file."""
+    old, new = (side.reading.environment if side is not None else None for side in (before, after))
+    if old is not None and new is not None and old != new:
+        yield f"it turns the environment from {old} to {new}, whose rules are others"
+    keys = sorted({finding.path for finding in unknown_keys(after)}) if programs else []
+    if keys:
+        yield (
+            f"the stack file has keys that only this change's own program knows, and no rule has judged: {some(keys)}; "
+            "to have them judged, merge the program first and the stack file in a change of its own"
+        )
+
+
+def unknown_keys(judgement: Judgement | None) -> tuple[Finding, ...]:
+    """Return the findings about keys that the base's schema lacks."""
+    found = judgement.findings if judgement is not None else ()
+    return tuple(finding for finding in found if finding.code == KEY_UNKNOWN.code)
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of ``names``, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,52 @@
+"""The verdict on a whole change, over all stacks that were judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from infra.gate.report.markdown import escaped, headmark
+from infra.gate.report.wording import clean
+
+NAME = "gate"
+"""Name of this report beside those on the stacks, and so of no stack."""
+WORDS = {
+    "pass": "may pass",
+    "owner": "needs a code owner",
+    "block": "blocked",
+}
+FORMATS = ("text", "md", "json")
+
+
+def overview(
+    verdict: str, stacks: Mapping[str, str], blocked: Sequence[str], owner_for: Sequence[str]
+) -> Mapping[str, Any]:
+    """Return the document. ``stacks`` maps each judged stack to its own verdict."""
+    told = {"verdict": verdict, "stacks": dict(stacks), "blockedBy": list(blocked), "ownerFor": list(owner_for)}
+    return dict(clean(told, ()))
+
+
+def render(told: Mapping[str, Any], form: str) -> str:
+    """Render the document as ``text``, ``md`` or ``json``."""
+    if form == "json":
+        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return "\n".join(_markdown(told) if form == "md" else _text(told)) + "\n"
+
+
+def _text(told: Mapping[str, Any]) -> Iterator[str]:
+    yield f"this change {WORDS[told['verdict']]}"
+    yield from (f"  blocked: {reason}" for reason in told["blockedBy"])
+    yield from (f"  a code owner has to agree: {reason}" for reason in told["ownerFor"])
+    yield from (f"  {stack}: {WORDS[verdict]}" for stack, verdict in told["stacks"].items())
+    if not told["stacks"]:
+        yield "  no stack is touched"
+
+
+def _markdown(told: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{headmark(told['verdict'])} This change {WORDS[told['verdict']]}\n"
+    yield from (f"- ⛔ {escaped(reason)}" for reason in told["blockedBy"])
+    yield from (f"- 👤 {escaped(reason)}" for reason in told["ownerFor"])
+    yield from (f"- {escaped(stack)}: {WORDS[verdict]}" for stack, verdict in told["stacks"].items())
+    if not told["stacks"]:
+        yield "No stack is touched."
