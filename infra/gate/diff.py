@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,6 +52,26 @@ def diff(base: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]]) -
             found[urn] = _told(old, "deleted", "it is not in the program any more")
     _cascade(found, news)
     return sorted(found.values(), key=lambda c: (not c.protected, ORDER.index(c.action), c.type, c.name))
+
+
+def all_differences(expected: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]]) -> list[Changed]:
+    """Return every entry that is not the same in both graphs, whatever an engine would make of it: components, options
+    and properties that an autoscaler owns too."""
+    olds, news = ({str(entry["urn"]): entry for entry in graph} for graph in (expected, head))
+    found = [_told(news[urn], "created", "") for urn in news if urn not in olds]
+    found += [_told(olds[urn], "deleted", "") for urn in olds if urn not in news]
+    for urn in news:
+        if urn in olds and (paths := tuple(_different(olds[urn], news[urn]))):
+            found.append(replace(_told(news[urn], "updated", ""), paths=paths))
+    return found
+
+
+def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys([*old, *new]):
+        # as text: true and 1 are equal in Python, and not to a cluster
+        if json.dumps(old.get(key), sort_keys=True) != json.dumps(new.get(key), sort_keys=True):
+            below = compare(old.get(key), new.get(key)) if key == "inputs" else ()
+            yield from (property_path.show(change.path) for change in below) if below else (key,)
 
 
 def _compared(old: Mapping[str, Any] | None, new: Mapping[str, Any], was: str, kept: bool) -> Changed | None:

@@ -76,7 +76,7 @@ def main() -> None:
     except WrongDeployments as problem:
         sys.exit(_conclude(request, (), (str(problem),), ()))
     stacks = request.stacks or files.judged
-    whole = _whole_change(request, files, stacks, waivers)
+    whole = whole_change(request, files, stacks, waivers)
     with tempfile.TemporaryDirectory(prefix="ebbtide-runs-", ignore_cleanup_errors=True) as made:
         programs = Programs(request, bool(files.programs), Path(made))
         reports = [_report(request, whole, waivers, programs, stack) for stack in stacks]
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 @dataclass(frozen=True)
-class _WholeChange:
+class WholeChange:
     """Everything that does not depend on the stack. ``blocked`` says why the change cannot pass whatever the stack."""
 
     blocked: tuple[str, ...]
@@ -94,11 +94,9 @@ class _WholeChange:
     programs: tuple[str, ...]
 
 
-def _whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...], waivers: Waivers) -> _WholeChange:
+def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...], waivers: Waivers) -> WholeChange:
     own = load_waivers(request.head / "waivers.yaml", request.today, rule_ids())
-    blocked = [
-        f"{path} is a link or a submodule; fix: put the files themselves in its place" for path in request.refused
-    ]
+    blocked = [f"{path} is a link or a submodule; fix: put the files in its place" for path in request.refused]
     for stack in files.touched:
         if not STACK_NAME.fullmatch(stack) or stack == overview.NAME:
             blocked.append(f"stacks/Pulumi.{stack}.yaml has a name that no stack can have; fix: letters, digits, . _ -")
@@ -112,7 +110,7 @@ def _whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...]
         notes.append(
             f"this change edits recorded facts of models, by which their memory is judged: {owner.some(facts)}"
         )
-    return _WholeChange(
+    return WholeChange(
         tuple(blocked),
         tuple(owner.of_change(files.programs, waivers.waivers, own.waivers)),
         own.findings,
@@ -121,7 +119,7 @@ def _whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...]
     )
 
 
-def _report(request: Request, whole: _WholeChange, waivers: Waivers, programs: Programs, stack: str) -> Report:
+def _report(request: Request, whole: WholeChange, waivers: Waivers, programs: Programs, stack: str) -> Report:
     """Judge one stack and write its reports."""
     folders = (request.base, request.head)
     before, after = (_judged(folder, stack, waivers, request.today) for folder in folders)

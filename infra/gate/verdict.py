@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 
-from infra.gate.diff import Changed, diff
+from infra.gate.diff import Changed, all_differences, diff
 from infra.gate.sandbox import Recorded
 from infra.gate.stack_file_diff import ChangedValue
 from infra.planner.cost import Cost, month
@@ -175,7 +175,7 @@ def _beyond(expected: Recorded | None, recorded: Recorded) -> tuple[Changed, ...
         return ()
     if expected.graph is None or recorded.graph is None:
         return None
-    return tuple(diff(expected.graph, recorded.graph))
+    return tuple(all_differences(expected.graph, recorded.graph))
 
 
 def _meant(waiver: Waiver, report: Report) -> bool:

@@ -73,7 +73,7 @@ class TypeScriptProgram(Program):
 
 
 def node_modules() -> Path:
-    """Return the packages of ``typescript/package-lock.json`` and the SDK, installed once; none of their scripts runs."""
+    """Return the packages of ``package-lock.json`` and the SDK, installed once; none of their scripts runs."""
     sources = sorted(file for file in NODE.rglob("*") if file.is_file())
     key = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:16]
     folder = paths().cache / "node" / key

@@ -134,7 +134,8 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {value['path']}: {value['before']} → {value['after']}"
     if told["beyondStackFile"]:
         yield "\nBy the program itself, besides what the stack file asks for"
-        yield from (f"  {ACTIONS[c['action']]} {c['action']} {c['type']} {c['name']}" for c in told["beyondStackFile"])
+        for c in told["beyondStackFile"]:
+            yield f"  {ACTIONS[c['action']]} {c['action']} {c['type']} {c['name']} {', '.join(c['paths'][:6])}".rstrip()
     yield f"\nResources: {counts(told)}"
     for change in told["changes"]:
         lock = " [protected]" if change["protected"] else ""

@@ -60,8 +60,8 @@ def _owner(told: Mapping[str, Any]) -> Iterator[str]:
     beyond = told["beyondStackFile"]
     if beyond:
         yield f"**{len(beyond)} resources differ by the program itself**, besides what the stack file asks for:\n"
-        rows = [(c["action"], _code(c["type"]), _code(c["name"]), escaped(c["why"])) for c in beyond]
-        yield _table(("what", "type", "name", "why"), rows[:_ROWS]) + _more(rows) + "\n"
+        rows = [(c["action"], _code(c["type"]), _code(c["name"]), _code(", ".join(c["paths"][:6]))) for c in beyond]
+        yield _table(("what", "type", "name", "properties"), rows[:_ROWS]) + _more(rows) + "\n"
 
 
 def _stack_file(told: Mapping[str, Any]) -> Iterator[str]:
