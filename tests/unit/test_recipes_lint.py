@@ -79,7 +79,7 @@ def test_zizmor_finds_nothing_in_the_workflows_but_what_is_explained(copies: Pat
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = {
-        (finding["ident"], Path(place["symbolic"]["key"]["Local"]["given_path"]).stem)
+        (finding["ident"], Path(place["symbolic"]["key"]["Local"]["verbatim_path"]).stem)
         for finding in json.loads(done.stdout)
         for place in finding["locations"]
     }
