@@ -327,7 +327,8 @@ def test_on_gitlab_no_status_of_the_gate_but_0_leaves_both_jobs_green(
     room, log = tmp_path / "builds" / "project", tmp_path / "log"
     git(tmp_path, "clone", "-q", "--branch", "change", f"file://{forge}", str(room))
     (room / "report").mkdir()
-    (room / "report" / "status").write_text("0")  # the change's own
+    for name in ("status", "forged.md"):
+        (room / "report" / name).write_text("0")  # the change's own
     env = {
         "GATE": str(gate), "LOG": str(log), "CI_PROJECT_ID": "1", "CI_MERGE_REQUEST_PROJECT_ID": "1",
         "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_COMMIT_SHA": git(forge, "rev-parse", "change"),
@@ -338,6 +339,7 @@ def test_on_gitlab_no_status_of_the_gate_but_0_leaves_both_jobs_green(
     assert "setup scripts/setup.sh aws gcp\n" in log.read_text()
     assert "stranger" not in log.read_text()
     assert bash(gitlab("ebbtide", "owner"), room, env).returncode == (0 if gate == 0 else 1)
+    assert not (room / "report" / "forged.md").exists()
 
 
 @pytest.mark.parametrize("moved", [False, True])
