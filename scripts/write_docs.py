@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 from infra.package.host import Package
 from infra.workspace import PROJECT
+from scripts import code_owners_page
 from scripts.commands_page import commands_page
 from scripts.findings_page import findings_page
 from scripts.stack_file_page import stack_file_page
 
 PAGES: dict[str, Callable[[], str]] = {
     "docs/commands.md": commands_page,
+    "docs/examples/CODEOWNERS": code_owners_page.github,
+    "docs/examples/CODEOWNERS.gitlab": code_owners_page.gitlab,
     "docs/findings.md": findings_page,
     "docs/stack-file.md": stack_file_page,
     "infra/package/schema.json": lambda: Package().schema_text,

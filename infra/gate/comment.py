@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO, Any
 
@@ -23,6 +23,9 @@ LARGEST_ARCHIVE = 8 * 2**20
 LARGEST_REPORT = 2**18
 LONGEST = 60_000  # a comment holds 65,536 letters
 MOST_STACKS = 20
+HEAD_PAGE = "gate"  # gate.md: the verdict over all stacks
+_MOST_NAMED = 20
+_AROUND = 8000  # for what stands around the reports
 _NAME = re.compile(r"(?:report/)?([A-Za-z0-9][A-Za-z0-9._-]{0,60})\.md")
 _TAGS = re.compile(r"(</?(?:details|summary|code)>)")
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -33,6 +36,25 @@ class NotAReport(Exception):
 
 
 @dataclass(frozen=True)
+class Owners:
+    """What a code owner has to read, and what keeps the forge from asking for one."""
+
+    program: tuple[str, ...] = ()  # files that no judge can vouch for
+    data: tuple[str, ...] = ()  # files that are judged as data
+    said: bool = False  # the run's own word: a code owner has to approve
+    missing: str = ""  # what to turn on, in words, so that the forge asks for one
+
+    @property
+    def needed(self) -> bool:
+        return self.said or bool(self.program)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the files that need an owner: where no program is changed, the data asks for something."""
+        return self.program or (self.data if self.said else ())
+
+
+@dataclass(frozen=True)
 class Run:
     """The forge's own facts about the run: all that a verdict rests on."""
 
@@ -40,10 +62,21 @@ class Run:
     page: str
     passed: bool
     edited: tuple[str, ...] = ()  # pipeline files that the change edits: the report is then its author's word
+    owners: Owners = field(default_factory=Owners)
+    note: str = ""  # what else the branch's rules leave open
 
     @property
-    def counts(self) -> bool:
-        return self.passed and not self.edited
+    def verdict(self) -> tuple[bool, str]:
+        """Return whether the run counts as passed, and the verdict in words."""
+        if self.edited:
+            return False, "edits its own pipeline: a maintainer has to read it"
+        if not self.passed:
+            return False, "blocked"
+        if not self.owners.needed:
+            return True, "may pass"
+        if self.owners.missing:
+            return False, f"needs an owner: {self.owners.missing}"
+        return True, "may pass once a code owner approves"
 
 
 def reports(archive: bytes) -> dict[str, str]:
@@ -53,8 +86,8 @@ def reports(archive: bytes) -> dict[str, str]:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             named = {found[1]: item for item in opened.infolist() if (found := _NAME.fullmatch(item.filename))}
-            if not 0 < len(named) <= MOST_STACKS:
-                raise NotAReport(f"it has reports of {len(named)} stacks; 1 to {MOST_STACKS} are allowed")
+            if not 0 < len(named) <= MOST_STACKS + 1:  # and the head page
+                raise NotAReport(f"it has {len(named)} reports; 1 to {MOST_STACKS + 1} are allowed")
             return {stack: _read(opened, item) for stack, item in sorted(named.items())}
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError) as error:
         raise NotAReport(f"it cannot be read: {type(error).__name__}") from None
@@ -89,15 +122,31 @@ def body(found: Mapping[str, str] | str, run: Run) -> str:
             f"> ⚠️ **This change edits its own pipeline** ({named}), so what follows may be its author's word. "
             "It does not count as judged; a maintainer has to read these files.\n"
         )
+    lines += _owners(run.owners)
+    if run.note:
+        lines.append(f"> ℹ️ {_plain(run.note)}.\n")
     if isinstance(found, str):
         lines.append(f"## ⛔ Not judged\n\nThe report of the gate cannot be shown: {_plain(found)}.\n")
     else:
-        each = (LONGEST - 2000) // max(1, len(found))
-        # blocked stacks come first
-        lines += [_cut(harmless(text), each) for _, text in sorted(found.items(), key=lambda item: "⛔" not in item[1])]
-    state = "passed" if run.passed else "did not pass"
-    lines.append(f"<sub>The gate {state} for {run.commit[:12]} ([log]({run.page})).</sub>")
+        each = (LONGEST - _AROUND) // max(1, len(found))
+        # the head page comes first, then blocked stacks
+        order = sorted(found.items(), key=lambda item: (item[0] != HEAD_PAGE, "⛔" not in item[1]))
+        lines += [_cut(harmless(text), each) for _, text in order]
+    lines.append(f"<sub>The gate for {run.commit[:12]}: {_plain(run.verdict[1])} ([log]({run.page})).</sub>")
     return "\n".join(lines) + "\n"
+
+
+def _owners(owners: Owners) -> Iterator[str]:
+    if not owners.needed:
+        return
+    files = owners.files
+    why = "no judge can vouch for a program" if owners.program else "the data asks for what no rule can vouch for"
+    named = "\n".join(f"> - `{_plain(name)}`" for name in files[:_MOST_NAMED])
+    rest = f"\n> - and {len(files) - _MOST_NAMED} more" if len(files) > _MOST_NAMED else ""
+    number = f"{len(files)} file{'s' * (len(files) != 1)}"
+    yield f"> 👤 **A code owner has to approve**: {why}. {number}:\n>\n{named}{rest}\n"
+    if owners.missing:
+        yield f"> ⛔ **Nothing asks for that approval yet**, so this does not pass: {_plain(owners.missing)}.\n"
 
 
 def _cut(text: str, most: int) -> str:

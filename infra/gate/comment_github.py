@@ -2,7 +2,8 @@
 
 Runs after the judging run has ended, from the protected branch, with a token that may write. It takes everything it
 knows about the pull request from GitHub, nothing from the report. Sources: GitHub Docs, Events that trigger workflows
-(workflow_run); REST API endpoints for pull requests, artifacts, issue comments and commit statuses.
+(workflow_run); REST API endpoints for pull requests, workflow jobs, artifacts, issue comments, commit statuses, rules
+of a branch and CODEOWNERS errors; About code owners.
 """
 
 from __future__ import annotations
@@ -11,17 +12,28 @@ import json
 import os
 import sys
 import urllib.error
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, NotAReport, Run, body, quoted, reports
+from infra.gate.code_owners import PLACES, in_force, unowned
+from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, NotAReport, Owners, Run, body, quoted, reports
+from infra.gate.file_kinds import Kind, kind_of, programs
 
 WORKFLOW = ".github/workflows/gate.yml"
 ARTIFACT = "ebbtide-gate"
 BOT = "github-actions[bot]"
 STATUS = "ebbtide/gate"
+JUDGE, OWNER = "judge", "owner"  # the run's jobs: blocked, and needs an owner
 _MOST_FILES = 3000  # GitHub lists no more
+_LONGEST_STATUS = 140
+# what a rule of the branch must ask for, and the words for it on the ruleset's page
+_ASKED = (
+    ("require_code_owner_review", "Require review from Code Owners"),
+    # an approval must not outlive what was approved
+    ("dismiss_stale_reviews_on_push", "Dismiss stale pull request approvals when new commits are pushed"),
+)
 
 
 def main() -> int:
@@ -31,29 +43,106 @@ def main() -> int:
         os.environ.get("GITHUB_API_URL", "https://api.github.com"),
         {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"},
     )
-    print(comment(api, os.environ["GITHUB_REPOSITORY"], event))
+    # the checkout is the protected branch's
+    print(comment(api, os.environ["GITHUB_REPOSITORY"], event, in_force(Path.cwd())))
     return 0
 
 
-def comment(api: Api, repository: str, event: Mapping[str, Any]) -> str:
-    """Comment on the pull requests whose head the run has judged; return what was done, in words."""
+def comment(api: Api, repository: str, event: Mapping[str, Any], code_owners: str) -> str:
+    """Comment on the pull requests whose head the run has judged; return what was done, in words. ``code_owners`` is
+    the protected branch's CODEOWNERS."""
     run, home = event["workflow_run"], f"/repos/{repository}"
     if run["event"] != "pull_request" or str(run["path"]).partition("@")[0] != WORKFLOW:
         return "not a run of the gate on a pull request"
-    pulls = _pulls(api, home, run, str(event["repository"]["default_branch"]))
+    base = str(event["repository"]["default_branch"])
+    pulls = _pulls(api, home, run, base)
     if not pulls:
         return "no open pull request has this head any more"
-    found = _found(api, home, int(run["id"]))
+    found, ended, rules = _found(api, home, int(run["id"])), _ended(api, home, int(run["id"])), _rules(api, home, base)
     for pull in pulls:
+        names = _names(api, home, pull)
+        owners = _owners(names, ended)
+        if owners.needed:
+            owners = replace(owners, missing=_missing(api, home, base, owners, rules, code_owners))
         told = Run(
             commit=str(run["head_sha"]),
             page=str(run["html_url"]),
-            passed=run["conclusion"] == "success" and not isinstance(found, str),
-            edited=_edited(api, home, pull),
+            passed=ended.get(JUDGE) == "success" and OWNER in ended and not isinstance(found, str),
+            edited=_edited(names),
+            owners=owners,
+            note=_note(base, rules),
         )
         _write(api, home, int(pull["number"]), body(found, told))
         _status(api, home, told)
     return "commented on " + ", ".join(f"#{int(pull['number'])}" for pull in pulls)
+
+
+def _ended(api: Api, home: str, run: int) -> dict[str, str]:
+    """Return how each of the run's jobs has ended, in its last attempt. Empty if they are not the two that are known: a
+    job that somebody adds may pass for another."""
+    jobs = api.get(f"{home}/actions/runs/{run}/jobs", filter="latest", per_page=100)["jobs"]
+    ended = [(str(job["name"]), str(job["conclusion"])) for job in jobs]
+    return dict(ended) if sorted(name for name, _ in ended) == [JUDGE, OWNER] else {}
+
+
+def _rules(api: Api, home: str, branch: str) -> list[Mapping[str, Any]] | None:
+    """Return the rules that are enforced on the branch, from rulesets of every level; None if nobody may see them. A
+    classic branch protection's are not among them, and take rights to read that no workflow has."""
+    try:
+        return list(api.pages(f"{home}/rules/branches/{quoted(branch)}"))
+    except urllib.error.HTTPError:
+        return None
+
+
+def _parameters(rules: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
+    return [rule.get("parameters") or {} for rule in rules if rule["type"] == kind]
+
+
+def _note(branch: str, rules: Sequence[Mapping[str, Any]] | None) -> str:
+    strict = "strict_required_status_checks_policy"
+    if any(one.get(strict) is True for one in _parameters(rules or (), "required_status_checks")):
+        return ""
+    return (
+        f"No ruleset of {branch} asks for branches to be up to date before merging: "
+        f"this was judged on {branch} as it was then, and a waiver or a rule may have changed since"
+    )
+
+
+def _owners(names: Sequence[str] | None, ended: Mapping[str, str]) -> Owners:
+    """Return what needs an owner by the run's word or by this job's own look at the files, whichever says so."""
+    listed = list(names or ())
+    data = (name for name in listed if kind_of(name) is Kind.DATA)
+    said = ended.get(JUDGE) == "success" and ended.get(OWNER) != "success"
+    return Owners(tuple(programs(listed)), tuple(data), said)
+
+
+def _missing(
+    api: Api,
+    home: str,
+    branch: str,
+    wanted: Owners,
+    rules: Sequence[Mapping[str, Any]] | None,
+    code_owners: str,
+) -> str:
+    """Return what to turn on so that GitHub asks for a code owner's approval; empty if it does."""
+    if rules is None:
+        return f"the rules of {branch} cannot be read; put it under a ruleset"
+    asked = _parameters(rules, "pull_request")
+    for key, words in _ASKED:
+        if not any(one.get(key) is True for one in asked):
+            return f"turn on {words} in a ruleset of {branch}"
+    if not any(int(one.get("required_approving_review_count") or 0) for one in asked):
+        return f"ask for at least 1 approval in a ruleset of {branch}"
+    try:
+        if api.get(f"{home}/codeowners/errors", ref=branch)["errors"]:
+            return "CODEOWNERS has lines that GitHub passes over; its page says which"
+    except urllib.error.HTTPError:
+        return f"{branch} has no CODEOWNERS; docs/examples/ has one"
+    free = unowned(code_owners, wanted.files)
+    # an approval is for the whole change: where the data asks for it, one owned file makes GitHub ask for one
+    if free and (wanted.program or len(free) == len(wanted.files)):
+        return f"CODEOWNERS names nobody for {free[0]}"
+    return ""
 
 
 def _pulls(api: Api, home: str, run: Mapping[str, Any], base: str) -> list[Mapping[str, Any]]:
@@ -72,13 +161,19 @@ def _pulls(api: Api, home: str, run: Mapping[str, Any], base: str) -> list[Mappi
     ]
 
 
-def _edited(api: Api, home: str, pull: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the pipeline's files that the change edits: GitHub takes the judging workflow from the change itself."""
+def _names(api: Api, home: str, pull: Mapping[str, Any]) -> list[str] | None:
+    """Return every path that the change touches, old names too; None if there are more than GitHub lists."""
     files = list(api.pages(f"{home}/pulls/{int(pull['number'])}/files"))
     if len(files) >= _MOST_FILES:
+        return None
+    return [str(name) for file in files for name in (file["filename"], file.get("previous_filename") or "") if name]
+
+
+def _edited(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the pipeline's files that the change edits: GitHub takes the judging workflow from the change itself."""
+    if names is None:
         return ("more files than GitHub lists",)
-    names = [str(name) for file in files for name in (file["filename"], file.get("previous_filename") or "")]
-    return tuple(name for name in names if name.startswith(".github/"))
+    return tuple(name for name in names if name.startswith(".github/") or name in PLACES)
 
 
 def _found(api: Api, home: str, run: int) -> dict[str, str] | str:
@@ -105,11 +200,13 @@ def _write(api: Api, home: str, number: int, text: str) -> None:
 
 
 def _status(api: Api, home: str, run: Run) -> None:
-    words = "may pass" if run.passed else "blocked"
-    if run.edited:
-        words = "edits its own pipeline: a maintainer has to read it"
-    state = "success" if run.counts else "failure"
-    content = {"state": state, "context": STATUS, "description": words, "target_url": run.page}
+    counts, words = run.verdict
+    content = {
+        "state": "success" if counts else "failure",
+        "context": STATUS,
+        "description": words if len(words) <= _LONGEST_STATUS else words[: _LONGEST_STATUS - 1] + "…",
+        "target_url": run.page,
+    }
     api.send("POST", f"{home}/statuses/{quoted(run.commit)}", content)
 
 

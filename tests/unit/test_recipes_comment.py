@@ -15,13 +15,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from infra.gate import comment_gitlab
-from infra.gate.comment import LARGEST_REPORT, LONGEST, MARK, Api, NotAReport, Run, body, harmless, reports
+from infra.gate.comment import LARGEST_REPORT, LONGEST, MARK, Api, NotAReport, Owners, Run, body, harmless, reports
 from infra.gate.comment_github import BOT, comment
 from infra.gate.report.markdown import MARK as RENDERED_MARK
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "pull-request-comment.md"
 SHA, OTHER = "a" * 40, "b" * 40
+OWNERS = (ROOT / "docs" / "examples" / "CODEOWNERS").read_text()
 RUN = Run(commit=SHA, page="https://forge.example/run/1", passed=True)
 
 
@@ -96,8 +97,27 @@ def test_a_comment_is_never_longer_than_a_forge_takes_and_what_blocks_comes_firs
 
 def test_a_change_of_the_pipeline_itself_is_said_above_everything_and_does_not_count() -> None:
     run = Run(SHA, RUN.page, passed=True, edited=(".github/workflows/gate.yml",))
-    assert not run.counts
+    assert run.verdict == (False, "edits its own pipeline: a maintainer has to read it")
     assert body({"a": "## ✅ a"}, run).splitlines()[1].startswith("> ⚠️ **This change edits its own pipeline**")
+
+
+def test_the_files_that_need_an_owner_are_named_and_counted_and_the_comment_stays_short_enough() -> None:
+    names = tuple(f"infra/{'x' * 300}{number}.py" for number in range(50))
+    text = body({"a": "## ✅ a\n" * 20000}, Run(SHA, RUN.page, passed=True, owners=Owners(program=names)))
+    assert "**A code owner has to approve**: no judge can vouch for a program. 50 files:" in text
+    assert text.count("> - `infra/") == 20
+    assert "> - and 30 more" in text
+    assert len(text) <= LONGEST
+
+
+def test_a_files_name_is_no_markup_in_the_comment() -> None:
+    text = body({}, Run(SHA, RUN.page, passed=True, owners=Owners(program=("infra/`@all`](x)<b>.py",))))
+    assert "> - `infra/??all??(x)?b?.py`" in text
+
+
+def test_the_head_page_over_all_stacks_comes_first() -> None:
+    text = body({"a": "## ⛔ a", "gate": "## ✅ all"}, RUN)
+    assert text.index("all") < text.index("⛔ a")
 
 
 # GitHub
@@ -159,6 +179,23 @@ def make_forge() -> Iterator[Callable[[], Forge]]:
         forge.server.server_close()
 
 
+def ended(judge: str, owner: str, *more: tuple[str, str]) -> dict[str, Any]:
+    jobs = [("judge", judge), ("owner", owner), *more]
+    return {"jobs": [{"name": name, "conclusion": conclusion} for name, conclusion in jobs]}
+
+
+def rules(**changed: Any) -> list[dict[str, Any]]:
+    """What a ruleset as docs/pull-requests.md describes it gives."""
+    asked = {"require_code_owner_review": True, "dismiss_stale_reviews_on_push": True,
+             "required_approving_review_count": 1, **changed}  # fmt: skip
+    checks = {"strict_required_status_checks_policy": True}
+    return [
+        {"type": "deletion"},
+        {"type": "pull_request", "parameters": asked},
+        {"type": "required_status_checks", "parameters": checks},
+    ]
+
+
 @pytest.fixture
 def github(make_forge: Callable[[], Forge]) -> Forge:
     """A pull request from a fork, judged, with a comment of a stranger's who knows the marker."""
@@ -169,13 +206,16 @@ def github(make_forge: Callable[[], Forge]) -> Forge:
             {"number": 7, "head": {"sha": SHA, "repo": {"full_name": "fork/r"}}, "base": {"ref": "main"}},
             {"number": 8, "head": {"sha": SHA, "repo": {"full_name": "fork/r"}}, "base": {"ref": "other"}},
         ],
-        "/repos/o/r/pulls/7/files": [{"filename": "stacks/Pulumi.prod.yaml"}],
+        "/repos/o/r/pulls/7/files": [{"filename": "stacks/Pulumi.dev.yaml"}],
         "/repos/o/r/actions/runs/1/artifacts": {
             "artifacts": [
                 {"id": 3, "name": "ebbtide-gate", "expired": False, "size_in_bytes": 500, "created_at": "2026-01-02"},
                 {"id": 2, "name": "ebbtide-gate", "expired": False, "size_in_bytes": 500, "created_at": "2026-01-01"},
             ]
         },
+        "/repos/o/r/actions/runs/1/jobs": ended("success", "success"),
+        "/repos/o/r/rules/branches/main": rules(),
+        "/repos/o/r/codeowners/errors": {"errors": []},
         "/repos/o/r/actions/artifacts/3/zip": (f"{elsewhere.url.replace('127.0.0.1', 'localhost')}/blob",),
         "/repos/o/r/issues/7/comments": [{"id": 50, "user": {"login": "stranger"}, "body": f"{MARK}\nmine"}],
     }
@@ -193,7 +233,15 @@ def event(**changed: Any) -> dict[str, Any]:
 
 
 def act(forge: Forge, told: dict[str, Any] | None = None) -> str:
-    return comment(Api(forge.url, {"Authorization": "Bearer secret"}), "o/r", told or event())
+    return comment(Api(forge.url, {"Authorization": "Bearer secret"}), "o/r", told or event(), OWNERS)
+
+
+def acted(forge: Forge) -> tuple[str, str, str]:
+    """The status, its words, and the comment."""
+    act(forge)
+    said, status = forge.sent[0][2], forge.sent[-1][2]
+    assert len(status["description"]) <= 140
+    return status["state"], status["description"], said["body"]
 
 
 def test_a_judged_pull_request_of_a_fork_gets_one_comment_and_a_status(github: Forge) -> None:
@@ -245,6 +293,7 @@ def test_a_run_that_is_not_of_this_head_by_the_gate_says_nothing(github: Forge, 
     [
         {"filename": ".github/workflows/gate.yml"},
         {"filename": "x.yml", "previous_filename": ".github/workflows/gate-comment.yml"},
+        {"filename": "docs/CODEOWNERS"},
     ],
 )
 def test_a_change_that_edits_the_pipeline_cannot_judge_itself(github: Forge, file: dict[str, str]) -> None:
@@ -254,9 +303,78 @@ def test_a_change_that_edits_the_pipeline_cannot_judge_itself(github: Forge, fil
     assert "edits its own pipeline" in github.sent[0][2]["body"]
 
 
-def test_a_report_that_says_pass_does_not_outweigh_a_run_that_failed(github: Forge) -> None:
-    act(github, event(conclusion="failure"))
-    assert github.sent[-1][2]["state"] == "failure"
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        ended("failure", "skipped"),
+        ended("timed_out", "skipped"),
+        ended("success", "success", ("judge", "failure")),  # a job that passes for another
+        ended("success", "success", ("mine", "success")),
+        {"jobs": []},
+    ],
+)
+def test_a_report_that_says_pass_does_not_outweigh_a_run_that_failed(github: Forge, jobs: dict[str, Any]) -> None:
+    github.answers["/repos/o/r/actions/runs/1/jobs"] = jobs
+    state, words, _ = acted(github)
+    assert (state, words) == ("failure", "blocked")
+
+
+PROGRAM = {"filename": "components/gateway/app.py"}
+
+
+def test_a_program_needs_an_owner_though_the_run_says_that_it_does_not(github: Forge) -> None:
+    github.answers["/repos/o/r/pulls/7/files"].append({"filename": "docs/x.md", "previous_filename": "infra/x.py"})
+    state, words, said = acted(github)
+    assert (state, words) == ("success", "may pass once a code owner approves")
+    assert "no judge can vouch for a program. 1 file:" in said
+    assert "> - `infra/x.py`" in said
+
+
+def test_a_run_that_asks_for_an_owner_gets_one_though_only_data_changed(github: Forge) -> None:
+    github.answers["/repos/o/r/actions/runs/1/jobs"] = ended("success", "failure")
+    state, words, said = acted(github)
+    assert (state, words) == ("failure", "needs an owner: CODEOWNERS names nobody for stacks/Pulumi.dev.yaml")
+    github.sent.clear()
+    github.answers["/repos/o/r/pulls/7/files"].append({"filename": "stacks/Pulumi.aws-prod.yaml"})
+    state, words, said = acted(github)
+    assert (state, words) == ("success", "may pass once a code owner approves")
+    assert "the data asks for what no rule can vouch for. 2 files:" in said
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ({"rules/branches/main": rules(require_code_owner_review=False)}, "Require review from Code Owners"),
+        ({"rules/branches/main": rules(dismiss_stale_reviews_on_push=False)}, "Dismiss stale pull request approvals"),
+        ({"rules/branches/main": rules(required_approving_review_count=0)}, "at least 1 approval"),
+        ({"rules/branches/main": []}, "Require review from Code Owners"),
+        ({"rules/branches/main": None}, "the rules of main cannot be read"),
+        ({"codeowners/errors": None}, "main has no CODEOWNERS"),
+        ({"codeowners/errors": {"errors": [{"line": 1}]}}, "CODEOWNERS has lines that GitHub passes over"),
+    ],
+)
+def test_where_nothing_asks_for_an_owner_the_status_fails_and_says_what_to_turn_on(
+    github: Forge, answers: dict[str, Any], words: str
+) -> None:
+    github.answers["/repos/o/r/pulls/7/files"].append(PROGRAM)
+    github.answers |= {f"/repos/o/r/{path}": answer for path, answer in answers.items()}
+    state, told, said = acted(github)
+    assert state == "failure"
+    assert told.startswith("needs an owner: ")
+    assert words in told
+    assert words in said
+
+
+def test_a_change_without_a_program_needs_no_rule_about_owners(github: Forge) -> None:
+    github.answers["/repos/o/r/rules/branches/main"] = rules(require_code_owner_review=False)
+    assert acted(github)[:2] == ("success", "may pass")
+
+
+def test_a_branch_that_need_not_be_up_to_date_is_told_so(github: Forge) -> None:
+    assert "up to date" not in acted(github)[2]
+    github.sent.clear()
+    github.answers["/repos/o/r/rules/branches/main"] = rules()[:2]
+    assert "No ruleset of main asks for branches to be up to date before merging" in acted(github)[2]
 
 
 @pytest.mark.parametrize("left", [[], [{"name": "ebbtide-gate", "id": 3, "expired": True}]])
@@ -275,9 +393,10 @@ def gitlab(make_forge: Callable[[], Forge]) -> Forge:
     forge = make_forge()
     pipeline = {"id": 9, "project_id": 77, "sha": SHA}
     job = {"id": 4, "name": "gate", "status": "failed", "web_url": RUN.page, "artifacts_file": {"size": 500}}
+    owner = {"id": 5, "name": "owner", "status": "skipped"}
     forge.answers = {
         "/projects/5/merge_requests/3": {"iid": 3, "sha": SHA, "head_pipeline": pipeline},
-        "/projects/77/pipelines/9/jobs": [{"id": 1, "name": "lint"}, job],
+        "/projects/77/pipelines/9/jobs": [{"id": 1, "name": "lint"}, owner, job],
         "/projects/77/jobs/4/artifacts": archive(report__prod_md="## ⛔ prod: blocked"),
         "/projects/5/merge_requests/3/diffs": [{"old_path": "a", "new_path": "a"}],
         "/projects/5/merge_requests/3/notes": [{"id": 1, "author": {"id": 1}, "body": MARK}],
@@ -286,7 +405,8 @@ def gitlab(make_forge: Callable[[], Forge]) -> Forge:
 
 
 def swept(forge: Forge) -> str:
-    return comment_gitlab.comment(Api(forge.url, {"PRIVATE-TOKEN": "secret"}), "5", 3, me=2)
+    api = Api(forge.url, {"PRIVATE-TOKEN": "secret"})
+    return comment_gitlab.comment(api, "5", 3, me=2, missing=comment_gitlab._missing(api, "5", "main"))
 
 
 def test_a_judged_merge_request_of_a_fork_gets_one_comment_which_is_kept_up_to_date(gitlab: Forge) -> None:
@@ -310,3 +430,55 @@ def test_a_merge_request_that_edits_the_pipeline_is_marked(gitlab: Forge) -> Non
     gitlab.answers["/projects/5/merge_requests/3/diffs"] = [{"old_path": ".gitlab-ci.yml", "new_path": "b"}]
     swept(gitlab)
     assert "edits its own pipeline" in gitlab.sent[0][2]["body"]
+
+
+def passed(forge: Forge, owner: str) -> None:
+    jobs = forge.answers["/projects/77/pipelines/9/jobs"]
+    jobs[1]["status"], jobs[2]["status"] = owner, "success"
+    forge.answers["/projects/5/merge_requests/3/diffs"] = [{"old_path": "waivers.yaml", "new_path": "waivers.yaml"}]
+    forge.answers["/projects/77/jobs/4/artifacts"] = archive(report__prod_md="## ✅ prod")
+
+
+def test_on_gitlab_the_second_jobs_end_or_the_files_say_that_an_owner_is_needed(gitlab: Forge) -> None:
+    passed(gitlab, "success")
+    swept(gitlab)
+    assert "code owner" not in gitlab.sent[-1][2]["body"]
+    passed(gitlab, "failed")
+    swept(gitlab)
+    assert "the data asks for what no rule can vouch for" in gitlab.sent[-1][2]["body"]
+    passed(gitlab, "success")
+    gitlab.answers["/projects/5/merge_requests/3/diffs"] = [{"old_path": "infra/x.py", "new_path": "docs/x.py"}]
+    swept(gitlab)
+    assert "> - `infra/x.py`" in gitlab.sent[-1][2]["body"]
+
+
+def test_on_gitlab_a_pipeline_whose_second_job_has_not_ended_is_not_judged_yet(gitlab: Forge) -> None:
+    passed(gitlab, "running")
+    assert swept(gitlab) == "its head is not judged yet"
+
+
+NAMED = {"rule_type": "regular", "approvals_required": 1, "protected_branches": []}
+
+
+@pytest.mark.parametrize(
+    ("protected", "approval", "asked"),
+    [
+        (True, [], True),
+        (False, [NAMED], True),
+        (False, [{**NAMED, "protected_branches": [{"name": "main"}]}], True),
+        (False, [{**NAMED, "protected_branches": [{"name": "other"}]}], False),
+        (False, [{**NAMED, "approvals_required": 0}], False),
+        (False, [{**NAMED, "rule_type": "any_approver"}], False),  # the author's friend would do
+        (False, None, False),  # a tier without approval rules
+        (None, None, False),
+    ],
+)
+def test_on_gitlab_the_note_says_whether_anything_asks_for_an_owner(
+    gitlab: Forge, protected: bool | None, approval: list[Any] | None, asked: bool
+) -> None:
+    passed(gitlab, "failed")
+    told = None if protected is None else {"name": "main", "code_owner_approval_required": protected}
+    gitlab.answers["/projects/5/protected_branches/main"] = told
+    gitlab.answers["/projects/5/approval_rules"] = approval
+    swept(gitlab)
+    assert ("Nothing asks for that approval yet" in gitlab.sent[-1][2]["body"]) != asked

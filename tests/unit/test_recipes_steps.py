@@ -23,10 +23,13 @@ chmod +x .venv/bin/ebbtide
 """
 EBBTIDE = """#!/bin/sh
 echo "gate WHOSE $*" >> "$LOG"
-while [ $# -gt 0 ]; do case "$1" in --out) out=$2 ;; --stack) stack=$2 ;; --head) head=$2 ;; esac; shift; done
-echo "report of $stack" > "$out"
+while [ $# -gt 0 ]; do case "$1" in --reports) out=$2 ;; --head) head=$2 ;; esac; shift; done
 git archive "$head" | tar -t > "$LOG.seen"
-case "$stack" in bad) exit 1 ;; wrong) exit 2 ;; esac
+[ "$GATE" = 2 ] && exit 2
+mkdir -p "$out"
+echo "verdict" > "$out/gate.md"
+echo "report" > "$out/good.md"
+exit "$GATE"
 """
 
 
@@ -83,6 +86,11 @@ def program_files(folder: Path, whose: str) -> None:
     (folder / "scripts").mkdir(parents=True, exist_ok=True)
     program(folder / "scripts", "setup.sh", SETUP + f'echo "set up by {whose}" >> "$LOG"\n')
     program(folder, "fake-ebbtide", EBBTIDE.replace("WHOSE", whose))
+    (folder / "stacks").mkdir(exist_ok=True)
+    deployed = [{"stack": "good", "cloud": "aws"}, {"stack": "other", "cloud": "aws"}]
+    if whose == "stranger":
+        deployed += [{"stack": "new", "cloud": "gcp"}, {"stack": "odd", "cloud": "; touch pwned"}]
+    (folder / "stacks" / "deployments.json").write_text(json.dumps({"stacks": deployed}))
 
 
 class Judging:
@@ -91,14 +99,15 @@ class Judging:
     def __init__(self, forge: Path, tmp_path: Path, ref: str = "merge") -> None:
         self.room = tmp_path / "workspace"
         self.room.mkdir()
-        self.log, self.summary = tmp_path / "log", tmp_path / "summary"
+        self.log, self.summary, self.output = tmp_path / "log", tmp_path / "summary", tmp_path / "output"
         program(tmp_path / "bin", "sudo", '#!/bin/sh\necho "sudo $*" >> "$LOG"\nexit 1\n')
         self.path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         git(tmp_path, "clone", "-q", "--depth=2", "--branch", ref, f"file://{forge}", str(self.room / "change"))
 
-    def run(self, stacks: str) -> subprocess.CompletedProcess[str]:
-        env = {"STACKS": stacks, "CLOUDS": "aws gcp", "LOG": str(self.log), "GITHUB_STEP_SUMMARY": str(self.summary),
-               "PATH": self.path}  # fmt: skip
+    def run(self, gate: int) -> subprocess.CompletedProcess[str]:
+        """With a gate that ends by this status."""
+        env = {"GATE": str(gate), "LOG": str(self.log), "GITHUB_STEP_SUMMARY": str(self.summary),
+               "GITHUB_OUTPUT": str(self.output), "PATH": self.path}  # fmt: skip
         names = (
             "The protected branch",
             "Let the program be shut in",
@@ -117,39 +126,89 @@ def test_the_judge_runs_the_protected_branchs_gate_on_the_merge_and_nothing_of_t
     forge: Path, tmp_path: Path
 ) -> None:
     job = Judging(forge, tmp_path)
-    done = job.run("good")
+    done = job.run(0)
     assert done.returncode == 0, done.stderr
     log = job.log.read_text()
     assert "stranger" not in log
-    assert "setup scripts/setup.sh aws gcp" in log
+    assert "setup scripts/setup.sh aws gcp\n" in log
     base, head = git(forge, "rev-parse", "merge^1"), git(forge, "rev-parse", "merge")
-    assert f"gate protected gate --stack good --base {base} --head {head} --format md" in log
-    assert job.summary.read_text() == "report of good\n"
-    assert sorted(path.name for path in (job.room / "report").iterdir()) == ["good.json", "good.md", "good.sarif"]
+    assert f"gate protected gate --base {base} --head {head} --reports ../report\n" in log
+    assert log.count("gate protected") == 1
+    assert job.summary.read_text() == "verdict\n"
+    assert sorted(path.name for path in (job.room / "report").iterdir()) == ["gate.md", "good.md"]
 
 
 def test_a_change_cannot_hide_a_file_from_the_gate_by_attributes(forge: Path, tmp_path: Path) -> None:
     job = Judging(forge, tmp_path)
-    job.run("good")
+    job.run(0)
     assert "hidden.py" in Path(f"{job.log}.seen").read_text().split()
 
 
+def owner(tmp_path: Path, status: str) -> int:
+    """The second job, which knows what the first has left as its output."""
+    return bash(script("gate", "owner", "Needs an owner")[0], tmp_path, {"STATUS": status}).returncode
+
+
 @pytest.mark.parametrize(
-    ("stacks", "code"), [("good bad", 1), ("bad good", 1), ("wrong bad good", 2), ("good good2", 0)]
+    ("gate", "judged", "owned"), [(0, 0, 0), (1, 1, 1), (2, 2, 1), (3, 0, 1), (77, 77, 1), (137, 137, 1)]
 )
-def test_one_blocked_stack_blocks_and_the_others_are_judged_all_the_same(
-    forge: Path, tmp_path: Path, stacks: str, code: int
+def test_no_status_of_the_gate_but_0_leaves_both_jobs_green(
+    forge: Path, tmp_path: Path, gate: int, judged: int, owned: int
 ) -> None:
     job = Judging(forge, tmp_path)
-    assert job.run(stacks).returncode == code
-    assert all((job.room / "report" / f"{stack}.md").exists() for stack in stacks.split())
+    assert job.run(gate).returncode == judged
+    (said,) = job.output.read_text().splitlines()
+    assert owner(tmp_path, said.removeprefix("status=")) == owned
+
+
+def test_a_judge_that_left_no_status_does_not_pass_for_one_that_said_0(tmp_path: Path) -> None:
+    assert owner(tmp_path, "") == 1
+
+
+def test_a_machine_that_cannot_install_the_sandbox_leaves_it_to_the_gate_to_refuse(forge: Path, tmp_path: Path) -> None:
+    text = script("gate", "judge", "Let the program be shut in")[0]
+    job = Judging(forge, tmp_path)
+    for name in ("sudo", "bash"):
+        program(tmp_path / "bare", name, f'#!/bin/sh\necho "{name} $*" >> "$LOG"\nexit 1\n')
+    done = subprocess.run(
+        ["/bin/bash", "-eo", "pipefail", "-c", text], cwd=job.room, check=False, capture_output=True, text=True,
+        env={"PATH": str(tmp_path / "bare"), "LOG": str(job.log)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "::warning::bubblewrap could not be installed" in done.stdout
+    assert "sudo -n sysctl -q -w kernel.apparmor_restrict_unprivileged_userns=0" in job.log.read_text()
 
 
 def test_what_is_no_merge_of_a_pull_request_is_not_judged(forge: Path, tmp_path: Path) -> None:
     job = Judging(forge, tmp_path, ref="change")
-    done = job.run("good")
+    done = job.run(0)
     assert done.returncode == 1
     assert "not the merge" in done.stdout
+
+
+def read_stacks(folder: Path, told: object) -> tuple[int, dict[str, str]]:
+    (folder / "stacks").mkdir()
+    (folder / "stacks" / "deployments.json").write_text(json.dumps(told))
+    output = folder / "output"
+    done = bash(script("stacks", "stacks", "Read")[0], folder, {"GITHUB_OUTPUT": str(output)})
+    lines = output.read_text().splitlines() if output.exists() else []
+    return done.returncode, dict(line.split("=", 1) for line in lines)
+
+
+def test_the_stacks_and_their_order_come_from_one_file(tmp_path: Path) -> None:
+    shipped = json.loads((ROOT / "stacks" / "deployments.json").read_text())
+    code, told = read_stacks(tmp_path, shipped)
+    assert code == 0
+    assert json.loads(told["all"]) == shipped["stacks"]
+    assert told["count"] == str(len(shipped["stacks"]))
+
+
+@pytest.mark.parametrize(
+    "stacks",
+    [[], [{"stack": "a\nall=b", "cloud": "aws"}], [{"stack": "-a", "cloud": "aws"}], [{"stack": "a", "cloud": "moon"}]],
+)
+def test_a_list_of_stacks_that_is_none_deploys_nothing(tmp_path: Path, stacks: list[object]) -> None:
+    assert read_stacks(tmp_path, {"stacks": stacks}) == (1, {})
 
 
 PULUMI = """#!/bin/sh
@@ -204,6 +263,28 @@ def test_an_up_that_fails_fails_the_job_though_its_output_is_kept(tmp_path: Path
     assert "policy violation" in done.stdout
 
 
+@pytest.mark.parametrize(("preview", "code"), [("echo '+ ```pod'", 0), ("echo '+ ```pod'; exit 7", 7)])
+def test_a_preview_stands_in_the_summary_as_text_and_fails_as_it_failed(
+    tmp_path: Path, preview: str, code: int
+) -> None:
+    stack = OnAStack(tmp_path, preview=preview)
+    assert stack.run("Preview").returncode == code
+    assert stack.summary.read_text() == "### Preview of aws-prod\n\n    + ```pod\n"
+    assert "--policy-pack .protected/infra/policies" in stack.log.read_text()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_commit_that_is_no_longer_the_newest_is_not_deployed(forge: Path, tmp_path: Path, moved: bool) -> None:
+    """However late its run was approved: the checkout of the protected branch is made after that."""
+    room = tmp_path / "workspace"
+    room.mkdir()
+    git(room, "clone", "-q", "--branch", "main", f"file://{forge}", ".protected")
+    sha = git(forge, "rev-parse", "main^1" if moved else "main")
+    done = bash(script("stack", "stack", "Still the newest commit")[0], room, {"GITHUB_SHA": sha})
+    assert done.returncode == int(moved)
+    assert ("Approve that commit's run" in done.stdout) == moved
+
+
 @pytest.mark.parametrize(("preview", "code"), [("true", 0), ("exit 1", 1)])
 def test_drift_fails_the_night_and_says_of_which_stack(tmp_path: Path, preview: str, code: int) -> None:
     stack = OnAStack(tmp_path, preview=preview)
@@ -228,3 +309,49 @@ def test_policies_on_what_there_is_fail_by_a_resource_that_somebody_changed_by_h
     assert "by-hand" in done.stdout
     assert "ciphertext" not in done.stdout
     assert "not evaluated" in done.stdout or "passed over 1 resources" in done.stdout
+
+
+# GitLab's own steps
+
+
+def gitlab(file: str, job: str) -> str:
+    told = yaml.safe_load((ROOT / "recipes" / "gitlab" / f"{file}.yml").read_text())
+    return "\n".join(told[job]["script"])
+
+
+@pytest.mark.parametrize(("gate", "judged"), [(0, 0), (1, 1), (2, 2), (3, 0), (77, 77)])
+def test_on_gitlab_no_status_of_the_gate_but_0_leaves_both_jobs_green(
+    forge: Path, tmp_path: Path, gate: int, judged: int
+) -> None:
+    git(forge, "checkout", "-q", "-B", "main", "merge^1")
+    room, log = tmp_path / "builds" / "project", tmp_path / "log"
+    git(tmp_path, "clone", "-q", "--branch", "change", f"file://{forge}", str(room))
+    (room / "report").mkdir()
+    for name in ("status", "forged.md"):
+        (room / "report" / name).write_text("0")  # the change's own
+    env = {
+        "GATE": str(gate), "LOG": str(log), "CI_PROJECT_ID": "1", "CI_MERGE_REQUEST_PROJECT_ID": "1",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_COMMIT_SHA": git(forge, "rev-parse", "change"),
+        "CI_BUILDS_DIR": str(tmp_path / "builds"), "CI_JOB_ID": "5", "CI_PROJECT_DIR": str(room),
+    }  # fmt: skip
+    done = bash(gitlab("ebbtide", "gate"), room, env)
+    assert done.returncode == judged, done.stderr
+    assert "setup scripts/setup.sh aws gcp\n" in log.read_text()
+    assert "stranger" not in log.read_text()
+    assert bash(gitlab("ebbtide", "owner"), room, env).returncode == (0 if gate == 0 else 1)
+    assert not (room / "report" / "forged.md").exists()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_on_gitlab_a_commit_that_is_no_longer_the_newest_is_not_deployed(
+    forge: Path, tmp_path: Path, moved: bool
+) -> None:
+    stack = OnAStack(tmp_path)
+    room = tmp_path / "workspace"
+    room.mkdir()
+    git(room, "clone", "-q", "--branch", "main", f"file://{forge}", ".protected")
+    sha = git(forge, "rev-parse", "main^1" if moved else "main")
+    env = {**stack.env, "CI_COMMIT_SHA": sha, "CI_DEFAULT_BRANCH": "main"}
+    done = bash(gitlab("stack", ".up"), room, env)
+    assert done.returncode == int(moved)
+    assert stack.log.exists() != moved  # pulumi was not even started

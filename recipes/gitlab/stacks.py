@@ -1,0 +1,41 @@
+"""Writer of the pipeline with the jobs of each stack: ``python3 recipes/gitlab/stacks.py deploy|preview|nightly``.
+
+Which stacks, and in which order, stands in ``stacks/deployments.json``; what a job does, in ``stack.yml`` beside this.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parents[2]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_KINDS = {"deploy": ("preview", "up"), "preview": ("preview",), "nightly": ("nightly",)}
+
+
+def pipeline(stacks: list[dict[str, str]], what: str) -> dict[str, Any]:
+    """Return the pipeline. Every job but `up` runs where the cloud may only be read."""
+    told: dict[str, Any] = {"include": [{"local": "recipes/gitlab/stack.yml"}], "stages": list(_KINDS[what])}
+    before: list[str] = []
+    for each in stacks:
+        name, cloud = each["stack"], each["cloud"]
+        if not _NAME.fullmatch(name) or cloud not in ("aws", "azure", "gcp"):
+            raise SystemExit(f"stacks/deployments.json: {each}: allowed: a stack's name, and aws, azure or gcp")
+        for kind in _KINDS[what]:
+            job = {"extends": f".{kind}", "stage": kind, "variables": {"STACK": name, "CLOUD": cloud}}
+            job["environment"] = {"name": f"{name}-read", "action": "access"}
+            if kind == "up":
+                # a person starts it, with the preview to look at, once the stack before it is up; one at a time
+                job |= {"when": "manual", "allow_failure": False, "resource_group": name, "environment": {"name": name}}
+                job["needs"] = [f"preview {name}", *before]
+                before = [f"up {name}"]
+            told[f"{kind} {name}"] = job
+    return told
+
+
+if __name__ == "__main__":
+    read = json.loads((_ROOT / "stacks" / "deployments.json").read_text(encoding="utf-8"))
+    json.dump(pipeline(read["stacks"], sys.argv[1]), sys.stdout, indent=1)  # which is YAML too
