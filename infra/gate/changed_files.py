@@ -70,8 +70,8 @@ def deployed(folder: Path) -> tuple[str, ...]:
 
 
 _WRONG = (
-    f'{DEPLOYMENTS}: cannot be read; allowed: {{"stacks": [{{"stack": "NAME of stacks/Pulumi.NAME.yaml", "cloud": '
-    '"aws, azure or gcp"}, …]}; fix: write it like that'
+    f'{DEPLOYMENTS}: cannot be read; allowed: {{"stacks": [{{"stack": "NAME of stacks/Pulumi.NAME.yaml", "cloud": "its '
+    "platform's kind\"}}, …]}}; fix: write it like that"
 )
 
 
