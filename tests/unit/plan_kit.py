@@ -53,7 +53,7 @@ STACK: Mapping[str, Any] = {
             "idleTtl": "20m",
         }
     },
-    "guard": {"maxGpus": 8, "whenFull": "refuse"},
+    "guard": {"maxGpus": 8, "whenFull": "refuse", "maxDollarsPerHour": 1_000_000},
     "gateway": {"groups": {"all": {"models": ["*"]}}, "keys": {"first": {"group": "all"}}},
 }  # fmt: skip
 
@@ -82,7 +82,7 @@ def sections(changes: Mapping[str, Any] | None = None, **models: Mapping[str, An
         *steps, last = path.split(".")
         for step in steps:
             here = here.setdefault(step, {})
-        here[last] = value
+        here[last] = copy.deepcopy(value)
     return made
 
 
