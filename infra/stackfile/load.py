@@ -127,6 +127,7 @@ def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | Non
         fix=clean(fix),
         waiver=waiver,
         policy=problem.rule.policy_at(problem.path),
+        owner=problem.rule.owner,
     )
 
 

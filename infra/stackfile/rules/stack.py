@@ -26,6 +26,7 @@ from infra.stackfile.node_price import NodePrice, node_price
 from infra.stackfile.partial import Draft, Part
 from infra.stackfile.pool_machine import find
 from infra.stackfile.pool_order import users
+from infra.stackfile.rules.engine_listed import judge_listed_image, judge_listed_model
 from infra.stackfile.rules.fallback import judge_orders, spot_alone
 from infra.stackfile.rules.models import judge_model
 from infra.stackfile.rules.platform import judge_place
@@ -47,6 +48,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from judge_pools(draft)
     for name, model in draft.models.items():
         yield from judge_model(model, ("models", name), draft)
+        yield from judge_listed_model(model, ("models", name), draft)
     yield from judge_orders(draft)
     yield from _aliases(draft)
     yield from _groups(draft)
@@ -54,6 +56,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from _guard(draft)
     yield from judge_cost(draft)
     yield from judge_image(draft)
+    yield from judge_listed_image(draft)
     yield from judge_place(draft)
 
 
