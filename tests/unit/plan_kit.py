@@ -73,7 +73,7 @@ EIGHT = facts()
 BY_ID = {ID: EIGHT}
 
 
-def sections(changes: Mapping[str, Any] | None = None, **models: Mapping[str, Any]) -> dict[str, Any]:
+def sections(changes: Mapping[str, Any] | None = None, **models: Any) -> dict[str, Any]:
     """The stack's sections. ``changes`` maps a dotted path to a value; keywords change the model ``eight``."""
     made = copy.deepcopy(dict(STACK))
     made["models"]["eight"] |= models
