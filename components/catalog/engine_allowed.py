@@ -42,7 +42,7 @@ class EngineAllowed(BaseModel):
         """Return every flag, whatever its value."""
         return self.switches | self.numbers | frozenset(self.words)
 
-    def unlisted(self, arguments: Sequence[object]) -> Iterator[int]:
+    def unlisted(self, arguments: Sequence[object]) -> Iterator[range]:
         """Yield the places of arguments that are not on the list: a flag, a value that the list does not have for its
         flag, or a value that follows no flag, which the engine takes for a model. Values of such a flag are its own."""
         index = 0
@@ -55,8 +55,8 @@ class EngineAllowed(BaseModel):
             value = given if inline else values[0] if takes and values else None
             own = 1 if takes and not inline and values else 0
             if not named or not self._takes(name, value):
-                yield index
                 own = len(values) if named else 0
+                yield range(index, index + 1 + own)
             index += 1 + own
 
     def variable(self, name: str, value: object) -> bool:

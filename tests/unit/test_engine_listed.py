@@ -172,3 +172,26 @@ def test_the_stack_files_of_the_docs_need_no_owner() -> None:
         for block in re.findall(r"extraArgs: (\[[^\]]*\])", page.read_text()):
             arguments = [str(each) for each in yaml.safe_load(block)]
             assert list(engine_allowed().unlisted(arguments)) == [], page.name
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"models.eight.extraArgs": ["--lora-modules", "a=x/y"]},
+         {"models.eight.extraArgs": ["--lora-modules", "a=z/y"]}),
+        ({"models.eight.extraArgs": [f"--x={'a' * 99}b"]}, {"models.eight.extraArgs": [f"--x={'a' * 99}c"]}),
+        ({"models.eight.extraEnv": {"PYTHONPATH": "/a"}}, {"models.eight.extraEnv": {"PYTHONPATH": "/b"}}),
+        ({"image.base": f"registry.example.com/vllm:v0.32.0@{DIGEST}"},
+         {"image.base": f"registry.example.com/vllm:v0.32.0@sha256:{'ab' * 31}cd"}),
+        ({"platform.cluster.systemPool": {"machine": "m7i.48xlarge", "min": 1, "max": 2}},
+         {"platform.cluster.systemPool": {"machine": "m7i.48xlarge", "min": 1, "max": 9}}),
+        ({"pools.one": {"machine": "p5e.48xlarge", "max": 1, "pricePerHour": 20}},
+         {"pools.one": {"machine": "p5e.48xlarge", "max": 2, "pricePerHour": 20}}),
+    ],
+    ids=["values of a flag", "a long value", "a variable", "a digest", "more nodes", "more of a pool"],
+)  # fmt: skip
+def test_an_owner_agrees_to_one_value_and_not_to_the_next(
+    tmp_path: Path, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    (first,), (again,), (other,) = (owners(tmp_path, changes) for changes in (before, before, after))
+    assert first.owner == again.owner != other.owner

@@ -13,5 +13,5 @@ AGREE = "a code owner has to agree"
 def needs_owner(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings of a judgement that nobody can judge by rule: what they are about is neither known to be
     harmless nor known to be wrong. They are warnings, so ``plan`` shows them and ``up`` with a merged file goes on; a
-    gate holds a change that has one which its base does not have (same code, path and value) until an owner agrees."""
+    gate holds a change that has one whose ``owner`` mark no finding of its base has, until an owner agrees."""
     return [finding for finding in findings if finding.owner]

@@ -26,11 +26,13 @@ def judge_listed_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Itera
     """Yield flags and variables of a model that are not on the list. Those that other rules refuse are theirs."""
     raw = part.raw.get("extraArgs")
     arguments = [each if isinstance(each, str) else "" for each in raw] if isinstance(raw, list) else []
-    for index in engine_allowed().unlisted(arguments):
-        path, given = (*at, "extraArgs", index), arguments[index]
-        refused = not given or managed_flag(given) or unsafe_flag(given) or secret_flag(given)
-        if not refused and path not in draft.secrets:
-            yield _not_listed(path, given, "is no flag on", _whole(given))
+    for places in engine_allowed().unlisted(arguments):
+        at_each, flag = [(*at, "extraArgs", index) for index in places], arguments[places[0]]
+        refused = not flag or managed_flag(flag) or unsafe_flag(flag) or secret_flag(flag)
+        if not refused and draft.secrets.isdisjoint(at_each):
+            # with its values: an owner agrees to both
+            given = " ".join(arguments[index] for index in places)
+            yield _not_listed(at_each[0], given, "is no flag on", _whole(flag))
     for name, value in _mapping(part.raw.get("extraEnv")).items():
         path = (*at, "extraEnv", name)
         if name in MANAGED_VARIABLES or UNSAFE_VARIABLES.fullmatch(name) or path in draft.secrets:
