@@ -16,7 +16,8 @@ The page is written by `make docs`, out of the rules that the program uses.
 
 - **error**: it can never work. **mandatory**: it breaks a policy. Both stop the stack before anything is created; a
   waiver lifts a mandatory finding for a while, which then is a warning ([policies.md](policies.md#waivers)), and never
-  an error. **warning**: it only tells.
+  an error. **warning**: it only tells; some say that a code owner has to agree before a change with them is merged
+  ([policies.md](policies.md#findings-that-need-a-code-owner)).
 - Messages go to the terminal like
   `stacks/Pulumi.x.yaml: models.a.gpus: 0 is less than 1; allowed: …; fix: … [EBB001 error]`; with `--format json` the
   same parts are `code`, `severity`, `file`, `path`, `value`, `message`, `allowed`, `fix`.

@@ -111,7 +111,7 @@ UNSAFE_VARIABLES: Final = re.compile(
 )
 
 # engine flags that are also a prefix of a listed one: given whole, they are themselves
-_WHOLE_FLAGS = ("--tokenizer", "--ssl-keyfile")
+_WHOLE_FLAGS = ("--tokenizer", "--ssl-keyfile", "--reasoning-parser")
 _SHORTEST_BEGINNING = len("--ud")
 
 
@@ -126,20 +126,21 @@ def flag_name(argument: str) -> str | None:
 
 def managed_flag(argument: str) -> str | None:
     """Return the managed flag an argument stands for, if any."""
-    return _flag_meant(argument, MANAGED_FLAGS)
+    return flag_meant(argument, MANAGED_FLAGS)
 
 
 def secret_flag(argument: str) -> str | None:
     """Return the flag with a secret value that an argument stands for, if any."""
-    return _flag_meant(argument, SECRET_FLAGS)
+    return flag_meant(argument, SECRET_FLAGS)
 
 
 def unsafe_flag(argument: str) -> str | None:
     """Return the flag opening the engine to others that an argument stands for, if any."""
-    return _flag_meant(argument, UNSAFE_FLAGS)
+    return flag_meant(argument, UNSAFE_FLAGS)
 
 
-def _flag_meant(argument: str, flags: Iterable[str]) -> str | None:
+def flag_meant(argument: str, flags: Iterable[str]) -> str | None:
+    """Return the one of ``flags`` that the engine's parser takes an argument for, spelled in full or cut short."""
     name = flag_name(argument)
     if name is None or name in _WHOLE_FLAGS:
         return None

@@ -59,7 +59,8 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """An item with its price: US dollars an hour for one ``unit``, None where it is unknown."""
+    """An item with its price: US dollars an hour for one ``unit``, None where it is unknown. ``highest`` is the price,
+    or the highest of any region where it is unknown here; ``machine`` is set for nodes."""
 
     what: str
     unit: str
@@ -67,6 +68,8 @@ class Line:
     most: float
     price: float | None
     source: str
+    machine: str | None = None
+    highest: float | None = None
 
     @property
     def floor(self) -> float | None:
@@ -102,6 +105,11 @@ class Row(BaseModel):
         """Return dollars an hour in ``region``; None where unknown."""
         found = self.regions.get(region or "", self.everywhere)
         return None if found is None else found / _HOURS[self.each]
+
+    def highest(self) -> float | None:
+        """Return the most dollars an hour of any region; None where no price is known."""
+        known = [*self.regions.values(), *([] if self.everywhere is None else [self.everywhere])]
+        return max(known) / _HOURS[self.each] if known else None
 
 
 class Machines(BaseModel):
@@ -163,4 +171,6 @@ def _line(item: Item, row: Row, region: str | None) -> Line:
         most=item.least if item.most is None else item.most,
         price=price,
         source=f"unknown: not looked up{where}" if price is None else f"{row.source}, read {row.read_on}",
+        machine=item.machine,
+        highest=row.highest() if price is None else price,
     )

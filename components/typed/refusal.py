@@ -31,6 +31,8 @@ class Rule:
     ``severities`` are those its findings can have, the usual one first. ``policy`` is the policy (docs/policies.md)
     that checks the same in what is sent; ``policy_below`` is a path and the policy that replaces it below that path.
     ``values`` are the texts for each kind of text that a field checks by a pattern, by the name of the field's type.
+    ``owner``: its findings stop nothing by themselves, and a code owner has to agree to them
+    (``infra/stackfile/findings/owner_needed.py``).
     """
 
     code: str
@@ -41,6 +43,7 @@ class Rule:
     policy: str | None = None
     policy_below: tuple[Path, str] | None = None
     values: Mapping[str, Words] = field(default_factory=dict, hash=False)
+    owner: bool = False
 
     @property
     def severity(self) -> Severity:

@@ -71,7 +71,7 @@ def deployed(folder: Path) -> tuple[str, ...]:
 
 _WRONG = (
     f'{DEPLOYMENTS}: cannot be read; allowed: {{"stacks": [{{"stack": "NAME of stacks/Pulumi.NAME.yaml", "cloud": "its '
-    "platform's kind\"}}, …]}}; fix: write it like that"
+    "platform's kind\"}, …]}; fix: write it like that"
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from components.typed.rules.stack import KEY_UNKNOWN
 from infra.planner.judgement import Judgement
 from infra.stackfile.findings.finding import Finding
+from infra.stackfile.findings.owner_needed import needs_owner
 from infra.stackfile.findings.waiver import Waiver
 
 _SHOWN = 8
@@ -27,6 +28,10 @@ def of_stack(before: Judgement | None, after: Judgement | None, programs: Sequen
     old, new = (side.reading.environment if side is not None else None for side in (before, after))
     if old is not None and new is not None and old != new:
         yield f"it turns the environment from {old} to {new}, whose rules are others"
+    known = {finding.owner for finding in needs_owner(before.findings)} if before is not None else set()
+    for finding in needs_owner(after.findings) if after is not None else ():
+        if finding.owner not in known:
+            yield str(finding)
     keys = sorted({finding.path for finding in unknown_keys(after)}) if programs else []
     if keys:
         yield (

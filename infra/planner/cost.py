@@ -28,7 +28,7 @@ _NEVER_COUNTED = ("disks of GPU nodes", "traffic")
 @dataclass(frozen=True, kw_only=True)
 class PoolCost:
     """Nodes of one pool: those always there, and those at its max. ``warm_nodes`` is what keep-warm windows add to the
-    first, on average over a week."""
+    first, on average over a week; windows over all of it are always there."""
 
     name: str
     price: NodePrice
@@ -92,6 +92,12 @@ class Cost:
     def cluster(self) -> Bounds:
         """Return the cost of everything but the GPU nodes."""
         return _sum(self.standing)
+
+    @property
+    def standing_at_most(self) -> float:
+        """Return what the cluster may cost an hour, to hold a ceiling against: a price that is unknown in the region
+        counts as the highest of any region."""
+        return sum(line.most * (line.highest or 0) for line in self.standing)
 
     @property
     def total(self) -> Bounds:
@@ -185,8 +191,9 @@ def _standing(stack: StackConfig, pools: Sequence[PoolCost]) -> tuple[tuple[Line
 
 
 def _pool(pool: PoolConfig, price: NodePrice, per_node: int, models: list[ModelConfig]) -> PoolCost:
-    least = nodes_kept(pool, per_node, models)
-    average = sum(share * (nodes_kept(pool, per_node, models, replicas) - least) for share, replicas in week(models))
+    kept = [(share, nodes_kept(pool, per_node, models, replicas)) for share, replicas in week(models)]
+    least = min(nodes for _, nodes in kept)
+    average = sum(share * (nodes - least) for share, nodes in kept)
     return PoolCost(name=pool.name, price=price, floor_nodes=least, ceiling_nodes=pool.max, warm_nodes=average)
 
 

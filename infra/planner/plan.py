@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 from components.idle_scaling.timing import rhythm
 from components.platforms.kinds import kind_of
 from components.typed.refusal import Problem
-from components.typed.rules.stack import COST_CEILING, GPU_CEILING
+from components.typed.rules.stack import (
+    COST_CEILING,
+    GPU_CEILING,
+    STANDING_CEILING,
+    SYSTEM_MACHINE_UNPRICED,
+    SYSTEM_NODES_CEILING,
+)
 from infra.planner import cost as costs
 from infra.planner.checks import judge_asleep, judge_model_plan
 from infra.planner.cold_path import cold_path
@@ -21,7 +27,8 @@ from infra.planner.sizing.compatibility import Wanted
 from infra.planner.sizing.memory import Engine, MemoryPlan
 from infra.planner.sizing.planned_pool import PoolPlan, as_loaded, engine_cuda, engine_of, flags, pool_plan, unfollowed
 from infra.stackfile import timeouts
-from infra.stackfile.limits import limits
+from infra.stackfile.findings.owner_needed import AGREE
+from infra.stackfile.limits import Ceiling, limits
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.stack import StackConfig
 from infra.stackfile.timeouts import Front, Timers, front, silence_seconds
@@ -167,11 +174,13 @@ def _problems(stack: StackConfig, models: tuple[ModelPlan, ...], pools: Iterable
         yield from judge_asleep(pool, [model for model in models if pool.name in model.config.pools])
 
 
-# Ceilings: the GPUs and dollars an environment allows one stack with every pool at its max, whatever its guard says.
+# Ceilings: the GPUs and dollars an environment allows one stack with every pool at its max, whatever its guard says;
+# apart from these what stands without GPU nodes, which no pool's max bounds.
 #
 # The figures are in ``infra/stackfile/limits.yaml``.
 
 _AT = ("pools",)
+_SYSTEM = ("platform", "cluster", "systemPool")
 
 
 def judge_ceilings(stack: StackConfig, pools: Iterable[PoolPlan], cost: Cost) -> Iterator[Problem]:
@@ -190,3 +199,26 @@ def judge_ceilings(stack: StackConfig, pools: Iterable[PoolPlan], cost: Cost) ->
         allowed = f"at most {ceiling.dollars_per_hour:.2f}"
         fix = "lower max of a pool, take a cheaper machine, or have the ceiling raised"
         yield COST_CEILING.at(_AT, message, allowed=allowed, fix=fix)
+    yield from _judge_standing(ceiling, where, cost)
+
+
+def _judge_standing(ceiling: Ceiling, where: str, cost: Cost) -> Iterator[Problem]:
+    most, total = ceiling.standing_dollars_per_hour, cost.standing_at_most
+    if total > most:
+        dearest = sorted(cost.standing, key=lambda line: -line.most * (line.highest or 0))[:3]
+        sums = ", ".join(f"{line.what} {line.most * (line.highest or 0):.2f}" for line in dearest)
+        message = f"stands without GPU nodes at up to {total:.2f} US dollars an hour ({sums}), more than {where} allows"
+        fix = "lower max of cluster.systemPool, take a smaller machine there, or have the ceiling raised"
+        yield STANDING_CEILING.at(("platform",), message, allowed=f"at most {most:.2f}", fix=fix)
+    for line in cost.standing:
+        if line.machine is None:
+            continue
+        if line.most > ceiling.system_nodes:
+            message, allowed = f"is more system nodes than {where} allows", f"at most {ceiling.system_nodes}"
+            fix = f"set max: {ceiling.system_nodes}, or have the ceiling raised"
+            yield SYSTEM_NODES_CEILING.at((*_SYSTEM, "max"), message, allowed=allowed, fix=fix, value=int(line.most))
+        if line.highest is None:
+            message = (
+                f"has no price that anybody has looked up, so nothing bounds what {line.most:g} nodes cost: {AGREE}"
+            )
+            yield SYSTEM_MACHINE_UNPRICED.at((*_SYSTEM, "machine"), message, value=line.machine)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from components.catalog.machines import find
 from components.typed.tables import read_table
 from infra.policies.inputs import UnknownValue, get_path
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource
+from infra.stackfile.own_networks import open_to_all
 
 _FILE = Path(__file__).with_name("clouds.yaml")
 _TEXT_TAINT = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^:]*))?:(?P<effect>\w+)")
@@ -164,23 +164,3 @@ def _check(check: Mapping[str, Any], resource: Resource, graph: Graph) -> Iterat
 
 def _meets(check: Mapping[str, Any], subject: Resource) -> bool:
     return holds(check, subject.inputs) or ("or" in check and holds(check["or"], subject.inputs))
-
-
-# Lists of networks that let everybody in.
-
-# prefix lengths of the largest blocks that IANA ever gave to one holder; nobody's own network is larger
-_LARGEST = {4: 8, 6: 16}
-
-
-def open_to_all(networks: Iterable[str]) -> bool:
-    """Return True if any of ``networks``, or several adjacent ones together, is larger than anybody's own. A text that
-    is not a network counts as open: nobody can say what a cloud makes of it."""
-    try:
-        parsed = [ipaddress.ip_network(text.strip(), strict=False) for text in networks]
-    except ValueError:
-        return True
-    four = [network for network in parsed if isinstance(network, ipaddress.IPv4Network)]
-    six = [network for network in parsed if isinstance(network, ipaddress.IPv6Network)]
-    merged: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
-    merged = [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
-    return any(network.prefixlen < _LARGEST[network.version] for network in merged)

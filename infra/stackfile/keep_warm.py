@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from components.idle_scaling.clocks import WEEK, winter_offset
 from components.idle_scaling.schedule import Span, spans
+from infra.stackfile.limits import limits
 from infra.stackfile.schema.model import ModelConfig
 
 Replicas = Mapping[str, int]
@@ -32,6 +33,19 @@ def week(models: Sequence[ModelConfig], tail: bool = True) -> list[tuple[float, 
         )
         for start, end in pairwise(marks)
     ]
+
+
+def always_kept(models: Sequence[ModelConfig]) -> Replicas:
+    """Return the replicas that each model keeps without requests for so much of a week that they count as its min:
+    those of its windows together, however they are cut."""
+    return {model.name: _always(model) for model in models}
+
+
+def _always(model: ModelConfig) -> int:
+    shares = [(replicas[model.name], share) for share, replicas in week([model])]
+    counts = sorted({count for count, _ in shares}, reverse=True)
+    longest = (n for n in counts if sum(share for count, share in shares if count >= n) > limits().keep_warm.share)
+    return max(model.min, next(longest, model.min))
 
 
 def _kept(model: ModelConfig, tail: bool) -> list[tuple[Span, int]]:

@@ -47,12 +47,38 @@ class NodeDisk(_Sourced):
 
 
 class Ceiling(BaseModel):
-    """The most GPUs one stack may hold, and the most it may cost an hour, with all pools at their max."""
+    """The most GPUs one stack may hold, and the most it may cost an hour, with all pools at their max. Apart from these
+    the most nodes of its system pool, and the most that everything but GPU nodes may cost an hour."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gpus: int
     dollars_per_hour: float
+    system_nodes: int
+    standing_dollars_per_hour: float
+
+
+class LeastPrice(_Sourced):
+    """The least of a machine's price on demand that anybody pays. ``share`` is between 0 and 1."""
+
+    share: float
+
+
+class OwnNetworks(_Sourced):
+    """The most addresses that a list of one's own networks has, each as the prefix length of one block with as many."""
+
+    ipv4: int
+    ipv6: int
+
+    def addresses(self, version: int) -> int:
+        """Return the number of addresses for IP version 4 or 6."""
+        return 1 << (32 - self.ipv4 if version == 4 else 128 - self.ipv6)
+
+
+class KeepWarm(_Sourced):
+    """The share of a week above which keep-warm windows are a ``min``."""
+
+    share: float
 
 
 class Limits(BaseModel):
@@ -65,6 +91,9 @@ class Limits(BaseModel):
     engine_floor: EngineFloor
     engine_image: EngineImage
     node_disk: NodeDisk
+    least_price: LeastPrice
+    networks: OwnNetworks
+    keep_warm: KeepWarm
 
     def ceiling(self, environment: str | None) -> Ceiling:
         """Return the ceiling of ``environment``; production's if the environment is unknown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -127,7 +128,14 @@ def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | Non
         fix=clean(fix),
         waiver=waiver,
         policy=problem.rule.policy_at(problem.path),
+        owner=_mark(problem) if problem.rule.owner else "",
     )
+
+
+def _mark(problem: Problem) -> str:
+    # of the whole value, which is shown shortened, and of the message, which says how much of it there is
+    whole = repr((problem.code, problem.path, problem.value, problem.message))
+    return hashlib.sha256(whole.encode(errors="backslashreplace")).hexdigest()
 
 
 def _config(document: Any) -> Mapping[str, Any]:

@@ -43,21 +43,23 @@ def kube(kind: str, name: str, body: dict[str, Any], namespace: str | None = "eb
 
 
 def config(environment: str = "prod") -> dict[str, Any]:
-    """The stack file's sections."""
+    """The stack file's sections: in a cloud, and for ``local``, which no cloud is, on nodes that are there already."""
+    found = {"gpu": {"count": 1, "product": "A10G", "memory": "22Gi"}, "nodes": ["gpu-node-1", "gpu-node-2"]}
+    local = environment == "local"
     return {
         "environment": environment,
-        "platform": {
+        "platform": {"kind": "local"} if local else {
             "kind": "aws", "region": "us-east-1", "account": "123456789012",
             "network": {"zones": ["us-east-1a", "us-east-1b"]},
         },
-        "pools": {"gpu-1xa10": {"machine": "g5.8xlarge", "min": 0, "max": 2}},
+        "pools": {"gpu-1xa10": {**(found if local else {"machine": "g5.8xlarge"}), "min": 0, "max": 2}},
         "models": {
             "llama": {
                 "id": "meta-llama/Llama-3.1-8B-Instruct", "revision": COMMIT, "pool": "gpu-1xa10", "max": 2,
                 "coldStart": "10m", "weights": "16Gi", "licenceAccepted": True, "maxTokens": 8192,
             }
         },
-        "guard": {"maxGpus": 2},
+        "guard": {"maxGpus": 2, "maxDollarsPerHour": 1_000},
         "gateway": {"groups": {"all": {"models": ["*"]}}, "keys": {"first": {"group": "all"}}},
     }  # fmt: skip
 

@@ -53,7 +53,7 @@ STACK: Mapping[str, Any] = {
             "idleTtl": "20m",
         }
     },
-    "guard": {"maxGpus": 8, "whenFull": "refuse"},
+    "guard": {"maxGpus": 8, "whenFull": "refuse", "maxDollarsPerHour": 1_000_000},
     "gateway": {"groups": {"all": {"models": ["*"]}}, "keys": {"first": {"group": "all"}}},
 }  # fmt: skip
 
@@ -73,7 +73,7 @@ EIGHT = facts()
 BY_ID = {ID: EIGHT}
 
 
-def sections(changes: Mapping[str, Any] | None = None, **models: Mapping[str, Any]) -> dict[str, Any]:
+def sections(changes: Mapping[str, Any] | None = None, **models: Any) -> dict[str, Any]:
     """The stack's sections. ``changes`` maps a dotted path to a value; keywords change the model ``eight``."""
     made = copy.deepcopy(dict(STACK))
     made["models"]["eight"] |= models
@@ -82,7 +82,7 @@ def sections(changes: Mapping[str, Any] | None = None, **models: Mapping[str, An
         *steps, last = path.split(".")
         for step in steps:
             here = here.setdefault(step, {})
-        here[last] = value
+        here[last] = copy.deepcopy(value)
     return made
 
 

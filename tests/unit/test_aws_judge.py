@@ -106,7 +106,6 @@ KARPENTER = settings(nodeProvisioning="karpenter", nodeImageRelease="v20260820")
         (settings(), pool(disk=Disk(10)), 138, "pools.gpu.disk.size"),
         (settings(), pool(disk=Disk(200, 90_000)), 138, "pools.gpu.disk.iops"),
         (settings(), pool(disk=Disk(200, 3000, 1000)), 138, "pools.gpu.disk.throughput"),
-        (settings(), pool(max_nodes=0), 135, "pools.gpu.max"),
         (settings(), pool(machine=replace(G5, architecture="arm64")), 42, "pools.gpu.machine"),
         (
             settings(),

@@ -58,9 +58,9 @@ def test_pods_of_groups_share_nodes_like_others(tmp_path: Path) -> None:
         assert nodes_kept(pool, 4, [model.model_copy(update={"min": replicas, "nodes": nodes, "gpus": gpus})]) == kept
 
 
-def test_a_price_of_the_stacks_own_counts(tmp_path: Path) -> None:
-    cost = plan(tmp_path, changes={"pools.one.pricePerHour": 1.5}).cost
-    assert cost.gpu_nodes.ceiling == 3.0
+def test_a_price_of_the_stacks_own_counts_where_it_is_more(tmp_path: Path) -> None:
+    cost = plan(tmp_path, changes={"pools.one.pricePerHour": 3.5}).cost
+    assert cost.gpu_nodes.ceiling == 7.0
     assert cost.pools[0].price.source == "pricePerHour of the stack file"
 
 

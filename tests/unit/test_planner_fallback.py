@@ -86,7 +86,7 @@ def test_pods_of_a_replica_on_several_machines_may_hold_the_dearest_nodes_of_eve
     assert (model.one_replica, model.ceiling) == (2 * each, 3 * 10 + each)
 
 
-@pytest.mark.parametrize(("price", "told"), [(10, 20), (0.01, None)])
+@pytest.mark.parametrize(("price", "told"), [(10, 20), (1, None)])
 def test_who_wakes_it_is_told_the_price_of_the_dearest_pool(tmp_path: Path, price: float, told: float | None) -> None:
     changes = {"pools.two": {"machine": "g5.8xlarge", "max": 2, "pricePerHour": price}}
     made = stack(tmp_path, changes, fallbackPools=["two"], nodes=2, max=1)

@@ -70,7 +70,7 @@ GOOD: dict[str, Any] = {
             "maxTokens": 8192,
         }
     },
-    "guard": {"maxGpus": 8},
+    "guard": {"maxGpus": 8, "maxDollarsPerHour": 100},
     "gateway": {"groups": {"all": {"models": ["*"]}}, "keys": {"demo": {"group": "all"}}},
 }
 
@@ -173,16 +173,19 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "fix: lower max of a pool, take a cheaper machine, or raise the cap [EBB009 mandatory]"
         ],
     ),
-    "9 spot counts with its own price and a price of one's own before all": (
+    "9 spot counts with its own price, and the catalogue's before a lower one of one's own": (
         [
             (("guard", "maxDollarsPerHour"), 5),
             (("pools", "gpu-8xa100"), {"machine": "p4d.24xlarge", "max": 1, "pricePerHour": 3}),
             *pool(capacity="spot"),
         ],
         [
-            "guard.maxDollarsPerHour: 5.0 is less than all pools at their max cost, which is 5.50 "
-            "(gpu-1xa10 2 × 1.25, gpu-8xa100 1 × 3.00); allowed: 5.50 or more; "
-            "fix: lower max of a pool, take a cheaper machine, or raise the cap [EBB009 mandatory]"
+            "pools.gpu-8xa100.pricePerHour: 3.0 is less than the catalogue's 22.00, which counts instead; "
+            "allowed: 22.00 or more; fix: leave it out, or have the catalogue's price corrected with a source "
+            "[EBB207 warning]",
+            "guard.maxDollarsPerHour: 5.0 is less than all pools at their max cost, which is 24.50 "
+            "(gpu-1xa10 2 × 1.25, gpu-8xa100 1 × 22.00); allowed: 24.50 or more; "
+            "fix: lower max of a pool, take a cheaper machine, or raise the cap [EBB009 mandatory]",
         ],
     ),
     "9 a cap that is no amount": (

@@ -40,7 +40,7 @@ GOOD: dict[str, Any] = {
         "on-demand": {"machine": "one", "max": 1},
     },
     "models": {"llama-8b": {**MODEL, "fallbackPools": ["on-demand"]}},
-    "guard": {"maxGpus": 2},
+    "guard": {"maxGpus": 2, "maxDollarsPerHour": 1_000},
     "gateway": {"groups": {"all": {"models": ["*"]}}, "keys": {"first": {"group": "all"}}},
 }
 

@@ -107,7 +107,9 @@ def test_secrets_in_extra_args_are_refused_with_the_value_that_follows(tmp_path:
 
 @pytest.mark.parametrize("name", ["HF_TOKEN", "OPENAI_API_KEY", "DB_PASSWORD", "VLLM_API_KEY"])
 def test_secrets_in_extra_env_are_refused(tmp_path: Path, name: str) -> None:
-    text = GOOD.replace("maxTokens: 8192", f"maxTokens: 8192\n      extraEnv: {{{name}: hunter2, VLLM_LOG: info}}")
+    text = GOOD.replace(
+        "maxTokens: 8192", f"maxTokens: 8192\n      extraEnv: {{{name}: hunter2, OMP_NUM_THREADS: '4'}}"
+    )
     assert refusal(tmp_path, text, "hunter2") == [
         f"{FILE}: models.llama-8b.extraEnv.{name}: <redacted> is a secret in an environment "
         f"variable, where whoever may "

@@ -217,11 +217,6 @@ def judge_pool(place: AwsSettings, name: str, request: PoolRequest) -> Iterator[
         )
     if place.node_provisioning == "karpenter":
         yield from _karpenter(path, request)
-    elif request.pool.max_nodes < 1:  # Source: EKS API reference, NodegroupScalingConfig: maxSize is 1 or more
-        message = "is 0, and a node group takes 1 at least"
-        yield POOL_SIZE_UNSUPPORTED.at(
-            (*path, "max"), message, allowed="1 or more", fix="write 1, or take the pool out", value=0
-        )
 
 
 def _pool_zones(place: AwsSettings, path: Path, request: PoolRequest) -> Iterator[Problem]:

@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from components.typed.units import read_seconds
-from infra.policies.clouds import clouds, open_to_all
+from infra.policies.clouds import clouds
 from infra.policies.inputs import get_path
 from infra.policies.model import CLOUD, Graph, Outcome, Resource, each, rule
 from infra.policies.node_choice import selects
 from infra.policies.pods import Pod, pods
 from infra.policies.settings import Settings
+from infra.stackfile.own_networks import open_to_all
 
 
 @rule(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.catalog.versions import numbers
+from components.model_service.managed_flags import flag_meant
 from infra.policies.inputs import HIDDEN, Unknown, get_path
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, each, rule
 from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
@@ -144,9 +145,9 @@ _VARIABLES = ("VLLM_SERVER_DEV_MODE", "VLLM_TORCH_PROFILER_DIR", "VLLM_PLUGINS",
 def no_remote_code(resource: Resource, settings: Settings) -> Iterator[Outcome]:
     def container(found: tuple[str, Any]) -> Iterator[Outcome]:
         path, inputs = found
-        given = flags(inputs)
+        meant = {flag_meant(given, _FLAGS) for given in flags(inputs)}
         for flag in _FLAGS:
-            if flag in given:
+            if flag in meant:
                 yield resource.violation(f"{path}.args", f"{flag} lets foreign code into the engine")
         for variable in get_path(inputs, "env") or ():
             if get_path(variable, "name") in _VARIABLES:

@@ -15,7 +15,8 @@ class Finding:
 
     ``error`` and ``mandatory`` both stop the stack: an error can never work, a mandatory one breaks a policy.
     ``warning`` only informs; ``waiver`` is the one that turned a mandatory finding into it. ``code`` (``EBB001``) never
-    changes its meaning. ``policy`` is the rule of the policy pack that reports it, where one does.
+    changes its meaning. ``policy`` is the rule of the policy pack that reports it, where one does. ``owner`` is
+    empty, or the mark of what a code owner has to agree to: another value, shown in full or not, has another mark.
     """
 
     code: str
@@ -28,6 +29,7 @@ class Finding:
     fix: str
     waiver: Waiver | None = None
     policy: str | None = None
+    owner: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file}: {self.path}" if self.path else self.file

@@ -46,7 +46,7 @@ def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Pro
         yield from without_reason(at, part.value.min, part.value.min_reason, draft)
     yield from _times(part, at)
     yield from _longest_idle(part, at, draft)
-    yield from judge_schedules(part, at)
+    yield from judge_schedules(part, at, draft)
     if part.sound("pool"):
         yield from _pool(part, at, draft)
     yield from judge_nodes(part, at, draft)

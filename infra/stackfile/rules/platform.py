@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from components.catalog.gpus import gpus
@@ -15,6 +15,8 @@ from components.typed.refusal import Path, Problem
 from components.typed.rules.file import KEY_MISSING, MANIFESTS_NOT_LOCAL
 from components.typed.rules.pools import CAPACITY_BLOCK_INVALID, MIG_PROFILE_INVALID
 from components.typed.rules.stack import GATEWAY_WITHOUT_KEYS, HOST_WITHOUT_TLS, OPEN_TO_INTERNET, VOLUME_ON_ONE_NODE
+from infra.stackfile.limits import limits
+from infra.stackfile.own_networks import is_too_wide, open_to_all, public_share
 from infra.stackfile.partial import Draft, Part
 from infra.stackfile.pool_order import named
 from infra.stackfile.pool_request import pool_request
@@ -111,26 +113,31 @@ def _open_networks(shape: StackModel, at: Path) -> Iterator[Problem]:
         if isinstance(value, StackModel):
             yield from _open_networks(value, path)
         elif name.endswith(_NETWORKS) and isinstance(value, tuple):
-            for index, network in enumerate(value):
-                if _is_open(network):
-                    yield _open((*path, index), network)
+            yield from _open_list(value, path)
 
 
-def _is_open(network: str) -> bool:
+def _open_list(networks: Sequence[str], path: Path) -> Iterator[Problem]:
+    """Check each network, then all together. A text that is no network has a finding of its place's."""
+    allowed = "networks of your own, like 10.0.0.0/8 or 203.0.113.7/32"
+    fix = "name the networks that have to reach it"
     try:
-        return ipaddress.ip_network(network, strict=False).prefixlen == 0
+        parsed = [ipaddress.ip_network(network, strict=False) for network in networks]
     except ValueError:
-        return False
+        return
+    wide = [(index, network) for index, network in enumerate(parsed) if is_too_wide(network)]
+    for index, network in wide:
+        message = "is larger than anybody's own network" if network.prefixlen else "is the whole internet"
+        yield OPEN_TO_INTERNET.at((*path, index), message, allowed=allowed, fix=fix, value=networks[index])
+    if not wide and open_to_all(networks):
+        share = f"{public_share(networks):.1%} of all addresses of the internet"
+        message = f"lets {share} in with its {len(networks)} networks together, more than anybody's own"
+        allowed = f"together at most as many as one {_most()} has; private networks beside them"
+        yield OPEN_TO_INTERNET.at(path, message, allowed=allowed, fix=fix)
 
 
-def _open(path: Path, value: Any) -> Problem:
-    return OPEN_TO_INTERNET.at(
-        path,
-        "is the whole internet",
-        allowed="networks of your own, like 10.0.0.0/8 or 203.0.113.7/32",
-        fix="name the networks that have to reach it",
-        value=value,
-    )
+def _most() -> str:
+    most = limits().networks
+    return f"/{most.ipv4} (IPv6: /{most.ipv6})"
 
 
 def _doors(settings: Any, draft: Draft) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from components.typed.rules.pools import (
     KEY_NOT_FOR_PLATFORM,
     NODE_IN_TWO_POOLS,
     POOL_LABELS_SHARED,
+    POOL_WITHOUT_NODES,
     SHARING_INVALID,
     TAINT_REPEATED,
     TURNS_ON_SEVERAL_GPUS,
@@ -37,6 +38,9 @@ def judge_pool(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Probl
         yield from without_reason(at, pool.min, pool.min_reason, draft)
     if draft.platform is not None:
         yield from _fitting_keys(part, at, draft)
+        if kind_of(draft.platform).makes_nodes and part.sound("max") and pool.max == 0:
+            message, fix = "is 0: no model on it could ever start", "write 1, or take the pool out"
+            yield POOL_WITHOUT_NODES.at((*at, "max"), message, allowed="1 or more", fix=fix, value=0)
     if part.sound("machine"):
         yield from _region(pool, at, draft)
     yield from _sharing(part, at, draft)

@@ -15,16 +15,17 @@ from components.typed.rules.file import (
     WINDOW_LENGTH,
     WINDOW_UNUSED,
 )
-from infra.stackfile.keep_warm import week
-from infra.stackfile.partial import Part
+from infra.stackfile.keep_warm import always_kept, week
+from infra.stackfile.partial import Draft, Part
+from infra.stackfile.rules.min_and_reason import without_reason
 from infra.stackfile.schema.model import ModelConfig, ScheduleConfig
 
 LONGEST_AHEAD_SECONDS = 24 * 3600
 
 
-def judge_schedules(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
+def judge_schedules(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
     """Yield all problems of a model's windows. A window outside production needs no reason: it is bounded, and the plan
-    counts its cost."""
+    counts its cost. Windows that together are most of a week are a ``min``, and need its reason."""
     if not part.sound("schedules"):
         return
     model = part.value
@@ -40,6 +41,11 @@ def judge_schedules(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
             fix = "take the window out, lower min, or raise replicas"
             allowed = f"{model.min + 1} or more"
             yield WINDOW_UNUSED.at((*path, "replicas"), message, allowed=allowed, fix=fix, value=schedule.replicas)
+    needed = ("name", "min", "max", "min_reason", "idle_ttl")
+    if part.sound(*needed) and model.schedules and all(map(_is_sound, model.schedules.values())):
+        kept = always_kept([model])[model.name]
+        if kept > model.min:
+            yield from without_reason(at, kept, model.min_reason, draft, "schedules")
 
 
 def kept_at_once(models: Mapping[str, Part[ModelConfig]]) -> int:

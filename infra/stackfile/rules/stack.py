@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from components.catalog.versions import numbers, pinned
+from components.platforms.kinds import kind_of
 from components.typed.fields import NAME_ALLOWED, is_name, suggest_name
 from components.typed.refusal import ABSENT, Path, Problem
 from components.typed.rules.file import GPU_GUARD_TOO_LOW, GROUP_MODEL_UNKNOWN, KEY_GROUP_UNKNOWN, KEY_HASH_SHARED
-from components.typed.rules.pools import WAKE_BUDGET_UNUSED, WAKE_NOT_ALLOWED
+from components.typed.rules.pools import (
+    PRICE_BELOW_CATALOGUE,
+    PRICE_UNCHECKED,
+    WAKE_BUDGET_UNUSED,
+    WAKE_NOT_ALLOWED,
+)
 from components.typed.rules.stack import (
     ALIAS_SHARED,
     ARCHITECTURE_MISMATCH,
     COST_ABOVE_GUARD,
+    COST_CAP_MISSING,
     ENGINE_BELOW_SECURITY_FLOOR,
+    LOCAL_IN_CLOUD,
     MAX_MISSING,
     NAME_INVALID,
     NAME_REPEATED,
@@ -21,11 +29,13 @@ from components.typed.rules.stack import (
     SPOT_ONLY_IN_PRODUCTION,
 )
 from infra.stackfile.findings.formatting import show_path
+from infra.stackfile.findings.owner_needed import AGREE
 from infra.stackfile.limits import limits
 from infra.stackfile.node_price import NodePrice, node_price
 from infra.stackfile.partial import Draft, Part
 from infra.stackfile.pool_machine import find
 from infra.stackfile.pool_order import users
+from infra.stackfile.rules.engine_listed import judge_listed_image, judge_listed_model
 from infra.stackfile.rules.fallback import judge_orders, spot_alone
 from infra.stackfile.rules.models import judge_model
 from infra.stackfile.rules.platform import judge_place
@@ -37,6 +47,7 @@ from infra.stackfile.schema.stack import ALL_MODELS, GroupConfig
 
 def judge(draft: Draft) -> Iterator[Problem]:
     """Yield every problem that a single field does not show."""
+    yield from _environment(draft)
     yield from _names(("pools",), draft.pool_names)
     yield from _names(("models",), draft.model_names, service=True)
     yield from _names(("gateway", "groups"), draft.group_names)
@@ -47,6 +58,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from judge_pools(draft)
     for name, model in draft.models.items():
         yield from judge_model(model, ("models", name), draft)
+        yield from judge_listed_model(model, ("models", name), draft)
     yield from judge_orders(draft)
     yield from _aliases(draft)
     yield from _groups(draft)
@@ -54,7 +66,17 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from _guard(draft)
     yield from judge_cost(draft)
     yield from judge_image(draft)
+    yield from judge_listed_image(draft)
     yield from judge_place(draft)
+
+
+def _environment(draft: Draft) -> Iterator[Problem]:
+    if draft.environment == "local" and draft.platform is not None and kind_of(draft.platform).makes_nodes:
+        message = (
+            f"is for a cluster on this machine, and platform {draft.platform.kind} is a cloud: its rules would rest"
+        )
+        fix = "write dev, or the environment that it is"
+        yield LOCAL_IN_CLOUD.at(("environment",), message, allowed="dev, staging, prod", fix=fix, value="local")
 
 
 def _names(at: Path, names: Iterable[str], service: bool = False) -> Iterator[Problem]:
@@ -195,8 +217,9 @@ def _guard(draft: Draft) -> Iterator[Problem]:
 
 
 def judge_cost(draft: Draft) -> Iterator[Problem]:
-    """Yield unknown prices, a cap that is exceeded, and production that spot nodes alone would carry."""
+    """Yield prices that are unknown or too low, a cap that is exceeded or missing, and production on spot alone."""
     yield from _prices(draft)
+    yield from _own_prices(draft)
     yield from _cap(draft)
     yield from _spot(draft)
 
@@ -227,11 +250,40 @@ def _prices(draft: Draft) -> Iterator[Problem]:
             yield PRICE_UNKNOWN.at(at, message, allowed=allowed, fix=fix, value=pool.machine)
 
 
+def _own_prices(draft: Draft) -> Iterator[Problem]:
+    """Check ``pricePerHour`` of machines that are bought: a lower figure than the catalogue's does not count."""
+    for pool, price in priced(draft, _region(draft)):
+        own, path = pool.price_per_hour, ("pools", pool.name, "pricePerHour")
+        if own is None or find(pool.place, pool.machine) is None:
+            continue
+        fix = "leave it out, or have the catalogue's price corrected with a source"
+        if price.known is None:
+            message = f"is all that is known of the price of {pool.machine}, of which there may be {pool.max}: {AGREE}"
+            allowed = "a machine with a price in the catalogue"
+            fix = "have its price added to the catalogue with a source, or show the owner where this is from"
+            yield PRICE_UNCHECKED.at(path, message, allowed=allowed, fix=fix, value=own)
+        elif own < price.known:
+            # the catalogue's price on demand is what discounts are counted from
+            least = limits().least_price.share * (price.on_demand or price.known)
+            message = f"is less than the catalogue's {price.known:.2f}, which counts instead"
+            if own >= least:
+                yield PRICE_BELOW_CATALOGUE.at(path, message, allowed=f"{price.known:.2f} or more", fix=fix, value=own)
+                continue
+            message += f", and less than any discount explains ({limits().least_price.source})"
+            yield PRICE_BELOW_CATALOGUE.at(
+                path, message, allowed=f"{least:.2f} or more", fix=fix, value=own, severity="mandatory"
+            )
+
+
 def _cap(draft: Draft) -> Iterator[Problem]:
     if draft.guard is None or not draft.guard.sound("max_dollars_per_hour"):
         return
     cap = draft.guard.value.max_dollars_per_hour
     if cap is None:
+        if draft.pool_names and draft.platform is not None and kind_of(draft.platform).makes_nodes:
+            path, fix = ("guard", "maxDollarsPerHour"), "add maxDollarsPerHour: and what a bad day may cost an hour"
+            message = "is missing: nothing but the environment's ceiling bounds the cost of all pools at their max"
+            yield COST_CAP_MISSING.at(path, message, allowed="an amount of US dollars an hour", fix=fix)
         return
     costs = [(pool, price) for pool, price in priced(draft, _region(draft)) if price.paid is not None]
     total = sum(price.for_nodes(pool.max) or 0 for pool, price in costs)

@@ -226,9 +226,11 @@ class ModelConfig(StackModel):
     kv_cache: Quantity | None = Field(default=None, description="KV cache in main memory; device cpu only.")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(default="auto", description="what it computes in")
     aliases: tuple[Name, ...] = Field(default=(), description="further names a request may use")
-    extra_args: tuple[str, ...] = Field(default=(), description="flags for the engine that no key here sets")
+    extra_args: tuple[str, ...] = Field(
+        default=(), description="flags for the engine that no key here sets; some need a code owner"
+    )
     extra_env: Mapping[EnvName, str] = Field(
-        default_factory=dict, description="variables for the engine; never a secret"
+        default_factory=dict, description="variables for the engine, never a secret; some need a code owner"
     )
     licence_accepted: StrictBool = Field(
         default=False, description="you have read the licence of a gated model and accepted it on its page"

@@ -189,7 +189,8 @@ class PoolConfig(StackModel):
     reservation: Reservation | None = Field(default=None, description="capacity bought before, by its id")
     capacity_block: StrictBool = Field(default=False, description="the reservation is a block of time with an end")
     price_per_hour: Dollars | None = Field(
-        default=None, description="what one node costs you in US dollars; default: the catalogue's price"
+        default=None,
+        description="what one node costs you in US dollars; default, and the least that counts: the catalogue's",
     )
     disk: DiskConfig = Field(default=DiskConfig(), description="a node's own disk")
     sharing: SharingConfig | None = Field(default=None, description="one card for several pods")

@@ -56,9 +56,13 @@ ByDigest = Annotated[
 class ImageConfig(StackModel):
     """The engine's image. Without ``base`` it starts from vLLM's own image at the pinned version."""
 
-    base: ByDigest | None = Field(default=None, description="vLLM's CUDA image by digest, like a copy in your registry")
+    base: ByDigest | None = Field(
+        default=None, description="vLLM's CUDA image by digest, like a copy in your registry; a code owner has to agree"
+    )
     architecture: Literal["amd64", "arm64"] = Field(default="amd64", description="processors it is built for")
-    extra_packages: tuple[Package, ...] = Field(default=(), description="Python packages, pinned")
+    extra_packages: tuple[Package, ...] = Field(
+        default=(), description="Python packages, pinned; most need a code owner"
+    )
 
 
 # The place a stack runs in: the settings of one kind of place, selected by ``kind``.
