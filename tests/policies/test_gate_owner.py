@@ -19,8 +19,10 @@ from infra.gate.changed_files import ChangedFiles, WrongDeployments, deployed
 from infra.gate.checkout import copy_working_tree, extract
 from infra.gate.file_kinds import Kind, kind_of
 from infra.gate.stack_file_diff import diff_values
+from infra.planner.judgement import Judgement, judge_with_records
 from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.findings.waivers import Waivers
+from infra.stackfile.load import read_values
 from infra.stackfile.reading import Reading
 from tests.policies.test_red_team import ROOT, STACK, by_digest, clone, edit, git, judged, program, protected
 
@@ -307,3 +309,28 @@ def test_an_honest_change_of_schema_and_stack_file_needs_an_owner_and_says_how_t
     # without the schema it is a mistake like any other
     git(clone, "checkout", "-q", "origin/main", "--", "infra")
     assert judged(clone, tmp_path)[0] == 1
+
+
+def of_values(change: Callable[[Any], None] = lambda config: None) -> Judgement:
+    values = yaml.safe_load((ROOT / STACK_FILE).read_text())["config"]
+    config = {key.removeprefix("ebbtide:"): value for key, value in values.items()}
+    change(config)
+    return judge_with_records(read_values(config, "x"), ROOT / "stacks")
+
+
+def flag(config: Any, *arguments: str) -> None:
+    next(iter(config["models"].values()))["extraArgs"] = list(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--seed-of-mine=3",), ("--tool-parser-pl=x",), ("--hf-overrides", "{}"), ("--chat_template=/cache/x.jinja",)],
+)
+def test_what_no_rule_knows_of_the_engine_needs_an_owner_once(arguments: tuple[str, ...]) -> None:
+    asked = of_values(lambda config: flag(config, *arguments))
+    assert len(list(owner.of_stack(of_values(), asked, ()))) >= 1
+    assert list(owner.of_stack(asked, asked, ())) == []
+
+
+def test_a_known_flag_needs_nobody() -> None:
+    assert list(owner.of_stack(of_values(), of_values(lambda config: flag(config, "--seed=3")), ())) == []
