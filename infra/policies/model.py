@@ -58,7 +58,7 @@ Outcome = Violation | NotEvaluated
 @dataclass(frozen=True)
 class Resource:
     """One resource as it would be sent. ``inputs`` are in the API's own spelling, read through ``InputsMap``. ``custom``
-    is False for a component, None where nobody says; ``options`` are what else the engine is asked for. ``completed``:
+    is False for a component, None if nobody says; ``options``: what else an engine is asked for; ``completed``:
     shown by an engine, when its provider has filled in inputs, and references have become values."""
 
     urn: str
