@@ -57,9 +57,11 @@ Outcome = Violation | NotEvaluated
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource as it would be sent. ``inputs`` are in the API's own spelling, read through ``InputsMap``. ``custom``
-    is False for a component, None if nobody says; ``options``: what else an engine is asked for; ``completed``: it is
-    shown by an engine, its provider has filled in inputs, and references have become values."""
+    """One resource as it would be sent. ``inputs`` are in the API's own spelling, read through ``InputsMap``.
+
+    ``custom`` is False for a component, None if nobody says. ``options``: what else an engine is asked for.
+    ``completed``: shown by an engine, so that its provider has filled in inputs, and references have become values.
+    """
 
     urn: str
     type: str
