@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.times import Tier, add_step
 
-# EBBTIDE_EXAMPLES=ci: as many examples of each property as a change is judged by; fewer while one is working on it
+# EBBTIDE_EXAMPLES=ci: as many examples of each property as a change is judged by; fewer while one is working on it;
+# many: for a night
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", UNTIMED, max_examples=100)
+settings.register_profile("many", UNTIMED, max_examples=1000)
 settings.register_profile("dev", UNTIMED, max_examples=20)
 settings.load_profile(os.environ.get("EBBTIDE_EXAMPLES", "dev"))
 

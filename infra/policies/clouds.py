@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from components.catalog.machine import Machine
 from components.catalog.machines import find
 from components.typed.tables import read_table
 from infra.policies.inputs import UnknownValue, get_path
-from infra.policies.model import Graph, NotEvaluated, Outcome, Resource
+from infra.policies.model import Graph, Outcome, Resource, unjudged
 from infra.stackfile.own_networks import open_to_all
 
 _FILE = Path(__file__).with_name("clouds.yaml")
@@ -47,6 +47,11 @@ class Pool:
     def is_gpu(self) -> bool:
         return self.machine is not None or stands_in_gpu_pool(self.resource.parent)
 
+    def named_in(self, names: Iterable[str]) -> str:
+        """Return the pool of the stack file whose name is in the resource's: the longest, and nothing if
+        there is none."""
+        return max((name for name in names if f"-{name}-" in f"-{self.resource.name}-"), key=len, default="")
+
     def number(self, what: str) -> int | None:
         """Return ``min`` or ``max``; None if it is not given."""
         value = get_path(self.resource.inputs, self.row[what])
@@ -71,14 +76,16 @@ def stands_in_gpu_pool(urn: str) -> bool:
     return any(name in urn for name in clouds()["gpuPoolComponents"])
 
 
+def node_pools(graph: Graph) -> list[Pool]:
+    """Return the pools of all machines, those without GPUs too."""
+    known = clouds()["pools"]
+    return [Pool(r, known[r.type]) for r in graph.resources if r.type in known and not r.external]
+
+
 def gpu_pools(graph: Graph) -> list[Pool]:
     """Return the pools of machines with GPUs. A pool whose machine is not known yet counts as one."""
     found = []
-    for resource in graph.resources:
-        row = clouds()["pools"].get(resource.type)
-        if row is None or resource.external:
-            continue
-        pool = Pool(resource, row)
+    for pool in node_pools(graph):
         try:
             if pool.is_gpu:
                 found.append(pool)
@@ -150,14 +157,15 @@ def checked(rule: str, graph: Graph) -> Iterator[Outcome]:
                 try:
                     yield from _check(check, resource, graph)
                 except UnknownValue as unknown:
-                    yield NotEvaluated(resource.urn, unknown.path, unknown.why)
+                    yield unjudged(unknown, resource.urn)
 
 
 def _check(check: Mapping[str, Any], resource: Resource, graph: Graph) -> Iterator[Outcome]:
     subjects = [resource]
     if "beside" in check:
         subjects = [r for r in graph.resources if r.type == check["beside"] and resource.urn in r.depends_on]
-    if any(_meets(check, subject) for subject in subjects):
+    met = [_meets(check, subject) for subject in subjects]
+    if all(met) and met if check.get("every") else any(met):
         return
     yield resource.violation(check["path"], check["why"])
 

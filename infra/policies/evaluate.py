@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from infra.policies.inputs import UnknownValue
-from infra.policies.model import Graph, Level, NotEvaluated, Outcome, Resource, Rule, Violation
+from infra.policies.model import (
+    UNREADABLE,
+    Graph,
+    Level,
+    NotEvaluated,
+    Outcome,
+    Resource,
+    Rule,
+    Violation,
+    unjudged,
+)
 from infra.policies.settings import Settings
 from infra.stackfile.findings.finding import Finding
 
@@ -46,11 +55,8 @@ def outcomes(rule: Rule, thing: Resource | Graph, settings: Settings) -> Iterato
     at = thing.urn if isinstance(thing, Resource) else "stack:"
     try:
         yield from rule.judge(thing, settings)
-    except UnknownValue as unknown:
-        yield NotEvaluated(at, unknown.path, unknown.why)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-        # the inputs have an unexpected shape; the error's text could quote them
-        yield NotEvaluated(at, "", f"has a shape this rule cannot read ({type(error).__name__})", broken=True)
+    except UNREADABLE as error:
+        yield unjudged(error, at)
 
 
 def judge(rule: Rule, graph: Graph, settings: Settings) -> Verdict:

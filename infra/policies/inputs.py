@@ -10,19 +10,23 @@ LATER = "is only known after "
 
 
 class Unknown:
-    """Placeholder for a value that only exists once a resource does; ``of`` names where it will come from."""
+    """Placeholder for a value that only exists once a resource does; ``of`` names where it will come from, ``text`` is
+    what is known of a text around it."""
 
-    def __init__(self, of: str = "") -> None:
+    def __init__(self, of: str = "", text: str = "") -> None:
         self.of = of
+        self.text = text
 
 
 class UnknownValue(Exception):
-    """A read of a value that is not known. The rule must end up as *not evaluated*, never as passed."""
+    """A read of a value that is not known. The rule must end up as *not evaluated*, never as passed. ``hidden``: the
+    program keeps it from the rules, and no later run will show it."""
 
-    def __init__(self, path: str, why: str) -> None:
+    def __init__(self, path: str, why: str, hidden: bool = False) -> None:
         super().__init__(f"{path} {why}")
         self.path = path
         self.why = why
+        self.hidden = hidden
 
 
 class InputsMap(Mapping[str, Any]):
@@ -72,7 +76,7 @@ def checked_value(value: Any, path: str) -> Any:
     if isinstance(value, Unknown):
         raise UnknownValue(path, LATER + (value.of or "`up`"))
     if value == HIDDEN:
-        raise UnknownValue(path, "is a secret, which is not shown to rules")
+        raise UnknownValue(path, "is a secret, which is not shown to rules", hidden=True)
     if isinstance(value, Mapping):
         return InputsMap(value, path)
     if isinstance(value, (list, tuple)):

@@ -57,7 +57,11 @@ Outcome = Violation | NotEvaluated
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource as it would be sent. ``inputs`` are in the API's own spelling, read through ``InputsMap``."""
+    """One resource as it would be sent. ``inputs`` are in the API's own spelling, read through ``InputsMap``.
+
+    ``custom`` is False for a component, None if nobody says. ``options``: what else an engine is asked for.
+    ``completed``: shown by an engine, so that its provider has filled in inputs, and references have become values.
+    """
 
     urn: str
     type: str
@@ -68,6 +72,9 @@ class Resource:
     ignore_changes: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
     external: bool = False
+    custom: bool | None = None
+    options: tuple[str, ...] = ()
+    completed: bool = False
 
     def violation(self, path: str, message: str, key: str = "") -> Violation:
         return Violation(self.urn, path, message, key)
@@ -174,17 +181,30 @@ def rule(
     )
 
 
+UNREADABLE = (UnknownValue, TypeError, ValueError, KeyError, IndexError, AttributeError)
+"""What a rule stops with at a value that is not known, that is hidden, or that has an unexpected shape."""
+
+
+def unjudged(error: Exception, at: str) -> NotEvaluated:
+    """Return what a rule left open. What is hidden, or has a shape that the rule cannot read, no later run will judge:
+    it counts as broken. The text of any other error could quote the inputs."""
+    if isinstance(error, UnknownValue):
+        return NotEvaluated(at, error.path, error.why, broken=error.hidden)
+    return NotEvaluated(at, "", f"has a shape this rule cannot read ({type(error).__name__})", broken=True)
+
+
 def each(things: Iterable[Any], judge: Callable[[Any], Iterator[Outcome]], at: str) -> Iterator[Outcome]:
-    """Judge one thing after the other: an unknown value in one does not keep the others from being judged."""
+    """Judge one thing after the other: what cannot be read in one does not keep the others from being judged."""
     iterator = iter(things)
+    thing: Any = None
     while True:
         try:
             thing = next(iterator)
             yield from judge(thing)
         except StopIteration:
             return
-        except UnknownValue as unknown:
-            yield NotEvaluated(at if not isinstance(thing, Resource) else thing.urn, unknown.path, unknown.why)
+        except UNREADABLE as error:
+            yield unjudged(error, getattr(getattr(thing, "owner", thing), "urn", at))
 
 
 def graph_of(
@@ -212,6 +232,8 @@ def _resource(entry: Mapping[str, Any], urns: set[str]) -> Resource:
         ignore_changes=tuple(map(str, entry.get("ignoreChanges") or ())),
         depends_on=tuple(map(str, entry.get("dependsOn") or ())),
         external=bool(entry.get("external")),
+        custom=bool(entry.get("custom", True)),
+        options=tuple(map(str, entry.get("options") or ())),
     )
 
 
@@ -220,7 +242,7 @@ def _marked(value: Any, urns: set[str]) -> Any:
         for found in _LATE.finditer(value):
             source = found["source"]
             if source in urns or _INVOKE.match(source):
-                return Unknown(source.rpartition("::")[2] or source)
+                return Unknown(source.rpartition("::")[2] or source, value)
         return value
     if isinstance(value, Mapping):
         return {str(key): _marked(item, urns) for key, item in value.items()}

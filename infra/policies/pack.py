@@ -122,6 +122,7 @@ def from_engine(entry: ResourceValidationArgs | PolicyResource) -> Resource:
         protect=bool(entry.opts.protect),
         ignore_changes=tuple(entry.opts.ignore_changes),
         depends_on=tuple(_dependencies(entry)),
+        completed=True,
     )
 
 

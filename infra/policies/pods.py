@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.policies.inputs import get_path
+from infra.policies.inputs import UnknownValue, get_path
 from infra.policies.model import Graph, Resource
 
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod", "LeaderWorkerSet")
+WORKLOADS = (
+    "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob", "Pod",
+    "PodTemplate", "LeaderWorkerSet",
+)  # fmt: skip
 TYPES = r"kubernetes:[^:]+:(" + "|".join(WORKLOADS) + r")"
 _TEMPLATES = {
     "Pod": "",
+    "PodTemplate": "template",
     "CronJob": "spec.jobTemplate.spec.template",
 }
 _LEADER, _WORKER = "spec.leaderWorkerTemplate.leaderTemplate", "spec.leaderWorkerTemplate.workerTemplate"
@@ -20,13 +24,17 @@ _LEADER, _WORKER = "spec.leaderWorkerTemplate.leaderTemplate", "spec.leaderWorke
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod or a pod's template. ``at`` is the path of its spec; ``led``: it is in a group whose leader has a template
-    of its own, and answers for it."""
+    """A pod or a pod's template, read where a rule looks at it. ``at`` is the path of its spec; ``led``: it is in a
+    group whose leader has a template of its own, and answers for it."""
 
     owner: Resource
     at: str
-    template: Any
     led: bool = False
+
+    @property
+    def template(self) -> Any:
+        where = self.at.rpartition(".")[0] if "." in self.at else ""
+        return (get_path(self.owner.inputs, where) if where else self.owner.inputs) or {}
 
     @property
     def spec(self) -> Any:
@@ -67,18 +75,24 @@ def pods_of(resource: Resource) -> Iterator[Pod]:
     if not resource.is_kubernetes or resource.kind not in WORKLOADS:
         return
     if resource.kind == "LeaderWorkerSet":
-        leader = get_path(resource.inputs, _LEADER)
-        if leader is not None:
-            yield Pod(resource, f"{_LEADER}.spec", leader)
-        yield Pod(resource, f"{_WORKER}.spec", get_path(resource.inputs, _WORKER) or {}, led=leader is not None)
+        led = _is_led(resource)
+        if led:
+            yield Pod(resource, f"{_LEADER}.spec")
+        yield Pod(resource, f"{_WORKER}.spec", led=led)
         return
     where = _TEMPLATES.get(resource.kind, "spec.template")
-    template = get_path(resource.inputs, where) if where else resource.inputs
-    yield Pod(resource, f"{where}.spec" if where else "spec", template or {})
+    yield Pod(resource, f"{where}.spec" if where else "spec")
+
+
+def _is_led(group: Resource) -> bool:
+    try:
+        return get_path(group.inputs, _LEADER) is not None
+    except UnknownValue:
+        return True  # it is there, and whoever reads it will say that it is not known
 
 
 def pods(graph: Graph) -> Iterator[Pod]:
-    """Yield all pods of a stack. Raises ``UnknownValue`` if a whole template is not known."""
+    """Yield all pods of a stack. It reads none of them, so that one that cannot be read hides no other."""
     for resource in graph.of_kind(*WORKLOADS):
         yield from pods_of(resource)
 

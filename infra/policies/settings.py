@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,10 @@ from infra.stackfile.limits import Ceiling, limits
 FILE = Path(__file__).with_name("settings.yaml")
 
 
+WideWays = Mapping[str, Mapping[str, Mapping[str, tuple[str, ...]]]]
+"""Kind of pod (``models``, ``others``) → ``ingress`` or ``egress`` → who → protocols and ports, like ``TCP/443``."""
+
+
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -24,9 +29,10 @@ class _File(_Data):
     date: datetime.date
     source: str
     exempt_namespaces: tuple[str, ...]
-    vendor_namespaces: tuple[str, ...]
     operator_above: str
     safe_load_formats: tuple[str, ...]
+    known_besides: Mapping[str, tuple[str, ...]]
+    wide_ways: WideWays
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,11 @@ class Settings:
     ceiling: Ceiling
     longest_idle: int
     exempt_namespaces: tuple[str, ...]
-    vendor_namespaces: tuple[str, ...]
     operator_above: str
     safe_load_formats: tuple[str, ...]
     engine_floor: str
+    known_besides: Mapping[str, tuple[str, ...]]
+    wide_ways: WideWays
 
 
 def settings_for(environment: str, file: Path = FILE) -> Settings:
@@ -51,10 +58,11 @@ def settings_for(environment: str, file: Path = FILE) -> Settings:
         ceiling=limits().ceiling(environment),
         longest_idle=limits().longest_idle_outside_prod.seconds,
         exempt_namespaces=read.exempt_namespaces,
-        vendor_namespaces=read.vendor_namespaces,
         operator_above=read.operator_above,
         safe_load_formats=read.safe_load_formats,
         engine_floor=limits().engine_floor.version,
+        known_besides=read.known_besides,
+        wide_ways=read.wide_ways,
     )
 
 

@@ -31,6 +31,41 @@ SIGNATURE = rpc._special_sig_key
 SECRET, RESOURCE = rpc._special_secret_sig, rpc._special_resource_sig
 ASSET, ARCHIVE = rpc._special_asset_sig, rpc._special_archive_sig
 
+# What a registration or a read says besides the graph's own fields, and what the SDK always says. All else is deny by
+# default: a field that a later SDK adds shows up as an option until somebody has looked at it.
+_ORDINARY = frozenset(
+    [
+        "type",
+        "name",
+        "parent",
+        "custom",
+        "id",
+        "object",
+        "properties",
+        "protect",
+        "provider",
+        "providers",
+        "dependencies",
+        "propertyDependencies",
+        "deleteBeforeReplace",
+        "deleteBeforeReplaceDefined",
+        "ignoreChanges",
+        "version",
+        "acceptSecrets",
+        "acceptResources",
+        "additionalSecretOutputs",
+        "customTimeouts",
+        "aliases",
+        "aliasURNs",
+        "supportsPartialValues",
+        "supportsResultReporting",
+        "sourcePosition",
+        "stackTrace",
+        "replaceOnChanges",
+        "retainOnDelete",
+    ]
+)
+
 Monitor = mocks.MockMonitor
 serialize = rpc.serialize_properties
 InvokeResult = runtime_invoke.InvokeResult
@@ -154,6 +189,13 @@ def project_context(stack: str, project: str, monitor: mocks.MockMonitor) -> Non
     mocks.set_mocks(monitor.mocks, project=project, stack=stack, preview=False, monitor=monitor)
     settings.SETTINGS.rpc_manager.clear()
     settings.SETTINGS.outputs.clear()
+
+
+def set_beside(request: Any) -> list[str]:
+    """Return the fields of a registration that are set, beyond those that every one has. The SDK also sends a message
+    that is empty."""
+    beside = {field.name: value for field, value in request.ListFields() if field.name not in _ORDINARY}
+    return sorted(name for name, value in beside.items() if not hasattr(value, "ByteSize") or value.ByteSize())
 
 
 @contextmanager

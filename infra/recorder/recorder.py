@@ -19,7 +19,8 @@ PROJECT_NAME = "ebbtide"
 @dataclass(frozen=True)
 class Record:
     """One registration as it went over the wire. ``inputs`` are in the API's own spelling; ``secrets`` are the paths in
-    them that held a secret. ``external``: read, not created."""
+    them that held a secret. ``external``: read, not created. ``options`` are the names of what else the engine was
+    asked for, beyond what this project's own program asks for (``remote``, ``pluginDownloadURL``, ``importId`` …)."""
 
     urn: str
     type: str
@@ -34,6 +35,7 @@ class Record:
     secrets: frozenset[str]
     secret_outputs: frozenset[str]
     external: bool = False
+    options: tuple[str, ...] = ()
 
 
 @dataclass
@@ -125,6 +127,7 @@ class Recorder(pulumi_internals.Monitor):
             secrets=frozenset(secrets),
             secret_outputs=outputs,
             external=given is not None,
+            options=tuple(pulumi_internals.set_beside(request)),
         )
         hidden = outputs | {path.partition(".")[0].partition("[")[0] for path in secrets}
         identity = given if given is not None else UnknownOutput(self.ledger, urn, "id") if custom else None
@@ -241,7 +244,8 @@ class Wire:
 
 def resource(record: Record) -> dict[str, Any]:
     """Return one entry. ``parent`` is the stack's own URN if the program names none; the stack itself is not listed.
-    ``external`` is there, and true, only if the stack reads a resource that is not its own."""
+    ``external`` is there, and true, only if the stack reads a resource that is not its own; ``options`` only if the
+    engine is asked for something that this project's program never asks for."""
     entry: dict[str, Any] = {
         "urn": record.urn,
         "type": record.type,
@@ -254,7 +258,11 @@ def resource(record: Record) -> dict[str, Any]:
         "dependsOn": list(record.depends_on),
         "provider": record.provider,
     }
-    return {**entry, "external": True} if record.external else entry
+    if record.external:
+        entry["external"] = True
+    if record.options:
+        entry["options"] = list(record.options)
+    return entry
 
 
 def graph(records: Iterable[Record]) -> list[dict[str, Any]]:

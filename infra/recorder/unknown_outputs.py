@@ -210,6 +210,17 @@ class View(dict[str, Any]):
         return [(key, self[key]) for key in self]
 
 
+class UnknownMap(View):
+    """An unknown mapping of names that are not declared, for code that insists on a ``dict``: any name may be in it."""
+
+    def __init__(self, ledger: OutputRegistry, source: str, path: str, kind: Any) -> None:
+        super().__init__(ledger, source, path, {}, kind)
+
+    def __getitem__(self, key: Any) -> Any:
+        ledger, source, path, kind = self._of
+        return UnknownOutput(ledger, source, joined(path, key), declared(kind).element)
+
+
 class UnknownList(list[Any]):
     """An unknown list, for code that insists on a ``list``: one element in a loop, any element by its number."""
 
@@ -248,7 +259,9 @@ def result_properties(
             yield wire, given[wire]
         elif "Sequence[" in repr(child) or "List[" in repr(child):
             yield wire, UnknownList(ledger, source, wire, child)
-        elif shape.properties is not None or shape.element is not None or child is dict:
+        elif shape.element is not None:
+            yield wire, UnknownMap(ledger, source, wire, child)
+        elif shape.properties is not None or child is dict:
             yield wire, View(ledger, source, wire, {}, child)
         else:
             yield wire, UnknownOutput(ledger, source, wire, child, truth=child not in (int, float, bool))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.policies.stack import Stack, kube
+from tests.policies.stack import Stack, entry, kube
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _secret_in_args(stack: Stack) -> None:
 
 
 def _secret_in_annotation(stack: Stack) -> None:
-    stack.inputs("Deployment")["metadata"]["annotations"] = {"note": "glpat-" + "y" * 24}
+    stack.inputs("Deployment")["metadata"]["annotations"] = {"ebbtide.dev/facts": "glpat-" + "y" * 24}
 
 
 def _secret_in_file(stack: Stack) -> None:
@@ -126,8 +126,7 @@ def _open_egress(stack: Stack) -> None:
 
 
 def _other_pods(stack: Stack) -> None:
-    others = {"key": "app", "operator": "NotIn", "values": ["llama"]}
-    stack.inputs("NetworkPolicy")["spec"]["podSelector"] = {"matchExpressions": [others]}
+    stack.inputs("NetworkPolicy")["spec"]["podSelector"] = {"matchLabels": {"app": "others"}}
 
 
 def _short_grace(stack: Stack) -> None:
@@ -222,7 +221,40 @@ def _open_service(stack: Stack) -> None:
     stack.resources.append(kube("core/v1:Service", "open", {"spec": {"type": "LoadBalancer"}}))
 
 
+def _unknown_field(stack: Stack) -> None:
+    stack.pod["shareProcessNamespace"] = True
+
+
+def _unknown_kind(stack: Stack) -> None:
+    stack.resources.append(entry("aws:ec2/instance:Instance", "beside", {"instanceType": "p5.48xlarge"}))
+
+
+def _patched(stack: Stack) -> None:
+    body = {"spec": {"template": {"spec": {"hostNetwork": True}}}}
+    stack.resources.append(kube("apps/v1:DaemonSetPatch", "node", body, "kube-system"))
+
+
+def _remote(stack: Stack) -> None:
+    remote = entry("kubernetes:yaml/v2:ConfigGroup", "group", {"yaml": "kind: DaemonSet"}, custom=False)
+    stack.resources.append({**remote, "options": ["remote"]})
+
+
+def _downloaded(stack: Stack) -> None:
+    stack.find("Deployment")["options"] = ["pluginDownloadURL"]
+
+
+def _for_everybody(stack: Stack) -> None:
+    inputs = {"bucket": "models-1", "member": "allUsers", "role": "roles/storage.objectViewer"}
+    stack.resources.append(entry("gcp:storage/bucketIAMMember:BucketIAMMember", "readers", inputs))
+
+
 MUTATIONS = (
+    Mutation("known-shape", "a field that this product does not set", _unknown_field),
+    Mutation("known-shape", "a machine beside the pools", _unknown_kind),
+    Mutation("known-shape", "a patch", _patched),
+    Mutation("known-shape", "a remote component", _remote),
+    Mutation("known-shape", "a plug-in from elsewhere", _downloaded),
+    Mutation("narrow-rights", "a bucket that everybody may read", _for_everybody),
     Mutation("gpu-ceiling", "a pool of 200 nodes", _gpus),
     Mutation("cost-ceiling", "a machine nobody has a price for", _price),
     Mutation("cost-ceiling", "nodes at 900 $/h", _expensive),

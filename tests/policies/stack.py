@@ -14,6 +14,7 @@ from infra.stackfile.load import read_values
 COMMIT = "0e9e39f249a16976918f6564b8830bc894c89659"
 DIGEST = "@sha256:" + "a" * 64
 PREFIX = "urn:pulumi:test::ebbtide::"
+KEY = "${" + PREFIX + "aws:ecr/repository:Repository::vllm#arn}"  # another resource has it, as in a stack
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 Entry = dict[str, Any]
@@ -75,7 +76,7 @@ def resources() -> list[Entry]:
             "aws:eks/cluster:Cluster", "cluster",
             {
                 "name": "cluster", "enabledClusterLogTypes": ["api", "audit"],
-                "encryptionConfig": {"provider": {"keyArn": "arn:key"}, "resources": ["secrets"]},
+                "encryptionConfig": {"provider": {"keyArn": KEY}, "resources": ["secrets"]},
                 "vpcConfig": {"endpointPrivateAccess": True, "endpointPublicAccess": False},
             },
             protect=True,
@@ -92,7 +93,8 @@ def resources() -> list[Entry]:
         entry(
             "aws:ecr/repository:Repository", "vllm",
             {
-                "name": "vllm", "imageScanningConfiguration": {"scanOnPush": True}, "imageTagMutability": "IMMUTABLE",
+                "name": "vllm", "imageScanningConfiguration": {"scanOnPush": True},
+                "imageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
                 "encryptionConfigurations": [{"encryptionType": "KMS"}],
             },
             protect=True,

@@ -28,6 +28,7 @@ providers = {{
     "aws": pulumi.ProviderResource("aws", "aws", {{"region": "us-east-1", "allowedAccountIds": ["123456789012"]}}),
     "kubernetes": pulumi.ProviderResource("kubernetes", "cluster", {{"kubeconfig": late.result}}),
     "docker-build": pulumi.ProviderResource("docker-build", "images", {{}}),
+    "gcp": pulumi.ProviderResource("gcp", "gcp", {{"project": "ebbtide-rehearsal", "region": "europe-west4"}}),
 }}
 made = {{}}
 for entry in json.loads({text!r}):
@@ -102,4 +103,4 @@ def test_every_rule_but_the_gates_own_stops_a_preview_of_the_real_engine() -> No
     shown_here = NEED_A_CLOUD | {rule for rule in FIRST if rule not in NEED_A_CLOUD} - {"deletion-approved"}
     engines = {rule.id for rule in rules() if rule.scope != "change"}
     assert shown_here == engines
-    assert len(engines) == 32
+    assert len(engines) == 34

@@ -80,6 +80,7 @@ def test_the_environment_of_the_stack_file_decides_the_level(lone_project: Proje
 NEED_A_CLOUD = frozenset({
     "gpu-taint", "protected", "private-api", "audit-log", "secrets-encrypted", "bucket-private", "bucket-encrypted",
     "registry-private", "engine-floor", "operator-floor", "placement",
+    "narrow-rights",
 })  # fmt: skip
 # what is deleted only shows beside a base, which an engine has none of
 _THE_GATES = {"deletion-approved"}
@@ -97,6 +98,7 @@ TOGETHER = (
     frozenset({
         "image-digest", "public-listener", "clear-text-secret", "safetensors", "no-remote-code", "pod-security",
         "default-deny", "probes-and-grace", "cooldown", "one-writer", "quota-present", "load-balancer-timeouts",
+        "known-shape",
     }),
 )  # fmt: skip
 Previewed = Callable[[frozenset[str]], tuple[int, str]]

@@ -33,6 +33,7 @@ def with_fallback(first: str = "SPOT", second: str = "ON_DEMAND") -> Stack:
     other = copy.deepcopy(group)
     other["urn"], other["name"] = f"{group['urn']}-spot", "gpu-1xa10-spot"
     other["inputs"] |= {"capacityType": first, "labels": {"workerType": "gpu_1xa10_spot"}}
+    other["inputs"]["scalingConfig"]["maxSize"] = 1
     other["inputs"]["taints"][0]["value"] = "gpu_1xa10_spot"
     stack.resources.append(other)
     del stack.pod["nodeSelector"]

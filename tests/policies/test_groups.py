@@ -23,6 +23,7 @@ def grouped() -> tuple[Stack, dict[str, Template]]:
     stack = Stack()
     at = next(i for i, item in enumerate(stack.resources) if item["type"].endswith(":Deployment"))
     leader = stack.inputs("Deployment")["spec"]["template"]
+    leader["spec"]["containers"][0]["livenessProbe"] = {"exec": {"command": ["canary"]}}
     worker = copy.deepcopy(leader)
     container = worker["spec"]["containers"][0]
     container["args"].append("--headless")

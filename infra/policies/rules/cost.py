@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from infra.policies.clouds import Pool, gpu_pools
+from infra.policies.clouds import Pool, gpu_pools, node_pools
 from infra.policies.inputs import get_path
 from infra.policies.model import Graph, Outcome, Resource, Violation, each, rule
-from infra.policies.pods import Pod, pods
+from infra.policies.pods import Pod, is_gpu, pods
 from infra.policies.settings import Settings
 
 
@@ -20,7 +21,46 @@ from infra.policies.settings import Settings
     scope="stack",
 )
 def cost_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
-    yield from ()
+    # what the stack file may cost is a finding; here the program is held to it
+    if graph.stack is None:
+        return
+    asked: dict[str, str] = {}
+
+    def pool(found: Pool) -> Iterator[Outcome]:
+        name = found.named_in(graph.pools)
+        if name in asked:
+            yield found.resource.violation("", f"is a second group of nodes of {name}, beside {asked[name]}")
+        asked[name] = found.resource.name
+        if name == _SYSTEM:
+            yield from _within_system(graph, found.resource, found.machine_name, found.number("max"), found.row)
+
+    def cluster(found: Resource) -> Iterator[Outcome]:
+        for index, inner in enumerate(get_path(found.inputs, "agentPoolProfiles") or ()):
+            row = {
+                key: f"agentPoolProfiles[{index}].{name}" for key, name in (("machine", "vmSize"), ("max", "maxCount"))
+            }
+            most = get_path(inner, "maxCount", get_path(inner, "count"))
+            yield from _within_system(graph, found, str(get_path(inner, "vmSize", "")), most, row)
+
+    yield from each(node_pools(graph), pool, "stack:pools")
+    yield from each((r for r in graph.resources if r.kind == "ManagedCluster"), cluster, "stack:platform.cluster")
+
+
+_SYSTEM = ""
+"""Stands for the pool of nodes without GPUs, which has no name in the stack file."""
+
+
+def _within_system(
+    graph: Graph, resource: Resource, machine: str, most: int | None, row: Mapping[str, Any]
+) -> Iterator[Outcome]:
+    wanted = getattr(getattr(getattr(graph.stack, "platform", None), "cluster", None), "system_pool", None)
+    if wanted is None:
+        yield resource.violation("", "is a group of nodes that the stack file does not name")
+        return
+    if machine != wanted.machine:
+        yield resource.violation(row["machine"], "is another machine than the stack file names for the system pool")
+    if most is None or most > wanted.max:
+        yield resource.violation(row["max"], "is above the max of the system pool in the stack file")
 
 
 @rule(
@@ -33,7 +73,19 @@ def cost_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 )
 def gpu_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     most = settings.ceiling.gpus
+
     # the program may ask for more than the stack file says
+    def pool(found: Pool) -> Iterator[Outcome]:
+        told = graph.pools.get(found.named_in(graph.pools))
+        if told is None:
+            return
+        if (found.number("max") or 0) > told.max:
+            yield found.resource.violation(found.row["max"], f"is above {told.max}, the max in the stack file")
+        # a launch template may name the machine instead
+        if told.machine and found.machine_name not in ("", told.machine):
+            yield found.resource.violation(found.row["machine"], "is another machine than the stack file names")
+
+    yield from each(gpu_pools(graph), pool, "stack:pools")
     asked = sum((pool.number("max") or 0) * (pool.machine.gpus if pool.machine else 0) for pool in gpu_pools(graph))
     if asked > most:
         yield Violation("stack:pools", "max", f"may hold {asked} GPUs; the ceiling of {settings.environment} is {most}")
@@ -96,9 +148,18 @@ def _scaled(scaled: Resource) -> Iterator[Outcome]:
 )
 def quota_present(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     limits: dict[tuple[str, str], int] = {}
-    for quota in graph.of_kind("ResourceQuota"):
+
+    def limit(quota: Resource) -> Iterator[Outcome]:
         for name, amount in (get_path(quota.inputs, "spec.hard") or {}).items():
+            if not is_gpu(name.removeprefix("requests.")):
+                continue
             limits[quota.namespace, name.removeprefix("requests.")] = int(amount)
+        yield from ()
+
+    read = list(each(graph.of_kind("ResourceQuota"), limit, "stack:guard"))
+    yield from read
+    if read:
+        return  # a quota that nobody can read yet may be the one that is missing
     most = graph.stack.guard.max_gpus if graph.stack is not None else None
 
     def pod(found: Pod) -> Iterator[Outcome]:

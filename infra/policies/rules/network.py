@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from components.typed.units import read_seconds
 from infra.policies.clouds import clouds
-from infra.policies.inputs import get_path
+from infra.policies.inputs import HIDDEN, get_path
 from infra.policies.model import CLOUD, Graph, Outcome, Resource, each, rule
+from infra.policies.network_ways import EVERY_POD, EVERYBODY, OPEN, kinds, ways, wide
 from infra.policies.node_choice import selects
 from infra.policies.pods import Pod, pods
+from infra.policies.rules.shape import is_rendered
 from infra.policies.settings import Settings
+from infra.policies.shapes import leaves
 from infra.stackfile.own_networks import open_to_all
 
 
@@ -27,33 +30,46 @@ from infra.stackfile.own_networks import open_to_all
 )
 def default_deny(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     policies = list(graph.of_kind("NetworkPolicy"))
+    own = clouds()["credentials"].get(graph.stack.platform.kind if graph.stack is not None else "", ())
 
     def pod(found: Pod) -> Iterator[Outcome]:
-        if found.owner.namespace in (*settings.exempt_namespaces, *settings.vendor_namespaces):
-            return
+        if is_rendered(found.owner, settings):
+            return  # KEDA's own manifests come without policies
         beside = [p for p in policies if p.namespace == found.owner.namespace]
         mine = [p for p in beside if selects(get_path(p.inputs, "spec.podSelector"), found.labels)]
-        for kind in sorted({"Ingress", "Egress"}.difference(*map(_kinds, mine))):
+        for kind in sorted({"Ingress", "Egress"}.difference(*map(kinds, mine))):
             yield found.owner.violation("spec", f"is under no NetworkPolicy for {kind.lower()}")
+        judged.update(policy.urn for policy in mine)
+        yield from _wide_ways(mine, "models" if found.gpus else "others", own, settings, mounted=_is_mounted(found))
 
     def policy(found: Resource) -> Iterator[Outcome]:
-        for index, way in enumerate(get_path(found.inputs, "spec.egress") or ()):
-            if not get_path(way, "to") and not get_path(way, "ports"):
-                yield found.violation(f"spec.egress[{index}]", "lets everything out")
-        for index, way in enumerate(get_path(found.inputs, "spec.ingress") or ()):
-            if not get_path(way, "from") and not get_path(way, "ports"):
-                yield found.violation(f"spec.ingress[{index}]", "lets everything in")
+        if found.urn not in judged:  # for pods of a chart, or for none yet
+            yield from _wide_ways([found], "others", own, settings)
 
-    yield from each(policies, policy, "stack:")
+    judged: set[str] = set()
     yield from each(pods(graph), pod, "stack:")
+    yield from each(policies, policy, "stack:")
 
 
-def _kinds(policy: Resource) -> set[str]:
-    """Return the directions that a policy denies by default; without ``policyTypes``, those that Kubernetes assumes."""
-    told = get_path(policy.inputs, "spec.policyTypes")
-    if told:
-        return {str(kind) for kind in told}
-    return {"Ingress", "Egress"} if get_path(policy.inputs, "spec.egress") else {"Ingress"}
+def _wide_ways(
+    policies: Sequence[Resource], kind: str, own: Sequence[str], settings: Settings, mounted: bool = False
+) -> Iterator[Outcome]:
+    for direction, way_of in (("ingress", "in"), ("egress", "out")):
+        allowed = settings.wide_ways.get(kind, {}).get(direction, {})
+        for found in wide((way for policy in policies for way in ways(policy, direction)), own):
+            ports, who = str(found.way.ports), found.who
+            if ports in allowed.get(who, ()) and not (kind == "models" and mounted):
+                continue
+            told = _WHO.get(who, f"the link-local address {who}")
+            yield found.way.policy.violation(found.way.at, f"lets {told} {way_of}: {ports}")
+
+
+_WHO = {EVERYBODY: "everybody", EVERY_POD: "pods of every namespace", OPEN: "most of the internet"}
+
+
+def _is_mounted(pod: Pod) -> bool:
+    """Return True if the weights lie in a volume: the engine then has nobody to ask for them."""
+    return any("persistentVolumeClaim" in volume for volume in get_path(pod.spec, "volumes") or ())
 
 
 @rule(
@@ -103,25 +119,92 @@ def public_listener(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     table = clouds()["ingress"]
 
     def ingress(found: Resource) -> Iterator[Outcome]:
-        if not any(get_path(found.inputs, way["path"]) for way in table["tls"]):
-            yield found.violation("spec.tls", "has no TLS: keys and prompts would cross the network in clear")
-        if any(get_path(found.inputs, way["path"]) in way["is"] for way in table["publicUnless"]):
+        named = (get_path(found.inputs, path) for path in table["class"])
+        way = table["classes"].get(next((name for name in named if name), None))
+        if way is None:
+            yield found.violation("spec.ingressClassName", "is of a class of which nobody knows whom it lets in")
             return
-        lists = [get_path(found.inputs, way["path"]) for way in table["allowLists"]]
-        if not any(networks and not open_to_all(str(networks).split(",")) for networks in lists):
+        if not any(get_path(found.inputs, path) for path in way["tls"]):
+            yield found.violation("spec.tls", "has no TLS: keys and prompts would cross the network in clear")
+        if "internal" not in way or get_path(found.inputs, way["internal"]["path"]) in way["internal"]["is"]:
+            return
+        if "policies" in way:
+            open_ = not _is_behind_list(found, graph)
+        else:
+            networks = get_path(found.inputs, way["networks"])
+            open_ = not networks or open_to_all(str(networks).split(","))
+        if open_:
             yield found.violation("metadata.annotations", "is open to the whole internet")
         if not keys:
             yield found.violation("spec", "is public while no key says who may ask", "gateway.keys")
 
-    def service(found: Resource) -> Iterator[Outcome]:
-        if get_path(found.inputs, "spec.type") != "LoadBalancer":
-            return
-        if any(get_path(found.inputs, way["path"]) in way["is"] for way in clouds()["internalServices"]):
-            return
-        ranges = [str(network) for network in get_path(found.inputs, "spec.loadBalancerSourceRanges") or ()]
-        if not ranges or open_to_all(ranges):
-            yield found.violation("spec.loadBalancerSourceRanges", "is open to the whole internet")
-        yield found.violation("spec.type", "is a public listener without TLS of its own")
-
     yield from each(graph.of_kind("Ingress"), ingress, "stack:platform.ingress")
-    yield from each(graph.of_kind("Service"), service, "stack:platform.ingress")
+    yield from each(graph.of_kind("Service"), lambda found: _service(found, graph), "stack:platform.ingress")
+    yield from each(graph.of_kind("Release"), _balancer, "stack:platform.ingress")
+    for kind, paths in clouds()["openings"].items():
+        yield from _opened([r for r in graph.resources if r.type == kind and not r.external], frozenset(paths))
+
+
+def _is_behind_list(ingress: Resource, graph: Graph) -> bool:
+    """Return True if each BackendConfig beside an Ingress of Google's names a list of networks in this graph, which
+    refuses all others. Source: GKE documentation, Ingress configuration: Google Cloud Armor."""
+    lists = {get_path(r.inputs, "name"): r for r in graph.resources if r.type == _LIST}
+    beside = [r for r in graph.of_kind("BackendConfig") if r.namespace == ingress.namespace]
+    named = [lists.get(get_path(r.inputs, "spec.securityPolicy.name")) for r in beside]
+    return bool(named) and all(found is not None and _is_closed(found) for found in named)
+
+
+_LIST = "gcp:compute/securityPolicy:SecurityPolicy"
+_FOR_ALL_OTHERS = 2147483647
+
+
+def _is_closed(policy: Resource) -> bool:
+    rules = list(get_path(policy.inputs, "rules") or ())
+    networks = [str(n) for rule in rules for n in get_path(rule, "match.config.srcIpRanges") or () if _allows(rule)]
+    expressions = any(get_path(rule, "match.expr") for rule in rules)
+    last = [rule for rule in rules if get_path(rule, "priority") == _FOR_ALL_OTHERS]
+    refuses = bool(last) and not any(map(_allows, last))
+    return refuses and not expressions and bool(networks) and not open_to_all(networks)
+
+
+def _allows(rule: Any) -> bool:
+    return not str(get_path(rule, "action", "allow")).startswith("deny")
+
+
+def _service(found: Resource, graph: Graph) -> Iterator[Outcome]:
+    if get_path(found.inputs, "spec.externalIPs"):
+        yield found.violation("spec.externalIPs", "takes what is sent to addresses of the network")
+    place = graph.stack.platform.kind if graph.stack is not None else None
+    kind = get_path(found.inputs, "spec.type", "ClusterIP")
+    if kind == "NodePort":
+        wanted = getattr(getattr(graph.stack, "platform", None), "ingress", None)
+        if getattr(wanted, "service_type", None) != "NodePort" or found.object_name != "gateway":
+            yield found.violation("spec.type", "listens on every node")
+    if kind != "LoadBalancer":
+        return
+    for way in clouds()["internalServices"]:
+        if place in (way["place"], "existing") and get_path(found.inputs, way["path"]) in way["is"]:
+            return
+    ranges = [str(network) for network in get_path(found.inputs, "spec.loadBalancerSourceRanges") or ()]
+    if not ranges or open_to_all(ranges):
+        yield found.violation("spec.loadBalancerSourceRanges", "is open to the whole internet")
+    yield found.violation("spec.type", "is a public listener without TLS of its own")
+
+
+def _balancer(found: Resource) -> Iterator[Outcome]:
+    way = clouds()["balancers"].get(get_path(found.inputs, "chart"))
+    if way is None or get_path(found.inputs, way["internal"]["path"]) in way["internal"]["is"]:
+        return
+    networks = [str(network) for network in get_path(found.inputs, way["networks"]) or ()]
+    if not networks or open_to_all(networks):
+        yield found.violation(way["networks"], "is open to the whole internet")
+
+
+def _opened(found: Sequence[Resource], shapes: frozenset[str]) -> Iterator[Outcome]:
+    """Yield the resources of one type that let networks in which are together larger than anybody's own."""
+    let_in = [(r, leaf) for r in found for leaf in leaves(r.type, r.inputs.raw) if leaf.shape in shapes]
+    networks = [
+        (r, leaf.path, leaf.value) for r, leaf in let_in if isinstance(leaf.value, str) and leaf.value != HIDDEN
+    ]
+    if open_to_all(network for _, _, network in networks):
+        yield from (r.violation(path, "lets most of the internet in") for r, path, _ in networks)

@@ -65,14 +65,14 @@ def idle_ttl(resource: Resource, settings: Settings) -> Iterator[Outcome]:
     scope="stack",
 )
 def one_writer(graph: Graph, settings: Settings) -> Iterator[Outcome]:
-    targets = {
-        (
-            found.namespace,
-            str(get_path(found.inputs, "spec.scaleTargetRef.kind", "Deployment")),
-            str(found.inputs["spec"]["scaleTargetRef"]["name"]),
-        )
-        for found in graph.of_kind("ScaledObject")
-    }
+    targets: set[tuple[str, str, str]] = set()
+
+    def target(found: Resource) -> Iterator[Outcome]:
+        kind = str(get_path(found.inputs, "spec.scaleTargetRef.kind", "Deployment"))
+        targets.add((found.namespace, kind, str(found.inputs["spec"]["scaleTargetRef"]["name"])))
+        yield from ()
+
+    yield from each(graph.of_kind("ScaledObject"), target, "stack:models")
 
     def workload(found: Resource) -> Iterator[Outcome]:
         if (found.namespace, found.kind, found.object_name) not in targets:

@@ -13,6 +13,7 @@ from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, each, r
 from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
 from infra.policies.settings import Settings
 from infra.stackfile.cleartext_secrets import REDACTED, Secrets
+from infra.stackfile.schema.pool import PoolConfig
 
 _SECRET_NAMES = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _SECRET_FLAGS = re.compile(r"--(api-key|hf-token|.*-(token|password|secret))(=(?P<value>.+))?", re.IGNORECASE)
@@ -130,7 +131,8 @@ def image_digest(resource: Resource, settings: Settings) -> Iterator[Outcome]:
 _FLAGS = ("--trust-remote-code", "--tool-server", "--tool-parser-plugin", "--reasoning-parser-plugin")
 
 
-_VARIABLES = ("VLLM_SERVER_DEV_MODE", "VLLM_TORCH_PROFILER_DIR", "VLLM_PLUGINS", "VLLM_ALLOW_INSECURE_SERIALIZATION")
+_DEV_MODE = "VLLM_SERVER_DEV_MODE"
+_VARIABLES = (_DEV_MODE, "VLLM_TORCH_PROFILER_DIR", "VLLM_PLUGINS", "VLLM_ALLOW_INSECURE_SERIALIZATION")
 
 
 @rule(
@@ -139,22 +141,28 @@ _VARIABLES = ("VLLM_SERVER_DEV_MODE", "VLLM_TORCH_PROFILER_DIR", "VLLM_PLUGINS",
     reason="remote code runs with the identity of the pod, and changes with the repository it comes from",
     key="models.<model>.extraArgs",
     fix="take --trust-remote-code out; use a model the engine knows",
-    scope="resource",
-    types=TYPES,
+    scope="stack",
 )
-def no_remote_code(resource: Resource, settings: Settings) -> Iterator[Outcome]:
-    def container(found: tuple[str, Any]) -> Iterator[Outcome]:
-        path, inputs = found
-        meant = {flag_meant(given, _FLAGS) for given in flags(inputs)}
-        for flag in _FLAGS:
-            if flag in meant:
-                yield resource.violation(f"{path}.args", f"{flag} lets foreign code into the engine")
-        for variable in get_path(inputs, "env") or ():
-            if get_path(variable, "name") in _VARIABLES:
-                yield resource.violation(f"{path}.env", f"{variable['name']} opens the engine to whoever reaches it")
+def no_remote_code(graph: Graph, settings: Settings) -> Iterator[Outcome]:
+    # an engine that shares a card in turns is put to sleep through the endpoints of this mode
+    asleep = {name for name, model in graph.models.items() if _takes_turns(graph.pools.get(model.pool))}
 
-    for pod in pods_of(resource):
-        yield from each(pod.containers(), container, resource.urn)
+    def pod(found: Pod) -> Iterator[Outcome]:
+        for path, container in found.containers():
+            meant = {flag_meant(given, _FLAGS) for given in flags(container)}
+            for flag in _FLAGS:
+                if flag in meant:
+                    yield found.owner.violation(f"{path}.args", f"{flag} lets foreign code into the engine")
+            for variable in get_path(container, "env") or ():
+                name = get_path(variable, "name")
+                if name in _VARIABLES and not (name == _DEV_MODE and found.owner.object_name in asleep):
+                    yield found.owner.violation(f"{path}.env", f"{name} opens the engine to whoever reaches it")
+
+    yield from each(pods(graph), pod, "stack:models")
+
+
+def _takes_turns(pool: PoolConfig | None) -> bool:
+    return pool is not None and pool.sharing is not None and pool.sharing.turns is not None
 
 
 @rule(
