@@ -10,6 +10,7 @@ from typing import Any
 from infra.gate.replacement import property_path
 from infra.gate.replacement.differences import compare
 from infra.gate.replacement.tables import Known, forcing
+from infra.policies.providers import repointed
 
 ORDER = ("deleted", "replaced", "updated", "created")
 _URN = "${"
@@ -50,6 +51,9 @@ def diff(base: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]]) -
     for urn, old in olds.items():
         if urn not in news and urn not in taken:
             found[urn] = _told(old, "deleted", "it is not in the program any more")
+    for provider in repointed(base, head):
+        for urn in set(provider.takes) & set(news):
+            found[urn] = replace(_told(news[urn], "replaced", provider.why), protected=bool(olds[urn].get("protect")))
     _cascade(found, news)
     return sorted(found.values(), key=lambda c: (not c.protected, ORDER.index(c.action), c.type, c.name))
 

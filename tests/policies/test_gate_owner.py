@@ -334,3 +334,12 @@ def test_what_no_rule_knows_of_the_engine_needs_an_owner_once(arguments: tuple[s
 
 def test_a_known_flag_needs_nobody() -> None:
     assert list(owner.of_stack(of_values(), of_values(lambda config: flag(config, "--seed=3")), ())) == []
+
+
+def test_another_cluster_replaces_all_that_stands_on_this_one(clone: Path, tmp_path: Path) -> None:
+    edit(clone / STACK_FILE, lambda told: told["config"]["ebbtide:platform"].update(context="another"))
+    status, text = judged(clone, tmp_path)
+    told = json.loads(text)
+    replaced = [change for change in told["changes"] if change["action"] == "replaced"]
+    assert len(replaced) > 20
+    assert status == 1
