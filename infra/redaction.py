@@ -1,0 +1,79 @@
+"""What looks like a secret, and every text without it: the one place that decides what no output shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+REDACTED = "<redacted>"
+# A shorter secret would also be cut out of ordinary words; the value at its own path is redacted anyway.
+SHORTEST = 8
+
+_KEY = r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
+# The whole tokens of those who issue them. The first part of each says whose it is.
+_TOKENS: Mapping[str, str] = {
+    "Hugging Face token": r"hf_[A-Za-z0-9]{20,}",
+    "API key": r"sk-[A-Za-z0-9_-]{16,}",
+    "Stripe key": r"[rs]k_live_[A-Za-z0-9]{20,}",
+    "NVIDIA key": r"nvapi-[A-Za-z0-9_-]{20,}",
+    "AWS access key": r"(?:AKIA|ASIA)[0-9A-Z]{16}",
+    "GitHub token": r"gh[opsur]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}",
+    "GitLab token": r"glpat-[A-Za-z0-9_-]{20,}",
+    "Slack token": r"xox[abeprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{20,}",
+    "Pulumi token": r"pul-[0-9a-f]{40}",
+    "npm token": r"npm_[A-Za-z0-9]{36}",
+    "PyPI token": r"pypi-AgE[A-Za-z0-9_-]{40,}",
+    "Google API key": r"AIza[A-Za-z0-9_-]{35}",
+    "Google OAuth secret": r"GOCSPX-[A-Za-z0-9_-]{28}",
+    "JSON web token": r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*",
+    "Azure client secret": r"[A-Za-z0-9_~.-]{3}[78]Q~[A-Za-z0-9_~.-]{31,34}",
+    "bearer token": r"(?i:bearer)[ \t]+(?=[A-Za-z0-9._~+/-]*[0-9])[A-Za-z0-9._~+/-]{20,}=*",
+}
+# What may follow any letter.
+_ANYWHERE: Mapping[str, str] = {
+    "private key": rf"{_KEY}(?:(?!-----BEGIN)[\s\S])*?-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|{_KEY}",
+    "password in an address": r"://[^/@\s:]*:[^/@\s]+@",
+    "Azure storage key": r"(?i:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{40,}={0,2}",
+    "Slack webhook": r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,}",
+}
+_KINDS = (*_TOKENS, *_ANYWHERE)
+_LOOKS = re.compile(
+    "(?<![A-Za-z0-9])(?:"
+    + "|".join(f"(?P<k{index}>{pattern})" for index, pattern in enumerate(_TOKENS.values()))
+    + ")|"
+    + "|".join(f"(?P<k{index}>{pattern})" for index, pattern in enumerate(_ANYWHERE.values(), len(_TOKENS)))
+)
+# A token glued to the word before it, as where a line break was written as \n: nothing else has these beginnings.
+_GLUED = re.compile(r"(?:hf_|gh[opsur]_|github_pat_|glpat-)[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}")
+
+
+def looks(text: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Yield everything in ``text`` that looks like a secret, with its kind."""
+    for match in _LOOKS.finditer(text):
+        yield _KINDS[int(str(match.lastgroup)[1:])], match
+
+
+def first_look(text: str) -> str | None:
+    """Return the first text within ``text`` that looks like a secret."""
+    match = _LOOKS.search(text)
+    return match[0] if match else None
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return ``text`` without the known ``secrets``, and without anything else that looks like one."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    return _GLUED.sub(REDACTED, _LOOKS.sub(REDACTED, text))
+
+
+def redacted(value: Any, secrets: Iterable[str] = ()) -> Any:
+    """Return plain data with every text in it redacted; in keys, which are mostly ours, only what looks like one."""
+    known = tuple(secrets)
+    if isinstance(value, str):
+        return redact(value, known)
+    if isinstance(value, Mapping):
+        return {redact(key) if isinstance(key, str) else key: redacted(item, known) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(item, known) for item in value]
+    return value
