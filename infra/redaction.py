@@ -70,10 +70,22 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 def redacted(value: Any, secrets: Iterable[str] = ()) -> Any:
     """Return plain data with every text in it redacted; in keys, which are mostly ours, only what looks like one."""
     known = tuple(secrets)
-    if isinstance(value, str):
-        return redact(value, known)
-    if isinstance(value, Mapping):
-        return {redact(key) if isinstance(key, str) else key: redacted(item, known) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [redacted(item, known) for item in value]
-    return value
+    # a plan of thousands of models has each of its keys thousands of times
+    keys: dict[Any, Any] = {}
+    texts: dict[str, str] = {}
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in texts:
+                texts[value] = redact(value, known)
+            return texts[value]
+        if isinstance(value, Mapping):
+            for key in value:
+                if key not in keys:
+                    keys[key] = redact(key) if isinstance(key, str) else key
+            return {keys[key]: clean(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [clean(item) for item in value]
+        return value
+
+    return clean(value)
