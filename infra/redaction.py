@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from components.typed.tables import read_table
 
 REDACTED = "<redacted>"
 # A shorter secret would also be cut out of ordinary words; the value at its own path is redacted anyway.
 SHORTEST = 8
 
-_KEY = r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
-# The whole tokens of those who issue them. The first part of each says whose it is.
-_TOKENS: Mapping[str, str] = {
-    "Hugging Face token": r"hf_[A-Za-z0-9]{20,}",
-    "API key": r"sk-[A-Za-z0-9_-]{16,}",
-    "Stripe key": r"[rs]k_live_[A-Za-z0-9]{20,}",
-    "NVIDIA key": r"nvapi-[A-Za-z0-9_-]{20,}",
-    "AWS access key": r"(?:AKIA|ASIA)[0-9A-Z]{16}",
-    "GitHub token": r"gh[opsur]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}",
-    "GitLab token": r"glpat-[A-Za-z0-9_-]{20,}",
-    "Slack token": r"xox[abeprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{20,}",
-    "Pulumi token": r"pul-[0-9a-f]{40}",
-    "npm token": r"npm_[A-Za-z0-9]{36}",
-    "PyPI token": r"pypi-AgE[A-Za-z0-9_-]{40,}",
-    "Google API key": r"AIza[A-Za-z0-9_-]{35}",
-    "Google OAuth secret": r"GOCSPX-[A-Za-z0-9_-]{28}",
-    "JSON web token": r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*",
-    "Azure client secret": r"[A-Za-z0-9_~.-]{3}[78]Q~[A-Za-z0-9_~.-]{31,34}",
-    "bearer token": r"(?i:bearer)[ \t]+(?=[A-Za-z0-9._~+/-]*[0-9])[A-Za-z0-9._~+/-]{20,}=*",
-}
-# What may follow any letter.
-_ANYWHERE: Mapping[str, str] = {
-    "private key": rf"{_KEY}(?:(?!-----BEGIN)[\s\S])*?-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|{_KEY}",
-    "password in an address": r"://[^/@\s:]*:[^/@\s]+@",
-    "Azure storage key": r"(?i:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{40,}={0,2}",
-    "Slack webhook": r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,}",
-}
+_PATTERNS = read_table(Path(__file__).with_suffix(".yaml"))
+_TOKENS: Mapping[str, str] = _PATTERNS["tokens"]
+_ANYWHERE: Mapping[str, str] = _PATTERNS["anywhere"]
 _KINDS = (*_TOKENS, *_ANYWHERE)
 _LOOKS = re.compile(
     "(?<![A-Za-z0-9])(?:"

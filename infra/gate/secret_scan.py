@@ -6,6 +6,7 @@ and, for names like ``password``, the randomness of what is assigned to them.
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
 from bisect import bisect_right
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from pathlib import PurePosixPath
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from infra.redaction import looks, redact
@@ -50,6 +52,10 @@ _SECURE = re.compile(
 )
 # A switch, a number, or a text that begins in the next line.
 _NO_TEXT = re.compile(r"[>|][+-]?\d*|true|false|null|~|\d{1,5}", re.IGNORECASE)
+# Detectors of what this project's own patterns find, and the class that all detectors are made from.
+_OWN = frozenset(
+    {"BasicAuthDetector", "GitHubTokenDetector", "JwtTokenDetector", "PrivateKeyDetector", "RegexBasedDetector"}
+)
 _YAML = (".yaml", ".yml", ".json")
 
 
@@ -145,28 +151,10 @@ def _detected(line: str) -> Iterator[tuple[str, str]]:
 @cache
 def _detectors() -> tuple[RegexBasedDetector, ...]:
     # some of them import a client of HTTP: for the gate alone
-    from detect_secrets.plugins import (
-        artifactory,
-        aws,
-        azure_storage_key,
-        cloudant,
-        discord,
-        ibm_cloud_iam,
-        ibm_cos_hmac,
-        mailchimp,
-        npm,
-        sendgrid,
-        slack,
-        softlayer,
-        square_oauth,
-        stripe,
-        twilio,
-    )
+    from detect_secrets import plugins
+    from detect_secrets.plugins.base import RegexBasedDetector
 
-    return (
-        artifactory.ArtifactoryDetector(), aws.AWSKeyDetector(), azure_storage_key.AzureStorageKeyDetector(),
-        cloudant.CloudantDetector(), discord.DiscordBotTokenDetector(),
-        ibm_cloud_iam.IbmCloudIamDetector(), ibm_cos_hmac.IbmCosHmacDetector(), mailchimp.MailchimpDetector(),
-        npm.NpmDetector(), sendgrid.SendGridDetector(), slack.SlackDetector(), softlayer.SoftlayerDetector(),
-        square_oauth.SquareOAuthDetector(), stripe.StripeDetector(), twilio.TwilioKeyDetector(),
-    )  # fmt: skip
+    modules = [importlib.import_module(f"{plugins.__name__}.{each.name}") for each in iter_modules(plugins.__path__)]
+    known = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    kinds = [each for each in known if issubclass(each, RegexBasedDetector) and each.__name__ not in _OWN]
+    return tuple(kind() for kind in sorted(kinds, key=lambda each: each.__name__))

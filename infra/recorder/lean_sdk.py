@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_SDKS = ("pulumi_aws.", "pulumi_azure_native.", "pulumi_gcp.", "pulumi_kubernetes.")
+_SDK = re.compile(r"pulumi_\w+\..+")
 _EXPORTED = re.compile(r"^from \.(\w+) import \*$", re.MULTILINE)
 # What else a package's file may have; with anything more it is run as it stands.
 _KNOWN = re.compile(r"#.*|import \w+( as \w+)?|from \.+ import \w+|from \.\w+ import \*|")
@@ -68,7 +68,7 @@ class _Lean(Loader):
 
 class _Finder(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if not name.startswith(_SDKS):
+        if not _SDK.fullmatch(name):
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None or not spec.submodule_search_locations or spec.origin is None:

@@ -10,7 +10,8 @@ from typing import Any
 from components.model_service.managed_flags import flag_name, secret_flag
 from components.typed.refusal import Path, Problem, Rule
 from components.typed.rules.stack import SECRET_IN_CLEAR, SECRET_IN_ENGINE_SETTINGS
-from infra.redaction import REDACTED, SHORTEST, first_look, looks, redact
+from infra.redaction import REDACTED as REDACTED
+from infra.redaction import SHORTEST, first_look, looks, redact
 from infra.stackfile.findings.formatting import show
 
 OPEN_TO_POD_READERS = ", where whoever may read the pod reads it"
@@ -22,8 +23,8 @@ _SECRET_KEY = re.compile(
 _SECRET_ENV = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 # Names of Secrets in the cluster, not secrets.
 _REFERENCES = (("platform", "registry", "pullSecret"), ("models", "*", "hubToken"))
-# What Pulumi writes in place of a value. Of its own key: v1, a nonce, the text, as base64. Of its service, of AWS's KMS
-# and of Google's: base64 whose first bytes tell the version. Of Azure's: what an RSA key made.
+# What Pulumi writes in place of a value. Of its own key: v1, a nonce, the text, as base64. Of its service and of most
+# key services: base64 whose first bytes tell the version. Of others: what an RSA key made.
 _CIPHERTEXT = re.compile(
     r"v1:[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+|(?:AAAB|AQICA|CiQA)[A-Za-z0-9+/]{40,}={0,2}|[A-Za-z0-9+/_-]{342}={0,2}"
 )

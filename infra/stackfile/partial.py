@@ -125,8 +125,8 @@ def _part(cls: type[S], raw: Any) -> Part[S] | None:
         inside = {loc[1] for loc in open_ones if len(loc) > 1}
         if inside and isinstance(raw.get(_OPEN), Mapping) and not inside.isdisjoint(raw[_OPEN]):
             kept = {key: value for key, value in raw[_OPEN].items() if key not in inside}
-            rest = _part(cls, {**raw, _OPEN: kept})
-            return replace(rest, raw=raw) if rest is not None else None
+            beside = _part(cls, {**raw, _OPEN: kept})
+            return replace(beside, raw=raw) if beside is not None else None
         locations = [detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]]
     broken = frozenset(name for name, info in cls.model_fields.items() if {name, info.alias} & set(locations))
     unread = set(locations) | {cls.model_fields[name].alias for name in broken}

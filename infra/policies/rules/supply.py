@@ -11,7 +11,8 @@ from infra.policies.inputs import HIDDEN, Unknown, get_path
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, each, rule
 from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
 from infra.policies.settings import Settings
-from infra.stackfile.cleartext_secrets import REDACTED, Secrets
+from infra.redaction import REDACTED
+from infra.stackfile.cleartext_secrets import Secrets
 
 _SECRET_NAMES = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _SECRET_FLAGS = re.compile(r"--(api-key|hf-token|.*-(token|password|secret))(=(?P<value>.+))?", re.IGNORECASE)

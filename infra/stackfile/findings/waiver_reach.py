@@ -6,8 +6,10 @@ import string
 from collections.abc import Iterator
 from datetime import date
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from components.typed.tables import read_table
 from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.pool import PoolConfig
@@ -16,14 +18,7 @@ from infra.workspace import PROJECT
 
 # Every letter and digit: a pattern that fits it by a letter or two fits nearly any name.
 _ANY = "sphinx-of-black-quartz-judge-my-vow-0123456789"
-_TYPES = (
-    *("aws:eks/cluster:Cluster", "aws:eks/nodeGroup:NodeGroup", "aws:s3/bucket:Bucket", "aws:kms/key:Key"),
-    *("azure-native:containerservice:ManagedCluster", "azure-native:storage:StorageAccount"),
-    *("gcp:container/cluster:Cluster", "gcp:storage/bucket:Bucket"),
-    *("kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Service", "kubernetes:core/v1:Secret"),
-    *("kubernetes:networking.k8s.io/v1:NetworkPolicy", "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding"),
-    *("ebbtide:model_service:ModelService", "ebbtide:gateway:Gateway", "random:index/randomPassword:RandomPassword"),
-)
+_TYPES: tuple[str, ...] = tuple(read_table(Path(__file__).with_suffix(".yaml"))["types"])
 
 
 def kinds_matched(pattern: str) -> list[str]:
