@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from infra.redaction import redact
+
 
 class LocalProblem(Exception):
     """A problem of the local stack, shown as text and never as a traceback."""
@@ -14,8 +16,11 @@ class LocalProblem(Exception):
             tail = log.read_text(errors="replace").splitlines()[-12:]
             lines += [f"  last lines of {log}:", *(f"  | {line[:200]}" for line in tail)]
         lines.append(f"  fix: {fix}")
-        super().__init__("\n".join(lines))
+        super().__init__(redact("\n".join(lines)))
 
 
 class UsageError(Exception):
-    """A command that cannot be understood as typed; the text says what is allowed."""
+    """A command that cannot be understood as typed; the text says what is allowed, and shows no secret."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(redact(text))

@@ -57,6 +57,10 @@ for lock in $locks; do
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $compile --require-hashes -r "$lock"
 done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-for cloud in $clouds; do env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c "import components.platforms.$cloud.platform"; done
+# what a program uses of an SDK is known once it has run: compiled here, or every plan would compile it until one may write
+for cloud in $clouds; do
+    env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c "import components.platforms.$cloud.platform"
+    env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m infra.cli graph -s "$cloud-dev" --out /dev/null 2>/dev/null || :
+done
 printf '%s\n%s\n' "$want" "$clouds" > "$stamp"
 echo "  ✓ Python environment (.venv)"

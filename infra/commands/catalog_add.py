@@ -15,6 +15,7 @@ from pathlib import Path
 from infra.atomic_write import atomic_write
 from infra.errors import UsageError
 from infra.planner.facts import presets, recorded_models
+from infra.redaction import redact
 from infra.stackfile.schema.model import COMMIT, HUB_ID
 from infra.workspace import PROJECT
 
@@ -38,7 +39,8 @@ def run(options: Options) -> int:
     except UsageError as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return USAGE
-    print(f"{file}: commit it beside the stack file; `plan`, `graph`, `gate` and `up` judge {options.model} by it")
+    told = f"{file}: commit it beside the stack file; `plan`, `graph`, `gate` and `up` judge {options.model} by it"
+    print(redact(told))
     return RECORDED
 
 

@@ -13,6 +13,7 @@ from infra.planner.facts import presets
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.fit_answer import Answer, Question, answer, as_json
 from infra.planner.sizing.fit import MOST_GPUS, Named, cards
+from infra.redaction import redacted
 
 FITS, DOES_NOT, USAGE = 0, 1, 2
 CONTEXT = 8192
@@ -107,7 +108,7 @@ def _strange(model: str) -> str:
 
 
 def _put(found: Answer, form: str) -> None:
-    read = as_json(found)
+    read = redacted(as_json(found))
     if form == "json":
         sys.stdout.write(json.dumps(read, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         return

@@ -19,7 +19,9 @@ class PlanOptions:
         list[str] | None, typer.Option(help="NAME=FOLDER: a model's own files (config.json at least); repeatable.")
     ] = None
     hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub for the models' facts.")] = False
-    graph: Annotated[bool, typer.Option(help="Count the resources, which imports the place's SDK.")] = True
+    graph: Annotated[
+        bool | None, typer.Option("--graph/--no-graph", help="Count the resources; default: of up to 200 models.")
+    ] = None
     config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None
 
 

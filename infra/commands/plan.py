@@ -22,6 +22,7 @@ from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.facts.recorded_models import RecordedModels
 from infra.planner.judgement import judge
 from infra.planner.report.document import Document, ResourceCounts, document
+from infra.redaction import redacted
 from infra.stackfile.findings.formatting import show
 from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.load import read_file
@@ -30,6 +31,8 @@ from infra.workspace import PROJECT
 
 STACKS = PROJECT / "stacks"
 CLEAN, ERRORS, USAGE = 0, 1, 2
+# Counting runs the whole program, which takes a fortieth of a second a model: more than this has to be asked for.
+MOST_COUNTED = 200
 
 
 @dataclass
@@ -81,9 +84,10 @@ def planned(options: PlanOptions) -> Document:
         measured = cold_path.read_measured(Path(options.measured)) if options.measured else {}
     except cold_path.BadMeasurement as bad:
         raise UsageError(f"--measured: {bad}") from bad
-    made, kind = _planned(file, options, measured)
-    if options.graph and kind is not None:
-        made = _with_graph(made, file, options.stack, kind)
+    made, reading, kind = _planned(file, options, measured)
+    secrets = reading.secrets.texts
+    if options.graph is not False and kind is not None:
+        made = _with_graph(made, file, options, kind)
     if options.against is not None:
         try:
             text, name = diff.other_text(options.against, options.stack)
@@ -91,20 +95,21 @@ def planned(options: PlanOptions) -> Document:
             raise UsageError(str(missing)) from missing
         with tempfile.TemporaryDirectory(prefix="ebbtide-plan-") as folder:
             other = Path(folder) / f"Pulumi.{options.stack}.yaml"
-            other.write_text(text)
-            before, _ = _planned(other, options, measured, file.parent)
+            other.write_text(text, errors="surrogateescape")
+            before, old, _ = _planned(other, options, measured, file.parent)
+        secrets = secrets | old.secrets.texts
         made["changes"], made["against"] = diff.changes(before, made), name
         stopped = sum(1 for each in before["findings"] if each["severity"] != "warning")
         if stopped:
             made["notes"].append(f"{name} has {stopped} findings that stop it: only its sound parts are compared")
-    return made
+    return redacted(made, secrets)  # type: ignore[no-any-return]
 
 
 def _planned(
     file: Path, options: PlanOptions, measured: Mapping[str, Mapping[str, float]], beside: Path | None = None
-) -> tuple[Document, str | None]:
-    """Return the plan without the graph, and the kind of place if its graph can be made, else None. Models are recorded
-    beside the stack file, or in ``beside``."""
+) -> tuple[Document, Reading, str | None]:
+    """Return the plan without the graph, what was read, and the kind of place if its graph can be made, else None.
+    Models are recorded beside the stack file, or in ``beside``."""
     waivers = load_waivers(WAIVERS_FILE)
     reading = read_file(file, waivers.waivers)
     facts = Facts(recorded_models.read(beside or file.parent), _folders(options.model_dir or ()), options.hub)
@@ -113,17 +118,23 @@ def _planned(
     if reading.partial is not None:
         facts.revisions = {model.id: model.revision for model in reading.partial.models.values()}
     judged = judge(reading, facts, more=facts.recorded.problems, measured=measured)
-    notes = [*map(str, waivers.findings), *facts.notes]
-    made = document(options.stack, reading.file, judged.findings, judged.plan, None, notes)
+    notes = [*(str(found) for found in waivers.findings if found not in waivers.unreadable), *facts.notes]
+    findings = (*waivers.unreadable, *judged.findings)
+    made = document(options.stack, reading.file, findings, judged.plan, None, notes)
     if reading.stops and judged.plan is not None:
         made["notes"].append("the stack file is refused: only what is sound in it is planned")
     config = reading.config
-    return made, config.platform.kind if config is not None and not judged.stops else None
+    stops = config is None or judged.stops or waivers.unreadable
+    return made, reading, None if stops or config is None else config.platform.kind
 
 
-def _with_graph(made: Document, file: Path, stack: str, kind: str) -> Document:
+def _with_graph(made: Document, file: Path, options: PlanOptions, kind: str) -> Document:
+    models = len(made["models"])
+    if options.graph is None and models > MOST_COUNTED:
+        note = f"the resources of {models} models were not counted, which takes a minute and more; fix: --graph"
+        return {**made, "notes": [*made["notes"], note]}
     try:
-        graph: ResourceCounts = graph_of(file, stack, kind)
+        graph: ResourceCounts = graph_of(file, options.stack, kind)
     except NoGraph as missing:
         note = f"the resources were not counted: {missing}"
         return {**made, "notes": [*made["notes"], note]}

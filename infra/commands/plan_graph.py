@@ -52,14 +52,17 @@ def counted(resources: list[dict[str, Any]]) -> ResourceCounts:
 
 def _recorded(file: Path, stack: str, kind: str) -> ResourceCounts:
     try:
-        from infra.recorder import command
-        from infra.recorder.recorder import graph
+        from infra.recorder.lean_sdk import lean
+
+        with lean():
+            from infra.recorder import command
+            from infra.recorder.recorder import graph
         from infra.recorder.stack_source import read_stack
     except ImportError as error:
         raise NoGraph(_missing(error, kind)) from error
     try:
         # the program logs the stack file's warnings, which the plan already shows
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), lean():
             recording = command.recording_of(read_stack(file), stack)
         return counted(graph(recording.records))
     except command.GraphProblem as problem:
@@ -83,15 +86,22 @@ def _kept(file: Path, stack: str) -> Path:
 
 
 def _depends_on(file: Path) -> Iterator[bytes]:
-    yield file.read_bytes()
-    for beside in ("Pulumi.yaml", "waivers.yaml"):
-        yield (PROJECT / beside).read_bytes() if (PROJECT / beside).is_file() else b""
+    for read in (file, PROJECT / "Pulumi.yaml", PROJECT / "waivers.yaml"):
+        yield _bytes(read)
     for room in _SOURCES:
         for source in sorted((PROJECT / room).rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:
-                yield f"\n{source.relative_to(PROJECT)}\n".encode() + source.read_bytes()
+                yield f"\n{source.relative_to(PROJECT)}\n".encode() + _bytes(source)
     installed = Path(sysconfig.get_paths()["purelib"])
     yield "\n".join(sorted(each.name for each in installed.glob("pulumi*.dist-info"))).encode()
+
+
+def _bytes(file: Path) -> bytes:
+    """Return what can be read: whoever needs the file says what is wrong with it."""
+    try:
+        return file.read_bytes() if file.is_file() else b""
+    except OSError:
+        return b""
 
 
 def _read(kept: Path) -> ResourceCounts | None:

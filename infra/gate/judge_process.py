@@ -22,6 +22,7 @@ from infra.gate.record_process import AS_DEPLOYED
 from infra.gate.replacement.tables import read_all as read_replacements
 from infra.gate.report import document, overview
 from infra.gate.sandbox import UNCONFINED, Recorded, can_confine, record
+from infra.gate.secret_scan import new_secrets
 from infra.gate.stack_file_diff import diff_values
 from infra.gate.verdict import Report, Side, judge
 from infra.planner.facts import presets
@@ -104,6 +105,7 @@ def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...],
             blocked.append(
                 f"stacks/Pulumi.{stack}.yaml changes and is not judged; fix: name it too, or leave --stack out"
             )
+    blocked += map(str, new_secrets(request.base, request.head, files.paths))
     notes = [*request.notes]
     facts = [path for path in files.paths if path.startswith("stacks/models/")]
     if facts:

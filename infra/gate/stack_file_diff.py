@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.typed.refusal import Path
-from infra.stackfile.cleartext_secrets import REDACTED, is_encrypted
+from infra.redaction import REDACTED
+from infra.stackfile.cleartext_secrets import is_encrypted
 from infra.stackfile.findings.formatting import show, show_path
 from infra.stackfile.reading import Reading
 

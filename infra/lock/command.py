@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import httpx
 
 from infra.atomic_write import atomic_write
 from infra.lock import registry
 from infra.lock.pins import Pin, image_name, locked, pins
+from infra.redaction import redact
 from infra.workspace import PROJECT
 
 DONE, NOT_ALL, USAGE = 0, 1, 2
@@ -42,30 +44,34 @@ def run(options: Options, project: Path = PROJECT, client: httpx.Client | None =
     for pin in found:
         answer = told.get(pin.image.tagged, pin.image.digest)
         if isinstance(answer, registry.NotRead):
-            print(f"error: {_where(pin, project)}: {pin.image.tagged}: {answer}; nothing was changed", file=sys.stderr)
+            _say(f"error: {_where(pin, project)}: {pin.image.tagged}: {answer}; nothing was changed", file=sys.stderr)
             left += 1
         elif answer is None or answer == pin.image.digest:
-            print(f"{_where(pin, project)}: {pin.image.tagged} has its digest")
+            _say(f"{_where(pin, project)}: {pin.image.tagged} has its digest")
         else:
             try:
                 atomic_write(pin.file, locked(pin.file.read_text(), pin, answer))
             except OSError as problem:
                 why = (problem.strerror or "cannot be written").lower()
-                print(f"error: {_where(pin, project)}: cannot be written: {why}; nothing was changed", file=sys.stderr)
+                _say(f"error: {_where(pin, project)}: cannot be written: {why}; nothing was changed", file=sys.stderr)
                 left += 1
                 continue
             before = f", before {pin.image.digest}" if pin.image.digest else ""
-            print(f"{_where(pin, project)}: {pin.image.tagged} is {answer}{before}")
+            _say(f"{_where(pin, project)}: {pin.image.tagged} is {answer}{before}")
     return NOT_ALL if left else DONE
 
 
 def _checked(found: list[Pin], project: Path) -> int:
     open_ones = [pin for pin in found if pin.image.digest is None]
     for pin in open_ones:
-        print(f"{_where(pin, project)}: {pin.image.tagged} has no digest; fix: ebbtide lock", file=sys.stderr)
+        _say(f"{_where(pin, project)}: {pin.image.tagged} has no digest; fix: ebbtide lock", file=sys.stderr)
     if not open_ones:
-        print(f"{len(found)} images, each with its digest")
+        _say(f"{len(found)} images, each with its digest")
     return NOT_ALL if open_ones else DONE
+
+
+def _say(line: str, file: TextIO | None = None) -> None:
+    print(redact(line), file=file)
 
 
 def _to_ask(found: list[Pin], update: bool) -> list[str]:

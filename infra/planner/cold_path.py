@@ -10,9 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from components.typed.tables import read_table
+from infra.stackfile import yaml_source
 
 PHASES = ("decision", "node", "driver", "image", "weights", "engine", "first token")
 By = Literal["measured", "vendor", "derived", "unknown", "given"]
@@ -116,11 +115,10 @@ class BadMeasurement(ValueError):
 def read_measured(file: Path) -> dict[str, dict[str, float]]:
     """Read seconds by phase, under a model's name or ``*``, from YAML or JSON. Raises ``BadMeasurement``."""
     try:
-        found = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise BadMeasurement(f"{file} cannot be read: {(error.strerror or 'unknown').lower()}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadMeasurement(f"{file} is neither YAML nor JSON; allowed: {_ALLOWED}") from error
+        found = yaml_source.read(file, "seconds by phase").value
+    except yaml_source.Unreadable as error:
+        told = str(error).replace("is not YAML", "is neither YAML nor JSON")
+        raise BadMeasurement(f"{file} {told}; allowed: {_ALLOWED}; fix: {error.problem.fix}") from error
     if not isinstance(found, Mapping):
         raise BadMeasurement(f"{file} is not a mapping; allowed: {_ALLOWED}")
     if "phases_seconds_since_request" in found:

@@ -7,16 +7,16 @@ import pulumi
 from infra.planner.judgement import judge_with_records, reason_to_skip
 from infra.program import platform as place
 from infra.program.serving import Served, serve
+from infra.stackfile.findings import waivers
 from infra.stackfile.findings.waiver import Waiver
-from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.reading import Reading
 from infra.stackfile.schema.stack import StackConfig
 from infra.workspace import PROJECT
 
 
 def usable_waivers() -> tuple[Waiver, ...]:
-    """Return the project's waivers that can be used; log what is wrong with the others."""
-    loaded = load_waivers(WAIVERS_FILE)
+    """Return the project's waivers that can be used; log what is wrong with the others. Raises ``ConfigError``."""
+    loaded = waivers.usable_waivers()
     for found in loaded.findings:
         pulumi.log.warn(str(found))
     return loaded.waivers

@@ -17,6 +17,7 @@ from infra.recorder import fake_local_facts
 from infra.recorder.recorder import Recording, graph, text
 from infra.recorder.run import record
 from infra.recorder.stack_source import NoSuchStack, StackSource, read_stack, stack_file
+from infra.redaction import redact, redacted
 from infra.stackfile.findings.finding import ConfigError
 from infra.workspace import PROJECT
 
@@ -42,11 +43,13 @@ def recording_of(source: StackSource, stack: str) -> Recording:
 def show(stack: str, config_file: str | None, out: str | None, verbose: bool = False) -> int:
     """Write the graph of ``stack`` to ``out`` or to standard output; everything else goes to standard error. Returns
     the exit status: 0, or 1 if there is no graph."""
+    secrets: frozenset[str] = frozenset()
     try:
         file = Path(config_file) if config_file is not None else stack_file(STACKS, stack)
         source = read_stack(file)
+        secrets = source.texts
         recording = recording_of(source, stack)
-        written = text(graph(recording.records))
+        written = text(redacted(graph(recording.records), secrets))
         if out is None:
             sys.stdout.write(written)
         else:
@@ -54,15 +57,16 @@ def show(stack: str, config_file: str | None, out: str | None, verbose: bool = F
     except ConfigError as refused:
         return _failed(str(refused))
     except (NoSuchStack, GraphProblem) as problem:
-        return _failed(f"error: {problem}")
+        return _failed(redact(f"error: {problem}", secrets))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has closed the pipe
         return 0
     except OSError as error:
-        return _failed(f"error: {out}: {(error.strerror or 'cannot be written').lower()}; fix: give another --out")
+        why = (error.strerror or "cannot be written").lower()
+        return _failed(redact(f"error: {out}: {why}; fix: give another --out"))
     # places where code could not read an unknown output: for the program's developers, not a fault
     for note in recording.notes if verbose else ():
-        print(f"note: {note}", file=sys.stderr)
+        print(redact(f"note: {note}", secrets), file=sys.stderr)
     if source.loaded.config.platform.kind == "local" and not fake_local_facts.machine_is_up():
         told = "the local cluster is not up: what its machine would tell is made up and says so"
         print(f"note: {told} ({fake_local_facts.MARK})", file=sys.stderr)

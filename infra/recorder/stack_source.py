@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from infra.policies.inputs import HIDDEN
 from infra.stackfile.cleartext_secrets import is_encrypted
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.formatting import show
-from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
+from infra.stackfile.findings.waivers import WAIVERS_FILE, usable_waivers
 from infra.stackfile.load import read_file
 from infra.stackfile.reading import Loaded
 from infra.stackfile.yaml_source import read
@@ -25,12 +25,14 @@ class NoSuchStack(Exception):
 
 @dataclass(frozen=True)
 class StackSource:
-    """A judged stack file. ``config`` maps ``namespace:key`` to text; ``secret`` names keys with encrypted values."""
+    """A judged stack file. ``config`` maps ``namespace:key`` to text; ``secret`` names keys with encrypted values;
+    ``texts`` are secrets in clear that waivers allow, for redaction."""
 
     file: Path
     loaded: Loaded
     config: Mapping[str, str]
     secret: tuple[str, ...]
+    texts: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
@@ -53,7 +55,7 @@ def stack_file(folder: Path, stack: str) -> Path:
 def read_stack(file: Path) -> StackSource:
     """Judge the file under this project's waivers, then return its values. Raises ``ConfigError`` with everything that
     stops it."""
-    reading = read_file(file, load_waivers(WAIVERS_FILE).waivers)
+    reading = read_file(file, usable_waivers(WAIVERS_FILE).waivers)
     loaded = judge_with_records(reading, file.parent, skip_planner=reason_to_skip()).loaded()
     config: dict[str, str] = {}
     secret: list[str] = []
@@ -64,4 +66,4 @@ def read_stack(file: Path) -> StackSource:
             config[key] = HIDDEN
         elif value is not None:
             config[key] = value if isinstance(value, str) else json.dumps(value)
-    return StackSource(file, loaded, config, tuple(secret))
+    return StackSource(file, loaded, config, tuple(secret), frozenset(reading.secrets.texts))

@@ -10,28 +10,12 @@ from typing import Any
 from components.model_service.managed_flags import flag_name, secret_flag
 from components.typed.refusal import Path, Problem, Rule
 from components.typed.rules.stack import SECRET_IN_CLEAR, SECRET_IN_ENGINE_SETTINGS
+from infra.redaction import REDACTED as REDACTED
+from infra.redaction import SHORTEST, first_look, looks, redact
 from infra.stackfile.findings.formatting import show
 
-REDACTED = "<redacted>"
 OPEN_TO_POD_READERS = ", where whoever may read the pod reads it"
 
-_LOOKS = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"hf_[A-Za-z0-9]{20,}"
-    r"|sk-[A-Za-z0-9_-]{16,}"
-    r"|nvapi-[A-Za-z0-9_-]{20,}"
-    r"|(?:AKIA|ASIA)[0-9A-Z]{16}"
-    r"|gh[opsur]_[A-Za-z0-9]{20,}"
-    r"|github_pat_[A-Za-z0-9_]{20,}"
-    r"|glpat-[A-Za-z0-9_-]{20,}"
-    r"|xox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|pul-[0-9a-f]{40}"
-    r"|AIza[A-Za-z0-9_-]{35}"
-    r"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"
-    r")"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    r"|://[^/@\s:]*:[^/@\s]+@"
-)
 _SECRET_KEY = re.compile(
     r"(token|password|passwd|passphrase|secret|api_?key|access_?key|secret_?key|private_?key|credentials?)$",
     re.IGNORECASE,
@@ -39,8 +23,11 @@ _SECRET_KEY = re.compile(
 _SECRET_ENV = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 # Names of Secrets in the cluster, not secrets.
 _REFERENCES = (("platform", "registry", "pullSecret"), ("models", "*", "hubToken"))
-# A shorter secret would also be cut out of ordinary words; the value at its own path is redacted anyway.
-_SHORTEST_REPLACED = 8
+# What Pulumi writes in place of a value. Of its own key: v1, a nonce, the text, as base64. Of its service and of most
+# key services: base64 whose first bytes tell the version. Of others: what an RSA key made.
+_CIPHERTEXT = re.compile(
+    r"v1:[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+|(?:AAAB|AQICA|CiQA)[A-Za-z0-9+/]{40,}={0,2}|[A-Za-z0-9+/_-]{342}={0,2}"
+)
 
 
 @dataclass
@@ -53,9 +40,7 @@ class Secrets:
 
     def redact(self, text: str) -> str:
         """Return ``text`` without the secrets found, and without anything else that looks like one."""
-        for secret in sorted(self.texts, key=len, reverse=True):
-            text = text.replace(secret, REDACTED)
-        return _LOOKS.sub(REDACTED, text)
+        return redact(text, self.texts)
 
     def hold(self, path: Path) -> bool:
         """Return True if the value at ``path`` is a secret."""
@@ -71,7 +56,7 @@ class Secrets:
         """Note a secret: no output may contain ``texts``; ``shown`` says whether a redacted value is shown at all."""
         allowed = "no secret in clear in a stack file"
         self.paths.add(path)
-        self.texts |= {text for text in texts if len(text) >= _SHORTEST_REPLACED}
+        self.texts |= {text for text in texts if len(text) >= SHORTEST}
         found = rule.at(path, message, allowed=allowed, fix=fix, value=REDACTED)
         self.problems.append(replace(found, has_value=shown))
 
@@ -85,21 +70,43 @@ def find_secrets(raw: Any, at: Path = ()) -> Secrets:
         secrets.found(
             SECRET_IN_CLEAR,
             path,
-            [match[0] for part in path if isinstance(part, str) for match in [_LOOKS.search(part)] if match],
+            [look for part in path if isinstance(part, str) for look in [first_look(part)] if look],
             "is a key that holds a secret in clear",
             "take it out, withdraw the secret where it was made, and name it otherwise",
         )
     return secrets
 
 
+def find_secrets_in_text(text: str, known: Secrets) -> Secrets:
+    """Find the secrets that a stack file's text has beside its values: in comments, anchors, keys given twice."""
+    secrets = Secrets()
+    for _, match in looks(text):
+        if any(match[0] in found or found in match[0] for found in (*known.texts, *secrets.texts)):
+            continue
+        secrets.found(
+            SECRET_IN_CLEAR,
+            (),
+            [match[0]],
+            f"holds a secret in clear in line {text.count(chr(10), 0, match.start()) + 1}, beside its values",
+            "take it out of the comment, and withdraw it where it was made: whoever reads the file has it",
+            shown=False,
+        )
+    return secrets
+
+
 def is_encrypted(value: Any) -> bool:
-    """Return True if Pulumi wrote this in place of a plain value."""
+    """Return True if Pulumi reads this as an encrypted value, whatever stands there."""
     return isinstance(value, Mapping) and set(value) == {"secure"} and isinstance(value["secure"], str)
 
 
+def is_ciphertext(text: str) -> bool:
+    """Return True if Pulumi wrote this text under ``secure:``; False for one that somebody typed there."""
+    return text == "" or _CIPHERTEXT.fullmatch(text) is not None
+
+
 def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
-    look = _LOOKS.search(value) if isinstance(value, str) else None
-    texts = [value if isinstance(value, str) else show(value), *([look[0]] if look else [])]
+    look = first_look(value) if isinstance(value, str) else None
+    texts = [value if isinstance(value, str) else show(value), *([look] if look else [])]
     last = path[-1] if path else ""
     if path[-2:-1] == ("extraEnv",) and isinstance(last, str):
         if look or (value != "" and _SECRET_ENV.search(last)):
@@ -115,7 +122,11 @@ def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
         _judge_argument(secrets, path, value, bool(look), raw)
         return
     named = isinstance(last, str) and _SECRET_KEY.search(last) and not _is_reference(path) and value != ""
-    if look or named:
+    if last == "secure":
+        message = "stands under secure: in clear, for only Pulumi's own command encrypts it"
+        fix = "take it out, withdraw it where it was made, and set the new one with: pulumi config set --secret"
+        secrets.found(SECRET_IN_CLEAR, path, texts, message, fix)
+    elif look or named:
         message = "is a secret in clear" if look else "stands under a key for secrets, in clear"
         secrets.found(
             SECRET_IN_CLEAR,
@@ -134,7 +145,7 @@ def _judge_argument(secrets: Secrets, path: Path, value: str, look: bool, raw: A
         if alone and not value.startswith("-"):
             # the value of the preceding flag, which has the finding
             secrets.paths.add(path)
-            secrets.texts |= {value} if len(value) >= _SHORTEST_REPLACED else set()
+            secrets.texts |= {value} if len(value) >= SHORTEST else set()
         return
     given = [part for part in (value.partition("=")[2], value.partition(" ")[2]) if part]
     what = f"{flag} puts a secret on the engine's command line" if flag else "is a secret on the engine's command line"
@@ -159,7 +170,7 @@ def _at(raw: Any, path: Path) -> Any:
 
 
 def _leaves(raw: Any, at: Path) -> Iterator[tuple[Path, Any]]:
-    if is_encrypted(raw):
+    if is_encrypted(raw) and is_ciphertext(raw["secure"]):
         return
     if isinstance(raw, Mapping):
         for key, value in raw.items():
@@ -172,7 +183,10 @@ def _leaves(raw: Any, at: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _is_reference(path: Path) -> bool:
-    """Return True if the key holds the name of a Secret; a value that looks like a secret is found all the same."""
+    """Return True if the key holds the name of a Secret; a value that looks like a secret is found all the same. A
+    section without its namespace is another mistake, and has a finding of its own."""
+    if path[:1] == ("config",) and len(path) > 1:
+        path = (str(path[1]).rpartition(":")[2], *path[2:])
     return any(
         len(path) == len(known) and all(want in ("*", part) for want, part in zip(known, path, strict=True))
         for known in _REFERENCES
@@ -182,7 +196,7 @@ def _is_reference(path: Path) -> bool:
 def _secret_keys(raw: Any, at: Path) -> Iterator[Path]:
     if isinstance(raw, Mapping):
         for key, value in raw.items():
-            if _LOOKS.search(str(key)):
+            if first_look(str(key)):
                 yield (*at, str(key))
             yield from _secret_keys(value, (*at, str(key)))
     elif isinstance(raw, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,14 @@ from typing import Any
 from components.typed.refusal import Path, Problem
 from components.typed.rules.file import FILE_UNREADABLE, TYPE_WRONG, VALUE_ENCRYPTED
 from components.typed.rules.stack import KEY_UNKNOWN
-from infra.stackfile.cleartext_secrets import REDACTED, Secrets, find_secrets, is_encrypted
+from infra.redaction import REDACTED
+from infra.stackfile.cleartext_secrets import (
+    Secrets,
+    find_secrets,
+    find_secrets_in_text,
+    is_ciphertext,
+    is_encrypted,
+)
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.formatting import printable, show, show_path
 from infra.stackfile.findings.pydantic_errors import unknown_key
@@ -62,7 +70,9 @@ def read_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date 
         return Reading(file=file, findings=(_finding(error.problem, file, Secrets()),), today=day)
     own, foreign, unknown = _split(config)
     secrets = find_secrets(foreign, ("config",))
+    secrets.merge(find_secrets({key: value for key, value in content.value.items() if key != "config"}))
     secrets.merge(find_secrets(own))
+    secrets.merge(find_secrets_in_text(content.text, secrets))
     return _read(own, file, [*map(_without_namespace, content.repeated), *unknown], secrets, waivers, day)
 
 
@@ -75,9 +85,9 @@ def _read(
     today: date,
 ) -> Reading:
     sections = {str(key): value for key, value in raw.items() if value is not None}
-    encrypted = list(_encrypted(sections, ()))
-    closed = {problem.path for problem in encrypted}
-    own = [*before, *secrets.problems, *encrypted]
+    encrypted = dict(_encrypted(sections, ()))
+    closed = set(encrypted)
+    own = [*before, *secrets.problems, *(problem for problem in encrypted.values() if problem is not None)]
     named = with_names(sections)
     config, problems = judged(named, closed, own, secrets.paths, waivers, today)
     order = _order(sections)
@@ -120,7 +130,7 @@ def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | Non
     return Finding(
         code=problem.code,
         severity=problem.severity,
-        file=file,
+        file=clean(file),
         path=clean(show_path(problem.path)),
         value=clean(value) if problem.has_value else None,
         message=clean(problem.message),
@@ -168,10 +178,16 @@ def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], l
             own[name] = value
             continue
         foreign[key] = value
-        if not colon:
+        if not colon or (name in SECTIONS and _meant(namespace)):
+            name = name or key
             sections = [f"{NAMESPACE}:{section}" for section in SECTIONS]
-            unknown.append(unknown_key(("config", key), sections, f"{NAMESPACE}:{key}"))
+            unknown.append(unknown_key(("config", key), sections, f"{NAMESPACE}:{name}"))
     return own, foreign, unknown
+
+
+def _meant(namespace: str) -> bool:
+    """Return True if a namespace is this program's, misspelled; a provider's own keys may have a section's name."""
+    return bool(difflib.get_close_matches(namespace.lower(), [NAMESPACE], cutoff=0.7))
 
 
 def _without_namespace(problem: Problem) -> Problem:
@@ -210,11 +226,14 @@ def with_names(sections: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _encrypted(raw: Any, at: Path) -> Iterator[Problem]:
-    if is_encrypted(raw):
+def _encrypted(raw: Any, at: Path) -> Iterator[tuple[Path, Problem | None]]:
+    """Yield the path of each encrypted value with its problem; None where it is a secret in clear, found as such."""
+    if is_encrypted(raw) and not is_ciphertext(raw["secure"]):
+        yield at, None
+    elif is_encrypted(raw):
         message = "is encrypted, so nobody can judge it before it is used"
         fix = "write the plain value; nothing in these keys is a secret (of a key only the hash is given)"
-        yield VALUE_ENCRYPTED.at(at, message, allowed="a plain value", fix=fix)
+        yield at, VALUE_ENCRYPTED.at(at, message, allowed="a plain value", fix=fix)
     elif isinstance(raw, Mapping):
         for key, value in raw.items():
             yield from _encrypted(value, (*at, str(key)))

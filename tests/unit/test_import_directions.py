@@ -12,6 +12,7 @@ from infra.workspace import PROJECT
 ROOMS = (
     "components",
     "infra.workspace",
+    "infra.redaction",
     "infra.errors",
     "infra.atomic_write",
     "infra.console",

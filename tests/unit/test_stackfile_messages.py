@@ -459,7 +459,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         ["models.llama-8b.extraEnv.VLLM_X: 1 is not text; allowed: text; fix: put it in quotes [EBB102 error]"],
     ),
     "an encrypted value": (
-        [(("gateway", "keys", "demo", "sha256"), {"secure": "v1:abc"})],
+        [(("gateway", "keys", "demo", "sha256"), {"secure": "v1:abc:def"})],
         [
             "gateway.keys.demo.sha256: is encrypted, so nobody can judge it before it is used; allowed: a plain value; "
             "fix: write the plain value; nothing in these keys is a secret (of a key only the hash is "

@@ -149,3 +149,85 @@ def test_a_model_names_the_secret_with_its_token_and_never_the_token_itself() ->
     assert named.problems == []
     itself = find_secrets({"models": {"llama": {"hubToken": LOOKS["Hugging Face"]}}})
     assert [int(problem.code[3:]) for problem in itself.problems] == [48]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hunter2hunter2",
+        LOOKS["Hugging Face"],
+        LOOKS["AWS"],
+        "v1:half",
+        "v2:abc:def",
+        "v1:" + LOOKS["GitHub"] + ":x",
+        "a b",
+    ],
+)
+@pytest.mark.parametrize("at", ["hub:token", "other:deep"])
+def test_a_plain_text_under_secure_is_told_as_such(tmp_path: Path, value: str, at: str) -> None:
+    written = f"{{secure: '{value}'}}" if at == "hub:token" else f"{{list: [{{x: {{secure: '{value}'}}}}]}}"
+    (line,) = refusal(tmp_path, GOOD + f"  {at}: {written}\n", value)
+    assert "<redacted> stands under secure: in clear, for only Pulumi's own command encrypts it; allowed: " in line
+    assert line.endswith("set the new one with: pulumi config set --secret [EBB048 mandatory]")
+
+
+@pytest.mark.parametrize(
+    "cipher",
+    [
+        "v1:abc:def",
+        "v1:AbCdEfGhIjKlMnOp:" + "q8" * 30 + "==",
+        "AQICAHh" + "q8" * 60,
+        "AAABAF" + "q8" * 40,
+        "CiQA" + "q8" * 50,
+    ],
+)
+def test_what_pulumi_has_encrypted_is_fine(tmp_path: Path, cipher: str) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(GOOD + f"  hub:token:\n    secure: {cipher}\n")
+    assert load_file(file).warnings == ()
+
+
+def test_a_plain_text_under_secure_in_this_programs_keys_is_told_once(tmp_path: Path) -> None:
+    text = GOOD.replace("demo: {group: everyone}", "demo: {group: everyone, sha256: {secure: hunter2hunter2}}")
+    (line,) = refusal(tmp_path, text, "hunter2hunter2")
+    assert "gateway.keys.demo.sha256.secure: <redacted> stands under secure: in clear" in line
+
+
+@pytest.mark.parametrize("kind", [*LOOKS])
+def test_a_secret_in_a_comment_is_told_with_its_line(tmp_path: Path, kind: str) -> None:
+    secret = LOOKS[kind].replace("\\n", "")
+    (line,) = refusal(tmp_path, GOOD + f"# the old one: {secret}\n", BODY)
+    assert f"holds a secret in clear in line {GOOD.count(chr(10)) + 1}, beside its values" in line
+    assert "fix: take it out of the comment" in line
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["about: {0}\n", "secretsprovider: {0}\n", "x: {{y: [{0}]}}\n", "{0}: 1\n", "description: the token is {0}.\n"],
+)
+def test_a_secret_outside_config_is_told(tmp_path: Path, more: str) -> None:
+    (line,) = refusal(tmp_path, more.format(LOOKS["Hugging Face"]) + GOOD, BODY)
+    assert "secret in clear" in line
+
+
+def test_a_value_that_a_later_one_replaces_is_read_too(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "maxTokens: 8192", f"maxTokens: 8192\n      task: {LOOKS['Hugging Face']}\n      task: generate"
+    )
+    found = refusal(tmp_path, text, BODY)
+    assert any("holds a secret in clear in line" in line for line in found)
+
+
+@pytest.mark.parametrize("key", ["models", "platform", "gateway", "ebtide:models", "Ebbtide:models", "ebbtid:platform"])
+def test_a_forgotten_namespace_is_told_as_what_it_is(tmp_path: Path, key: str) -> None:
+    section = key.rpartition(":")[2]
+    text = GOOD.replace("ebbtide}", "ebbtide, pullSecret: registry-login}").replace(
+        "maxTokens: 8192", "maxTokens: 8192\n      hubToken: hugging-face"
+    )
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(text.replace(f"ebbtide:{section}:", f"{key}:"))
+    with pytest.raises(ConfigError) as caught:
+        load_file(file)
+    found = [finding for finding in caught.value.findings if section in finding.path or "namespace" in finding.message]
+    assert not any("secret" in finding.message for finding in caught.value.findings)
+    assert any(finding.code == "EBB050" and f"ebbtide:{section}" in finding.fix for finding in found)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pydantic
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.typed.units import Duration, Quantity
-from infra.stackfile import StackConfig, load_file
+from infra.stackfile import ConfigError, StackConfig, load_file
+from infra.workspace import PROJECT
 
 GOOD = Path(__file__).parents[1] / "fixtures/stackfile/Pulumi.good.yaml"
 
@@ -84,3 +87,26 @@ def test_a_group_may_use_what_it_names(config: StackConfig) -> None:
 def test_a_stack_cannot_be_changed(config: StackConfig) -> None:
     with pytest.raises(pydantic.ValidationError):
         config.models["llama-8b"].max = 9  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("stack", ["aws-dev", "azure-dev", "gcp-dev"])
+@pytest.mark.parametrize(
+    ("disk", "keys"),
+    [
+        ({"size": "1Gi", "iops": 1, "throughput": "9000Mi"}, {"size", "iops", "throughput"}),
+        ({"size": "1Gi", "iops": "many"}, {"size", "iops"}),
+        ({"size": 200, "iops": 1, "throughput": True}, {"size", "iops", "throughput"}),
+        ({"size": "x", "iops": 1_000_001, "throughput": "9000Mi"}, {"size", "iops", "throughput"}),
+    ],
+)
+def test_everything_wrong_with_a_disk_is_told_at_once(
+    tmp_path: Path, stack: str, disk: dict[str, Any], keys: set[str]
+) -> None:
+    whole = yaml.safe_load((PROJECT / "stacks" / f"Pulumi.{stack}.yaml").read_text())
+    name, pool = next(iter(whole["config"]["ebbtide:pools"].items()))
+    pool["disk"] = disk
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(yaml.safe_dump(whole))
+    with pytest.raises(ConfigError) as caught:
+        load_file(file)
+    assert {each.path.rpartition(".")[2] for each in caught.value.findings if f"{name}.disk" in each.path} == keys

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infra.planner.report.tables import UNKNOWN, usd
-from infra.stackfile.cleartext_secrets import REDACTED, Secrets
+from infra.redaction import SHORTEST, redact
 from infra.stackfile.findings.formatting import printable
 
 ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
@@ -91,9 +91,7 @@ def gathered(told: Mapping[str, Any], *, later: bool) -> list[tuple[str, str, st
 # Cleaning for display: no secret, and no text that a terminal or a comment would obey.
 
 LONGEST = 2000
-_SHORTEST = 8
 _NAMED = re.compile(r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|KEY$|_PAT$|AUTH", re.IGNORECASE)
-_GLUED = re.compile(r"(hf_|gh[opsur]_|github_pat_|glpat-)[\w-]{20,}|AKIA[0-9A-Z]{16}")
 _HARMLESS = frozenset({"true", "false", "disabled", "enabled"})
 
 
@@ -101,7 +99,7 @@ def worth_hiding(environ: Mapping[str, str]) -> set[str]:
     """Return secrets in this process's environment, in every spelling in which a text could carry them."""
     found: set[str] = set()
     for name, value in environ.items():
-        if _NAMED.search(name) and len(value) >= _SHORTEST and value.lower() not in _HARMLESS and value[:1] != "/":
+        if _NAMED.search(name) and len(value) >= SHORTEST and value.lower() not in _HARMLESS and value[:1] != "/":
             raw = value.encode(errors="surrogateescape")
             coded = base64.b64encode(raw).decode().rstrip("=")
             found |= {value, value[::-1], coded, raw.hex(), urllib.parse.quote(value, safe="")}
@@ -110,10 +108,7 @@ def worth_hiding(environ: Mapping[str, str]) -> set[str]:
 
 def without(text: str, hidden: Iterable[str]) -> str:
     """Return ``text`` without any of ``hidden``, and without anything else that looks like a secret."""
-    for secret in sorted({text for text in hidden if len(text) >= _SHORTEST}, key=len, reverse=True):
-        text = text.replace(secret, REDACTED)
-    # a token glued to the word before it has no word boundary, which the loader's pattern needs
-    return _GLUED.sub(REDACTED, Secrets().redact(text))
+    return redact(text, {secret for secret in hidden if len(secret) >= SHORTEST})
 
 
 def clean(value: Any, hidden: Iterable[str]) -> Any:

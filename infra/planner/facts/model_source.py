@@ -16,6 +16,8 @@ from infra.planner.facts.model_facts import ModelFacts
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _OBJECT = "allowed: one JSON object in UTF-8, as transformers writes it; fix: fetch the file again"
+# An index of the largest models has some megabytes.
+_LARGEST_JSON = 64_000_000
 _CACHED = re.compile(r"models--(?P<owner>[\w.-]+?)--(?P<name>[\w.-]+)")
 
 
@@ -145,10 +147,14 @@ def _licence(card: Path) -> str | None:
 def _json(file: Path) -> dict[str, Any] | None:
     """Return the object in ``file``; None where there is no file. Raises ``UnreadableConfig`` for anything else."""
     try:
+        if file.stat().st_size > _LARGEST_JSON:
+            raise UnreadableConfig(f"{file} is larger than 64 MB, which no model's is; {_OBJECT}")
         read = json.loads(file.read_text())
         json.dumps(read, ensure_ascii=False).encode()  # an escape can hold half a letter, which cannot be shown
     except FileNotFoundError:
         return None
+    except UnreadableConfig:
+        raise
     except (ValueError, OSError, RecursionError) as error:
         raise UnreadableConfig(f"{file} cannot be read as JSON; {_OBJECT}") from error
     if not isinstance(read, dict):

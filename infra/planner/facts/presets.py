@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,17 +77,18 @@ def _read(folder: Path = FOLDER) -> tuple[Mapping[str, Preset], Mapping[str, str
     return found, sources
 
 
-def _file(file: Path) -> _File:
+def _file(file: Path, read: Callable[[Path], Any] = read_table) -> _File:
     try:
-        return _File.model_validate(read_table(file))
+        return _File.model_validate(read(file))
     except ValueError as error:
         raise ValueError(f"{file.name}: {error}") from error
 
 
-def facts_in(file: Path) -> tuple[ModelFacts, ...]:
-    """Return the facts of every model in one data file. Raises ``ValueError`` naming the file."""
-    read = _file(file)
-    return tuple(_facts(preset, f"{file.name}, recorded {read.read_on.isoformat()}") for preset in read.models.values())
+def facts_in(file: Path, read: Callable[[Path], Any]) -> tuple[ModelFacts, ...]:
+    """Return the facts of every model in one data file as ``read`` reads it. Raises ``ValueError`` naming the file."""
+    whole = _file(file, read)
+    source = f"{file.name}, recorded {whole.read_on.isoformat()}"
+    return tuple(_facts(preset, source) for preset in whole.models.values())
 
 
 def _facts(preset: Preset, source: str) -> ModelFacts:

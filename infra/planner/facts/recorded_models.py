@@ -18,6 +18,7 @@ from components.typed.refusal import Problem
 from components.typed.rules.planner import RECORD_UNREADABLE
 from infra.planner.facts import presets
 from infra.planner.facts.model_facts import ModelFacts
+from infra.stackfile import yaml_source
 
 FOLDER = "models"
 """Folder beside the stack files."""
@@ -44,9 +45,10 @@ def read(stacks: Path) -> RecordedModels:
     problems: list[Problem] = []
     for file in sorted((stacks / FOLDER).glob("*.yaml")):
         try:
-            found = presets.facts_in(file)
-        except (ValueError, OSError, TypeError, OverflowError, RecursionError, yaml.YAMLError):
-            message = f"of {FOLDER}/{file.name} cannot be read"
+            found = presets.facts_in(file, lambda path: yaml_source.read(path, "a recorded model").value)
+        except (ValueError, TypeError, OverflowError, RecursionError, yaml_source.Unreadable) as error:
+            why = f": it {error}" if isinstance(error, yaml_source.Unreadable) else ""
+            message = f"of {FOLDER}/{file.name} cannot be read{why}"
             allowed = "a file as ebbtide catalog add writes it"
             fix = "record the model anew, or delete the file"
             problems.append(RECORD_UNREADABLE.at(("models",), message, allowed=allowed, fix=fix))

@@ -6,7 +6,8 @@ import io
 from collections import Counter
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table as Drawn
@@ -36,11 +37,9 @@ def show(document: Document, console: Console) -> None:
             continue  # dozens of lines; below as one line
         console.print()
         console.print(Text(table.title, style="bold"))
-        drawn = _drawn(table)
-        if (
-            table.rows
-            and Measurement.get(console, console.options.update(width=10_000), drawn).maximum <= console.width
-        ):
+        drawn = _drawn(table) if _least_width(table) <= console.width else None
+        wide = console.options.update(width=10_000)
+        if table.rows and drawn is not None and Measurement.get(console, wide, drawn).maximum <= console.width:
             console.print(drawn)
         elif table.rows:
             _stacked(table, console)
@@ -65,10 +64,16 @@ def _drawn(table: Table) -> Drawn:
 
 def _stacked(table: Table, console: Console) -> None:
     """Print each row under its first cell, for a terminal narrower than the table."""
+    parts: list[Text | Padding] = []
     for row in table.rows:
-        console.print(Text(row[0] or table.columns[0], style="bold cyan"))
         told = "  ".join(f"{name} {cell}" for name, cell in zip(table.columns[1:], row[1:], strict=True) if cell)
-        console.print(Padding(Text(told), (0, 0, 0, 2)))
+        parts += [Text(row[0] or table.columns[0], style="bold cyan"), Padding(Text(told), (0, 0, 0, 2))]
+    console.print(Group(*parts))
+
+
+def _least_width(table: Table) -> int:
+    """Return the sum of the columns' widest cells: a table that this is too much for is never drawn, nor measured."""
+    return sum(max(map(cell_len, column)) for column in zip(table.columns, *table.rows, strict=True))
 
 
 def _resources(document: Document, console: Console) -> None:

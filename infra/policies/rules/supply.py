@@ -12,7 +12,7 @@ from infra.policies.inputs import HIDDEN, Unknown, get_path
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, each, rule
 from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
 from infra.policies.settings import Settings
-from infra.stackfile.cleartext_secrets import REDACTED, Secrets
+from infra.redaction import REDACTED, redact
 from infra.stackfile.schema.pool import PoolConfig
 
 _SECRET_NAMES = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
@@ -40,7 +40,7 @@ def texts_with_secrets(value: Any, path: str = "") -> Iterator[str]:
     if isinstance(value, (Unknown, bool, int, float, type(None))):
         return
     if isinstance(value, str):
-        if value != HIDDEN and Secrets().redact(value) != value and REDACTED not in value:
+        if value != HIDDEN and redact(value) != value and REDACTED not in value:
             yield path
     elif isinstance(value, Mapping):
         name, given = value.get("name"), value.get("value")

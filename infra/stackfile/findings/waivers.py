@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from components.typed.refusal import Problem
 from components.typed.rules.waivers import (
@@ -24,11 +23,13 @@ from components.typed.rules.waivers import (
     WAIVER_UNUSED,
     WAIVERS_UNREADABLE,
 )
-from infra.stackfile.cleartext_secrets import Secrets
-from infra.stackfile.findings.finding import Finding
+from infra.redaction import redact
+from infra.stackfile.findings.finding import ConfigError, Finding
 from infra.stackfile.findings.formatting import show, show_path
 from infra.stackfile.findings.registry import waivable
 from infra.stackfile.findings.waiver import Waiver
+from infra.stackfile.findings.waiver_reach import kinds_matched
+from infra.stackfile.yaml_source import Read, Unreadable, read
 from infra.workspace import PROJECT
 
 WAIVERS_FILE = PROJECT / "waivers.yaml"
@@ -40,10 +41,12 @@ _CODE = re.compile(r"EBB\d+")
 
 @dataclass(frozen=True)
 class Waivers:
-    """The waivers that can be used, and what is wrong with the others."""
+    """The waivers that can be used, and what is wrong with the others. ``unreadable`` are findings about the file as a
+    whole: what it waives is not known then."""
 
     waivers: tuple[Waiver, ...] = ()
     findings: tuple[Finding, ...] = ()
+    unreadable: tuple[Finding, ...] = ()
 
 
 def load_waivers(file: Path, today: date | None = None, policies: Sequence[str] | None = None) -> Waivers:
@@ -52,32 +55,39 @@ def load_waivers(file: Path, today: date | None = None, policies: Sequence[str] 
     ``policies`` are the ids that a waiver may name besides codes of findings; None: the caller has no policies, and
     accepts any.
     """
-    if not file.is_file():
-        return Waivers()
-    name = file.name
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        problem = WAIVERS_UNREADABLE.at(
-            (), "cannot be read as YAML", allowed="waivers: and a list", fix="mend the file"
-        )
-        return Waivers(findings=(_finding(problem, name),))
+        content = read(file, "waivers: and a list") if os.path.lexists(file) else Read(None, ())
+    except Unreadable as error:
+        return _unreadable(file, replace(error.problem, rule=WAIVERS_UNREADABLE))
+    document, name = content.value, file.name
     entries = document.get("waivers") if isinstance(document, Mapping) else None
     if document is None or (isinstance(document, Mapping) and entries is None and set(document) <= {"waivers"}):
         return Waivers()
     if not isinstance(entries, list):
-        problem = WAIVERS_UNREADABLE.at(
-            (), "has no list of waivers", allowed="waivers: and a list", fix="write waivers: []"
-        )
-        return Waivers(findings=(_finding(problem, name),))
+        message, fix = "has no list of waivers", "write waivers: []"
+        return _unreadable(file, WAIVERS_UNREADABLE.at((), message, allowed="waivers: and a list", fix=fix))
     good: list[Waiver] = []
-    problems: list[Problem] = []
+    problems: list[Problem] = [replace(problem, rule=WAIVERS_UNREADABLE) for problem in content.repeated]
     for index, entry in enumerate(entries):
         found = list(_judge(entry, index, today or date.today(), policies))
         problems += found
-        if not any(problem.severity == "error" for problem in found):
+        twice = any(problem.path[:2] == ("waivers", index) for problem in content.repeated)
+        if not twice and not any(problem.severity == "error" for problem in found):
             good.append(_made(entry))
     return Waivers(tuple(good), tuple(_finding(problem, name) for problem in problems))
+
+
+def usable_waivers(file: Path = WAIVERS_FILE) -> Waivers:
+    """Return the waivers of the checkout. Raises ``ConfigError`` where the file as a whole cannot be read."""
+    loaded = load_waivers(file)
+    if loaded.unreadable:
+        raise ConfigError(loaded.unreadable)
+    return loaded
+
+
+def _unreadable(file: Path, problem: Problem) -> Waivers:
+    found = (_finding(problem, file.name),)
+    return Waivers(findings=found, unreadable=found)
 
 
 def _judge(entry: Any, index: int, today: date, policies: Sequence[str] | None) -> Iterator[Problem]:
@@ -101,6 +111,13 @@ def _judge(entry: Any, index: int, today: date, policies: Sequence[str] | None) 
         fix = "name what it is for: a resource, or a part of its name"
         yield WAIVER_MATCHES_ALL.at(
             (*at, "resource"), "matches everything", allowed="a pattern with a name in it", fix=fix, value=pattern
+        )
+    elif pattern and len(matched := kinds_matched(pattern)) > 1:
+        some = ", ".join(matched[:3]) + (f" and {len(matched) - 3} more" if len(matched) > 3 else "")
+        message = f"matches what is of {len(matched)} kinds, whatever its name ({some})"
+        fix = "write one waiver for each thing: a resource's name, or a place like stack:models.llama-8b"
+        yield WAIVER_MATCHES_ALL.at(
+            (*at, "resource"), message, allowed="a pattern for things of one kind", fix=fix, value=pattern
         )
     for key in ("owner", "reason"):
         text = entry.get(key)
@@ -176,14 +193,13 @@ def unused(waiver: Waiver, file: str = WAIVERS_FILE.name) -> Finding:
 
 
 def _finding(problem: Problem, file: str) -> Finding:
-    hide = Secrets().redact
     return Finding(
         code=problem.code,
         severity=problem.severity,
-        file=file,
-        path=show_path(problem.path),
-        value=hide(show(problem.value)) if problem.has_value else None,
-        message=problem.message,
+        file=redact(file),
+        path=redact(show_path(problem.path)),
+        value=redact(show(problem.value)) if problem.has_value else None,
+        message=redact(problem.message),
         allowed=problem.allowed,
-        fix=problem.fix,
+        fix=redact(problem.fix),
     )

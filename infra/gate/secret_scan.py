@@ -1,0 +1,175 @@
+"""Secrets in any file of a change: what people leak, with its line and kind, and never the secret itself.
+
+Three readers look at each file: this project's own patterns (``infra.redaction``), the detectors of ``detect-secrets``,
+and, for names like ``password``, the randomness of what is assigned to them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+from infra.redaction import looks, redact
+from infra.stackfile.cleartext_secrets import is_ciphertext
+
+if TYPE_CHECKING:
+    from detect_secrets.plugins.base import RegexBasedDetector
+
+# Written by tools, and nothing but names, versions and digests; a token's own pattern is found in them all the same.
+_LOCKS = frozenset({"go.sum", "package-lock.json", "yarn.lock", "poetry.lock", "uv.lock", "Cargo.lock", "go.mod"})
+# A longer line is read in pieces that overlap by half.
+_LONGEST_PIECE = 20_000
+# What stands at an example's place: nobody's secret.
+_EXAMPLE = re.compile(
+    r"example|placeholder|change.?me|your[-_ ]|dummy|redacted|xxxx|\*{3}|…|\.\.\.|<[^>]*>|\{[^}]*\}"
+    r"|^\$[A-Za-z_({]|not.?a.?secret",
+    re.IGNORECASE,
+)
+_PASSWORD_IN_ADDRESS = re.compile(r"://[^/@\s:]*:(?P<password>[^/@\s]+)@")
+_SHORTEST = 6
+_WEAK_PASSWORDS = frozenset({"password", "passwd", "secret"})
+_NAMED = re.compile(
+    r"""(?P<name>[A-Za-z0-9_.-]*(?:token|passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|account[_-]?key|"""
+    r"""private[_-]?key|shared[_-]?key|credentials?|auth)[A-Za-z0-9_]{0,12})["']?\s*(?::=|=>|[:=])\s*"""
+    r"""(?:[bru]?["'](?P<quoted>[^"'\s]{12,})["']|(?P<bare>[^\s"'`,;()\[\]{}<>]{16,})\s*(?:\#.*)?$)""",
+    re.IGNORECASE,
+)
+_HEX_DIGEST = re.compile(r"(?:sha\d+[:-])?(?:[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})", re.I)
+_RANDOM = re.compile(r"[A-Za-z0-9+/_=.~!@#%^&*-]+")
+_CHANGE = re.compile(r"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])|[a-z](?=[A-Z])")
+_LEAST_BITS = 3.0
+_SECURE = re.compile(
+    r"""(?:^|[\s{,"'])["']?secure["']?\s*:\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s,}\#]+))"""
+)
+# A switch, a number, or a text that begins in the next line.
+_NO_TEXT = re.compile(r"[>|][+-]?\d*|true|false|null|~|\d{1,5}", re.IGNORECASE)
+# Detectors of what this project's own patterns find, and the class that all detectors are made from.
+_OWN = frozenset(
+    {"BasicAuthDetector", "GitHubTokenDetector", "JwtTokenDetector", "PrivateKeyDetector", "RegexBasedDetector"}
+)
+_YAML = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, order=True)
+class FoundSecret:
+    """One secret: the file, the line from 1 (0: the file's own name), and its kind in words."""
+
+    path: str
+    line: int
+    kind: str
+
+    def __str__(self) -> str:
+        where = redact(f"{self.path}:{self.line}" if self.line else f"{self.path} (its name)")
+        return (
+            f"{where}: holds a secret in clear ({self.kind}); allowed: no secret in a file of the repository; "
+            "fix: take it out, and withdraw it where it was made: the history keeps it"
+        )
+
+
+def new_secrets(base: Path, head: Path, paths: Iterable[str]) -> Iterator[FoundSecret]:
+    """Yield the secrets in the files of ``head`` that are not in the same line of text in ``base``: what the change
+    brings in, wherever it stands."""
+    for path in paths:
+        if (text := _text(head / path)) is not None:
+            old = set((_text(base / path) or "").split("\n"))
+            lines = text.split("\n")
+            yield from (each for each in secrets_in(path, text) if not each.line or lines[each.line - 1] not in old)
+
+
+def _text(file: Path) -> str | None:
+    """Return a file's text, whatever its bytes: a token is found among rubbish too; None if there is no such file."""
+    return file.read_bytes().decode("utf-8", errors="replace") if file.is_file() else None
+
+
+def secrets_in(path: str, text: str) -> list[FoundSecret]:
+    """Return every secret in a file of the repository and in its path, by line; each line and kind once. Pure."""
+    found = {FoundSecret(path, 0, kind) for kind, _ in looks(path)}
+    lines = text.split("\n")
+    begins = [0, *accumulate(len(line) + 1 for line in lines)]
+    for kind, match in looks(text):
+        # a pattern of several lines is told by its first
+        if not _harmless(kind, match[0]):
+            found.add(FoundSecret(path, bisect_right(begins, match.start()), kind))
+    told = {each.line for each in found}
+    for number, line in enumerate(lines, 1):
+        if number not in told:
+            pieces = (line[at : at + _LONGEST_PIECE] for at in range(0, len(line), _LONGEST_PIECE // 2))
+            found |= {FoundSecret(path, number, kind) for piece in pieces for kind in _in_line(path, piece)}
+    return sorted(found)
+
+
+def _in_line(path: str, line: str) -> Iterator[str]:
+    """Yield the kinds of secrets that one line holds beside those with a pattern of this project's own."""
+    if path.endswith(_YAML):
+        for match in _SECURE.finditer(line):
+            text = match["double"] or match["single"] or match["bare"] or ""
+            if not is_ciphertext(text) and not _NO_TEXT.fullmatch(text):
+                yield "value under secure: that is not encrypted"
+    if not _is_lock(path):
+        yield from {kind for kind, secret in _detected(line) if not _EXAMPLE.search(secret)}
+        yield from {f"random text under the name {name}" for name in _random_values(line)}
+
+
+def _harmless(kind: str, secret: str) -> bool:
+    if kind == "password in an address":
+        match = _PASSWORD_IN_ADDRESS.search(secret)
+        password = match["password"] if match else ""
+        return password.lower() in _WEAK_PASSWORDS or len(password) < _SHORTEST or bool(_EXAMPLE.search(password))
+    if kind == "API key" and not re.search("[0-9]", secret):
+        return True  # words
+    return kind != "private key" and bool(_EXAMPLE.search(secret))
+
+
+def _random_values(line: str) -> Iterator[str]:
+    for match in _NAMED.finditer(line):
+        value = match["quoted"] or match["bare"]
+        harmless = _HEX_DIGEST.fullmatch(value) or _EXAMPLE.search(value)
+        if _RANDOM.fullmatch(value) and not harmless and _is_random(value):
+            yield redact(match["name"].lstrip(".-_"))[-40:]
+
+
+def _is_random(value: str) -> bool:
+    """Return True for letters and digits in no order: no name, path or sentence has them so mixed."""
+    changes = len(_CHANGE.findall(value))
+    mixed = re.search("[A-Za-z]", value) and re.search("[0-9]", value)
+    return bool(mixed) and changes >= len(value) / 5 and _entropy(value) >= _LEAST_BITS
+
+
+def _entropy(value: str) -> float:
+    shares = [value.count(letter) / len(value) for letter in set(value)]
+    return -sum(share * math.log2(share) for share in shares)
+
+
+def _is_lock(path: str) -> bool:
+    name = PurePosixPath(path)
+    return name.name in _LOCKS or path.startswith("locks/") or name.name.endswith(".lock")
+
+
+def _detected(line: str) -> Iterator[tuple[str, str]]:
+    """Yield kind and text of what the detectors with a pattern of their own find. None asks whether a secret is valid:
+    that would send it away."""
+    for detector in _detectors():
+        for secret in detector.analyze_string(line):
+            if isinstance(secret, str) and secret:
+                yield str(detector.secret_type), secret
+
+
+@cache
+def _detectors() -> tuple[RegexBasedDetector, ...]:
+    # some of them import a client of HTTP: for the gate alone
+    from detect_secrets import plugins
+    from detect_secrets.plugins.base import RegexBasedDetector
+
+    modules = [importlib.import_module(f"{plugins.__name__}.{each.name}") for each in iter_modules(plugins.__path__)]
+    known = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    kinds = [each for each in known if issubclass(each, RegexBasedDetector) and each.__name__ not in _OWN]
+    return tuple(kind() for kind in sorted(kinds, key=lambda each: each.__name__))
