@@ -18,6 +18,7 @@ from infra.gate import judge_process, owner
 from infra.gate.changed_files import ChangedFiles, WrongDeployments, deployed
 from infra.gate.checkout import copy_working_tree, extract
 from infra.gate.file_kinds import Kind, kind_of
+from infra.gate.secret_scan import new_secrets
 from infra.gate.stack_file_diff import diff_values
 from infra.planner.judgement import Judgement, judge_with_records
 from infra.stackfile.findings.waiver import Waiver
@@ -343,3 +344,38 @@ def test_another_cluster_replaces_all_that_stands_on_this_one(clone: Path, tmp_p
     replaced = [change for change in told["changes"] if change["action"] == "replaced"]
     assert len(replaced) > 20
     assert status == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (STACK_FILE, "# {token}\n"),
+        ("docs/note.md", "the token is {token}\n"),
+        ("tests/data.txt", "x\n\nHF = '{token}'\n"),
+        ("stacks/models/x.json", '{{"a": "{token}"}}\n'),
+        ("infra/new.py", "KEY = '{token}'\n"),
+    ],
+)
+def test_a_secret_that_a_change_brings_in_blocks_wherever_it_stands(
+    file: str, text: str, clone: Path, tmp_path: Path
+) -> None:
+    token = "hf_" + "Ab1Cd2Ef3Gh4Ij5Kl6Mn7Op8Qr9"
+    path = clone / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text((path.read_text() if path.exists() else "") + text.format(token=token))
+    found = list(new_secrets(ROOT if file == STACK_FILE else clone / "nothing", clone, [file]))
+    assert [each.path for each in found] == [file]
+    if file == "docs/note.md":
+        status, _ = judged(clone, tmp_path)
+        written = [report.read_text() for report in (tmp_path / "reports").iterdir()]
+        assert status == 1
+        assert all(token not in report for report in written)
+        assert any("docs/note.md:1: holds a secret in clear" in report for report in written)
+
+
+def test_a_secret_that_was_there_before_is_not_this_changes_fault(tmp_path: Path) -> None:
+    token = "hf_" + "Ab1Cd2Ef3Gh4Ij5Kl6Mn7Op8Qr9"
+    for side, more in (("base", ""), ("head", "and more\n")):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "x.md").write_text(f"{token}\n{more}")
+    assert list(new_secrets(tmp_path / "base", tmp_path / "head", ["x.md"])) == []
