@@ -1,4 +1,7 @@
-"""Dangerous edits by a seed, in the true graph of each shipped stack: the share that the rules over the graph catch."""
+"""Dangerous edits by a seed, in the true graph of each shipped stack: the share that the rules over the graph catch.
+
+The comparison with what the base's program asks for must tell every one of them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections import Counter
 
 import pytest
 
+from infra.gate.diff import all_differences
 from tests.policies import shapes_kit as kit
 from tests.policies.random_edits import EDITS, edited
 
@@ -26,6 +30,7 @@ def test_every_dangerous_edit_of_a_shipped_stack_is_caught(index: int) -> None:
         entries = kit.graph(index)
         sort, told = edited(entries, seed)
         tried[sort] += 1
+        assert all_differences(kit.graph(index), entries), (sort, seed, told)
         if not kit.is_blocked(index, entries):
             missed.append(f"{sort}, seed {seed}: {told}")
     print(f"{kit.stacks()[index][0]}: {COUNT - len(missed)} of {COUNT} caught, {dict(tried)}")
