@@ -10,8 +10,8 @@ ANYBODY = "anybody"
 
 
 def rights_of_document(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what each statement of an AWS policy says, as ``right`` (``ec2:RunInstances on * under conditions``),
-    ``principal`` (``Service eks.amazonaws.com``, ``AWS``, ``anybody``) or ``field`` (one that is not read here)."""
+    """Yield what each statement of a JSON policy says, as ``right`` (``ec2:RunInstances on * under conditions``),
+    ``principal`` (a service, an account, ``anybody``) or ``field`` (one that is not read here)."""
     for statement in _listed(document.get("Statement")):
         if not isinstance(statement, Mapping):
             yield "field", "Statement"

@@ -51,6 +51,10 @@ class Folding:
         return not any(plain == name or plain.endswith(f".{name}") for name in self.open)
 
 
+def _package(kind: str) -> str:
+    return kind.partition(":")[0]
+
+
 @cache
 def folding() -> Folding:
     """Return the rules by which inputs are folded."""
@@ -68,7 +72,7 @@ def _fold(kind: str, value: Any, shape: str, path: str) -> Iterator[Leaf]:
     name = shape.rpartition(".")[2].rstrip("[*]")
     if name == "rules" and ".authorization.k8s.io" in kind and isinstance(value, Sequence) and not _plain(value):
         yield from (Leaf("rules: right", path, right, True) for right in rights_of_rules(value))
-    elif kind.startswith("aws:") and name in folding().documents and (document := _document(value)) is not None:
+    elif f"{_package(kind)} {name}" in folding().documents and (document := _document(value)) is not None:
         yield from (Leaf(f"{shape}: {what}", path, right, True) for what, right in rights_of_document(document))
     elif isinstance(value, Mapping) and value:
         is_free = name in folding().free or (name == "annotations" and kind in folding().free_annotations)

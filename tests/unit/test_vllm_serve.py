@@ -25,7 +25,8 @@ if mode == "ends":
     sys.exit(7)
 if mode == "serves":
     door = socket.create_server(("127.0.0.1", port))
-pathlib.Path("up").write_text(str(os.getpid()))
+pathlib.Path("up.part").write_text(str(os.getpid()))
+pathlib.Path("up.part").rename("up")
 while not told:
     time.sleep(0.02)
 if mode == "serves":

@@ -146,15 +146,14 @@ def public_listener(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
 
 def _is_behind_list(ingress: Resource, graph: Graph) -> bool:
-    """Return True if each BackendConfig beside an Ingress of Google's names a list of networks in this graph, which
-    refuses all others. Source: GKE documentation, Ingress configuration: Google Cloud Armor."""
-    lists = {get_path(r.inputs, "name"): r for r in graph.resources if r.type == _LIST}
+    """Return True if each BackendConfig beside an Ingress names a list of networks in this graph, which refuses all
+    others."""
+    lists = {get_path(r.inputs, "name"): r for r in graph.resources if r.type == clouds()["networkList"]}
     beside = [r for r in graph.of_kind("BackendConfig") if r.namespace == ingress.namespace]
     named = [lists.get(get_path(r.inputs, "spec.securityPolicy.name")) for r in beside]
     return bool(named) and all(found is not None and _is_closed(found) for found in named)
 
 
-_LIST = "gcp:compute/securityPolicy:SecurityPolicy"
 _FOR_ALL_OTHERS = 2147483647
 
 
