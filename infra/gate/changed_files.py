@@ -12,7 +12,7 @@ from infra.gate.file_kinds import programs
 
 DEPLOYMENTS = Path("stacks") / "deployments.json"
 STACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_STACK_FILE = re.compile(r"stacks/Pulumi\.(.+)\.yaml")
+_STACK_FILE = re.compile(r"stacks/Pulumi\.([^/]+)\.yaml", re.DOTALL)
 
 
 class WrongDeployments(Exception):
@@ -22,11 +22,12 @@ class WrongDeployments(Exception):
 @dataclass(frozen=True)
 class ChangedFiles:
     """``paths`` are all that differ, links and submodules too; ``programs`` those that a code owner has to read;
-    ``touched`` the stacks whose file differs; ``deployed`` those that a pipeline brings up, before or after."""
+    ``touched`` the stacks whose file differs; then the stacks that pipelines bring up."""
 
     paths: tuple[str, ...]
-    touched: tuple[str, ...]
-    deployed: tuple[str, ...]
+    touched: tuple[str, ...] = ()
+    deployed_before: tuple[str, ...] = ()
+    deployed_after: tuple[str, ...] = ()
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -37,7 +38,8 @@ class ChangedFiles:
         """Return the stacks to judge: those whose file changes; every deployed one where anything changes that all of
         them share."""
         shared = self.programs or _facts(self.paths)
-        return tuple(dict.fromkeys((*(self.deployed if shared else ()), *self.touched)))
+        deployed = (*self.deployed_after, *self.deployed_before) if shared else ()
+        return tuple(dict.fromkeys((*deployed, *self.touched)))
 
 
 def compare(base: Path, head: Path, refused: Iterable[str] = ()) -> ChangedFiles:
@@ -50,7 +52,7 @@ def compare(base: Path, head: Path, refused: Iterable[str] = ()) -> ChangedFiles
         before = deployed(base)
     except WrongDeployments:
         before = ()
-    return ChangedFiles(tuple(changed), touched, tuple(dict.fromkeys((*deployed(head), *before))))
+    return ChangedFiles(tuple(changed), touched, before, deployed(head))
 
 
 def deployed(folder: Path) -> tuple[str, ...]:

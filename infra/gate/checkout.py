@@ -82,7 +82,7 @@ def extract(repository: Path, ref: str, folder: Path) -> Checkout:
         if each.executable:
             target.chmod(0o755)
         stream.read(1)
-    return Checkout(found, _refused(each.path for each in entries if each not in files))
+    return Checkout(found, _refused(each.path for each in entries if not each.is_file or each.leads_out))
 
 
 def _entry(line: bytes) -> _Entry:
@@ -95,7 +95,7 @@ def _entry(line: bytes) -> _Entry:
 
 def copy_working_tree(repository: Path, folder: Path) -> Checkout:
     """Copy the tracked files, and the new ones that git does not ignore, in their present state to ``folder``."""
-    done = _git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    done = _git(repository, *_own_excludes(), "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if done.returncode != 0:
         raise NoCheckout(f"{repository} is not a git repository")
     folder.mkdir(parents=True)
@@ -108,6 +108,15 @@ def copy_working_tree(repository: Path, folder: Path) -> Checkout:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
     return Checkout(WORKING_TREE, _refused(left_out))
+
+
+def _own_excludes() -> tuple[str, ...]:
+    """Return the option that names the files which this user always ignores: nothing else of their settings is read."""
+    asked = subprocess.run(
+        ["git", "config", "--global", "--type=path", "core.excludesFile"], capture_output=True, check=False
+    )
+    file = asked.stdout.decode(errors="replace").strip() or os.path.expanduser("~/.config/git/ignore")
+    return ("-c", f"core.excludesFile={file}")
 
 
 def _refused(paths: Iterable[str]) -> tuple[str, ...]:

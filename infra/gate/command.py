@@ -67,6 +67,9 @@ def gate(
     except NotJudged as problem:
         print(f"error: the change could not be judged, so it does not pass: {problem}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: the change could not be judged, so it does not pass: {error.strerror}", file=sys.stderr)
+        return 1
     except (NoCheckout, WrongCall) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
@@ -130,7 +133,9 @@ def _deliver(reports: Path, options: Options, hidden: set[str]) -> None:
         if options.out is not None:
             Path(options.out).write_text(_whole(reports, options.form), encoding="utf-8")
     except OSError as error:
-        raise WrongCall(f"{error.filename}: {(error.strerror or 'cannot be written').lower()}") from None
+        raise WrongCall(
+            f"{options.reports or options.out}: {(error.strerror or 'cannot be written').lower()}"
+        ) from None
     if options.out is None and options.reports is None:
         sys.stdout.write(_whole(reports, options.form))
 
@@ -143,7 +148,7 @@ def _whole(reports: Path, form: str) -> str:
         told = {**whole, "reports": [json.loads(text) for text in texts]}
         return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
     if form == "sarif":
-        runs = [run for text in texts for run in json.loads(text)["runs"]]
+        runs = [run for text in texts for run in json.loads(text)["runs"]] or [overview.sarif_run(whole)]
         return json.dumps(sarif_of(runs), indent=2, ensure_ascii=False) + "\n"
     if len(texts) != 1:
         texts.insert(0, (reports / f"{overview.NAME}.{form}").read_text(encoding="utf-8"))

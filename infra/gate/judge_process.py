@@ -21,7 +21,7 @@ from infra.gate.checkout import overlay, take_data
 from infra.gate.record_process import AS_DEPLOYED
 from infra.gate.replacement.tables import read_all as read_replacements
 from infra.gate.report import document, overview
-from infra.gate.sandbox import UNCONFINED, Recorded, can_confine, record
+from infra.gate.sandbox import UNCONFINED, Recorded, record, why_not_confined
 from infra.gate.secret_scan import new_secrets
 from infra.gate.stack_file_diff import diff_values
 from infra.gate.verdict import Report, Side, judge
@@ -78,9 +78,11 @@ def main() -> None:
         sys.exit(_conclude(request, (), (str(problem),), ()))
     stacks = request.stacks or files.judged
     whole = whole_change(request, files, stacks, waivers)
-    with tempfile.TemporaryDirectory(prefix="ebbtide-runs-", ignore_cleanup_errors=True) as made:
-        programs = Programs(request, bool(files.programs), Path(made))
-        reports = [_report(request, whole, waivers, programs, stack) for stack in stacks]
+    reports = []
+    if stacks:
+        with tempfile.TemporaryDirectory(prefix="ebbtide-runs-", ignore_cleanup_errors=True) as made:
+            programs = Programs(request, bool(files.programs), Path(made))
+            reports = [_report(request, whole, waivers, programs, stack) for stack in stacks if is_stack_name(stack)]
     sys.exit(_conclude(request, reports, whole.blocked, whole.owner_for))
 
 
@@ -95,17 +97,24 @@ class WholeChange:
     programs: tuple[str, ...]
 
 
+def is_stack_name(name: str) -> bool:
+    return bool(STACK_NAME.fullmatch(name)) and name != overview.NAME
+
+
 def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...], waivers: Waivers) -> WholeChange:
     own = load_waivers(request.head / "waivers.yaml", request.today, rule_ids())
     blocked = [f"{path} is a link or a submodule; fix: put the files in its place" for path in request.refused]
     for stack in files.touched:
-        if not STACK_NAME.fullmatch(stack) or stack == overview.NAME:
+        if not is_stack_name(stack):
             blocked.append(f"stacks/Pulumi.{stack}.yaml has a name that no stack can have; fix: letters, digits, . _ -")
         elif stack not in stacks:
             blocked.append(
                 f"stacks/Pulumi.{stack}.yaml changes and is not judged; fix: name it too, or leave --stack out"
             )
-    blocked += map(str, new_secrets(request.base, request.head, files.paths))
+    in_force = [waiver for waiver in waivers.waivers if waiver.in_force(request.today)]
+    for found in new_secrets(request.base, request.head, files.paths):
+        if not any(waiver.covers("clear-text-secret", f"file:{found.path}") for waiver in in_force):
+            blocked.append(str(found))
     notes = [*request.notes]
     facts = [path for path in files.paths if path.startswith("stacks/models/")]
     if facts:
@@ -114,7 +123,7 @@ def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...],
         )
     return WholeChange(
         tuple(blocked),
-        tuple(owner.of_change(files.programs, waivers.waivers, own.waivers)),
+        tuple(owner.of_change(files, waivers.waivers, own.waivers)),
         own.findings,
         tuple(notes),
         files.programs,
@@ -181,12 +190,13 @@ class Programs:
         take_data(request.head, self._expected)
         if edited:
             overlay(request.trusted, request.head, self._head)
-        self._confined = can_confine()
+        why = why_not_confined()
+        self._confined = not why
         self._refusal = ""
         if edited and request.refused:
             self._refusal = "it has links or submodules, so what it would run is not all here"
         elif edited and not (self._confined or request.unconfined):
-            self._refusal = UNCONFINED
+            self._refusal = UNCONFINED.format(why=why)
 
     def record(self, stack: str, was_there: bool, is_there: bool) -> _Recordings:
         """Record the stack on all sides; a side without it has an empty graph."""
@@ -231,10 +241,6 @@ def _without_unknown_keys(judgement: Judgement | None) -> Judgement | None:
     unknown = owner.unknown_keys(judgement)
     found = (replace(each, severity="warning") if each in unknown else each for each in judgement.findings)
     return replace(judgement, findings=tuple(found))
-
-
-if __name__ == "__main__":
-    main()
 
 
 # Renamed pools: another name means another pool; its nodes are taken away, with what they serve, and new ones made.

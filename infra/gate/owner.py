@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from components.typed.rules.stack import KEY_UNKNOWN
+from infra.gate.changed_files import ChangedFiles
 from infra.planner.judgement import Judgement
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.owner_needed import needs_owner
@@ -13,11 +14,16 @@ from infra.stackfile.findings.waiver import Waiver
 _SHOWN = 8
 
 
-def of_change(programs: Sequence[str], before: Sequence[Waiver], after: Sequence[Waiver]) -> Iterator[str]:
-    """Yield why an owner has to agree, whatever the stack. ``programs`` are the changed files that are no data; then
-    the waivers of both sides."""
-    if programs:
-        yield f"it edits what is installed or run, which no rule can vouch for: {some(programs)}"
+def of_change(files: ChangedFiles, before: Sequence[Waiver], after: Sequence[Waiver]) -> Iterator[str]:
+    """Yield why an owner has to agree, whatever the stack. ``before`` and ``after`` are the waivers of both sides."""
+    if files.programs:
+        yield f"it edits what is installed or run, which no rule can vouch for: {some(files.programs)}"
+    old, new = files.deployed_before, files.deployed_after
+    gone = [stack for stack in old if stack not in new]
+    if gone:
+        yield f"no pipeline would deploy, judge or look after any more: {some(gone)}"
+    elif [stack for stack in new if stack in old] != list(old):
+        yield f"it changes the order in which pipelines deploy, to {', '.join(new)}"
     for waiver in after:
         if waiver not in before:
             yield f"it waives {waiver.rule} for {waiver.resource} until {waiver.expiry.isoformat()}: {waiver.reason}"

@@ -44,7 +44,7 @@ def _told(tree: Path, stack: str) -> dict[str, Any]:
         from infra.recorder.stack_source import read_stack, stack_file
         from infra.stackfile.findings.finding import ConfigError
     except Exception as error:
-        return {"problem": f"the recorder does not fit this program: {type(error).__name__}"}
+        return {"problem": f"the recorder does not fit this program: {type(error).__name__}: {error}"[:4000]}
     try:
         told = {"graph": graph(recording_of(read_stack(stack_file(tree / "stacks", stack)), stack).records)}
         foreign = sorted(_foreign_modules(tree))
@@ -63,7 +63,3 @@ def _foreign_modules(tree: Path) -> Iterator[str]:
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and not os.path.realpath(file).startswith(allowed):
             yield name
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -29,19 +28,31 @@ SECONDS = 240.0
 LARGEST_BYTES = 64 * 2**20
 MEMORY_BYTES = 3 * 2**30
 _SCRATCH_BYTES = 64 * 2**20
-_FILES = 256
+_LIMITS = (
+    ("RLIMIT_NPROC", 64),  # counted over all of a user's processes, but in the sandbox's own namespace over its own
+    ("RLIMIT_AS", MEMORY_BYTES),
+    ("RLIMIT_CPU", int(SECONDS)),
+    ("RLIMIT_FSIZE", _SCRATCH_BYTES),
+    ("RLIMIT_NOFILE", 256),
+    ("RLIMIT_CORE", 0),
+)
 # A stack file that the planner refuses still gets a graph, so that everything about it is reported at once.
 JUDGED_BESIDE = "the gate judges the stack file itself"
 UNCONFINED = (
-    "this machine cannot shut the program of the change in, so it was not run; allowed: Linux with bubblewrap and user "
-    "namespaces; fix: apt-get install bubblewrap (where user namespaces are kept back: sysctl "
+    "this machine cannot shut the program of the change in ({why}), so it was not run; allowed: Linux with bubblewrap "
+    "0.8 or newer and user namespaces; fix: apt-get install bubblewrap (where user namespaces are kept back: sysctl "
     "kernel.apparmor_restrict_unprivileged_userns=0), or say --unconfined where nothing on the machine is worth taking"
 )
 _TREE = "/tree"
 _HOME = "/tmp"  # noqa: S108  inside the sandbox, which has its own
+_DEEPEST = 60
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
-_START = """
-import sys
+# Set by the process itself, before anything of the tree is imported. Not every system knows or grants each limit.
+_START = f"""
+import contextlib, resource, sys
+for name, most in {_LIMITS!r} if sys.argv[1] == {_TREE!r} else {_LIMITS[1:]!r}:
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        resource.setrlimit(getattr(resource, name), (most, most))
 sys.meta_path = [each for each in sys.meta_path if not getattr(each, "__module__", "").startswith("__editable__")]
 sys.path = [sys.argv[1], *(each for each in sys.path if "__editable__" not in each)]
 from infra.gate.record_process import main
@@ -81,14 +92,21 @@ def record(tree: Path, stack: str, *more: str, confined: bool) -> Recorded:
     return _run([*_shut_in(tree), sys.executable, "-I", "-B", "-c", _START, _TREE], stack, more, Path(_HOME))
 
 
-@cache
 def can_confine() -> bool:
     """Return True if this machine can shut a process in."""
+    return not why_not_confined()
+
+
+@cache
+def why_not_confined() -> str:
+    """Return why this machine cannot shut a process in; empty if it can."""
     if shutil.which("bwrap") is None:
-        return False
+        return "no bubblewrap"
     with tempfile.TemporaryDirectory() as tree:
         command = [*_shut_in(Path(tree)), sys.executable, "-I", "-c", "pass"]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        done = subprocess.run(command, capture_output=True, check=False)
+    said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
+    return said or f"status {done.returncode}" if done.returncode else ""
 
 
 def _shut_in(tree: Path) -> list[str]:
@@ -96,16 +114,17 @@ def _shut_in(tree: Path) -> list[str]:
     return [
         "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "gate",
-        *read_only, "--ro-bind", str(tree), _TREE,
+        "--size", str(_SCRATCH_BYTES), "--tmpfs", _HOME, *read_only, "--ro-bind", str(tree), _TREE,
         "--dev-bind", "/dev/null", "/dev/null", "--dev-bind", "/dev/urandom", "/dev/urandom",
-        "--size", str(_SCRATCH_BYTES), "--tmpfs", _HOME, "--remount-ro", "/", "--chdir", _TREE, "--",
+        "--remount-ro", "/", "--chdir", _TREE, "--",
     ]  # fmt: skip
 
 
 @cache
 def _python_files() -> tuple[str, ...]:
     """Return what Python needs: its own files, the environment's, and the libraries that they are linked to."""
-    wanted = [sys.prefix, *_links(sys.executable), os.path.join(sys.base_prefix, "lib"), *_LIBRARIES]
+    environment = (os.path.join(sys.prefix, name) for name in ("bin", "lib", "lib64", "pyvenv.cfg"))
+    wanted = [*environment, *_links(sys.executable), os.path.join(sys.base_prefix, "lib"), *_LIBRARIES]
     wanted += [path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))]
     found = sorted({os.path.abspath(path) for path in wanted if os.path.exists(path)})
     return tuple(path for path in found if not any(path.startswith(f"{other}/") for other in found))
@@ -119,23 +138,12 @@ def _links(path: str) -> Iterator[str]:
         yield path
 
 
-def _limit() -> None:
-    for what, most in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, int(SECONDS)),
-        (resource.RLIMIT_FSIZE, _SCRATCH_BYTES),
-        (resource.RLIMIT_NOFILE, _FILES),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
-
-
 def _run(command: list[str], stack: str, more: tuple[str, ...], home: Path) -> Recorded:
     reader, writer = os.pipe()
     process = subprocess.Popen(
         [*command, stack, str(writer), *more], env={**environment(home), SKIP: JUDGED_BESIDE},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        pass_fds=(writer,), preexec_fn=_limit, cwd=home if home.is_dir() else "/",
+        pass_fds=(writer,), cwd=home if home.is_dir() else "/",
     )  # fmt: skip
     os.close(writer)
     left = _Reader(reader)
@@ -196,5 +204,26 @@ def _read(written: bytes, status: int) -> Recorded:
 
 
 def _is_entry(entry: Any) -> bool:
-    texts = ("urn", "type", "name")
-    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in texts)
+    """Return True for what the recorder writes: the program may have written it instead."""
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key), str) for key in ("urn", "type", "name"))
+        and all(isinstance(entry.get(key, ""), str) for key in ("parent", "provider"))
+        and all(isinstance(entry.get(key, False), bool) for key in ("custom", "protect", "external"))
+        and all(_are_texts(entry.get(key, [])) for key in ("ignoreChanges", "dependsOn", "aliases"))
+        and isinstance(entry.get("inputs", {}), dict)
+        and _depth(entry) <= _DEEPEST
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= _DEEPEST:
+        inner = [list(each.values()) if isinstance(each, dict) else each for each in level]
+        level = [item for items in inner if isinstance(items, list) for item in items if isinstance(item, (dict, list))]
+        depth += 1
+    return depth

@@ -10,7 +10,7 @@ import importlib
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -75,14 +75,15 @@ class FoundSecret:
         )
 
 
-def new_secrets(base: Path, head: Path, paths: Iterable[str]) -> Iterator[FoundSecret]:
-    """Yield the secrets in the files of ``head`` that are not in the same line of text in ``base``: what the change
-    brings in, wherever it stands."""
+def new_secrets(base: Path, head: Path, paths: Sequence[str]) -> Iterator[FoundSecret]:
+    """Yield the secrets that a change brings in, wherever they stand: those in lines that no changed file of ``base``
+    has, so that a file that moves is not read anew."""
+    old = {line.strip() for path in paths for line in (_text(base / path) or "").split("\n")}
     for path in paths:
         if (text := _text(head / path)) is not None:
-            old = set((_text(base / path) or "").split("\n"))
             lines = text.split("\n")
-            yield from (each for each in secrets_in(path, text) if not each.line or lines[each.line - 1] not in old)
+            found = secrets_in(path, text)
+            yield from (each for each in found if not each.line or lines[each.line - 1].strip() not in old)
 
 
 def _text(file: Path) -> str | None:

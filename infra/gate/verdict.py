@@ -86,6 +86,7 @@ class Report:
     values: tuple[ChangedValue, ...] = ()
     owner_for: tuple[str, ...] = ()
     beyond: tuple[Changed, ...] | None = ()
+    beyond_problem: str = ""
     unjudged: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -163,6 +164,7 @@ def judge(
         values=tuple(values),
         owner_for=tuple(owner_for),
         beyond=_beyond(expected, head.recorded),
+        beyond_problem=expected.problem if expected is not None else "",
         unjudged=tuple(unjudged),
         notes=tuple(told),
     )

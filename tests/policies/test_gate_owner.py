@@ -166,7 +166,7 @@ def request(folder: Path) -> judge_process.Request:
 def test_a_program_is_not_run_where_it_cannot_be_shut_in(
     clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge_process, "can_confine", lambda: False)
+    monkeypatch.setattr(judge_process, "why_not_confined", lambda: "no bubblewrap")
     recorded = judge_process.Programs(request(clone), edited=True, folder=tmp_path / "runs").record(STACK, False, True)
     assert recorded.after.graph is None
     assert "apt-get install bubblewrap" in recorded.after.problem
@@ -186,8 +186,8 @@ def test_a_new_waiver_needs_an_owner_and_one_less_does_not(clone: Path, tmp_path
 )
 def test_a_waiver_that_becomes_another_needs_an_owner(widened: dict[str, Any]) -> None:
     before = Waiver(**{**WAIVER, "expiry": date(2026, 12, 1)})
-    assert len(list(owner.of_change((), [before], [replace(before, **widened)]))) == bool(widened)
-    assert list(owner.of_change((), [before], [])) == []
+    assert len(list(owner.of_change(ChangedFiles(()), [before], [replace(before, **widened)]))) == bool(widened)
+    assert list(owner.of_change(ChangedFiles(()), [before], [])) == []
 
 
 def test_another_environment_needs_an_owner(clone: Path, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_touched_stack_that_is_not_among_those_named_blocks(clone: Path, tmp_p
 
 @pytest.mark.parametrize("name", ["with space", "gate", "-x", "ünï"])
 def test_a_stack_file_whose_name_no_stack_can_have_blocks(name: str, tmp_path: Path) -> None:
-    files = ChangedFiles((f"stacks/Pulumi.{name}.yaml",), (name,), ())
+    files = ChangedFiles((f"stacks/Pulumi.{name}.yaml",), (name,))
     whole = judge_process.whole_change(request(tmp_path), files, (name,), Waivers())
     assert "has a name that no stack can have" in whole.blocked[0]
 
@@ -379,3 +379,46 @@ def test_a_secret_that_was_there_before_is_not_this_changes_fault(tmp_path: Path
         (tmp_path / side).mkdir()
         (tmp_path / side / "x.md").write_text(f"{token}\n{more}")
     assert list(new_secrets(tmp_path / "base", tmp_path / "head", ["x.md"])) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (("dev", "prod"), ("dev",), "look after any more: prod"),
+        (("dev", "prod"), (), "look after any more: dev, prod"),
+        (("dev", "prod"), ("prod", "dev"), "changes the order in which pipelines deploy, to prod, dev"),
+        (("dev", "prod"), ("dev", "new", "prod"), ""),
+        (("dev",), ("dev",), ""),
+    ],
+)
+def test_a_stack_that_leaves_the_list_of_deployments_needs_an_owner(
+    before: tuple[str, ...], after: tuple[str, ...], said: str
+) -> None:
+    files = ChangedFiles(("stacks/deployments.json",), deployed_before=before, deployed_after=after)
+    found = " ".join(owner.of_change(files, [], []))
+    assert bool(found) == bool(said)
+    assert said in found
+
+
+def test_a_secret_is_lifted_by_a_waiver_that_was_there_before(tmp_path: Path) -> None:
+    (tmp_path / "docs.md").write_text("hf_" + "Ab1Cd2Ef3Gh4Ij5Kl6Mn7Op8Qr9")
+    asked = replace(request(tmp_path), base=tmp_path / "nothing")
+    files = ChangedFiles(("docs.md",))
+    lifted = Waiver(
+        rule="clear-text-secret", resource="file:docs.md", owner="a", reason="made up", expiry=date(2026, 12, 1)
+    )
+    assert len(judge_process.whole_change(asked, files, (), Waivers()).blocked) == 1
+    assert judge_process.whole_change(asked, files, (), Waivers((lifted,))).blocked == ()
+    ended = replace(lifted, expiry=date(2026, 11, 1))
+    assert len(judge_process.whole_change(asked, files, (), Waivers((ended,))).blocked) == 1
+
+
+def test_a_working_tree_leaves_out_what_its_user_always_ignores(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home" / ".config" / "git").mkdir(parents=True)
+    (tmp_path / "home" / ".config" / "git" / "ignore").write_text(".DS_Store\n")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (clone / ".DS_Store").touch()
+    copy_working_tree(clone, tmp_path / "tree")
+    assert not (tmp_path / "tree" / ".DS_Store").exists()

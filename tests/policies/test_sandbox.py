@@ -89,17 +89,41 @@ def test_the_attacks_are_real_ones(tmp_path: Path, machine: dict[str, str]) -> N
     assert sum(SECRET in what for what in got.values()) >= 4
 
 
+def _writing(graph: str) -> str:
+    return (
+        "import json, os\n"
+        "def deep(levels):\n    return {'a': deep(levels - 1)} if levels else {}\n"
+        f"with open(int(sys.argv[3]), 'wb') as file:\n    file.write(json.dumps({{'graph': {graph}}}).encode())\n"
+        "os._exit(0)"
+    )
+
+
 @pytest.mark.parametrize(
     ("program", "said"),
     [
         ("import time\ntime.sleep(60)", "took more than"),
-        ("held = []\nwhile True:\n    held.append(bytearray(2**26))", "gave no graph"),
+        ("held = bytearray(2**32)", "gave no graph"),
         ("import os\nos.write(int(sys.argv[3]), b'x' * 2**20)", "is no graph"),
         ("import os\nfor _ in range(70):\n    os.write(int(sys.argv[3]), b'x' * 2**20)", "larger than 64 MiB"),
         ("import os\nos.kill(os.getpid(), 9)", "gave no graph"),
+        (_writing("[{'urn': 'a', 'type': 'b', 'name': 'c', 'inputs': 'x'}]"), "is no graph"),
+        (_writing("[{'urn': 'a', 'type': 'b', 'name': 'c', 'ignoreChanges': 5}]"), "is no graph"),
+        (_writing("[{'urn': 'a', 'type': 'b', 'name': 'c', 'aliases': [[]]}]"), "is no graph"),
+        (_writing("[{'urn': 'a', 'type': 'b', 'name': 'c', 'inputs': deep(900)}]"), "is no graph"),
         ("open('/tmp/full', 'wb').write(b'x' * 2**27)", "gave no graph"),
     ],
-    ids=["sleeps", "eats memory", "writes rubbish", "writes without end", "dies", "fills its disk"],
+    ids=[
+        "sleeps",
+        "eats memory",
+        "writes rubbish",
+        "writes without end",
+        "dies",
+        "odd inputs",
+        "odd options",
+        "odd aliases",
+        "deep inputs",
+        "fills its disk",
+    ],
 )
 def test_a_program_that_takes_too_much_gives_no_graph(
     program: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

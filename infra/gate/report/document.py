@@ -10,6 +10,7 @@ from infra.gate.diff import ORDER, Changed
 from infra.gate.report.markdown import markdown
 from infra.gate.report.wording import (
     ACTIONS,
+    NOT_COMPARED,
     clean,
     cost_lines,
     cost_notes,
@@ -49,6 +50,7 @@ def document(report: Report) -> dict[str, Any]:
         "blockedBy": blocked,
         "ownerFor": list(report.owner_for),
         "stackFile": [{"path": v.path, "before": v.before, "after": v.after} for v in report.values],
+        "beyondProblem": report.beyond_problem,
         "beyondStackFile": None if report.beyond is None else [_change(change) for change in report.beyond],
         "problem": report.head.recorded.problem,
         "baseProblem": report.base.recorded.problem,
@@ -132,6 +134,8 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield "\nStack file"
     for value in told["stackFile"]:
         yield f"  {value['path']}: {value['before']} → {value['after']}"
+    if told["beyondStackFile"] is None:
+        yield f"\n{NOT_COMPARED} {told['beyondProblem']}".rstrip()
     if told["beyondStackFile"]:
         yield "\nBy the program itself, besides what the stack file asks for"
         for c in told["beyondStackFile"]:
@@ -207,12 +211,12 @@ def sarif(told: Mapping[str, Any]) -> dict[str, Any]:
             text = f"not evaluated: {place(gap['at'], gap['path'])} {gap['why']}"
             results.append(_result(told, rule, index, "note", text, gap["at"]) | {"kind": "open"})
     named = {f"rule {rule['id']}" for rule in rules}
-    for number, reason in enumerate(reason for reason in told["blockedBy"] if reason not in named):
-        if number == 0:
-            index["verdict"] = len(rules)
-            rules.append(_VERDICT)
-        text = f"blocked by {reason}"
-        results.append(_result(told, _VERDICT, index, "error", text, "stack:"))
+    said = [("error", f"blocked by {reason}") for reason in told["blockedBy"] if reason not in named]
+    said += [("warning", f"a code owner has to agree: {reason}") for reason in told["ownerFor"]]
+    if said:
+        index["verdict"] = len(rules)
+        rules.append(_VERDICT)
+    results += [_result(told, _VERDICT, index, level, text, "stack:") for level, text in said]
     driver = {
         "name": "ebbtide gate",
         "rules": [

@@ -7,6 +7,7 @@ from typing import Any
 
 from infra.gate.report.wording import (
     ACTIONS,
+    NOT_COMPARED,
     cost_lines,
     cost_notes,
     counts,
@@ -58,6 +59,8 @@ def _owner(told: Mapping[str, Any]) -> Iterator[str]:
         yield "### 👤 A code owner has to agree\n"
         yield "\n".join(f"- {escaped(reason)}" for reason in told["ownerFor"]) + "\n"
     beyond = told["beyondStackFile"]
+    if beyond is None:
+        yield f"⚠️ **{NOT_COMPARED}** {escaped(told['beyondProblem'])}\n"
     if beyond:
         yield f"**{len(beyond)} resources differ by the program itself**, besides what the stack file asks for:\n"
         rows = [(c["action"], _code(c["type"]), _code(c["name"]), _code(", ".join(c["paths"][:6]))) for c in beyond]

@@ -34,6 +34,13 @@ def render(told: Mapping[str, Any], form: str) -> str:
     return "\n".join(_markdown(told) if form == "md" else _text(told)) + "\n"
 
 
+def sarif_run(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the verdict as a run of a SARIF log, for a change that touches no stack."""
+    said = [("error", reason) for reason in told["blockedBy"]] + [("warning", reason) for reason in told["ownerFor"]]
+    results = [{"ruleId": "verdict", "level": level, "message": {"text": text}} for level, text in said]
+    return {"tool": {"driver": {"name": "ebbtide gate", "rules": [{"id": "verdict"}]}}, "results": results}
+
+
 def _text(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"this change {WORDS[told['verdict']]}"
     yield from (f"  blocked: {reason}" for reason in told["blockedBy"])

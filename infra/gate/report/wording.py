@@ -15,6 +15,9 @@ from infra.stackfile.findings.formatting import printable
 ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
 
 
+NOT_COMPARED = "What the program itself changes, besides what the stack file asks for, could not be told."
+
+
 def place(at: str, path: str = "") -> str:
     """Return a place in words: a resource by its name, or a path of the stack file."""
     name = at.removeprefix("stack:") if at.startswith("stack:") else at.rpartition("::")[2]
