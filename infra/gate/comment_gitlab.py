@@ -59,6 +59,9 @@ def comment(api: Api, project: str, number: int, me: int, missing: str) -> str:
     found = _found(api, jobs, job)
     changed = api.pages(f"{home}/diffs")
     names = sorted({str(each[key]) for each in changed for key in ("old_path", "new_path")})
+    # the list is of the head as it was when asked: a push before that would have shown another change's files
+    if api.get(home)["sha"] != request["sha"]:
+        return "it was pushed to meanwhile"
     run = Run(
         commit=str(request["sha"]),
         page=str(job["web_url"]),

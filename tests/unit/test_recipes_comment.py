@@ -187,7 +187,7 @@ def ended(judge: str, owner: str, *more: tuple[str, str]) -> dict[str, Any]:
 def rules(**changed: Any) -> list[dict[str, Any]]:
     """What a ruleset as docs/pull-requests.md describes it gives."""
     asked = {"require_code_owner_review": True, "dismiss_stale_reviews_on_push": True,
-             "required_approving_review_count": 1, **changed}  # fmt: skip
+             "require_last_push_approval": True, "required_approving_review_count": 1, **changed}  # fmt: skip
     checks = {"strict_required_status_checks_policy": True}
     return [
         {"type": "deletion"},
@@ -206,6 +206,7 @@ def github(make_forge: Callable[[], Forge]) -> Forge:
             {"number": 7, "head": {"sha": SHA, "repo": {"full_name": "fork/r"}}, "base": {"ref": "main"}},
             {"number": 8, "head": {"sha": SHA, "repo": {"full_name": "fork/r"}}, "base": {"ref": "other"}},
         ],
+        "/repos/o/r/pulls/7": {"head": {"sha": SHA}},
         "/repos/o/r/pulls/7/files": [{"filename": "stacks/Pulumi.dev.yaml"}],
         "/repos/o/r/actions/runs/1/artifacts": {
             "artifacts": [
@@ -288,6 +289,25 @@ def test_a_run_that_is_not_of_this_head_by_the_gate_says_nothing(github: Forge, 
     assert github.sent == []
 
 
+def pushes_while_listed(forge: Forge, where: str, files: list[Any], push: Callable[[], None]) -> None:
+    def answer(query: Any) -> list[Any]:
+        push()
+        return files
+
+    forge.answers[where] = answer
+
+
+def test_a_push_while_the_files_are_listed_gives_the_judged_commit_nothing(github: Forge) -> None:
+    """The files are then the new head's: a change of data in the place of a program, for one."""
+
+    def push() -> None:
+        github.answers["/repos/o/r/pulls/7"]["head"]["sha"] = OTHER
+
+    pushes_while_listed(github, "/repos/o/r/pulls/7/files", [{"filename": "docs/x.md"}], push)
+    assert act(github) == "#7 was pushed to meanwhile"
+    assert github.sent == []
+
+
 @pytest.mark.parametrize(
     "file",
     [
@@ -346,6 +366,7 @@ def test_a_run_that_asks_for_an_owner_gets_one_though_only_data_changed(github: 
     [
         ({"rules/branches/main": rules(require_code_owner_review=False)}, "Require review from Code Owners"),
         ({"rules/branches/main": rules(dismiss_stale_reviews_on_push=False)}, "Dismiss stale pull request approvals"),
+        ({"rules/branches/main": rules(require_last_push_approval=False)}, "approval of the most recent reviewable push"),
         ({"rules/branches/main": rules(required_approving_review_count=0)}, "at least 1 approval"),
         ({"rules/branches/main": []}, "Require review from Code Owners"),
         ({"rules/branches/main": None}, "the rules of main cannot be read"),
@@ -423,6 +444,15 @@ def test_a_judged_merge_request_of_a_fork_gets_one_comment_which_is_kept_up_to_d
 def test_a_merge_request_pushed_to_since_its_pipeline_gets_no_stale_comment(gitlab: Forge) -> None:
     gitlab.answers["/projects/5/merge_requests/3"]["sha"] = OTHER
     assert swept(gitlab) == "its head has no pipeline yet"
+    assert gitlab.sent == []
+
+
+def test_on_gitlab_a_push_while_the_files_are_listed_gets_no_note(gitlab: Forge) -> None:
+    def push() -> None:
+        gitlab.answers["/projects/5/merge_requests/3"]["sha"] = OTHER
+
+    pushes_while_listed(gitlab, "/projects/5/merge_requests/3/diffs", [{"old_path": "a", "new_path": "a"}], push)
+    assert swept(gitlab) == "it was pushed to meanwhile"
     assert gitlab.sent == []
 
 
