@@ -36,7 +36,8 @@ WAIVER = {"rule": "idle-ttl", "resource": "stack:models.llama-8b", "owner": "ann
     ("path", "kind"),
     [
         ("stacks/Pulumi.aws-prod.yaml", Kind.DATA),
-        ("stacks/models/acme.json", Kind.DATA),
+        ("stacks/models/acme.yaml", Kind.DATA),
+        ("stacks/models/acme.json", Kind.PROGRAM),
         ("waivers.yaml", Kind.DATA),
         ("stacks/deployments.json", Kind.DATA),
         ("docs/gateway.md", Kind.INERT),
@@ -52,6 +53,9 @@ WAIVER = {"rule": "idle-ttl", "resource": "stack:models.llama-8b", "owner": "ann
         ("locks/dev.txt", Kind.PROGRAM),
         (".gitattributes", Kind.PROGRAM),
         (".github/workflows/gate.yml", Kind.PROGRAM),
+        ("docs/CODEOWNERS", Kind.PROGRAM),
+        ("docs/examples/CODEOWNERS", Kind.INERT),
+        ("recipes/gitlab/stack.yml", Kind.PROGRAM),
         ("docs.py", Kind.PROGRAM),
         ("sitecustomize.py", Kind.PROGRAM),
         ("readme.md\n", Kind.PROGRAM),
@@ -352,7 +356,7 @@ def test_another_cluster_replaces_all_that_stands_on_this_one(clone: Path, tmp_p
         (STACK_FILE, "# {token}\n"),
         ("docs/note.md", "the token is {token}\n"),
         ("tests/data.txt", "x\n\nHF = '{token}'\n"),
-        ("stacks/models/x.json", '{{"a": "{token}"}}\n'),
+        ("stacks/models/x.yaml", 'a: "{token}"\n'),
         ("infra/new.py", "KEY = '{token}'\n"),
     ],
 )

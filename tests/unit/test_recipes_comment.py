@@ -80,6 +80,16 @@ def test_what_is_no_report_is_told_as_such(content: bytes) -> None:
         reports(content)
 
 
+def test_more_stacks_than_a_comment_shows_are_counted_and_refuse_nothing(github: Forge) -> None:
+    made = {f"stack-{number:02}_md": f"## ✅ stack-{number:02}" for number in range(25)}
+    github.elsewhere.answers["/blob"] = archive(gate_md="## ✅ all", **made)  # type: ignore[attr-defined]
+    state, words, said = acted(github)
+    assert (state, words) == ("success", "may pass")
+    assert said.count("## ✅ stack-") == 20
+    assert "## ✅ all" in said
+    assert "And 5 more stacks, not shown here" in said
+
+
 def test_a_text_that_is_not_utf_8_is_no_report() -> None:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as opened:
