@@ -194,6 +194,10 @@ class _KeepTokenHome(urllib.request.HTTPRedirectHandler):
         return there
 
 
+class MoreThanListed(Exception):
+    """A list goes on behind the last page that is read."""
+
+
 class Api:
     """A forge's API. Every call raises ``urllib.error.HTTPError`` if it is refused."""
 
@@ -205,12 +209,13 @@ class Api:
         return json.loads(self._send("GET", _url(path, query), None, _LARGEST_ANSWER))
 
     def pages(self, path: str, **query: str | int) -> Iterator[Any]:
-        """Yield the items of every page of a list, up to ``PAGES`` pages."""
+        """Yield the items of every page of a list. Raises ``MoreThanListed`` after ``PAGES`` full pages."""
         for page in range(1, PAGES + 1):
             items = self.get(path, **query, per_page=100, page=page)
             yield from items
             if len(items) < 100:
                 return
+        raise MoreThanListed(f"{path} has {PAGES * 100} items or more")
 
     def download(self, path: str, largest: int) -> bytes:
         """Return at most one byte more than ``largest``."""

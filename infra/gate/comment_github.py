@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infra.gate.code_owners import PLACES, in_force, unowned
-from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, NotAReport, Owners, Run, body, quoted, reports
+from infra.gate.code_owners import PLACES, UNREADABLE, in_force, unowned
+from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, MoreThanListed, NotAReport, Owners, Run, body, quoted, reports
 from infra.gate.file_kinds import Kind, kind_of, programs
 
 WORKFLOW = ".github/workflows/gate.yml"
@@ -147,10 +147,14 @@ def _missing(
             return "CODEOWNERS has lines that GitHub passes over; its page says which"
     except urllib.error.HTTPError:
         return f"{branch} has no CODEOWNERS; docs/examples/ has one"
+    if UNREADABLE in code_owners:
+        return "CODEOWNERS is not UTF-8; write it anew as that"
     free = unowned(code_owners, wanted.files)
     # an approval is for the whole change: where the data asks for it, one owned file makes GitHub ask for one
-    if free and (wanted.program or len(free) == len(wanted.files)):
+    if free and wanted.program:
         return f"CODEOWNERS names nobody for {free[0]}"
+    if free and len(free) == len(wanted.files):
+        return f"add owners for {free[0]} to CODEOWNERS first, or leave out what asks for one"
     return ""
 
 
@@ -224,4 +228,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except urllib.error.HTTPError as refused:
         print(f"error: GitHub refused {refused.url}: {refused.code}", file=sys.stderr)
+        sys.exit(1)
+    except MoreThanListed as problem:
+        print(f"error: {problem}", file=sys.stderr)
         sys.exit(1)

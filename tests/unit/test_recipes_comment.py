@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from infra.gate import comment_gitlab
+from infra.gate.code_owners import in_force
 from infra.gate.comment import LARGEST_REPORT, LONGEST, MARK, Api, NotAReport, Owners, Run, body, harmless, reports
 from infra.gate.comment_github import BOT, comment
 from infra.gate.report.markdown import MARK as RENDERED_MARK
@@ -363,7 +364,9 @@ def test_a_program_needs_an_owner_though_the_run_says_that_it_does_not(github: F
 def test_a_run_that_asks_for_an_owner_gets_one_though_only_data_changed(github: Forge) -> None:
     github.answers["/repos/o/r/actions/runs/1/jobs"] = ended("success", "failure")
     state, words, said = acted(github)
-    assert (state, words) == ("failure", "needs an owner: CODEOWNERS names nobody for stacks/Pulumi.dev.yaml")
+    assert state == "failure"
+    asked = "add owners for stacks/Pulumi.dev.yaml to CODEOWNERS first, or leave out what asks for one"
+    assert words == f"needs an owner: {asked}"
     github.sent.clear()
     github.answers["/repos/o/r/pulls/7/files"].append({"filename": "stacks/Pulumi.aws-prod.yaml"})
     state, words, said = acted(github)
@@ -406,6 +409,16 @@ def test_a_branch_that_need_not_be_up_to_date_is_told_so(github: Forge) -> None:
     github.sent.clear()
     github.answers["/repos/o/r/rules/branches/main"] = rules()[:2]
     assert "No ruleset of main asks for branches to be up to date before merging" in acted(github)[2]
+
+
+def test_a_codeowners_that_is_not_utf_8_is_told_and_the_status_is_set_all_the_same(
+    github: Forge, tmp_path: Path
+) -> None:
+    (tmp_path / "CODEOWNERS").write_bytes(b"* @anna # \xe9\n")
+    api = Api(github.url, {"Authorization": "Bearer secret"})
+    github.answers["/repos/o/r/pulls/7/files"].append(PROGRAM)
+    comment(api, "o/r", event(), in_force(tmp_path))
+    assert github.sent[-1][2]["description"] == "needs an owner: CODEOWNERS is not UTF-8; write it anew as that"
 
 
 @pytest.mark.parametrize("left", [[], [{"name": "ebbtide-gate", "id": 3, "expired": True}]])
@@ -470,6 +483,13 @@ def test_a_merge_request_that_edits_the_pipeline_is_marked(gitlab: Forge) -> Non
     gitlab.answers["/projects/5/merge_requests/3/diffs"] = [{"old_path": ".gitlab-ci.yml", "new_path": "b"}]
     swept(gitlab)
     assert "edits its own pipeline" in gitlab.sent[0][2]["body"]
+
+
+def test_on_gitlab_a_change_of_more_files_than_are_listed_does_not_pass_for_a_small_one(gitlab: Forge) -> None:
+    passed(gitlab, "success")
+    gitlab.answers["/projects/5/merge_requests/3/diffs"] = [{"old_path": "a.md", "new_path": "a.md"}] * 100
+    swept(gitlab)
+    assert "edits its own pipeline** (`more files than are listed`)" in gitlab.sent[0][2]["body"]
 
 
 def passed(forge: Forge, owner: str) -> None:
