@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO, Any
 
-# first line of each of our comments; the same as ``report/markdown.py`` writes
+# first line of each of our comments
 MARK = "<!-- ebbtide-gate -->"
 LARGEST_ARCHIVE = 8 * 2**20
 LARGEST_REPORT = 2**18
 LONGEST = 60_000  # a comment holds 65,536 letters
+CUT = "\n\nThe rest is left out; the job's log has all of it.\n"
 MOST_STACKS = 20  # shown; the head page has the verdict over all
 HEAD_PAGE = "gate"  # gate.md: the verdict over all stacks
 _MOST_NAMED = 20
@@ -37,7 +38,7 @@ class NotAReport(Exception):
 
 @dataclass(frozen=True)
 class Owners:
-    """What a code owner has to read, and what keeps the forge from asking for one."""
+    """The files that a code owner has to read, and what keeps the forge from asking for one."""
 
     program: tuple[str, ...] = ()  # files that no judge can vouch for
     data: tuple[str, ...] = ()  # files that are judged as data
@@ -158,7 +159,7 @@ def _owners(owners: Owners) -> Iterator[str]:
 def _cut(text: str, most: int) -> str:
     if len(text) <= most:
         return _closed(text)
-    return f"{_closed(text[:most].rpartition(chr(10))[0])}\n\nThe rest is left out; the job's log has all of it.\n"
+    return _closed(text[:most].rpartition("\n")[0]) + CUT
 
 
 def _closed(text: str) -> str:

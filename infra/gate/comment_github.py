@@ -18,7 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from infra.gate.code_owners import PLACES, UNREADABLE, in_force, unowned
-from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, MoreThanListed, NotAReport, Owners, Run, body, quoted, reports
+from infra.gate.comment import (
+    LARGEST_ARCHIVE,
+    MARK,
+    Api,
+    MoreThanListed,
+    NotAReport,
+    Owners,
+    Run,
+    body,
+    quoted,
+    reports,
+)
 from infra.gate.file_kinds import Kind, kind_of, programs
 
 WORKFLOW = ".github/workflows/gate.yml"

@@ -14,7 +14,18 @@ import urllib.error
 from collections.abc import Mapping
 from typing import Any
 
-from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, MoreThanListed, NotAReport, Owners, Run, body, quoted, reports
+from infra.gate.comment import (
+    LARGEST_ARCHIVE,
+    MARK,
+    Api,
+    MoreThanListed,
+    NotAReport,
+    Owners,
+    Run,
+    body,
+    quoted,
+    reports,
+)
 from infra.gate.file_kinds import Kind, kind_of, programs
 
 JUDGE, OWNER = "gate", "owner"  # the pipeline's jobs: blocked, and needs an owner

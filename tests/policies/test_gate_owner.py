@@ -290,6 +290,24 @@ def test_a_list_of_deployments_that_cannot_be_read_is_refused(text: str, tmp_pat
         deployed(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"stacks": []}', "lists no stack"),
+        ('{"stacks": [{"stack": "a", "cloud": "x"}, {"stack": "a", "cloud": "x"}]}', "lists a more than once"),
+        ('{"stacks": [{"stack": "b", "cloud": "x"}]}', "lists b, which has no stack file"),
+        ('{"stacks": [{"stack": "a", "cloud": "x", "if": 1}]}', "has a key that nobody reads, 'if'"),
+        ('{"stack": 1, "stacks": [{"stack": "a", "cloud": "x"}]}', "has a key that nobody reads, 'stack'"),
+    ],
+)
+def test_a_list_of_deployments_that_no_pipeline_could_mean_is_refused(text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "Pulumi.a.yaml").touch()
+    (tmp_path / "stacks" / "deployments.json").write_text(text)
+    with pytest.raises(WrongDeployments, match=why):
+        deployed(tmp_path)
+
+
 def test_a_change_whose_list_of_deployments_cannot_be_read_blocks(clone: Path, tmp_path: Path) -> None:
     (clone / "stacks" / "deployments.json").write_text("{")
     status, _ = judged(clone, tmp_path)
