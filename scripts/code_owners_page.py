@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.gate.file_kinds import patterns
+from infra.gate.file_kinds import Kind, patterns
 
-# What is data or inert to the gate and still has owners: production, leave to break a rule, the file that names the
-# owners where a forge would take it from, and pipelines (on GitLab they run from where they lie).
+# Data that still has owners (production, leave to break a rule), and the file among the inert ones that names the
+# owners where a forge would take it from.
 KEPT = (
     ("Production", "/stacks/Pulumi.*prod*.yaml", "@example/platform-leads"),
     ("Production", "/stacks/Pulumi.onprem.yaml", "@example/platform-leads"),
     ("Waivers", "/waivers.yaml", "@example/security"),
     ("Owners", "/docs/CODEOWNERS", "@example/security"),
-    ("Pipelines", "/recipes/", "@example/platform-leads"),
 )
 _EVERYTHING = "@example/platform-team"
 
@@ -51,6 +50,6 @@ def gitlab() -> str:
 
 
 def _free() -> Iterator[str]:
-    for listed in patterns().values():
-        for pattern in listed:
+    for kind in (Kind.DATA, Kind.INERT):
+        for pattern in patterns()[kind]:
             yield "/" + pattern.removesuffix("**")

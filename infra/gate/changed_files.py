@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.gate.deployments import STACK_FILE, WrongDeployments, deployed
 from infra.gate.file_kinds import programs
-
-DEPLOYMENTS = Path("stacks") / "deployments.json"
-STACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_STACK_FILE = re.compile(r"stacks/Pulumi\.([^/]+)\.yaml", re.DOTALL)
-
-
-class WrongDeployments(Exception):
-    """The list of deployed stacks cannot be read; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ def compare(base: Path, head: Path, refused: Iterable[str] = ()) -> ChangedFiles
     ``WrongDeployments`` for a list in the head that cannot be read; one that only the base has wrong is empty."""
     paths = {str(path.relative_to(top)) for top in (base, head) for path in top.rglob("*") if path.is_file()}
     changed = sorted({path for path in paths if _content(base / path) != _content(head / path)} | set(refused))
-    touched = tuple(found[1] for path in changed if (found := _STACK_FILE.fullmatch(path)))
+    touched = tuple(found[1] for path in changed if (found := STACK_FILE.fullmatch(path)))
     try:
         before = deployed(base)
     except WrongDeployments:
@@ -55,35 +46,9 @@ def compare(base: Path, head: Path, refused: Iterable[str] = ()) -> ChangedFiles
     return ChangedFiles(tuple(changed), touched, before, deployed(head))
 
 
-def deployed(folder: Path) -> tuple[str, ...]:
-    """Return the stacks that ``stacks/deployments.json`` lists, in its order; all stacks where there is no such list.
-    Raises ``WrongDeployments``."""
-    file = folder / DEPLOYMENTS
-    if not file.is_file():
-        return tuple(found[1] for path in sorted((folder / "stacks").glob("Pulumi.*.yaml")) if (found := _named(path)))
-    try:
-        listed = json.loads(file.read_text(encoding="utf-8"))["stacks"]
-        names = tuple(each["stack"] for each in listed)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise WrongDeployments(_WRONG) from None
-    if not all(isinstance(name, str) and STACK_NAME.fullmatch(name) for name in names):
-        raise WrongDeployments(_WRONG)
-    return names
-
-
-_WRONG = (
-    f'{DEPLOYMENTS}: cannot be read; allowed: {{"stacks": [{{"stack": "NAME of stacks/Pulumi.NAME.yaml", "cloud": "its '
-    "platform's kind\"}, …]}; fix: write it like that"
-)
-
-
-def _named(path: Path) -> re.Match[str] | None:
-    return _STACK_FILE.fullmatch(f"stacks/{path.name}")
-
-
 def _facts(paths: Iterable[str]) -> list[str]:
     """Return recorded models and the list of deployments among ``paths``: every deployed stack may rest on them."""
-    return [path for path in paths if path.startswith("stacks/") and not _STACK_FILE.fullmatch(path)]
+    return [path for path in paths if path.startswith("stacks/") and not STACK_FILE.fullmatch(path)]
 
 
 def _content(path: Path) -> tuple[bool, bytes] | None:

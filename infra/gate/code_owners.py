@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+UNREADABLE = "\ufffd"  # in the place of what is not UTF-8
 # GitHub takes the first of these
 PLACES = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 _WILD = re.compile(r"(\*\*/|\*\*|\*|\?)")
@@ -19,10 +20,11 @@ _MEANS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 def in_force(checkout: Path) -> str:
-    """Return the text of the file that counts in ``checkout``; empty if there is none."""
+    """Return the text of the file that counts in ``checkout``, with ``UNREADABLE`` where it is not UTF-8; empty if
+    there is none."""
     found = (checkout / place for place in PLACES if (checkout / place).is_file())
     file = next(found, None)
-    return "" if file is None else file.read_text(encoding="utf-8")
+    return "" if file is None else file.read_text(encoding="utf-8", errors="replace")
 
 
 def unowned(text: str, paths: Iterable[str]) -> list[str]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from infra.gate.changed_files import STACK_NAME
 from infra.gate.checkout import Checkout, NoCheckout, copy_working_tree, extract
+from infra.gate.deployments import STACK_NAME
 from infra.gate.report import overview
 from infra.gate.report.document import FORMATS, sarif_of
 from infra.gate.report.wording import without, worth_hiding

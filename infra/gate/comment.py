@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO, Any
 
-# first line of each of our comments; the same as ``report/markdown.py`` writes
+# first line of each of our comments
 MARK = "<!-- ebbtide-gate -->"
 LARGEST_ARCHIVE = 8 * 2**20
 LARGEST_REPORT = 2**18
 LONGEST = 60_000  # a comment holds 65,536 letters
-MOST_STACKS = 20
+CUT = "\n\nThe rest is left out; the job's log has all of it.\n"
+MOST_STACKS = 20  # shown; the head page has the verdict over all
 HEAD_PAGE = "gate"  # gate.md: the verdict over all stacks
 _MOST_NAMED = 20
 _AROUND = 8000  # for what stands around the reports
@@ -37,7 +38,7 @@ class NotAReport(Exception):
 
 @dataclass(frozen=True)
 class Owners:
-    """What a code owner has to read, and what keeps the forge from asking for one."""
+    """The files that a code owner has to read, and what keeps the forge from asking for one."""
 
     program: tuple[str, ...] = ()  # files that no judge can vouch for
     data: tuple[str, ...] = ()  # files that are judged as data
@@ -80,15 +81,18 @@ class Run:
 
 
 def reports(archive: bytes) -> dict[str, str]:
-    """Return the reports by stack. Nothing is unpacked to disk. Raises ``NotAReport``."""
+    """Return the reports by stack, the head page among them; beyond ``MOST_STACKS`` a stack's is left empty. Nothing is
+    unpacked to disk. Raises ``NotAReport``."""
     if len(archive) > LARGEST_ARCHIVE:
         raise NotAReport(f"it is larger than {LARGEST_ARCHIVE // 2**20} MiB")
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             named = {found[1]: item for item in opened.infolist() if (found := _NAME.fullmatch(item.filename))}
-            if not 0 < len(named) <= MOST_STACKS + 1:  # and the head page
-                raise NotAReport(f"it has {len(named)} reports; 1 to {MOST_STACKS + 1} are allowed")
-            return {stack: _read(opened, item) for stack, item in sorted(named.items())}
+            if not named:
+                raise NotAReport("it has no reports")
+            order = sorted(named, key=lambda stack: (stack != HEAD_PAGE, stack))
+            shown = order[: MOST_STACKS + (HEAD_PAGE in named)]
+            return {stack: _read(opened, named[stack]) if stack in shown else "" for stack in order}
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError) as error:
         raise NotAReport(f"it cannot be read: {type(error).__name__}") from None
 
@@ -128,10 +132,13 @@ def body(found: Mapping[str, str] | str, run: Run) -> str:
     if isinstance(found, str):
         lines.append(f"## ⛔ Not judged\n\nThe report of the gate cannot be shown: {_plain(found)}.\n")
     else:
-        each = (LONGEST - _AROUND) // max(1, len(found))
+        shown = [item for item in found.items() if item[1]]
+        each = (LONGEST - _AROUND) // max(1, len(shown))
         # the head page comes first, then blocked stacks
-        order = sorted(found.items(), key=lambda item: (item[0] != HEAD_PAGE, "⛔" not in item[1]))
+        order = sorted(shown, key=lambda item: (item[0] != HEAD_PAGE, "⛔" not in item[1]))
         lines += [_cut(harmless(text), each) for _, text in order]
+        if rest := len(found) - len(shown):
+            lines.append(f"And {rest} more stack{'s' * (rest != 1)}, not shown here; the job's log has all of them.\n")
     lines.append(f"<sub>The gate for {run.commit[:12]}: {_plain(run.verdict[1])} ([log]({run.page})).</sub>")
     return "\n".join(lines) + "\n"
 
@@ -152,7 +159,7 @@ def _owners(owners: Owners) -> Iterator[str]:
 def _cut(text: str, most: int) -> str:
     if len(text) <= most:
         return _closed(text)
-    return f"{_closed(text[:most].rpartition(chr(10))[0])}\n\nThe rest is left out; the job's log has all of it.\n"
+    return _closed(text[:most].rpartition("\n")[0]) + CUT
 
 
 def _closed(text: str) -> str:
@@ -188,6 +195,10 @@ class _KeepTokenHome(urllib.request.HTTPRedirectHandler):
         return there
 
 
+class MoreThanListed(Exception):
+    """A list goes on behind the last page that is read."""
+
+
 class Api:
     """A forge's API. Every call raises ``urllib.error.HTTPError`` if it is refused."""
 
@@ -199,12 +210,13 @@ class Api:
         return json.loads(self._send("GET", _url(path, query), None, _LARGEST_ANSWER))
 
     def pages(self, path: str, **query: str | int) -> Iterator[Any]:
-        """Yield the items of every page of a list, up to ``PAGES`` pages."""
+        """Yield the items of every page of a list. Raises ``MoreThanListed`` after ``PAGES`` full pages."""
         for page in range(1, PAGES + 1):
             items = self.get(path, **query, per_page=100, page=page)
             yield from items
             if len(items) < 100:
                 return
+        raise MoreThanListed(f"{path} has {PAGES * 100} items or more")
 
     def download(self, path: str, largest: int) -> bytes:
         """Return at most one byte more than ``largest``."""

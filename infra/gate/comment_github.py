@@ -17,8 +17,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infra.gate.code_owners import PLACES, in_force, unowned
-from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, NotAReport, Owners, Run, body, quoted, reports
+from infra.gate.code_owners import PLACES, UNREADABLE, in_force, unowned
+from infra.gate.comment import (
+    LARGEST_ARCHIVE,
+    MARK,
+    Api,
+    MoreThanListed,
+    NotAReport,
+    Owners,
+    Run,
+    body,
+    quoted,
+    reports,
+)
 from infra.gate.file_kinds import Kind, kind_of, programs
 
 WORKFLOW = ".github/workflows/gate.yml"
@@ -33,6 +44,8 @@ _ASKED = (
     ("require_code_owner_review", "Require review from Code Owners"),
     # an approval must not outlive what was approved
     ("dismiss_stale_reviews_on_push", "Dismiss stale pull request approvals when new commits are pushed"),
+    # nor come from an owner for a push of their own to somebody else's pull request
+    ("require_last_push_approval", "Require approval of the most recent reviewable push"),
 )
 
 
@@ -59,8 +72,14 @@ def comment(api: Api, repository: str, event: Mapping[str, Any], code_owners: st
     if not pulls:
         return "no open pull request has this head any more"
     found, ended, rules = _found(api, home, int(run["id"])), _ended(api, home, int(run["id"])), _rules(api, home, base)
+    said = []
     for pull in pulls:
-        names = _names(api, home, pull)
+        number = int(pull["number"])
+        names = _names(api, home, number)
+        # the list is of the head as it was when asked: a push before that would have shown another change's files
+        if api.get(f"{home}/pulls/{number}")["head"]["sha"] != run["head_sha"]:
+            said.append(f"#{number} was pushed to meanwhile")
+            continue
         owners = _owners(names, ended)
         if owners.needed:
             owners = replace(owners, missing=_missing(api, home, base, owners, rules, code_owners))
@@ -72,9 +91,10 @@ def comment(api: Api, repository: str, event: Mapping[str, Any], code_owners: st
             owners=owners,
             note=_note(base, rules),
         )
-        _write(api, home, int(pull["number"]), body(found, told))
+        _write(api, home, number, body(found, told))
         _status(api, home, told)
-    return "commented on " + ", ".join(f"#{int(pull['number'])}" for pull in pulls)
+        said.append(f"commented on #{number}")
+    return ", ".join(said)
 
 
 def _ended(api: Api, home: str, run: int) -> dict[str, str]:
@@ -138,10 +158,14 @@ def _missing(
             return "CODEOWNERS has lines that GitHub passes over; its page says which"
     except urllib.error.HTTPError:
         return f"{branch} has no CODEOWNERS; docs/examples/ has one"
+    if UNREADABLE in code_owners:
+        return "CODEOWNERS is not UTF-8; write it anew as that"
     free = unowned(code_owners, wanted.files)
     # an approval is for the whole change: where the data asks for it, one owned file makes GitHub ask for one
-    if free and (wanted.program or len(free) == len(wanted.files)):
+    if free and wanted.program:
         return f"CODEOWNERS names nobody for {free[0]}"
+    if free and len(free) == len(wanted.files):
+        return f"add owners for {free[0]} to CODEOWNERS first, or leave out what asks for one"
     return ""
 
 
@@ -161,9 +185,9 @@ def _pulls(api: Api, home: str, run: Mapping[str, Any], base: str) -> list[Mappi
     ]
 
 
-def _names(api: Api, home: str, pull: Mapping[str, Any]) -> list[str] | None:
+def _names(api: Api, home: str, pull: int) -> list[str] | None:
     """Return every path that the change touches, old names too; None if there are more than GitHub lists."""
-    files = list(api.pages(f"{home}/pulls/{int(pull['number'])}/files"))
+    files = list(api.pages(f"{home}/pulls/{pull}/files"))
     if len(files) >= _MOST_FILES:
         return None
     return [str(name) for file in files for name in (file["filename"], file.get("previous_filename") or "") if name]
@@ -215,4 +239,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except urllib.error.HTTPError as refused:
         print(f"error: GitHub refused {refused.url}: {refused.code}", file=sys.stderr)
+        sys.exit(1)
+    except MoreThanListed as problem:
+        print(f"error: {problem}", file=sys.stderr)
         sys.exit(1)

@@ -14,7 +14,18 @@ import urllib.error
 from collections.abc import Mapping
 from typing import Any
 
-from infra.gate.comment import LARGEST_ARCHIVE, MARK, Api, NotAReport, Owners, Run, body, quoted, reports
+from infra.gate.comment import (
+    LARGEST_ARCHIVE,
+    MARK,
+    Api,
+    MoreThanListed,
+    NotAReport,
+    Owners,
+    Run,
+    body,
+    quoted,
+    reports,
+)
 from infra.gate.file_kinds import Kind, kind_of, programs
 
 JUDGE, OWNER = "gate", "owner"  # the pipeline's jobs: blocked, and needs an owner
@@ -35,6 +46,9 @@ def main() -> int:
         except urllib.error.HTTPError as refused:
             failed = 1
             print(f"!{int(request['iid'])}: error: GitLab refused: {refused.code}", file=sys.stderr)
+        except MoreThanListed as problem:
+            failed = 1
+            print(f"!{int(request['iid'])}: error: {problem}", file=sys.stderr)
     return failed
 
 
@@ -57,13 +71,15 @@ def comment(api: Api, project: str, number: int, me: int, missing: str) -> str:
     if passed and owner.get("status") not in ("success", "failed"):
         return "its head is not judged yet"
     found = _found(api, jobs, job)
-    changed = api.pages(f"{home}/diffs")
-    names = sorted({str(each[key]) for each in changed for key in ("old_path", "new_path")})
+    names, edited = _names(api, home)
+    # the list is of the head as it was when asked: a push before that would have shown another change's files
+    if api.get(home)["sha"] != request["sha"]:
+        return "it was pushed to meanwhile"
     run = Run(
         commit=str(request["sha"]),
         page=str(job["web_url"]),
         passed=passed and not isinstance(found, str),
-        edited=tuple(name for name in names if name in PIPELINE_FILES or name.startswith(PIPELINE_FOLDER)),
+        edited=edited,
         owners=Owners(
             program=tuple(programs(names)),
             data=tuple(name for name in names if kind_of(name) is Kind.DATA),
@@ -72,6 +88,17 @@ def comment(api: Api, project: str, number: int, me: int, missing: str) -> str:
         ),
     )
     return _write(api, home, me, body(found, run))
+
+
+def _names(api: Api, home: str) -> tuple[list[str], tuple[str, ...]]:
+    """Return every path that the change touches, old names too, and those among them that are the pipeline's. A change
+    of more files than can be listed may touch any."""
+    try:
+        changed = list(api.pages(f"{home}/diffs"))
+    except MoreThanListed:
+        return [], ("more files than are listed",)
+    names = sorted({str(each[key]) for each in changed for key in ("old_path", "new_path")})
+    return names, tuple(name for name in names if name in PIPELINE_FILES or name.startswith(PIPELINE_FOLDER))
 
 
 def _missing(api: Api, project: str, branch: str) -> str:

@@ -1,4 +1,4 @@
-"""What a changed file is to the gate: data, inert, or program, which a code owner has to read.
+"""The kind of a changed file to the gate: data, inert, or program, which a code owner has to read.
 
 Only the standard library is needed, so that the job that comments can tell the same.
 """
@@ -26,9 +26,10 @@ class Kind(StrEnum):
 
 @cache
 def patterns(file: Path = _FILE) -> Mapping[Kind, tuple[str, ...]]:
-    """Return the patterns of the kinds that are listed; what none of them matches is ``PROGRAM``."""
+    """Return the patterns of the kinds; the first kind with one that matches is the file's, and what none matches is
+    ``PROGRAM`` as well."""
     read = json.loads(file.read_text(encoding="utf-8"))
-    return {kind: tuple(read[kind]) for kind in (Kind.DATA, Kind.INERT)}
+    return {kind: tuple(read[kind]) for kind in (Kind.PROGRAM, Kind.DATA, Kind.INERT)}
 
 
 def kind_of(path: str) -> Kind:

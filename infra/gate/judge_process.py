@@ -16,8 +16,9 @@ from components.platforms.kinds import KINDS
 from components.typed.refusal import Problem
 from components.typed.rules.stack import POOL_RENAMED
 from infra.gate import owner
-from infra.gate.changed_files import STACK_NAME, ChangedFiles, WrongDeployments, compare
+from infra.gate.changed_files import ChangedFiles, compare
 from infra.gate.checkout import overlay, take_data
+from infra.gate.deployments import DEPLOYMENTS, STACK_NAME, WrongDeployments, listed
 from infra.gate.record_process import AS_DEPLOYED
 from infra.gate.replacement.tables import read_all as read_replacements
 from infra.gate.report import document, overview
@@ -95,6 +96,15 @@ class WholeChange:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     programs: tuple[str, ...]
+    clouds: Mapping[str, str]
+
+    def wrong_cloud(self, stack: str, judgement: Judgement | None) -> list[str]:
+        """Return what is wrong with the cloud that the list of deployments has for a stack."""
+        kind = judgement.plan.stack.platform.kind if judgement is not None and judgement.plan is not None else None
+        listed = self.clouds.get(stack, kind)
+        if kind is None or listed == kind:
+            return []
+        return [f"{DEPLOYMENTS}: has {listed} for {stack}, whose platform is {kind}; fix: write {kind}"]
 
 
 def is_stack_name(name: str) -> bool:
@@ -127,6 +137,9 @@ def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...],
         own.findings,
         tuple(notes),
         files.programs,
+        {each["stack"]: each["cloud"] for each in listed(request.head)}
+        if (request.head / DEPLOYMENTS).is_file()
+        else {},
     )
 
 
@@ -148,7 +161,7 @@ def _report(request: Request, whole: WholeChange, waivers: Waivers, programs: Pr
         findings=[*whole.findings, *renamed_pools(before, after)],
         values=diff_values(*(side.reading if side is not None else None for side in (before, after))),
         owner_for=[*whole.owner_for, *owner.of_stack(before, after, whole.programs)],
-        unjudged=whole.blocked,
+        unjudged=[*whole.blocked, *whole.wrong_cloud(stack, after)],
         notes=whole.notes,
     )
     hidden = [text for side in (before, after) if side is not None for text in side.reading.secrets.texts]

@@ -1,4 +1,4 @@
-"""Writer of the pipeline with the jobs of each stack: ``python3 recipes/gitlab/stacks.py deploy|preview|nightly``.
+"""Writer of the pipeline with the jobs of each stack: ``python3 -m recipes.gitlab.stacks deploy|preview|nightly``.
 
 Which stacks, and in which order, stands in ``stacks/deployments.json``; what a job does, in ``stack.yml`` beside this.
 """
@@ -6,13 +6,13 @@ Which stacks, and in which order, stands in ``stacks/deployments.json``; what a 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from infra.gate.deployments import WrongDeployments, for_pipelines
+
 _ROOT = Path(__file__).resolve().parents[2]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KINDS = {"deploy": ("preview", "up"), "preview": ("preview",), "nightly": ("nightly",)}
 
 
@@ -22,8 +22,6 @@ def pipeline(stacks: list[dict[str, str]], what: str) -> dict[str, Any]:
     before: list[str] = []
     for each in stacks:
         name, cloud = each["stack"], each["cloud"]
-        if not _NAME.fullmatch(name) or cloud not in ("aws", "azure", "gcp"):
-            raise SystemExit(f"stacks/deployments.json: {each}: allowed: a stack's name, and aws, azure or gcp")
         for kind in _KINDS[what]:
             job = {"extends": f".{kind}", "stage": kind, "variables": {"STACK": name, "CLOUD": cloud}}
             job["environment"] = {"name": f"{name}-read", "action": "access"}
@@ -37,5 +35,8 @@ def pipeline(stacks: list[dict[str, str]], what: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    read = json.loads((_ROOT / "stacks" / "deployments.json").read_text(encoding="utf-8"))
-    json.dump(pipeline(read["stacks"], sys.argv[1]), sys.stdout, indent=1)  # which is YAML too
+    try:
+        entries = for_pipelines(_ROOT)
+    except WrongDeployments as problem:
+        sys.exit(f"error: {problem}")
+    json.dump(pipeline(entries, sys.argv[1]), sys.stdout, indent=1)  # which is YAML too

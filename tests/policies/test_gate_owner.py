@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from infra.gate import judge_process, owner
-from infra.gate.changed_files import ChangedFiles, WrongDeployments, deployed
+from infra.gate.changed_files import ChangedFiles
 from infra.gate.checkout import copy_working_tree, extract
+from infra.gate.deployments import WrongDeployments, deployed
 from infra.gate.file_kinds import Kind, kind_of
 from infra.gate.secret_scan import new_secrets
 from infra.gate.stack_file_diff import diff_values
@@ -36,7 +37,8 @@ WAIVER = {"rule": "idle-ttl", "resource": "stack:models.llama-8b", "owner": "ann
     ("path", "kind"),
     [
         ("stacks/Pulumi.aws-prod.yaml", Kind.DATA),
-        ("stacks/models/acme.json", Kind.DATA),
+        ("stacks/models/acme.yaml", Kind.DATA),
+        ("stacks/models/acme.json", Kind.PROGRAM),
         ("waivers.yaml", Kind.DATA),
         ("stacks/deployments.json", Kind.DATA),
         ("docs/gateway.md", Kind.INERT),
@@ -52,6 +54,9 @@ WAIVER = {"rule": "idle-ttl", "resource": "stack:models.llama-8b", "owner": "ann
         ("locks/dev.txt", Kind.PROGRAM),
         (".gitattributes", Kind.PROGRAM),
         (".github/workflows/gate.yml", Kind.PROGRAM),
+        ("docs/CODEOWNERS", Kind.PROGRAM),
+        ("docs/examples/CODEOWNERS", Kind.INERT),
+        ("recipes/gitlab/stack.yml", Kind.PROGRAM),
         ("docs.py", Kind.PROGRAM),
         ("sitecustomize.py", Kind.PROGRAM),
         ("readme.md\n", Kind.PROGRAM),
@@ -269,7 +274,7 @@ def test_a_stack_file_whose_name_no_stack_can_have_blocks(name: str, tmp_path: P
 
 
 def test_an_edited_program_is_judged_for_every_stack_that_a_pipeline_deploys(clone: Path, tmp_path: Path) -> None:
-    listed = {"stacks": [{"stack": STACK, "cloud": "onprem"}]}
+    listed = {"stacks": [{"stack": STACK, "cloud": "existing"}]}
     (clone / "stacks" / "deployments.json").write_text(json.dumps(listed))
     git(clone, "commit", "-qam", "deployed")
     git(clone, "branch", "deployed")
@@ -283,6 +288,24 @@ def test_a_list_of_deployments_that_cannot_be_read_is_refused(text: str, tmp_pat
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks" / "deployments.json").write_text(text)
     with pytest.raises(WrongDeployments, match=r"stacks/deployments\.json: cannot be read; allowed: "):
+        deployed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"stacks": []}', "lists no stack"),
+        ('{"stacks": [{"stack": "a", "cloud": "x"}, {"stack": "a", "cloud": "x"}]}', "lists a more than once"),
+        ('{"stacks": [{"stack": "b", "cloud": "x"}]}', "lists b, which has no stack file"),
+        ('{"stacks": [{"stack": "a", "cloud": "x", "if": 1}]}', "has a key that nobody reads, 'if'"),
+        ('{"stack": 1, "stacks": [{"stack": "a", "cloud": "x"}]}', "has a key that nobody reads, 'stack'"),
+    ],
+)
+def test_a_list_of_deployments_that_no_pipeline_could_mean_is_refused(text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "Pulumi.a.yaml").touch()
+    (tmp_path / "stacks" / "deployments.json").write_text(text)
+    with pytest.raises(WrongDeployments, match=why):
         deployed(tmp_path)
 
 
@@ -352,7 +375,7 @@ def test_another_cluster_replaces_all_that_stands_on_this_one(clone: Path, tmp_p
         (STACK_FILE, "# {token}\n"),
         ("docs/note.md", "the token is {token}\n"),
         ("tests/data.txt", "x\n\nHF = '{token}'\n"),
-        ("stacks/models/x.json", '{{"a": "{token}"}}\n'),
+        ("stacks/models/x.yaml", 'a: "{token}"\n'),
         ("infra/new.py", "KEY = '{token}'\n"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from infra.gate.comment import CUT, LONGEST, MARK
 from infra.gate.report.wording import (
     ACTIONS,
     NOT_COMPARED,
@@ -18,8 +19,6 @@ from infra.gate.report.wording import (
     place,
 )
 
-MARK = "<!-- ebbtide-gate -->"
-LONGEST = 60_000  # a comment holds 65,536 letters
 _ROWS = 60
 
 
@@ -27,7 +26,7 @@ def markdown(told: Mapping[str, Any]) -> str:
     text = "\n".join(_lines(told)) + "\n"
     if len(text) <= LONGEST:
         return text
-    return text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is left out; the job's log has all of it.\n"
+    return text[:LONGEST].rpartition("\n")[0] + CUT
 
 
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,113 @@
+"""The stacks that pipelines deploy, in their order, as ``stacks/deployments.json`` lists them.
+
+``python3 -m infra.gate.deployments github`` prints the outputs of a step of GitHub's, ``… clouds FILE…`` the clouds
+whose packages are needed for these lists. Only the standard library is needed: pipelines ask before they install.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+DEPLOYMENTS = Path("stacks") / "deployments.json"
+STACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+STACK_FILE = re.compile(r"stacks/Pulumi\.([^/]+)\.yaml", re.DOTALL)
+_ROOT = Path(__file__).resolve().parents[2]
+_KEYS = ("stack", "cloud")
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+class WrongDeployments(Exception):
+    """The list of deployed stacks cannot be read; the message says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f'{DEPLOYMENTS}: {why}; allowed: {{"stacks": [{{"stack": "NAME of stacks/Pulumi.NAME.yaml", "cloud": "its '
+            "platform's kind\"}, …]}, each stack once, at least one; fix: write it like that"
+        )
+
+
+def listed(folder: Path) -> list[dict[str, str]]:
+    """Return the entries of the list in ``folder``, each with its ``stack`` and ``cloud``; none where there is no list.
+    Raises ``WrongDeployments``."""
+    if not (folder / DEPLOYMENTS).is_file():
+        return []
+    try:
+        read = json.loads((folder / DEPLOYMENTS).read_text(encoding="utf-8"))
+        entries = [{key: each[key] for key in _KEYS} for each in read["stacks"]]
+        keys = {*read} - {"about", "stacks"} | {key for each in read["stacks"] for key in each} - {*_KEYS}
+    except _UNREADABLE:
+        raise WrongDeployments("cannot be read") from None
+    names = [entry["stack"] for entry in entries]
+    if not all(isinstance(value, str) and STACK_NAME.fullmatch(value) for each in entries for value in each.values()):
+        raise WrongDeployments("cannot be read")
+    if keys:
+        raise WrongDeployments(f"has a key that nobody reads, {min(keys)[:40]!r}")
+    if not names:
+        raise WrongDeployments("lists no stack")
+    for name in names:
+        if names.count(name) > 1:
+            raise WrongDeployments(f"lists {name[:60]} more than once")
+        if not (folder / "stacks" / f"Pulumi.{name}.yaml").is_file():
+            raise WrongDeployments(f"lists {name[:60]}, which has no stack file")
+    return entries
+
+
+def deployed(folder: Path) -> tuple[str, ...]:
+    """Return the stacks that the list in ``folder`` has, in its order; all stacks where there is no list. Raises
+    ``WrongDeployments``."""
+    if (folder / DEPLOYMENTS).is_file():
+        return tuple(each["stack"] for each in listed(folder))
+    files = (f"stacks/{path.name}" for path in sorted((folder / "stacks").glob("Pulumi.*.yaml")))
+    return tuple(found[1] for file in files if (found := STACK_FILE.fullmatch(file)))
+
+
+def for_pipelines(folder: Path) -> list[dict[str, str]]:
+    """Return the entries for a pipeline, which knows how to get credentials for a cloud and for nothing else. Raises
+    ``WrongDeployments``."""
+    for each in (entries := listed(folder)):
+        if each["cloud"] not in _known():
+            raise WrongDeployments(f"{each['stack'][:60]}: pipelines deploy to {', '.join(sorted(_known()))}")
+    return entries
+
+
+def clouds(files: Iterable[Path]) -> list[str]:
+    """Return the clouds in these lists. One of a stranger's, which may be anything, adds none but clouds."""
+    found: set[str] = set()
+    for file in files:
+        try:
+            found |= {str(each["cloud"]) for each in json.loads(file.read_text(encoding="utf-8"))["stacks"]}
+        except _UNREADABLE:
+            continue  # the gate says what is wrong with it
+    return sorted(found & _known())
+
+
+def _known() -> set[str]:
+    """Return the clouds, each of which has a lock of its packages."""
+    return {lock.stem for lock in (_ROOT / "locks").glob("*.txt")} - {"dev"}
+
+
+def main(arguments: list[str]) -> int:
+    """Print what a pipeline asks for."""
+    command, *rest = arguments
+    if command == "clouds":
+        for cloud in clouds(map(Path, rest)):
+            print(cloud)
+        return 0
+    if command != "github" or rest:
+        print("usage: python3 -m infra.gate.deployments github | clouds FILE…", file=sys.stderr)
+        return 2
+    try:
+        entries = for_pipelines(Path())
+    except WrongDeployments as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    print(f"all={json.dumps(entries)}\ncount={len(entries)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or [""]))
