@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from infra.redaction import looks, redact
+from infra.redaction import SECRET_KEY, looks, redact
 from infra.stackfile.cleartext_secrets import is_ciphertext
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ _PASSWORD_IN_ADDRESS = re.compile(r"://[^/@\s:]*:(?P<password>[^/@\s]+)@")
 _SHORTEST = 6
 _WEAK_PASSWORDS = frozenset({"password", "passwd", "secret"})
 _NAMED = re.compile(
-    r"""(?:token|passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|account[_-]?key|"""
-    r"""private[_-]?key|shared[_-]?key|credentials?|auth)[A-Za-z0-9_]{0,12}(?P<after>["']?\s*(?::=|=>|[:=])\s*)"""
+    rf"""(?:{SECRET_KEY.replace("_?", "[_-]?")}|account[_-]?key|shared[_-]?key|auth)[A-Za-z0-9_]{{0,12}}"""
+    r"""(?P<after>["']?\s*(?::=|=>|[:=])\s*)"""
     r"""(?:[bru]?["'](?P<quoted>[^"'\s]{12,}+)["'])?""",
     re.IGNORECASE,
 )

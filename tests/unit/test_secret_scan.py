@@ -165,6 +165,17 @@ def test_a_random_text_is_found_behind_a_name_of_any_length(value: str) -> None:
     assert list(_random_values(f"secret=x.token={RANDOM[:40]} and more")) == []
 
 
+def test_a_token_within_a_word_is_redacted_as_whole_as_one_that_begins_it() -> None:
+    for kind in ("AWS access key", "GitHub token", "GitLab token"):
+        token = LEAKS[kind].rpartition(" ")[2].removeprefix("https://x:").partition("@")[0]
+        assert redact(f"x{token} y") == "x<redacted> y"
+    assert redact("x" + "AS" + "IA" + "Q7ZP" * 4) == "x<redacted>"
+
+
+def test_names_with_a_dash_are_names_too() -> None:
+    assert list(_random_values(f"client-secret-key: {RANDOM[:40]}")) == ["client-secret-key"]
+
+
 def test_a_file_too_large_to_be_read_is_one_finding_of_the_change_that_brings_it(tmp_path: Path) -> None:
     for side in ("base", "head"):
         (tmp_path / side).mkdir()
