@@ -23,8 +23,10 @@ _LOOKS = re.compile(
     + ")|"
     + "|".join(f"(?P<k{index}>{pattern})" for index, pattern in enumerate(_ANYWHERE.values(), len(_TOKENS)))
 )
-# A token glued to the word before it, as where a line break was written as \n: nothing else has these beginnings.
-_GLUED = re.compile(r"(?:hf_|gh[opsur]_|github_pat_|glpat-)[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}")
+_GLUED = re.compile("|".join(_TOKENS[kind] for kind in _PATTERNS["glued"]))
+SECRET_KEY: str = _PATTERNS["names"]["key"]
+"""What a key that holds a secret ends with, as a pattern."""
+SECRET_VARIABLE = re.compile(_PATTERNS["names"]["variable"], re.IGNORECASE)
 
 
 def looks(text: str) -> Iterator[tuple[str, re.Match[str]]]:

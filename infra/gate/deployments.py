@@ -68,7 +68,10 @@ def deployed(folder: Path) -> tuple[str, ...]:
 def for_pipelines(folder: Path) -> list[dict[str, str]]:
     """Return the entries for a pipeline, which knows how to get credentials for a cloud and for nothing else. Raises
     ``WrongDeployments``."""
-    for each in (entries := listed(folder)):
+    entries = listed(folder)
+    if not entries:
+        raise WrongDeployments("is not there")
+    for each in entries:
         if each["cloud"] not in _known():
             raise WrongDeployments(f"{each['stack'][:60]}: pipelines deploy to {', '.join(sorted(_known()))}")
     return entries

@@ -137,9 +137,7 @@ def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...],
         own.findings,
         tuple(notes),
         files.programs,
-        {each["stack"]: each["cloud"] for each in listed(request.head)}
-        if (request.head / DEPLOYMENTS).is_file()
-        else {},
+        {each["stack"]: each["cloud"] for each in listed(request.head)},
     )
 
 

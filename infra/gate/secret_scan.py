@@ -6,9 +6,11 @@ and, for names like ``password``, the randomness of what is assigned to them.
 
 from __future__ import annotations
 
+import filecmp
 import importlib
 import math
 import re
+import string
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from infra.redaction import looks, redact
+from infra.redaction import SECRET_KEY, looks, redact
 from infra.stackfile.cleartext_secrets import is_ciphertext
 
 if TYPE_CHECKING:
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
 
 # Written by tools, and nothing but names, versions and digests; a token's own pattern is found in them all the same.
 _LOCKS = frozenset({"go.sum", "package-lock.json", "yarn.lock", "poetry.lock", "uv.lock", "Cargo.lock", "go.mod"})
-# A longer line is read in pieces that overlap by half.
-_LONGEST_PIECE = 20_000
+# A longer line is read in pieces that overlap by half: the detectors' patterns are not ours, and some take the square.
+_LONGEST_PIECE = 4_000
+_LARGEST = 2 << 20
+_TOO_LARGE = "too large to be read for secrets"
 # What stands at an example's place: nobody's secret.
 _EXAMPLE = re.compile(
-    r"example|placeholder|change.?me|your[-_ ]|dummy|redacted|xxxx|\*{3}|…|\.\.\.|<[^>]*>|\{[^}]*\}"
+    r"example|placeholder|change.?me|your[-_ ]|dummy|redacted|xxxx|\*{3}|…|\.\.\.|<[^<>]*>|\{[^{}]*\}"
     r"|^\$[A-Za-z_({]|not.?a.?secret",
     re.IGNORECASE,
 )
@@ -38,11 +42,17 @@ _PASSWORD_IN_ADDRESS = re.compile(r"://[^/@\s:]*:(?P<password>[^/@\s]+)@")
 _SHORTEST = 6
 _WEAK_PASSWORDS = frozenset({"password", "passwd", "secret"})
 _NAMED = re.compile(
-    r"""(?P<name>[A-Za-z0-9_.-]*(?:token|passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|account[_-]?key|"""
-    r"""private[_-]?key|shared[_-]?key|credentials?|auth)[A-Za-z0-9_]{0,12})["']?\s*(?::=|=>|[:=])\s*"""
-    r"""(?:[bru]?["'](?P<quoted>[^"'\s]{12,})["']|(?P<bare>[^\s"'`,;()\[\]{}<>]{16,})\s*(?:\#.*)?$)""",
+    rf"""(?:{SECRET_KEY.replace("_?", "[_-]?")}|account[_-]?key|shared[_-]?key|auth)[A-Za-z0-9_]{{0,12}}"""
+    r"""(?P<after>["']?\s*(?::=|=>|[:=])\s*)"""
+    r"""(?:[bru]?["'](?P<quoted>[^"'\s]{12,}+)["'])?""",
     re.IGNORECASE,
 )
+# What may stand before the keyword in the same name, and as how much of it.
+_OF_NAMES = string.ascii_letters + string.digits + "_.-"
+_LONGEST_BEFORE = 60
+_SHORTEST_BARE = 16
+_BARE = re.compile(rf"""[^\s"'`,;()\[\]{{}}<>]{{{_SHORTEST_BARE},}}+""")
+_LINE_ENDS = re.compile(r"\s*(?:#.*)?$")
 _HEX_DIGEST = re.compile(r"(?:sha\d+[:-])?(?:[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})", re.I)
 _RANDOM = re.compile(r"[A-Za-z0-9+/_=.~!@#%^&*-]+")
 _CHANGE = re.compile(r"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])|[a-z](?=[A-Z])")
@@ -61,13 +71,16 @@ _YAML = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True, order=True)
 class FoundSecret:
-    """One secret: the file, the line from 1 (0: the file's own name), and its kind in words."""
+    """One secret: the file, the line from 1 (0: the file's own name, or a file too large), and its kind in words."""
 
     path: str
     line: int
     kind: str
 
     def __str__(self) -> str:
+        if self.kind == _TOO_LARGE:
+            allowed = f"files up to {_LARGEST >> 20} MiB"
+            return f"{redact(self.path)}: {_TOO_LARGE}; allowed: {allowed}; fix: keep it out of the repository"
         where = redact(f"{self.path}:{self.line}" if self.line else f"{self.path} (its name)")
         return (
             f"{where}: holds a secret in clear ({self.kind}); allowed: no secret in a file of the repository; "
@@ -78,12 +91,20 @@ class FoundSecret:
 def new_secrets(base: Path, head: Path, paths: Sequence[str]) -> Iterator[FoundSecret]:
     """Yield the secrets that a change brings in, wherever they stand: those in lines that no changed file of ``base``
     has, so that a file that moves is not read anew."""
-    old = {line.strip() for path in paths for line in (_text(base / path) or "").split("\n")}
+    known = (base / path for path in paths if not _is_large(base / path))
+    old = {line.strip() for file in known for line in (_text(file) or "").split("\n")}
     for path in paths:
-        if (text := _text(head / path)) is not None:
+        if _is_large(head / path):
+            if not ((base / path).is_file() and filecmp.cmp(base / path, head / path, shallow=False)):
+                yield FoundSecret(path, 0, _TOO_LARGE)
+        elif (text := _text(head / path)) is not None:
             lines = text.split("\n")
             found = secrets_in(path, text)
             yield from (each for each in found if not each.line or lines[each.line - 1].strip() not in old)
+
+
+def _is_large(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > _LARGEST
 
 
 def _text(file: Path) -> str | None:
@@ -131,11 +152,27 @@ def _harmless(kind: str, secret: str) -> bool:
 
 
 def _random_values(line: str) -> Iterator[str]:
-    for match in _NAMED.finditer(line):
-        value = match["quoted"] or match["bare"]
+    for match, value in _assigned(line):
         harmless = _HEX_DIGEST.fullmatch(value) or _EXAMPLE.search(value)
         if _RANDOM.fullmatch(value) and not harmless and _is_random(value):
-            yield redact(match["name"].lstrip(".-_"))[-40:]
+            before = line[max(0, match.start() - _LONGEST_BEFORE) : match.start()]
+            name = before[len(before.rstrip(_OF_NAMES)) :] + line[match.start() : match.start("after")]
+            yield redact(name.lstrip(".-_"))[-40:]
+
+
+def _assigned(line: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Yield every name for a secret with the text assigned to it: in quotes, or bare up to the line's end."""
+    read = 0
+    for match in _NAMED.finditer(line):
+        if match["quoted"]:
+            yield match, match["quoted"]
+        elif match.end() >= read and (bare := _BARE.match(line, match.end())):
+            # each bare text is read once, whatever names it has within
+            read = bare.end()
+            if _LINE_ENDS.match(line, read):
+                yield match, bare[0]
+            elif len(value := bare[0].rpartition("#")[0]) >= _SHORTEST_BARE:
+                yield match, value
 
 
 def _is_random(value: str) -> bool:

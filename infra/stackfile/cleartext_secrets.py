@@ -11,16 +11,12 @@ from components.model_service.managed_flags import flag_name, secret_flag
 from components.typed.refusal import Path, Problem, Rule
 from components.typed.rules.stack import SECRET_IN_CLEAR, SECRET_IN_ENGINE_SETTINGS
 from infra.redaction import REDACTED as REDACTED
-from infra.redaction import SHORTEST, first_look, looks, redact
+from infra.redaction import SECRET_KEY, SECRET_VARIABLE, SHORTEST, first_look, looks, redact
 from infra.stackfile.findings.formatting import show
 
 OPEN_TO_POD_READERS = ", where whoever may read the pod reads it"
 
-_SECRET_KEY = re.compile(
-    r"(token|password|passwd|passphrase|secret|api_?key|access_?key|secret_?key|private_?key|credentials?)$",
-    re.IGNORECASE,
-)
-_SECRET_ENV = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_SECRET_KEY = re.compile(f"(?:{SECRET_KEY})$", re.IGNORECASE)
 # Names of Secrets in the cluster, not secrets.
 _REFERENCES = (("platform", "registry", "pullSecret"), ("models", "*", "hubToken"))
 # What Pulumi writes in place of a value. Of its own key: v1, a nonce, the text, as base64. Of its service and of most
@@ -109,7 +105,7 @@ def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
     texts = [value if isinstance(value, str) else show(value), *([look] if look else [])]
     last = path[-1] if path else ""
     if path[-2:-1] == ("extraEnv",) and isinstance(last, str):
-        if look or (value != "" and _SECRET_ENV.search(last)):
+        if look or (value != "" and SECRET_VARIABLE.search(last)):
             secrets.found(
                 SECRET_IN_ENGINE_SETTINGS,
                 path,

@@ -48,6 +48,13 @@ def test_values_of_the_environment_are_hidden_in_every_spelling() -> None:
     assert "/usr/bin" not in worth_hiding(environ)
 
 
+@pytest.mark.parametrize("name", ["CI_COMMIT_AUTHOR", "GIT_AUTHOR_NAME", "AUTHORS"])
+def test_an_author_is_no_secret_of_the_environment(name: str) -> None:
+    assert worth_hiding({name: "Anna Example"}) == set()
+    hidden = ("AUTHORIZATION", "REGISTRY_AUTH", "NPM_AUTH_TOKEN", "AUTHOR_TOKEN", "DB_PASSWD", "DEPLOY_KEY", "CI_PAT")
+    assert all(worth_hiding({each: "Anna Example"}) for each in hidden)
+
+
 def test_names_from_the_change_cannot_become_markup_or_mention_anybody() -> None:
     head = Stack()
     for item in (head.find("ResourceQuota"),):

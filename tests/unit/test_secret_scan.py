@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 
 import pytest
 
-from infra.gate.secret_scan import FoundSecret, secrets_in
+from infra.gate.secret_scan import FoundSecret, _random_values, new_secrets, secrets_in
+from infra.redaction import redact
 
 PROJECT = Path(__file__).parents[2]
 # Put together here, so that no scanner of this repository takes one for a real secret.
@@ -118,6 +121,76 @@ def test_every_secret_of_a_file_is_told_at_once() -> None:
     told = {each.line for each in secrets_in("x.txt", text)}
     begins = [text[: text.index(leak)].count("\n") + 1 for leak in LEAKS.values()]
     assert set(begins) <= told
+
+
+HOSTILE = {
+    "hexadecimal digits": "0a1b2c3d4e5f6789",
+    "letters": "ab",
+    "spaces": " ",
+    "beginnings of JSON web tokens": "eyJaaaa" + "-",
+    "first parts of JSON web tokens": "eyJaaaaaaaaaa" + "-",
+    "beginnings of addresses": "://a" + ":b",
+    "placeholders in a password": "://a" + ":<",
+    "beginnings of private keys": "-----BEGIN " + "PRIVATE KEY-----",
+    "names for secrets": "secret" + "=",
+    "names and quotes": "secret='aaaa",
+    "bearers": "bearer ",
+}
+
+
+def growth(of: Callable[[str], object], unit: str, size: int) -> float:
+    """How many times longer four times the text takes: 4 where every letter costs the same, 16 for the square."""
+
+    def seconds(size: int) -> float:
+        text = unit * (size // len(unit)) + '"'
+        begun = process_time()
+        of(text)
+        return process_time() - begun
+
+    return min(seconds(size * 4) for _ in range(3)) / min(seconds(size) for _ in range(3))
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_redaction_and_scan_take_the_same_time_for_every_letter(kind: str) -> None:
+    assert growth(redact, HOSTILE[kind], 30_000) < 9
+    assert growth(lambda line: list(_random_values(line)), HOSTILE[kind], 30_000) < 9
+    assert growth(lambda text: secrets_in("x.json", text), HOSTILE[kind], 20_000) < 9
+
+
+@pytest.mark.parametrize("value", ['"%s"', "'%s'  # note", "%s", "%s  # note", "%s#note (old)"])
+def test_a_random_text_is_found_behind_a_name_of_any_length(value: str) -> None:
+    line = "x" * 5000 + "_client_secret_v2 = " + value % RANDOM[:40]
+    (name,) = _random_values(line)
+    assert name == "x" * 23 + "_client_secret_v2"
+    assert list(_random_values(f"secret=x.token={RANDOM[:40]} and more")) == []
+
+
+def test_a_token_within_a_word_is_redacted_as_whole_as_one_that_begins_it() -> None:
+    for kind in ("AWS access key", "GitHub token", "GitLab token"):
+        token = LEAKS[kind].rpartition(" ")[2].removeprefix("https://x:").partition("@")[0]
+        assert redact(f"x{token} y") == "x<redacted> y"
+    assert redact("x" + "AS" + "IA" + "Q7ZP" * 4) == "x<redacted>"
+
+
+def test_names_with_a_dash_are_names_too() -> None:
+    assert list(_random_values(f"client-secret-key: {RANDOM[:40]}")) == ["client-secret-key"]
+
+
+def test_a_file_too_large_to_be_read_is_one_finding_of_the_change_that_brings_it(tmp_path: Path) -> None:
+    for side in ("base", "head"):
+        (tmp_path / side).mkdir()
+    base, head = tmp_path / "base", tmp_path / "head"
+    (head / "x.bin").write_text(LEAKS["OpenAI"] + "\n" + "x" * (2 << 20))
+    (found,) = new_secrets(base, head, ["x.bin"])
+    assert str(found) == (
+        "x.bin: too large to be read for secrets; allowed: files up to 2 MiB; fix: keep it out of the repository"
+    )
+    (base / "x.bin").write_bytes((head / "x.bin").read_bytes())
+    assert list(new_secrets(base, head, ["x.bin"])) == []
+    (base / "x.bin").write_bytes((head / "x.bin").read_bytes()[1:])
+    assert list(new_secrets(base, head, ["x.bin"])) == [found]
+    (head / "x.bin").unlink()
+    assert list(new_secrets(base, head, ["x.bin"])) == []
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infra.planner.report.tables import UNKNOWN, usd
-from infra.redaction import SHORTEST, redact
+from infra.redaction import SECRET_KEY, SHORTEST, redact
 from infra.stackfile.findings.formatting import printable
 
 ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
@@ -94,7 +94,8 @@ def gathered(told: Mapping[str, Any], *, later: bool) -> list[tuple[str, str, st
 # Cleaning for display: no secret, and no text that a terminal or a comment would obey.
 
 LONGEST = 2000
-_NAMED = re.compile(r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|KEY$|_PAT$|AUTH", re.IGNORECASE)
+# An author is nobody's secret.
+_NAMED = re.compile(rf"{SECRET_KEY}|PASSW|CREDENTIAL|PRIVATE|KEY$|_PAT$|AUTH(?!ORS?(?:_|$))", re.IGNORECASE)
 _HARMLESS = frozenset({"true", "false", "disabled", "enabled"})
 
 

@@ -12,10 +12,9 @@ from infra.policies.inputs import HIDDEN, Unknown, get_path
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, each, rule
 from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
 from infra.policies.settings import Settings
-from infra.redaction import REDACTED, redact
+from infra.redaction import REDACTED, SECRET_VARIABLE, redact
 from infra.stackfile.schema.pool import PoolConfig
 
-_SECRET_NAMES = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _SECRET_FLAGS = re.compile(r"--(api-key|hf-token|.*-(token|password|secret))(=(?P<value>.+))?", re.IGNORECASE)
 
 
@@ -44,7 +43,7 @@ def texts_with_secrets(value: Any, path: str = "") -> Iterator[str]:
             yield path
     elif isinstance(value, Mapping):
         name, given = value.get("name"), value.get("value")
-        named = isinstance(name, str) and isinstance(given, str) and bool(_SECRET_NAMES.search(name))
+        named = isinstance(name, str) and isinstance(given, str) and bool(SECRET_VARIABLE.search(name))
         if named and given not in ("", HIDDEN):
             yield f"{path}.value"
             return
