@@ -15,9 +15,9 @@ from typing import Any
 
 from infra.gate.report.wording import without
 from infra.planner.judgement import Judgement, judge_with_records
-from infra.policies.evaluate import Verdict, judge_all
+from infra.policies.evaluate import judge_all, waiver_for
 from infra.policies.inputs import HIDDEN
-from infra.policies.model import Graph, Violation, graph_of
+from infra.policies.model import Graph, graph_of
 from infra.policies.rules import rule_ids, rules
 from infra.policies.settings import settings_for
 from infra.recorder.stack_source import stack_file
@@ -30,6 +30,8 @@ from infra.workspace import PROJECT
 STACKS = PROJECT / "stacks"
 # Pulumi's mark on a value that is not plain; source: pulumi SDK, resource/properties.go
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
+# a provider's list of the inputs that it filled in; source: pulumi-terraform-bridge, pkg/tfbridge/schema.go
+_DEFAULTS = "__defaults"
 
 
 def main() -> int:
@@ -53,6 +55,7 @@ def graph(export: Mapping[str, Any], judgement: Judgement) -> Graph:
     return graph_of(
         [_entry(each) for each in found if each["type"] != "pulumi:pulumi:Stack" and not each.get("delete")],
         judgement,
+        completed=True,
     )
 
 
@@ -67,12 +70,14 @@ def _entry(each: Mapping[str, Any]) -> dict[str, Any]:
         "ignoreChanges": each.get("ignoreChanges", []),
         "dependsOn": each.get("dependencies", []),
         "external": each.get("external", False),
+        "custom": each.get("custom", False),
     }
 
 
 def _open(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return HIDDEN if _SIGNATURE in value else {key: _open(item) for key, item in value.items()}
+        shown = {key: _open(item) for key, item in value.items() if key != _DEFAULTS}
+        return HIDDEN if _SIGNATURE in value else shown
     return [_open(item) for item in value] if isinstance(value, list) else value
 
 
@@ -85,8 +90,7 @@ def report(whole: Graph, reading: Reading, waivers: list[Waiver]) -> Iterator[tu
     )
     for verdict in verdicts:
         for violation in verdict.violations:
-            waived = _waived(verdict, violation, waivers)
-            state = "waived" if waived else verdict.level
+            state = verdict.level if waiver_for(verdict.rule, violation, waivers) is None else "waived"
             yield (
                 f"{state}  {verdict.rule.id}  {violation.at} {violation.path} {violation.message}",
                 state == "mandatory",
@@ -98,11 +102,6 @@ def report(whole: Graph, reading: Reading, waivers: list[Waiver]) -> Iterator[tu
             )
     passed = sum(verdict.state == "passed" for verdict in verdicts)
     yield f"{passed} of {len(verdicts)} rules passed over {len(whole.resources)} resources", False
-
-
-def _waived(verdict: Verdict, violation: Violation, waivers: list[Waiver]) -> bool:
-    places = (violation.at, f"{violation.at}.{violation.path}")
-    return violation.waivable and any(waiver.covers(verdict.rule.id, place) for waiver in waivers for place in places)
 
 
 if __name__ == "__main__":

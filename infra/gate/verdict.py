@@ -11,7 +11,7 @@ from infra.gate.sandbox import Recorded
 from infra.gate.stack_file_diff import ChangedValue
 from infra.planner.cost import Cost, month
 from infra.planner.judgement import Judgement
-from infra.policies.evaluate import Verdict, judge_all
+from infra.policies.evaluate import Verdict, judge_all, waiver_for
 from infra.policies.model import ENVIRONMENTS, Change, Graph, NotEvaluated, Violation, graph_of
 from infra.policies.rules import rules
 from infra.policies.settings import settings_for
@@ -216,8 +216,7 @@ def _waive(verdict: Verdict, waivers: Iterable[Waiver], today: date) -> Judged:
     standing: list[Violation] = []
     waived: list[tuple[Violation, Waiver]] = []
     for violation in verdict.violations:
-        places = (violation.at, f"{violation.at}.{violation.path}") if violation.waivable else ()
-        by = next((w for w in in_force if any(w.covers(verdict.rule.id, place) for place in places)), None)
+        by = waiver_for(verdict.rule, violation, in_force)
         if by is None:
             standing.append(violation)
         else:

@@ -18,6 +18,7 @@ from infra.policies.model import (
 )
 from infra.policies.settings import Settings
 from infra.stackfile.findings.finding import Finding
+from infra.stackfile.findings.waiver import Waiver
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,15 @@ def outcomes(rule: Rule, thing: Resource | Graph, settings: Settings) -> Iterato
         yield from rule.judge(thing, settings)
     except UNREADABLE as error:
         yield unjudged(error, at)
+
+
+def waiver_for(rule: Rule, outcome: Outcome, waivers: Iterable[Waiver]) -> Waiver | None:
+    """Return the first of ``waivers``, all in force, that covers an outcome: its resource or place, or the path in it.
+    What a rule could not judge, and what could never be built, no waiver covers."""
+    if isinstance(outcome, NotEvaluated) or not outcome.waivable:
+        return None
+    places = (outcome.at, f"{outcome.at}.{outcome.path}")
+    return next((each for each in waivers if any(each.covers(rule.id, place) for place in places)), None)
 
 
 def judge(rule: Rule, graph: Graph, settings: Settings) -> Verdict:

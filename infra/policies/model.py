@@ -208,20 +208,24 @@ def each(things: Iterable[Any], judge: Callable[[Any], Iterator[Outcome]], at: s
 
 
 def graph_of(
-    entries: Iterable[Mapping[str, Any]], judgement: Judgement | None, changes: Iterable[Change] = ()
+    entries: Iterable[Mapping[str, Any]],
+    judgement: Judgement | None,
+    changes: Iterable[Change] = (),
+    *,
+    completed: bool = False,
 ) -> Graph:
     """Build the graph from the recorded graph's JSON and the judgement of the stack file (None: there is no such file).
     A text that refers to an output of a resource in it, or of a provider function, is not known yet; one that only
-    looks like a reference is text."""
+    looks like a reference is text. ``completed``: an engine shows them; a recorded graph cannot say so of itself."""
     entries = list(entries)
     urns = {str(entry["urn"]) for entry in entries}
-    resources = tuple(_resource(entry, urns) for entry in entries)
+    resources = tuple(_resource(entry, urns, completed) for entry in entries)
     if judgement is None:
         return Graph(resources, changes=tuple(changes))
     return Graph(resources, judgement.reading.partial, judgement.findings, tuple(changes))
 
 
-def _resource(entry: Mapping[str, Any], urns: set[str]) -> Resource:
+def _resource(entry: Mapping[str, Any], urns: set[str], completed: bool) -> Resource:
     return Resource(
         urn=str(entry["urn"]),
         type=str(entry["type"]),
@@ -234,6 +238,7 @@ def _resource(entry: Mapping[str, Any], urns: set[str]) -> Resource:
         external=bool(entry.get("external")),
         custom=bool(entry.get("custom", True)),
         options=tuple(map(str, entry.get("options") or ())),
+        completed=completed,
     )
 
 

@@ -22,7 +22,7 @@ from pulumi_policy import policy as sdk_policy
 from pulumi_policy.proxy import UnknownValueError
 
 from infra.planner.judgement import Judgement, judge_with_records
-from infra.policies.evaluate import from_stack_file, outcomes
+from infra.policies.evaluate import from_stack_file, outcomes, waiver_for
 from infra.policies.inputs import InputsMap, Unknown
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, Rule, Violation
 from infra.policies.rules import rule_ids, rules
@@ -138,18 +138,12 @@ def _tell(rule: Rule, found: Iterable[Outcome], waivers: tuple[Waiver, ...], rep
     for outcome in found:
         if isinstance(outcome, NotEvaluated) and not outcome.broken:
             unknown.append(outcome)
-        elif not _is_waived(rule, outcome, waivers):
+        elif waiver_for(rule, outcome, waivers) is None:
             _report(rule, outcome, report)
     if unknown:
         where = "; ".join(f"{_where(item)} {item.why}" for item in unknown[:5])
         more = f"; and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise NotEvaluatedYet(f"not evaluated: {where}{more}")
-
-
-def _is_waived(rule: Rule, outcome: Outcome, waivers: tuple[Waiver, ...]) -> bool:
-    if isinstance(outcome, Violation) and not outcome.waivable:
-        return False
-    return any(waiver.covers(rule.id, outcome.at) for waiver in waivers)
 
 
 def _report(rule: Rule, outcome: Outcome, report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -151,8 +151,16 @@ def shapes(file: Path = FILE) -> Shapes:
 
 def shape_of(fields: Mapping[str, Any]) -> Shape:
     """Return the shape of one type from its fields as the file has them."""
-    known = {path: _field(given) for path, given in fields.items()}
+    return _shape({path: _field(given) for path, given in fields.items()})
+
+
+def _shape(known: Mapping[str, Field]) -> Shape:
     return Shape(known, frozenset(way for path in known for way in _ways(path)))
+
+
+def widened(shape: Shape | None, paths: Iterable[str]) -> Shape:
+    """Return the shape with these fields besides, spelled as the file spells them, in which anything may stand."""
+    return _shape({**(shape.fields if shape is not None else {}), **dict.fromkeys(paths, Field(hidden=True))})
 
 
 def _field(given: Any) -> Field:
@@ -171,7 +179,7 @@ def problems(kind: str, inputs: Mapping[str, Any], shape: Shape, *, resolved: bo
     """Yield path, what is wrong, and True where only ``up`` can tell. ``resolved``: references have become values."""
     for leaf in leaves(kind, inputs):
         field = shape.fields.get(leaf.shape)
-        if leaf.shape.replace("[*]", "").rpartition(".")[2] in folding().judged:
+        if field is not None and leaf.shape.replace("[*]", "").rpartition(".")[2] in folding().judged:
             continue
         if field is None:
             if leaf.shape not in shape.ways:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
 from components.typed.tables import read_table
+from infra.policies.evaluate import judge
+from infra.policies.inputs import InputsMap
+from infra.policies.model import Resource, graph_of
+from infra.policies.rules.shape import known_shape
+from infra.policies.settings import settings_for
 from infra.policies.shapes import FILE
 from infra.stackfile.schema.stack import StackConfig
 from scripts.record_shapes import shapes_of, text
+from scripts.shape_graphs import recorded
 from tests.policies import shapes_kit as kit
 
 pytest.importorskip("pulumi_aws")
@@ -66,3 +74,79 @@ def _written(value: Any) -> Iterator[str]:
 def test_together_the_stacks_use_every_key_of_the_stack_file() -> None:
     used = {key for _, told in kit.stacks() for key in _written(told)}
     assert set(_keys(StackConfig)) - used - NOT_IN_A_GRAPH == set()
+
+
+def _new_name(name: str) -> str:
+    return f"other-{name}"
+
+
+def _renamed(told: dict[str, Any]) -> dict[str, Any]:
+    """Rename every model, pool, group, key and schedule of a stack file, and what names them."""
+    made = copy.deepcopy(told)
+    models, gateway = made["models"], made.get("gateway", {})
+    for model in models.values():
+        model["pool"] = _new_name(model["pool"])
+        model["fallbackPools"] = [_new_name(pool) for pool in model.get("fallbackPools", ())]
+        model["schedules"] = {_new_name(name): window for name, window in model.get("schedules", {}).items()}
+    for group in gateway.get("groups", {}).values():
+        for key in ("models", "wake"):
+            if key in group:
+                group[key] = [name if name == "*" else _new_name(name) for name in group[key]]
+    for key in gateway.get("keys", {}).values():
+        key["group"] = _new_name(key["group"])
+    platform = made["platform"]
+    if "flexStart" in platform:
+        platform["flexStart"] = [_new_name(pool) for pool in platform["flexStart"]]
+    for section in (made, gateway):
+        for key in ("models", "pools", "groups", "keys"):
+            if key in section:
+                section[key] = {_new_name(name): value for name, value in section[key].items()}
+    return made
+
+
+@pytest.mark.parametrize("index", INDEXES)
+def test_a_stack_with_other_names_of_its_own_is_not_foreign(index: int) -> None:
+    stack, told = kit.stacks()[index]
+    # a stack that was up before is found under its name alone
+    whole = graph_of(recorded(stack if stack == "local" else _new_name(stack), _renamed(told)), None)
+    found = judge(known_shape, whole, settings_for(told["environment"]))
+    assert found.violations == ()
+
+
+TOPIC = "aws:sns/topic:Topic"
+FIFO = {"name": "x", "subscribers": [{"address": "a"}], "tags": {"team": "a"}}
+BESIDES = {TOPIC: ("name", "subscribers[*].address", "tags.*"), "kubernetes:core/v1:Namespace": ("spec.finalizers[*]",)}
+
+
+def _said(kind: str, inputs: dict[str, Any], **more: Any) -> list[str]:
+    """What ``known-shape`` says of one resource, where ``BESIDES`` is known besides."""
+    resource = Resource(f"urn::{kind}::x", kind, "x", InputsMap(inputs), **more)
+    settings = replace(settings_for("prod"), known_besides=BESIDES)
+    return [found.path for found in known_shape.judge(resource, settings)]
+
+
+def test_a_type_that_a_team_knows_besides_has_the_fields_that_are_named_and_no_other() -> None:
+    assert _said(TOPIC, FIFO) == []
+    assert _said(TOPIC, {**FIFO, "policy": "x"}) == ["policy"]
+    assert _said(TOPIC, {"name": "x", "subscribers": [{"address": "a", "role": "b"}]}) == ["subscribers[0].role"]
+    assert _said("aws:sns/other:Other", FIFO) == [""]
+
+
+def test_a_listed_type_has_the_fields_that_a_team_names_besides_its_own() -> None:
+    inputs = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}, "spec": {"finalizers": ["a"]}}
+    assert _said("kubernetes:core/v1:Namespace", inputs) == []
+    inputs["spec"] = {"finalizers": ["a"], "other": 1}
+    assert _said("kubernetes:core/v1:Namespace", inputs) == ["spec.other"]
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"hostNetwork": True}, "values.hostNetwork"),
+        ({"controller": {"hostPID": True}}, "values.controller.hostPID"),
+        ({"runAsNonRoot": False}, "values.runAsNonRoot"),
+        ({"webhook": {"allowPrivilegeEscalation": True}}, "values.webhook.allowPrivilegeEscalation"),
+    ],
+)
+def test_a_chart_is_given_no_power_that_this_product_does_not_give_it(values: dict[str, Any], path: str) -> None:
+    assert _said("kubernetes:helm.sh/v3:Release", {"chart": "keda", "values": values}) == [path]

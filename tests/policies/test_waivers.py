@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.policies.rules import rule_ids
+from infra.gate.verdict import _waive
+from infra.policies.evaluate import Verdict, waiver_for
+from infra.policies.model import NotEvaluated, Violation
+from infra.policies.pack import _tell
+from infra.policies.rules import rule_ids, rules
 from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.findings.waivers import Waivers, load_waivers
 from tests.policies.mutations import Mutation, _by_tag, _large_quota
@@ -107,3 +111,30 @@ def test_a_file_that_is_no_list_waives_nothing(tmp_path: Path) -> None:
 def test_the_projects_own_waivers_are_sound() -> None:
     file = Path(__file__).resolve().parents[2] / "waivers.yaml"
     assert [f for f in load_waivers(file, policies=rule_ids()).findings if f.stops] == []
+
+
+IMAGE = "urn:pulumi:test::ebbtide::kubernetes:apps/v1:Deployment::llama-8b"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "resource", "is_waived"),
+    [
+        (Violation(IMAGE, "spec.image", "x"), "llama-*", True),
+        (Violation(IMAGE, "spec.image", "x"), "llama-8b.spec.image", True),
+        (Violation("stack:models.a", "revision", "x"), "stack:models.a.revision", True),
+        (Violation(IMAGE, "spec.image", "x"), "llama-8b.spec.args", False),
+        (Violation(IMAGE, "spec.image", "x", waivable=False), "llama-*", False),
+        (NotEvaluated(IMAGE, "spec.image", "x", broken=True), "llama-*", False),
+    ],
+)
+def test_the_gate_the_engine_and_the_state_take_a_waiver_alike(
+    outcome: Violation | NotEvaluated, resource: str, is_waived: bool
+) -> None:
+    given, rule = waiver(resource=resource), next(rule for rule in rules() if rule.id == "image-digest")
+    told: list[str] = []
+    _tell(rule, [outcome], (given,), lambda message, urn: told.append(message))
+    assert (told == []) is is_waived
+    assert (waiver_for(rule, outcome, [given]) == given) is is_waived
+    if isinstance(outcome, Violation):
+        judged = _waive(Verdict(rule, "mandatory", (outcome,)), [given], TODAY)
+        assert (judged.standing == ()) is is_waived

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from infra.policies.inputs import LATER
 from infra.policies.model import NotEvaluated, Outcome, Resource, rule
 from infra.policies.settings import Settings
-from infra.policies.shapes import problems, shapes
+from infra.policies.shapes import problems, shapes, widened
 
 _STACK, _PROVIDER = "pulumi:pulumi:Stack", "pulumi:providers:"
 _MANIFESTS = "ebbtide:idle_scaling:ManifestSet"
@@ -36,16 +36,14 @@ def known_shape(resource: Resource, settings: Settings) -> Iterator[Outcome]:
         return  # an engine registers these itself, with inputs of its own
     if kind in known.components and not resource.custom:
         return
-    shape = known.types.get(kind)
-    if shape is None or resource.custom is False:
-        if not allowed:
-            yield resource.violation("", f"is a {kind}, a kind that this product does not make")
+    shape = known.types.get(kind) if resource.custom is not False else None
+    if shape is None and not allowed:
+        yield resource.violation("", f"is a {kind}, a kind that this product does not make")
         return
     if resource.completed and not _is_as_sent(resource):
         return
-    for path, why, is_later in problems(kind, resource.inputs.raw, shape, resolved=resource.completed):
-        if path in allowed:
-            continue
+    allowed_shape = widened(shape, allowed)
+    for path, why, is_later in problems(kind, resource.inputs.raw, allowed_shape, resolved=resource.completed):
         yield NotEvaluated(resource.urn, path, LATER + (why or "`up`")) if is_later else resource.violation(path, why)
 
 
