@@ -134,10 +134,14 @@ def overlay(trusted: Path, head: Path, folder: Path) -> None:
 
 
 def take_data(head: Path, folder: Path) -> None:
-    """Put the stack files and recorded models of ``head`` into ``folder``: its program says what they ask for."""
+    """Put the data of ``head`` under ``stacks`` into ``folder``, and no other file: its program says what that asks
+    for."""
     shutil.rmtree(folder / "stacks", ignore_errors=True)
-    if (head / "stacks").is_dir():
-        shutil.copytree(head / "stacks", folder / "stacks")
+    for source in (head / "stacks").rglob("*"):
+        path = source.relative_to(head)
+        if source.is_file() and kind_of(path.as_posix()) is Kind.DATA:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / path)
 
 
 def _left_out(head: Path, where: str, names: Sequence[str]) -> set[str]:

@@ -31,6 +31,7 @@ from infra.planner.judgement import Judgement, judge_with_records
 from infra.policies.clouds import clouds
 from infra.policies.rules import rule_ids, rules
 from infra.policies.settings import settings_for
+from infra.policies.shapes import Shapes, shapes
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.waivers import Waivers, load_waivers
 from infra.stackfile.limits import limits
@@ -113,7 +114,8 @@ def is_stack_name(name: str) -> bool:
 
 def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...], waivers: Waivers) -> WholeChange:
     own = load_waivers(request.head / "waivers.yaml", request.today, rule_ids())
-    blocked = [f"{path} is a link or a submodule; fix: put the files in its place" for path in request.refused]
+    blocked = [str(each) for each in (*own.findings, *own.unreadable) if each.stops and each not in waivers.findings]
+    blocked += [f"{path} is a link or a submodule; fix: put the files in its place" for path in request.refused]
     for stack in files.touched:
         if not is_stack_name(stack):
             blocked.append(f"stacks/Pulumi.{stack}.yaml has a name that no stack can have; fix: letters, digits, . _ -")
@@ -148,6 +150,7 @@ def _report(request: Request, whole: WholeChange, waivers: Waivers, programs: Pr
     if whole.programs:
         after = _without_unknown_keys(after)
     recorded = programs.record(stack, before is not None, after is not None)
+    values = diff_values(*(side.reading if side is not None else None for side in (before, after)))
     report = judge(
         stack,
         Side(request.commits[0], before, recorded.before),
@@ -155,10 +158,11 @@ def _report(request: Request, whole: WholeChange, waivers: Waivers, programs: Pr
         waivers,
         today=request.today,
         expected=recorded.expected if whole.programs else None,
+        own_shapes=_own_shapes(request.head) if whole.programs else None,
         budget=request.budget,
         findings=[*whole.findings, *renamed_pools(before, after)],
-        values=diff_values(*(side.reading if side is not None else None for side in (before, after))),
-        owner_for=[*whole.owner_for, *owner.of_stack(before, after, whole.programs)],
+        values=values,
+        owner_for=[*whole.owner_for, *owner.of_stack(before, after, whole.programs), *owner.of_values(values)],
         unjudged=[*whole.blocked, *whole.wrong_cloud(stack, after)],
         notes=whole.notes,
     )
@@ -242,6 +246,14 @@ def _judged(folder: Path, stack: str, waivers: Waivers, day: date) -> Judgement 
     if not file.exists():
         return None
     return judge_with_records(read_file(file, waivers.waivers, day), file.parent)
+
+
+def _own_shapes(head: Path) -> Shapes | None:
+    """Return the list of known shapes of a change that edits the program; None if it cannot be read."""
+    try:
+        return shapes(head / "infra" / "policies" / "shapes.yaml")
+    except Exception:  # the author's text: it may be anything
+        return None
 
 
 def _without_unknown_keys(judgement: Judgement | None) -> Judgement | None:

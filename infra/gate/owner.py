@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from components.typed.rules.stack import KEY_UNKNOWN
+from components.typed.tables import read_table
 from infra.gate.changed_files import ChangedFiles
+from infra.gate.stack_file_diff import ChangedValue
 from infra.planner.judgement import Judgement
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.owner_needed import needs_owner
@@ -44,6 +50,20 @@ def of_stack(before: Judgement | None, after: Judgement | None, programs: Sequen
             f"the stack file has keys that only this change's own program knows, and no rule has judged: {some(keys)}; "
             "to have them judged, merge the program first and the stack file in a change of its own"
         )
+
+
+def of_values(values: Iterable[ChangedValue]) -> Iterator[str]:
+    """Yield why an owner has to agree to values that no rule can judge (``owner_values.yaml``)."""
+    for row in _rows():
+        found = [each.path for each in values if any(fnmatch.fnmatchcase(each.path, glob) for glob in row["paths"])]
+        if found:
+            yield f"{row['why']}: {some(found)}"
+
+
+@cache
+def _rows() -> Sequence[Mapping[str, Any]]:
+    rows: Sequence[Mapping[str, Any]] = read_table(Path(__file__).with_name("owner_values.yaml"))["values"]
+    return rows
 
 
 def unknown_keys(judgement: Judgement | None) -> tuple[Finding, ...]:

@@ -123,7 +123,8 @@ def _shut_in(tree: Path) -> list[str]:
 @cache
 def _python_files() -> tuple[str, ...]:
     """Return what Python needs: its own files, the environment's, and the libraries that they are linked to."""
-    environment = (os.path.join(sys.prefix, name) for name in ("bin", "lib", "lib64", "pyvenv.cfg"))
+    prefixes = dict.fromkeys((sys.prefix, os.path.realpath(sys.prefix)))
+    environment = [os.path.join(at, name) for at in prefixes for name in ("bin", "lib", "lib64", "pyvenv.cfg")]
     wanted = [*environment, *_links(sys.executable), os.path.join(sys.base_prefix, "lib"), *_LIBRARIES]
     wanted += [path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))]
     found = sorted({os.path.abspath(path) for path in wanted if os.path.exists(path)})

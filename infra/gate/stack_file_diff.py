@@ -29,10 +29,14 @@ class ChangedValue:
 
 def diff_values(before: Reading | None, after: Reading | None) -> tuple[ChangedValue, ...]:
     """Return the values that differ, keys and groups first. None: there is no such file."""
-    olds, news = (dict(_leaves(side.values, ())) if side is not None else {} for side in (before, after))
+    olds, news = (dict(_leaves(_values(side), ())) if side is not None else {} for side in (before, after))
     changed = [path for path in dict.fromkeys([*olds, *news]) if olds.get(path, _Nothing) != news.get(path, _Nothing)]
     changed.sort(key=lambda path: (_FIRST.index(path[0]) if path[0] in _FIRST else len(_FIRST), list(map(str, path))))
     return tuple(_changed(path, olds, news, before, after) for path in changed)
+
+
+def _values(side: Reading) -> Mapping[str, Any]:
+    return {**side.values, **({"outside": side.outside} if side.outside else {})}
 
 
 class _Nothing:
@@ -46,7 +50,7 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         for index, item in enumerate(value):
             yield from _leaves(item, (*path, index))
-    else:
+    elif path:
         yield path, value
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from infra.gate.diff import Changed, all_differences, diff
+from infra.gate.owner import some
 from infra.gate.sandbox import Recorded
 from infra.gate.stack_file_diff import ChangedValue
 from infra.planner.cost import Cost, month
 from infra.planner.judgement import Judgement
 from infra.policies.evaluate import Verdict, judge_all, waiver_for
+from infra.policies.evaluate import judge as judge_rule
 from infra.policies.model import ENVIRONMENTS, Change, Graph, NotEvaluated, Violation, graph_of
 from infra.policies.rules import rules
-from infra.policies.settings import settings_for
+from infra.policies.settings import Settings, settings_for
+from infra.policies.shapes import Shapes
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.findings.waivers import Waivers, unused
@@ -123,6 +126,7 @@ def judge(
     *,
     today: date,
     expected: Recorded | None = None,
+    own_shapes: Shapes | None = None,
     budget: float | None = None,
     findings: Iterable[Finding] = (),
     values: Iterable[ChangedValue] = (),
@@ -131,7 +135,8 @@ def judge(
     notes: Iterable[str] = (),
 ) -> Report:
     """Compare both sides, evaluate every rule, apply the waivers. ``waivers`` must be the base's. ``expected`` is what
-    the base's program makes of the head's stack file, where the head's program is another."""
+    the base's program makes of the head's stack file, where the head's program is another; ``own_shapes`` is then the
+    head's list of known shapes: what it alone has is for an owner to judge, with the list."""
     environment = _stricter(base.environment, head.environment)
     told = list(notes)
     stack_findings = head.judgement.findings if head.judgement is not None else ()
@@ -139,7 +144,11 @@ def judge(
     comparable = head.recorded.graph is not None and base.recorded.graph is not None
     changes = diff(before, after) if comparable else []
     graph = graph_of(after, head.judgement, [_change(changed) for changed in changes])
-    verdicts = judge_all(rules(), graph, settings_for(environment)) if head.recorded.graph is not None else []
+    settings, asked = settings_for(environment), list(owner_for)
+    verdicts = judge_all(rules(), graph, settings) if head.recorded.graph is not None else []
+    if own_shapes is not None:
+        verdicts, new = _without_new_shapes(verdicts, graph, replace(settings, shapes=own_shapes))
+        asked += [f"only its own list of known shapes has what it asks for: {some(new)}"] if new else []
     if head.recorded.graph is None:
         verdicts = _from_stack_file_alone(graph, environment)
     if not comparable:
@@ -162,7 +171,7 @@ def judge(
         cold=_cold(base.stack, head.stack),
         findings=tuple(_beside_rules([*stack_findings, *findings], judged)),
         values=tuple(values),
-        owner_for=tuple(owner_for),
+        owner_for=tuple(asked),
         beyond=_beyond(expected, head.recorded),
         beyond_problem=expected.problem if expected is not None else "",
         unjudged=tuple(unjudged),
@@ -170,6 +179,20 @@ def judge(
     )
     idle = [unused(w) for w in waivers.waivers if w.in_force(today) and not report.used(w) and _meant(w, report)]
     return Report(**{**vars(report), "findings": (*report.findings, *idle)})
+
+
+def _without_new_shapes(
+    verdicts: list[Verdict], graph: Graph, settings: Settings
+) -> tuple[list[Verdict], list[str]]:
+    """Return the verdicts without what the shapes of ``settings`` allow, and what that is."""
+    kept, new = [], []
+    for verdict in verdicts:
+        if verdict.rule.id == "known-shape":
+            still = set(judge_rule(verdict.rule, graph, settings).violations)
+            new = [f"{each.at.rpartition('::')[2]} {each.path}".strip() for each in verdict.violations if each not in still]
+            verdict = replace(verdict, violations=tuple(each for each in verdict.violations if each in still))
+        kept.append(verdict)
+    return kept, new
 
 
 def _beyond(expected: Recorded | None, recorded: Recorded) -> tuple[Changed, ...] | None:

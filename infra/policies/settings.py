@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from components.typed.tables import read_table
+from infra.policies.shapes import Shapes
 from infra.stackfile.limits import Ceiling, limits
 
 FILE = Path(__file__).with_name("settings.yaml")
@@ -48,6 +49,8 @@ class Settings:
     engine_floor: str
     known_besides: Mapping[str, tuple[str, ...]]
     wide_ways: WideWays
+    shapes: Shapes | None = None
+    """The known shapes, where it is not the list of this checkout that counts."""
 
 
 def settings_for(environment: str, file: Path = FILE) -> Settings:

@@ -73,7 +73,9 @@ def read_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date 
     secrets.merge(find_secrets({key: value for key, value in content.value.items() if key != "config"}))
     secrets.merge(find_secrets(own))
     secrets.merge(find_secrets_in_text(content.text, secrets))
-    return _read(own, file, [*map(_without_namespace, content.repeated), *unknown], secrets, waivers, day)
+    reading = _read(own, file, [*map(_without_namespace, content.repeated), *unknown], secrets, waivers, day)
+    beside = {str(key): value for key, value in content.value.items() if key != "config"}
+    return replace(reading, outside={**beside, **({"config": foreign} if foreign else {})})
 
 
 def _read(

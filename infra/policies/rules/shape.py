@@ -29,7 +29,7 @@ def known_shape(resource: Resource, settings: Settings) -> Iterator[Outcome]:
     for option in resource.options:
         yield resource.violation(option, "is an option of the engine that this product does not use")
     allowed = settings.known_besides.get(resource.type, ())
-    known, kind = shapes(), resource.type
+    known, kind = settings.shapes or shapes(), resource.type
     if is_rendered(resource, settings) or "*" in allowed:
         return
     if resource.completed and (kind == _STACK or kind.removeprefix(_PROVIDER) in known.packages):
