@@ -1,7 +1,8 @@
 """The stacks that pipelines deploy, in their order, as ``stacks/deployments.json`` lists them.
 
 ``python3 -m infra.gate.deployments github`` prints the outputs of a step of GitHub's, ``… clouds FILE…`` the clouds
-whose packages are needed for these lists. Only the standard library is needed: pipelines ask before anything is installed.
+whose packages are needed for these lists. Only the standard library is needed: pipelines ask before anything is
+installed.
 """
 
 from __future__ import annotations
