@@ -38,8 +38,8 @@ def gitlab() -> str:
     """Return the file for GitLab, where a line must name somebody, `!` gives a file free in its section for good, and
     each section asks for an approval of its own."""
     lines = [
-        "# Put this at CODEOWNERS in the root, with your groups: GitLab looks there before docs/ and .gitlab/. What",
-        "# `!` gives free stays free in its section; the others ask for theirs all the same. GitLab 17.11 or newer.",
+        "# Put this at CODEOWNERS in the root, with your groups: GitLab looks there before docs/ and .gitlab/. A",
+        "# file that `!` gives free stays free in its section; the others ask for theirs. GitLab 17.11 or newer.",
         "# Written by `make docs` from infra/gate/file_kinds.json.",
         "[Program]",
         f"{'*':<32}{_EVERYTHING}",

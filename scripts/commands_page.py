@@ -14,7 +14,8 @@ _HEAD = """\
 # Commands
 
 Every command of `ebbtide` with what may be typed after it. The page is written by `make docs`, out of the command line
-itself. Exit status of all: 0 done; 1 it could not, or its answer is no; 2 wrongly called; 130 interrupted.
+itself. Exit status of all: 0 done; 1 it could not, or its answer is no; 2 wrongly called; 130 interrupted;
+of `ebbtide gate` also 3: nothing blocks, and a code owner has to agree.
 """
 
 

@@ -181,15 +181,15 @@ def judge(
     return Report(**{**vars(report), "findings": (*report.findings, *idle)})
 
 
-def _without_new_shapes(
-    verdicts: list[Verdict], graph: Graph, settings: Settings
-) -> tuple[list[Verdict], list[str]]:
+def _without_new_shapes(verdicts: list[Verdict], graph: Graph, settings: Settings) -> tuple[list[Verdict], list[str]]:
     """Return the verdicts without what the shapes of ``settings`` allow, and what that is."""
     kept, new = [], []
     for verdict in verdicts:
         if verdict.rule.id == "known-shape":
             still = set(judge_rule(verdict.rule, graph, settings).violations)
-            new = [f"{each.at.rpartition('::')[2]} {each.path}".strip() for each in verdict.violations if each not in still]
+            new = [
+                f"{each.at.rpartition('::')[2]} {each.path}".strip() for each in verdict.violations if each not in still
+            ]
             verdict = replace(verdict, violations=tuple(each for each in verdict.violations if each in still))
         kept.append(verdict)
     return kept, new

@@ -31,8 +31,9 @@ class Reading:
     """The contents of a stack file, and the findings of its own rules.
 
     ``values`` are the sections as written, keyed without namespace (``models``, ``pools``); empty if nothing could be
-    read. ``outside`` is what the file has besides them: Pulumi's and its providers' own. ``config`` is None if some value is refused; ``partial`` is the stack without its refused parts, None if its
-    place or environment is refused. ``waivers``, ``today`` and ``secrets`` are those it was read with.
+    read. ``outside`` is what the file has besides them: Pulumi's and its providers' own. ``config`` is None if some
+    value is refused; ``partial`` is the stack without its refused parts, None if its place or environment is refused.
+    ``waivers``, ``today`` and ``secrets`` are those it was read with.
     """
 
     file: str

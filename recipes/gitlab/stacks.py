@@ -23,7 +23,7 @@ def pipeline(stacks: list[dict[str, str]], what: str) -> dict[str, Any]:
     for each in stacks:
         name, cloud = each["stack"], each["cloud"]
         for kind in _KINDS[what]:
-            job = {"extends": f".{kind}", "stage": kind, "variables": {"STACK": name, "CLOUD": cloud}}
+            job: dict[str, Any] = {"extends": f".{kind}", "stage": kind, "variables": {"STACK": name, "CLOUD": cloud}}
             job["environment"] = {"name": f"{name}-read", "action": "access"}
             if kind == "up":
                 # a person starts it, with the preview to look at, once the stack before it is up; one at a time

@@ -24,7 +24,7 @@ from infra.gate.stack_file_diff import diff_values
 from infra.planner.judgement import Judgement, judge_with_records
 from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.findings.waivers import Waivers
-from infra.stackfile.load import read_values
+from infra.stackfile.load import read_file, read_values
 from infra.stackfile.reading import Reading
 from tests.policies.test_red_team import ROOT, STACK, by_digest, clone, edit, git, judged, program, protected
 
@@ -445,3 +445,87 @@ def test_a_working_tree_leaves_out_what_its_user_always_ignores(
     (clone / ".DS_Store").touch()
     copy_working_tree(clone, tmp_path / "tree")
     assert not (tmp_path / "tree" / ".DS_Store").exists()
+
+
+def outside(**more: Any) -> Callable[[Any], None]:
+    return lambda told: told.update(more)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        outside(environment=["evil/env"]),
+        outside(secretsprovider="base64key://AAAA"),
+        outside(encryptionsalt="v1:abc"),
+        lambda told: told["config"].update({"docker-build:host": "tcp://203.0.113.9:2375"}),
+        lambda told: told["config"].update({"random:pluginDownloadURL": "https://evil.example.com"}),
+        lambda told: told["config"].update({"pulumi:disable-default-providers": ["*"]}),
+        lambda told: told["config"]["ebbtide:platform"].update(kubeconfig="../docs/k/config.md"),
+        lambda told: told["config"]["ebbtide:platform"]["modelStore"].update(claim="mallorys"),
+        lambda told: next(iter(told["config"]["ebbtide:models"].values())).update(allowPickle=True),
+    ],
+    ids=["environment", "secrets", "salt", "docker", "download", "providers", "kubeconfig", "claim", "pickle"],
+)
+def test_values_that_no_rule_can_judge_need_an_owner(change: Callable[[Any], None], tmp_path: Path) -> None:
+    file = tmp_path / "stacks" / f"Pulumi.{STACK}.yaml"
+    file.parent.mkdir()
+    told = yaml.safe_load((ROOT / STACK_FILE).read_text())
+    before = read_file(ROOT / STACK_FILE)
+    change(told)
+    file.write_text(yaml.safe_dump(told))
+    found = list(owner.of_values(diff_values(before, read_file(file))))
+    assert len(found) == 1, found
+
+
+def test_no_kubeconfig_is_opened_for_a_recording(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its `exec` would run whatever it names."""
+    marker = tmp_path / "ran"
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "gpu-cluster",
+        "contexts": [{"name": "gpu-cluster", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "/usr/bin/touch", "args": [str(marker)],
+            "interactiveMode": "Never"}}}],
+    }  # fmt: skip
+    file = clone / "stacks" / "models" / "k.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(yaml.safe_dump(config))
+
+    def point_at_it(told: Any) -> None:
+        told["config"]["ebbtide:platform"]["kubeconfig"] = str(file)
+        pool = next(iter(told["config"]["ebbtide:pools"].values()))
+        pool.pop("nodes", None)
+        pool["nodeLabels"] = {"team": "ai"}
+
+    edit(clone / STACK_FILE, point_at_it)
+    status, _ = judged(clone, tmp_path)
+    assert status != 0
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "waivers: [",
+        "waivers: [{rule: public-listener, resource: gateway-service, owner: m, reason: because it is so, "
+        "expiry: 2028-06-01}]",
+        "waivers: [{rule: not-a-rule, resource: gateway-service, owner: m, reason: because it is so, "
+        "expiry: 2026-12-01}]",
+        "waivers: []\n---\nwaivers: []\n",
+    ],
+)
+def test_waivers_that_cannot_be_used_block_even_where_nothing_else_changes(text: str, tmp_path: Path) -> None:
+    (tmp_path / "waivers.yaml").write_text(text)
+    whole = judge_process.whole_change(request(tmp_path), ChangedFiles(("waivers.yaml",)), (), Waivers())
+    assert whole.blocked
+
+
+@pytest.mark.parametrize(
+    "text", ["", "config: {}", "[", "a: 1\n---\nb: 2\n", "config:\n  ebbtide:models: !!binary x\n"]
+)
+def test_a_stack_file_that_cannot_be_read_is_still_reported(text: str, clone: Path, tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(text)
+    assert diff_values(read_file(ROOT / STACK_FILE), read_file(file))
+    assert diff_values(None, read_file(file)) == ()
