@@ -124,7 +124,8 @@ def test_a_bad_pod_is_found_in_either_template(rule: str, which: str) -> None:
 def test_a_finding_says_in_which_template_it_is(which: str) -> None:
     stack, templates = grouped()
     _host(templates[which])
-    assert failed(stack) == {"pod-security": [f"spec.leaderWorkerTemplate.{which}.spec.hostNetwork"]}
+    where = [f"spec.leaderWorkerTemplate.{which}.spec.hostNetwork"]
+    assert failed(stack) == {"known-shape": where, "pod-security": where}
 
 
 def test_a_pod_of_a_group_under_no_policy_is_found() -> None:

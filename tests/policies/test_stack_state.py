@@ -11,6 +11,7 @@ import pytest
 
 from infra.gate import stack_state
 from infra.stackfile.findings.waivers import Waivers
+from scripts.shape_graphs import Entry
 from tests.policies import shapes_kit as kit
 
 pytest.importorskip("pulumi_aws")
@@ -29,7 +30,7 @@ def _resolved(value: Any) -> Any:
     return REFERENCE.sub(lambda found: DIGEST if found["path"] == "ref" else "resolved-1", value)
 
 
-def _exported(entries: list[kit.Entry]) -> dict[str, Any]:
+def _exported(entries: list[Entry]) -> dict[str, Any]:
     """What ``pulumi stack export`` says once these resources are there."""
     prefix = entries[0]["urn"].partition("::ebbtide::")[0]
     found: list[dict[str, Any]] = [
@@ -48,7 +49,7 @@ def _exported(entries: list[kit.Entry]) -> dict[str, Any]:
     return {"version": 3, "deployment": {"resources": found}}
 
 
-def _run(entries: list[kit.Entry], stack: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+def _run(entries: list[Entry], stack: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     file = folder / "export.json"
     file.write_text(json.dumps(_exported(entries)))
     monkeypatch.setattr("sys.argv", ["stack_state", stack, str(file)])
