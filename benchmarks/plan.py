@@ -1,7 +1,7 @@
 """How long a plan takes from a cold interpreter, and how much memory: ``python -m benchmarks.plan [rounds]``.
 
-aws-prod as it is typed: with its resources counted before (kept under a hash of all they depend on), counted anew, and
-not counted; once with no bytecode at all of what it imports; then stacks of a thousand and of 2,500 models that are all
+aws-prod as it is typed; with its resources counted before (kept under a hash of all they depend on), and counted anew;
+once with no bytecode at all of what it imports; then stacks of a thousand and of 2,500 models that are all
 different. Results go to ``docs/results/plan.json``; the
 command ends with 1 where a limit is passed.
 """
@@ -95,20 +95,20 @@ def main() -> int:
     stack = ("-s", "aws-prod", "--format", "json")
     with tempfile.TemporaryDirectory(prefix="ebbtide-bench-") as root:
         folder = Path(root)
-        thousand = ("-s", "thousand", "--config-file", str(many(folder, MODELS)), "--no-graph", "--format", "json")
+        thousand = ("-s", "thousand", "--config-file", str(many(folder, MODELS)), "--format", "json")
         most = ("-s", "most", "--config-file", str(many(folder, MOST_VALUES_MODELS)), "--format")
         nothing = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(folder / "no-bytecode")}
-        cold = [run(folder / f"cold-{i}", *stack, **nothing) for i in range(min(rounds, 2))]
-        anew = [run(folder / f"cache-{i}", *stack) for i in range(min(rounds, 2))]
+        cold = [run(folder / f"cold-{i}", *stack, "--graph", **nothing) for i in range(min(rounds, 2))]
+        anew = [run(folder / f"cache-{i}", *stack, "--graph") for i in range(min(rounds, 2))]
         runs = {
             "aws-prod": measured(rounds, folder / "cache-0", *stack),
+            "aws-prod, resources counted before": measured(rounds, folder / "cache-0", *stack, "--graph"),
             "aws-prod, resources counted anew": {
                 "wall_seconds": [round(wall, 2) for wall, _, _ in anew],
                 "most_mebibytes": round(max(memory for _, _, memory in anew)),
             },
             "aws-prod, counted anew, processor seconds": [round(processor, 2) for _, processor, _ in anew],
             "aws-prod, counted anew, no bytecode at all, processor seconds": [round(each[1], 2) for each in cold],
-            "aws-prod without resources": measured(rounds, folder / "cache-0", *stack, "--no-graph"),
             "a thousand models": measured(max(1, rounds // 2), folder / "cache-0", *thousand),
             "2,500 models": measured(max(1, rounds // 2), folder / "cache-0", *most, "json"),
             "2,500 models, as text": measured(1, folder / "cache-0", *most, "text"),

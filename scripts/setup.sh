@@ -51,16 +51,9 @@ echo "  • Python environment (.venv)"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 rm -f "$stamp"
 for lock in $locks; do
-    # of a cloud's 10,000 files a program reads some hundred: compiled below, and not all of them
-    compile=--no-compile
-    if [ "$lock" = locks/dev.txt ]; then compile=--compile; else echo "  • $(basename "$lock" .txt) SDK"; fi
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $compile --require-hashes -r "$lock"
+    [ "$lock" = locks/dev.txt ] || echo "  • $(basename "$lock" .txt) SDK"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
 done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-# what a program uses of an SDK is known once it has run: compiled here, or every plan would compile it until one may write
-for cloud in $clouds; do
-    env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c "import components.platforms.$cloud.platform"
-    env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m infra.cli graph -s "$cloud-dev" --out /dev/null 2>/dev/null || :
-done
 printf '%s\n%s\n' "$want" "$clouds" > "$stamp"
 echo "  ✓ Python environment (.venv)"

@@ -106,9 +106,14 @@ MANAGED_VARIABLES: Final[Mapping[str, str]] = {
 SECRET_FLAGS: Final = ("--api-key", "--hf-token", "--ssl-keyfile-password")
 
 UNSAFE_FLAGS: Final = ("--tool-server", "--profiler-config")
+DEVELOPMENT: Final = "VLLM_SERVER_DEV_MODE"
 UNSAFE_VARIABLES: Final = re.compile(
-    r"VLLM_SERVER_DEV_MODE|VLLM_TORCH_PROFILER_.*|VLLM_TORCH_CUDA_PROFILE|VLLM_ALLOW_INSECURE_SERIALIZATION"
+    rf"{DEVELOPMENT}|VLLM_TORCH_PROFILER_.*|VLLM_TORCH_CUDA_PROFILE|VLLM_ALLOW_INSECURE_SERIALIZATION"
 )
+
+# What the loader leaves to a code owner and the rule against foreign code blocks, beside all that is unsafe.
+CODE_FLAGS: Final = ("--trust-remote-code", "--tool-parser-plugin", "--reasoning-parser-plugin")
+CODE_VARIABLES: Final = frozenset({"VLLM_PLUGINS"})
 
 # engine flags that are also a prefix of a listed one: given whole, they are themselves
 _WHOLE_FLAGS = ("--tokenizer", "--ssl-keyfile", "--reasoning-parser")

@@ -19,9 +19,7 @@ class PlanOptions:
         list[str] | None, typer.Option(help="NAME=FOLDER: a model's own files (config.json at least); repeatable.")
     ] = None
     hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub for the models' facts.")] = False
-    graph: Annotated[
-        bool | None, typer.Option("--graph/--no-graph", help="Count the resources; default: of up to 200 models.")
-    ] = None
+    graph: Annotated[bool, typer.Option("--graph", help="Count the resources, with the cloud's SDK.")] = False
     config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None
 
 

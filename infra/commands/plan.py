@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.commands.options import PlanOptions
-from infra.commands.plan_graph import NoGraph, graph_of
 from infra.errors import UsageError
 from infra.planner import cold_path, diff
 from infra.planner.facts import recorded_models
@@ -31,8 +30,6 @@ from infra.workspace import PROJECT
 
 STACKS = PROJECT / "stacks"
 CLEAN, ERRORS, USAGE = 0, 1, 2
-# Counting runs the whole program, which takes a fortieth of a second a model: more than this has to be asked for.
-MOST_COUNTED = 200
 
 
 @dataclass
@@ -86,7 +83,7 @@ def planned(options: PlanOptions) -> Document:
         raise UsageError(f"--measured: {bad}") from bad
     made, reading, kind = _planned(file, options, measured)
     secrets = reading.secrets.texts
-    if options.graph is not False and kind is not None:
+    if options.graph and kind is not None:
         made = _with_graph(made, file, options, kind)
     if options.against is not None:
         try:
@@ -129,10 +126,8 @@ def _planned(
 
 
 def _with_graph(made: Document, file: Path, options: PlanOptions, kind: str) -> Document:
-    models = len(made["models"])
-    if options.graph is None and models > MOST_COUNTED:
-        note = f"the resources of {models} models were not counted, which takes a minute and more; fix: --graph"
-        return {**made, "notes": [*made["notes"], note]}
+    from infra.commands.plan_graph import NoGraph, graph_of
+
     try:
         graph: ResourceCounts = graph_of(file, options.stack, kind)
     except NoGraph as missing:

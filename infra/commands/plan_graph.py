@@ -52,17 +52,14 @@ def counted(resources: list[dict[str, Any]]) -> ResourceCounts:
 
 def _recorded(file: Path, stack: str, kind: str) -> ResourceCounts:
     try:
-        from infra.recorder.lean_sdk import lean
-
-        with lean():
-            from infra.recorder import command
-            from infra.recorder.recorder import graph
+        from infra.recorder import command
+        from infra.recorder.recorder import graph
         from infra.recorder.stack_source import read_stack
     except ImportError as error:
         raise NoGraph(_missing(error, kind)) from error
     try:
         # the program logs the stack file's warnings, which the plan already shows
-        with contextlib.redirect_stderr(io.StringIO()), lean():
+        with contextlib.redirect_stderr(io.StringIO()):
             recording = command.recording_of(read_stack(file), stack)
         return counted(graph(recording.records))
     except command.GraphProblem as problem:

@@ -54,7 +54,6 @@ def planned(folder: Path, *more: str, **changes: Any) -> list[str]:
         "test",
         "--config-file",
         str(file),
-        "--no-graph",
         "--model-dir",
         f"eight={folder}/model",
         *more,
@@ -69,7 +68,7 @@ def test_status_is_zero_with_warnings_one_with_errors_two_for_wrong_usage(ebbtid
     code, out, _ = ebbtide(*planned(folder, "--format", "json", maxTokens=131072))
     assert (code, json.loads(out)["verdict"]) == (1, "errors")
     assert "EBB026" in out
-    code, _, err = ebbtide("plan", "-s", "aws-prd", "--no-graph")
+    code, _, err = ebbtide("plan", "-s", "aws-prd")
     assert code == 2
     assert "did you mean aws-prod?" in err
     for wrong in (["--format", "pdf"], ["--model-dir", "x"], ["--measured", "/nowhere"], ["--against", "no-such-ref"]):
@@ -99,7 +98,7 @@ def test_a_waiver_of_the_project_lets_a_plan_pass_and_says_who_answers_for_it(
     ebbtide: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write(folder, sections({"models.eight.revision": "main"}))
-    command = ["plan", "-s", "test", "--config-file", str(file), "--no-graph", "--format", "json"]
+    command = ["plan", "-s", "test", "--config-file", str(file), "--format", "json"]
     assert ebbtide(*command)[0] == 1
     entry = {"rule": "pinned-revision", "resource": "*eight*", "owner": "platform team", "expiry": LATER.isoformat()}
     (folder / "waivers.yaml").write_text(
@@ -157,7 +156,7 @@ def test_against_a_file_shows_what_changes(ebbtide: Run, folder: Path) -> None:
 
 def test_against_a_revision_reads_the_stack_as_it_was(ebbtide: Run) -> None:
     subprocess.run(["git", "rev-parse", "--verify", "HEAD:stacks/Pulumi.onprem.yaml"], cwd=PROJECT, check=True)
-    _, out, err = ebbtide("plan", "-s", "onprem", "--no-graph", "--against", "HEAD", "--format", "json")
+    _, out, err = ebbtide("plan", "-s", "onprem", "--against", "HEAD", "--format", "json")
     assert not err
     assert json.loads(out)["against"] == "HEAD:stacks/Pulumi.onprem.yaml"
 
@@ -181,12 +180,27 @@ def test_a_missing_sdk_is_a_note_and_the_plan_goes_on(
             raise command.GraphProblem("the program stopped") from error
 
     monkeypatch.setattr(command, "recording_of", missing)
-    line = [each for each in planned(folder, "--format", "json") if each != "--no-graph"]
-    code, out, _ = ebbtide(*line)
+    code, out, _ = ebbtide(*planned(folder, "--format", "json", "--graph"))
     read = json.loads(out)
     assert (code, read["graph"]) == (0, None)
     assert "pip install 'ebbtide[aws]'" in " ".join(read["notes"])
     assert read["models"][0]["memory"]["fits"]
+
+
+def test_resources_are_counted_where_they_are_asked_for(
+    ebbtide: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from infra.commands import plan_graph
+    from infra.planner.report.document import ResourceCounts
+
+    asked: list[str] = []
+    monkeypatch.setattr(
+        plan_graph, "graph_of", lambda file, stack, kind: asked.append(kind) or ResourceCounts(2, 1, {"a:b:C": 2})
+    )
+    _, out, _ = ebbtide(*planned(folder, "--format", "json"))
+    assert (asked, json.loads(out)["graph"], json.loads(out)["notes"]) == ([], None, [])
+    _, out, _ = ebbtide(*planned(folder, "--format", "json", "--graph"))
+    assert (asked, json.loads(out)["graph"]["resources"]) == (["aws"], 2)
 
 
 def test_what_was_counted_is_kept_until_anything_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,8 +240,10 @@ def test_what_was_counted_is_kept_until_anything_changes(tmp_path: Path, monkeyp
     [
         ["fit", "llama-3.1-8b", "--gpu", "A10G", "--format", "json"],
         ["fit", "llama-3.1-8b", "--cloud", "aws"],
-        ["plan", "-s", "aws-prod", "--no-graph", "--format", "json"],
-        ["plan", "-s", "onprem", "--no-graph"],
+        ["plan", "-s", "aws-prod", "--format", "json"],
+        ["plan", "-s", "onprem"],
+        ["plan", "-s", "gcp-dev", "--format", "md"],
+        ["plan", "-s", "azure-dev", "--format", "text"],
     ],
 )
 def test_it_starts_without_what_takes_seconds_to_import(arguments: list[str], tmp_path: Path) -> None:
@@ -238,7 +254,8 @@ def test_it_starts_without_what_takes_seconds_to_import(arguments: list[str], tm
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
-    slow = {"pulumi", "pulumi_aws", "pulumi_kubernetes", "huggingface_hub", "httpx", "kubernetes", "jinja2", "grpc"}
+    slow = {"huggingface_hub", "httpx", "kubernetes", "jinja2", "grpc"}
+    slow |= {each for each in imported if each.startswith("pulumi")}
     assert imported & {"infra", "yaml"}
     assert imported & slow == set()
 
@@ -249,7 +266,7 @@ def test_many_models_with_findings_come_out_whole(ebbtide: Run, tmp_path: Path) 
     made["models"] = {f"m-{i}": {**made["models"]["eight"], "maxTokens": 8192 + i} for i in range(200)}
     file = write(tmp_path, made)
     for form in ("text", "md", "json", "html"):
-        _, out, _ = ebbtide("plan", "-s", "test", "--config-file", str(file), "--no-graph", "--format", form)
+        _, out, _ = ebbtide("plan", "-s", "test", "--config-file", str(file), "--format", form)
         assert "m-199" in out
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.catalog.versions import numbers
-from components.model_service.managed_flags import flag_meant
+from components.model_service.managed_flags import (
+    CODE_FLAGS,
+    CODE_VARIABLES,
+    DEVELOPMENT,
+    UNSAFE_FLAGS,
+    UNSAFE_VARIABLES,
+    flag_meant,
+)
 from infra.policies.inputs import HIDDEN, Unknown, get_path
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, each, rule
 from infra.policies.pods import TYPES, Pod, flags, pods, pods_of
@@ -127,11 +134,7 @@ def image_digest(resource: Resource, settings: Settings) -> Iterator[Outcome]:
         yield from each(pod.containers(), container, resource.urn)
 
 
-_FLAGS = ("--trust-remote-code", "--tool-server", "--tool-parser-plugin", "--reasoning-parser-plugin")
-
-
-_DEV_MODE = "VLLM_SERVER_DEV_MODE"
-_VARIABLES = (_DEV_MODE, "VLLM_TORCH_PROFILER_DIR", "VLLM_PLUGINS", "VLLM_ALLOW_INSECURE_SERIALIZATION")
+_FLAGS = (*CODE_FLAGS, *UNSAFE_FLAGS)
 
 
 @rule(
@@ -151,10 +154,11 @@ def no_remote_code(graph: Graph, settings: Settings) -> Iterator[Outcome]:
             meant = {flag_meant(given, _FLAGS) for given in flags(container)}
             for flag in _FLAGS:
                 if flag in meant:
-                    yield found.owner.violation(f"{path}.args", f"{flag} lets foreign code into the engine")
+                    yield found.owner.violation(f"{path}.args", f"{flag} lets foreign code or requests in")
             for variable in get_path(container, "env") or ():
-                name = get_path(variable, "name")
-                if name in _VARIABLES and not (name == _DEV_MODE and found.owner.object_name in asleep):
+                name = str(get_path(variable, "name"))
+                opens = name in CODE_VARIABLES or UNSAFE_VARIABLES.fullmatch(name)
+                if opens and not (name == DEVELOPMENT and found.owner.object_name in asleep):
                     yield found.owner.violation(f"{path}.env", f"{name} opens the engine to whoever reaches it")
 
     yield from each(pods(graph), pod, "stack:models")
