@@ -63,11 +63,14 @@ def read_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date 
     """Read ``stacks/Pulumi.NAME.yaml``, without Pulumi and without the network."""
     path, day = FilePath(path), today or date.today()
     file = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
+    text = Secrets()
     try:
         content = read(path)
+        text = find_secrets_in_text(content.text, text)
         config = _config(content.value)
     except Unreadable as error:
-        return Reading(file=file, findings=(_finding(error.problem, file, Secrets()),), today=day)
+        problems = (error.problem, *text.problems)
+        return Reading(file=file, findings=tuple(_finding(each, file, text) for each in problems), today=day)
     own, foreign, unknown = _split(config)
     secrets = find_secrets(foreign, ("config",))
     secrets.merge(find_secrets({key: value for key, value in content.value.items() if key != "config"}))

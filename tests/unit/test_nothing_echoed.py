@@ -159,3 +159,12 @@ def test_a_model_folder_with_a_secret_in_it_is_planned_without_showing_it(
     for form in get_args(FitOptions.__dataclass_fields__["format"].type) or ("text", "json"):
         fit.run(FitOptions(model=str(folder), gpu="L40S", format=form))
     assert not any(part in "".join(capsys.readouterr()) for part in PARTS)
+
+
+@pytest.mark.parametrize("text", [f"config: {TOKENS[0]}\n", f"- {TOKENS[1]}\n", f"{TOKENS[0]}\n"])
+def test_a_secret_in_a_file_that_is_no_stack_file_is_told_too(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(text)
+    told = shown(file)
+    assert not any(part in told for part in PARTS)
+    assert "EBB048" in told
