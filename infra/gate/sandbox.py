@@ -45,6 +45,7 @@ UNCONFINED = (
 )
 _TREE = "/tree"
 _HOME = "/tmp"  # noqa: S108  inside the sandbox, which has its own
+_NO_HOME = "/nonexistent"  # the same in every run: paths below it reach the graph
 _DEEPEST = 60
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 # Set by the process itself, before anything of the tree is imported. Not every system knows or grants each limit.
@@ -142,7 +143,7 @@ def _links(path: str) -> Iterator[str]:
 def _run(command: list[str], stack: str, more: tuple[str, ...], home: Path) -> Recorded:
     reader, writer = os.pipe()
     process = subprocess.Popen(
-        [*command, stack, str(writer), *more], env={**environment(home), SKIP: JUDGED_BESIDE},
+        [*command, stack, str(writer), *more], env={**environment(home), "HOME": _NO_HOME, SKIP: JUDGED_BESIDE},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         pass_fds=(writer,), cwd=home if home.is_dir() else "/",
     )  # fmt: skip
