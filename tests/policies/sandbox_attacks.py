@@ -161,7 +161,7 @@ def write_to_the_tree():
 
 @attack
 def write_to_the_environment_of_python():
-    path = os.path.join(sys.prefix, "left")
+    path = os.path.join(sys.prefix, "lib", "left")
     with open(path, "w") as file:
         file.write("x")
     os.unlink(path)
