@@ -51,9 +51,12 @@ echo "  • Python environment (.venv)"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 rm -f "$stamp"
 for lock in $locks; do
-    [ "$lock" = locks/dev.txt ] || echo "  • $(basename "$lock" .txt) SDK"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
+    # of a cloud's 10,000 files a program reads some hundred: compiled below, and not all of them
+    compile=--no-compile
+    if [ "$lock" = locks/dev.txt ]; then compile=--compile; else echo "  • $(basename "$lock" .txt) SDK"; fi
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $compile --require-hashes -r "$lock"
 done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+for cloud in $clouds; do env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c "import components.platforms.$cloud.platform"; done
 printf '%s\n%s\n' "$want" "$clouds" > "$stamp"
 echo "  ✓ Python environment (.venv)"
