@@ -93,11 +93,6 @@ def record(tree: Path, stack: str, *more: str, confined: bool) -> Recorded:
     return _run([*_shut_in(tree), sys.executable, "-I", "-B", "-c", _START, _TREE], stack, more, Path(_HOME))
 
 
-def can_confine() -> bool:
-    """Return True if this machine can shut a process in."""
-    return not why_not_confined()
-
-
 @cache
 def why_not_confined() -> str:
     """Return why this machine cannot shut a process in; empty if it can."""

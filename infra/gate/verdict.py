@@ -178,7 +178,7 @@ def judge(
         notes=tuple(told),
     )
     idle = [unused(w) for w in waivers.waivers if w.in_force(today) and not report.used(w) and _meant(w, report)]
-    return Report(**{**vars(report), "findings": (*report.findings, *idle)})
+    return replace(report, findings=(*report.findings, *idle))
 
 
 def _without_new_shapes(verdicts: list[Verdict], graph: Graph, settings: Settings) -> tuple[list[Verdict], list[str]]:

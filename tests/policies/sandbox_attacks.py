@@ -32,6 +32,14 @@ def reading(path):
         return file.read(200).decode(errors="replace")
 
 
+def writing(path):
+    """Whether a file can be left there; it is taken away again."""
+    with open(path, "w") as file:
+        file.write("x")
+    os.unlink(path)
+    return "written"
+
+
 def asking(family, address, kind=socket.SOCK_STREAM):
     with socket.socket(family, kind) as client:
         client.settimeout(3)
@@ -161,38 +169,22 @@ def write_to_the_tree():
 
 @attack
 def write_to_the_environment_of_python():
-    path = os.path.join(sys.prefix, "lib", "left")
-    with open(path, "w") as file:
-        file.write("x")
-    os.unlink(path)
-    return "written"
+    return writing(os.path.join(sys.prefix, "lib", "left"))
 
 
 @attack
 def write_to_shared_memory():
-    path = "/dev/shm/ebbtide-left"
-    with open(path, "w") as file:
-        file.write("x")
-    os.unlink(path)
-    return "written"
+    return writing("/dev/shm/ebbtide-left")
 
 
 @attack
 def write_beside_it():
-    path = "/var/tmp/ebbtide-left"
-    with open(path, "w") as file:
-        file.write("x")
-    os.unlink(path)
-    return "written"
+    return writing("/var/tmp/ebbtide-left")
 
 
 @attack
 def write_to_the_root():
-    path = "/ebbtide-left"
-    with open(path, "w") as file:
-        file.write("x")
-    os.unlink(path)
-    return "written"
+    return writing("/ebbtide-left")
 
 
 @attack

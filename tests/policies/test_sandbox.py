@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from infra.gate import sandbox
-from infra.gate.sandbox import can_confine, record
+from infra.gate.sandbox import record, why_not_confined
 
 SECRET = "the-machines-own-secret-4711"
 ATTACKS = Path(__file__).with_name("sandbox_attacks.py")
 
 # `make test` installs it, so that in a pipeline nothing is skipped
 pytestmark = pytest.mark.skipif(
-    not can_confine() and not os.environ.get("CI"), reason="no bubblewrap, or no user namespaces"
+    bool(why_not_confined()) and not os.environ.get("CI"), reason="no bubblewrap, or no user namespaces"
 )
 
 

@@ -37,7 +37,7 @@ LEAKS = {
     "bearer token": 'curl -H "Authorization: Bearer ' + BODY[:30] + '"',
     "JSON web token": "eyJ" + "hbGciOiJIUzI1NiJ9" + ".eyJ" + "zdWIiOiIxMjM0NTY3ODkwIn0" + "." + BODY,
     "OpenAI": 'OPENAI_API_KEY="' + "sk" + "-proj-" + BODY + '"',
-    "npm": "//registry.npmjs.org/:_authToken=" + "npm" + "_" + BODY[:36],
+    "npm": "//packages.internal/:_authToken=" + "npm" + "_" + BODY[:36],
     "Stripe": "sk" + "_live_" + BODY[:24],
     "SendGrid": "SG" + "." + BODY[:22] + "." + BODY[:43],
     "random under secret": "client_secret: '" + RANDOM[:40] + "'",

@@ -7,15 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.gate.report.markdown import escaped, headmark
-from infra.gate.report.wording import clean
+from infra.gate.report.wording import VERDICTS, clean
 
 NAME = "gate"
 """Name of this report beside those on the stacks, and so of no stack."""
-WORDS = {
-    "pass": "may pass",
-    "owner": "needs a code owner",
-    "block": "blocked",
-}
 FORMATS = ("text", "md", "json")
 
 
@@ -42,18 +37,18 @@ def sarif_run(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(told: Mapping[str, Any]) -> Iterator[str]:
-    yield f"this change {WORDS[told['verdict']]}"
+    yield f"this change {VERDICTS[told['verdict']]}"
     yield from (f"  blocked: {reason}" for reason in told["blockedBy"])
     yield from (f"  a code owner has to agree: {reason}" for reason in told["ownerFor"])
-    yield from (f"  {stack}: {WORDS[verdict]}" for stack, verdict in told["stacks"].items())
+    yield from (f"  {stack}: {VERDICTS[verdict]}" for stack, verdict in told["stacks"].items())
     if not told["stacks"]:
         yield "  no stack is touched"
 
 
 def _markdown(told: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{headmark(told['verdict'])} This change {WORDS[told['verdict']]}\n"
+    yield f"{headmark(told['verdict'])} This change {VERDICTS[told['verdict']]}\n"
     yield from (f"- ⛔ {escaped(reason)}" for reason in told["blockedBy"])
     yield from (f"- 👤 {escaped(reason)}" for reason in told["ownerFor"])
-    yield from (f"- {escaped(stack)}: {WORDS[verdict]}" for stack, verdict in told["stacks"].items())
+    yield from (f"- {escaped(stack)}: {VERDICTS[verdict]}" for stack, verdict in told["stacks"].items())
     if not told["stacks"]:
         yield "No stack is touched."

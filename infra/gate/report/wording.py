@@ -12,6 +12,7 @@ from infra.planner.report.tables import UNKNOWN, usd
 from infra.redaction import SECRET_KEY, SHORTEST, redact
 from infra.stackfile.findings.formatting import printable
 
+VERDICTS = {"pass": "may pass", "owner": "needs a code owner", "block": "blocked"}
 ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
 
 
@@ -74,10 +75,8 @@ def faults(rule: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def headline(told: Mapping[str, Any]) -> str:
-    if told["verdict"] == "pass":
-        return f"{told['stack']}: may pass"
-    if told["verdict"] == "owner":
-        return f"{told['stack']}: needs a code owner"
+    if told["verdict"] != "block":
+        return f"{told['stack']}: {VERDICTS[told['verdict']]}"
     return f"{told['stack']}: blocked by {'; '.join(told['blockedBy'])}"
 
 
