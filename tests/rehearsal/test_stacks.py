@@ -127,7 +127,7 @@ def test_credentials_of_another_account_are_refused_before_anything_is_made(
     stage.as_account(kind.package, **other[cloud])
     for refused in (stage.preview(fails=True), stage.up(fails=True)):
         assert "Traceback" not in refused.output
-        assert any(word in refused.output for word in ("not allowed", "doesn't exist", "not visible"))
+        assert any(word in refused.output for word in ("not allowed", "doesn't exist", "not visible")), refused.output
     assert stage.live(kind.package) == []
 
 

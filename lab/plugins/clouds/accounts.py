@@ -10,6 +10,12 @@ from infra.gate.replacement.differences import UNKNOWN
 from lab.plugins.plugin import RefusedError
 from lab.plugins.properties import plain
 
+
+
+class RefusedAtFirstCallError(RefusedError):
+    """The provider takes these credentials; the cloud refuses them when it is asked for something."""
+
+
 _DEFAULTS = {
     "aws": {"account": "123456789012"},
     "azure-native": {
@@ -36,7 +42,8 @@ def _parsed(value: Any) -> Any:
 
 def place(package: str, told: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return where resources go: account, region and whatever else ids contain. Raises `RefusedError` in the cloud's
-    own words when the credentials are not those that the program allows."""
+    own words when the credentials are not those that the program allows: AWS and Azure while the provider is
+    configured, Google Cloud (`RefusedAtFirstCallError`) only when it is asked for something of the project."""
     own = _DEFAULTS[package] | dict(told)
     if package == "aws":
         return own | {"region": _aws(own, config), "partition": "aws"}
@@ -68,7 +75,7 @@ def _azure(own: Mapping[str, str], told: Mapping[str, str], config: Mapping[str,
 def _gcp(own: Mapping[str, str], told: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
     wanted = config.get("project")
     if told.get("project") and wanted not in (None, UNKNOWN, own["project"]):
-        raise RefusedError(
+        raise RefusedAtFirstCallError(
             f"googleapi: Error 403: Permission denied on resource project {wanted}. reason: CONSUMER_INVALID, forbidden"
         )
     return {"project": wanted or own["project"]}

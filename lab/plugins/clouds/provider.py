@@ -31,7 +31,7 @@ class CloudStandIn(StandIn):
         self._package, self._rehearsal = package, rehearsal
         self._book = book(package)
         self._cloud = Cloud(rehearsal.folder, package)
-        self._operations: Operations | None = None
+        self._operations: Operations | RefusedError | None = None
         self.version = f"{self._book.version}+stand-in"
 
     def check_config(self, olds: Values, news: Values) -> Values:
@@ -48,10 +48,14 @@ class CloudStandIn(StandIn):
 
     def configure(self, config: Values) -> None:
         told = self._rehearsal.accounts.get(self._package) or {}
-        place = accounts.place(self._package, told, accounts.settings(config)) | self._api()
-        self._operations = Operations(
-            cloud=self._cloud, book=self._book, place=place, engine=self.engine, cancelled=self.cancelled
-        )
+        try:
+            place = accounts.place(self._package, told, accounts.settings(config)) | self._api()
+        except accounts.RefusedAtFirstCallError as error:
+            self._operations = error
+        else:
+            self._operations = Operations(
+                cloud=self._cloud, book=self._book, place=place, engine=self.engine, cancelled=self.cancelled
+            )
         tags = accounts.settings(config).get("defaultTags")
         self._default_tags = dict(tags.get("tags") or {}) if isinstance(tags, Mapping) else {}
 
@@ -119,6 +123,8 @@ class CloudStandIn(StandIn):
     def _hands(self) -> Operations:
         if self._operations is None:
             raise RefusedError(f"the {self._package} provider was not configured")
+        if isinstance(self._operations, RefusedError):
+            raise self._operations
         return self._operations
 
     def _shape(self, token: str) -> sdk.ResourceType:
