@@ -109,53 +109,71 @@ def kubeconfig(pki: Path, user: str, server: str, context: str = "ebbtide-local"
     }
 
 
-def _flags(**values: str) -> list[str]:
+def flags(**values: str) -> list[str]:
     return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+
+
+def identity_flags(pki: Path) -> list[str]:
+    """Return the API server's flags that any cluster of these certificates has: whom it trusts, and as whom it acts."""
+    return flags(
+        authorization_mode="Node,RBAC",
+        anonymous_auth="false",
+        client_ca_file=f"{pki}/ca.crt",
+        tls_cert_file=f"{pki}/apiserver.crt",
+        tls_private_key_file=f"{pki}/apiserver.key",
+        service_account_issuer=f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
+        service_account_key_file=f"{pki}/sa.pub",
+        service_account_signing_key_file=f"{pki}/sa.key",
+        enable_aggregator_routing="true",
+        requestheader_client_ca_file=f"{pki}/front-proxy-ca.crt",
+        requestheader_allowed_names="front-proxy-client",
+        requestheader_extra_headers_prefix="X-Remote-Extra-",
+        requestheader_group_headers="X-Remote-Group",
+        requestheader_username_headers="X-Remote-User",
+        proxy_client_cert_file=f"{pki}/front-proxy.crt",
+        proxy_client_key_file=f"{pki}/front-proxy.key",
+        # Debian's etcd 3.4 cannot stream a first list: with WatchList every new watch waits for seconds
+        feature_gates="WatchList=false",
+    )
+
+
+def controller_flags(pki: Path) -> list[str]:
+    """Return the controller manager's flags that any cluster of these certificates has."""
+    return flags(
+        root_ca_file=f"{pki}/ca.crt",
+        service_account_private_key_file=f"{pki}/sa.key",
+        use_service_account_credentials="true",
+        cluster_signing_cert_file=f"{pki}/ca.crt",
+        cluster_signing_key_file=f"{pki}/ca.key",
+    )
 
 
 def _apiserver(at: Layout) -> list[str]:
     pki = at.pki
     return [
         str(at.programs / "kube-apiserver"),
-        *_flags(
+        *flags(
             bind_address="0.0.0.0",  # noqa: S104  in the machine's own network, which nobody outside reaches
             secure_port=str(API_PORT),
             advertise_address=CONTROL_ADDRESS,
             etcd_servers="http://127.0.0.1:2379",
             service_cluster_ip_range=SERVICES,
-            authorization_mode="Node,RBAC",
             enable_admission_plugins="NodeRestriction",
             allow_privileged="true",
-            anonymous_auth="false",
-            client_ca_file=f"{pki}/ca.crt",
-            tls_cert_file=f"{pki}/apiserver.crt",
-            tls_private_key_file=f"{pki}/apiserver.key",
             kubelet_certificate_authority=f"{pki}/ca.crt",
             kubelet_client_certificate=f"{pki}/apiserver-kubelet.crt",
             kubelet_client_key=f"{pki}/apiserver-kubelet.key",
             kubelet_preferred_address_types="InternalIP",
-            service_account_issuer=f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
-            service_account_key_file=f"{pki}/sa.pub",
-            service_account_signing_key_file=f"{pki}/sa.key",
-            enable_aggregator_routing="true",
-            requestheader_client_ca_file=f"{pki}/front-proxy-ca.crt",
-            requestheader_allowed_names="front-proxy-client",
-            requestheader_extra_headers_prefix="X-Remote-Extra-",
-            requestheader_group_headers="X-Remote-Group",
-            requestheader_username_headers="X-Remote-User",
-            proxy_client_cert_file=f"{pki}/front-proxy.crt",
-            proxy_client_key_file=f"{pki}/front-proxy.key",
             service_node_port_range="30000-32767",
-            # Debian's etcd 3.4 cannot stream a first list: with WatchList every new watch waits for seconds
-            feature_gates="WatchList=false",
         ),
+        *identity_flags(pki),
     ]
 
 
 def _etcd(at: Layout) -> list[str]:
     return [
         "etcd",
-        *_flags(
+        *flags(
             data_dir=f"{at.data}/etcd",
             listen_client_urls="http://127.0.0.1:2379",
             advertise_client_urls="http://127.0.0.1:2379",
@@ -255,7 +273,7 @@ def _registry_config(at: Layout) -> str:
 
 
 def _as_user(config: str) -> list[str]:
-    return _flags(
+    return flags(
         kubeconfig=config,
         authentication_kubeconfig=config,
         authorization_kubeconfig=config,
@@ -317,16 +335,9 @@ def machine_spec(at: Layout) -> dict[str, Any]:
     manager = [
         str(at.programs / "kube-controller-manager"),
         *_as_user(manager_config),
-        *_flags(
-            bind_address="127.0.0.1",
-            root_ca_file=f"{at.pki}/ca.crt",
-            service_account_private_key_file=f"{at.pki}/sa.key",
-            use_service_account_credentials="true",
-            # a busy machine whose kubelet is late for a minute must not lose its nodes, nor have them tainted
-            node_monitor_grace_period="2m0s",
-            cluster_signing_cert_file=f"{at.pki}/ca.crt",
-            cluster_signing_key_file=f"{at.pki}/ca.key",
-        ),
+        *controller_flags(at.pki),
+        # a busy machine whose kubelet is late for a minute must not lose its nodes, nor have them tainted
+        *flags(bind_address="127.0.0.1", node_monitor_grace_period="2m0s"),
     ]
     scheduler = [
         str(at.programs / "kube-scheduler"),
@@ -335,7 +346,7 @@ def machine_spec(at: Layout) -> dict[str, Any]:
     ]
     proxy = [
         str(at.programs / "kube-proxy"),
-        *_flags(
+        *flags(
             kubeconfig=f"{at.pki}/proxy.kubeconfig",
             proxy_mode="iptables",
             cluster_cidr=PODS,
@@ -354,7 +365,7 @@ def machine_spec(at: Layout) -> dict[str, Any]:
         containerd = ["containerd", "--config", f"{root}/containerd.toml"]
         kubelet = [
             str(at.programs / "kubelet"),
-            *_flags(
+            *flags(
                 config=f"{root}/kubelet.yaml",
                 kubeconfig=f"{at.pki}/kubelet-{node.name}.kubeconfig",
                 root_dir=f"{root}/kubelet",

@@ -16,7 +16,7 @@ import yaml
 
 from infra.errors import LocalProblem
 from lab.machine.certificates import Wanted, control_plane_parts
-from lab.machine.control_plane import kubeconfig
+from lab.machine.control_plane import controller_flags, flags, identity_flags, kubeconfig
 from lab.rehearsal.process import Part
 from lab.rehearsal.programs import FOLDER, KARPENTER_KINDS, STAGES
 
@@ -97,14 +97,10 @@ def _egress(at: Layout) -> dict[str, Any]:
     }
 
 
-def _flags(**values: str) -> list[str]:
-    return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
-
-
 def etcd(at: Layout, program: str) -> Part:
     """Return etcd, without fsync: what a rehearsal writes may be lost with the machine."""
     client, peers = (f"http://127.0.0.1:{port}" for port in (at.ports.etcd, at.ports.etcd_peers))
-    flags = _flags(
+    own = flags(
         data_dir=f"{at.root}/etcd",
         log_level="error",
         listen_client_urls=client,
@@ -113,56 +109,28 @@ def etcd(at: Layout, program: str) -> Part:
         initial_advertise_peer_urls=peers,
         initial_cluster=f"default={peers}",
     )
-    return Part("etcd", (program, *flags, "--unsafe-no-fsync"))
+    return Part("etcd", (program, *own, "--unsafe-no-fsync"))
 
 
 def api_server(at: Layout) -> Part:
     """Return the API server, on loopback alone and requiring client certificates."""
-    pki = at.pki
-    flags = _flags(
+    own = flags(
         bind_address="127.0.0.1",
         secure_port=str(at.ports.api),
         endpoint_reconciler_type="none",  # its Service leads nowhere, and no pod could use it
         etcd_servers=f"http://127.0.0.1:{at.ports.etcd}",
         service_cluster_ip_range=SERVICES,
-        authorization_mode="Node,RBAC",
-        # Debian's etcd cannot stream a first list: every watch would ask for it, be refused, and pause for seconds
-        feature_gates="WatchList=false",
-        anonymous_auth="false",
-        client_ca_file=f"{pki}/ca.crt",
-        tls_cert_file=f"{pki}/apiserver.crt",
-        tls_private_key_file=f"{pki}/apiserver.key",
-        service_account_issuer="https://kubernetes.default.svc.cluster.local",
-        service_account_key_file=f"{pki}/sa.pub",
-        service_account_signing_key_file=f"{pki}/sa.key",
-        enable_aggregator_routing="true",
-        requestheader_client_ca_file=f"{pki}/front-proxy-ca.crt",
-        requestheader_allowed_names="front-proxy-client",
-        requestheader_extra_headers_prefix="X-Remote-Extra-",
-        requestheader_group_headers="X-Remote-Group",
-        requestheader_username_headers="X-Remote-User",
-        proxy_client_cert_file=f"{pki}/front-proxy.crt",
-        proxy_client_key_file=f"{pki}/front-proxy.key",
         egress_selector_config_file=str(at.egress),
     )
-    return Part("kube-apiserver", (at.program("kube-apiserver"), *flags))
+    return Part("kube-apiserver", (at.program("kube-apiserver"), *own, *identity_flags(at.pki)))
 
 
 def deciders(at: Layout) -> list[Part]:
     """Return the controllers, the scheduler and kwok: each acts once the API server answers. None of them listens."""
-    pki = at.pki
-    manager = _flags(
-        kubeconfig=str(at.kubeconfig("controller-manager")),
-        secure_port="0",
-        leader_elect="false",
-        root_ca_file=f"{pki}/ca.crt",
-        service_account_private_key_file=f"{pki}/sa.key",
-        use_service_account_credentials="true",
-        cluster_signing_cert_file=f"{pki}/ca.crt",
-        cluster_signing_key_file=f"{pki}/ca.key",
-    )
-    scheduler = _flags(kubeconfig=str(at.kubeconfig("scheduler")), secure_port="0", leader_elect="false")
-    kwok = _flags(
+    config = str(at.kubeconfig("controller-manager"))
+    manager = [*flags(kubeconfig=config, secure_port="0", leader_elect="false"), *controller_flags(at.pki)]
+    scheduler = flags(kubeconfig=str(at.kubeconfig("scheduler")), secure_port="0", leader_elect="false")
+    kwok = flags(
         kubeconfig=str(at.kubeconfig("kwok")),
         config=str(at.stages),
         manage_all_nodes="false",
