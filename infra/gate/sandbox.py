@@ -38,10 +38,7 @@ _OWN_THREADS = 1  # bubblewrap's, the first in the sandbox
 _LOOK_EVERY_SECONDS = 0.05
 _SCRATCH_BYTES = 64 * 2**20
 _LIMITS = (
-    (
-        "RLIMIT_NPROC",
-        THREADS,
-    ),  # counted over all of a user's processes, but in the sandbox's own namespace over its own
+    ("RLIMIT_NPROC", THREADS),  # over all of a user's processes, but in the sandbox's own namespace over its own
     ("RLIMIT_AS", MEMORY_BYTES),
     ("RLIMIT_CPU", int(SECONDS)),
     ("RLIMIT_FSIZE", _SCRATCH_BYTES),
@@ -59,16 +56,13 @@ _TREE = "/tree"
 _HOME = "/tmp"  # noqa: S108  inside the sandbox, which has its own
 _NO_HOME = "/nonexistent"  # the same in every run: paths below it reach the graph
 _DEEPEST = 60
-_PR_SET_DUMPABLE = 4
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 # Set by the process itself, before anything of the tree is imported. Not every system knows or grants each limit.
 _START = f"""
-import contextlib, ctypes, resource, sys
+import contextlib, resource, sys
 for name, most in {_LIMITS!r} if sys.argv[1] == {_TREE!r} else {_LIMITS[1:]!r}:
     with contextlib.suppress(AttributeError, OSError, ValueError):
         resource.setrlimit(getattr(resource, name), (most, most))
-with contextlib.suppress(AttributeError):
-    ctypes.CDLL(None).prctl({_PR_SET_DUMPABLE}, 0, 0, 0, 0)
 sys.meta_path = [each for each in sys.meta_path if not getattr(each, "__module__", "").startswith("__editable__")]
 sys.path = [sys.argv[1], *(each for each in sys.path if "__editable__" not in each)]
 from infra.gate.record_process import main
@@ -118,12 +112,12 @@ def why_not_confined() -> str:
         return f"no filter of system calls for {platform.machine()}"
     with tempfile.TemporaryDirectory() as tree:
         command = [sys.executable, "-I", "-c", "pass"]
-        process, sandbox = _start_shut_in(command, Path(tree), (), Path(_HOME), errors=subprocess.PIPE)
+        process, sandbox = _start_shut_in(command, Path(tree), (), errors=subprocess.PIPE)
         _, errors = process.communicate()
     said = errors.decode(errors="replace").strip().rpartition("\n")[2][:200]
-    if process.returncode:
-        return said or f"status {process.returncode}"
-    return "" if sandbox is not None else "its processes cannot be seen"
+    if sandbox is None:
+        return said or "its processes cannot be seen"
+    return said or f"status {process.returncode}" if process.returncode else ""
 
 
 def _start(command: list[str], files: tuple[int, ...], home: Path, errors: int) -> subprocess.Popen[bytes]:
@@ -135,10 +129,10 @@ def _start(command: list[str], files: tuple[int, ...], home: Path, errors: int) 
 
 
 def _start_shut_in(
-    command: list[str], tree: Path, files: tuple[int, ...], home: Path, errors: int
+    command: list[str], tree: Path, files: tuple[int, ...], errors: int = subprocess.DEVNULL
 ) -> tuple[subprocess.Popen[bytes], Sandbox | None]:
-    """Start a command in the sandbox, once the bounds that are set from outside hold. The sandbox is None if there is
-    none, or if nothing can be seen of it."""
+    """Start a command in the sandbox, once the bounds that are set from outside hold. The sandbox is None if it was not
+    made, or cannot be measured; the command has not run then."""
     calls = read_system_calls(platform.machine())
     assert calls is not None, "no command is started here where there is a reason against it"
     info, info_in = os.pipe()
@@ -148,7 +142,7 @@ def _start_shut_in(
         filter_.seek(0)
         inside = (filter_.fileno(), info_in, go_out)
         try:
-            process = _start([*_bubblewrap(tree, *inside), *command], (*inside, *files), home, errors)
+            process = _start([*_bubblewrap(tree, *inside), *command], (*inside, *files), Path(_HOME), errors)
         finally:
             os.close(info_in)
             os.close(go_out)
@@ -157,15 +151,17 @@ def _start_shut_in(
             return process, None
         sandbox = Sandbox(first=namespaces["child-pid"], namespace=namespaces["pid-namespace"], scratch=_HOME)
         _bound(sandbox.first)
-        seen = sandbox.use().threads
+        if not sandbox.use().threads:
+            _end(process)
+            return process, None
         with contextlib.suppress(BrokenPipeError):
             start.write(b"x")
-    return process, sandbox if seen else None
+    return process, sandbox
 
 
 def _bound(process: int) -> None:
-    """Have the kernel end the sandbox first where the machine is short of memory, and give no core dump to anybody: of
-    the limit only 1 keeps one from a program that takes core dumps in. Each where the machine grants it."""
+    """Have the kernel end the sandbox first where the machine is short of memory, and give its core dumps to no program
+    of the machine (apport, systemd-coredump), which only a limit of 1 does. Each where the machine grants it."""
     with contextlib.suppress(OSError):
         Path(f"/proc/{process}/oom_score_adj").write_text("1000", encoding="ascii")
     with contextlib.suppress(OSError, ValueError):
@@ -211,7 +207,7 @@ def _run(command: list[str], stack: str, more: tuple[str, ...], home: Path, shut
         if shut_in is None:
             process = _start(command, (writer,), home, subprocess.DEVNULL)
         else:
-            process, sandbox = _start_shut_in(command, shut_in, (writer,), home, subprocess.DEVNULL)
+            process, sandbox = _start_shut_in(command, shut_in, (writer,))
     finally:
         os.close(writer)
     left = _Reader(reader)
