@@ -422,7 +422,9 @@ def call_as_a_program_of_32_bits():
         return ""
     child = os.fork()
     if not child:
-        code = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        code = mmap.mmap(
+            -1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+        )
         code.write(b"\x53\xb8\x14\x00\x00\x00\xcd\x80\x5b\xc3")  # push ebx, eax = 20, int 0x80, pop, return
         called = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
         os._exit(0 if called > 0 else 1)
