@@ -146,6 +146,40 @@ def _program(tree: Path, program: str) -> None:
     (gate / "record_process.py").write_text(f"import sys\ndef main():\n{body}\n")
 
 
+WORKING = """
+import asyncio, json, os, subprocess, tempfile, threading
+import grpc, pulumi
+done = []
+threads = [threading.Thread(target=done.append, args=(number,)) for number in range(20)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(done) == 20
+said = subprocess.run([sys.executable, "-I", "-c", "print(1)"], capture_output=True, check=True, start_new_session=True)
+assert said.stdout == b"1\\n"
+async def say():
+    child = await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", "print(2)", stdout=subprocess.PIPE)
+    return (await child.communicate())[0]
+assert asyncio.run(say()) == b"2\\n"
+with tempfile.TemporaryFile() as file:
+    file.write(b"x")
+server = grpc.server(None)
+assert server.add_insecure_port("unix:/tmp/served")
+server.start()
+grpc.channel_ready_future(grpc.insecure_channel("unix:/tmp/served")).result(5)
+with open(int(sys.argv[3]), "wb") as file:
+    file.write(json.dumps({"graph": []}).encode())
+os._exit(0)
+"""
+
+
+def test_python_works_with_threads_subprocesses_files_and_grpc(tmp_path: Path) -> None:
+    _program(tmp_path, WORKING)
+    recorded = record(tmp_path, "any", confined=True)
+    assert recorded.graph == [], recorded.problem
+
+
 HOGS = {
     "processes": "import os\nfor _ in range(3):\n    if not os.fork():\n        break\nheld = bytearray(20 * 2**20)",
     "a thread of a process that looks dead": (
