@@ -1,7 +1,8 @@
 """Sandbox for a stranger's program: bubblewrap gives it Python, the environment, its own tree, and nothing else.
 
-It has no network, no process but its own, no file of the machine, no credential, no capability, and bounds on time,
-memory, open files and what it may write. Its graph comes back through a pipe, so that it needs no folder either.
+It has no network, no process but its own, no file of the machine, no credential, no capability, the system calls that
+Python needs and no other, and bounds on time, memory, processes, open files and what it may write. Its graph comes back
+through a pipe, so that it needs no folder either.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
+import resource
 import shutil
 import signal
 import subprocess
@@ -16,20 +19,26 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from infra.gate.sandbox_use import Sandbox
+from infra.gate.system_calls import assemble, read_system_calls
 from infra.planner.judgement import SKIP
 
 SECONDS = 240.0
 LARGEST_BYTES = 64 * 2**20
-MEMORY_BYTES = 3 * 2**30
+MEMORY_BYTES = 3 * 2**30  # of one process, and of all of them together
+THREADS = 64
+_OWN_THREADS = 1  # bubblewrap's, the first in the sandbox
+_LOOK_EVERY_SECONDS = 0.05
 _SCRATCH_BYTES = 64 * 2**20
 _LIMITS = (
-    ("RLIMIT_NPROC", 64),  # counted over all of a user's processes, but in the sandbox's own namespace over its own
+    ("RLIMIT_NPROC", THREADS),  # over all of a user's processes, but in the sandbox's own namespace over its own
     ("RLIMIT_AS", MEMORY_BYTES),
     ("RLIMIT_CPU", int(SECONDS)),
     ("RLIMIT_FSIZE", _SCRATCH_BYTES),
@@ -87,10 +96,11 @@ def environment(home: Path) -> dict[str, str]:
 def record(tree: Path, stack: str, *more: str, confined: bool) -> Recorded:
     """Record the graph of ``stack`` in the checkout ``tree`` with the recorder in it; ``more`` are arguments for the
     recorder. The program's output is thrown away: it is the author's word, and could be anything."""
-    if not confined:
-        with tempfile.TemporaryDirectory(prefix="ebbtide-home-", ignore_cleanup_errors=True) as home:
-            return _run([sys.executable, "-I", "-B", "-c", _START, str(tree)], stack, more, Path(home))
-    return _run([*_shut_in(tree), sys.executable, "-I", "-B", "-c", _START, _TREE], stack, more, Path(_HOME))
+    python = [sys.executable, "-I", "-B", "-c", _START]
+    if confined:
+        return _run([*python, _TREE], stack, more, Path(_HOME), shut_in=tree)
+    with tempfile.TemporaryDirectory(prefix="ebbtide-home-", ignore_cleanup_errors=True) as home:
+        return _run([*python, str(tree)], stack, more, Path(home), shut_in=None)
 
 
 @cache
@@ -98,18 +108,72 @@ def why_not_confined() -> str:
     """Return why this machine cannot shut a process in; empty if it can."""
     if shutil.which("bwrap") is None:
         return "no bubblewrap"
+    if read_system_calls(platform.machine()) is None:
+        return f"no filter of system calls for {platform.machine()}"
     with tempfile.TemporaryDirectory() as tree:
-        command = [*_shut_in(Path(tree)), sys.executable, "-I", "-c", "pass"]
-        done = subprocess.run(command, capture_output=True, check=False)
-    said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
-    return said or f"status {done.returncode}" if done.returncode else ""
+        command = [sys.executable, "-I", "-c", "pass"]
+        process, sandbox = _start_shut_in(command, Path(tree), (), errors=subprocess.PIPE)
+        _, errors = process.communicate()
+    said = errors.decode(errors="replace").strip().rpartition("\n")[2][:200]
+    if sandbox is None:
+        return said or "its processes cannot be seen"
+    return said or f"status {process.returncode}" if process.returncode else ""
 
 
-def _shut_in(tree: Path) -> list[str]:
+def _start(command: list[str], files: tuple[int, ...], home: Path, errors: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command, env={**environment(home), "HOME": _NO_HOME, SKIP: JUDGED_BESIDE},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
+        pass_fds=files, cwd=home if home.is_dir() else "/",
+    )  # fmt: skip
+
+
+def _start_shut_in(
+    command: list[str], tree: Path, files: tuple[int, ...], errors: int = subprocess.DEVNULL
+) -> tuple[subprocess.Popen[bytes], Sandbox | None]:
+    """Start a command in the sandbox, once the bounds that are set from outside hold. The sandbox is None if it was not
+    made, or cannot be measured; the command has not run then."""
+    calls = read_system_calls(platform.machine())
+    assert calls is not None, "no command is started here where there is a reason against it"
+    info, info_in = os.pipe()
+    go_out, go = os.pipe()
+    with open(info, "rb") as made, open(go, "wb", buffering=0) as start, tempfile.TemporaryFile() as filter_:
+        filter_.write(assemble(calls))
+        filter_.seek(0)
+        inside = (filter_.fileno(), info_in, go_out)
+        try:
+            process = _start([*_bubblewrap(tree, *inside), *command], (*inside, *files), Path(_HOME), errors)
+        finally:
+            os.close(info_in)
+            os.close(go_out)
+        namespaces = json.loads(made.read() or "{}")
+        if not namespaces:
+            return process, None
+        sandbox = Sandbox(first=namespaces["child-pid"], namespace=namespaces["pid-namespace"], scratch=_HOME)
+        _bound(sandbox.first)
+        if not sandbox.use().threads:
+            _end(process)
+            return process, None
+        with contextlib.suppress(BrokenPipeError):
+            start.write(b"x")
+    return process, sandbox
+
+
+def _bound(process: int) -> None:
+    """Have the kernel end the sandbox first where the machine is short of memory, and give its core dumps to no program
+    of the machine (apport, systemd-coredump), which only a limit of 1 does. Each where the machine grants it."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process}/oom_score_adj").write_text("1000", encoding="ascii")
+    with contextlib.suppress(OSError, ValueError):
+        resource.prlimit(process, resource.RLIMIT_CORE, (1, 1))
+
+
+def _bubblewrap(tree: Path, filter_: int, info: int, go: int) -> list[str]:
     read_only = [argument for path in _python_files() for argument in ("--ro-bind", path, path)]
     return [
         "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "gate",
+        "--seccomp", str(filter_), "--info-fd", str(info), "--block-fd", str(go),
         "--size", str(_SCRATCH_BYTES), "--tmpfs", _HOME, *read_only, "--ro-bind", str(tree), _TREE,
         "--dev-bind", "/dev/null", "/dev/null", "--dev-bind", "/dev/urandom", "/dev/urandom",
         "--remount-ro", "/", "--chdir", _TREE, "--",
@@ -135,23 +199,39 @@ def _links(path: str) -> Iterator[str]:
         yield path
 
 
-def _run(command: list[str], stack: str, more: tuple[str, ...], home: Path) -> Recorded:
+def _run(command: list[str], stack: str, more: tuple[str, ...], home: Path, shut_in: Path | None) -> Recorded:
     reader, writer = os.pipe()
-    process = subprocess.Popen(
-        [*command, stack, str(writer), *more], env={**environment(home), "HOME": _NO_HOME, SKIP: JUDGED_BESIDE},
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        pass_fds=(writer,), cwd=home if home.is_dir() else "/",
-    )  # fmt: skip
-    os.close(writer)
+    command = [*command, stack, str(writer), *more]
+    sandbox = None
+    try:
+        if shut_in is None:
+            process = _start(command, (writer,), home, subprocess.DEVNULL)
+        else:
+            process, sandbox = _start_shut_in(command, shut_in, (writer,))
+    finally:
+        os.close(writer)
     left = _Reader(reader)
     try:
-        process.wait(SECONDS)
-    except subprocess.TimeoutExpired:
-        return Recorded(None, f"the program took more than {SECONDS:.0f} seconds")
+        too_much = _wait(process, sandbox)
     finally:
         _end(process)
         written = left.finish()
-    return _read(written, process.returncode)
+    return Recorded(None, too_much) if too_much else _read(written, process.returncode)
+
+
+def _wait(process: subprocess.Popen[bytes], sandbox: Sandbox | None) -> str:
+    """Wait until the process has ended; return what it took too much of, if it did."""
+    end = time.monotonic() + SECONDS
+    while (left := end - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(left if sandbox is None else min(left, _LOOK_EVERY_SECONDS))
+            return ""
+        use = sandbox.use() if sandbox is not None else None
+        if use is not None and use.memory > MEMORY_BYTES:
+            return f"the program took more than {MEMORY_BYTES // 2**20} MiB of memory in all of its processes"
+        if use is not None and use.threads > THREADS + _OWN_THREADS:
+            return f"the program ran more than {THREADS} processes and threads"
+    return f"the program took more than {SECONDS:.0f} seconds"
 
 
 class _Reader:

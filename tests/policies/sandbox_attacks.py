@@ -1,14 +1,18 @@
 """Ways out of a sandbox, each a function that returns what it got; text of test_sandbox.py, run as a program inside.
 
-``MACHINE`` is written before this text: the machine's secret file, sockets and folders.
+``MACHINE`` is written before this text: the machine's secret file, sockets, folders and key. Each does no harm where
+nothing confines it: it looks, or makes something small that goes with its process; it mounts, stops and loads nothing.
 """
 # ruff: noqa
 
 import ctypes
+import errno
 import fcntl
 import glob
 import json
+import mmap
 import os
+import platform
 import resource
 import socket
 import subprocess
@@ -279,6 +283,209 @@ def read_kernel_messages():
 @attack
 def read_what_the_kernel_shows_of_the_machine():
     return " ".join(glob.glob("/sys/*"))
+
+
+# What a filter of system calls closes.
+
+X86 = platform.machine() == "x86_64"
+# Calls that Python can do without, by their numbers on x86_64 and aarch64, each with arguments that the kernel refuses.
+CALLS = {
+    "ptrace": (101, 117, -1, 0, 0, 0),
+    "process_vm_readv": (310, 270, 0, None, 0, None, 0, 1),
+    "kcmp": (312, 272, 0, 0, 99, 0, 0),
+    "pidfd_getfd": (438, 438, -1, -1, 0),
+    "add_key": (248, 217, None, None, None, 0, 0),
+    "request_key": (249, 218, None, None, None, 0),
+    "keyctl": (250, 219, 9999, 0, 0, 0, 0),
+    "io_uring_setup": (425, 425, 0, None),
+    "io_uring_enter": (426, 426, -1, 0, 0, 0, None, 0),
+    "bpf": (321, 280, -1, None, 0),
+    "perf_event_open": (298, 241, None, -1, -1, -1, 0),
+    "userfaultfd": (323, 282, -1),
+    "fsopen": (430, 430, None, 0),
+    "open_tree": (428, 428, -1, None, -1),
+    "move_mount": (429, 429, -1, None, -1, None, -1),
+    "mount_setattr": (442, 442, -1, None, -1, None, 0),
+    "setns": (308, 268, -1, 0),
+    "unshare": (272, 97, 1),
+    "clone3": (435, 435, None, 0),
+    "personality": (135, 92, 0xFFFFFFFF),
+    "seccomp": (317, 277, -1, 0, None),
+    "memfd_create": (319, 279, None, 0),
+    "mq_open": (240, 180, None, 0, 0, None),
+    "shmget": (29, 194, 0, 0, 0),
+    "msgget": (68, 186, 1, 0),
+    "inotify_init1": (294, 26, -1),
+    "fanotify_init": (300, 262, -1, 0),
+    "open_by_handle_at": (304, 265, -1, None, 0),
+    "process_madvise": (440, 440, -1, None, 0, 0, -1),
+    "modify_ldt": (154, None, 99, None, 0),
+}
+
+
+def kernel(name, *arguments):
+    """A system call by its number; raises what the kernel answers."""
+    x86, arm, *refused = CALLS[name]
+    number = x86 if X86 else arm
+    if number is None:
+        raise OSError("not of this architecture")
+    # every argument is a whole register; None is a null pointer
+    given = [ctypes.c_long(each) if isinstance(each, int) else each for each in (arguments or refused)]
+    libc.syscall.restype = ctypes.c_long
+    answer = libc.syscall(ctypes.c_long(number), *given)
+    if answer == -1:
+        raise OSError(ctypes.get_errno(), name)
+    return answer
+
+
+@attack
+def look_which_calls_reach_the_kernel():
+    reached = []
+    for name in CALLS:
+        try:
+            kernel(name)
+        except OSError as refused:
+            if refused.errno in (errno.ENOSYS, None):
+                continue
+        reached.append(name)
+    return " ".join(reached)
+
+
+@attack
+def read_a_key_of_the_caller():
+    found = kernel("keyctl", 10, -3, b"user", MACHINE["key"].encode(), 0)  # KEYCTL_SEARCH in the session's keyring
+    text = ctypes.create_string_buffer(100)
+    length = kernel("keyctl", 11, found, text, 100, 0)  # KEYCTL_READ
+    return text.raw[:length].decode()
+
+
+@attack
+def see_the_keyring_of_the_caller():
+    return str(kernel("keyctl", 0, -3, 0, 0, 0))  # KEYCTL_GET_KEYRING_ID
+
+
+@attack
+def look_for_sockets_of_other_families():
+    """Of the network, the kernel (netlink), the host of a virtual machine (vsock), its cryptography and devices."""
+    found = []
+    for family in range(2, 46):
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET):
+            try:
+                socket.socket(family, kind).close()
+            except OSError:
+                continue
+            found.append(str(family))
+            break
+    return " ".join(found)
+
+
+@attack
+def look_for_the_host_of_the_virtual_machine():
+    with socket.socket(40, socket.SOCK_STREAM):  # AF_VSOCK
+        return "a vsock"
+
+
+@attack
+def set_up_io_uring():
+    os.close(kernel("io_uring_setup", 1, ctypes.create_string_buffer(120)))
+    return "done"
+
+
+@attack
+def be_traced():
+    child = os.fork()
+    if not child:
+        os._exit(0 if libc.ptrace(0, 0, None, None) == 0 else 1)  # PTRACE_TRACEME
+    return "done" if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 else ""
+
+
+@attack
+def look_into_the_memory_of_a_process():
+    held, taken = ctypes.create_string_buffer(b"held"), ctypes.create_string_buffer(5)
+    there, here = ((ctypes.c_ulong * 2)(ctypes.addressof(each), 5) for each in (held, taken))
+    kernel("process_vm_readv", os.getpid(), here, 1, there, 1, 0)
+    return taken.value.decode()
+
+
+@attack
+def make_a_user_namespace():
+    child = libc.syscall(ctypes.c_long(56 if X86 else 220), ctypes.c_ulong(0x10000000 | 17), None, None, None, None)
+    if child == 0:
+        os._exit(0)
+    return "made" if child > 0 and os.waitpid(child, 0) else ""
+
+
+@attack
+def call_as_a_program_of_32_bits():
+    """Calls getpid by its number of i386, in a child: where the kernel has no such calls it ends by a signal."""
+    if not X86:
+        return ""
+    child = os.fork()
+    if not child:
+        code = mmap.mmap(
+            -1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+        )
+        code.write(b"\x53\xb8\x14\x00\x00\x00\xcd\x80\x5b\xc3")  # push ebx, eax = 20, int 0x80, pop, return
+        called = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+        os._exit(0 if called > 0 else 1)
+    return "done" if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 else ""
+
+
+@attack
+def keep_memory_in_a_file_without_a_name():
+    os.close(os.memfd_create("kept"))
+    return "kept"
+
+
+@attack
+def keep_memory_that_is_shared():
+    mmap.mmap(-1, 4096, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS).close()
+    return "kept"
+
+
+@attack
+def keep_memory_in_a_segment():
+    segment = kernel("shmget", 0, 4096, 0o600)
+    libc.shmctl(segment, 0, None)  # IPC_RMID: it goes with the process
+    return "kept"
+
+
+@attack
+def keep_memory_in_locks():
+    with open("/tmp/ebbtide-locked", "w") as file:
+        os.unlink(file.name)
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, 0)
+    return "kept"
+
+
+@attack
+def keep_more_memory_in_a_socket():
+    near, far = socket.socketpair()
+    with near, far:
+        before = near.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, before)  # the kernel doubles it
+        return "kept" if near.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > before else ""
+
+
+@attack
+def keep_more_memory_in_a_pipe():
+    reader, writer = os.pipe()
+    try:
+        return str(fcntl.fcntl(writer, 1031, 2**17))  # F_SETPIPE_SZ
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@attack
+def hide_what_it_takes():
+    return calling("prctl", 4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+
+
+@attack
+def change_the_limit_on_core_dumps():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    return "changed"
 
 
 def main():
