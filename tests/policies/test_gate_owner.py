@@ -268,6 +268,8 @@ def test_a_touched_stack_that_is_not_among_those_named_blocks(clone: Path, tmp_p
 
 @pytest.mark.parametrize("name", ["with space", "gate", "-x", "ünï"])
 def test_a_stack_file_whose_name_no_stack_can_have_blocks(name: str, tmp_path: Path) -> None:
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / f"Pulumi.{name}.yaml").touch()
     files = ChangedFiles((f"stacks/Pulumi.{name}.yaml",), (name,))
     whole = judge_process.whole_change(request(tmp_path), files, (name,), Waivers())
     assert "has a name that no stack can have" in whole.blocked[0]
