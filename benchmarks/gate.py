@@ -73,7 +73,7 @@ def once(folder: Path, out: Path) -> dict[str, Any]:
         errors.seek(0)
         if process.returncode not in (0, 1) or not out.exists():
             raise RuntimeError(errors.read().decode())
-    told = json.loads(out.read_text())
+    (told,) = json.loads(out.read_text())["reports"]
     if told["problem"] or told["baseProblem"]:
         raise RuntimeError(told["problem"] or told["baseProblem"])
     return {"wall": wall, "processor": used.ru_utime + used.ru_stime, "told": told}

@@ -81,6 +81,16 @@ class KeepWarm(_Sourced):
     share: float
 
 
+class ReservedLabels(_Sourced):
+    """Prefixes of labels and taints that a stack file may not set."""
+
+    prefixes: tuple[str, ...]
+
+    def hold(self, key: str) -> bool:
+        """Return True if ``key`` has one of the prefixes, or one below it."""
+        return any(f".{key.rpartition('/')[0]}".endswith(f".{prefix}") for prefix in self.prefixes)
+
+
 class Limits(BaseModel):
     """The contents of ``limits.yaml``."""
 
@@ -94,6 +104,7 @@ class Limits(BaseModel):
     least_price: LeastPrice
     networks: OwnNetworks
     keep_warm: KeepWarm
+    reserved_labels: ReservedLabels
 
     def ceiling(self, environment: str | None) -> Ceiling:
         """Return the ceiling of ``environment``; production's if the environment is unknown."""
