@@ -22,6 +22,8 @@ from typing import Any
 
 import yaml
 
+from infra.gate.sandbox import record
+
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "docs" / "results" / "gate.json"
 STACK, MODELS, LIMIT_SECONDS, ROUNDS = "aws-prod", 50, 15.0, 5
@@ -86,6 +88,11 @@ def main() -> int:
         folder = Path(root) / "repository"
         folder.mkdir()
         repository(folder)
+        # what runs shut in is not counted with the command's own seconds: one of the two recordings, in the open
+        before = os.times()
+        record(folder, STACK, confined=False)
+        after = os.times()
+        recording = after.children_user + after.children_system - before.children_user - before.children_system
         runs = [once(folder, Path(root) / "report.json") for _ in range(rounds)]
     told = runs[0]["told"]
     median = round(statistics.median(run["wall"] for run in runs), 2)
@@ -104,7 +111,8 @@ def main() -> int:
         "changes": told["counts"],
         "rules": len(told["rules"]),
         "wall_seconds": [round(run["wall"], 2) for run in runs],
-        "processor_seconds": [round(run["processor"], 2) for run in runs],
+        "processor_seconds": [round(run["processor"] + 2 * recording, 2) for run in runs],
+        "processor_seconds_of_one_recording": round(recording, 2),
         "median_wall_seconds": median,
         "limit_seconds": LIMIT_SECONDS,
         "within_limit": median < LIMIT_SECONDS,
