@@ -61,7 +61,8 @@ def listed(folder: Path) -> list[dict[str, str]]:
 def misnamed(changed: Iterable[str], there: Iterable[str]) -> Iterator[str]:
     """Yield what is wrong with the names of ``changed`` files that are stack files or could be taken for one, beside
     the files that are ``there``: Pulumi passes over a name that differs a little, and some disks take two for one."""
-    changed, alike = list(changed), {}
+    changed = list(changed)
+    alike: dict[str, set[str]] = {}
     for path in {*changed, *there}:
         alike.setdefault(_folded(path), set()).add(path)
     for path in changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -157,7 +158,8 @@ class _Plain:
             return node.tag not in (_SEQ, _MAP)
         if node.style is not None:  # in quotes, or a block
             return node.tag != _STR
-        new, old = (each.resolve(yaml.ScalarNode, node.value, (True, False)) for each in (self.loader, _OLD))
+        resolve: list[Callable[..., str]] = [self.loader.resolve, _OLD.resolve]
+        new, old = (each(yaml.ScalarNode, node.value, (True, False)) for each in resolve)
         if node.tag != new:
             return node.tag != _STR  # said by a tag of its own
         if new == _INT and not as_key:

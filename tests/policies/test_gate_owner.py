@@ -26,7 +26,12 @@ from tests.policies.test_red_team import ROOT, STACK, by_digest, clone, edit, gi
 
 __all__ = ["clone", "protected"]  # fixtures
 STACK_FILE = f"stacks/Pulumi.{STACK}.yaml"
-WAIVER = {"rule": "idle-ttl", "resource": "stack:models.llama-8b", "owner": "anna", "reason": "a workshop of two days"}
+WAIVER: dict[str, Any] = {
+    "rule": "idle-ttl",
+    "resource": "stack:models.llama-8b",
+    "owner": "anna",
+    "reason": "a workshop of two days",
+}
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_other_prefixes_are_free(key: str) -> None:
 
 def test_labels_that_the_nodes_have_already_may_be_named() -> None:
     labels = {"node.kubernetes.io/instance-type": "dgx"}
-    beside = ((*POOL, "nodeLabels"), labels), ((*POOL, "taints"), [])
+    beside: list[Any] = [((*POOL, "nodeLabels"), labels), ((*POOL, "taints"), [])]
     assert found(((*POOL, "labels"), labels), *beside) == []
     assert len(found(((*POOL, "labels"), {"node.kubernetes.io/instance-type": "other"}), *beside)) == 1
 
