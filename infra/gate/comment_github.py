@@ -68,7 +68,8 @@ def comment(api: Api, repository: str, event: Mapping[str, Any], code_owners: st
         if api.get(f"{home}/pulls/{number}")["head"]["sha"] != run["head_sha"]:
             said.append(f"#{number} was pushed to meanwhile")
             continue
-        owners = _owners(names, ended)
+        # by the run's word or by this job's own look at the files, whichever says so
+        owners = owners_of(names or (), said=ended.get(JUDGE) == "success" and ended.get(OWNER) != "success")
         if owners.needed:
             owners = replace(owners, missing=_missing(api, home, base, owners, rules, code_owners))
         told = Run(
@@ -114,11 +115,6 @@ def _note(branch: str, rules: Sequence[Mapping[str, Any]] | None) -> str:
         f"No ruleset of {branch} asks for branches to be up to date before merging: "
         f"this was judged on {branch} as it was then, and a waiver or a rule may have changed since"
     )
-
-
-def _owners(names: Sequence[str] | None, ended: Mapping[str, str]) -> Owners:
-    """Return what needs an owner by the run's word or by this job's own look at the files, whichever says so."""
-    return owners_of(names or (), said=ended.get(JUDGE) == "success" and ended.get(OWNER) != "success")
 
 
 def _missing(

@@ -58,8 +58,8 @@ class Ceiling(BaseModel):
     standing_dollars_per_hour: float
 
 
-class LeastPrice(_Sourced):
-    """The least of a machine's price on demand that anybody pays. ``share`` is between 0 and 1."""
+class Share(_Sourced):
+    """A share of something, from 0 to 1."""
 
     share: float
 
@@ -73,12 +73,6 @@ class OwnNetworks(_Sourced):
     def addresses(self, version: int) -> int:
         """Return the number of addresses for IP version 4 or 6."""
         return 1 << (32 - self.ipv4 if version == 4 else 128 - self.ipv6)
-
-
-class KeepWarm(_Sourced):
-    """The share of a week above which keep-warm windows are a ``min``."""
-
-    share: float
 
 
 class ReservedLabels(_Sourced):
@@ -101,9 +95,9 @@ class Limits(BaseModel):
     engine_floor: EngineFloor
     engine_image: EngineImage
     node_disk: NodeDisk
-    least_price: LeastPrice
+    least_price: Share
     networks: OwnNetworks
-    keep_warm: KeepWarm
+    keep_warm: Share
     reserved_labels: ReservedLabels
 
     def ceiling(self, environment: str | None) -> Ceiling:
