@@ -22,6 +22,8 @@ from typing import Any
 
 import yaml
 
+from infra.gate.sandbox import record
+
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "docs" / "results" / "gate.json"
 STACK, MODELS, LIMIT_SECONDS, ROUNDS = "aws-prod", 50, 15.0, 5
@@ -73,7 +75,7 @@ def once(folder: Path, out: Path) -> dict[str, Any]:
         errors.seek(0)
         if process.returncode not in (0, 1) or not out.exists():
             raise RuntimeError(errors.read().decode())
-    told = json.loads(out.read_text())
+    (told,) = json.loads(out.read_text())["reports"]
     if told["problem"] or told["baseProblem"]:
         raise RuntimeError(told["problem"] or told["baseProblem"])
     return {"wall": wall, "processor": used.ru_utime + used.ru_stime, "told": told}
@@ -86,6 +88,11 @@ def main() -> int:
         folder = Path(root) / "repository"
         folder.mkdir()
         repository(folder)
+        # what runs shut in is not counted with the command's own seconds: one of the two recordings, in the open
+        before = os.times()
+        record(folder, STACK, confined=False)
+        after = os.times()
+        recording = after.children_user + after.children_system - before.children_user - before.children_system
         runs = [once(folder, Path(root) / "report.json") for _ in range(rounds)]
     told = runs[0]["told"]
     median = round(statistics.median(run["wall"] for run in runs), 2)
@@ -104,7 +111,8 @@ def main() -> int:
         "changes": told["counts"],
         "rules": len(told["rules"]),
         "wall_seconds": [round(run["wall"], 2) for run in runs],
-        "processor_seconds": [round(run["processor"], 2) for run in runs],
+        "processor_seconds": [round(run["processor"] + 2 * recording, 2) for run in runs],
+        "processor_seconds_of_one_recording": round(recording, 2),
         "median_wall_seconds": median,
         "limit_seconds": LIMIT_SECONDS,
         "within_limit": median < LIMIT_SECONDS,

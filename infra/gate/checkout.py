@@ -123,14 +123,17 @@ def _refused(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(path for path in paths if kind_of(path) is not Kind.INERT))
 
 
-def overlay(trusted: Path, head: Path, folder: Path) -> None:
-    """Copy ``head`` to ``folder`` with the gate, rules and waivers of ``trusted``: this is run to record its graph."""
-    shutil.copytree(head, folder, ignore=lambda where, names: _left_out(head, where, names))
-    for part in TRUSTED:
+def overlay(trusted: Path, tree: Path, folder: Path) -> Path:
+    """Copy ``tree`` to ``folder``, which is returned, with the gate, rules and waivers of ``trusted``: this is run to
+    record its graph."""
+    parts = [] if trusted == tree else TRUSTED
+    shutil.copytree(tree, folder, ignore=lambda where, names: _left_out(tree, where, names, parts))
+    for part in parts:
         if (trusted / part).is_dir():
             shutil.copytree(trusted / part, folder / part, dirs_exist_ok=True)
         elif (trusted / part).is_file():
             shutil.copyfile(trusted / part, folder / part)
+    return folder
 
 
 def take_data(head: Path, folder: Path) -> None:
@@ -144,9 +147,9 @@ def take_data(head: Path, folder: Path) -> None:
             shutil.copyfile(source, folder / path)
 
 
-def _left_out(head: Path, where: str, names: Sequence[str]) -> set[str]:
-    here = Path(where).relative_to(head)
-    return {name for name in names if str(here / name) in TRUSTED}
+def _left_out(tree: Path, where: str, names: Sequence[str], parts: Sequence[str]) -> set[str]:
+    here = Path(where).relative_to(tree)
+    return {name for name in names if str(here / name) in parts}
 
 
 def _git(repository: Path, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -22,7 +22,6 @@ from infra.gate.sandbox import environment
 from infra.workspace import PROJECT
 
 _START = "import sys; sys.path.insert(0, sys.argv[2]); from infra.gate.judge_process import main; main()"
-_JUDGED = (0, 1, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +116,7 @@ def _judge(room: Path, options: Options, bases: Checkout, heads: Checkout, today
         [sys.executable, "-I", "-B", "-c", _START, json.dumps(request), str(trusted)],
         cwd=trusted, env=environment(home), stdin=subprocess.DEVNULL, capture_output=True, check=False,
     )  # fmt: skip
-    if done.returncode not in _JUDGED or not (reports / f"{overview.NAME}.json").is_file():
+    if done.returncode not in overview.STATUS.values() or not (reports / f"{overview.NAME}.json").is_file():
         # the judge's output may quote the head; its last line is enough to find the place
         raise NotJudged(without(done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:300], ()))
     return done.returncode

@@ -12,10 +12,12 @@ import re
 import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO, Any
+
+from infra.gate.file_kinds import Kind, kind_of, programs
 
 # first line of each of our comments
 MARK = "<!-- ebbtide-gate -->"
@@ -95,6 +97,23 @@ def reports(archive: bytes) -> dict[str, str]:
             return {stack: _read(opened, named[stack]) if stack in shown else "" for stack in order}
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError) as error:
         raise NotAReport(f"it cannot be read: {type(error).__name__}") from None
+
+
+def fetch(api: Api, path: str, size: int) -> dict[str, str] | str:
+    """Return the reports in the archive at ``path``, or why they cannot be shown; ``size`` is the forge's own word."""
+    if size > LARGEST_ARCHIVE:
+        return f"it is larger than {LARGEST_ARCHIVE // 2**20} MiB"
+    try:
+        return reports(api.download(path, LARGEST_ARCHIVE))
+    except NotAReport as problem:
+        return str(problem)
+
+
+def owners_of(names: Iterable[str], *, said: bool, missing: str = "") -> Owners:
+    """Return what needs an owner among a change's files; ``said``: the run's own word."""
+    listed = list(names)
+    data = (name for name in listed if kind_of(name) is Kind.DATA)
+    return Owners(program=tuple(programs(listed)), data=tuple(data), said=said, missing=missing)
 
 
 def _read(opened: zipfile.ZipFile, item: zipfile.ZipInfo) -> str:

@@ -18,19 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.gate.code_owners import PLACES, UNREADABLE, in_force, unowned
-from infra.gate.comment import (
-    LARGEST_ARCHIVE,
-    MARK,
-    Api,
-    MoreThanListed,
-    NotAReport,
-    Owners,
-    Run,
-    body,
-    quoted,
-    reports,
-)
-from infra.gate.file_kinds import Kind, kind_of, programs
+from infra.gate.comment import MARK, Api, MoreThanListed, Owners, Run, body, fetch, owners_of, quoted
 
 WORKFLOW = ".github/workflows/gate.yml"
 ARTIFACT = "ebbtide-gate"
@@ -80,7 +68,8 @@ def comment(api: Api, repository: str, event: Mapping[str, Any], code_owners: st
         if api.get(f"{home}/pulls/{number}")["head"]["sha"] != run["head_sha"]:
             said.append(f"#{number} was pushed to meanwhile")
             continue
-        owners = _owners(names, ended)
+        # by the run's word or by this job's own look at the files, whichever says so
+        owners = owners_of(names or (), said=ended.get(JUDGE) == "success" and ended.get(OWNER) != "success")
         if owners.needed:
             owners = replace(owners, missing=_missing(api, home, base, owners, rules, code_owners))
         told = Run(
@@ -126,14 +115,6 @@ def _note(branch: str, rules: Sequence[Mapping[str, Any]] | None) -> str:
         f"No ruleset of {branch} asks for branches to be up to date before merging: "
         f"this was judged on {branch} as it was then, and a waiver or a rule may have changed since"
     )
-
-
-def _owners(names: Sequence[str] | None, ended: Mapping[str, str]) -> Owners:
-    """Return what needs an owner by the run's word or by this job's own look at the files, whichever says so."""
-    listed = list(names or ())
-    data = (name for name in listed if kind_of(name) is Kind.DATA)
-    said = ended.get(JUDGE) == "success" and ended.get(OWNER) != "success"
-    return Owners(tuple(programs(listed)), tuple(data), said)
 
 
 def _missing(
@@ -206,12 +187,7 @@ def _found(api: Api, home: str, run: int) -> dict[str, str] | str:
     if not left:
         return "the run left none behind"
     newest = max(left, key=lambda each: (str(each["created_at"]), int(each["id"])))
-    if int(newest["size_in_bytes"]) > LARGEST_ARCHIVE:
-        return f"it is larger than {LARGEST_ARCHIVE // 2**20} MiB"
-    try:
-        return reports(api.download(f"{home}/actions/artifacts/{int(newest['id'])}/zip", LARGEST_ARCHIVE))
-    except NotAReport as problem:
-        return str(problem)
+    return fetch(api, f"{home}/actions/artifacts/{int(newest['id'])}/zip", int(newest["size_in_bytes"]))
 
 
 def _write(api: Api, home: str, number: int, text: str) -> None:

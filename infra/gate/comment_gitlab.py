@@ -14,19 +14,7 @@ import urllib.error
 from collections.abc import Mapping
 from typing import Any
 
-from infra.gate.comment import (
-    LARGEST_ARCHIVE,
-    MARK,
-    Api,
-    MoreThanListed,
-    NotAReport,
-    Owners,
-    Run,
-    body,
-    quoted,
-    reports,
-)
-from infra.gate.file_kinds import Kind, kind_of, programs
+from infra.gate.comment import MARK, Api, MoreThanListed, Run, body, fetch, owners_of, quoted
 
 JUDGE, OWNER = "gate", "owner"  # the pipeline's jobs: blocked, and needs an owner
 # the first three name the code owners
@@ -80,12 +68,7 @@ def comment(api: Api, project: str, number: int, me: int, missing: str) -> str:
         page=str(job["web_url"]),
         passed=passed and not isinstance(found, str),
         edited=edited,
-        owners=Owners(
-            program=tuple(programs(names)),
-            data=tuple(name for name in names if kind_of(name) is Kind.DATA),
-            said=passed and owner["status"] != "success",
-            missing=missing,
-        ),
+        owners=owners_of(names, said=passed and owner["status"] != "success", missing=missing),
     )
     return _write(api, home, me, body(found, run))
 
@@ -127,12 +110,7 @@ def _found(api: Api, jobs: str, job: Mapping[str, Any]) -> dict[str, str] | str:
     file = job.get("artifacts_file")
     if not file:
         return "the job left none behind"
-    if int(file["size"]) > LARGEST_ARCHIVE:
-        return f"it is larger than {LARGEST_ARCHIVE // 2**20} MiB"
-    try:
-        return reports(api.download(f"{jobs}/jobs/{int(job['id'])}/artifacts", LARGEST_ARCHIVE))
-    except NotAReport as problem:
-        return str(problem)
+    return fetch(api, f"{jobs}/jobs/{int(job['id'])}/artifacts", int(file["size"]))
 
 
 def _write(api: Api, home: str, me: int, text: str) -> str:

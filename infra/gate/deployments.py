@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 DEPLOYMENTS = Path("stacks") / "deployments.json"
 STACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 STACK_FILE = re.compile(r"stacks/Pulumi\.([^/]+)\.yaml", re.DOTALL)
+_LIKE_ONE = re.compile(r"stacks/[\W_]*pulumi\W[^/]*", re.DOTALL)
 _ROOT = Path(__file__).resolve().parents[2]
 _KEYS = ("stack", "cloud")
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -54,6 +56,31 @@ def listed(folder: Path) -> list[dict[str, str]]:
         if not (folder / "stacks" / f"Pulumi.{name}.yaml").is_file():
             raise WrongDeployments(f"lists {name[:60]}, which has no stack file")
     return entries
+
+
+def misnamed(changed: Iterable[str], there: Iterable[str]) -> Iterator[str]:
+    """Yield what is wrong with the names of ``changed`` files that are stack files or could be taken for one, beside
+    the files that are ``there``: Pulumi passes over a name that differs a little, and some disks take two for one."""
+    changed = list(changed)
+    alike: dict[str, set[str]] = {}
+    for path in {*changed, *there}:
+        alike.setdefault(_folded(path), set()).add(path)
+    for path in changed:
+        named, others = STACK_FILE.fullmatch(path), sorted(alike[_folded(path)] - {path})
+        is_like_one = bool(_LIKE_ONE.fullmatch(_folded(path)))
+        if is_like_one and others:
+            yield f"{path!a} differs from {others[0]!a} in case or in what nobody sees; fix: rename one of the two"
+        elif (is_like_one or (path.startswith("stacks/") and not path.isascii())) and not (
+            named and STACK_NAME.fullmatch(named[1])
+        ):
+            allowed = "stacks/Pulumi.NAME.yaml with letters, digits, . _ - in NAME"
+            yield f"{path!a} has a name that no stack can have; allowed: {allowed}; fix: rename it, or take it out"
+
+
+def _folded(path: str) -> str:
+    """Return a path without what a disk or a reader may pass over: case, accents, width, marks that are not shown."""
+    plain = unicodedata.normalize("NFKD", path).casefold()
+    return "".join(letter for letter in plain if unicodedata.category(letter) not in ("Cc", "Cf", "Mn", "Zs"))
 
 
 def deployed(folder: Path) -> tuple[str, ...]:

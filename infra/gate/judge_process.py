@@ -18,7 +18,7 @@ from components.typed.rules.stack import POOL_RENAMED
 from infra.gate import owner
 from infra.gate.changed_files import ChangedFiles, compare
 from infra.gate.checkout import overlay, take_data
-from infra.gate.deployments import DEPLOYMENTS, STACK_NAME, WrongDeployments, listed
+from infra.gate.deployments import DEPLOYMENTS, STACK_NAME, WrongDeployments, listed, misnamed
 from infra.gate.record_process import AS_DEPLOYED
 from infra.gate.replacement.tables import read_all as read_replacements
 from infra.gate.report import document, overview
@@ -37,9 +37,6 @@ from infra.stackfile.findings.waivers import Waivers, load_waivers
 from infra.stackfile.limits import limits
 from infra.stackfile.load import finding_in, read_file
 from infra.stackfile.schema.pool import PoolConfig
-
-PASS, BLOCK, OWNER = 0, 1, 3
-STATUS = {"pass": PASS, "block": BLOCK, "owner": OWNER}
 
 
 @dataclass(frozen=True)
@@ -116,9 +113,13 @@ def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...],
     own = load_waivers(request.head / "waivers.yaml", request.today, rule_ids())
     blocked = [str(each) for each in (*own.findings, *own.unreadable) if each.stops and each not in waivers.findings]
     blocked += [f"{path} is a link or a submodule; fix: put the files in its place" for path in request.refused]
+    there = [path for path in files.paths if (request.head / path).is_file()]
+    blocked += misnamed(there, (f"stacks/{path.name}" for path in (request.head / "stacks").glob("*")))
     for stack in files.touched:
-        if not is_stack_name(stack):
-            blocked.append(f"stacks/Pulumi.{stack}.yaml has a name that no stack can have; fix: letters, digits, . _ -")
+        if stack == overview.NAME:
+            blocked.append(
+                f"stacks/Pulumi.{stack}.yaml has a name that no stack can have: a report has it; fix: rename it"
+            )
         elif stack not in stacks:
             blocked.append(
                 f"stacks/Pulumi.{stack}.yaml changes and is not judged; fix: name it too, or leave --stack out"
@@ -181,7 +182,7 @@ def _conclude(request: Request, reports: Sequence[Report], blocked: Sequence[str
     told = overview.overview(verdict, {report.stack: report.verdict for report in reports}, blocked, list(reasons))
     for form in overview.FORMATS:
         (request.out / f"{overview.NAME}.{form}").write_text(overview.render(told, form), encoding="utf-8")
-    return STATUS[verdict]
+    return overview.STATUS[verdict]
 
 
 @dataclass(frozen=True)
@@ -198,11 +199,11 @@ class Programs:
     head's runs only where it is another one, and only shut in."""
 
     def __init__(self, request: Request, edited: bool, folder: Path) -> None:
-        self._base, self._expected = folder / "base", folder / "expected"
+        self._base, self._expected = request.base, folder / "expected"
         self._head = folder / "head" if edited else self._expected
-        overlay(request.trusted, request.base, self._base)
-        overlay(request.trusted, request.base, self._expected)
-        take_data(request.head, self._expected)
+        if request.trusted != request.base:
+            self._base = overlay(request.trusted, request.base, folder / "base")
+        take_data(request.head, overlay(request.trusted, request.base, self._expected))
         if edited:
             overlay(request.trusted, request.head, self._head)
         why = why_not_confined()

@@ -6,6 +6,7 @@ and, for names like ``password``, the randomness of what is assigned to them.
 
 from __future__ import annotations
 
+import codecs
 import filecmp
 import importlib
 import math
@@ -32,6 +33,13 @@ _LOCKS = frozenset({"go.sum", "package-lock.json", "yarn.lock", "poetry.lock", "
 _LONGEST_PIECE = 4_000
 _LARGEST = 2 << 20
 _TOO_LARGE = "too large to be read for secrets"
+# Byte order marks; the longer ones first, that begin like shorter ones.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+# Lines that hold one word each: a text that was broken over lines.
+_GOES_ON = re.compile(r"(?:(?<=[A-Za-z0-9_.~+/=%-])\\?\r?\n[ \t]*[A-Za-z0-9_.~+/=%-]+[\"']?(?=\\?\r?\n|\Z))+")
 # What stands at an example's place: nobody's secret.
 _EXAMPLE = re.compile(
     r"example|placeholder|change.?me|your[-_ ]|dummy|redacted|xxxx|\*{3}|…|\.\.\.|<[^<>]*>|\{[^{}]*\}"
@@ -92,15 +100,17 @@ def new_secrets(base: Path, head: Path, paths: Sequence[str]) -> Iterator[FoundS
     """Yield the secrets that a change brings in, wherever they stand: those in lines that no changed file of ``base``
     has, so that a file that moves is not read anew."""
     known = (base / path for path in paths if not _is_large(base / path))
-    old = {line.strip() for file in known for line in (_text(file) or "").split("\n")}
+    texts = [_text(file) or "" for file in known]
+    old = {line.strip() for text in texts for each in (text, _whole(text)) for line in each.split("\n")}
     for path in paths:
         if _is_large(head / path):
             if not ((base / path).is_file() and filecmp.cmp(base / path, head / path, shallow=False)):
                 yield FoundSecret(path, 0, _TOO_LARGE)
         elif (text := _text(head / path)) is not None:
-            lines = text.split("\n")
-            found = secrets_in(path, text)
-            yield from (each for each in found if not each.line or lines[each.line - 1].strip() not in old)
+            lines = [("", ""), *zip(text.split("\n"), _whole(text).split("\n"), strict=True)]
+            for each in secrets_in(path, text):
+                if not each.line or any(line.strip() not in old for line in lines[each.line]):
+                    yield each
 
 
 def _is_large(file: Path) -> bool:
@@ -109,21 +119,32 @@ def _is_large(file: Path) -> bool:
 
 def _text(file: Path) -> str | None:
     """Return a file's text, whatever its bytes: a token is found among rubbish too; None if there is no such file."""
-    return file.read_bytes().decode("utf-8", errors="replace") if file.is_file() else None
+    if not file.is_file():
+        return None
+    content = file.read_bytes()
+    coding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+    # without a mark, letters of a token are their bytes in ASCII between zeros
+    return content.decode(coding, errors="replace").replace("\0", "")
+
+
+def _whole(text: str) -> str:
+    """Return the same number of lines, with what was broken over several of them in its first."""
+    return _GOES_ON.sub(lambda broken: re.sub(r"[\s\\]", "", broken[0]) + "\n" * broken[0].count("\n"), text)
 
 
 def secrets_in(path: str, text: str) -> list[FoundSecret]:
     """Return every secret in a file of the repository and in its path, by line; each line and kind once. Pure."""
-    found = {FoundSecret(path, 0, kind) for kind, _ in looks(path)}
-    lines = text.split("\n")
-    begins = [0, *accumulate(len(line) + 1 for line in lines)]
-    for kind, match in looks(text):
+    found = {FoundSecret(path, 0, look.kind) for look in looks(path)}
+    known: set[str] = set()
+    for reading in dict.fromkeys((text, _whole(text))):
+        begins = [0, *accumulate(len(line) + 1 for line in reading.split("\n"))]
+        told = [each for each in looks(reading) if each.secret not in known and not _harmless(each.kind, each.secret)]
         # a pattern of several lines is told by its first
-        if not _harmless(kind, match[0]):
-            found.add(FoundSecret(path, bisect_right(begins, match.start()), kind))
-    told = {each.line for each in found}
-    for number, line in enumerate(lines, 1):
-        if number not in told:
+        found |= {FoundSecret(path, bisect_right(begins, each.start), each.kind) for each in told}
+        known = {each.secret for each in told}
+    read = {each.line for each in found}
+    for number, line in enumerate(text.split("\n"), 1):
+        if number not in read:
             pieces = (line[at : at + _LONGEST_PIECE] for at in range(0, len(line), _LONGEST_PIECE // 2))
             found |= {FoundSecret(path, number, kind) for piece in pieces for kind in _in_line(path, piece)}
     return sorted(found)

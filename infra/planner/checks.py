@@ -29,6 +29,7 @@ from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model
 from infra.planner.sizing.memory import GIB, Engine
 from infra.planner.sizing.planned_pool import PoolPlan
 from infra.stackfile.findings.formatting import show
+from infra.stackfile.findings.owner_needed import AGREE
 from infra.stackfile.schema.stack import StackConfig
 from infra.stackfile.timeouts import Hop
 
@@ -77,7 +78,7 @@ def _as_fallback(problem: Problem, path: Path, pool: str) -> Problem:
 
 def _unknown(model: ModelPlan, at: Path) -> Iterator[Problem]:
     if model.facts is None:
-        message = "is not known here: whether it fits, whether it is gated, and its cold path cannot be judged"
+        message = f"is not known here: whether it fits, is gated, and wakes in time nobody can judge; {AGREE}"
         fix = f"record it once: ebbtide catalog add {model.config.id} (--model-dir FOLDER where there is no network)"
         yield MODEL_FACTS_UNKNOWN.at(
             (*at, "id"),

@@ -76,14 +76,14 @@ def find_secrets(raw: Any, at: Path = ()) -> Secrets:
 def find_secrets_in_text(text: str, known: Secrets) -> Secrets:
     """Find the secrets that a stack file's text has beside its values: in comments, anchors, keys given twice."""
     secrets = Secrets()
-    for _, match in looks(text):
-        if any(match[0] in found or found in match[0] for found in (*known.texts, *secrets.texts)):
+    for look in looks(text):
+        if any(look.written in found or found in look.written for found in (*known.texts, *secrets.texts)):
             continue
         secrets.found(
             SECRET_IN_CLEAR,
             (),
-            [match[0]],
-            f"holds a secret in clear in line {text.count(chr(10), 0, match.start()) + 1}, beside its values",
+            [look.written],
+            f"holds a secret in clear in line {text.count(chr(10), 0, look.start) + 1}, beside its values",
             "take it out of the comment, and withdraw it where it was made: whoever reads the file has it",
             shown=False,
         )

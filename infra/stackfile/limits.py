@@ -58,8 +58,8 @@ class Ceiling(BaseModel):
     standing_dollars_per_hour: float
 
 
-class LeastPrice(_Sourced):
-    """The least of a machine's price on demand that anybody pays. ``share`` is between 0 and 1."""
+class Share(_Sourced):
+    """A share of something, from 0 to 1."""
 
     share: float
 
@@ -75,10 +75,14 @@ class OwnNetworks(_Sourced):
         return 1 << (32 - self.ipv4 if version == 4 else 128 - self.ipv6)
 
 
-class KeepWarm(_Sourced):
-    """The share of a week above which keep-warm windows are a ``min``."""
+class ReservedLabels(_Sourced):
+    """Prefixes of labels and taints that a stack file may not set."""
 
-    share: float
+    prefixes: tuple[str, ...]
+
+    def hold(self, key: str) -> bool:
+        """Return True if ``key`` has one of the prefixes, or one below it."""
+        return any(f".{key.rpartition('/')[0]}".endswith(f".{prefix}") for prefix in self.prefixes)
 
 
 class Limits(BaseModel):
@@ -91,9 +95,10 @@ class Limits(BaseModel):
     engine_floor: EngineFloor
     engine_image: EngineImage
     node_disk: NodeDisk
-    least_price: LeastPrice
+    least_price: Share
     networks: OwnNetworks
-    keep_warm: KeepWarm
+    keep_warm: Share
+    reserved_labels: ReservedLabels
 
     def ceiling(self, environment: str | None) -> Ceiling:
         """Return the ceiling of ``environment``; production's if the environment is unknown."""

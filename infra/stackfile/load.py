@@ -76,7 +76,8 @@ def read_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date 
     secrets.merge(find_secrets({key: value for key, value in content.value.items() if key != "config"}))
     secrets.merge(find_secrets(own))
     secrets.merge(find_secrets_in_text(content.text, secrets))
-    reading = _read(own, file, [*map(_without_namespace, content.repeated), *unknown], secrets, waivers, day)
+    before = [*map(_without_namespace, (*content.repeated, *content.misread)), *unknown]
+    reading = _read(own, file, before, secrets, waivers, day)
     beside = {str(key): value for key, value in content.value.items() if key != "config"}
     return replace(reading, outside={**beside, **({"config": foreign} if foreign else {})})
 
@@ -196,11 +197,11 @@ def _meant(namespace: str) -> bool:
 
 
 def _without_namespace(problem: Problem) -> Problem:
-    """Return the problem without its value, with ``config.ebbtide:models.x`` called ``models.x`` as elsewhere."""
+    """Return the problem with ``config.ebbtide:models.x`` called ``models.x``, as elsewhere."""
     path = problem.path
     if len(path) > 1 and path[0] == "config" and str(path[1]).startswith(f"{NAMESPACE}:"):
         path = (str(path[1]).partition(":")[2], *path[2:])
-    return replace(problem, path=path, value=None, has_value=False)
+    return replace(problem, path=path)
 
 
 def _plain(value: Any, depth: int) -> Any:

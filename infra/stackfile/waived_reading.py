@@ -54,12 +54,7 @@ def judged(
         )
     unusable = {(problem.code, problem.path) for problem in last.fields}
     found = [*own, *first.fields, *last.rules]
-    return last.config, [_under(problem, waivers, today, unusable if problem in leave else ()) for problem in found]
-
-
-def under(problem: Problem, waivers: Sequence[Waiver], today: date) -> Waived:
-    """Apply the waivers to a problem that was found by other means than the stack file's own rules."""
-    return _under(problem, waivers, today, ())
+    return last.config, [under(problem, waivers, today, unusable if problem in leave else ()) for problem in found]
 
 
 def _read(
@@ -79,7 +74,10 @@ def within(path: Path, closed: Iterable[Path]) -> bool:
     return any(path[: len(outer)] == outer for outer in closed)
 
 
-def _under(problem: Problem, waivers: Sequence[Waiver], today: date, unusable: Iterable[tuple[str, Path]]) -> Waived:
+def under(
+    problem: Problem, waivers: Sequence[Waiver], today: date, unusable: Iterable[tuple[str, Path]] = ()
+) -> Waived:
+    """Apply the waivers to a problem; those of ``unusable`` stay although a waiver covers them."""
     waiver = waiver_of(problem, waivers, today)
     if waiver is None:
         return problem, None

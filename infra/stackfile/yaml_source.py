@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 
 from components.typed.refusal import Path, Problem
-from components.typed.rules.file import FILE_UNREADABLE
+from components.typed.rules.file import FILE_UNREADABLE, VALUE_MISREAD
 from components.typed.rules.stack import NAME_REPEATED
 
 MOST_VALUES = 20_000
@@ -29,10 +30,12 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Read:
-    """Plain values, the keys that were given twice (``value`` has the last one), and the text they were read from."""
+    """Plain values, the keys that were given twice (``value`` has the last one), the keys and values that readers of
+    YAML do not agree on, and the text they were read from."""
 
     value: Any
     repeated: tuple[Problem, ...]
+    misread: tuple[Problem, ...] = ()
     text: str = field(default="", repr=False)
 
 
@@ -47,8 +50,14 @@ class _Loader(yaml.SafeLoader):
 
 
 _FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-_INT = "tag:yaml.org,2002:int"
-_MERGE = "tag:yaml.org,2002:merge"
+_STR, _INT, _MERGE, _SEQ, _MAP = (f"tag:yaml.org,2002:{name}" for name in ("str", "int", "merge", "seq", "map"))
+_OLD = yaml.SafeLoader("")  # reads YAML 1.1
+# What only Pulumi's engine takes for a number or a date. Source: gopkg.in/yaml.v3 3.0.1, resolve.go
+_ENGINES_OWN = re.compile(
+    r"[-+]?0[bBoOxX][-+]?[0-9a-fA-F_]+|(?=.*_)[-+0-9][-+0-9._a-fA-FoOxX]*|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?"
+)
+# Longer ones become floating-point numbers there.
+_PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 for _name, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
@@ -96,7 +105,7 @@ def parse(text: str) -> Read:
         deep = isinstance(error, RecursionError)
         reason = "nested too deeply" if deep else "a character or number YAML does not have"
         raise Unreadable(_broken(f"{reason}{f' in line {line}' if line else ''}", None)) from None
-    return Read(value, tuple(plain.repeated), text)
+    return Read(value, tuple(plain.repeated), tuple(plain.misread), text)
 
 
 class _Plain:
@@ -105,6 +114,7 @@ class _Plain:
     def __init__(self, loader: _Loader) -> None:
         self.loader = loader
         self.repeated: list[Problem] = []
+        self.misread: list[Problem] = []
         self.made = 0
 
     def value(self, node: yaml.Node, path: Path) -> Any:
@@ -113,6 +123,8 @@ class _Plain:
             what = "holds too many values" if self.made > MOST_VALUES else "is nested too deeply"
             allowed = f"{MOST_VALUES} values in {DEEPEST} levels, with anchors written out"
             raise Unreadable(_problem(what, allowed, "take out anchors that repeat one another"))
+        if self._is_misread(node):
+            self.misread.append(_misread(path, node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -128,14 +140,31 @@ class _Plain:
                 raise Unreadable(_broken("a key that is a list or a mapping", key_node.start_mark))
             # as written: a model called 7b or on keeps its name
             key = str(key_node.value)
+            if key in own or (key_node.tag == _MERGE and merged):
+                self.repeated.append(_repeated((*path, key), key_node.start_mark))
             if key_node.tag == _MERGE:
                 for source in self._sources(value_node, path):
                     merged = source | merged
                 continue
-            if key in own:
-                self.repeated.append(_repeated((*path, key), key_node.start_mark))
+            if self._is_misread(key_node, as_key=True):
+                self.misread.append(_misread((*path, key), key_node))
             own[key] = self.value(value_node, (*path, key))
         return merged | own
+
+    def _is_misread(self, node: yaml.Node, as_key: bool = False) -> bool:
+        """Return True where YAML 1.1, YAML 1.2 and Pulumi's engine may read different things; ``as_key``: and for a
+        name that any of them takes for something else than text, which the engine refuses."""
+        if not isinstance(node, yaml.ScalarNode):
+            return node.tag not in (_SEQ, _MAP)
+        if node.style is not None:  # in quotes, or a block
+            return node.tag != _STR
+        resolve: list[Callable[..., str]] = [self.loader.resolve, _OLD.resolve]
+        new, old = (each(yaml.ScalarNode, node.value, (True, False)) for each in resolve)
+        if node.tag != new:
+            return node.tag != _STR  # said by a tag of its own
+        if new == _INT and not as_key:
+            return not _PLAIN_INT.fullmatch(node.value)
+        return old != new or (as_key and new != _STR) or _ENGINES_OWN.fullmatch(node.value) is not None
 
     def _sources(self, node: yaml.Node, path: Path) -> list[dict[str, Any]]:
         value = self.value(node, (*path, "<<"))
@@ -148,6 +177,11 @@ class _Plain:
 def _repeated(path: Path, mark: Any) -> Problem:
     message = f"is given twice, again in line {mark.line + 1}: only the last would count"
     return NAME_REPEATED.at(path, message, allowed="each name once", fix="rename one of the two or take it out")
+
+
+def _misread(path: Path, node: yaml.Node) -> Problem:
+    message = f"in line {node.start_mark.line + 1} is not read alike by YAML 1.1, YAML 1.2 and Pulumi's engine"
+    return VALUE_MISREAD.at(path, message, value=node.value if isinstance(node, yaml.ScalarNode) else None)
 
 
 def _broken(reason: str, mark: Any) -> Problem:

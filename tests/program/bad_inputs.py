@@ -222,6 +222,8 @@ CASES = (
     _case("53 an engine below the floor", "053", warnings=("060",),
           _={"image.base": "registry.example.com/vllm:v0.21.3@sha256:" + "ab" * 32}),
     _case("56 no models", _={"models": {}}),
+    _case("EBB044 a taint that throws pods out", "044",
+          _=on_existing(taints=[{"key": "team", "value": "a", "effect": "NoExecute"}])),
     _case("EBB057 more GPUs than the environment allows", "057", _={"pools.one.max": 129, "environment": "prod"}),
     _case("EBB058 dearer than the environment allows", "058", _={"pools.one.pricePerHour": 900.0}),
     _case("EBB059 idle for a day in dev", "059", idleTtl="24h", _={"environment": "dev"}),

@@ -129,7 +129,8 @@ def test_a_key_without_namespace_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:
-    text = GOOD.read_text().replace("demo: {group: everyone}", "on: {group: everyone}\n      010: {group: everyone}")
+    names = "'on': {group: everyone}\n      \"010\": {group: everyone}"
+    text = GOOD.read_text().replace("demo: {group: everyone}", names)
     assert list(read(tmp_path, text).config.gateway.keys) == ["on", "010"]
 
 

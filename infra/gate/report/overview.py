@@ -12,6 +12,8 @@ from infra.gate.report.wording import VERDICTS, clean
 NAME = "gate"
 """Name of this report beside those on the stacks, and so of no stack."""
 FORMATS = ("text", "md", "json")
+STATUS = {"pass": 0, "block": 1, "owner": 3}
+"""The exit status of each verdict, for the judging process and for the command."""
 
 
 def overview(

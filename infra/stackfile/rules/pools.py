@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from components.platforms.kinds import kind_of
 from components.typed.refusal import Path, Problem
+from components.typed.rules.file import LABEL_INVALID
 from components.typed.rules.pools import (
     KEY_NOT_FOR_PLATFORM,
     NODE_IN_TWO_POOLS,
@@ -16,7 +17,7 @@ from components.typed.rules.pools import (
     TAINT_REPEATED,
     TURNS_ON_SEVERAL_GPUS,
 )
-from components.typed.rules.stack import DISK_TOO_SMALL, MACHINE_NOT_IN_REGION, POOL_UNKNOWN
+from components.typed.rules.stack import DISK_TOO_SMALL, MACHINE_NOT_IN_REGION, POOL_UNKNOWN, TAINT_EVICTS
 from infra.stackfile.limits import limits
 from infra.stackfile.partial import Draft, Part
 from infra.stackfile.pool_machine import find
@@ -44,7 +45,7 @@ def judge_pool(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Probl
     if part.sound("machine"):
         yield from _region(pool, at, draft)
     yield from _sharing(part, at, draft)
-    yield from _marks(part, at)
+    yield from _marks(part, at, draft)
 
 
 def judge_pools(draft: Draft) -> Iterator[Problem]:
@@ -120,18 +121,35 @@ def _sharing(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Problem
         yield SHARING_INVALID.at(path, message, allowed="sharing where gpuLayer.install is helm", fix=fix)
 
 
-def _marks(part: Part[PoolConfig], at: Path) -> Iterator[Problem]:
+def _marks(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Problem]:
     if part.sound("labels") and not part.value.labels:
         message = "is empty: the selector of its models would match any node"
         fix = "leave labels out for workerType and the pool's name"
         yield POOL_UNKNOWN.at((*at, "labels"), message, allowed="at least one label", fix=fix)
+    found = part.value.node_labels if part.sound("node_labels") else {}
+    for key, value in part.value.labels.items() if part.sound("labels") else ():
+        if found.get(key) != value:  # else the nodes have it already
+            yield from _reserved(key, (*at, "labels", key), value)
+    adopted = draft.platform is not None and not kind_of(draft.platform).makes_nodes
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(part.value.taints if part.sound("taints") else ()):
+        yield from _reserved(taint.key, (*at, "taints", index, "key"), taint.key)
+        if adopted and taint.effect == "NoExecute":
+            message = "throws every pod that does not tolerate it off nodes that are there already, at once"
+            yield TAINT_EVICTS.at((*at, "taints", index, "effect"), message, value=taint.effect)
         if (taint.key, taint.effect) in seen:
             message, fix = "is there already with this effect, which a node takes once", "take one of the two out"
             path = (*at, "taints", index, "key")
             yield TAINT_REPEATED.at(path, message, allowed="each key once an effect", fix=fix, value=taint.key)
         seen.add((taint.key, taint.effect))
+
+
+def _reserved(key: str, path: Path, value: str) -> Iterator[Problem]:
+    reserved = limits().reserved_labels
+    if reserved.hold(key):
+        message = "has a prefix that Kubernetes or this product keeps for itself"
+        allowed = f"no prefix of {', '.join(reserved.prefixes)}, nor one below them"
+        yield LABEL_INVALID.at(path, message, allowed=allowed, fix="use a key like workerType", value=value)
 
 
 # A node's disk must hold the image and the weights that pass through it.

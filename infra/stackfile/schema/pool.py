@@ -138,7 +138,8 @@ class TaintConfig(StackModel):
     key: LabelKey = Field(description="the taint's key", examples=["workerType"])
     value: LabelValue = Field(description="the taint's value", examples=["gpu_1xa10"])
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
-        default="NoSchedule", description="what it does to a pod that does not tolerate it"
+        default="NoSchedule",
+        description="what it does to a pod that does not tolerate it; NoExecute only on nodes that are made",
     )
 
 
