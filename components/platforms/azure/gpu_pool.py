@@ -135,8 +135,9 @@ def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
 class GpuPool(pulumi.ComponentResource):
     """A pool of machines with GPUs, from ``min`` (0) to ``max``. At rest with no node it costs nothing.
 
-    Another machine type, disk, zone or kind of capacity replaces it (AKS changes none of them); the number of nodes,
-    labels, taints and tags change in place. The autoscaler owns ``count``.
+    Another machine type or MIG profile replaces it. The number of nodes, labels, taints and tags change in place; disk,
+    zones, subnet and kind of capacity are sent as an update, which AKS refuses. The autoscaler owns ``count``. Source:
+    infra/gate/replacement/azure-native.yaml.
     """
 
     pool: Pool
