@@ -30,7 +30,7 @@ AZURE: Mapping[str, Any] = {
     "subscription": NOBODY,
     "tenant": NOBODY,
     "cluster": {
-        "version": "1.34", "adminGroups": [NOBODY],
+        "version": "1.35", "adminGroups": [NOBODY],
         "systemPool": {"machine": "Standard_D4s_v5", "min": 2, "max": 4},
     },
     "network": {"cidr": "10.40.0.0/16", "zones": ["1", "2"]},
@@ -40,7 +40,7 @@ GCP: Mapping[str, Any] = {
     "kind": "gcp",
     "project": "my-llm-project",
     "region": "europe-west4",
-    "cluster": {"version": "1.34", "systemPool": {"machine": "e2-standard-4", "min": 2, "max": 4}},
+    "cluster": {"version": "1.35", "systemPool": {"machine": "e2-standard-4", "min": 2, "max": 4}},
     "network": {"cidr": "10.40.0.0/16", "zones": ["europe-west4-a", "europe-west4-b"]},
     "ingress": {"host": "llm.example.com", "certificate": "llm"},
 }

@@ -10,6 +10,7 @@ import pulumi_azure_native as azure
 
 from components.platforms.azure.address_plan import DNS_SERVICE, POD_RANGE, SERVICE_RANGE
 from components.platforms.azure.settings import ClusterSettings
+from components.platforms.maintenance import MaintenanceWindow
 
 aks = azure.containerservice
 
@@ -79,6 +80,14 @@ def autoscaler_profile(idle_seconds: int) -> aks.ManagedClusterPropertiesAutoSca
         daemonset_eviction_for_empty_nodes=False,
         skip_nodes_with_local_storage="false",
         skip_nodes_with_system_pods="true",
+    )
+
+
+def maintenance_window(window: MaintenanceWindow) -> aks.MaintenanceWindowArgs:
+    """Return the weekly window in AKS's terms, in UTC."""
+    day = aks.WeeklyScheduleArgs(day_of_week=f"{window.first:%A}", interval_weeks=1)
+    return aks.MaintenanceWindowArgs(
+        schedule=aks.ScheduleArgs(weekly=day), start_time=f"{window.first:%H:%M}", duration_hours=window.hours
     )
 
 
