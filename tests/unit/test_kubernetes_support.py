@@ -59,7 +59,7 @@ def test_a_version_older_than_every_known_one_is_refused_and_a_newer_one_is_not(
     assert [severity for severity, _ in found(cloud, today, tmp_path, cluster={"version": "1.33"})] == ["mandatory"]
 
 
-@pytest.mark.parametrize("cloud", ("azure", "gcp"))
+@pytest.mark.parametrize("cloud", ["azure", "gcp"])
 def test_the_clouds_own_choice_of_a_version_is_not_judged(cloud: str, tmp_path: Any) -> None:
     assert found(cloud, date(2040, 1, 1), tmp_path, cluster={"version": None}) == []
 

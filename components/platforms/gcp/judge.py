@@ -37,7 +37,14 @@ from components.platforms.gcp.tables import (
 from components.typed.refusal import Path, Problem
 from components.typed.rules.stack import HOST_WITHOUT_TLS, MIN_ABOVE_MAX
 
-_ONLY_WHEN_MADE = ("version", "release_channel", "api_allowed_networks", "system_pool", "maintenance", "deletion_protection")
+_ONLY_WHEN_MADE = (
+    "version",
+    "release_channel",
+    "api_allowed_networks",
+    "system_pool",
+    "maintenance",
+    "deletion_protection",
+)
 LOCAL_SSD_GIB = 375
 LEAST_MAINTENANCE_HOURS = 12
 """A weekly window's least length. Source: GKE documentation, Configure maintenance windows and exclusions: 48 hours in
