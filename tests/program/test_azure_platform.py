@@ -17,6 +17,8 @@ from pulumi.runtime import mocks
 
 from components.catalog.machine import Machine
 from components.platforms.azure.cluster_spec import autoscaler_profile
+from components.platforms.azure.ingress import controller_values
+from components.platforms.azure.patience import drain_minutes, patience_seconds
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.contract import About, Disk, Platform, Pool, PoolRequest, Sharing, Taint
 from tests.machines import NV36ADS
@@ -564,3 +566,13 @@ def test_aks_upgrades_versions_and_node_images_in_the_window_that_was_asked_for(
 def test_long_term_support_takes_the_tier_that_has_it(support: str, protect: bool, tier: str, plan: str) -> None:
     made = seen(request(), protect=protect, cluster={**SETTINGS["cluster"], "support": support}).cluster()
     assert (made["sku"]["tier"], made["supportPlan"]) == (tier, plan)
+
+
+def test_an_upgrade_waits_longer_than_any_pod_may_stay() -> None:
+    held = About("x", "dev", longest_silence_seconds=1350)
+    values = controller_values(AzureSettings.model_validate(SETTINGS).ingress, {}, patience_seconds(held))
+    stays = values["deployment"]["terminationGracePeriodSeconds"]
+    assert stays < 60 * drain_minutes(held) <= stays + 120
+    found = seen(request())
+    for pool in (found.pool(), *found.cluster()["agentPoolProfiles"]):
+        assert pool["upgradeSettings"]["drainTimeoutInMinutes"] == drain_minutes(About("x", "dev"))

@@ -13,6 +13,7 @@ from components.platforms.azure.kubeconfig import kubeconfig
 from components.platforms.azure.names import cluster as cluster_name
 from components.platforms.azure.names import cluster_id, tags
 from components.platforms.azure.network import Network
+from components.platforms.azure.patience import drain_minutes
 from components.platforms.azure.rights import Group, grant
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.azure.tables import control_plane_tier
@@ -100,7 +101,9 @@ class AksCluster(pulumi.ComponentResource):
             network_profile=spec.network_profile(network.way_out),
             auto_scaler_profile=spec.autoscaler_profile(settings.node_idle.seconds),
             agent_pool_profiles=[
-                spec.system_pool(settings.cluster, settings.network.zones, network.subnet, dict(tags(about)))
+                spec.system_pool(
+                    settings.cluster, settings.network.zones, network.subnet, dict(tags(about)), drain_minutes(about)
+                )
             ],
             addon_profiles=spec.add_ons(settings.ingress is not None),
             oidc_issuer_profile=aks.ManagedClusterOIDCIssuerProfileArgs(enabled=True),

@@ -13,6 +13,7 @@ from components.gpu_layer.node_images import resolve_image
 from components.gpu_layer.sharing import node_labels as sharing_labels
 from components.platforms.azure.cluster_spec import no_local_dns
 from components.platforms.azure.names import node_pool, tags
+from components.platforms.azure.patience import drain_minutes
 from components.platforms.azure.tables import image_key, node_image
 from components.platforms.contract import About, Disk, Pool, PoolRequest, Sharing, Taint
 
@@ -119,7 +120,7 @@ def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
         "local_dns_profile": no_local_dns(),
         # an upgrade must not need one more of the most expensive machines than the pool may have
         "upgrade_settings": aks.AgentPoolUpgradeSettingsArgs(
-            max_surge="0", max_unavailable="1", drain_timeout_in_minutes=60
+            max_surge="0", max_unavailable="1", drain_timeout_in_minutes=drain_minutes(about)
         ),
         "capacity_reservation_group_id": request.reservation,
         "tags": tags(about),
