@@ -11,7 +11,6 @@ from lab.plugins.plugin import RefusedError
 from lab.plugins.properties import plain
 
 
-
 class RefusedAtFirstCallError(RefusedError):
     """The provider takes these credentials; the cloud refuses them when it is asked for something."""
 
