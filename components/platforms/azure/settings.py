@@ -92,7 +92,8 @@ class AdoptedNetwork(StackModel):
 
     subnet: SubnetId = Field(description="the nodes' subnet by id", examples=["/subscriptions/…/subnets/aks"])
     way_out: Literal["natGateway", "route"] = Field(
-        default="natGateway", description="how nodes reach the internet: the subnet's NAT gateway, or its route table"
+        default="natGateway",
+        description="the nodes' way out: the subnet's NAT gateway, or its route table; another one is another cluster",
     )
 
 
