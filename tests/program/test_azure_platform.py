@@ -570,7 +570,9 @@ def test_long_term_support_takes_the_tier_that_has_it(support: str, protect: boo
 
 def test_an_upgrade_waits_longer_than_any_pod_may_stay() -> None:
     held = About("x", "dev", longest_silence_seconds=1350)
-    values = controller_values(AzureSettings.model_validate(SETTINGS).ingress, {}, patience_seconds(held))
+    ingress = AzureSettings.model_validate(SETTINGS).ingress
+    assert ingress is not None
+    values = controller_values(ingress, {}, patience_seconds(held))
     stays = values["deployment"]["terminationGracePeriodSeconds"]
     assert stays < 60 * drain_minutes(held) <= stays + 120
     found = seen(request())

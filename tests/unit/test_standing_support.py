@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from components.platforms.kinds import KINDS
@@ -13,8 +15,8 @@ ASKED = {"aws": {"support": "extended"}, "azure": {"support": "extended"}, "gcp"
 
 
 def prices(cloud: str, **cluster: str) -> set[str]:
-    settings = load_file(PROJECT / "stacks" / f"Pulumi.{cloud}-prod.yaml").config.platform
-    changed = settings.cluster.model_copy(update=cluster)  # type: ignore[union-attr]
+    settings: Any = load_file(PROJECT / "stacks" / f"Pulumi.{cloud}-prod.yaml").config.platform
+    changed = settings.cluster.model_copy(update=cluster)
     stands = KINDS[cloud].standing()
     assert stands is not None
     asked = Asked(environment="prod", protect=True, weights_gib=0, gpu_nodes=(0, 0))

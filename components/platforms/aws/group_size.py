@@ -17,7 +17,7 @@ SENT_ONCE = ["scalingConfig"]
 """What a group's ``ignore_changes`` names, as the wire spells it."""
 
 
-def scaling_config(least: int, most: int) -> dict[str, int]:
+def scaling_config(least: int, most: int) -> aws.eks.NodeGroupScalingConfigArgsDict:
     """Return the block for a new group, which begins with the fewest nodes."""
     return {"min_size": least, "max_size": most, "desired_size": least}
 
