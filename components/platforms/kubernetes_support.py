@@ -71,8 +71,9 @@ def judge_support(settings: Any, today: datetime.date) -> Iterator[Problem]:
     else:
         message = f"{'left' if over else 'leaves'} {support} on {end}"
     fix = "upgrade, one minor version at a time"
-    if not extended and release is not None and release.ends(True) != end:
-        until = f" (until {release.extended_end})" if release.extended_end is not None else ""
+    longer = release.extended_end or datetime.date.max if release is not None and not extended else today
+    if longer > today:
+        until = f" (until {longer})" if longer != datetime.date.max else ""
         fix += f", or pay for longer support with {table.extended}{until}"
     yield KUBERNETES_UNSUPPORTED.at(
         ("platform", "cluster", "version"),

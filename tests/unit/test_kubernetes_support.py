@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from components.platforms.kinds import KINDS
 from components.platforms.kubernetes_support import SOON, releases
+from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.load import load_file, read_file
 from infra.stackfile.yaml_source import read
@@ -21,16 +23,20 @@ ENDS = {"aws": date(2027, 3, 27), "azure": date(2027, 3, 31), "gcp": date(2027, 
 """The last days of standard support of 1.35."""
 
 
-def found(cloud: str, today: date, tmp_path: Any, *, cluster: dict[str, Any] | None = None) -> list[tuple[str, str]]:
+def found(cloud: str, today: date, tmp_path: Path, *, cluster: dict[str, Any] | None = None) -> list[tuple[str, str]]:
     values = dict(read(STACKS / f"Pulumi.{cloud}-dev.yaml").value)
     values["config"]["ebbtide:platform"]["cluster"] |= cluster or {}
     file = tmp_path / f"Pulumi.{cloud}-dev.yaml"
     file.write_text(yaml.safe_dump(values))
-    return [(each.severity, each.message) for each in read_file(file, today=today).findings if each.code == "EBB066"]
+    return [(each.severity, each.message) for each in findings(file, today)]
+
+
+def findings(file: Path, today: date) -> list[Finding]:
+    return [each for each in read_file(file, today=today).findings if each.code == "EBB066"]
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_a_version_is_warned_of_sixty_days_before_its_end_and_refused_after_it(cloud: str, tmp_path: Any) -> None:
+def test_a_version_is_warned_of_sixty_days_before_its_end_and_refused_after_it(cloud: str, tmp_path: Path) -> None:
     end = ENDS[cloud]
     assert found(cloud, end - SOON - timedelta(days=1), tmp_path) == []
     assert found(cloud, end - SOON, tmp_path) == [("warning", f"leaves standard support in this cloud on {end}")]
@@ -40,7 +46,7 @@ def test_a_version_is_warned_of_sixty_days_before_its_end_and_refused_after_it(c
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_who_pays_for_longer_support_is_refused_at_its_end_only(cloud: str, tmp_path: Any) -> None:
+def test_who_pays_for_longer_support_is_refused_at_its_end_only(cloud: str, tmp_path: Path) -> None:
     asked = {"releaseChannel": "EXTENDED"} if cloud == "gcp" else {"support": "extended"}
     after = ENDS[cloud] + timedelta(days=1)
     assert found(cloud, after, tmp_path, cluster=asked) == []
@@ -52,7 +58,7 @@ def test_who_pays_for_longer_support_is_refused_at_its_end_only(cloud: str, tmp_
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_a_version_older_than_every_known_one_is_refused_and_a_newer_one_is_not(cloud: str, tmp_path: Any) -> None:
+def test_a_version_older_than_every_known_one_is_refused_and_a_newer_one_is_not(cloud: str, tmp_path: Path) -> None:
     today = date(2026, 11, 29)
     assert [severity for severity, _ in found(cloud, today, tmp_path, cluster={"version": "1.25"})] == ["mandatory"]
     assert found(cloud, today, tmp_path, cluster={"version": "1.60"}) == []
@@ -60,8 +66,21 @@ def test_a_version_older_than_every_known_one_is_refused_and_a_newer_one_is_not(
 
 
 @pytest.mark.parametrize("cloud", ["azure", "gcp"])
-def test_the_clouds_own_choice_of_a_version_is_not_judged(cloud: str, tmp_path: Any) -> None:
+def test_the_clouds_own_choice_of_a_version_is_not_judged(cloud: str, tmp_path: Path) -> None:
     assert found(cloud, date(2040, 1, 1), tmp_path, cluster={"version": None}) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "fix"),
+    [
+        ("1.34", ", or pay for longer support with cluster.support: extended (until 2027-12-02)"),
+        ("1.31", ""),  # which is over too
+    ],
+)
+def test_longer_support_is_offered_while_there_is_some(version: str, fix: str, tmp_path: Path) -> None:
+    found("aws", date(2026, 11, 29), tmp_path, cluster={"version": version})
+    (finding,) = findings(tmp_path / "Pulumi.aws-dev.yaml", date(2026, 11, 29))
+    assert finding.fix == f"upgrade, one minor version at a time{fix}"
 
 
 def test_a_waiver_lets_a_cluster_go_on_while_its_upgrade_is_prepared() -> None:
