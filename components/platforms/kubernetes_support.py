@@ -81,7 +81,7 @@ def judge_support(settings: Any, today: datetime.date) -> Iterator[Problem]:
         allowed=", ".join(_offered(table, extended, today)) or "a version that has support for longer",
         fix=fix,
         value=settings.cluster.version,
-        severity=None if over else "warning",
+        severity="error" if over else "warning",
     )
 
 

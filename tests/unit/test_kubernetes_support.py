@@ -12,8 +12,7 @@ import yaml
 from components.platforms.kinds import KINDS
 from components.platforms.kubernetes_support import SOON, releases
 from infra.stackfile.findings.finding import Finding
-from infra.stackfile.findings.waiver import Waiver
-from infra.stackfile.load import load_file, read_file
+from infra.stackfile.load import read_file
 from infra.stackfile.yaml_source import read
 from infra.workspace import PROJECT
 
@@ -42,7 +41,7 @@ def test_a_version_is_warned_of_sixty_days_before_its_end_and_refused_after_it(c
     assert found(cloud, end - SOON, tmp_path) == [("warning", f"leaves standard support in this cloud on {end}")]
     assert found(cloud, end, tmp_path)[0][0] == "warning"
     after = end + timedelta(days=1)
-    assert found(cloud, after, tmp_path) == [("mandatory", f"left standard support in this cloud on {end}")]
+    assert found(cloud, after, tmp_path) == [("error", f"left standard support in this cloud on {end}")]
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -54,15 +53,15 @@ def test_who_pays_for_longer_support_is_refused_at_its_end_only(cloud: str, tmp_
     assert table is not None
     end = table.releases["1.35"].extended_end
     late = found(cloud, date(2029, 1, 1), tmp_path, cluster=asked)
-    assert late == ([] if end is None else [("mandatory", f"left extended support in this cloud on {end}")])
+    assert late == ([] if end is None else [("error", f"left extended support in this cloud on {end}")])
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_version_older_than_every_known_one_is_refused_and_a_newer_one_is_not(cloud: str, tmp_path: Path) -> None:
     today = date(2026, 11, 29)
-    assert [severity for severity, _ in found(cloud, today, tmp_path, cluster={"version": "1.25"})] == ["mandatory"]
+    assert [severity for severity, _ in found(cloud, today, tmp_path, cluster={"version": "1.25"})] == ["error"]
     assert found(cloud, today, tmp_path, cluster={"version": "1.60"}) == []
-    assert [severity for severity, _ in found(cloud, today, tmp_path, cluster={"version": "1.33"})] == ["mandatory"]
+    assert [severity for severity, _ in found(cloud, today, tmp_path, cluster={"version": "1.33"})] == ["error"]
 
 
 @pytest.mark.parametrize("cloud", ["azure", "gcp"])
@@ -81,14 +80,6 @@ def test_longer_support_is_offered_while_there_is_some(version: str, fix: str, t
     found("aws", date(2026, 11, 29), tmp_path, cluster={"version": version})
     (finding,) = findings(tmp_path / "Pulumi.aws-dev.yaml", date(2026, 11, 29))
     assert finding.fix == f"upgrade, one minor version at a time{fix}"
-
-
-def test_a_waiver_lets_a_cluster_go_on_while_its_upgrade_is_prepared() -> None:
-    today = ENDS["aws"] + timedelta(days=3)
-    waiver = Waiver(
-        rule="EBB066", resource="platform.cluster.version", reason="x", owner="x", expiry=today + timedelta(days=9)
-    )
-    load_file(STACKS / "Pulumi.aws-dev.yaml", [waiver], today)
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
