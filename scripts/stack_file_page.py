@@ -28,7 +28,7 @@ or value is refused before anything is made, all of them at once, each with wher
 
 | change | what happens |
 |---|---|
-| `max`, `min` | in place |
+| `max`, `min` | in place; of a managed group on AWS by a command that `up` prints ([why](clouds/aws.md#changing-it)) |
 | `machine`, `reservation`, `disk`, `nodeImage`, `zones` | other nodes; a pool replaced by that is protected in `prod` |
 | its name | another pool: the old one's nodes go, with what they serve |
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
@@ -50,7 +51,7 @@ class Part(Generic[S]):
 @dataclass(frozen=True)
 class Draft:
     """All parts that rules look at. A part that is no mapping is absent, but its name is listed. ``secrets`` are the
-    paths where a secret was found, each with a finding of its own."""
+    paths where a secret was found, each with a finding of its own; ``today`` is the day of the judgement."""
 
     environment: str | None = None
     place: PlatformDraft | None = None
@@ -66,6 +67,7 @@ class Draft:
     model_names: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
     secrets: frozenset[Path] = frozenset()
+    today: date = date.min
 
     @property
     def platform(self) -> PlatformConfig | None:
@@ -81,7 +83,7 @@ class Draft:
         return given or (kind_of(self.platform).gpu_layer if self.platform is not None else None)
 
 
-def draft(raw: Mapping[str, Any], secrets: Iterable[Path] = ()) -> Draft:
+def draft(raw: Mapping[str, Any], secrets: Iterable[Path], today: date) -> Draft:
     """Read what can be read. ``raw`` already contains each model's and pool's own name."""
     gateway = _mapping(raw.get("gateway"))
     return Draft(
@@ -99,6 +101,7 @@ def draft(raw: Mapping[str, Any], secrets: Iterable[Path] = ()) -> Draft:
         model_names=tuple(_mapping(raw.get("models"))),
         group_names=tuple(_mapping(gateway.get("groups"))),
         secrets=frozenset(secrets),
+        today=today,
     )
 
 

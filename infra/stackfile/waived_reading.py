@@ -45,12 +45,12 @@ def judged(
     is judged.
     """
     closed, secrets = tuple(closed), frozenset(secrets)
-    first = last = _read(named, closed, secrets)
+    first = last = _read(named, closed, secrets, today)
     leave = [problem for problem in first.fields if _in_force(problem, waivers, today)]
     if leave:
         # a refused value is not in the typed stack: read again, this time accepting the waived values
         last = _read(
-            _with_max(named, leave), closed, secrets, frozenset((p.code, p.value) for p in leave if _is_text(p))
+            _with_max(named, leave), closed, secrets, today, frozenset((p.code, p.value) for p in leave if _is_text(p))
         )
     unusable = {(problem.code, problem.path) for problem in last.fields}
     found = [*own, *first.fields, *last.rules]
@@ -58,7 +58,11 @@ def judged(
 
 
 def _read(
-    named: Mapping[str, Any], closed: tuple[Path, ...], secrets: frozenset[Path], accepted: Accepted = frozenset()
+    named: Mapping[str, Any],
+    closed: tuple[Path, ...],
+    secrets: frozenset[Path],
+    today: date,
+    accepted: Accepted = frozenset(),
 ) -> _Read:
     config: StackConfig | None = None
     fields: Iterable[Problem] = ()
@@ -67,7 +71,7 @@ def _read(
     except ValidationError as error:
         fields = problems_of(error, StackConfig)
     opened = tuple(p for p in fields if not within(p.path, closed))
-    return _Read(config, opened, tuple(p for p in judge(draft(named, secrets)) if not within(p.path, closed)))
+    return _Read(config, opened, tuple(p for p in judge(draft(named, secrets, today)) if not within(p.path, closed)))
 
 
 def within(path: Path, closed: Iterable[Path]) -> bool:

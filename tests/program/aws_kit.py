@@ -110,6 +110,11 @@ def _plain(value: Any) -> Any:
 
 
 class _Answers(mocks.Mocks):
+    """Answers as AWS would; ``limits`` are what node groups have that were made by an earlier `up`."""
+
+    def __init__(self, limits: Mapping[str, int] | None = None) -> None:
+        self.limits = limits or {}
+
     def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
         if args.token.endswith("getAuthorizationToken"):
             return {"userName": "AWS", "password": "letters-of-the-registry"}
@@ -124,6 +129,8 @@ class _Answers(mocks.Mocks):
         kind = args.typ.rpartition(":")[2]
         if kind == "NodeGroup":
             outputs["resources"] = [{"autoscalingGroups": [{"name": f"asg-{args.name}"}]}]
+            outputs["scalingConfig"] = {**args.inputs["scalingConfig"], **self.limits}
+            outputs["nodeGroupName"] = f"{args.inputs['nodeGroupNamePrefix']}1"
         if kind == "Cluster":
             outputs |= {"endpoint": "https://api", "certificateAuthority": {"data": "QQ=="}}
             outputs["vpcConfig"] = {**args.inputs["vpcConfig"], "clusterSecurityGroupId": "sg-made"}
@@ -136,8 +143,8 @@ class _Answers(mocks.Mocks):
 
 
 class _Monitor(mocks.MockMonitor):
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(_Answers())
+    def __init__(self, graph: Graph, answers: _Answers) -> None:
+        super().__init__(answers)
         self.graph = graph
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802  the SDK's name
@@ -164,11 +171,13 @@ def record(
     pools: Mapping[str, PoolRequest] | None = None,
     about: About | None = None,
     then: Callable[[Platform], Any] = lambda platform: None,
+    limits: Mapping[str, int] | None = None,
 ) -> Graph:
     """Build the place under the recorder; ``then`` may build on it and return outputs to wait for."""
     graph = Graph()
     asyncio.set_event_loop(asyncio.new_event_loop())
-    mocks.set_mocks(_Answers(), project="ebbtide", stack="aws", preview=False, monitor=_Monitor(graph))
+    answers = _Answers(limits)
+    mocks.set_mocks(answers, project="ebbtide", stack="aws", preview=False, monitor=_Monitor(graph, answers))
 
     def program() -> Any:
         where = about or About("ebbtide-aws", "dev")

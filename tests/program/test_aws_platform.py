@@ -126,8 +126,9 @@ def test_pools_start_empty_and_their_size_is_left_to_the_autoscaler() -> None:
     for name, most in (("gpu-1xa10", 2), ("gpu-8xa100", 2)):
         group = plain().one("NodeGroup", name)
         assert group.inputs["scalingConfig"] == {"minSize": 0, "maxSize": most, "desiredSize": 0}
-        assert group.ignored == ("scalingConfig.desiredSize",)
-    assert plain().one("NodeGroup", "system").ignored == ("scalingConfig.desiredSize",)
+        # nothing of the block is ever sent again: the provider sends it whole, the number of nodes with it
+        assert group.ignored == ("scalingConfig",)
+    assert plain().one("NodeGroup", "system").ignored == ("scalingConfig",)
 
 
 def test_a_pools_taint_is_the_one_its_models_tolerate() -> None:
@@ -154,7 +155,7 @@ def test_every_group_of_gpus_carries_its_template_on_its_own_auto_scaling_group(
         assert told[f"{TEMPLATE}/resources/nvidia.com/gpu"] == str(request.pool.gpus_per_node)
 
 
-def test_another_max_changes_a_pool_in_place_and_another_machine_is_another_group() -> None:
+def test_another_max_leaves_a_pool_as_it_is_and_another_machine_is_another_group() -> None:
     before, after = POOLS["gpu-1xa10"], pool("gpu-1xa10", max_nodes=4)
     graph = record(pools={"gpu-1xa10": after})
     old, new = (g.one("NodeGroup", "gpu-1xa10").inputs for g in (plain(), graph))
@@ -279,3 +280,20 @@ def test_models_wait_for_all_that_their_pods_need() -> None:
         *("AwsLoadBalancerController", "StorageClass"),
     }
     assert platform(plain()).storage_class == "ebbtide-gp3"
+
+
+def test_a_group_with_other_limits_than_the_stack_file_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", lambda message, resource=None: said.append(message))
+    pools = {"gpu-1xa10": POOLS["gpu-1xa10"]}
+    record(pools=pools)
+    assert said == []
+    record(pools=pools, limits={"maxSize": 7})
+    assert len(said) == 2  # the pool's and the system pool's
+    assert "--nodegroup-name gpu-1xa10-1 --scaling-config minSize=0,maxSize=2;" in "".join(said)
+
+
+def test_a_cluster_does_not_go_on_at_six_times_the_price_unless_it_is_asked_to() -> None:
+    assert plain().one("Cluster").inputs["upgradePolicy"] == {"supportType": "STANDARD"}
+    longer = record(settings(cluster={"support": "extended"})).one("Cluster")
+    assert longer.inputs["upgradePolicy"] == {"supportType": "EXTENDED"}

@@ -17,6 +17,8 @@ from pulumi.runtime import mocks
 
 from components.catalog.machine import Machine
 from components.platforms.azure.cluster_spec import autoscaler_profile
+from components.platforms.azure.ingress import controller_values
+from components.platforms.azure.patience import drain_minutes, patience_seconds
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.contract import About, Disk, Platform, Pool, PoolRequest, Sharing, Taint
 from tests.machines import NV36ADS
@@ -536,3 +538,43 @@ def test_a_cluster_in_a_subnet_of_somebody_elses_makes_no_network() -> None:
     assert found.all("VirtualNetwork") == []
     assert found.cluster()["networkProfile"]["outboundType"] == "userDefinedRouting"
     assert found.cluster()["agentPoolProfiles"][0]["vnetSubnetID"] == SUBNET
+
+
+def test_aks_upgrades_versions_and_node_images_in_the_window_that_was_asked_for() -> None:
+    assert seen(request()).all("MaintenanceConfiguration") == []
+    asked = {"day": "sun", "from": "00:30", "hours": 8, "timezone": "Europe/Berlin"}
+    found = seen(request(), cluster={**SETTINGS["cluster"], "maintenance": asked})
+    made = [found.inputs("MaintenanceConfiguration", one.name) for one in found.all("MaintenanceConfiguration")]
+    assert {one["configName"] for one in made} == {"aksManagedAutoUpgradeSchedule", "aksManagedNodeOSUpgradeSchedule"}
+    for one in made:
+        assert one["maintenanceWindow"] == {
+            "schedule": {"weekly": {"dayOfWeek": "Saturday", "intervalWeeks": 1}},
+            "startTime": "23:30",
+            "durationHours": 8,
+        }
+
+
+@pytest.mark.parametrize(
+    ("support", "protect", "tier", "plan"),
+    [
+        ("standard", False, "Free", "KubernetesOfficial"),
+        ("standard", True, "Standard", "KubernetesOfficial"),
+        ("extended", False, "Premium", "AKSLongTermSupport"),
+        ("extended", True, "Premium", "AKSLongTermSupport"),
+    ],
+)
+def test_long_term_support_takes_the_tier_that_has_it(support: str, protect: bool, tier: str, plan: str) -> None:
+    made = seen(request(), protect=protect, cluster={**SETTINGS["cluster"], "support": support}).cluster()
+    assert (made["sku"]["tier"], made["supportPlan"]) == (tier, plan)
+
+
+def test_an_upgrade_waits_longer_than_any_pod_may_stay() -> None:
+    held = About("x", "dev", longest_silence_seconds=1350)
+    ingress = AzureSettings.model_validate(SETTINGS).ingress
+    assert ingress is not None
+    values = controller_values(ingress, {}, patience_seconds(held))
+    stays = values["deployment"]["terminationGracePeriodSeconds"]
+    assert stays < 60 * drain_minutes(held) <= stays + 120
+    found = seen(request())
+    for pool in (found.pool(), *found.cluster()["agentPoolProfiles"]):
+        assert pool["upgradeSettings"]["drainTimeoutInMinutes"] == drain_minutes(About("x", "dev"))

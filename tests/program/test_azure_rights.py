@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.platforms.azure.tables import roles
-from tests.program.test_azure_platform import request, seen
+from tests.program.test_azure_platform import SETTINGS, request, seen
 
 pytest.importorskip("pulumi_azure_native")
 
@@ -23,6 +23,7 @@ ARM = {
     "DiagnosticSetting": "Microsoft.Insights/diagnosticSettings",
     "FederatedIdentityCredential": "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials",
     "Key": "Microsoft.KeyVault/vaults/keys",
+    "MaintenanceConfiguration": "Microsoft.ContainerService/managedClusters/maintenanceConfigurations",
     "ManagedCluster": "Microsoft.ContainerService/managedClusters",
     "ManagementPolicy": "Microsoft.Storage/storageAccounts/managementPolicies",
     "NatGateway": "Microsoft.Network/natGateways",
@@ -44,7 +45,7 @@ def asked() -> set[str]:
     """Kinds of resource of Azure in a stack with everything."""
     return {
         one.type.rpartition(":")[2]
-        for one in seen(request(), protect=True).requests
+        for one in seen(request(), protect=True, cluster={**SETTINGS["cluster"], "maintenance": {}}).requests
         if one.custom and one.type.startswith("azure-native:")
     }
 

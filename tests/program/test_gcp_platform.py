@@ -9,7 +9,21 @@ import pytest
 from google.protobuf import json_format
 
 from components.platforms.contract import Disk, Sharing
-from tests.program.gcp_kit import A100, H100, LAST, NUMBER, PROJECT, REGION, THERE, node, plain, request, seen, value
+from tests.program.gcp_kit import (
+    A100,
+    H100,
+    LAST,
+    NUMBER,
+    PROJECT,
+    REGION,
+    SETTINGS,
+    THERE,
+    node,
+    plain,
+    request,
+    seen,
+    value,
+)
 from tests.program.wire_types import checkable, wrong_inputs
 
 
@@ -235,3 +249,26 @@ def test_every_value_down_to_the_nested_ones_is_of_a_key_and_type_the_sdk_knows(
     assert all(checkable(one.type) for one in asked)
     wrong = [f"{one.name}: {says}" for one in asked for says in wrong_inputs(one.type, plain(one))]
     assert wrong == []
+
+
+def test_two_locks_hold_a_protected_cluster_and_the_stack_file_opens_googles() -> None:
+    cluster = dict(SETTINGS["cluster"])
+    assert seen(request(), protect=True).inputs("Cluster", "gke")["deletionProtection"] is True
+    opened = seen(request(), protect=True, cluster={**cluster, "deletionProtection": False})
+    assert opened.inputs("Cluster", "gke")["deletionProtection"] is False
+    assert opened.one("Cluster", "gke").protect  # which `pulumi state unprotect` opens
+    locked = seen(request(), cluster={**cluster, "deletionProtection": True})
+    assert locked.inputs("Cluster", "gke")["deletionProtection"] is True
+
+
+def test_gke_upgrades_in_the_window_that_was_asked_for() -> None:
+    assert "maintenancePolicy" not in seen(request()).inputs("Cluster", "gke")
+    asked = {"day": "sun", "from": "00:30", "hours": 12, "timezone": "Europe/Berlin"}
+    made = seen(request(), cluster={**SETTINGS["cluster"], "maintenance": asked}).inputs("Cluster", "gke")
+    assert made["maintenancePolicy"] == {
+        "recurringWindow": {
+            "startTime": "2026-01-10T23:30:00Z",
+            "endTime": "2026-01-11T11:30:00Z",
+            "recurrence": "FREQ=WEEKLY;BYDAY=SA",
+        }
+    }

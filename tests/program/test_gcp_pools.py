@@ -73,6 +73,14 @@ def test_a_node_names_its_cards_says_who_installs_the_driver_and_uses_its_fast_d
     assert config.get("ephemeralStorageLocalSsdConfig") == (None if ssds is None else {"localSsdCount": ssds})
 
 
+@pytest.mark.parametrize(("image", "driver"), [("gke-cos", "LATEST"), ("gke-ubuntu", "DEFAULT")])
+def test_a_node_asks_for_a_driver_that_its_image_has(image: str, driver: str) -> None:
+    wanted = request()
+    wanted = dataclasses.replace(wanted, pool=dataclasses.replace(wanted.pool, node_image=image))
+    (cards,) = node(seen(wanted))["guestAccelerators"]
+    assert cards["gpuDriverInstallationConfig"] == {"gpuDriverVersion": driver}
+
+
 def test_a_disk_whose_speed_is_bought_gets_it() -> None:
     disk = Disk(size_gib=300, iops=6000, throughput_mib=1000)
     asked = node(seen(request(machine=H100, disk=disk)))["bootDisk"]

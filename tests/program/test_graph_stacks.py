@@ -32,7 +32,7 @@ from tests.program.wire_types import checkable, wrong_in
 FIELDS = ["urn", "type", "name", "parent", "custom", "inputs", "protect", "ignoreChanges", "dependsOn", "provider"]
 LATE = re.compile(r"\$\{([^}]+)#([^}]+)\}")
 COUNTED = {
-    NODE_GROUP: {"scalingConfig.desiredSize"},
+    NODE_GROUP: {"scalingConfig"},
     AGENT_POOL: {"count"},
     MANAGED_CLUSTER: {"agentPoolProfiles[*].count"},
     NODE_POOL: {"initialNodeCount", "nodeCount"},

@@ -97,6 +97,8 @@ def test_the_controller_is_installed_before_the_group_and_goes_after_it(graph: G
     (release,) = [found for found in graph.of("Release") if found.inputs["name"] == "lws"]
     assert release.inputs["chart"] == "oci://registry.k8s.io/lws/charts/lws"
     assert (release.inputs["version"], release.inputs["namespace"]) == ("0.8.0", "lws-system")
+    # the chart's own 1 CPU and 1 GiB would not fit on one small system node beside everything else
+    assert release.inputs["values"]["resources"]["requests"] == {"cpu": "100m", "memory": "256Mi"}
     assert release.inputs["values"]["podSecurityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     namespace = graph.one("Namespace", "lws-system")
     assert namespace.inputs["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}

@@ -224,6 +224,7 @@ def test_every_fact_is_about_a_property_that_the_sdk_has(package: str) -> None:
         assert shape is not None, token
         named = [*known.names, *known.unique, *replacement.table(package)[token], *known.frozen, *known.keeps]
         named += [*known.needs, *known.holds, *known.inside, *known.values, *known.defaults]
+        named += [known.lock] if known.lock else []
         heads = {path.split(".")[0].split("[")[0] for path in named}
         assert heads <= shape.inputs.keys(), (token, heads - shape.inputs.keys())
         told = {*known.outputs, *known.keys, *([known.counter] if known.counter else [])}
@@ -252,3 +253,13 @@ def test_outside_a_rehearsal_no_stand_in_of_a_cloud_starts() -> None:
         done = subprocess.run([sys.executable, "-m", module, name], env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1
         assert "stand-in for rehearsals" in done.stderr
+
+
+def test_a_cluster_that_is_locked_is_not_deleted_and_one_that_was_opened_is(tmp_path: Path) -> None:
+    google = Hand(tmp_path, "gcp", project="acme-llm-dev", region="europe-west4")
+    kind = "gcp:container/cluster:Cluster"
+    id_, _ = google.make(kind, name="c", location="europe-west4", deletionProtection=True)
+    with pytest.raises(RefusedError, match="deletion_protection"):
+        google.delete(kind, id_)
+    other, _ = google.make(kind, name="d", location="europe-west4", deletionProtection=False)
+    google.delete(kind, other)

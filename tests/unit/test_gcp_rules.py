@@ -295,3 +295,11 @@ def test_settings_and_rules_load_without_the_providers_sdk() -> None:
         "sys.exit('pulumi_gcp' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_window_too_short_for_gke_is_refused() -> None:
+    def asked(hours: int) -> GcpSettings:
+        return settings(cluster={"maintenance": {"hours": hours}})
+
+    assert numbers(asked(11)) == {(189, "platform.cluster.maintenance.hours")}
+    assert numbers(asked(12)) == set()

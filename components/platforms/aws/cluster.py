@@ -36,6 +36,8 @@ def cluster_arguments(settings: ClusterSettings) -> dict[str, Any]:
     public = bool(settings.api_allowed_networks)
     return {
         "version": settings.version,
+        # EKS's own default is to go on for six times the price without a word
+        "upgrade_policy": {"support_type": settings.support.upper()},
         # nodes and people in the VPC always use the private address; the public one exists only for the named networks
         "vpc_config": {
             "endpoint_private_access": True,

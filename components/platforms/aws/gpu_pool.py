@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.platforms.aws.cluster import Cluster
+from components.platforms.aws.group_size import SENT_ONCE, report_size, scaling_config
 from components.platforms.aws.names import prefix
 from components.platforms.aws.network import Network
 from components.platforms.aws.nodes import NodeRole, launch_template
@@ -40,11 +41,7 @@ def group_arguments(request: PoolRequest) -> dict[str, Any]:
         **({} if request.capacity_block else {"instance_types": [request.machine.name]}),
         "labels": node_labels(request),
         "taints": [{"key": t.key, "value": t.value, "effect": _EFFECTS[t.effect]} for t in pool.taints],
-        "scaling_config": {
-            "min_size": pool.min_nodes,
-            "max_size": pool.max_nodes,
-            "desired_size": pool.min_nodes,
-        },
+        "scaling_config": scaling_config(pool.min_nodes, pool.max_nodes),
         "update_config": {"max_unavailable": 1},
         "node_repair_config": {"enabled": True},
     }
@@ -54,8 +51,8 @@ class AwsGpuPool(pulumi.ComponentResource):
     """Nodes with GPUs that come when a pod asks for one and go when none does.
 
     It has a launch template, a managed node group and the tags of its auto scaling group. At rest, with ``min`` 0, it
-    costs nothing. The Cluster Autoscaler sets the number of nodes; ``max`` changes in place, another machine replaces
-    the group. It installs no driver: the node image carries it.
+    costs nothing. The Cluster Autoscaler sets the number of nodes; ``min`` and ``max`` of a group that is there change
+    by a command (``group_size.py``), another machine replaces it. It installs no driver: the node image carries it.
     """
 
     def __init__(
@@ -87,11 +84,10 @@ class AwsGpuPool(pulumi.ComponentResource):
             subnet_ids=network.subnets(request.zones),
             version=cluster.version,
             launch_template={"id": template.id, "version": template.latest_version.apply(str)},
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[*after], protect=protect, ignore_changes=["scalingConfig.desiredSize"]
-            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after], protect=protect, ignore_changes=SENT_ONCE),
             **group_arguments(request),
         )
+        report_size(group, request.pool.min_nodes, request.pool.max_nodes)
         self.scaling_group = scaling_group = group.resources.apply(_scaling_group)
         ebs = arguments["block_device_mappings"][0]["ebs"]
         for key, value in template_tags(request, ebs["volume_size"], idle_seconds).items():

@@ -12,6 +12,7 @@ import pulumi_aws as aws
 import yaml
 
 from components.platforms.aws.cluster import Cluster
+from components.platforms.aws.group_size import SENT_ONCE, report_size, scaling_config
 from components.platforms.aws.names import managed_policy, prefix, role_prefix
 from components.platforms.aws.network import Network
 from components.platforms.aws.rights import trust_service
@@ -170,7 +171,7 @@ class AwsSystemPool(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
             metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(**IMDS),
         )
-        aws.eks.NodeGroup(
+        group = aws.eks.NodeGroup(
             f"{name}-system",
             cluster_name=cluster.ref,
             node_group_name_prefix=prefix("system"),
@@ -181,8 +182,9 @@ class AwsSystemPool(pulumi.ComponentResource):
             instance_types=[settings.machine],
             labels={"ebbtide.dev/pool": "system"},
             launch_template={"id": template.id, "version": template.latest_version.apply(str)},
-            scaling_config={"min_size": settings.min, "max_size": settings.max, "desired_size": settings.min},
+            scaling_config=scaling_config(settings.min, settings.max),
             update_config={"max_unavailable": 1},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after], ignore_changes=["scalingConfig.desiredSize"]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after], ignore_changes=SENT_ONCE),
         )
+        report_size(group, settings.min, settings.max)
         self.register_outputs({})

@@ -64,6 +64,10 @@ class ClusterSettings(StackModel):
     """An EKS cluster to create, or with ``adopt`` an existing one."""
 
     version: Minor = Field(default="1.35", description="Kubernetes' minor version")
+    support: Literal["standard", "extended"] = Field(
+        default="standard",
+        description="at the end of standard support EKS upgrades the cluster; extended: it stays, and costs more",
+    )
     api_allowed_networks: tuple[Cidr, ...] = Field(
         default=(), description="who may reach the API over the internet; empty: it has no public address"
     )
@@ -74,6 +78,11 @@ class ClusterSettings(StackModel):
     system_pool: SystemPool = SystemPool()
     log_retention_days: Literal[30, 90, 180, 365, 731] = Field(default=90, description="how long audit logs are kept")
     adopt: ClusterName | None = Field(default=None, description="the name of a cluster that is there")
+
+    @property
+    def extended(self) -> bool:
+        """Return True if the version is to be supported beyond its standard time."""
+        return self.support == "extended"
 
 
 class AdoptedNetwork(StackModel):

@@ -22,6 +22,9 @@ def _items(settings: AwsSettings, asked: Asked) -> Iterator[Item]:
     if not settings.adopted:
         pool = settings.cluster.system_pool
         yield Item(what="control plane", price="control-plane")
+        if settings.cluster.extended:
+            # billed from the end of the version's standard support on
+            yield Item(what="extended support", price="extended-support", least=0, most=1)
         yield Item(what=f"system nodes, {pool.machine}", machine=pool.machine, least=pool.min, most=pool.max)
         least, most = pool.min * SYSTEM_DISK_GIB, pool.max * SYSTEM_DISK_GIB
         yield Item(what="disks of the system nodes", price="disk", least=least, most=most)

@@ -13,12 +13,19 @@ from components.platforms.azure.kubeconfig import kubeconfig
 from components.platforms.azure.names import cluster as cluster_name
 from components.platforms.azure.names import cluster_id, tags
 from components.platforms.azure.network import Network
+from components.platforms.azure.patience import drain_minutes
 from components.platforms.azure.rights import Group, grant
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.azure.tables import control_plane_tier
 from components.platforms.contract import About
+from components.platforms.maintenance import MaintenanceWindow, window
 
 aks = azure.containerservice
+WINDOWS = {
+    "version-upgrades": "aksManagedAutoUpgradeSchedule",
+    "node-image-upgrades": "aksManagedNodeOSUpgradeSchedule",
+}
+"""AKS's keys for what it upgrades by itself. Source: AKS documentation, Planned maintenance."""
 KUBELET = "kubeletidentity"
 """The key under which AKS keeps the identity that pulls images."""
 
@@ -70,7 +77,10 @@ class AksCluster(pulumi.ComponentResource):
             location=group.location,
             dns_prefix=name[:54].strip("-"),
             kubernetes_version=settings.cluster.version,
-            sku=aks.ManagedClusterSKUArgs(name="Base", tier=control_plane_tier(about.protect)),
+            sku=aks.ManagedClusterSKUArgs(
+                name="Base", tier=control_plane_tier(about.protect, settings.cluster.extended)
+            ),
+            support_plan="AKSLongTermSupport" if settings.cluster.extended else "KubernetesOfficial",
             identity=aks.ManagedClusterIdentityArgs(
                 type=aks.ResourceIdentityType.USER_ASSIGNED, user_assigned_identities=[control.id]
             ),
@@ -91,7 +101,9 @@ class AksCluster(pulumi.ComponentResource):
             network_profile=spec.network_profile(network.way_out),
             auto_scaler_profile=spec.autoscaler_profile(settings.node_idle.seconds),
             agent_pool_profiles=[
-                spec.system_pool(settings.cluster, settings.network.zones, network.subnet, dict(tags(about)))
+                spec.system_pool(
+                    settings.cluster, settings.network.zones, network.subnet, dict(tags(about)), drain_minutes(about)
+                )
             ],
             addon_profiles=spec.add_ons(settings.ingress is not None),
             oidc_issuer_profile=aks.ManagedClusterOIDCIssuerProfileArgs(enabled=True),
@@ -111,6 +123,9 @@ class AksCluster(pulumi.ComponentResource):
                 ignore_changes=["agentPoolProfiles[*].count"],
             ),
         )
+        weekly = window(settings.cluster.maintenance, about.environment)
+        if weekly is not None:
+            self._maintenance(cluster, weekly)
         self._audit(cluster, keys)
         look = pulumi.InvokeOutputOptions(parent=self)
         self.result = Cluster(
@@ -140,6 +155,18 @@ class AksCluster(pulumi.ComponentResource):
     ) -> pulumi.Resource:
         mine = pulumi.ResourceOptions(parent=self)
         return grant(name, role, scope, to.principal_id, self._group.subscription, mine)
+
+    def _maintenance(self, cluster: aks.ManagedCluster, weekly: MaintenanceWindow) -> None:
+        """Keep AKS's own upgrades, of versions and of node images, to the window."""
+        for name, key in WINDOWS.items():
+            aks.MaintenanceConfiguration(
+                name,
+                config_name=key,
+                resource_name_=cluster.name,
+                resource_group_name=self._group.name,
+                maintenance_window=spec.maintenance_window(weekly),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
 
     def _audit(self, cluster: aks.ManagedCluster, keys: StackKeys) -> None:
         """Log who changed what in the cluster, and who used the keys, for 30 days. ``kube-audit-admin`` leaves out

@@ -9,12 +9,13 @@ import pulumi
 import pulumi_azure_native as azure
 
 from components.platforms.azure.address_plan import DNS_SERVICE, POD_RANGE, SERVICE_RANGE
+from components.platforms.azure.patience import LONGEST_STREAM_SECONDS
 from components.platforms.azure.settings import ClusterSettings
+from components.platforms.maintenance import MaintenanceWindow
 
 aks = azure.containerservice
 
 SYSTEM_POOL: Final = "system"
-_LONGEST_STREAM_SECONDS = 3600
 
 
 def api_server(
@@ -74,11 +75,19 @@ def autoscaler_profile(idle_seconds: int) -> aks.ManagedClusterPropertiesAutoSca
         scale_down_unneeded_time=idle,
         scale_down_delay_after_add=idle,
         scale_down_unready_time="25m",
-        max_graceful_termination_sec=str(_LONGEST_STREAM_SECONDS),
+        max_graceful_termination_sec=str(LONGEST_STREAM_SECONDS),
         ignore_daemonsets_utilization=True,
         daemonset_eviction_for_empty_nodes=False,
         skip_nodes_with_local_storage="false",
         skip_nodes_with_system_pods="true",
+    )
+
+
+def maintenance_window(window: MaintenanceWindow) -> aks.MaintenanceWindowArgs:
+    """Return the weekly window in AKS's terms, in UTC."""
+    day = aks.WeeklyScheduleArgs(day_of_week=f"{window.first:%A}", interval_weeks=1)
+    return aks.MaintenanceWindowArgs(
+        schedule=aks.ScheduleArgs(weekly=day), start_time=f"{window.first:%H:%M}", duration_hours=window.hours
     )
 
 
@@ -89,7 +98,11 @@ def no_local_dns() -> aks.LocalDNSProfileArgs:
 
 
 def system_pool(
-    settings: ClusterSettings, zones: Sequence[str], subnet: pulumi.Input[str], tags: dict[str, str]
+    settings: ClusterSettings,
+    zones: Sequence[str],
+    subnet: pulumi.Input[str],
+    tags: dict[str, str],
+    drain_minutes: int,
 ) -> aks.ManagedClusterAgentPoolProfileArgs:
     """Build the nodes without a GPU. No taint keeps workloads off: KEDA, the gateway and the ingress have no other
     place."""
@@ -110,7 +123,7 @@ def system_pool(
         enable_node_public_ip=False,
         security_profile=aks.AgentPoolSecurityProfileArgs(ssh_access="Disabled"),
         local_dns_profile=no_local_dns(),
-        upgrade_settings=aks.AgentPoolUpgradeSettingsArgs(max_surge="1", drain_timeout_in_minutes=60),
+        upgrade_settings=aks.AgentPoolUpgradeSettingsArgs(max_surge="1", drain_timeout_in_minutes=drain_minutes),
         tags=tags,
     )
 

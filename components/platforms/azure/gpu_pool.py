@@ -13,6 +13,7 @@ from components.gpu_layer.node_images import resolve_image
 from components.gpu_layer.sharing import node_labels as sharing_labels
 from components.platforms.azure.cluster_spec import no_local_dns
 from components.platforms.azure.names import node_pool, tags
+from components.platforms.azure.patience import drain_minutes
 from components.platforms.azure.tables import image_key, node_image
 from components.platforms.contract import About, Disk, Pool, PoolRequest, Sharing, Taint
 
@@ -119,7 +120,7 @@ def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
         "local_dns_profile": no_local_dns(),
         # an upgrade must not need one more of the most expensive machines than the pool may have
         "upgrade_settings": aks.AgentPoolUpgradeSettingsArgs(
-            max_surge="0", max_unavailable="1", drain_timeout_in_minutes=60
+            max_surge="0", max_unavailable="1", drain_timeout_in_minutes=drain_minutes(about)
         ),
         "capacity_reservation_group_id": request.reservation,
         "tags": tags(about),
@@ -135,8 +136,9 @@ def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
 class GpuPool(pulumi.ComponentResource):
     """A pool of machines with GPUs, from ``min`` (0) to ``max``. At rest with no node it costs nothing.
 
-    Another machine type, disk, zone or kind of capacity replaces it (AKS changes none of them); the number of nodes,
-    labels, taints and tags change in place. The autoscaler owns ``count``.
+    Another machine type or MIG profile replaces it. The number of nodes, labels, taints and tags change in place; disk,
+    zones, subnet and kind of capacity are sent as an update, which AKS refuses. The autoscaler owns ``count``. Source:
+    infra/gate/replacement/azure-native.yaml.
     """
 
     pool: Pool

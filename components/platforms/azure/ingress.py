@@ -12,6 +12,7 @@ import pulumi_azure_native as azure
 import pulumi_kubernetes as k8s
 
 from components.platforms.azure.names import tags
+from components.platforms.azure.patience import GRACE_MARGIN_SECONDS, patience_seconds
 from components.platforms.azure.rights import Group, grant
 from components.platforms.azure.settings import CERTIFICATE_ID, IngressSettings
 from components.platforms.azure.tables import pinned
@@ -28,7 +29,6 @@ Configure the public standard load balancer: annotations; traefik/traefik v3.7, 
 Balancer documentation, TCP reset and idle timeout."""
 
 _CHARTS = "https://traefik.github.io/charts"
-_LONGEST_STREAM_SECONDS = 3600
 _BALANCER = "service.beta.kubernetes.io/azure-load-balancer"
 _ROUTER = "traefik.ingress.kubernetes.io/router"
 
@@ -86,11 +86,6 @@ def secret_provider(tls: Certificate, tenant: str, client_id: pulumi.Input[str])
     }
 
 
-def patience_seconds(about: About) -> int:
-    """Return how long one request may take: the longest wait for its first byte, then a stream of an hour."""
-    return about.longest_silence_seconds + _LONGEST_STREAM_SECONDS
-
-
 def controller_values(wanted: IngressSettings, provider: Mapping[str, Any], patience: int) -> dict[str, Any]:
     """Build the chart's values: port 443 alone, its own class, no dashboard, and time-outs of ``patience`` seconds.
 
@@ -119,7 +114,7 @@ def controller_values(wanted: IngressSettings, provider: Mapping[str, Any], pati
         "image": {"digest": version.digest} if version.digest else {},
         "deployment": {
             "replicas": 2,
-            "terminationGracePeriodSeconds": patience + 60,
+            "terminationGracePeriodSeconds": patience + GRACE_MARGIN_SECONDS,
             "additionalVolumes": [volume],
         },
         # mounting it is what makes the driver write the Secret

@@ -35,7 +35,7 @@ from components.platforms.contract import PoolRequest
 from components.typed.refusal import Path, Problem
 from components.typed.rules.stack import ARCHITECTURE_MISMATCH, MIN_ABOVE_MAX, OPEN_TO_INTERNET
 
-_ONLY_WHEN_MADE = ("version", "api_allowed_networks", "admin_groups", "system_pool")
+_ONLY_WHEN_MADE = ("version", "support", "api_allowed_networks", "admin_groups", "system_pool", "maintenance")
 _CLUSTER: Path = ("platform", "cluster")
 _NETWORK: Path = ("platform", "network")
 _INGRESS: Path = ("platform", "ingress")

@@ -18,6 +18,7 @@ from components.platforms.azure.rules import (
     VM_SIZE_INVALID,
     ZONES_INVALID,
 )
+from components.platforms.maintenance import MaintenanceWindow
 from components.typed.fields import StackModel, integer, pattern
 from components.typed.rules.file import COUNT_INVALID
 from components.typed.units import Duration
@@ -64,6 +65,9 @@ class ClusterSettings(StackModel):
     """The cluster: made with these values, or adopted by name."""
 
     version: Version | None = Field(default=None, description="Kubernetes version; None: AKS's default")
+    support: Literal["standard", "extended"] = Field(
+        default="standard", description="extended: AKS's long-term support, which takes its Premium tier"
+    )
     api_allowed_networks: tuple[Cidr, ...] = Field(
         default=(), description="networks that may reach a public API endpoint; none: it has a private one only"
     )
@@ -71,8 +75,16 @@ class ClusterSettings(StackModel):
         default=(), description="Entra groups, by object id, whose members administer the cluster; `up` runs as one"
     )
     system_pool: SystemPool = Field(default=SystemPool(), description="nodes without a GPU")
+    maintenance: MaintenanceWindow | None = Field(
+        default=None, description="when upgrades may drain nodes; default: in prod a weekend's night, else any time"
+    )
     adopt: AzureName | None = Field(default=None, description="name of a cluster that is there")
     resource_group: AzureName | None = Field(default=None, description="the adopted cluster's resource group")
+
+    @property
+    def extended(self) -> bool:
+        """Return True if the version is to be supported beyond its standard time."""
+        return self.support == "extended"
 
 
 class AdoptedNetwork(StackModel):
@@ -80,7 +92,8 @@ class AdoptedNetwork(StackModel):
 
     subnet: SubnetId = Field(description="the nodes' subnet by id", examples=["/subscriptions/…/subnets/aks"])
     way_out: Literal["natGateway", "route"] = Field(
-        default="natGateway", description="how nodes reach the internet: the subnet's NAT gateway, or its route table"
+        default="natGateway",
+        description="the nodes' way out: the subnet's NAT gateway, or its route table; another one is another cluster",
     )
 
 

@@ -27,8 +27,10 @@ def standing(settings: AzureSettings, asked: Asked) -> Standing:
 def _items(settings: AzureSettings, asked: Asked) -> Iterator[Item]:
     if settings.cluster.adopt is None:
         pool = settings.cluster.system_pool
-        if control_plane_tier(asked.protect) == "Standard":
-            yield Item(what="control plane", price="control-plane")
+        tier = control_plane_tier(asked.protect, settings.cluster.extended)
+        if tier != "Free":
+            price = "control-plane-premium" if tier == "Premium" else "control-plane"
+            yield Item(what="control plane", price=price)
         yield Item(what=f"system nodes, {pool.machine}", machine=pool.machine, least=pool.min, most=pool.max)
         disk = _disk(pool.machine)
         yield Item(what="disks of the system nodes", price=disk, least=pool.min, most=pool.max)

@@ -72,8 +72,11 @@ def pinned(name: str) -> Pinned:
     return versions(_HERE / "versions.yaml")[name]
 
 
-def control_plane_tier(protect: bool) -> Literal["Standard", "Free"]:
-    """Return the tier: in production the one with a service level."""
+def control_plane_tier(protect: bool, extended: bool) -> Literal["Premium", "Standard", "Free"]:
+    """Return the tier: in production one with a service level, and the only one that has long-term support where that
+    is asked for. Source: AKS documentation, Long-term support."""
+    if extended:
+        return "Premium"
     return "Standard" if protect else "Free"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pulumi
 import pulumi_gcp as gcp
@@ -15,6 +16,7 @@ from components.platforms.gcp.names import cluster_path, fitted, labels, workloa
 from components.platforms.gcp.network import Network
 from components.platforms.gcp.node_identity import SCOPES, NodeIdentity
 from components.platforms.gcp.settings import SYSTEM_DISK_GIB, GcpSettings
+from components.platforms.maintenance import MaintenanceWindow, window
 
 c = gcp.container
 
@@ -45,9 +47,11 @@ def cluster_args(
         location=settings.region,
         node_locations=list(settings.network.zones) or None,
         resource_labels=labels(about),
-        deletion_protection=about.protect,
+        # a lock in the provider, which `pulumi state unprotect` does not open
+        deletion_protection=about.protect if wanted.deletion_protection is None else wanted.deletion_protection,
         min_master_version=wanted.version,
         release_channel=c.ClusterReleaseChannelArgs(channel=wanted.release_channel),
+        maintenance_policy=maintenance_policy(window(wanted.maintenance, about.environment)),
         # GKE makes a first pool with every cluster; it is removed at once, and until then must not run as the project's
         # default account, which many organisations have switched off
         remove_default_node_pool=True,
@@ -99,6 +103,21 @@ def cluster_args(
         ),
         # an idle GPU node costs more than the seconds a new one takes
         cluster_autoscaling=c.ClusterClusterAutoscalingArgs(enabled=False, autoscaling_profile="OPTIMIZE_UTILIZATION"),
+    )
+
+
+def maintenance_policy(weekly: MaintenanceWindow | None) -> gcp.container.ClusterMaintenancePolicyArgs | None:
+    """Keep GKE's own upgrades to the window; days are in UTC. Source: GKE documentation, Maintenance windows and
+    exclusions."""
+    if weekly is None:
+        return None
+    first, last = weekly.first, weekly.first + timedelta(hours=weekly.hours)
+    return c.ClusterMaintenancePolicyArgs(
+        recurring_window=c.ClusterMaintenancePolicyRecurringWindowArgs(
+            start_time=f"{first:%Y-%m-%dT%H:%M:%SZ}",
+            end_time=f"{last:%Y-%m-%dT%H:%M:%SZ}",
+            recurrence=f"FREQ=WEEKLY;BYDAY={f'{first:%a}'[:2].upper()}",
+        )
     )
 
 

@@ -21,9 +21,6 @@ c = gcp.container
 GPU_TAINT = Taint("nvidia.com/gpu", "present")
 """The taint GKE puts on every GPU node of a cluster that has other nodes, as this one always does; the pool does not
 list it, since GKE adds it. Source: GKE documentation, Run GPUs in Standard node pools."""
-DRIVER = "LATEST"
-"""The newest driver of the node's own release, which GKE installs before the node is Ready for GPUs: a CUDA image may
-be newer than the release's default driver. Nothing else may install one (no driver by the GPU operator)."""
 _DEFAULT_DISK_GIB = 200
 """pd-ssd gives 0.48 MiB/s a GiB on top of its baseline. Source: Compute Engine documentation, Persistent Disk
 performance."""
@@ -41,9 +38,10 @@ def offered(request: PoolRequest) -> Pool:
 
 
 def accelerators_args(
-    machine: Machine, card: Accelerator, sharing: Sharing | None
+    machine: Machine, card: Accelerator, driver: str, sharing: Sharing | None
 ) -> gcp.container.NodePoolNodeConfigGuestAcceleratorArgs:
-    """Build the cards of one node, always with the driver to install: without it GKE's choice depends on its version.
+    """Build the cards of one node, always with the driver that GKE installs before the node is Ready for GPUs: without
+    it GKE's choice depends on its version. Nothing else may install one (no driver by the GPU operator).
 
     Cut (``gpu_partition_size``) or shared cards are advertised as ``nvidia.com/gpu`` by GKE's own device plugin.
     Sources: GKE documentation, Run multi-instance GPUs; Share GPUs with time-sharing.
@@ -52,7 +50,7 @@ def accelerators_args(
         type=card.type,
         count=machine.gpus,
         gpu_driver_installation_config=c.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
-            gpu_driver_version=DRIVER
+            gpu_driver_version=driver
         ),
     )
     if sharing is not None and sharing.kind == "mig":
@@ -103,7 +101,7 @@ def node_args(
     return c.NodePoolNodeConfigArgs(
         machine_type=machine.name,
         image_type=image.image_type,
-        guest_accelerators=[accelerators_args(machine, card, request.sharing)],
+        guest_accelerators=[accelerators_args(machine, card, image.driver, request.sharing)],
         labels=dict(request.pool.labels),
         taints=[
             c.NodePoolNodeConfigTaintArgs(key=taint.key, value=taint.value, effect=_EFFECTS[taint.effect])

@@ -14,6 +14,7 @@ from components.platforms.gcp.rules import (
     FLEX_START_CONFLICT,
     HOST_INVALID,
     MACHINE_FAMILY_UNKNOWN,
+    MAINTENANCE_TOO_SHORT,
     MIG_UNSUPPORTED,
     NETWORK_INVALID,
     NETWORK_TOO_SMALL,
@@ -36,8 +37,18 @@ from components.platforms.gcp.tables import (
 from components.typed.refusal import Path, Problem
 from components.typed.rules.stack import HOST_WITHOUT_TLS, MIN_ABOVE_MAX
 
-_ONLY_WHEN_MADE = ("version", "release_channel", "api_allowed_networks", "system_pool")
+_ONLY_WHEN_MADE = (
+    "version",
+    "release_channel",
+    "api_allowed_networks",
+    "system_pool",
+    "maintenance",
+    "deletion_protection",
+)
 LOCAL_SSD_GIB = 375
+LEAST_MAINTENANCE_HOURS = 12
+"""A weekly window's least length. Source: GKE documentation, Configure maintenance windows and exclusions: 48 hours in
+a rolling window of 32 days."""
 SPOT_GRACE_SECONDS = 15
 """Time for a pod to stop on a spot node. Source: GKE documentation, Spot VMs, and Kubernetes' graceful node shutdown as
 GKE sets it: 30 s, of which 15 s are for critical pods."""
@@ -73,6 +84,11 @@ def _cluster(cluster: ClusterSettings, network_adopted: bool) -> Iterator[Proble
             yield ADOPT_CONFLICT.at(
                 ("platform", "network", "adopt"), message, allowed="one of the two", fix="take it out"
             )
+    if cluster.maintenance is not None and cluster.maintenance.hours < LEAST_MAINTENANCE_HOURS:
+        message = "is too short for GKE, which wants 48 hours in any 32 days, and a weekly window comes four times"
+        fix, hours = f"write {LEAST_MAINTENANCE_HOURS}", cluster.maintenance.hours
+        path, allowed = (*at, "maintenance", "hours"), f"{LEAST_MAINTENANCE_HOURS} to 24"
+        yield MAINTENANCE_TOO_SHORT.at(path, message, allowed=allowed, fix=fix, value=hours)
     yield from _networks(cluster.api_allowed_networks, (*at, "apiAllowedNetworks"))
     pool = cluster.system_pool
     if pool.min > pool.max:

@@ -16,6 +16,7 @@ from components.platforms.gcp.rules import (
     VERSION_INVALID,
     ZONES_INVALID,
 )
+from components.platforms.maintenance import MaintenanceWindow
 from components.typed.fields import StackModel, integer, pattern
 from components.typed.rules.file import COUNT_INVALID
 
@@ -58,7 +59,18 @@ class ClusterSettings(StackModel):
         default=False, description="reach the API by its DNS name, guarded by IAM, from outside the network too"
     )
     system_pool: SystemPool = Field(default=SystemPool(), description="nodes without a GPU")
+    maintenance: MaintenanceWindow | None = Field(
+        default=None, description="when upgrades may drain nodes; default: in prod a weekend's night, else any time"
+    )
+    deletion_protection: StrictBool | None = Field(
+        default=None, description="Google's own lock on the cluster beside Pulumi's; default: on in prod"
+    )
     adopt: GoogleName | None = Field(default=None, description="name of a cluster that is there, in this region")
+
+    @property
+    def extended(self) -> bool:
+        """Return True if the version is to be supported beyond its standard time."""
+        return self.release_channel == "EXTENDED"
 
 
 class AdoptedNetwork(StackModel):

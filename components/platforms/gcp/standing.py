@@ -25,6 +25,9 @@ def _items(settings: GcpSettings, asked: Asked) -> Iterator[Item]:
     if settings.cluster.adopt is None:
         pool = settings.cluster.system_pool
         yield Item(what="control plane", price="control-plane")
+        if settings.cluster.extended:
+            # billed from the end of the version's standard support on
+            yield Item(what="extended support", price="extended-support", least=0, most=1)
         yield Item(what=f"system nodes, {pool.machine}", machine=pool.machine, least=pool.min, most=pool.max)
         least, most = pool.min * SYSTEM_DISK_GIB, pool.max * SYSTEM_DISK_GIB
         yield Item(what="disks of the system nodes", price="disk", least=least, most=most)

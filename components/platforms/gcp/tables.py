@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from components.platforms.contract import PoolRequest
 from components.typed.tables import read_table
@@ -60,18 +61,22 @@ def maximum_shared_clients() -> int:
 @dataclass(frozen=True)
 class GkeImage:
     """A node image. ``image_type`` is the API's word. ``streaming``: a container may start before its image is
-    complete. ``secure_boot``: the GPU driver GKE installs is signed for it."""
+    complete. ``secure_boot``: the GPU driver GKE installs is signed for it. ``driver``: which driver GKE installs;
+    ``LATEST``, the newest of the node's own release, because a CUDA image may be newer than the release's default, and
+    ``DEFAULT`` where there is no other."""
 
     image_type: str
     streaming: bool
     secure_boot: bool
+    driver: Literal["LATEST", "DEFAULT"]
 
 
 DEFAULT_IMAGE = "gke-cos"
 GKE_IMAGES: Mapping[str, GkeImage] = {
-    # Sources: GKE documentation, Use Image streaming (COS with containerd only); Run GPUs in Standard node pools.
-    "gke-cos": GkeImage("COS_CONTAINERD", streaming=True, secure_boot=True),
-    "gke-ubuntu": GkeImage("UBUNTU_CONTAINERD", streaming=False, secure_boot=False),
+    # Sources: GKE documentation, Use Image streaming (COS with containerd only); Run GPUs in Standard node pools; GKE
+    # API v1, GPUDriverVersion: LATEST is a driver of COS alone (2026-11-29).
+    "gke-cos": GkeImage("COS_CONTAINERD", streaming=True, secure_boot=True, driver="LATEST"),
+    "gke-ubuntu": GkeImage("UBUNTU_CONTAINERD", streaming=False, secure_boot=False, driver="DEFAULT"),
 }
 
 

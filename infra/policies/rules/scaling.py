@@ -82,7 +82,8 @@ def one_writer(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
     def pool(found: Pool) -> Iterator[Outcome]:
         desired = found.row["desired"]
-        if get_path(found.resource.inputs, desired) is not None and desired not in found.resource.ignore_changes:
+        left = any(desired == path or desired.startswith(f"{path}.") for path in found.resource.ignore_changes)
+        if get_path(found.resource.inputs, desired) is not None and not left:
             yield found.resource.violation(
                 desired, "is written by the program and by the autoscaler", "pools.<pool>.min"
             )

@@ -10,6 +10,7 @@ from components.catalog.gpus import gpus
 from components.catalog.versions import pinned
 from components.gpu_layer.judge import judge_gpu_layer
 from components.platforms.kinds import KINDS, kind_of
+from components.platforms.kubernetes_support import judge_support
 from components.typed.fields import StackModel
 from components.typed.refusal import Path, Problem
 from components.typed.rules.file import KEY_MISSING, MANIFESTS_NOT_LOCAL
@@ -37,6 +38,7 @@ def judge_place(draft: Draft) -> Iterator[Problem]:
     own = [problem for problem in found if draft.place.judged(problem.path)]
     if draft.gpu_layer_install == "helm":
         own += judge_gpu_layer(sound, settings.kind, _cuda(draft))
+    own += judge_support(settings, draft.today) if draft.place.judged((*AT, "cluster")) else ()
     yield from own
     # a place's own problem with a value is more precise than that of the rules all places share
     said = {problem.path for problem in own}

@@ -27,7 +27,8 @@ class Facts:
     allowed values of inputs typed as mere text. ``counter``: an output that counts changes. ``keeps``: inputs that an
     update leaves as the autoscaler set them. ``keys``: outputs by which others may name this one, beside its id.
     ``stays``: the resource can be forgotten but never deleted, and its name stays taken. ``inside``: like ``needs``,
-    and this one is deleted with the other. ``errors``: error texts of this type.
+    and this one is deleted with the other. ``lock``: an input that forbids deletion while it is true. ``errors``: error
+    texts of this type.
     """
 
     id: str = ""
@@ -44,6 +45,7 @@ class Facts:
     keys: tuple[str, ...] = ()
     stays: bool = False
     inside: Mapping[str, str] = field(default_factory=dict)
+    lock: str = ""
     errors: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -103,6 +103,9 @@ class Operations:
             record = self._live(call)
             if record is None:
                 return
+            lock = self.book.of(call.type).lock
+            if lock and record.known.get(lock):
+                raise RefusedError(self._text(call.type, "locked", {"id": call.id}))
             holders = [f"{other.type.rsplit(':', 1)[-1]} {other.id}" for other in self._naming(record, "holds")]
             if holders:
                 text = self._text(call.type, "held", record.known | {"id": record.id, "holders": ", ".join(holders)})
