@@ -43,6 +43,13 @@ def of_namespace(name: str) -> Manifest:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
+def to_api_server(*ports: int) -> Manifest:
+    """Return the egress rule to the API server, named by its ports alone: it is no pod, and where it runs on a node no
+    network matches it with Cilium (docs/decisions/0027).
+    """
+    return {"ports": tcp(*ports)}
+
+
 def anywhere(*ports: int) -> Manifest:
     """Return an egress rule to any address but link-local ones, where clouds hand out credentials."""
     return {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}], "ports": tcp(*ports)}

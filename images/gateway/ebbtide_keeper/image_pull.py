@@ -1,7 +1,7 @@
 """Failed pulls of an image, told from the kubelet's own text: which can never succeed, and which may yet. Pure.
 
 The text is the runtime's error, behind "Back-off pulling image …" while the kubelet waits for its next try. With
-several credentials it is a list of errors, one for each. Texts: kubelet 1.34 (pkg/kubelet/images/image_manager.go), containerd
+several credentials it is a list of errors, one for each. Texts: kubelet 1.34 (pkg/kubelet/images), containerd
 1.7 and 2 (core/remotes/docker, client/pull.go), CRI-O (containers/image), the distribution API's error codes.
 """
 
