@@ -23,7 +23,7 @@ GPU_TAINT = Taint("nvidia.com/gpu", "present")
 list it, since GKE adds it. Source: GKE documentation, Run GPUs in Standard node pools."""
 DRIVER = "LATEST"
 """The newest driver of the node's own release, which GKE installs before the node is Ready for GPUs: a CUDA image may
-be newer than the release's default driver. Nothing else may install one (no driver by the GPU operator)."""
+be newer than the release's default driver. Nothing else may install one."""
 _DEFAULT_DISK_GIB = 200
 """pd-ssd gives 0.48 MiB/s a GiB on top of its baseline. Source: Compute Engine documentation, Persistent Disk
 performance."""
