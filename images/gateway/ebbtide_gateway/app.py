@@ -72,12 +72,17 @@ class Gateway:
         self._places = Places()
         self._bodies = BodyMemory(settings.limits.max_held_bytes)
         self._looked = False
+        self._leaving = False
 
     def mark_ready(self) -> None:
         """Note that the cluster was looked at, or is known to be unreachable: from here the guard decides as it should,
         and a longer outage of the cluster's API does not keep the gateway from answering.
         """
         self._looked = True
+
+    def leave(self) -> None:
+        """Say to balancers that no new request should come; those that come all the same are answered."""
+        self._leaving = True
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -137,7 +142,7 @@ class Gateway:
         return reply.response
 
     async def _health(self, path: str, reply: Reply) -> None:
-        good = path == LIVE or (self._looked and self._keys.ready)
+        good = path == LIVE or (self._looked and self._keys.ready and not self._leaving)
         body = b'{"ok": true}' if good else b'{"ok": false}'
         await reply.send(200 if good else 503, error_headers(None), body)
 
