@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from components.platforms.contract import Endpoint
 
 Manifest = dict[str, Any]
+
+STAYS: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+"""Annotation by which an autoscaler that consolidates nodes leaves a pod alone: a model, whose load costs more than the
+space on its node, and a gateway that holds requests. Source: Kubernetes cluster autoscaler FAQ, What types of pods can
+prevent CA from removing a node."""
 
 
 def confined_pod(user: int, *, owns_volumes: bool = False) -> Manifest:

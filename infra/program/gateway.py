@@ -24,7 +24,12 @@ def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
     return max(known) * model.nodes if len(known) == len(prices) else None
 
 
-def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
+def gateway_settings(
+    stack: StackConfig,
+    interceptor_url: str,
+    interceptor_namespace: str,
+    leave_seconds: int = GatewaySettings.leave_seconds,
+) -> GatewaySettings:
     """Return the gateway's settings: who may ask which model, and where it sends the request."""
     guard = stack.guard
     return GatewaySettings(
@@ -57,6 +62,7 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
         models_namespace=MODELS,
         interceptor_namespace=interceptor_namespace,
         replicas=stack.gateway_replicas,
+        leave_seconds=leave_seconds,
         shutdown_seconds=longest_silence_seconds(stack),
         groups_of_pods=stack.has_groups,
         keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if shares_counts(stack) else None,

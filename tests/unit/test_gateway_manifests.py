@@ -242,6 +242,10 @@ def test_a_stack_with_groups_lets_the_guard_see_them_and_one_without_changes_not
 
 def test_a_pod_that_goes_away_has_time_to_finish_its_answers() -> None:
     assert grace_seconds(SETTINGS) == pod()["spec"]["terminationGracePeriodSeconds"] > 5 + SETTINGS.shutdown_seconds
+    behind_a_balancer = replace(SETTINGS, leave_seconds=90)
+    assert grace_seconds(behind_a_balancer) == grace_seconds(SETTINGS) + 85
+    assert yaml.safe_load(gateway_yaml(behind_a_balancer))["limits"]["leaveSeconds"] == 90
+    assert pod()["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
     limits = yaml.safe_load(gateway_yaml(SETTINGS))["limits"]
     assert limits["shutdownSeconds"] == SETTINGS.shutdown_seconds
 
