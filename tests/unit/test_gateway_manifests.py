@@ -119,6 +119,24 @@ def test_in_production_the_gateway_has_two_pods_if_nothing_else_is_said(
     assert gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda").replicas == pods
 
 
+def test_what_stands_before_the_gateway_says_what_it_owes_and_a_stack_may_say_more() -> None:
+    from infra.program.gateway import gateway_settings
+    from infra.stackfile import load
+
+    config = yaml.safe_load(GOOD.read_text())["config"]
+    raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
+
+    def limits(*ingress: Ingress) -> dict[str, Any]:
+        told = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda", *ingress)
+        return dict(yaml.safe_load(gateway_yaml(told))["limits"])
+
+    assert (limits()["leaveSeconds"], limits().get("silenceSeconds")) == (5, None)
+    balancer = Ingress(leave_seconds=90, silence_seconds=240)
+    assert (limits(balancer)["leaveSeconds"], limits(balancer)["silenceSeconds"]) == (90, 240)
+    raw["gateway"] = {**raw["gateway"], "commentEvery": "30s"}
+    assert (limits()["silenceSeconds"], limits(balancer)["silenceSeconds"]) == (30, 30)
+
+
 def test_as_many_may_wait_for_a_model_as_all_its_replicas_take() -> None:
     from infra.program.gateway import gateway_settings
     from infra.stackfile import load

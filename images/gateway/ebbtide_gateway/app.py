@@ -134,6 +134,7 @@ class Gateway:
             broken = ApiError(500, "internal", "the gateway could not handle this request")
             await reply.send(broken.status, broken.headers(), broken.body())
         finally:
+            reply.close()
             connection.rest()
             if path not in (LIVE, READY):
                 record.write()
@@ -183,13 +184,15 @@ class Gateway:
         return asked
 
     async def _serve(self, asked: Generation, record: Record, reply: Reply) -> None:
-        model = asked.model
+        model, silence = asked.model, self._settings.limits.silence_seconds
         call = Call(model, asked.path, asked.prompt, asked.body, held=self._guard.waking(model))
+        if asked.stream and silence is not None:
+            reply.comment(silence, {"x-ebbtide-model": model.name})
         try:
             self._transport.refuse(call)
             await self._failed.unless_failing(
                 model,
-                lambda: call.response is not None or record.status != NOT_ANSWERED,
+                lambda: call.response is not None or (record.status != NOT_ANSWERED and not reply.waiting),
                 lambda: self._admitted(asked, call, record, reply),
             )
         finally:
