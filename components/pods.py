@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from components.platforms.contract import Endpoint
 
 Manifest = dict[str, Any]
+
+STAYS: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+"""Annotation by which an autoscaler that consolidates nodes leaves a pod alone: a model, whose load costs more than the
+space on its node, and a gateway that holds requests. Source: Kubernetes cluster autoscaler FAQ, What types of pods can
+prevent CA from removing a node."""
 
 
 def confined_pod(user: int, *, owns_volumes: bool = False) -> Manifest:
@@ -41,6 +46,13 @@ def dns_ports() -> list[Manifest]:
 def of_namespace(name: str) -> Manifest:
     """Return a rule's peer: every pod of a namespace, by the label that the API server sets on it."""
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
+def to_api_server(*ports: int) -> Manifest:
+    """Return the egress rule to the API server, named by its ports alone: it is no pod, and where it runs on a node no
+    network matches it with Cilium (docs/decisions/0027).
+    """
+    return {"ports": tcp(*ports)}
 
 
 def anywhere(*ports: int) -> Manifest:

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.gateway.config import GatewaySettings
 from components.model_service.settings import PORT as ENGINE_PORT
-from components.pods import anywhere, dns_ports, of_namespace, tcp
+from components.pods import dns_ports, of_namespace, tcp, to_api_server
 
 Manifest = dict[str, Any]
 NAME = "gateway"
@@ -45,9 +45,7 @@ def reader_binding(settings: GatewaySettings) -> Manifest:
 def network_policy(settings: GatewaySettings) -> Manifest:
     """Return the NetworkPolicy. In: its port, from anyone: keys decide, and a load balancer comes with any address of
     its network; the metrics' port, from pods of this cluster. Out: DNS, the interceptor, the models, the API server,
-    the wake keeper if it is asked; never a link-local address.
-
-    The API server is no pod and its address differs by cluster, so it can only be named by port.
+    the wake keeper if it is asked.
     """
     interceptor, models = of_namespace(settings.interceptor_namespace), of_namespace(settings.models_namespace)
     keeper = settings.keeper
@@ -64,7 +62,7 @@ def network_policy(settings: GatewaySettings) -> Manifest:
                 {"ports": dns_ports()},
                 {"to": [interceptor], "ports": tcp(settings.interceptor_port)},
                 {"to": [models], "ports": tcp(ENGINE_PORT)},
-                anywhere(*settings.api_server_ports),
+                to_api_server(*settings.api_server_ports),
                 *([] if keeper is None else [_pods(keeper.labels, keeper.port)]),
             ],
         },

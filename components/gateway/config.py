@@ -83,7 +83,9 @@ class GatewaySettings:
     """All settings of the gateway.
 
     ``max_held_bytes``: limit for the bodies of all requests of one pod together. ``request_seconds`` bounds the silence
-    of one answer, ``shutdown_seconds`` is how long a stopping pod lets requests end, held ones too.
+    of one answer. A stopping pod takes requests for ``leave_seconds`` more, until no balancer sends it any, and then
+    lets those it has end for ``shutdown_seconds``, held ones too. ``silence_seconds``: how often a held stream is sent
+    a comment (None: never).
     ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server. ``groups_of_pods``: some model
     runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group has
     ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas; without one each process counts for
@@ -101,6 +103,8 @@ class GatewaySettings:
     interceptor_port: int = 8080
     replicas: int = 1
     request_seconds: int = 3600
+    silence_seconds: int | None = None
+    leave_seconds: int = 5
     shutdown_seconds: int = 300
     max_body_bytes: int = 32 * 1024 * 1024
     max_held_bytes: int = 512 * 1024 * 1024
@@ -132,6 +136,8 @@ def gateway_document(settings: GatewaySettings) -> Document:
             "maxBodyBytes": settings.max_body_bytes,
             "maxHeldBytes": settings.max_held_bytes,
             "requestSeconds": settings.request_seconds,
+            **_given(silenceSeconds=settings.silence_seconds),
+            "leaveSeconds": settings.leave_seconds,
             "shutdownSeconds": settings.shutdown_seconds,
         },
         "cluster": {

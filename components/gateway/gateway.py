@@ -47,8 +47,9 @@ class Gateway(pulumi.ComponentResource):
     ) -> None:
         super().__init__("ebbtide:gateway:Gateway", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        labels = {**_RESTRICTED, **(ingress.http.namespace_labels if ingress.http is not None else {})}
         namespace = k8s.core.v1.Namespace(
-            f"{name}-namespace", metadata={"name": settings.namespace, "labels": _RESTRICTED}, opts=child
+            f"{name}-namespace", metadata={"name": settings.namespace, "labels": labels}, opts=child
         )
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         built = python_image(f"{name}-image", registry, "gateway", child)

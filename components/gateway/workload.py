@@ -9,21 +9,18 @@ import pulumi
 from components.gateway.access import LABELS, METRICS_PORT, NAME, PORT, Manifest
 from components.gateway.config import GatewaySettings, checksum, gateway_yaml
 from components.platforms.contract import Ingress
-from components.pods import confined_container, confined_pod
+from components.pods import STAYS, confined_container, confined_pod
 
 USER = 10001
 CONFIG_FILE, KEYS_FILE = "gateway.yaml", "keys.json"
-_PRE_STOP_SECONDS = 5
 _MARGIN_SECONDS = 15
 _PROCESS_MIB = 256  # the program, connections, answers on their way
 _PARSED = 16  # a body takes up to this many times its size while it is parsed: its text, its values, its text again
 
 
 def grace_seconds(settings: GatewaySettings) -> int:
-    """Return the time between SIGTERM's announcement and SIGKILL: leaving the Service, finishing answers, shutting
-    down.
-    """
-    return _PRE_STOP_SECONDS + settings.shutdown_seconds + _MARGIN_SECONDS
+    """Return the time from SIGTERM to SIGKILL: until no balancer sends anything, finishing answers, shutting down."""
+    return settings.leave_seconds + settings.shutdown_seconds + _MARGIN_SECONDS
 
 
 def memory_limit_mib(settings: GatewaySettings) -> int:
@@ -49,7 +46,8 @@ def deployment(
     A changed configuration rolls the pods (checksum); changed keys do not: the process follows the mounted Secret,
     which is why that is mounted as a folder.
     """
-    annotations = {"ebbtide.dev/config-sha256": checksum(gateway_yaml(settings))}
+    # the autoscaler would end it after ten minutes, whatever its grace period
+    annotations = {**STAYS, "ebbtide.dev/config-sha256": checksum(gateway_yaml(settings))}
     spec: Manifest = {
         "serviceAccountName": NAME,
         "automountServiceAccountToken": True,
@@ -103,9 +101,8 @@ def _container(settings: GatewaySettings, image: pulumi.Input[str]) -> Manifest:
         ],
         "startupProbe": _probe("/health/liveness", period=1, failures=120),
         "livenessProbe": _probe("/health/liveness", period=10, failures=6),
+        # no preStop: the process itself still takes requests for a while after SIGTERM, and says that it goes
         "readinessProbe": _probe("/health/readiness", period=2, failures=3),
-        # Endpoints need a moment to forget a pod; until then it must still take connections.
-        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_PRE_STOP_SECONDS)]}}},
     }
 
 

@@ -16,7 +16,6 @@ from components.platforms.contract import Pool, PoolRequest
 NAMESPACE: Final = "gpu-operator"
 CHART: Final = "gpu-operator"
 CHART_REPOSITORY: Final = "https://helm.ngc.nvidia.com/nvidia"
-_CRITICAL = ("system-node-critical", "system-cluster-critical")
 
 
 def gpu_pools(place: str, requests: Mapping[str, PoolRequest], pools: Mapping[str, Pool]) -> tuple[GpuPool, ...]:
@@ -73,23 +72,6 @@ class GpuLayer(pulumi.ComponentResource):
         )
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         before: list[pulumi.Resource] = [namespace]
-        if any(pool.image.critical_pods_quota for pool in pools):
-            # such a cluster admits critical pods to a namespace only with a quota for them
-            before.append(
-                k8s.core.v1.ResourceQuota(
-                    f"{name}-critical-pods",
-                    metadata={"name": "critical-pods", "namespace": NAMESPACE},
-                    spec={
-                        "hard": {"pods": "1000"},
-                        "scope_selector": {
-                            "match_expressions": [
-                                {"operator": "In", "scope_name": "PriorityClass", "values": list(_CRITICAL)}
-                            ]
-                        },
-                    },
-                    opts=inside,
-                )
-            )
         if data := time_slicing_data(pools):
             before.append(
                 k8s.core.v1.ConfigMap(

@@ -30,7 +30,7 @@ class NodeImage(BaseModel):
     os: str
     operator: bool
     driver: Literal["image", "place", "operator"]
-    toolkit: Literal["image", "operator"]
+    toolkit: Literal["image", "place", "operator"]
     device_plugin: Who
     mig: Who | None
     time_slicing: Who | None
@@ -40,7 +40,6 @@ class NodeImage(BaseModel):
     default: bool = False
     runtime_class: str | None = None
     mig_reboot: bool = False
-    critical_pods_quota: bool = False
     values: Mapping[str, Any] = Field(default_factory=dict)
 
     def cuts(self, sharing: Sharing | None) -> Who | None:

@@ -21,7 +21,7 @@ from components.model_service.timing import (
     termination_grace_seconds,
 )
 from components.platforms.contract import Pool, Weights
-from components.pods import confined_container, confined_pod
+from components.pods import STAYS, confined_container, confined_pod
 
 Manifest = dict[str, Any]
 
@@ -53,11 +53,6 @@ def selector(model: ModelSettings) -> dict[str, str]:
 
 LEADERS: Final = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
 """Label that LeaderWorkerSet puts on the one pod of a replica that answers."""
-
-STAYS: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
-"""An autoscaler that consolidates nodes must not move a model: its load costs more than the space on the node. Only
-idle time ends a model. Source: Kubernetes cluster autoscaler FAQ, What types of pods can prevent CA from removing a
-node."""
 
 
 def deployment(model: ModelSettings, place: Placement) -> Manifest:

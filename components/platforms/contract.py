@@ -222,6 +222,7 @@ class HttpIngress:
     ``class_name`` is empty where ``annotations`` name the class. ``tls_secret`` names a Secret with the certificate in
     the gateway's namespace; None: the place holds the certificate and ``annotations`` name it. ``objects`` are
     manifests of the place's own that the load balancer reads, created in the gateway's namespace before the Ingress.
+    ``namespace_labels`` are what the load balancer's controller wants to find on that namespace.
     """
 
     class_name: str
@@ -229,19 +230,24 @@ class HttpIngress:
     annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     tls_secret: str | None = None
     objects: tuple[Mapping[str, Any], ...] = ()
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Ingress:
     """The way to the gateway's Service. ``url`` is what a client types, without ``/v1``; None: read it from the
     Service's load balancer once it exists. ``idle_timeout_seconds`` is when the place itself cuts a silent connection
-    (None: never)."""
+    (None: never). ``leave_seconds`` is how long new requests may still be sent to a pod that is to go: the endpoints of
+    a Service are forgotten in a moment, a load balancer outside the cluster takes longer. ``silence_seconds`` is how
+    often a stream that is held must say something to it (None: it bears silence)."""
 
     service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     node_port: int | None = None
     annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     url: pulumi.Input[str] | None = None
     idle_timeout_seconds: int | None = None
+    leave_seconds: int = 5
+    silence_seconds: int | None = None
     http: HttpIngress | None = None
 
 

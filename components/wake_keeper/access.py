@@ -7,7 +7,7 @@ from typing import Any
 from components.gateway.access import LABELS as GATEWAY_LABELS
 from components.gateway.access import METRICS_PORT as GATEWAY_METRICS_PORT
 from components.model_service.settings import PORT as ENGINE_PORT
-from components.pods import anywhere, dns_ports, of_namespace, tcp
+from components.pods import dns_ports, of_namespace, tcp, to_api_server
 from components.wake_keeper.settings import KeeperSettings
 
 Manifest = dict[str, Any]
@@ -148,9 +148,8 @@ def service(settings: KeeperSettings) -> Manifest:
 
 
 def network_policy(settings: KeeperSettings) -> Manifest:
-    """Return the NetworkPolicy. In: its metrics, from pods of the cluster. Out: DNS and the API server, which is no pod
-    and can only be named by port; never a link-local address; the gateway's counts, and the models' engines if it has
-    to ask them.
+    """Return the NetworkPolicy. In: its metrics, from pods of the cluster. Out: DNS, the API server, the gateway's
+    counts, and the models' engines if it has to ask them.
     """
     engines = {"to": [of_namespace(settings.models_namespace)], "ports": tcp(ENGINE_PORT)}
     return {
@@ -161,7 +160,7 @@ def network_policy(settings: KeeperSettings) -> Manifest:
             "ingress": [{"from": [{"namespaceSelector": {}}], "ports": tcp(PORT)}],
             "egress": [
                 {"ports": dns_ports()},
-                anywhere(*settings.api_server_ports),
+                to_api_server(*settings.api_server_ports),
                 {"to": [{"podSelector": {"matchLabels": GATEWAY_LABELS}}], "ports": tcp(GATEWAY_METRICS_PORT)},
                 *([engines] if settings.asks_engines else []),
             ],

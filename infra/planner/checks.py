@@ -231,7 +231,7 @@ def _held(model: ModelPlan, at: Path) -> Iterator[Problem]:
     """Yield a problem for the first hop that gives up during the hold, else during hold and guard wait together."""
     held = model.config.hold.seconds
     for hop in _cutting(model.hops, held):
-        fix = f"set hold: {hop.seconds}s or less, or raise it at {hop.setting}"
+        fix = f"set hold: {hop.seconds}s or less" + (f", or raise it at {hop.setting}" if hop.setting else "")
         message = f"is longer than the {hop.name} lets a request wait, {hop.seconds} s: it cuts what is still held"
         yield HOLD_CUT_BY_HOP.at(
             (*at, "hold"), message, allowed=f"at most {hop.seconds}s", fix=fix, value=str(model.config.hold)

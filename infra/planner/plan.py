@@ -109,7 +109,7 @@ def _model(
         drain=model.drain.seconds,
         seen=rhythm(len(stack.models)).window_seconds,
     )
-    hops = timeouts.chain(timers, before.seconds, stack.platform.kind)
+    hops = timeouts.chain(timers, before.seconds, stack.platform.kind, before.rollout_seconds)
     first = timeouts.shortest(hops, ("held request", "whole request"))
     return ModelPlan(
         config=model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from components.gateway.config import ApiKey, GatewaySettings, Group, Keeper, RoutedModel, WakeGuard
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.timing import rhythm
+from components.platforms.contract import Ingress
 from components.platforms.kinds import KINDS
 from components.wake_keeper import KeeperSettings, KeptModel, access
 from infra.stackfile.node_price import node_price
@@ -14,6 +15,7 @@ from infra.stackfile.timeouts import longest_silence_seconds
 
 MODELS = "ebbtide-models"
 GATEWAY = "ebbtide"
+_INSIDE = Ingress()
 
 
 def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
@@ -24,8 +26,12 @@ def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
     return max(known) * model.nodes if len(known) == len(prices) else None
 
 
-def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_namespace: str) -> GatewaySettings:
-    """Return the gateway's settings: who may ask which model, and where it sends the request."""
+def gateway_settings(
+    stack: StackConfig, interceptor_url: str, interceptor_namespace: str, ingress: Ingress = _INSIDE
+) -> GatewaySettings:
+    """Return the gateway's settings: who may ask which model, where it sends the request, and what it owes to what
+    stands before it.
+    """
     guard = stack.guard
     return GatewaySettings(
         interceptor_url=interceptor_url,
@@ -57,6 +63,8 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
         models_namespace=MODELS,
         interceptor_namespace=interceptor_namespace,
         replicas=stack.gateway_replicas,
+        silence_seconds=every.seconds if (every := stack.gateway.comment_every) else ingress.silence_seconds,
+        leave_seconds=ingress.leave_seconds,
         shutdown_seconds=longest_silence_seconds(stack),
         groups_of_pods=stack.has_groups,
         keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if shares_counts(stack) else None,

@@ -214,7 +214,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         )
     gateway = Gateway(
         "gateway",
-        gateway_settings(stack, engine.url, engine.settings.namespace),
+        gateway_settings(stack, engine.url, engine.settings.namespace, platform.ingress),
         platform.registry,
         platform.ingress,
         # its load balancer must be deleted before the parts of the place that made it

@@ -24,7 +24,9 @@ Cuts = Literal["held request", "whole request", "load", "stream at scale-in"]
 
 @dataclass(frozen=True)
 class Hop:
-    """One hop that may give up. ``seconds`` None: it has no limit of its own. ``setting`` is where to change it."""
+    """One hop that may give up. ``seconds`` None: it has no limit of its own. ``setting`` is where to change it; empty:
+    nowhere.
+    """
 
     name: str
     cuts: Cuts
@@ -44,13 +46,17 @@ class Timers:
     seen: int
 
 
-def chain(timers: Timers, ingress_idle_seconds: int | None, place: str) -> tuple[Hop, ...]:
-    """Return the hops from the client to the engine, in order."""
+def chain(
+    timers: Timers, ingress_idle_seconds: int | None, place: str, rollout_seconds: int | None = None
+) -> tuple[Hop, ...]:
+    """Return the hops from the client to the engine, in order. ``rollout_seconds``: how long a request may be held in a
+    gateway pod that is being replaced."""
     at = f"models.{timers.name}"
     budget = startup_budget_seconds(timers.cold_start, timers.hold)
     return (
         Hop("client", "held request", timers.hold + 60, "the client's own time-out: set it to this at least"),
         Hop(f"load balancer of {place}", "held request", ingress_idle_seconds, "platform.ingress"),
+        Hop("roll-out of the gateway", "held request", rollout_seconds, ""),
         Hop("gateway", "whole request", GatewaySettings.request_seconds, "components/gateway: request_seconds"),
         Hop("interceptor", "held request", timers.hold, f"{at}.hold"),
         Hop("idle timer, with nobody waiting", "load", timers.idle_ttl + timers.seen, f"{at}.idleTtl"),
@@ -74,10 +80,12 @@ FIRST_BYTE_SECONDS = 5 * 60
 
 @dataclass(frozen=True)
 class Front:
-    """The time-out in ``seconds``; None if there is none, or if it is unknown, which the text says."""
+    """The time-out in ``seconds``; None if there is none, or if it is unknown, which the text says.
+    ``rollout_seconds``: the longest hold that a roll-out of the gateway cuts nothing of; None: any."""
 
     seconds: int | None
     description: str
+    rollout_seconds: int | None = None
 
 
 @cache
@@ -100,6 +108,7 @@ def longest_silence_seconds(stack: StackConfig) -> int:
 def front(stack: StackConfig) -> Front:
     """Return the time-out of the load balancer of the stack's place."""
     row = _table().get(stack.platform.kind) or {"seconds": None, "told": "unknown"}
-    if "wake" in row:
-        return Front(longest_silence_seconds(stack) + int(row["wake"]), row["told"])
-    return Front(row["seconds"], row["told"])
+    # a request may come at the last moment of `leave`, and its first byte FIRST_BYTE_SECONDS after its hold
+    rollout = row["drain"] - row["leave"] - FIRST_BYTE_SECONDS if "drain" in row else None
+    seconds = longest_silence_seconds(stack) + int(row["wake"]) if "wake" in row else row["seconds"]
+    return Front(seconds, row["told"], rollout)

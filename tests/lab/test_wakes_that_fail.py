@@ -86,7 +86,7 @@ CAUSES: dict[str, tuple[str, Callable[[Lab], None], Callable[[Lab], bool]]] = {
     "its image is not there": (
         "image_pull",
         lambda lab: container(lab, "image", "127.0.0.1:5000/ebbtide/none:none"),
-        lambda lab: waiting(lab, "ImagePullBackOff"),
+        lambda lab: waiting(lab, "ErrImagePull", "ImagePullBackOff"),
     ),
     "its memory is too small": (
         "out_of_memory",

@@ -67,12 +67,11 @@ def pool(image: str, sharing: Sharing | None = None) -> GpuPool:
 
 
 def test_one_namespace_is_exempt_and_everything_lies_in_it() -> None:
-    resources = created([pool("gke-cos")])
+    resources = created([pool("al2023-nvidia")])
     namespace = inputs(resources, "Namespace")["metadata"]
     assert namespace["name"] == "gpu-operator"
     assert set(namespace["labels"].values()) == {"privileged"}
     assert inputs(resources, "Release")["namespace"] == "gpu-operator"
-    assert inputs(resources, "ResourceQuota")["metadata"]["namespace"] == "gpu-operator"
 
 
 def test_the_chart_is_pinned_and_comes_after_what_it_reads() -> None:
@@ -86,17 +85,8 @@ def test_the_chart_is_pinned_and_comes_after_what_it_reads() -> None:
     assert release["values"]["devicePlugin"]["config"]["default"] in config["data"]
 
 
-def test_the_quota_that_lets_critical_pods_in_comes_before_them_and_only_where_it_is_needed() -> None:
-    resources = created([pool("gke-cos")])
-    assert resources["ResourceQuota"][0] in set(resources["Release"][1].dependencies)
-    scope = inputs(resources, "ResourceQuota")["spec"]["scopeSelector"]["matchExpressions"][0]
-    assert scope["scopeName"] == "PriorityClass"
-    assert "system-node-critical" in scope["values"]
-    assert "ResourceQuota" not in created([pool("al2023-nvidia")])
-
-
 def test_every_input_is_one_its_provider_knows() -> None:
-    for image in ("gke-cos", "al2023-nvidia"):
+    for image in ("aks-ubuntu", "al2023-nvidia"):
         resources = created([pool(image, Sharing("timeSlicing", replicas=2))])
         for kind, (_, request) in resources.items():
             assert wrong_inputs(request.type, inputs(resources, kind)) == []
@@ -110,7 +100,8 @@ def test_children_belong_to_the_layer() -> None:
 
 def test_nothing_is_installed_for_no_pool_and_for_images_that_need_no_operator() -> None:
     assert set(created([])) == {"GpuLayer"}
-    assert set(created([pool("bottlerocket-nvidia")])) == {"GpuLayer"}
+    for image in ("bottlerocket-nvidia", "gke-cos", "gke-ubuntu"):
+        assert set(created([pool(image)])) == {"GpuLayer"}, "its place does all of it"
 
 
 def test_the_layer_tolerates_what_the_place_put_on_its_nodes() -> None:

@@ -92,8 +92,15 @@ def unschedulable(seconds: float) -> dict[str, Any]:
     return condition("PodScheduled", "False", seconds, "Unschedulable", message)
 
 
-def waiting(reason: str, restarts: int = 0, last: dict[str, Any] | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"state": {"waiting": {"reason": reason}}, "restartCount": restarts}
+NO_IMAGE = (
+    f'Back-off pulling image "{IMAGE}": ErrImagePull: rpc error: code = NotFound desc = '
+    f'failed to pull and unpack image "{IMAGE}": failed to resolve reference "{IMAGE}": {IMAGE}: not found'
+)
+
+
+def waiting(reason: str, restarts: int = 0, last: dict[str, Any] | None = None, message: str = "") -> dict[str, Any]:
+    said = {"reason": reason, **({"message": message} if message else {})}
+    found: dict[str, Any] = {"state": {"waiting": said}, "restartCount": restarts}
     return found | ({"lastState": {"terminated": last}} if last is not None else {})
 
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -18,7 +19,7 @@ from components.gpu_layer.judge import MOST_REPLICAS
 from components.platforms.aws import names
 from components.platforms.aws.autoscaler import autoscaler_tag, autoscaler_values
 from components.platforms.aws.gpu_pool import capacity_type, group_arguments
-from components.platforms.aws.ingress import alb_annotations
+from components.platforms.aws.ingress import alb_annotations, ingress
 from components.platforms.aws.kubeconfig import kubeconfig
 from components.platforms.aws.model_store import S3Store
 from components.platforms.aws.network import subnet_plan
@@ -279,11 +280,23 @@ def test_what_the_stack_creates_is_in_the_deployers_policy() -> None:
     )
 
 
-@pytest.mark.parametrize(("held", "kept"), [(1200, 1200), (5000, 3600)])
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize(("held", "kept"), [(1200, 1290), (5000, 3600)])
 def test_a_load_balancer_keeps_what_a_pod_that_goes_still_holds_for_as_long_as_it_may(held: int, kept: int) -> None:
-    certificate = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
-    settings = IngressSettings(host="llm.example.com", certificate=certificate)
+    settings = IngressSettings(host="llm.example.com", certificate=CERTIFICATE)
     about = About("ebbtide", "prod", longest_silence_seconds=held)
     told = alb_annotations(settings, about, "subnet-1", ["10.0.0.0/16"], {})
     attributes = told["alb.ingress.kubernetes.io/target-group-attributes"]
     assert attributes == f"deregistration_delay.timeout_seconds={kept}"
+
+
+def test_a_gateway_pod_is_ready_once_the_load_balancer_finds_it_so_and_goes_after_it_was_forgotten() -> None:
+    settings = IngressSettings(host="llm.example.com", certificate=CERTIFICATE)
+    network = SimpleNamespace(public=[], private={})
+    made = ingress(settings, About("ebbtide", "prod"), cast(Any, network), ["10.0.0.0/16"], {})
+    assert made.http is not None
+    assert made.http.namespace_labels == {"elbv2.k8s.aws/pod-readiness-gate-inject": "enabled"}
+    # others needed 25 to 70 s until a target that was taken out got nothing more
+    assert made.leave_seconds > 70

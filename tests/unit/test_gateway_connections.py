@@ -397,6 +397,66 @@ def test_told_to_go_it_is_gone_at_once_when_only_slow_clients_are_left(own_gatew
         assert ended(silent)
 
 
+@contextlib.contextmanager
+def told_to_go(
+    upstream: kit.Upstream, kube: kit.KubeApi, folder: Path, leave_seconds: float
+) -> Iterator[tuple[kit.Gateway, socket.socket]]:
+    """A gateway that was just told to go, and a connection that a balancer kept open to it."""
+    told = settings(upstream, kube)
+    told["limits"] = {**LIMITS, "leaveSeconds": leave_seconds}
+    made = kit.start(gateway_python(), folder, told, kit.key_file(KEYS, GROUPS))
+    with kit.serving(made) as up, connected(up) as kept:
+        kept.sendall(WITH_KEY + length(BODY) + BODY)
+        status, headers, _ = answer(kept)
+        assert (status, headers.get("connection")) == (200, None)
+        up.process.terminate()
+        kit.until(lambda: httpx.get(up.url + "/health/readiness").status_code == 503, "balancers are told", LATE)
+        yield up, kept
+
+
+def test_while_its_balancer_may_not_know_yet_a_gateway_that_goes_answers_and_keeps_no_connection(
+    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path: Path
+) -> None:
+    with told_to_go(upstream, kube, tmp_path, leave_seconds=600) as (gateway, kept), connected(gateway) as new:
+        assert httpx.get(gateway.url + "/health/liveness").status_code == 200
+        for connection in (kept, new):
+            connection.sendall(WITH_KEY + length(BODY) + BODY)
+            status, headers, _ = answer(connection)
+            assert (status, headers["connection"]) == (200, "close")
+            assert ended(connection)
+        assert gateway.process.poll() is None
+        gateway.process.terminate()
+        assert gateway.process.wait(LATE) == 0, "a second signal ends the wait for balancers"
+
+
+def test_a_request_that_comes_while_the_gateway_goes_is_held_and_answered(
+    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path: Path
+) -> None:
+    go_on = threading.Event()
+    with told_to_go(upstream, kube, tmp_path, leave_seconds=600) as (gateway, kept), connected(gateway) as new:
+        upstream.script = [kit.streams(3, gate=lambda number: number == 0 or go_on.is_set())]
+        body = json.dumps({"model": "small", "messages": kit.HI, "stream": True}).encode()
+        new.sendall(WITH_KEY + length(body) + body)
+        got = new.recv(65536)
+        assert got.startswith(b"HTTP/1.1 200 OK")
+        gateway.process.terminate()  # the time for balancers is over
+        assert ended(kept), "a connection without a request"
+        assert gateway.process.poll() is None
+        go_on.set()
+        while piece := new.recv(65536):
+            got += piece
+        assert b"[DONE]" in got
+        assert gateway.process.wait(LATE) == 0
+
+
+def test_a_gateway_that_goes_leaves_when_its_balancers_had_their_time(
+    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path: Path
+) -> None:
+    with told_to_go(upstream, kube, tmp_path, leave_seconds=SECONDS) as (gateway, kept):
+        assert ended(kept)
+        assert gateway.process.wait(LATE) == 0
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/small", "/health/liveness", "/health/readiness"])
 def test_head_is_get_without_its_body(gateway: kit.Gateway, path: str) -> None:
     headers = {"authorization": f"Bearer {KEY}"}

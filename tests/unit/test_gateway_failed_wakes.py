@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -129,6 +130,30 @@ def test_what_the_work_raises_is_raised_and_a_client_that_leaves_stops_it() -> N
         assert stopped.is_set()
 
     _run(all_of_it())
+
+
+def test_a_client_that_leaves_at_the_moment_in_which_its_answer_breaks_leaves_no_traceback_in_the_log() -> None:
+    async def all_of_it() -> list[str]:
+        logged: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context["message"]))
+        gone = asyncio.Event()
+
+        async def breaks() -> None:
+            await gone.wait()
+            raise ConnectionResetError
+
+        served = asyncio.create_task(FailedWakes(lambda: None).unless_failing(SMALL, lambda: False, breaks))
+        await asyncio.sleep(0.01)
+        gone.set()
+        await asyncio.sleep(0)
+        served.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await served
+        del served
+        gc.collect()
+        return logged
+
+    assert _run(all_of_it()) == []
 
 
 def _run(work: Any) -> Any:

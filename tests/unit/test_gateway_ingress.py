@@ -14,7 +14,8 @@ from tests.unit.test_gateway_manifests import _awaited
 SETTINGS = GatewaySettings(interceptor_url="http://i", groups={"all": Group(["*"])}, keys=[ApiKey("k", "all")])
 SPEC = {"apiVersion": "lb.example.com/v1", "kind": "BackendConfig", "spec": {"t": 1}}
 BACKEND = {**SPEC, "metadata": {"name": "gateway"}}
-HTTP = HttpIngress("alb", "llm.example.com", {"lb.example.com/certificate": "c"}, objects=(BACKEND,))
+GATE = {"lb.example.com/readiness-gate": "enabled"}
+HTTP = HttpIngress("alb", "llm.example.com", {"lb.example.com/certificate": "c"}, None, (BACKEND,), GATE)
 
 
 def built(ingress: Ingress) -> tuple[Any, dict[str, Any]]:
@@ -61,6 +62,14 @@ def test_the_places_objects_and_the_service_come_before_the_ingress_and_the_endp
     assert kind == "kubernetes:lb.example.com/v1:BackendConfig"
     assert backend["metadata"] == {"name": "gateway", "namespace": "ebbtide"}
     assert backend["spec"] == {"t": 1}
+
+
+def test_the_namespace_carries_what_the_places_controller_looks_for_beside_its_own_labels() -> None:
+    def labels(ingress: Ingress) -> dict[str, str]:
+        return dict(built(ingress)[0].made["gateway-namespace"][1]["metadata"]["labels"])
+
+    assert labels(Ingress(http=HTTP)) == {**labels(Ingress()), **GATE}
+    assert labels(Ingress())["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 def test_a_place_without_a_load_balancer_gets_no_ingress() -> None:

@@ -119,6 +119,24 @@ def test_in_production_the_gateway_has_two_pods_if_nothing_else_is_said(
     assert gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda").replicas == pods
 
 
+def test_what_stands_before_the_gateway_says_what_it_owes_and_a_stack_may_say_more() -> None:
+    from infra.program.gateway import gateway_settings
+    from infra.stackfile import load
+
+    config = yaml.safe_load(GOOD.read_text())["config"]
+    raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
+
+    def limits(*ingress: Ingress) -> dict[str, Any]:
+        told = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda", *ingress)
+        return dict(yaml.safe_load(gateway_yaml(told))["limits"])
+
+    assert (limits()["leaveSeconds"], limits().get("silenceSeconds")) == (5, None)
+    balancer = Ingress(leave_seconds=90, silence_seconds=240)
+    assert (limits(balancer)["leaveSeconds"], limits(balancer)["silenceSeconds"]) == (90, 240)
+    raw["gateway"] = {**raw["gateway"], "commentEvery": "30s"}
+    assert (limits()["silenceSeconds"], limits(balancer)["silenceSeconds"]) == (30, 30)
+
+
 def test_as_many_may_wait_for_a_model_as_all_its_replicas_take() -> None:
     from infra.program.gateway import gateway_settings
     from infra.stackfile import load
@@ -242,6 +260,10 @@ def test_a_stack_with_groups_lets_the_guard_see_them_and_one_without_changes_not
 
 def test_a_pod_that_goes_away_has_time_to_finish_its_answers() -> None:
     assert grace_seconds(SETTINGS) == pod()["spec"]["terminationGracePeriodSeconds"] > 5 + SETTINGS.shutdown_seconds
+    behind_a_balancer = replace(SETTINGS, leave_seconds=90)
+    assert grace_seconds(behind_a_balancer) == grace_seconds(SETTINGS) + 85
+    assert yaml.safe_load(gateway_yaml(behind_a_balancer))["limits"]["leaveSeconds"] == 90
+    assert pod()["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
     limits = yaml.safe_load(gateway_yaml(SETTINGS))["limits"]
     assert limits["shutdownSeconds"] == SETTINGS.shutdown_seconds
 
@@ -273,7 +295,7 @@ def test_it_talks_to_dns_the_interceptor_the_models_and_the_api_server_only() ->
     assert interceptor["ports"] == [{"protocol": "TCP", "port": 8080}]
     assert models["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ebbtide-models"}}}]
     assert models["ports"] == [{"protocol": "TCP", "port": 8000}]
-    assert api["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
+    assert "to" not in api, "with Cilium no network matches an API server that runs on a node"
     assert 80 not in {port["port"] for port in api["ports"]}
 
 

@@ -38,8 +38,6 @@ def values(*pools: GpuPool) -> dict[str, Any]:
         ("al2023-nvidia", False, False, True),
         ("aks-ubuntu", False, False, True),
         ("aks-ubuntu-no-driver", True, True, True),
-        ("gke-cos", False, True, False),
-        ("gke-ubuntu", False, True, False),
         ("ubuntu-22.04", True, True, True),
         ("ubuntu-24.04", True, True, True),
         ("host-driver", False, False, True),
@@ -72,11 +70,17 @@ def test_no_value_is_set_that_the_chart_does_not_have(key: str, sharing: Sharing
     assert set_paths <= CHART
 
 
-def test_cos_is_told_where_its_driver_lies() -> None:
-    told = values(pool("gke-cos"))
-    assert told["hostPaths"]["driverInstallDir"] == "/home/kubernetes/bin/nvidia"
-    assert told["toolkit"]["installDir"] == "/home/kubernetes/bin/nvidia"
-    assert {"name": "RUNTIME_CONFIG_SOURCE", "value": "file"} in told["toolkit"]["env"]
+@pytest.mark.parametrize("key", [key for key, image in IMAGES.items() if not image.operator])
+def test_where_no_operator_is_installed_nothing_is_left_to_it(key: str) -> None:
+    image = IMAGES[key]
+    assert "operator" not in {image.driver, image.toolkit, image.device_plugin, image.mig, image.time_slicing}
+    assert image.values == {}
+
+
+def test_nothing_restarts_containerd_on_a_node_whose_place_brings_driver_and_device_plugin() -> None:
+    brought = {key for key, image in IMAGES.items() if (image.driver, image.device_plugin) == ("place", "place")}
+    assert brought == {"gke-cos", "gke-ubuntu"}
+    assert not any(IMAGES[key].operator for key in brought)
 
 
 def test_aks_is_told_the_runtime_class_its_nodes_have() -> None:

@@ -77,7 +77,7 @@ def test_a_headless_pod_that_runs_is_no_model_that_answers() -> None:
     ("item", "why"),
     [
         (pod("p", 0, unschedulable(0)), "unschedulable"),
-        (on_node(waiting("ImagePullBackOff")), "image_pull"),
+        (on_node(waiting("ImagePullBackOff", message=kit.NO_IMAGE)), "image_pull"),
         (on_node(running(1, ended(BROKEN))), "weights"),
         (on_node({"state": {"terminated": ended("", "OOMKilled", 137)}}, ready=("False", 300)), "out_of_memory"),
     ],
@@ -148,7 +148,12 @@ def test_a_second_replica_that_fails_is_no_failure_while_the_first_loads_or_answ
     stuck = both(pod("p", 0, unschedulable(0)), pod("p", 0, unschedulable(0)), group=1)
     assert looks.reason(60, *both(LOADING, HEADLESS), *stuck, replicas=2) == "loading"
     assert looks.at(90, *both(on_node(running(), ready=UP), HEADLESS), *stuck, replicas=2).what == "ready"
-    assert Looks().reason(60, *both(LOADING, on_node(waiting("ImagePullBackOff"))), *stuck, replicas=2) == "image_pull"
+    assert (
+        Looks().reason(
+            60, *both(LOADING, on_node(waiting("ImagePullBackOff", message=kit.NO_IMAGE))), *stuck, replicas=2
+        )
+        == "image_pull"
+    )
 
 
 def test_a_load_takes_its_hold_and_no_longer_from_when_it_was_first_seen() -> None:

@@ -152,7 +152,7 @@ def test_it_talks_to_dns_the_gateway_and_the_api_server_only_and_is_asked_for_nu
     assert gateway["to"] == [{"podSelector": {"matchLabels": GATEWAY_LABELS}}]
     assert gateway["ports"] == [{"protocol": "TCP", "port": METRICS_PORT}]
     assert {port["port"] for port in dns["ports"]} == {53, 5353}
-    assert api["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
+    assert "to" not in api, "with Cilium no network matches an API server that runs on a node"
     assert {port["port"] for port in api["ports"]} == set(GatewaySettings("http://x").api_server_ports)
 
 

@@ -64,7 +64,9 @@ def test_one_ready_pod_is_a_ready_model_whatever_the_others_do() -> None:
         (5, deployment(), [pod("p", 0, unschedulable(0))], "failing", "unschedulable"),
         (9, deployment(), [on_node(waiting("ContainerCreating"))], "loading", None),
         (9, deployment(), [on_node(waiting("ErrImagePull"))], "loading", None),
-        (9, deployment(), [on_node(waiting("ImagePullBackOff"))], "failing", "image_pull"),
+        (9, deployment(), [on_node(waiting("ImagePullBackOff"))], "loading", None),
+        (30, deployment(), [on_node(waiting("ImagePullBackOff"))], "failing", "image_pull"),
+        (2, deployment(), [on_node(waiting("ImagePullBackOff", message=kit.NO_IMAGE))], "failing", "image_pull"),
         (9, deployment(), [on_node(waiting("InvalidImageName"))], "failing", "image_pull"),
         (9, deployment(), [on_node(waiting("ErrImageNeverPull"))], "failing", "image_pull"),
         (9, deployment(), [on_node(running())], "loading", None),
@@ -166,7 +168,7 @@ def test_no_message_repeats_what_a_log_said() -> None:
         assert found.cause is not None
         assert SECRET not in found.cause.message
     told = {value.message for value in vars(causes).values() if isinstance(value, causes.Cause)}
-    assert len(told) == 10
+    assert len(told) == 12
 
 
 PODS = st.lists(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from components.platforms.kinds import KINDS
+from infra.planner.checks import _cutting
 from infra.stackfile.load import load_file
-from infra.stackfile.timeouts import Timers, chain, front, longest_silence_seconds, shortest
+from infra.stackfile.timeouts import Timers, _table, chain, front, longest_silence_seconds, shortest
 from infra.workspace import PROJECT
 
 STACKS = {kind: f"{'onprem' if kind == 'existing' else kind if kind == 'local' else f'{kind}-prod'}" for kind in KINDS}
@@ -19,8 +20,8 @@ def timers(hold: int = 900) -> Timers:
 def test_the_hops_stand_in_the_order_of_the_way() -> None:
     names = [hop.name for hop in chain(timers(), 4000, "aws")]
     assert names == [
-        *("client", "load balancer of aws", "gateway", "interceptor", "idle timer, with nobody waiting"),
-        *("startup probe", "grace period"),
+        *("client", "load balancer of aws", "roll-out of the gateway", "gateway"),
+        *("interceptor", "idle timer, with nobody waiting", "startup probe", "grace period"),
     ]
 
 
@@ -30,6 +31,15 @@ def test_the_shortest_is_the_one_that_gives_up_first() -> None:
     assert first is not None
     assert (first.name, first.seconds) == ("load balancer of existing", 60)
     assert shortest(()) is None
+
+
+@pytest.mark.parametrize("kind", ["aws", "gcp"])
+def test_a_hold_that_a_roll_out_would_cut_is_refused(kind: str) -> None:
+    before = front(load_file(PROJECT / "stacks" / f"Pulumi.{STACKS[kind]}.yaml").config)
+    assert before.rollout_seconds == 3600 - 90 - 300
+    hops = [hop for hop in chain(timers(), before.seconds, kind, before.rollout_seconds) if hop.cuts == "held request"]
+    assert [hop.seconds for hop in _cutting(hops, 3210)] == []
+    assert [hop.seconds for hop in _cutting(hops, 3211)] == [3210]
 
 
 def test_a_client_is_advised_to_wait_longer_than_the_hold() -> None:
@@ -49,8 +59,10 @@ def test_every_place_says_how_long_its_load_balancer_waits_or_that_nobody_knows(
 
 def test_what_is_planned_is_what_the_components_set() -> None:
     pytest.importorskip("pulumi_aws")
+    from components.platforms.aws import ingress as aws
     from components.platforms.aws.ingress import LONGEST_SILENCE_SECONDS
     from components.platforms.azure.ingress import patience_seconds
+    from components.platforms.gcp import load_balancer as gcp
     from components.platforms.gcp.load_balancer import timeout_seconds
     from infra.program import platform
 
@@ -63,3 +75,6 @@ def test_what_is_planned_is_what_the_components_set() -> None:
     azure = load_file(PROJECT / "stacks" / f"Pulumi.{STACKS['azure']}.yaml").config
     assert planned("azure") == patience_seconds(platform.about(azure, "ebbtide", "azure-prod"))
     assert planned("gcp") == timeout_seconds(platform.about(stack, "ebbtide", "gcp-prod"))
+    for kind, built in (("aws", aws), ("gcp", gcp)):
+        row = _table()[kind]
+        assert (row["drain"], row["leave"]) == (built.LONGEST_DRAIN_SECONDS, built.LEAVE_SECONDS)

@@ -70,6 +70,15 @@ def test_the_cuda_image_never_starts_from_the_python_base() -> None:
     assert recipe.dockerfile == CONTEXT / "Dockerfile.cuda"
 
 
+def test_the_driver_is_found_where_a_device_plugin_without_a_container_toolkit_puts_it() -> None:
+    (line,) = [
+        x for x in (CONTEXT / "Dockerfile.cuda").read_text().splitlines() if x.startswith("ENV LD_LIBRARY_PATH=")
+    ]
+    assert line.partition("=")[2].startswith("/usr/local/nvidia/lib64${LD_LIBRARY_PATH:+:"), (
+        "before the base's, and alone"
+    )
+
+
 def test_a_known_digest_is_part_of_the_cuda_base() -> None:
     known = VLLM.model_copy(update={"digest": DIGEST})
     assert engine_recipe("cuda", known, {}).arguments["BASE"] == f"docker.io/vllm/vllm-openai:v0.32.0@{DIGEST}"

@@ -28,6 +28,10 @@ longer: the controller sends a TCP keep-alive every three minutes, which counts 
 Configure the public standard load balancer: annotations; traefik/traefik v3.7, server_entrypoint_tcp.go; Azure Load
 Balancer documentation, TCP reset and idle timeout."""
 
+_LEAVE_SECONDS = 30
+"""How long a controller that is told to go still takes connections: Azure's load balancer asks its node every 5 s and
+believes the second answer. Sources: Traefik documentation, EntryPoints: transport.lifeCycle; AKS documentation,
+Configure the public standard load balancer."""
 _CHARTS = "https://traefik.github.io/charts"
 _BALANCER = "service.beta.kubernetes.io/azure-load-balancer"
 _ROUTER = "traefik.ingress.kubernetes.io/router"
@@ -104,7 +108,7 @@ def controller_values(wanted: IngressSettings, provider: Mapping[str, Any], pati
     closed = {"expose": {"default": False}}
     patient = {
         "respondingTimeouts": {"readTimeout": f"{patience}s", "writeTimeout": "0s"},
-        "lifeCycle": {"graceTimeOut": f"{patience}s"},
+        "lifeCycle": {"requestAcceptGraceTimeout": f"{_LEAVE_SECONDS}s", "graceTimeOut": f"{patience}s"},
     }
     balancer: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
     if wanted.allowed_networks:

@@ -13,7 +13,15 @@ NAME = "gateway"
 READY_PATH = "/health/readiness"
 """The gateway's own readiness check; the load balancer asks its pods directly and takes 200 for healthy."""
 LONGEST_STREAM_SECONDS = 3600
-_LONGEST_DRAIN_SECONDS = 3600
+LONGEST_DRAIN_SECONDS = 3600
+LEAVE_SECONDS = 90
+"""How long an endpoint that is being taken out may still get new requests: Google asks for 60 s or more. GKE itself
+keeps a new pod from being ready until its endpoint is healthy. Source: GKE documentation, Container-native load
+balancing; kubernetes/ingress-gce 1072, 1718."""
+SILENCE_SECONDS = 240
+"""The internal load balancer is Envoy, which ends a stream after five minutes without a byte unless told otherwise.
+Whether Google tells it otherwise is unknown; the backend service's time-out bounds whole answers. Source: Envoy
+documentation, How do I configure timeouts; GoogleCloudPlatform/esp-v2 455."""
 _CLASS = "kubernetes.io/ingress.class"
 
 
@@ -28,7 +36,7 @@ def backend_config(about: About, security_policy: str | None) -> Mapping[str, An
     kubernetes/ingress-gce, pkg/apis/backendconfig/v1."""
     spec: dict[str, Any] = {
         "timeoutSec": timeout_seconds(about),
-        "connectionDraining": {"drainingTimeoutSec": min(timeout_seconds(about), _LONGEST_DRAIN_SECONDS)},
+        "connectionDraining": {"drainingTimeoutSec": min(timeout_seconds(about), LONGEST_DRAIN_SECONDS)},
         "healthCheck": {"type": "HTTP", "requestPath": READY_PATH, "checkIntervalSec": 10, "timeoutSec": 5},
         "logging": {"enable": True, "sampleRate": 1.0},
     }
@@ -89,5 +97,7 @@ def ingress(
         annotations=service_annotations(),
         url=f"https://{settings.host}",
         idle_timeout_seconds=timeout_seconds(about),
+        leave_seconds=LEAVE_SECONDS,
+        silence_seconds=None if settings.public else SILENCE_SECONDS,
         http=HttpIngress(class_name="", host=settings.host, annotations=annotations, objects=tuple(objects)),
     )

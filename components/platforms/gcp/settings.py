@@ -36,7 +36,7 @@ SYSTEM_DISK_GIB = 100
 
 
 class SystemPool(StackModel):
-    """Nodes without a GPU for what always runs: DNS, KEDA, the gateway, the GPU operator's controller."""
+    """Nodes without a GPU for what always runs: DNS, KEDA, the gateway."""
 
     machine: MachineType = Field(default="e2-standard-4", description="machine type of the nodes without a GPU")
     min: SystemNodes = Field(default=2, description="fewest of them, over all zones")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
@@ -110,7 +111,9 @@ def main() -> int:
 
 
 async def serve(settings: Settings, keys: Path, metrics: Metrics, account: Path, host: str, port: int) -> None:
-    """Serve until SIGTERM, then accept no new connection and drain the open ones."""
+    """Serve until SIGTERM and, since balancers hear of it later, ``leave_seconds`` more, or until a second signal. Then
+    accept no new connection and drain the open ones.
+    """
     gateway = application(settings, keys, metrics, account)
     connections = Connections(gateway.answer, gateway.refused, settings.limits)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
@@ -120,6 +123,12 @@ async def serve(settings: Settings, keys: Path, metrics: Metrics, account: Path,
         listener = await loop.create_server(connections, host, port, backlog=2048)
         watching = asyncio.create_task(connections.watch())
         await stop.wait()
+        stop.clear()
+        connections.going = True
+        gateway.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.limits.leave_seconds):
+                await stop.wait()
         listener.close()
         await connections.drain()
         watching.cancel()

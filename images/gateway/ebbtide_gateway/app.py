@@ -72,12 +72,17 @@ class Gateway:
         self._places = Places()
         self._bodies = BodyMemory(settings.limits.max_held_bytes)
         self._looked = False
+        self._leaving = False
 
     def mark_ready(self) -> None:
         """Note that the cluster was looked at, or is known to be unreachable: from here the guard decides as it should,
         and a longer outage of the cluster's API does not keep the gateway from answering.
         """
         self._looked = True
+
+    def leave(self) -> None:
+        """Say to balancers that no new request should come; those that come all the same are answered."""
+        self._leaving = True
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -129,6 +134,7 @@ class Gateway:
             broken = ApiError(500, "internal", "the gateway could not handle this request")
             await reply.send(broken.status, broken.headers(), broken.body())
         finally:
+            reply.close()
             connection.rest()
             if path not in (LIVE, READY):
                 record.write()
@@ -137,7 +143,7 @@ class Gateway:
         return reply.response
 
     async def _health(self, path: str, reply: Reply) -> None:
-        good = path == LIVE or (self._looked and self._keys.ready)
+        good = path == LIVE or (self._looked and self._keys.ready and not self._leaving)
         body = b'{"ok": true}' if good else b'{"ok": false}'
         await reply.send(200 if good else 503, error_headers(None), body)
 
@@ -178,13 +184,15 @@ class Gateway:
         return asked
 
     async def _serve(self, asked: Generation, record: Record, reply: Reply) -> None:
-        model = asked.model
+        model, silence = asked.model, self._settings.limits.silence_seconds
         call = Call(model, asked.path, asked.prompt, asked.body, held=self._guard.waking(model))
+        if asked.stream and silence is not None:
+            reply.comment(silence, {"x-ebbtide-model": model.name})
         try:
             self._transport.refuse(call)
             await self._failed.unless_failing(
                 model,
-                lambda: call.response is not None or record.status != NOT_ANSWERED,
+                lambda: call.response is not None or (record.status != NOT_ANSWERED and not reply.waiting),
                 lambda: self._admitted(asked, call, record, reply),
             )
         finally:

@@ -67,8 +67,10 @@ class FailedWakes:
             while not serving.done() and not begun():
                 # no await between a look at the cluster and this line: a change in between would be missed
                 moved = asyncio.create_task(self._changed.wait())
-                await asyncio.wait((serving, moved), return_when=asyncio.FIRST_COMPLETED)
-                moved.cancel()
+                try:
+                    await asyncio.wait((serving, moved), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    moved.cancel()
                 if serving.done() or begun():
                     break
                 if (refusal := self.refusal(model)) is not None:
@@ -79,3 +81,5 @@ class FailedWakes:
                 serving.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await serving
+            elif not serving.cancelled():
+                serving.exception()  # it may break at the moment in which its client leaves: nothing to log

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 
@@ -13,24 +15,64 @@ from .server import Connection, own_headers
 from .upstream import BrokenOff
 from .upstream_call import Answer, Call, Failure
 
+# A buffering proxy on the way would turn a stream into one late block.
+_UNBUFFERED = {"x-accel-buffering": "no"}
+_EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", **_UNBUFFERED}
+COMMENT = b": waiting\n\n"
+
 
 class Reply:
-    """Answer to one request. ``response`` is set once it has begun."""
+    """Answer to one request. ``response`` is set once it has begun; ``waiting``: so far with comments alone."""
 
     def __init__(self, request: web.BaseRequest, connection: Connection, record: Record) -> None:
         self._request = request
         self._connection = connection
         self._record = record
         self.response: web.StreamResponse | None = None
+        self.waiting = False
+        self._comments: asyncio.Task[None] | None = None
+        self._commenting = asyncio.Lock()
+
+    def comment(self, seconds: float, headers: Mapping[str, str]) -> None:
+        """Send a comment each ``seconds`` until the answer begins, after a head that says 200: proxies cut what is
+        silent. A client library skips comments (docs/decisions/0029).
+        """
+        self._comments = asyncio.create_task(self._comment(seconds, {**_EVENTS, **headers}))
+
+    async def _comment(self, seconds: float, headers: Mapping[str, str]) -> None:
+        with contextlib.suppress(ConnectionError):  # whoever answers the request finds that its client has left
+            while True:
+                await asyncio.sleep(seconds)
+                async with self._commenting:
+                    if not self.waiting:
+                        await self._start(web.StreamResponse(headers=self._with_own(headers)))
+                        self.waiting = True
+                    await self.write(COMMENT)
+
+    async def _no_more_comments(self) -> bool:
+        """Return True if the answer has begun with comments. None is cut off in its middle."""
+        async with self._commenting:
+            self.close()
+        waited, self.waiting = self.waiting, False
+        return waited
+
+    def close(self) -> None:
+        """Send no more comments."""
+        if self._comments is not None:
+            self._comments.cancel()
 
     async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send a whole answer."""
-        await self._start(web.Response(status=status, headers=self._with_own(headers), body=body))
+        """Send a whole answer; as an event if the head of a stream is already sent."""
+        if await self._no_more_comments():
+            await self.write(as_event(body))
+        else:
+            await self._start(web.Response(status=status, headers=self._with_own(headers), body=body))
         await self.end()
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the head of an answer that comes in pieces."""
-        await self._start(web.StreamResponse(status=status, headers=self._with_own(headers)))
+        if not await self._no_more_comments():
+            await self._start(web.StreamResponse(status=status, headers=self._with_own(headers)))
 
     async def write(self, piece: bytes) -> None:
         """Send one piece, when the client has room for it."""
@@ -86,8 +128,7 @@ def call_headers(call: Call) -> dict[str, str]:
 
 
 async def _stream(found: Answer, call: Call, record: Record, reply: Reply) -> None:
-    # A buffering proxy on the way would turn a stream into one late block.
-    await reply.begin(found.status, answer_headers(found) | call_headers(call) | {"x-accel-buffering": "no"})
+    await reply.begin(found.status, answer_headers(found) | call_headers(call) | _UNBUFFERED)
     await reply.write(found.first)
     assert found.rest is not None
     try:
@@ -108,4 +149,9 @@ def broken_off(call: Call, why: str) -> bytes:
     The blank line comes first because the engine's last event may lack its end.
     """
     message = f"the answer of model {call.model.name!r} broke off ({why}); what came so far is not all of it"
-    return b"\n\ndata: " + error_body(message, "server_error", "answer_broken_off") + b"\n\n"
+    return b"\n\n" + as_event(error_body(message, "server_error", "answer_broken_off"))
+
+
+def as_event(body: bytes) -> bytes:
+    """Return a whole answer as one event of a stream."""
+    return b"data: " + body.strip().replace(b"\n", b"\ndata: ") + b"\n\n"

@@ -33,7 +33,7 @@ _RETRY_AFTER_SECONDS = 5.0
 @dataclass
 class Generation:
     """One checked POST. ``body`` is sent upstream, with the model's own name in it; ``prompt`` is the beginning of its
-    prompt if that decides which replica gets it.
+    prompt if that decides which replica gets it. ``stream``: the answer is asked for as events.
     """
 
     path: str
@@ -41,6 +41,7 @@ class Generation:
     body: bytes
     caller: Caller
     prompt: bytes | None = None
+    stream: bool = False
 
 
 def methods_for(path: str) -> tuple[str, ...]:
@@ -125,7 +126,8 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
         body = json.dumps(document, separators=(",", ":")).encode()
     except RecursionError:
         raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
-    return Generation(path, model, body, caller, beginning(document) if model.by_prefix else None)
+    prompt = beginning(document) if model.by_prefix else None
+    return Generation(path, model, body, caller, prompt, document.get("stream") is True)
 
 
 def described(model: Model) -> dict[str, Any]:

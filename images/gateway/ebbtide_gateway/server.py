@@ -54,7 +54,7 @@ class Connection(RequestHandler):
     @property
     def leaving(self) -> bool:
         """Return True if the connection ends with the request that is being answered."""
-        return self._close
+        return self._close or self._all.going
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast(asyncio.Transport, transport)  # uvloop's own is no subclass of it
@@ -175,7 +175,9 @@ class Connection(RequestHandler):
 
 
 class Connections(web.Server):
-    """All connections. ``answer`` answers a request; ``refused`` logs what never became one, and returns its id."""
+    """All connections. ``answer`` answers a request; ``refused`` logs what never became one, and returns its id.
+    ``going``: the process was told to go, and each answer ends its connection, so that no balancer keeps one.
+    """
 
     def __init__(
         self,
@@ -190,6 +192,7 @@ class Connections(web.Server):
         self._limits = limits
         self._open: dict[Connection, None] = {}
         self._keyless: dict[Connection, None] = {}
+        self.going = False
         self._leaving = False
         self._fewer = asyncio.Event()
 

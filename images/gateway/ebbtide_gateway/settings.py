@@ -53,6 +53,12 @@ class Limits(_Frozen):
     For clients that have shown no key: ``head_bytes`` and ``head_seconds`` bound a request's headers, ``idle_seconds``
     a connection without a request, ``keyless_connections`` their number. For all clients: ``silent_body_seconds`` is
     how long nothing may come of a body, ``reader_seconds`` how long a client may read nothing of its answer.
+
+    ``silence_seconds``: how often a client that asked for a stream is sent a comment while it waits for its first byte;
+    None: never.
+
+    A process that is told to go takes requests for ``leave_seconds`` more, until nobody sends it any; those it has may
+    then take ``shutdown_seconds``.
     """
 
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
@@ -64,6 +70,8 @@ class Limits(_Frozen):
     silent_body_seconds: float = Field(default=60, gt=0)
     reader_seconds: float = Field(default=300, gt=0)
     request_seconds: float = Field(default=3600, gt=0)
+    silence_seconds: float | None = Field(default=None, gt=0)
+    leave_seconds: float = Field(default=0, ge=0)
     shutdown_seconds: int = Field(default=300, ge=0)
 
 

@@ -29,7 +29,9 @@ REFUSED = Cause("unschedulable", "the cluster refuses to create its pod")
 NOT_WHOLE = Cause("unschedulable", "the cluster does not create all of its pods: a quota or a policy may refuse them")
 NO_NODE = Cause("unschedulable", "no node has room for its pod")
 NO_NEW_NODE = Cause("unschedulable", "no node has room for its pod, and none was added in time")
-IMAGE = Cause("image_pull", "its image cannot be pulled")
+IMAGE = Cause("image_pull", "its image could not be pulled in time")
+NO_IMAGE = Cause("image_pull", "its image is not there, or not for its node")
+IMAGE_DENIED = Cause("image_pull", "the registry refuses its node the image")
 NO_MEMORY = Cause("out_of_memory", "its engine ran out of memory while it started")
 WEIGHTS = Cause("weights", "its weights are missing or cannot be read")
 CRASHES = Cause("crash_loop", "its engine ended again and again before it was ready")
@@ -53,7 +55,6 @@ _TEXTS: Mapping[re.Pattern[str], Cause] = MappingProxyType(
         ): WEIGHTS,
     }
 )
-IMAGE_WAITS = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 
 
 def of_end(terminated: Mapping[str, Any]) -> Cause | None:

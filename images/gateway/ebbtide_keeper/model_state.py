@@ -6,12 +6,24 @@ is no failure. A pod on its way out is no longer part of any wake.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from .causes import CRASHES, IMAGE, IMAGE_WAITS, NO_NEW_NODE, NO_NODE, TOO_LONG, Cause, of_ends, of_refusal
+from .causes import (
+    CRASHES,
+    IMAGE,
+    IMAGE_DENIED,
+    NO_IMAGE,
+    NO_NEW_NODE,
+    NO_NODE,
+    TOO_LONG,
+    Cause,
+    of_ends,
+    of_refusal,
+)
+from .image_pull import outcome
 from .settings import Model
 
 Object = Mapping[str, Any]
@@ -21,6 +33,14 @@ CERTAIN_SECONDS = 5.0
 
 RESTARTS = 2
 """An engine that ended once may have met a passing fault; if it ended twice, it met the cause again."""
+
+PULL_SHARE = 0.5
+"""Part of ``coldStart`` within which a pull may fail and be tried again, from the pod's arrival on its node: there the
+runtime starts anew, a registry answers 429, a name is not known yet. The kubelet tries after 10 s, 20 s, 40 s, ….
+"""
+
+NODE_MADE_SECONDS = 20.0
+"""A pod that waited longer for its node waited for a new one, whose right to the registry may still be on its way."""
 
 _STATUS_WRITTEN_WITHIN = timedelta(seconds=5)
 
@@ -87,7 +107,7 @@ def of_pod(pod: Object, observation: Observation, model: Model, now: datetime) -
     """Return the state of one live pod that is not ready."""
     lost = _lost_readiness(pod)
     since = lost or _time(pod["metadata"]["creationTimestamp"])
-    cause = _no_node(pod, observation, model, now) or _of_containers(containers(pod), lost)
+    cause = _no_node(pod, observation, model, now) or _of_pull(pod, since, model, now) or _of_containers(pod, lost)
     return ModelState("loading", since) if cause is None else ModelState("failing", since, cause)
 
 
@@ -103,15 +123,30 @@ def _no_node(pod: Object, observation: Observation, model: Model, now: datetime)
     return NO_NODE if now >= min(room + timedelta(seconds=CERTAIN_SECONDS), lease) else None
 
 
-def _of_containers(statuses: Iterable[Object], lost: datetime | None) -> Cause | None:
+def _of_pull(pod: Object, since: datetime, model: Model, now: datetime) -> Cause | None:
+    """Return why an image will not come. Whoever may yet get it has a part of the cold start for it."""
+    waits = [status.get("state", {}).get("waiting", {}) for status in containers(pod)]
+    found = {outcome(str(each.get("reason", "")), str(each.get("message", ""))) for each in waits}
+    if "never" in found:
+        return NO_IMAGE
+    if not found & {"maybe", "denied"}:
+        return None
+    scheduled = _condition(pod, "PodScheduled", "True") or {}
+    arrived = max(since, _time(scheduled.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]))
+    is_patient = now - arrived < timedelta(seconds=model.cold_start_seconds * PULL_SHARE)
+    if "denied" in found:
+        node_made = arrived - since > timedelta(seconds=NODE_MADE_SECONDS)
+        return None if model.growable and node_made and is_patient else IMAGE_DENIED
+    return None if is_patient else IMAGE
+
+
+def _of_containers(pod: Object, lost: datetime | None) -> Cause | None:
     """Return the cause of a failed start that the containers show. The end of an engine that was ready until then, when
     the pod ``lost`` its readiness, is no failed start: the kubelet restarts it, after a pause if that happens often,
     and the wake's time runs from there.
     """
-    for status in statuses:
+    for status in containers(pod):
         waits = status.get("state", {}).get("waiting", {}).get("reason")
-        if waits in IMAGE_WAITS:
-            return IMAGE
         ended = ends(status)
         if ended and lost is not None and _began(ended[0]) <= lost:
             continue

@@ -206,6 +206,7 @@ _SHORT = {
     "startup probe": "probe",
     "grace period": "grace",
     "interceptor": "hold",
+    "roll-out of the gateway": "roll-out",
 }
 
 

@@ -141,6 +141,12 @@ class GatewayConfig(StackModel):
         description="pods of the gateway, which always run; default: 2 in `prod`, elsewhere 1",
         examples=["2"],
     )
+    comment_every: Duration | None = Field(
+        default=None,
+        description="how often a held stream is sent a comment, for proxies that cut what is silent; default: as the "
+        "place's load balancer needs it",
+        examples=["30s"],
+    )
     groups: Mapping[str, GroupConfig] = Field(default_factory=dict, description="who may ask which models")
     keys: Mapping[str, KeyConfig] = Field(default_factory=dict, description="API keys, each of one group")
 

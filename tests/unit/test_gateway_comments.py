@@ -1,0 +1,171 @@
+"""A stream that is held: comments for the proxies on its way, and what becomes of errors after them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from tests.gateway_venv import gateway_python
+from tests.unit import gateway_kit as kit
+
+from ebbtide_gateway.relay import COMMENT, as_event  # isort: skip
+from ebbtide_kube.wake_failure import WakeFailure  # isort: skip
+
+pytestmark = pytest.mark.slow
+
+KEY = "sk-demo-secret"
+SILENCE = 0.3
+
+
+@pytest.fixture
+def upstream() -> Iterator[kit.Upstream]:
+    served = kit.Upstream()
+    yield served
+    served.served.stop()
+
+
+@pytest.fixture
+def kube() -> Iterator[kit.KubeApi]:
+    api = kit.KubeApi()
+    api.scale("small", 0)
+    yield api
+    api.served.stop()
+
+
+@pytest.fixture
+def gateway(upstream: kit.Upstream, kube: kit.KubeApi, tmp_path: Path) -> Iterator[kit.Gateway]:
+    settings = {
+        "interceptorUrl": upstream.served.url,
+        "models": [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30}],
+        "limits": {"silenceSeconds": SILENCE},
+        "cluster": {"apiServer": kube.served.url},
+    }
+    keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
+    with kit.serving(kit.start(gateway_python(), tmp_path, settings, keys)) as up:
+        yield up
+
+
+def held(go_on: threading.Event) -> kit.Behaviour:
+    """What the interceptor does while the model wakes."""
+
+    async def behaviour(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        while not go_on.is_set():
+            await asyncio.sleep(0.02)
+        return await kit.says(200, "")(request, body)
+
+    return behaviour
+
+
+class Asked:
+    """A request on its way. ``said``: the body so far."""
+
+    def __init__(self, gateway: kit.Gateway, stream: bool = True) -> None:
+        self.said, self.status = b"", 0
+        self._pool = ThreadPoolExecutor()
+        self._done = self._pool.submit(self._read, gateway.url, stream)
+
+    def _read(self, url: str, stream: bool) -> httpx.Response:
+        body = {"model": "small", "messages": kit.HI, "stream": stream}
+        headers = {"authorization": f"Bearer {KEY}"}
+        with httpx.stream("POST", url + "/v1/chat/completions", json=body, headers=headers, timeout=30) as answer:
+            self.status = answer.status_code
+            for piece in answer.iter_raw():
+                self.said += piece
+            return answer
+
+    def result(self) -> httpx.Response:
+        return self._done.result(30)
+
+    def commented(self, times: int) -> None:
+        kit.until(lambda: self.said.count(COMMENT) >= times, f"{times} comments")
+
+
+def test_a_held_stream_is_sent_comments_and_then_the_engines_own_bytes(
+    gateway: kit.Gateway, upstream: kit.Upstream
+) -> None:
+    go_on = threading.Event()
+    upstream.knock_script, upstream.script = [held(go_on)], [kit.streams(3)]
+    asked = Asked(gateway)
+    asked.commented(2)
+    assert (asked.status, asked.said.replace(COMMENT, b"")) == (200, b"")
+    go_on.set()
+    answer = asked.result()
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["x-ebbtide-model"] == "small"
+    comments, _, rest = asked.said.partition(b"data: ")
+    assert comments.replace(COMMENT, b"") == b""
+    assert b": waiting" not in rest, "nothing is put between the engine's own bytes"
+    events = [line.removeprefix(b"data: ") for line in (b"data: " + rest).split(b"\n\n") if line]
+    assert events[-1] == b"[DONE]"
+    assert [json.loads(event)["choices"][0]["delta"].get("content") for event in events[:3]] == ["0", "1", "2"]
+    assert gateway.records()[-1]["complete"] is True
+
+
+def test_a_wake_that_fails_before_the_first_comment_has_its_status_and_after_it_is_an_event(
+    gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
+) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    now = datetime.now(UTC)
+    failure = WakeFailure("image_pull", "its image is not there", now, now + timedelta(seconds=60), 1)
+    upstream.knock_script = [held(threading.Event())]
+    asked = Asked(gateway)
+    asked.commented(1)
+    kube.fail("small", failure.text())
+    asked.result()
+    comments, _, event = asked.said.partition(b"data: ")
+    assert comments.replace(COMMENT, b"") == b""
+    assert json.loads(event)["error"]["code"] == "wake_failed"
+    assert json.loads(event)["error"]["param"] == "image_pull"
+    last = gateway.records()[-1]
+    assert (last["status"], last["code"], last["complete"]) == (200, "wake_failed", True)
+    refused = Asked(gateway)
+    assert refused.result().status_code == 503, "known before anything was sent"
+
+
+def test_an_engines_refusal_after_comments_is_an_event(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    go_on = threading.Event()
+    upstream.knock_script = [held(go_on)]
+    upstream.script = [kit.engine_error(400, "BadRequestError", "too long")]
+    asked = Asked(gateway)
+    asked.commented(1)
+    go_on.set()
+    asked.result()
+    assert json.loads(asked.said.partition(b"data: ")[2])["error"]["message"] == "too long"
+
+
+def test_who_asked_for_no_stream_is_told_nothing_until_the_answer(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    go_on = threading.Event()
+    upstream.knock_script = [held(go_on)]
+    began = time.monotonic()
+    asked = Asked(gateway, stream=False)
+    kit.until(lambda: upstream.knocks and time.monotonic() - began > 3 * SILENCE, "held for several comments' time")
+    assert (asked.status, asked.said) == (0, b"")
+    go_on.set()
+    assert asked.result().status_code == 200
+    assert json.loads(asked.said)["choices"]
+
+
+def test_a_client_that_leaves_after_comments_is_let_go(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
+    upstream.knock_script = [held(threading.Event())]
+    body = {"model": "small", "messages": kit.HI, "stream": True}
+    headers = {"authorization": f"Bearer {KEY}"}
+    with httpx.stream("POST", gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=30) as answer:
+        assert next(answer.iter_raw()) == COMMENT
+    kit.until(lambda: upstream.knocks[0].cut_off, "nobody waits any more")
+    kit.until(lambda: gateway.records(), "its record")
+    assert gateway.records()[-1]["complete"] is False
+
+
+def test_an_answer_of_several_lines_is_one_event() -> None:
+    assert as_event(b'{"a":\n 1}\n') == b'data: {"a":\ndata:  1}\n\n'
