@@ -27,15 +27,19 @@ from .request import (
     BodyMemory,
     Generation,
     Share,
-    bearer,
     check_method,
     choose,
     described,
+    is_of_a_stored_response,
+    methods_for,
+    not_stored,
     parse,
+    presented_key,
     read_body,
     unknown_key,
     usable,
 )
+from .routes import api_of
 from .server import Connection, head_too_large
 from .settings import Limits, Settings
 from .upstream import WakeTransport
@@ -110,13 +114,15 @@ class Gateway:
         try:
             check_method(request.method, path)
             check_head(request, self._settings.limits)
-            if path in (LIVE, READY):
+            if request.method == "OPTIONS":
+                await reply.send(204, {"allow": ", ".join(methods_for(path))}, b"")
+            elif path in (LIVE, READY):
                 await self._health(path, reply)
             else:
                 await self._authenticated(request, connection, record, reply)
         except ApiError as refusal:
             record.code = refusal.code
-            await reply.send(refusal.status, refusal.headers(), refusal.body())
+            await reply.send(refusal.status, refusal.headers(), refusal.body(api_of(path)))
         except ConnectionError:
             record.complete = False
             raise
@@ -127,7 +133,7 @@ class Gateway:
             if reply.response is not None:
                 raise ConnectionError("broken off by an internal error") from None
             broken = ApiError(500, "internal", "the gateway could not handle this request")
-            await reply.send(broken.status, broken.headers(), broken.body())
+            await reply.send(broken.status, broken.headers(), broken.body(api_of(path)))
         finally:
             connection.rest()
             if path not in (LIVE, READY):
@@ -146,7 +152,7 @@ class Gateway:
     ) -> None:
         path = request.path
         ring = self._keys.ring()
-        caller = ring.find(bearer(request.headers.get("authorization"))) if ring is not None else None
+        caller = ring.find(presented_key(request.headers)) if ring is not None else None
         if caller is None:
             raise unknown_key()
         record.key, record.group = caller.name, caller.group
@@ -157,6 +163,8 @@ class Gateway:
         elif path.startswith(MODELS + "/"):
             model = choose(self._models, caller, path.removeprefix(MODELS + "/"))
             await reply.send(200, error_headers(None), json.dumps(described(model)).encode())
+        elif is_of_a_stored_response(path):
+            raise not_stored()
         else:
             with self._bodies.share() as share:
                 asked = await self._asked(request, connection, caller, share)
@@ -179,7 +187,7 @@ class Gateway:
 
     async def _serve(self, asked: Generation, record: Record, reply: Reply) -> None:
         model = asked.model
-        call = Call(model, asked.path, asked.prompt, asked.body, held=self._guard.waking(model))
+        call = Call(model, asked.path, asked.api, asked.prompt, asked.body, held=self._guard.waking(model))
         try:
             self._transport.refuse(call)
             await self._failed.unless_failing(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from aiohttp import web
 
 from .access_log import Record
-from .errors import error_body, error_headers
+from .errors import error_event, error_headers
 from .server import Connection, own_headers
 from .upstream import BrokenOff
 from .upstream_call import Answer, Call, Failure
@@ -57,8 +56,8 @@ class Reply:
 async def deliver(found: Answer | Failure, call: Call, record: Record, reply: Reply) -> None:
     """Send the client the result of its call and note it in the record."""
     if isinstance(found, Failure):
-        record.code = json.loads(found.body)["error"]["code"]
-        await reply.send(found.status, error_headers(found.retry_after) | call_headers(call), found.body)
+        record.code = found.code
+        await reply.send(found.status, error_headers(found.retry_after) | call_headers(call), found.body(call.api))
     elif found.rest is None:
         await reply.send(found.status, answer_headers(found) | call_headers(call), found.first)
     else:
@@ -108,4 +107,4 @@ def broken_off(call: Call, why: str) -> bytes:
     The blank line comes first because the engine's last event may lack its end.
     """
     message = f"the answer of model {call.model.name!r} broke off ({why}); what came so far is not all of it"
-    return b"\n\ndata: " + error_body(message, "server_error", "answer_broken_off") + b"\n\n"
+    return b"\n\n" + error_event(call.api, 500, message, "answer_broken_off")

@@ -18,11 +18,12 @@ from .errors import ApiError
 from .keys import Caller
 from .parameters import check, refused
 from .replicas import beginning
+from .routes import ROUTES, Api, api_of
 from .server import Connection, Leaving
 from .settings import Limits, Model
 
 LIVE, READY, MODELS = "/health/liveness", "/health/readiness", "/v1/models"
-GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+_STORED = "/v1/responses/"
 _CHALLENGE = 'Bearer realm="ebbtide"'
 # A JSON value takes up to some 100 bytes in memory where its text has three: without this a body within its bounds
 # could take a gigabyte. Texts and images have few of these signs, a list of token ids has one for each.
@@ -42,31 +43,56 @@ class Generation:
     caller: Caller
     prompt: bytes | None = None
 
+    @property
+    def api(self) -> Api:
+        """Return whose errors the client expects."""
+        return api_of(self.path)
+
 
 def methods_for(path: str) -> tuple[str, ...]:
     """Return the methods a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
-    if path in GENERATE:
-        return ("POST",)
+    if path in ROUTES:
+        return ("POST", "OPTIONS")
     if path in (LIVE, READY, MODELS) or (path.startswith(MODELS + "/") and path != MODELS + "/"):
-        return ("GET", "HEAD")
-    known = ", ".join((*GENERATE, MODELS))
+        return ("GET", "HEAD", "OPTIONS")
+    if is_of_a_stored_response(path):
+        return ("POST", "OPTIONS") if path.endswith("/cancel") else ("GET", "HEAD", "OPTIONS")
+    known = ", ".join((*ROUTES, MODELS))
     raise ApiError(404, "unknown_path", f"there is no {path[:100]!r} here; paths: {known}")
+
+
+def is_of_a_stored_response(path: str) -> bool:
+    """Return True for the retrieval of a response and for its cancellation."""
+    inner = path.removeprefix(_STORED).removesuffix("/cancel")
+    return path.startswith(_STORED) and bool(inner) and "/" not in inner
+
+
+def not_stored() -> ApiError:
+    """Return the 404 for every stored response. The engine's store is off: it is never emptied, and each replica has
+    its own, which ends with it.
+    """
+    message = "responses are not stored here: what was answered is known to the client alone"
+    return ApiError(404, "responses_not_stored", message)
 
 
 def check_method(method: str, path: str) -> None:
     """Raise ``ApiError`` 404 for a path that is not listed, 405 with ``Allow`` for a method that it does not take."""
     allowed = methods_for(path)
     if method not in allowed:
-        names = " and ".join(allowed)
+        names = " and ".join(name for name in allowed if name != "OPTIONS")
         raise ApiError(405, "method_not_allowed", f"{path} takes {names} only", headers={"allow": ", ".join(allowed)})
 
 
-def bearer(header: str | None) -> bytes:
-    """Return the key in an ``Authorization`` header. Raises ``ApiError`` 401 when there is none."""
-    scheme, _, key = (header or "").partition(" ")
-    if scheme.lower() == "bearer" and key.strip():
+def presented_key(headers: Mapping[str, str]) -> bytes:
+    """Return the key of a request: a bearer token, else in one of the headers that clients of Anthropic's API and of
+    Azure's use. Raises ``ApiError`` 401 when there is none.
+    """
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        key = headers.get("x-api-key") or headers.get("api-key") or ""
+    if key.strip():
         return key.strip().encode("utf-8", "surrogateescape")
-    message = "send your key as 'Authorization: Bearer KEY'"
+    message = "send your key as 'Authorization: Bearer KEY', or in the header x-api-key or api-key"
     raise ApiError(401, "missing_api_key", message, headers={"www-authenticate": _CHALLENGE})
 
 

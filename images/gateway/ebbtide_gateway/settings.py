@@ -9,6 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from .routes import Task
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
@@ -31,7 +33,7 @@ class Model(_Frozen):
     by_prefix: bool = False
     most_waiting: int | None = Field(default=None, ge=1)
     most_sequences: int | None = Field(default=None, ge=1)
-    task: Literal["chat", "embed"] = "chat"
+    task: Task = "chat"
     cold_start_seconds: float | None = Field(default=None, gt=0)
 
 
