@@ -82,7 +82,8 @@ class Keeper:
 class GatewaySettings:
     """All settings of the gateway.
 
-    ``max_held_bytes``: limit for the bodies of all requests of one pod together. ``request_seconds`` bounds the silence
+    ``max_held_bytes``: limit for the bodies of all requests of one pod together, ``max_file_bytes``: for the files in
+    their forms (audio), which lie on disk. ``request_seconds`` bounds the silence
     of one answer, ``shutdown_seconds`` is how long a stopping pod lets requests end, held ones too.
     ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server. ``groups_of_pods``: some model
     runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group has
@@ -104,6 +105,7 @@ class GatewaySettings:
     shutdown_seconds: int = 300
     max_body_bytes: int = 32 * 1024 * 1024
     max_held_bytes: int = 512 * 1024 * 1024
+    max_file_bytes: int = 1024 * 1024 * 1024
     groups_of_pods: bool = False
     keeper: Keeper | None = None
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
@@ -131,6 +133,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
         "limits": {
             "maxBodyBytes": settings.max_body_bytes,
             "maxHeldBytes": settings.max_held_bytes,
+            "maxFileBytes": settings.max_file_bytes,
             "requestSeconds": settings.request_seconds,
             "shutdownSeconds": settings.shutdown_seconds,
         },

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -34,12 +35,14 @@ from .request import (
     methods_for,
     not_stored,
     parse,
+    parse_form,
     presented_key,
     read_body,
+    read_form_body,
     unknown_key,
     usable,
 )
-from .routes import api_of
+from .routes import ROUTES, api_of
 from .server import Connection, head_too_large
 from .settings import Limits, Settings
 from .upstream import WakeTransport
@@ -75,6 +78,7 @@ class Gateway:
         self._elsewhere = elsewhere
         self._places = Places()
         self._bodies = BodyMemory(settings.limits.max_held_bytes)
+        self._files = BodyMemory(settings.limits.max_file_bytes)
         self._looked = False
 
     def mark_ready(self) -> None:
@@ -165,29 +169,43 @@ class Gateway:
             await reply.send(200, error_headers(None), json.dumps(described(model)).encode())
         elif is_of_a_stored_response(path):
             raise not_stored()
+        elif ROUTES[path].body == "form":
+            # has no name in the file system: it is gone with the request, and with the process
+            with self._files.share() as share, tempfile.TemporaryFile() as file:
+                form = await read_form_body(request, connection, self._settings.limits, share, file)
+                self._check_started()
+                await self._count(parse_form(path, form, self._models, caller), connection, record, reply)
         else:
             with self._bodies.share() as share:
                 asked = await self._asked(request, connection, caller, share)
-                record.model = asked.model.name
-                if caller.rights.requests_per_minute is not None:
-                    self._elsewhere.refresh()
-                self._budgets.ask(caller.rights)
-                with connection.working():
-                    await self._serve(asked, record, reply)
+                await self._count(asked, connection, record, reply)
+
+    async def _count(self, asked: Generation, connection: Connection, record: Record, reply: Reply) -> None:
+        """Take a checked request from its group's budget, and serve it."""
+        rights = asked.caller.rights
+        record.model = asked.model.name
+        if rights.requests_per_minute is not None:
+            self._elsewhere.refresh()
+        self._budgets.ask(rights)
+        with connection.working():
+            await self._serve(asked, record, reply)
 
     async def _asked(
         self, request: web.BaseRequest, connection: Connection, caller: Caller, share: Share
     ) -> Generation:
         body = await read_body(request, connection, self._settings.limits, share)
-        if not self._looked:
-            raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
+        self._check_started()
         asked = parse(request.path, body, self._models, caller)
         share.resize(len(asked.body))
         return asked
 
+    def _check_started(self) -> None:
+        if not self._looked:
+            raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
+
     async def _serve(self, asked: Generation, record: Record, reply: Reply) -> None:
         model = asked.model
-        call = Call(model, asked.path, asked.api, asked.prompt, asked.body, held=self._guard.waking(model))
+        call = Call(model, asked.path, asked.api, asked.prompt, asked.body, asked.form, held=self._guard.waking(model))
         try:
             self._transport.refuse(call)
             await self._failed.unless_failing(

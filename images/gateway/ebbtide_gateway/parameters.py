@@ -225,6 +225,11 @@ def _of_tokens(document: Mapping[str, Any]) -> int:
     return 1
 
 
+def _of_audio(document: Mapping[str, Any]) -> int:
+    _needed(document, "file")
+    return 1
+
+
 def _of_image(document: Mapping[str, Any]) -> int:
     _needed(document, "prompt")
     return 1
@@ -265,6 +270,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
     "score": _of_score,
     "tokenize": _of_text,
     "detokenize": _of_tokens,
+    "audio": _of_audio,
     "image": _of_image,
 }
 """Checks that the routes name; each returns the sequences that a body asks for at once."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from .errors import ApiError
+from .form import MOST_BYTES, Form, file_too_large, read_form
 from .keys import Caller
 from .parameters import check, refused
 from .replicas import beginning
@@ -29,12 +30,13 @@ _CHALLENGE = 'Bearer realm="ebbtide"'
 # could take a gigabyte. Texts and images have few of these signs, a list of token ids has one for each.
 _MOST_VALUES = 4_000_000
 _RETRY_AFTER_SECONDS = 5.0
+T = TypeVar("T")
 
 
 @dataclass
 class Generation:
-    """One checked POST. ``body`` is sent upstream, with the model's own name in it; ``prompt`` is the beginning of its
-    prompt if that decides which replica gets it.
+    """One checked POST. ``body`` is sent upstream, with the model's own name in it; of a form it is what the form says,
+    and the form is sent. ``prompt`` is the beginning of its prompt if that decides which replica gets it.
     """
 
     path: str
@@ -42,6 +44,7 @@ class Generation:
     body: bytes
     caller: Caller
     prompt: bytes | None = None
+    form: Form | None = None
 
     @property
     def api(self) -> Api:
@@ -136,6 +139,18 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
         raise ApiError(400, "invalid_json", f"the request body is not JSON{where}") from None
     if not isinstance(document, dict):
         raise ApiError(400, "invalid_json", "the request body must be a JSON object")
+    model, body = _checked(path, document, models, caller)
+    return Generation(path, model, body, caller, beginning(document) if model.by_prefix else None)
+
+
+def parse_form(path: str, form: Form, models: Mapping[str, Model], caller: Caller) -> Generation:
+    """Check a form and put the model's own name into it. Raises ``ApiError`` 400, 403 or 404."""
+    model, body = _checked(path, form.document(), models, caller)
+    return Generation(path, model, body, caller, form=form.for_model(model.name))
+
+
+def _checked(path: str, document: dict[str, Any], models: Mapping[str, Model], caller: Caller) -> tuple[Model, bytes]:
+    """Return the model that a document names, and the document with the model's own name, as JSON."""
     asked = document.get("model")
     if not isinstance(asked, str) or not asked:
         raise ApiError(400, "missing_model", "the body needs 'model': a model's name or alias")
@@ -144,14 +159,10 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
         raise ApiError(400, "unsupported_parameter", f"not accepted here: {', '.join(found)}")
     try:
         check(path, document, model)
+        document["model"] = model.name
+        return model, json.dumps(document, separators=(",", ":")).encode()
     except RecursionError:
         raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
-    document["model"] = model.name
-    try:
-        body = json.dumps(document, separators=(",", ":")).encode()
-    except RecursionError:
-        raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
-    return Generation(path, model, body, caller, beginning(document) if model.by_prefix else None)
 
 
 def described(model: Model) -> dict[str, Any]:
@@ -184,7 +195,7 @@ class BodyMemory:
     def take(self, more: int) -> None:
         """Take more bytes, or give some back. Raises ``ApiError`` 503 when there are no more."""
         if more > 0 and self._held + more > self._most:
-            message = f"the requests that are being answered hold all of the {self._most} bytes that bodies may take"
+            message = f"the requests that are being answered hold all of the {self._most} bytes that they may take"
             raise ApiError(503, "too_many_bodies", message, retry_after=_RETRY_AFTER_SECONDS)
         self._held += more
 
@@ -209,17 +220,10 @@ async def read_body(request: web.BaseRequest, connection: Connection, limits: Li
     """
     most = limits.max_body_bytes
     too_large = ApiError(413, "body_too_large", f"the request body may have at most {most} bytes")
-    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
-        message = f"the body is sent with content-encoding {coding[:40]!r}; send it as plain JSON"
-        raise ApiError(415, "unsupported_encoding", message, headers={"accept-encoding": "identity"})
-    if request.content_length is not None and request.content_length > most:
-        raise too_large
-    if request.headers.get("expect", "").lower() == "100-continue" and request.version >= (1, 1):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
+    await _expect(request, most, too_large)
     body = bytearray()
     with connection.reading(request.content):
-        while piece := await _next(request, limits.silent_body_seconds):
+        while piece := await _within(limits.silent_body_seconds, request.content.readany()):
             body += piece
             if len(body) > most:
                 raise too_large
@@ -227,10 +231,40 @@ async def read_body(request: web.BaseRequest, connection: Connection, limits: Li
     return bytes(body)
 
 
-async def _next(request: web.BaseRequest, seconds: float) -> bytes:
+async def read_form_body(
+    request: web.BaseRequest, connection: Connection, limits: Limits, share: Share, file: IO[bytes]
+) -> Form:
+    """Return the form, its file written into ``file``. Raises ``ApiError`` as ``read_body`` does, and as ``read_form``
+    does.
+    """
+    await _expect(request, MOST_BYTES, file_too_large())
+    with connection.reading(request.content):
+        return await read_form(
+            request.headers,
+            request.content,
+            lambda coming: _within(limits.silent_body_seconds, coming),
+            file,
+            share.resize,
+        )
+
+
+async def _expect(request: web.BaseRequest, most: int, too_large: ApiError) -> None:
+    """Let a body come. Raises ``ApiError`` for one that is compressed, or is known to be too large."""
+    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
+        message = f"the body is sent with content-encoding {coding[:40]!r}; send it as it is"
+        raise ApiError(415, "unsupported_encoding", message, headers={"accept-encoding": "identity"})
+    if request.content_length is not None and request.content_length > most:
+        raise too_large
+    if request.headers.get("expect", "").lower() == "100-continue" and request.version >= (1, 1):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+async def _within(seconds: float, coming: Awaitable[T]) -> T:
+    """Return what comes next of a body."""
     try:
         async with asyncio.timeout(seconds):
-            return await request.content.readany()
+            return await coming
     except TimeoutError:
         raise ApiError(408, "request_timeout", f"nothing more of the body came for {seconds:g} s") from None
     except Leaving:

@@ -50,7 +50,8 @@ class Guard(_Frozen):
 
 class Limits(_Frozen):
     """Bounds on requests and connections. ``request_seconds`` is the longest that upstream may send no byte of an
-    answer. ``max_held_bytes``: limit for the bodies of all requests together.
+    answer. ``max_held_bytes``: limit for the bodies of all requests together, ``max_file_bytes``: for the files in
+    their forms, which lie on disk.
 
     For clients that have shown no key: ``head_bytes`` and ``head_seconds`` bound a request's headers, ``idle_seconds``
     a connection without a request, ``keyless_connections`` their number. For all clients: ``silent_body_seconds`` is
@@ -59,6 +60,7 @@ class Limits(_Frozen):
 
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
     max_held_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
+    max_file_bytes: int = Field(default=1024 * 1024 * 1024, gt=0)
     head_bytes: int = Field(default=64 * 1024, gt=0)
     head_seconds: float = Field(default=30, gt=0)
     idle_seconds: float = Field(default=75, gt=0)

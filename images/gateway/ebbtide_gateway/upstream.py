@@ -167,7 +167,7 @@ class WakeTransport:
     async def _ask(self, call: Call, replica: str | None) -> Answer | Failure:
         """Send the call to that replica, or to any that the interceptor finds."""
         call.leave = self._enter(call, replica)
-        response = call.response = await self._send(call, replica, "POST", call.path, call.body)
+        response = call.response = await self._send(call, replica, "POST", call.path)
         found = await (_judged(call, replica, response) if response.status >= 300 else _begun(call, response))
         self._deaths.begun(call, replica)
         if isinstance(found, Answer) and found.rest is not None:
@@ -218,17 +218,20 @@ class WakeTransport:
             if response.status in _HOP_STATUSES:
                 raise Interrupted(f"{_who(None)} answered {response.status}")
 
-    async def _send(
-        self, call: Call, replica: str | None, method: str, path: str, body: bytes | None = None
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, call: Call, replica: str | None, method: str, path: str) -> aiohttp.ClientResponse:
         assert self._session is not None
+        data: bytes | AsyncIterator[bytes] | None = None
         headers = {"host": call.model.host, "accept-encoding": "identity", "user-agent": "ebbtide-gateway"}
-        if body is not None:
+        if method == "POST" and call.form is not None:
+            headers |= call.form.headers()
+            data = call.form.pieces()
+        elif method == "POST":
             headers["content-type"] = "application/json"
+            data = call.body
         base = self._interceptor if replica is None else f"http://{replica}"
         try:
             return await self._session.request(
-                method, _url(base + path), data=body, headers=headers, allow_redirects=False
+                method, _url(base + path), data=data, headers=headers, allow_redirects=False
             )
         except aiohttp.SocketTimeoutError:
             raise

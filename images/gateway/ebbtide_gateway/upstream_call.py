@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from .errors import error_body
+from .form import Form
 from .routes import Api
 from .settings import Model
 
@@ -47,7 +48,8 @@ class Call:
     ``held``: the model slept or had to be asked more than once; ``waited_seconds`` then counts until its first byte.
     ``woken``: this request began the wake. ``leave`` tells the replica's count that it has ended. ``prompt``: its
     beginning, if that decides which replica gets it. ``fingerprint``: recognizes a request after an engine died with
-    it. ``api``: whose errors its client expects.
+    it. ``api``: whose errors its client expects. ``form``: what is sent instead of ``body``, which only says what is in
+    it.
     """
 
     model: Model
@@ -55,6 +57,7 @@ class Call:
     api: Api = "openai"
     prompt: bytes | None = None
     body: bytes = b""
+    form: Form | None = None
     fingerprint: bytes | None = None
     began: float = field(default_factory=time.monotonic)
     held: bool = False
