@@ -88,7 +88,7 @@ class GatewaySettings:
     ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server. ``groups_of_pods``: some model
     runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group has
     ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas; without one each process counts for
-    itself.
+    itself. ``cors_origins``: whose pages in a browser may read answers, ``*`` for all.
     """
 
     interceptor_url: str
@@ -108,6 +108,7 @@ class GatewaySettings:
     max_file_bytes: int = 1024 * 1024 * 1024
     groups_of_pods: bool = False
     keeper: Keeper | None = None
+    cors_origins: tuple[str, ...] = ()
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
     def __post_init__(self) -> None:
@@ -141,6 +142,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
             "namespace": settings.models_namespace,
             **({"groups": True} if settings.groups_of_pods else {}),
         },
+        **({"cors": {"origins": list(settings.cors_origins)}} if settings.cors_origins else {}),
     }
 
 

@@ -59,6 +59,7 @@ def gateway_settings(stack: StackConfig, interceptor_url: str, interceptor_names
         replicas=stack.gateway_replicas,
         shutdown_seconds=longest_silence_seconds(stack),
         groups_of_pods=stack.has_groups,
+        cors_origins=stack.gateway.cors.origins,
         keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if shares_counts(stack) else None,
     )
 

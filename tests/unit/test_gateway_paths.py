@@ -268,3 +268,47 @@ def test_options_names_the_methods_without_a_key(gateway: kit.Gateway, path: str
     assert "OPTIONS" in answer.headers["allow"]
     assert not [name for name in answer.headers if name.startswith("access-control")]
     assert httpx.options(gateway.url + path + "/no/such").status_code == (404 if "models" not in path else 204)
+
+
+APP = "https://chat.example.com"
+
+
+@pytest.fixture(scope="module")
+def open_gateway(
+    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[kit.Gateway]:
+    settings = {
+        "interceptorUrl": upstream.served.url,
+        "models": [{"name": "chat", "host": "chat.ebbtide-models", "gpus": 1, "holdSeconds": 3}],
+        "cluster": {"apiServer": kube.served.url},
+        "cors": {"origins": [APP]},
+    }
+    keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
+    with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as gateway:
+        yield gateway
+
+
+def test_a_page_of_a_named_origin_may_ask_and_read_also_errors(open_gateway: kit.Gateway) -> None:
+    path, body = "/v1/chat/completions", GOOD["chat"] | {"model": "chat"}
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,x-stainless-os"}
+    preflight = httpx.options(open_gateway.url + path, headers={"origin": APP} | asked)
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-origin"] == APP
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert preflight.headers["access-control-allow-headers"] == "authorization,x-stainless-os"
+    for key, status in ((KEY, 200), ("sk-wrong", 401)):
+        answer = post(open_gateway, path, body, authorization=f"Bearer {key}", origin=APP)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, APP)
+        assert "x-request-id" in answer.headers["access-control-expose-headers"]
+    stream = post(open_gateway, path, body | {"stream": True}, authorization=f"Bearer {KEY}", origin=APP)
+    assert stream.headers["access-control-allow-origin"] == APP
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example.com", "null", APP + ".evil.com", APP.upper()])
+def test_a_page_of_another_origin_may_read_nothing(open_gateway: kit.Gateway, origin: str) -> None:
+    asked = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "a"}
+    for answer in (
+        httpx.options(open_gateway.url + "/v1/models", headers=asked),
+        httpx.get(open_gateway.url + "/v1/models", headers={"origin": origin, "authorization": f"Bearer {KEY}"}),
+    ):
+        assert not [name for name in answer.headers if name.startswith("access-control")]

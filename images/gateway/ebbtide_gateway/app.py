@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from ebbtide_kube.informer import Informer
 
+from . import cors
 from .access_log import NOT_ANSWERED, Record, request_id
 from .budgets import Budgets, Group, SharedUsage
 from .errors import ApiError, error_headers
@@ -114,12 +115,15 @@ class Gateway:
         connection, path = request.protocol, request.path
         assert isinstance(connection, Connection)
         record = Record(request.method, path, request_id(request.headers.get("x-request-id")))
-        reply = Reply(request, connection, record)
+        readers = cors.allowing(self._settings.cors.origins, request.headers.get("origin"))
+        reply = Reply(request, connection, record, readers)
         try:
             check_method(request.method, path)
             check_head(request, self._settings.limits)
             if request.method == "OPTIONS":
-                await reply.send(204, {"allow": ", ".join(methods_for(path))}, b"")
+                methods = methods_for(path)
+                permitted = cors.permitting(methods, request.headers) if cors.ALLOWED in readers else {}
+                await reply.send(204, {"allow": ", ".join(methods)} | permitted, b"")
             elif path in (LIVE, READY):
                 await self._health(path, reply)
             else:

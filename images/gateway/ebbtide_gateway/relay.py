@@ -14,9 +14,12 @@ from .upstream_call import Answer, Call, Failure
 
 
 class Reply:
-    """Answer to one request. ``response`` is set once it has begun."""
+    """Answer to one request. ``response`` is set once it has begun; ``headers`` are those that every answer has."""
 
-    def __init__(self, request: web.BaseRequest, connection: Connection, record: Record) -> None:
+    def __init__(
+        self, request: web.BaseRequest, connection: Connection, record: Record, headers: Mapping[str, str]
+    ) -> None:
+        self._headers = {**headers, **own_headers(record.request_id)}
         self._request = request
         self._connection = connection
         self._record = record
@@ -43,7 +46,7 @@ class Reply:
         self._record.complete = True
 
     def _with_own(self, headers: Mapping[str, str]) -> dict[str, str]:
-        return {**headers, **own_headers(self._record.request_id)}
+        return {**headers, **self._headers}
 
     async def _start(self, response: web.StreamResponse) -> None:
         if self._connection.leaving:

@@ -71,6 +71,12 @@ class Limits(_Frozen):
     shutdown_seconds: int = Field(default=300, ge=0)
 
 
+class Cors(_Frozen):
+    """Origins whose pages may read answers, ``*`` for all of them."""
+
+    origins: tuple[str, ...] = ()
+
+
 class Cluster(_Frozen):
     """Source of the guard's count of taken GPUs. ``api_server`` None: the pod's own cluster. ``groups``: some models
     run as LeaderWorkerSets.
@@ -90,6 +96,7 @@ class Settings(_Frozen):
     guard: Guard = Guard()
     limits: Limits = Limits()
     cluster: Cluster = Cluster()
+    cors: Cors = Cors()
 
     def by_any_name(self) -> dict[str, Model]:
         """Return the models by name and by alias; a name wins over another model's alias."""
