@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -129,6 +130,31 @@ def test_what_the_work_raises_is_raised_and_a_client_that_leaves_stops_it() -> N
         assert stopped.is_set()
 
     _run(all_of_it())
+
+
+def test_work_that_breaks_as_its_client_leaves_is_not_logged_with_its_trace() -> None:
+    async def all_of_it() -> list[str]:
+        logged: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context["message"]))
+        gone = asyncio.Event()
+
+        async def breaks() -> None:
+            await gone.wait()
+            raise ConnectionError
+
+        asked = asyncio.create_task(FailedWakes(lambda: None).unless_failing(SMALL, lambda: False, breaks))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        gone.set()
+        await asyncio.sleep(0)  # the work has ended, and nobody has looked yet
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        del asked
+        gc.collect()
+        return logged
+
+    assert _run(all_of_it()) == []
 
 
 def _run(work: Any) -> Any:

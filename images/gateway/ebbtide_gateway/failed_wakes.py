@@ -74,3 +74,5 @@ class FailedWakes:
                 serving.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await serving
+            elif not serving.cancelled():
+                serving.exception()  # of a client that left in that very moment: asyncio would log it with its trace
