@@ -20,7 +20,7 @@ class RoutedModel:
     start, reported to the client that wakes it (None: unknown). ``by_prefix``: prompts that begin alike go to one
     replica. ``most_waiting``: requests that may wait at once while no replica answers (None: any number).
     ``most_sequences``: how many one replica works on or queues, so no request may ask for more at once (None: any
-    number). ``task``: the one its engine was started for, ``chat`` or ``embed``. ``cold_start_seconds``: the longest a
+    number). ``task``: the one its engine was started for. ``cold_start_seconds``: the longest a
     start may take, from which ``Retry-After`` follows while it goes on (None: the hold)."""
 
     name: str
