@@ -1,6 +1,7 @@
 """Recorder of the architectures an engine knows, from the source of its own registry, without importing the engine.
 
-``python -m scripts.record_architectures REGISTRY.py VERSION`` rewrites the list that the planner reads (``FILE``).
+``python -m scripts.record_architectures REGISTRY.py VERSION`` rewrites the list that the planner reads (``FILE``). The
+models' own files, in the folder of the registry, say which of them transcribe.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import ast
 import datetime
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from infra.workspace import PROJECT
@@ -43,7 +45,19 @@ def tables(source: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def recorded(source: str, version: str, today: str) -> dict[str, object]:
+def transcribing(sources: Iterable[str]) -> dict[str, set[str]]:
+    """Return the classes that transcribe, and those that do nothing else."""
+    found: dict[str, set[str]] = {"transcribe": set(), "only_transcribe": set()}
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef) and "SupportsTranscription" in map(ast.unparse, node.bases):
+                found["transcribe"].add(node.name)
+                if any(ast.unparse(each) == "supports_transcription_only = True" for each in node.body):
+                    found["only_transcribe"].add(node.name)
+    return found
+
+
+def recorded(source: str, version: str, today: str, models: Iterable[str] = ()) -> dict[str, object]:
     """Return the record: names by purpose, those that go through transformers, and dropped ones with their last
     version. Raises ``ValueError`` if a table is missing."""
     read = tables(source)
@@ -53,12 +67,19 @@ def recorded(source: str, version: str, today: str) -> dict[str, object]:
     purposes: dict[str, list[str]] = {}
     for table, purpose in TABLES.items():
         purposes[purpose] = sorted({*purposes.get(purpose, []), *read[table]})
+    heard = transcribing(models)
+    class_of = {name: text for table in TABLES for name, text in read[table].items()}
+    hearing = {
+        kind: sorted(name for name, text in class_of.items() if any(f"'{each}'" in text for each in classes))
+        for kind, classes in heard.items()
+    }
     return {
         "engine": "vllm",
         "version": version,
         "recorded_on": today,
         "source": f"vllm {version}, model_executor/models/registry.py",
         **purposes,
+        **hearing,
         "through_transformers": sorted(read[THROUGH_TRANSFORMERS]),
         "until": {name: ast.literal_eval(text) for name, text in sorted(read[FORMER].items())},
     }
@@ -66,8 +87,9 @@ def recorded(source: str, version: str, today: str) -> dict[str, object]:
 
 def main() -> None:
     registry, version = Path(sys.argv[1]), sys.argv[2]
+    models = [file.read_text() for file in sorted(registry.parent.glob("*.py"))]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    FILE.write_text(json.dumps(recorded(registry.read_text(), version, today), indent=1) + "\n")
+    FILE.write_text(json.dumps(recorded(registry.read_text(), version, today, models), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from infra.workspace import PROJECT
 from scripts import code_owners_page
 from scripts.commands_page import commands_page
 from scripts.findings_page import findings_page
+from scripts.paths_page import paths_page
 from scripts.stack_file_page import stack_file_page
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -16,6 +17,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/examples/CODEOWNERS": code_owners_page.github,
     "docs/examples/CODEOWNERS.gitlab": code_owners_page.gitlab,
     "docs/findings.md": findings_page,
+    "docs/paths.md": paths_page,
     "docs/stack-file.md": stack_file_page,
     "infra/package/schema.json": lambda: Package().schema_text,
 }

@@ -20,7 +20,7 @@ class RoutedModel:
     start, reported to the client that wakes it (None: unknown). ``by_prefix``: prompts that begin alike go to one
     replica. ``most_waiting``: requests that may wait at once while no replica answers (None: any number).
     ``most_sequences``: how many one replica works on or queues, so no request may ask for more at once (None: any
-    number). ``task``: the one its engine was started for, ``chat`` or ``embed``. ``cold_start_seconds``: the longest a
+    number). ``task``: the one its engine was started for. ``cold_start_seconds``: the longest a
     start may take, from which ``Retry-After`` follows while it goes on (None: the hold)."""
 
     name: str
@@ -82,14 +82,14 @@ class Keeper:
 class GatewaySettings:
     """All settings of the gateway.
 
-    ``max_held_bytes``: limit for the bodies of all requests of one pod together. ``request_seconds`` bounds the silence
-    of one answer. A stopping pod takes requests for ``leave_seconds`` more, until no balancer sends it any, and then
-    lets those it has end for ``shutdown_seconds``, held ones too. ``silence_seconds``: how often a held stream is sent
-    a comment (None: never).
+    ``max_held_bytes``: limit for the bodies of all requests of one pod together, ``max_file_bytes``: for the files in
+    their forms (audio), which lie on disk. ``request_seconds`` bounds the silence of one answer. A stopping pod takes
+    requests for ``leave_seconds`` more, until no balancer sends it any, and then lets those it has end for
+    ``shutdown_seconds``, held ones too. ``silence_seconds``: how often a held stream is sent a comment (None: never).
     ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server. ``groups_of_pods``: some model
     runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group has
     ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas; without one each process counts for
-    itself.
+    itself. ``cors_origins``: whose pages in a browser may read answers, ``*`` for all.
     """
 
     interceptor_url: str
@@ -108,8 +108,10 @@ class GatewaySettings:
     shutdown_seconds: int = 300
     max_body_bytes: int = 32 * 1024 * 1024
     max_held_bytes: int = 512 * 1024 * 1024
+    max_file_bytes: int = 1024 * 1024 * 1024
     groups_of_pods: bool = False
     keeper: Keeper | None = None
+    cors_origins: tuple[str, ...] = ()
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
     def __post_init__(self) -> None:
@@ -135,6 +137,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
         "limits": {
             "maxBodyBytes": settings.max_body_bytes,
             "maxHeldBytes": settings.max_held_bytes,
+            "maxFileBytes": settings.max_file_bytes,
             "requestSeconds": settings.request_seconds,
             **_given(silenceSeconds=settings.silence_seconds),
             "leaveSeconds": settings.leave_seconds,
@@ -144,6 +147,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
             "namespace": settings.models_namespace,
             **({"groups": True} if settings.groups_of_pods else {}),
         },
+        **({"cors": {"origins": list(settings.cors_origins)}} if settings.cors_origins else {}),
     }
 
 

@@ -15,6 +15,7 @@ USER = 10001
 CONFIG_FILE, KEYS_FILE = "gateway.yaml", "keys.json"
 _MARGIN_SECONDS = 15
 _PROCESS_MIB = 256  # the program, connections, answers on their way
+_TMP_MIB = 256  # what the process itself may write, beside the files that clients send
 _PARSED = 16  # a body takes up to this many times its size while it is parsed: its text, its values, its text again
 
 
@@ -58,7 +59,7 @@ def deployment(
         "volumes": [
             {"name": "config", "configMap": {"name": NAME}},
             {"name": "keys", "secret": {"secretName": f"{NAME}-keys", "defaultMode": 0o440}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": f"{_TMP_MIB + settings.max_file_bytes // 2**20}Mi"}},
         ],
     }
     if pull_secret is not None:

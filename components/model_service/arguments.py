@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from components.model_service.managed_flags import (
@@ -12,7 +13,7 @@ from components.model_service.managed_flags import (
     managed_flag,
     secret_flag,
 )
-from components.model_service.settings import PORT, ModelSettings
+from components.model_service.settings import PORT, ModelSettings, Task
 from components.model_service.timing import startup_budget_seconds
 from components.platforms.contract import Device, Weights
 
@@ -31,6 +32,8 @@ _CPU_KV_CACHE_BYTES: Final = 1024**3
 """Default if nothing is set: left alone, the CPU back end takes a fraction of the whole machine's memory."""
 
 _MEETING_SECONDS: Final = 600
+_HEADS: Final[Mapping[Task, str]] = {"embed": "embed", "rerank": "classify", "score": "classify"}
+"""What the engine makes of a model instead of a generator of text, by task."""
 
 
 def engine_arguments(
@@ -67,8 +70,8 @@ def engine_arguments(
     arguments += ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104  the pod's own address; NetworkPolicy guards it
     if weights.load_format is not None:
         arguments += ["--load-format", weights.load_format]
-    if model.task == "embed":
-        arguments += ["--runner", "pooling", "--convert", "embed"]
+    if (head := _HEADS.get(model.task)) is not None:
+        arguments += ["--runner", "pooling", "--convert", head]
     if model.engine != "auto":
         arguments += ["--model-impl", model.engine]
     if model.dtype != "auto":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-Task = Literal["chat", "embed"]
+Task = Literal["chat", "embed", "rerank", "score", "transcribe"]
 Implementation = Literal["auto", "vllm", "transformers"]
 
 PORT: Final = 8000

@@ -129,7 +129,7 @@ def _try(facts: ModelFacts, card: Card, engine: Engine, question: Question) -> F
 
 def _problems(facts: ModelFacts, tried: Fit, question: Question) -> list[Problem]:
     wanted = Wanted(
-        task=facts.task or "base",
+        task="rerank" if facts.task == "classify" else facts.task or "base",
         tensor_parallel=tried.tensor_parallel,
         context=question.context,
         dtype=question.dtype,

@@ -67,6 +67,7 @@ def gateway_settings(
         leave_seconds=ingress.leave_seconds,
         shutdown_seconds=longest_silence_seconds(stack),
         groups_of_pods=stack.has_groups,
+        cors_origins=stack.gateway.cors.origins,
         keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if shares_counts(stack) else None,
     )
 

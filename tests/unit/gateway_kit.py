@@ -115,13 +115,15 @@ class Upstream:
         self.seen: list[Seen] = []
         self.knock_script: list[Behaviour] = []
         self.knocks: list[Seen] = []
-        app = web.Application()
+        app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self.served = Served(app)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         knocks = request.method == "GET"
-        body = {} if knocks else await request.json()
+        body = (
+            {} if knocks else await (_form(request) if request.content_type.startswith("multipart") else request.json())
+        )
         seen = Seen(request.host, request.path, body, dict(request.headers))
         (self.knocks if knocks else self.seen).append(seen)
         script = self.knock_script if knocks else self.script
@@ -144,12 +146,28 @@ class Upstream:
             kept.clear()
 
 
+async def _form(request: web.Request) -> dict[str, Any]:
+    """A form's fields; of the file its name, its kind, its size and its digest, with the field names in their order."""
+    found: dict[str, Any] = {"order": []}
+    async for part in await request.multipart():
+        content = bytes(await part.read())
+        found["order"].append(part.name)
+        if part.filename is None:
+            found[part.name] = content.decode()
+        else:
+            kind = part.headers["content-type"]
+            found[part.name] = [part.filename, kind, len(content), hashlib.sha256(content).hexdigest()]
+    return found
+
+
 async def answers(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     """What vLLM says when all is well."""
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     if request.path.endswith("/embeddings"):
         data = [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}]
         return web.json_response({"object": "list", "model": body["model"], "data": data, "usage": usage})
+    if "/audio/" in request.path:
+        return web.json_response({"text": "Paris"})
     if body.get("stream"):
         return await streams(5)(request, body)
     chat = request.path.endswith("/chat/completions")

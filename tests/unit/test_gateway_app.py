@@ -249,7 +249,7 @@ def test_the_models_list_shows_what_the_group_may_use(gateway: kit.Gateway) -> N
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/metrics", "/docs", "/key/generate", "/model/info", "/chat/completions", "/v1/responses"),
+        *("/", "/metrics", "/docs", "/key/generate", "/model/info", "/chat/completions", "/v1/realtime"),
         *("/v1/models/", "/v1//models", "/health", "/v1/chat/completions/", "/ui", "/v1/../key/info"),
     ],
 )

@@ -18,7 +18,8 @@ from aiohttp import web
 from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
-from ebbtide_gateway.relay import COMMENT, as_event  # isort: skip
+from ebbtide_gateway.errors import as_event, error_body  # isort: skip
+from ebbtide_gateway.relay import COMMENT  # isort: skip
 from ebbtide_kube.wake_failure import WakeFailure  # isort: skip
 
 pytestmark = pytest.mark.slow
@@ -168,4 +169,14 @@ def test_a_client_that_leaves_after_comments_is_let_go(gateway: kit.Gateway, ups
 
 
 def test_an_answer_of_several_lines_is_one_event() -> None:
-    assert as_event(b'{"a":\n 1}\n') == b'data: {"a":\ndata:  1}\n\n'
+    assert as_event("openai", 200, b'{"a":\n 1}\n') == b'data: {"a":\ndata:  1}\n\n'
+
+
+def test_an_error_after_comments_is_an_event_of_the_api_that_was_called() -> None:
+    body = error_body("anthropic", 503, "full", "queue_full")
+    assert as_event("anthropic", 503, body).startswith(b'event: error\ndata: {"type": "error"')
+    event = as_event("responses", 503, error_body("responses", 503, "full", "queue_full"))
+    assert event.startswith(b"event: error\n")
+    told = json.loads(event.split(b"data: ")[1])
+    assert (told["type"], told["message"], told["error"]["code"]) == ("error", "full", "queue_full")
+    assert as_event("responses", 500, b"no JSON") == b"event: error\ndata: no JSON\n\n"

@@ -468,11 +468,12 @@ def test_head_is_get_without_its_body(gateway: kit.Gateway, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/v1/chat/completions", "POST"),
-        ("HEAD", "/v1/embeddings", "POST"),
-        ("POST", "/v1/models", "GET, HEAD"),
-        ("DELETE", "/v1/models/small", "GET, HEAD"),
-        ("OPTIONS", "/v1/completions", "POST"),
+        ("GET", "/v1/chat/completions", "POST, OPTIONS"),
+        ("HEAD", "/v1/embeddings", "POST, OPTIONS"),
+        ("POST", "/v1/models", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/v1/models/small", "GET, HEAD, OPTIONS"),
+        ("POST", "/v1/responses/resp_1", "GET, HEAD, OPTIONS"),
+        ("GET", "/v1/responses/resp_1/cancel", "POST, OPTIONS"),
     ],
 )
 def test_a_method_that_is_not_taken_is_told_which_are(

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.paths_page import paths_page
 from tests.unit import gateway_kit as kit  # puts the image's package on the path
 
 from ebbtide_gateway import guard, keys, parameters, request, settings, upstream, workloads  # isort: skip
 from ebbtide_gateway.errors import ApiError, upstream_error  # isort: skip
+from ebbtide_gateway.routes import ROUTES  # isort: skip
 from ebbtide_kube import api  # isort: skip
 
 SMALL = settings.Model(name="small", host="small.ebbtide-models", gpus=1, holdSeconds=5)
@@ -323,6 +325,10 @@ def test_an_engines_error_is_told_from_a_hops(body: bytes, ours: bool) -> None:
     assert (upstream_error(503, body) is not None) is ours
 
 
+def test_the_page_of_paths_is_the_gateways_table() -> None:
+    assert (kit.PROJECT / "docs/paths.md").read_text() == paths_page(), "write it anew: make docs"
+
+
 def test_pauses_between_attempts_grow_and_stay_under_a_second() -> None:
     pauses = [upstream.pause_after(attempt) for attempt in range(1, 50)]
     assert 0 < pauses[0] < 0.2
@@ -331,9 +337,9 @@ def test_pauses_between_attempts_grow_and_stay_under_a_second() -> None:
 
 @given(st.text(max_size=30))
 def test_no_path_but_the_listed_ones_is_known(path: str) -> None:
-    if path not in (*request.GENERATE, request.LIVE, request.READY, request.MODELS):
+    if path not in (*ROUTES, request.LIVE, request.READY, request.MODELS):
         if path.startswith("/v1/models/") and len(path) > len("/v1/models/"):
-            assert request.methods_for(path) == ("GET", "HEAD")
+            assert request.methods_for(path) == ("GET", "HEAD", "OPTIONS")
         else:
             with pytest.raises(ApiError, match="there is no"):
                 request.methods_for(path)

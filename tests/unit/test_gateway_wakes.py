@@ -283,7 +283,7 @@ def test_a_hopeless_request_is_answered_while_its_model_sleeps(gateway: kit.Gate
         ("chat/completions", {"messages": []}, 400),
         ("chat/completions", {"messages": kit.HI, "n": 0}, 400),
         ("completions", {"prompt": ""}, 400),
-        ("embeddings", {"input": "a"}, 404),
+        ("embeddings", {"input": "a"}, 400),
     ]
     for path, body, status in hopeless:
         headers = {"authorization": f"Bearer {KEYS['ops'][0]}"}

@@ -15,7 +15,7 @@ from components.model_service.arguments import (
 from components.model_service.managed_flags import TURNS, managed_flag
 from components.model_service.namespace import gpu_quota, namespace_labels
 from components.model_service.network import Peer, default_deny, model_policy
-from components.model_service.settings import ModelSettings
+from components.model_service.settings import ModelSettings, Task
 from components.model_service.timing import startup_budget_seconds, termination_grace_seconds
 from components.model_service.workload import Placement, deployment, disruption_budget, selector, service
 from components.platforms.contract import Endpoint, Pool, Taint, Weights
@@ -93,6 +93,22 @@ def test_limits_reach_the_engine() -> None:
 
 def test_the_queue_limit_counts_running_requests_too() -> None:
     assert value_of(engine_arguments(MODEL, LOCAL, "cuda"), "--max-num-queued-reqs") == "48"
+
+
+@pytest.mark.parametrize(
+    ("task", "flags"),
+    [
+        ("chat", []),
+        ("transcribe", []),
+        ("embed", ["--runner", "pooling", "--convert", "embed"]),
+        ("rerank", ["--runner", "pooling", "--convert", "classify"]),
+        ("score", ["--runner", "pooling", "--convert", "classify"]),
+    ],
+)
+def test_a_task_makes_the_engine_what_its_paths_need(task: Task, flags: list[str]) -> None:
+    arguments = engine_arguments(replace(MODEL, task=task), LOCAL, "cuda")
+    plain = engine_arguments(MODEL, LOCAL, "cuda")
+    assert [argument for argument in arguments if argument not in plain] == flags
 
 
 def test_no_queue_limit_means_no_flag() -> None:

@@ -31,6 +31,8 @@ def known(name: str) -> ModelFacts:
 
 QWEN = known("qwen2.5-7b")
 DEEPSEEK = known("deepseek-v3")
+CROSS = replace(QWEN, architecture="BertForSequenceClassification", task="classify")
+EAR = replace(QWEN, architecture="WhisperForConditionalGeneration", task="transcribe")
 
 
 def told(problem: Problem) -> str:
@@ -210,11 +212,54 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
         "chat or instruct model; fix: set task: embed [EBB033 error]",
     ),
     "classifier": (
-        replace(QWEN, architecture="BertForSequenceClassification", task="other"),
+        CROSS,
         H100,
         Wanted(),
-        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' classifies or ranks, and no engine here serves that; allowed: a model "
-        "for chat or embeddings; fix: use one, or serve this one with an engine of its own kind [EBB245 error]",
+        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' scores or classifies, and its route is for chat; allowed: a chat or "
+        "instruct model; fix: set task: rerank [EBB033 error]",
+    ),
+    "a classifier for embeddings": (
+        CROSS,
+        H100,
+        Wanted(task="embed"),
+        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' scores or classifies, and gives no vectors; allowed: an embedding "
+        "model; fix: set task: rerank [EBB245 error]",
+    ),
+    "a classifier with several labels": (
+        replace(CROSS, raw=raw(CROSS, id2label={"0": "bad", "1": "good"})),
+        H100,
+        Wanted(task="score"),
+        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' sorts into 2 classes, and the engine scores with models that have "
+        "one; allowed: a cross-encoder with one label; fix: use a reranker [EBB245 error]",
+    ),
+    "an embedding model to rank": (
+        known("qwen3-embedding-0.6b"),
+        H100,
+        Wanted(task="rerank"),
+        "models.m.id: 'Qwen/Qwen3-Embedding-0.6B' is an embedding model: it has no head that scores; allowed: a "
+        "cross-encoder; fix: set task: embed, which has the paths for rerank and score as well [EBB245 error]",
+    ),
+    "a chat model to rank": (
+        QWEN,
+        H100,
+        Wanted(task="rerank"),
+        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' has no head that scores: the engine makes one only as told by "
+        "--hf-overrides, else scores mean nothing; allowed: a cross-encoder; fix: use a cross-encoder, or give the "
+        "overrides of its model card under extraArgs [EBB280 warning]",
+    ),
+    "a chat model to transcribe": (
+        QWEN,
+        H100,
+        Wanted(task="transcribe"),
+        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' turns no speech into text; allowed: a model like Whisper or Voxtral; "
+        "fix: use one, or set the task it is made for [EBB245 error]",
+    ),
+    "a model that transcribes on chat": (
+        EAR,
+        H100,
+        Wanted(),
+        "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' turns speech into text and does nothing else, and its route is for "
+        "chat; allowed: a chat or instruct model; fix: set task: transcribe [EBB033 error]",
     ),
     "chat model for embeddings": (
         QWEN,
@@ -228,7 +273,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
         H100,
         Wanted(licence_accepted=True),
         "models.m.id: 'black-forest-labs/FLUX.1-schnell' makes images, and no engine here serves that; its source asks "
-        "for a card of 40 GB; allowed: a model for chat or embeddings; fix: use one, or serve this one with an engine "
+        "for a card of 40 GB; allowed: a model for one of the tasks; fix: use one, or serve this one with an engine "
         "of its own kind [EBB245 error]",
     ),
     "card too old": (
@@ -351,6 +396,10 @@ def test_what_cannot_work_is_refused_with_what_is_allowed_and_how_to_mend_it(cas
         (quantized("bitsandbytes"), Wanted(plugins=frozenset({"vllm-bnb-plugin"}))),
         (replace(QWEN, gated=None, disk_bytes=1), Wanted()),  # its files are at hand
         (replace(QWEN, weight_files=()), Wanted()),  # unknown is not refused
+        (CROSS, Wanted(task="rerank")),
+        (replace(CROSS, raw=raw(CROSS, id2label={"0": "LABEL_0"})), Wanted(task="score")),
+        (EAR, Wanted(task="transcribe")),
+        (replace(QWEN, architecture="VoxtralForConditionalGeneration"), Wanted(task="transcribe")),
         (QWEN, Wanted(kv_dtype="fp8")),
         (DEEPSEEK, Wanted(kv_dtype="fp8")),
     ],

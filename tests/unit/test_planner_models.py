@@ -25,6 +25,7 @@ from infra.planner.facts.config_json import UnreadableConfig
 from infra.planner.facts.model_archive import UnreadableArchive
 from infra.planner.facts.model_facts import KvLayers
 from infra.planner.facts.model_source import UnknownModel, resolve
+from infra.planner.sizing.compatibility import judge_doubts
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -131,6 +132,34 @@ def test_a_repository_for_sentence_transformers_is_an_embedding_model(tmp_path: 
 def test_a_folder_of_the_hubs_cache_knows_its_id_and_commit(tmp_path: Path) -> None:
     facts = resolve(str(write(tmp_path / "models--some-org--a.Model-1" / "snapshots" / COMMIT)))
     assert (facts.id, facts.revision) == ("some-org/a.Model-1", COMMIT)
+
+
+WHISPER = {
+    "architectures": ["WhisperForConditionalGeneration"],
+    "model_type": "whisper",
+    "d_model": 384,
+    "num_hidden_layers": 32,
+    "decoder_layers": 4,
+    "decoder_attention_heads": 6,
+    "decoder_ffn_dim": 1536,
+    "vocab_size": 51865,
+    "max_target_positions": 448,
+}
+CROSS_ENCODER = {**CONFIG, "architectures": ["BertForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+
+
+@pytest.mark.parametrize(("config", "task"), [(WHISPER, "transcribe"), (CROSS_ENCODER, "classify")])
+def test_what_a_model_is_for_follows_from_its_architecture(tmp_path: Path, config: dict[str, Any], task: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert model_source.from_path(tmp_path).task == task
+
+
+def test_a_decoder_beside_an_encoder_is_the_one_that_counts(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(WHISPER))
+    facts = model_source.from_path(tmp_path)
+    assert (facts.layers, facts.heads, facts.context) == (4, 6, 448)
+    (doubt,) = judge_doubts(facts, ())
+    assert "what its decoder keeps of the audio is not counted" in doubt.message
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b'"x"'])

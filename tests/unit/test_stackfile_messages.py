@@ -524,6 +524,14 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             'key (printf %s "$KEY" | sha256sum), or leave it out and a key is made [EBB108 error]'
         ],
     ),
+    "an origin with a path": (
+        [(("gateway", "cors"), {"origins": ["https://chat.example.com/", "http://localhost:3000"]})],
+        [
+            "gateway.cors.origins[0]: 'https://chat.example.com/' is not an origin as a browser sends it; allowed: "
+            "scheme and host in small letters, with the port if it is not the usual one, or '*'; fix: copy it from the "
+            "browser: location.origin in its console, without a path or a slash at its end [EBB212 error]"
+        ],
+    ),
     "two keys with one hash": (
         [
             (("gateway", "keys", "demo", "sha256"), SHA),

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 import logging
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from ebbtide_kube.informer import Informer
 
+from . import cors
 from .access_log import NOT_ANSWERED, Record, request_id
 from .budgets import Budgets, Group, SharedUsage
 from .errors import ApiError, error_headers
@@ -27,15 +29,21 @@ from .request import (
     BodyMemory,
     Generation,
     Share,
-    bearer,
     check_method,
     choose,
     described,
+    is_of_a_stored_response,
+    methods_for,
+    not_stored,
     parse,
+    parse_form,
+    presented_key,
     read_body,
+    read_form_body,
     unknown_key,
     usable,
 )
+from .routes import ROUTES, api_of
 from .server import Connection, head_too_large
 from .settings import Limits, Settings
 from .upstream import WakeTransport
@@ -71,6 +79,7 @@ class Gateway:
         self._elsewhere = elsewhere
         self._places = Places()
         self._bodies = BodyMemory(settings.limits.max_held_bytes)
+        self._files = BodyMemory(settings.limits.max_file_bytes)
         self._looked = False
         self._leaving = False
 
@@ -111,17 +120,22 @@ class Gateway:
         connection, path = request.protocol, request.path
         assert isinstance(connection, Connection)
         record = Record(request.method, path, request_id(request.headers.get("x-request-id")))
-        reply = Reply(request, connection, record)
+        readers = cors.allowing(self._settings.cors.origins, request.headers.get("origin"))
+        reply = Reply(request, connection, record, readers)
         try:
             check_method(request.method, path)
             check_head(request, self._settings.limits)
-            if path in (LIVE, READY):
+            if request.method == "OPTIONS":
+                methods = methods_for(path)
+                permitted = cors.permitting(methods, request.headers) if cors.ALLOWED in readers else {}
+                await reply.send(204, {"allow": ", ".join(methods)} | permitted, b"")
+            elif path in (LIVE, READY):
                 await self._health(path, reply)
             else:
                 await self._authenticated(request, connection, record, reply)
         except ApiError as refusal:
             record.code = refusal.code
-            await reply.send(refusal.status, refusal.headers(), refusal.body())
+            await reply.send(refusal.status, refusal.headers(), refusal.body(api_of(path)))
         except ConnectionError:
             record.complete = False
             raise
@@ -132,7 +146,7 @@ class Gateway:
             if reply.response is not None:
                 raise ConnectionError("broken off by an internal error") from None
             broken = ApiError(500, "internal", "the gateway could not handle this request")
-            await reply.send(broken.status, broken.headers(), broken.body())
+            await reply.send(broken.status, broken.headers(), broken.body(api_of(path)))
         finally:
             reply.close()
             connection.rest()
@@ -152,7 +166,7 @@ class Gateway:
     ) -> None:
         path = request.path
         ring = self._keys.ring()
-        caller = ring.find(bearer(request.headers.get("authorization"))) if ring is not None else None
+        caller = ring.find(presented_key(request.headers)) if ring is not None else None
         if caller is None:
             raise unknown_key()
         record.key, record.group = caller.name, caller.group
@@ -163,31 +177,47 @@ class Gateway:
         elif path.startswith(MODELS + "/"):
             model = choose(self._models, caller, path.removeprefix(MODELS + "/"))
             await reply.send(200, error_headers(None), json.dumps(described(model)).encode())
+        elif is_of_a_stored_response(path):
+            raise not_stored()
+        elif ROUTES[path].body == "form":
+            # has no name in the file system: it is gone with the request, and with the process
+            with self._files.share() as share, tempfile.TemporaryFile() as file:
+                form = await read_form_body(request, connection, self._settings.limits, share, file)
+                self._check_started()
+                await self._count(parse_form(path, form, self._models, caller), connection, record, reply)
         else:
             with self._bodies.share() as share:
                 asked = await self._asked(request, connection, caller, share)
-                record.model = asked.model.name
-                if caller.rights.requests_per_minute is not None:
-                    self._elsewhere.refresh()
-                self._budgets.ask(caller.rights)
-                with connection.working():
-                    await self._serve(asked, record, reply)
+                await self._count(asked, connection, record, reply)
+
+    async def _count(self, asked: Generation, connection: Connection, record: Record, reply: Reply) -> None:
+        """Take a checked request from its group's budget, and serve it."""
+        rights = asked.caller.rights
+        record.model = asked.model.name
+        if rights.requests_per_minute is not None:
+            self._elsewhere.refresh()
+        self._budgets.ask(rights)
+        with connection.working():
+            await self._serve(asked, record, reply)
 
     async def _asked(
         self, request: web.BaseRequest, connection: Connection, caller: Caller, share: Share
     ) -> Generation:
         body = await read_body(request, connection, self._settings.limits, share)
-        if not self._looked:
-            raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
+        self._check_started()
         asked = parse(request.path, body, self._models, caller)
         share.resize(len(asked.body))
         return asked
 
+    def _check_started(self) -> None:
+        if not self._looked:
+            raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
+
     async def _serve(self, asked: Generation, record: Record, reply: Reply) -> None:
         model, silence = asked.model, self._settings.limits.silence_seconds
-        call = Call(model, asked.path, asked.prompt, asked.body, held=self._guard.waking(model))
+        call = Call(model, asked.path, asked.api, asked.prompt, asked.body, asked.form, held=self._guard.waking(model))
         if asked.stream and silence is not None:
-            reply.comment(silence, {"x-ebbtide-model": model.name})
+            reply.comment(silence, {"x-ebbtide-model": model.name}, asked.api)
         try:
             self._transport.refuse(call)
             await self._failed.unless_failing(

@@ -180,7 +180,10 @@ class EngineDeaths:
             if each.begun:
                 inside.remove(each)
             else:
-                each.left, each.call = self._clock(), replace(call, body=b"", fingerprint=self._fingerprint(call))
+                each.left, each.call = (
+                    self._clock(),
+                    replace(call, body=b"", form=None, fingerprint=self._fingerprint(call)),
+                )
         self._sent[where] = inside
         if not inside:
             del self._sent[where]

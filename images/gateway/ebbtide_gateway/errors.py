@@ -1,4 +1,4 @@
-"""Refusals in OpenAI's error shape, so that every client library raises its own exception type for them."""
+"""Refusals in the error shape of the API that was called: every client library raises its own exception for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+from .routes import Api
 
 _TYPE_BY_STATUS = {
     400: "invalid_request_error",
@@ -15,6 +17,13 @@ _TYPE_BY_STATUS = {
     405: "invalid_request_error",
     413: "invalid_request_error",
     429: "rate_limit_error",
+}
+# Anthropic's types, from its page of errors (read 2026-11-29); any other 4xx is an invalid request
+_ANTHROPIC_BY_STATUS = _TYPE_BY_STATUS | {
+    408: "timeout_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+    504: "timeout_error",
 }
 
 
@@ -41,9 +50,9 @@ class ApiError(Exception):
         self.param = param
         self._headers = dict(headers or {})
 
-    def body(self) -> bytes:
-        """Return the JSON body."""
-        return error_body(self.message, error_type(self.status), self.code, self.param)
+    def body(self, api: Api = "openai") -> bytes:
+        """Return the JSON body as that API's clients expect it."""
+        return error_body(api, self.status, self.message, self.code, param=self.param)
 
     def headers(self) -> dict[str, str]:
         """Return the response headers that go with the body."""
@@ -55,9 +64,54 @@ def error_type(status: int) -> str:
     return _TYPE_BY_STATUS.get(status, "invalid_request_error" if 400 <= status < 500 else "server_error")
 
 
-def error_body(message: str, kind: str, code: str | int | None, param: str | None = None) -> bytes:
-    """Return one error as OpenAI's JSON."""
-    return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
+def error_body(
+    api: Api,
+    status: int,
+    message: str,
+    code: str | int | None,
+    *,
+    kind: str | None = None,
+    param: str | None = None,
+) -> bytes:
+    """Return one error as the API's JSON. ``kind``: OpenAI's ``type``, None if it follows from the status. ``code`` and
+    ``param`` stand in every shape: clients read past what they do not know.
+    """
+    if api == "cohere":
+        document: dict[str, Any] = {"message": message, "code": code, "param": param}
+    elif api == "anthropic":
+        usual = "invalid_request_error" if status < 500 else "api_error"
+        kind = _ANTHROPIC_BY_STATUS.get(status, usual)
+        document = {"type": "error", "error": {"type": kind, "message": message, "code": code, "param": param}}
+    else:
+        error = {"message": message, "type": kind or error_type(status), "param": param, "code": code}
+        document = {"error": error}
+    return json.dumps(document).encode()
+
+
+def error_event(api: Api, status: int, message: str, code: str) -> bytes:
+    """Return the event by which a stream of the API says that it failed."""
+    return as_event(api, status, error_body(api, status, message, code))
+
+
+def as_event(api: Api, status: int, body: bytes) -> bytes:
+    """Return a whole answer as one event of a stream of the API; an error has the name that its clients look for."""
+    name = b""
+    if status >= 400 and api in ("anthropic", "responses"):
+        name = b"event: error\n"
+        if api == "responses":
+            body = _responses_error(body)
+    return name + b"data: " + body.strip().replace(b"\n", b"\ndata: ") + b"\n\n"
+
+
+def _responses_error(body: bytes) -> bytes:
+    """Return an error with what the API's own event has and what libraries look for, both."""
+    try:
+        document = json.loads(body)
+        error = document["error"]
+        own = {"type": "error", "message": error["message"], "code": error.get("code"), "param": None}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return body  # an engine's own words, whatever they are
+    return json.dumps({**own, **document}).encode()
 
 
 def error_headers(retry_after: float | None) -> dict[str, str]:
@@ -72,9 +126,11 @@ _ENGINE_DEAD = "EngineCore encountered an issue"
 """Start of vLLM 0.32's message, sent with 500, to all requests in an engine that died (v1/engine/exceptions.py)."""
 
 
-def engine_died(error: Mapping[str, Any]) -> bool:
-    """Return True if an engine's error says that the engine itself is gone, whatever the request was."""
-    return error.get("code") == 500 and str(error["message"]).startswith(_ENGINE_DEAD)
+def engine_died(error: Mapping[str, Any], status: int = 500) -> bool:
+    """Return True if an engine's error says that the engine itself is gone, whatever the request was. ``status``: for
+    an error without a code of its own, as Anthropic's are.
+    """
+    return error.get("code", status) == 500 and str(error["message"]).startswith(_ENGINE_DEAD)
 
 
 def upstream_error(status: int, body: bytes) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ebbtide_kube.wake_failure import WakeFailure, failure_in_force
 
-from .errors import ApiError, error_body, error_type
+from .errors import ApiError
 from .settings import Model
 
 
@@ -20,12 +20,7 @@ class WakeFailed(ApiError):
     def __init__(self, model: Model, failure: WakeFailure, now: datetime) -> None:
         wait = (failure.until - now).total_seconds()
         message = f"model {model.name!r} cannot be woken: {failure.message}"
-        super().__init__(503, "wake_failed", message, retry_after=wait)
-        self.reason = failure.reason
-
-    def body(self) -> bytes:
-        """Return the JSON body."""
-        return error_body(self.message, error_type(self.status), self.code, self.reason)
+        super().__init__(503, "wake_failed", message, retry_after=wait, param=failure.reason)
 
 
 class FailedWakes:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import ApiError
+from .routes import ROUTES, paths_of
 from .settings import Model
 
 # Parameters that proxies of this API obey. Nothing here would follow them; a refusal informs a client that relies on
@@ -56,15 +57,12 @@ _OF_THE_TEMPLATE = frozenset({"chat_template", "tokenize"})
 _OF_THE_EXTENSIONS = frozenset({"kv_transfer_params", "ec_transfer_params"})
 _INSIDE = {"chat_template_kwargs": _OF_THE_TEMPLATE, "vllm_xargs": _OF_THE_EXTENSIONS}
 
-_CONSTRAINTS = ("response_format", "structured_outputs", "tools")
+_CONSTRAINTS = ("response_format", "structured_outputs", "tools", "text", "output_config")
 """The engine makes a grammar from these, in its own process: every other request waits for it."""
 _MOST_OF_A_CONSTRAINT = 65_536
 _LONGEST_REPEAT = 10_000
 _REPEAT = re.compile(r"\{(\d+)?,?(\d+)?\}")
 _COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
-
-_CHAT, _COMPLETIONS, _EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-_PATHS_OF = {"chat": (_CHAT, _COMPLETIONS), "embed": (_EMBEDDINGS,)}
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,7 @@ _RANGES = {
     "length_penalty": _Range(-10, 10),
     "max_tokens": _Range(0, whole=True),
     "max_completion_tokens": _Range(0, whole=True),
+    "max_output_tokens": _Range(0, whole=True),
     "min_tokens": _Range(0, whole=True),
     "temperature": _Range(0, 2),
     "top_p": _Range(0, 1, open=True),
@@ -120,12 +119,12 @@ def refused(document: Mapping[str, Any]) -> list[str]:
 
 
 def check(path: str, document: Mapping[str, Any], model: Model) -> None:
-    """Raise ``ApiError`` 404 when the model does not serve the path's task, 400 for what its engine must refuse."""
-    if path not in _PATHS_OF[model.task]:
-        paths = ", ".join(_PATHS_OF[model.task])
-        raise ApiError(404, "wrong_task", f"model {model.name!r} answers {paths}, not {path}", param="model")
-    sequences = {_CHAT: _of_chat, _COMPLETIONS: _of_completion, _EMBEDDINGS: _of_embedding}[path](document)
-    if path == _EMBEDDINGS:
+    """Raise ``ApiError`` 400 when the model's task does not have the path, and for what its engine must refuse."""
+    route = ROUTES[path]
+    if model.task not in route.tasks:
+        raise wrong_task(path, model)
+    sequences = _CHECKS[route.check](document)
+    if not route.samples:
         return
     for name, allowed in _RANGES.items():
         value = document.get(name)
@@ -133,6 +132,13 @@ def check(path: str, document: Mapping[str, Any], model: Model) -> None:
             raise _wrong(name, f"must be {allowed}")
     check_constraints(document)
     _fits(sequences * int(document.get("n") or 1), model)
+
+
+def wrong_task(path: str, model: Model) -> ApiError:
+    """Return the 400 that says what a model is for, and which models the path is for."""
+    has, needed = ", ".join(paths_of(model.task)), " or ".join(ROUTES[path].tasks)
+    message = f"model {model.name!r} has task {model.task!r}, and so {has}; {path} is for models with task {needed}"
+    return ApiError(400, "wrong_task", message, param="model")
 
 
 def _fits(sequences: int, model: Model) -> None:
@@ -168,6 +174,67 @@ def _of_embedding(document: Mapping[str, Any]) -> int:
     return _prompts("input", _needed(document, "input"))
 
 
+def _of_messages(document: Mapping[str, Any]) -> int:
+    """Check a request in Anthropic's API."""
+    sequences = _of_chat(document)
+    if not _Range(1, whole=True).has(_needed(document, "max_tokens")):
+        raise _wrong("max_tokens", "must be a whole number not below 1")
+    return sequences
+
+
+def _of_responses(document: Mapping[str, Any]) -> int:
+    given = _needed(document, "input")
+    if not isinstance(given, str) and (not isinstance(given, list) or not given):
+        raise _wrong("input", "must be a text or a list of at least one item")
+    for name in ("background", "previous_response_id"):
+        if document.get(name):
+            message = f"'{name}' needs a stored response, and none is kept here: send the whole conversation as 'input'"
+            raise ApiError(400, "responses_not_stored", message, param=name)
+    return 1
+
+
+def _of_rerank(document: Mapping[str, Any]) -> int:
+    if _needed(document, "query") == "":
+        raise _wrong("query", "must not be empty")
+    if _needed(document, "documents") in ([], ""):
+        raise _wrong("documents", "must not be empty")
+    return 1
+
+
+def _of_score(document: Mapping[str, Any]) -> int:
+    for pair in _PAIRS:
+        if all(document.get(name) not in (None, [], "") for name in pair):
+            return 1
+    known = ", ".join(" and ".join(f"'{name}'" for name in pair) for pair in _PAIRS)
+    raise ApiError(400, "missing_parameter", f"the body needs two that are not empty: {known}", param=_PAIRS[0][0])
+
+
+def _of_text(document: Mapping[str, Any]) -> int:
+    """Check a text to be cut into tokens."""
+    if document.get("messages") is not None:
+        return _of_chat(document)
+    if not isinstance(_needed(document, "prompt"), str):
+        raise _wrong("prompt", "must be a text")
+    return 1
+
+
+def _of_tokens(document: Mapping[str, Any]) -> int:
+    tokens = _needed(document, "tokens")
+    if not isinstance(tokens, list) or not {type(token) for token in tokens} <= {int}:
+        raise _wrong("tokens", "must be a list of token ids")
+    return 1
+
+
+def _of_audio(document: Mapping[str, Any]) -> int:
+    _needed(document, "file")
+    return 1
+
+
+def _of_image(document: Mapping[str, Any]) -> int:
+    _needed(document, "prompt")
+    return 1
+
+
 def _prompts(name: str, given: object) -> int:
     """Return the number of prompts: one text, texts, token ids, or lists of them."""
     if isinstance(given, str):
@@ -190,6 +257,23 @@ def _needed(document: Mapping[str, Any], name: str) -> Any:
 
 def _wrong(name: str, what: str) -> ApiError:
     return ApiError(400, "invalid_parameter", f"'{name}' {what}", param=name)
+
+
+_PAIRS = (("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2"))
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
+    "chat": _of_chat,
+    "completion": _of_completion,
+    "responses": _of_responses,
+    "messages": _of_messages,
+    "embedding": _of_embedding,
+    "rerank": _of_rerank,
+    "score": _of_score,
+    "tokenize": _of_text,
+    "detokenize": _of_tokens,
+    "audio": _of_audio,
+    "image": _of_image,
+}
+"""Checks that the routes name; each returns the sequences that a body asks for at once."""
 
 
 def check_constraints(document: Mapping[str, Any]) -> None:

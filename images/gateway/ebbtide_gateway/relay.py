@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Mapping
 
 from aiohttp import web
 
 from .access_log import Record
-from .errors import error_body, error_headers
+from .errors import as_event, error_event, error_headers
+from .routes import Api
 from .server import Connection, own_headers
 from .upstream import BrokenOff
 from .upstream_call import Answer, Call, Failure
@@ -22,9 +22,13 @@ COMMENT = b": waiting\n\n"
 
 
 class Reply:
-    """Answer to one request. ``response`` is set once it has begun; ``waiting``: so far with comments alone."""
+    """Answer to one request. ``response`` is set once it has begun; ``waiting``: so far with comments alone;
+    ``headers`` are those that every answer has."""
 
-    def __init__(self, request: web.BaseRequest, connection: Connection, record: Record) -> None:
+    def __init__(
+        self, request: web.BaseRequest, connection: Connection, record: Record, headers: Mapping[str, str]
+    ) -> None:
+        self._headers = {**headers, **own_headers(record.request_id)}
         self._request = request
         self._connection = connection
         self._record = record
@@ -32,11 +36,13 @@ class Reply:
         self.waiting = False
         self._comments: asyncio.Task[None] | None = None
         self._commenting = asyncio.Lock()
+        self._api: Api = "openai"
 
-    def comment(self, seconds: float, headers: Mapping[str, str]) -> None:
+    def comment(self, seconds: float, headers: Mapping[str, str], api: Api) -> None:
         """Send a comment each ``seconds`` until the answer begins, after a head that says 200: proxies cut what is
-        silent. A client library skips comments (docs/decisions/0029).
+        silent. A client library skips comments (docs/decisions/0029). An error after them is an event of ``api``.
         """
+        self._api = api
         self._comments = asyncio.create_task(self._comment(seconds, {**_EVENTS, **headers}))
 
     async def _comment(self, seconds: float, headers: Mapping[str, str]) -> None:
@@ -64,7 +70,7 @@ class Reply:
     async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole answer; as an event if the head of a stream is already sent."""
         if await self._no_more_comments():
-            await self.write(as_event(body))
+            await self.write(as_event(self._api, status, body))
         else:
             await self._start(web.Response(status=status, headers=self._with_own(headers), body=body))
         await self.end()
@@ -86,7 +92,7 @@ class Reply:
         self._record.complete = True
 
     def _with_own(self, headers: Mapping[str, str]) -> dict[str, str]:
-        return {**headers, **own_headers(self._record.request_id)}
+        return {**headers, **self._headers}
 
     async def _start(self, response: web.StreamResponse) -> None:
         if self._connection.leaving:
@@ -99,8 +105,8 @@ class Reply:
 async def deliver(found: Answer | Failure, call: Call, record: Record, reply: Reply) -> None:
     """Send the client the result of its call and note it in the record."""
     if isinstance(found, Failure):
-        record.code = json.loads(found.body)["error"]["code"]
-        await reply.send(found.status, error_headers(found.retry_after) | call_headers(call), found.body)
+        record.code = found.code
+        await reply.send(found.status, error_headers(found.retry_after) | call_headers(call), found.body(call.api))
     elif found.rest is None:
         await reply.send(found.status, answer_headers(found) | call_headers(call), found.first)
     else:
@@ -149,9 +155,4 @@ def broken_off(call: Call, why: str) -> bytes:
     The blank line comes first because the engine's last event may lack its end.
     """
     message = f"the answer of model {call.model.name!r} broke off ({why}); what came so far is not all of it"
-    return b"\n\n" + as_event(error_body(message, "server_error", "answer_broken_off"))
-
-
-def as_event(body: bytes) -> bytes:
-    """Return a whole answer as one event of a stream."""
-    return b"data: " + body.strip().replace(b"\n", b"\ndata: ") + b"\n\n"
+    return b"\n\n" + error_event(call.api, 500, message, "answer_broken_off")

@@ -5,35 +5,39 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from .errors import ApiError
+from .form import MOST_BYTES, Form, file_too_large, read_form
 from .keys import Caller
 from .parameters import check, refused
 from .replicas import beginning
+from .routes import ROUTES, Api, api_of
 from .server import Connection, Leaving
 from .settings import Limits, Model
 
 LIVE, READY, MODELS = "/health/liveness", "/health/readiness", "/v1/models"
-GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+_STORED = "/v1/responses/"
 _CHALLENGE = 'Bearer realm="ebbtide"'
 # A JSON value takes up to some 100 bytes in memory where its text has three: without this a body within its bounds
 # could take a gigabyte. Texts and images have few of these signs, a list of token ids has one for each.
 _MOST_VALUES = 4_000_000
 _RETRY_AFTER_SECONDS = 5.0
+T = TypeVar("T")
 
 
 @dataclass
 class Generation:
-    """One checked POST. ``body`` is sent upstream, with the model's own name in it; ``prompt`` is the beginning of its
-    prompt if that decides which replica gets it. ``stream``: the answer is asked for as events.
+    """One checked POST. ``body`` is sent upstream, with the model's own name in it; of a form it is what the form says,
+    and the form is sent. ``prompt`` is the beginning of its prompt if that decides which replica gets it. ``stream``:
+    the answer is asked for as events.
     """
 
     path: str
@@ -42,32 +46,58 @@ class Generation:
     caller: Caller
     prompt: bytes | None = None
     stream: bool = False
+    form: Form | None = None
+
+    @property
+    def api(self) -> Api:
+        """Return whose errors the client expects."""
+        return api_of(self.path)
 
 
 def methods_for(path: str) -> tuple[str, ...]:
     """Return the methods a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
-    if path in GENERATE:
-        return ("POST",)
+    if path in ROUTES:
+        return ("POST", "OPTIONS")
     if path in (LIVE, READY, MODELS) or (path.startswith(MODELS + "/") and path != MODELS + "/"):
-        return ("GET", "HEAD")
-    known = ", ".join((*GENERATE, MODELS))
+        return ("GET", "HEAD", "OPTIONS")
+    if is_of_a_stored_response(path):
+        return ("POST", "OPTIONS") if path.endswith("/cancel") else ("GET", "HEAD", "OPTIONS")
+    known = ", ".join((*ROUTES, MODELS))
     raise ApiError(404, "unknown_path", f"there is no {path[:100]!r} here; paths: {known}")
+
+
+def is_of_a_stored_response(path: str) -> bool:
+    """Return True for the retrieval of a response and for its cancellation."""
+    inner = path.removeprefix(_STORED).removesuffix("/cancel")
+    return path.startswith(_STORED) and bool(inner) and "/" not in inner
+
+
+def not_stored() -> ApiError:
+    """Return the 404 for every stored response. The engine's store is off: it is never emptied, and each replica has
+    its own, which ends with it.
+    """
+    message = "responses are not stored here: what was answered is known to the client alone"
+    return ApiError(404, "responses_not_stored", message)
 
 
 def check_method(method: str, path: str) -> None:
     """Raise ``ApiError`` 404 for a path that is not listed, 405 with ``Allow`` for a method that it does not take."""
     allowed = methods_for(path)
     if method not in allowed:
-        names = " and ".join(allowed)
+        names = " and ".join(name for name in allowed if name != "OPTIONS")
         raise ApiError(405, "method_not_allowed", f"{path} takes {names} only", headers={"allow": ", ".join(allowed)})
 
 
-def bearer(header: str | None) -> bytes:
-    """Return the key in an ``Authorization`` header. Raises ``ApiError`` 401 when there is none."""
-    scheme, _, key = (header or "").partition(" ")
-    if scheme.lower() == "bearer" and key.strip():
+def presented_key(headers: Mapping[str, str]) -> bytes:
+    """Return the key of a request: a bearer token, else in one of the headers that clients of Anthropic's API and of
+    Azure's use. Raises ``ApiError`` 401 when there is none.
+    """
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        key = headers.get("x-api-key") or headers.get("api-key") or ""
+    if key.strip():
         return key.strip().encode("utf-8", "surrogateescape")
-    message = "send your key as 'Authorization: Bearer KEY'"
+    message = "send your key as 'Authorization: Bearer KEY', or in the header x-api-key or api-key"
     raise ApiError(401, "missing_api_key", message, headers={"www-authenticate": _CHALLENGE})
 
 
@@ -111,6 +141,19 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
         raise ApiError(400, "invalid_json", f"the request body is not JSON{where}") from None
     if not isinstance(document, dict):
         raise ApiError(400, "invalid_json", "the request body must be a JSON object")
+    model, body = _checked(path, document, models, caller)
+    prompt = beginning(document) if model.by_prefix else None
+    return Generation(path, model, body, caller, prompt, document.get("stream") is True)
+
+
+def parse_form(path: str, form: Form, models: Mapping[str, Model], caller: Caller) -> Generation:
+    """Check a form and put the model's own name into it. Raises ``ApiError`` 400, 403 or 404."""
+    model, body = _checked(path, form.document(), models, caller)
+    return Generation(path, model, body, caller, form=form.for_model(model.name))
+
+
+def _checked(path: str, document: dict[str, Any], models: Mapping[str, Model], caller: Caller) -> tuple[Model, bytes]:
+    """Return the model that a document names, and the document with the model's own name, as JSON."""
     asked = document.get("model")
     if not isinstance(asked, str) or not asked:
         raise ApiError(400, "missing_model", "the body needs 'model': a model's name or alias")
@@ -119,15 +162,10 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
         raise ApiError(400, "unsupported_parameter", f"not accepted here: {', '.join(found)}")
     try:
         check(path, document, model)
+        document["model"] = model.name
+        return model, json.dumps(document, separators=(",", ":")).encode()
     except RecursionError:
         raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
-    document["model"] = model.name
-    try:
-        body = json.dumps(document, separators=(",", ":")).encode()
-    except RecursionError:
-        raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
-    prompt = beginning(document) if model.by_prefix else None
-    return Generation(path, model, body, caller, prompt, document.get("stream") is True)
 
 
 def described(model: Model) -> dict[str, Any]:
@@ -160,7 +198,7 @@ class BodyMemory:
     def take(self, more: int) -> None:
         """Take more bytes, or give some back. Raises ``ApiError`` 503 when there are no more."""
         if more > 0 and self._held + more > self._most:
-            message = f"the requests that are being answered hold all of the {self._most} bytes that bodies may take"
+            message = f"the requests that are being answered hold all of the {self._most} bytes that they may take"
             raise ApiError(503, "too_many_bodies", message, retry_after=_RETRY_AFTER_SECONDS)
         self._held += more
 
@@ -185,17 +223,10 @@ async def read_body(request: web.BaseRequest, connection: Connection, limits: Li
     """
     most = limits.max_body_bytes
     too_large = ApiError(413, "body_too_large", f"the request body may have at most {most} bytes")
-    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
-        message = f"the body is sent with content-encoding {coding[:40]!r}; send it as plain JSON"
-        raise ApiError(415, "unsupported_encoding", message, headers={"accept-encoding": "identity"})
-    if request.content_length is not None and request.content_length > most:
-        raise too_large
-    if request.headers.get("expect", "").lower() == "100-continue" and request.version >= (1, 1):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
+    await _expect(request, most, too_large)
     body = bytearray()
     with connection.reading(request.content):
-        while piece := await _next(request, limits.silent_body_seconds):
+        while piece := await _within(limits.silent_body_seconds, request.content.readany()):
             body += piece
             if len(body) > most:
                 raise too_large
@@ -203,10 +234,40 @@ async def read_body(request: web.BaseRequest, connection: Connection, limits: Li
     return bytes(body)
 
 
-async def _next(request: web.BaseRequest, seconds: float) -> bytes:
+async def read_form_body(
+    request: web.BaseRequest, connection: Connection, limits: Limits, share: Share, file: IO[bytes]
+) -> Form:
+    """Return the form, its file written into ``file``. Raises ``ApiError`` as ``read_body`` does, and as ``read_form``
+    does.
+    """
+    await _expect(request, MOST_BYTES, file_too_large())
+    with connection.reading(request.content):
+        return await read_form(
+            request.headers,
+            request.content,
+            lambda coming: _within(limits.silent_body_seconds, coming),
+            file,
+            share.resize,
+        )
+
+
+async def _expect(request: web.BaseRequest, most: int, too_large: ApiError) -> None:
+    """Let a body come. Raises ``ApiError`` for one that is compressed, or is known to be too large."""
+    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
+        message = f"the body is sent with content-encoding {coding[:40]!r}; send it as it is"
+        raise ApiError(415, "unsupported_encoding", message, headers={"accept-encoding": "identity"})
+    if request.content_length is not None and request.content_length > most:
+        raise too_large
+    if request.headers.get("expect", "").lower() == "100-continue" and request.version >= (1, 1):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+async def _within(seconds: float, coming: Awaitable[T]) -> T:
+    """Return what comes next of a body."""
     try:
         async with asyncio.timeout(seconds):
-            return await request.content.readany()
+            return await coming
     except TimeoutError:
         raise ApiError(408, "request_timeout", f"nothing more of the body came for {seconds:g} s") from None
     except Leaving:

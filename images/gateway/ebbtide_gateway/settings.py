@@ -9,6 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from .routes import Task
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
@@ -31,7 +33,7 @@ class Model(_Frozen):
     by_prefix: bool = False
     most_waiting: int | None = Field(default=None, ge=1)
     most_sequences: int | None = Field(default=None, ge=1)
-    task: Literal["chat", "embed"] = "chat"
+    task: Task = "chat"
     cold_start_seconds: float | None = Field(default=None, gt=0)
 
 
@@ -48,7 +50,8 @@ class Guard(_Frozen):
 
 class Limits(_Frozen):
     """Bounds on requests and connections. ``request_seconds`` is the longest that upstream may send no byte of an
-    answer. ``max_held_bytes``: limit for the bodies of all requests together.
+    answer. ``max_held_bytes``: limit for the bodies of all requests together, ``max_file_bytes``: for the files in
+    their forms, which lie on disk.
 
     For clients that have shown no key: ``head_bytes`` and ``head_seconds`` bound a request's headers, ``idle_seconds``
     a connection without a request, ``keyless_connections`` their number. For all clients: ``silent_body_seconds`` is
@@ -63,6 +66,7 @@ class Limits(_Frozen):
 
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
     max_held_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
+    max_file_bytes: int = Field(default=1024 * 1024 * 1024, gt=0)
     head_bytes: int = Field(default=64 * 1024, gt=0)
     head_seconds: float = Field(default=30, gt=0)
     idle_seconds: float = Field(default=75, gt=0)
@@ -73,6 +77,12 @@ class Limits(_Frozen):
     silence_seconds: float | None = Field(default=None, gt=0)
     leave_seconds: float = Field(default=0, ge=0)
     shutdown_seconds: int = Field(default=300, ge=0)
+
+
+class Cors(_Frozen):
+    """Origins whose pages may read answers, ``*`` for all of them."""
+
+    origins: tuple[str, ...] = ()
 
 
 class Cluster(_Frozen):
@@ -94,6 +104,7 @@ class Settings(_Frozen):
     guard: Guard = Guard()
     limits: Limits = Limits()
     cluster: Cluster = Cluster()
+    cors: Cors = Cors()
 
     def by_any_name(self) -> dict[str, Model]:
         """Return the models by name and by alias; a name wins over another model's alias."""

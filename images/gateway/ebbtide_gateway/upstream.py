@@ -25,7 +25,7 @@ import aiohttp
 from yarl import URL
 
 from .engine_deaths import EndsEngines, EngineDeaths, MustWait
-from .errors import engine_died, error_body, error_type, upstream_error
+from .errors import engine_died, upstream_error
 from .parameters import constraints
 from .replicas import Replicas
 from .upstream_call import Answer, Call, Failure
@@ -38,6 +38,7 @@ _NOT_READY_RETRY_AFTER_SECONDS = 15.0
 _KNOCK_PATH = "/health"
 _HOP_STATUSES = frozenset({502, 503, 504})
 _REFUSAL = b'data: {"error"'
+_NAMED_REFUSAL = b"event: error\n"  # where an API names its events
 _MAX_ERROR_BYTES = 1024 * 1024
 # A hold sends nothing for minutes: probes find a peer that vanished silently.
 _PROBES = (
@@ -135,7 +136,7 @@ class WakeTransport:
                     return engine_ended(call) if isinstance(reason, EngineLost) else not_ready(call, str(reason))
                 await sleep(pause)
             except EndsEngines as refusal:
-                return Failure(refusal.status, refusal.body())
+                return Failure(refusal.status, refusal.message, refusal.code)
             except aiohttp.SocketTimeoutError:
                 return too_slow(call, self._request_seconds)
 
@@ -166,7 +167,7 @@ class WakeTransport:
     async def _ask(self, call: Call, replica: str | None) -> Answer | Failure:
         """Send the call to that replica, or to any that the interceptor finds."""
         call.leave = self._enter(call, replica)
-        response = call.response = await self._send(call, replica, "POST", call.path, call.body)
+        response = call.response = await self._send(call, replica, "POST", call.path)
         found = await (_judged(call, replica, response) if response.status >= 300 else _begun(call, response))
         self._deaths.begun(call, replica)
         if isinstance(found, Answer) and found.rest is not None:
@@ -199,9 +200,10 @@ class WakeTransport:
 
     async def _to_its_end(self, call: Call, replica: str | None, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield the rest of a stream. Raises ``BrokenOff``, also if the engine says in an event that it has died."""
+        refusal = _refusal(call)
         try:
             async for chunk in rest:
-                if _REFUSAL in chunk and _says_that_it_died(chunk):
+                if refusal in chunk and _says_that_it_died(chunk, refusal):
                     self._lost(call, replica, EngineDied("its engine ended"))
                     raise BrokenOff("its engine ended")
                 yield chunk
@@ -216,17 +218,20 @@ class WakeTransport:
             if response.status in _HOP_STATUSES:
                 raise Interrupted(f"{_who(None)} answered {response.status}")
 
-    async def _send(
-        self, call: Call, replica: str | None, method: str, path: str, body: bytes | None = None
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, call: Call, replica: str | None, method: str, path: str) -> aiohttp.ClientResponse:
         assert self._session is not None
+        data: bytes | AsyncIterator[bytes] | None = None
         headers = {"host": call.model.host, "accept-encoding": "identity", "user-agent": "ebbtide-gateway"}
-        if body is not None:
+        if method == "POST" and call.form is not None:
+            headers |= call.form.headers()
+            data = call.form.pieces()
+        elif method == "POST":
             headers["content-type"] = "application/json"
+            data = call.body
         base = self._interceptor if replica is None else f"http://{replica}"
         try:
             return await self._session.request(
-                method, _url(base + path), data=body, headers=headers, allow_redirects=False
+                method, _url(base + path), data=data, headers=headers, allow_redirects=False
             )
         except aiohttp.SocketTimeoutError:
             raise
@@ -254,31 +259,30 @@ async def _judged(call: Call, replica: str | None, response: aiohttp.ClientRespo
         content = b""
     status = response.status
     error = upstream_error(status, content)
-    if error is not None and engine_died(error):
+    if error is not None and engine_died(error, status):
         raise EngineDied("its engine ended")
     if error is None and status in _HOP_STATUSES:
         raise Interrupted(f"{_who(replica)} answered {status}")
     if error is None and status == 404 and replica is None:
         message = f"the interceptor has no route for {call.model.host}; is the model's InterceptorRoute there?"
-        return Failure(502, error_body(message, "server_error", "route_missing"))
+        return Failure(502, message, "route_missing")
     if status < 400:
         message = f"model {call.model.name!r} answered {status}, which is no answer to a POST"
-        return Failure(502, error_body(message, "server_error", "upstream_error"))
+        return Failure(502, message, "upstream_error")
     if error is None:
         message = f"model {call.model.name!r} answered {status} without a reason"
-        return Failure(status, error_body(message, error_type(status), "upstream_error"))
+        return Failure(status, message, "upstream_error")
     if status == 500 and (names := constraints(json.loads(call.body))):
         message = f"model {call.model.name!r} failed at this request alone, likely at its {' or '.join(names)}: "
-        return Failure(400, error_body(message + error["message"], error_type(400), "unusable_constraint", names[0]))
+        return Failure(400, message + error["message"], "unusable_constraint", param=names[0])
     return _engines_own(status, error, _seconds(response.headers.get("retry-after")))
 
 
 def _engines_own(status: int, error: dict[str, Any], retry_after: float | None) -> Failure:
     if status in (429, 503) and retry_after is None:
         retry_after = _BUSY_RETRY_AFTER_SECONDS
-    kind = error.get("type") or error_type(status)
-    code = error.get("code", status)
-    return Failure(status, error_body(error["message"], kind, code, error.get("param")), retry_after)
+    code, param = error.get("code", status), error.get("param")
+    return Failure(status, error["message"], code, error.get("type"), param, retry_after)
 
 
 def pause_after(attempts: int) -> float:
@@ -293,19 +297,19 @@ def not_ready(call: Call, last: str) -> Failure:
         f"model {call.model.name!r} did not become ready within {call.model.hold_seconds:g} s "
         f"({call.attempts} attempts; last: {last})"
     )
-    return Failure(504, error_body(message, "server_error", "model_not_ready"), _NOT_READY_RETRY_AFTER_SECONDS)
+    return Failure(504, message, "model_not_ready", retry_after=_NOT_READY_RETRY_AFTER_SECONDS)
 
 
 def engine_ended(call: Call) -> Failure:
     """Return the failure for a hold that is over, after an engine ended with this request in it."""
     message = f"the engine of model {call.model.name!r} ended while it worked on this and other requests"
-    return Failure(503, error_body(message, "server_error", "engine_ended"), _NOT_READY_RETRY_AFTER_SECONDS)
+    return Failure(503, message, "engine_ended", retry_after=_NOT_READY_RETRY_AFTER_SECONDS)
 
 
 def too_slow(call: Call, seconds: float) -> Failure:
     """Return the failure for a model that took the request and sent nothing for longer than any answer may take."""
     message = f"model {call.model.name!r} gave no byte for {seconds:g} s"
-    return Failure(504, error_body(message, "server_error", "request_timeout"), _NOT_READY_RETRY_AFTER_SECONDS)
+    return Failure(504, message, "request_timeout", retry_after=_NOT_READY_RETRY_AFTER_SECONDS)
 
 
 async def _begun(call: Call, response: aiohttp.ClientResponse) -> Answer | Failure:
@@ -317,7 +321,7 @@ async def _begun(call: Call, response: aiohttp.ClientResponse) -> Answer | Failu
     try:
         if content_type.startswith("text/event-stream"):
             first = await response.content.readany()
-            if first.startswith(_REFUSAL):
+            if first.startswith(_refusal(call)):
                 refused = await _refused_in_the_stream(first, response)
                 call.close()
                 return refused
@@ -343,17 +347,23 @@ async def _refused_in_the_stream(first: bytes, response: aiohttp.ClientResponse)
     if error is not None and engine_died(error):
         raise EngineDied("its engine ended")
     if error is None:
-        return Failure(502, error_body("the model began its answer with an error", "server_error", "upstream_error"))
+        return Failure(502, "the model began its answer with an error", "upstream_error")
     code = error.get("code")
     return _engines_own(code if isinstance(code, int) and 400 <= code < 600 else 502, error, None)
 
 
 def _first_error(events: bytes) -> dict[str, Any] | None:
-    return upstream_error(502, events.partition(b"\n\n")[0].removeprefix(b"data: "))
+    event = events.partition(b"\n\n")[0].removeprefix(_NAMED_REFUSAL)
+    return upstream_error(502, event.removeprefix(b"data: "))
 
 
-def _says_that_it_died(chunk: bytes) -> bool:
-    error = _first_error(chunk[chunk.index(_REFUSAL) :])
+def _refusal(call: Call) -> bytes:
+    """Return the beginning of an event by which the engine says that it failed."""
+    return _REFUSAL if call.api == "openai" else _NAMED_REFUSAL
+
+
+def _says_that_it_died(chunk: bytes, refusal: bytes) -> bool:
+    error = _first_error(chunk[chunk.index(refusal) :])
     return error is not None and engine_died(error)
 
 

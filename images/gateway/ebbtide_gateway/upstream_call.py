@@ -8,16 +8,26 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from .errors import error_body
+from .form import Form
+from .routes import Api
 from .settings import Model
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Final upstream error: HTTP status, JSON body in OpenAI's shape, seconds for ``Retry-After``."""
+    """Final upstream error, for ``errors.error_body``; seconds for ``Retry-After``."""
 
     status: int
-    body: bytes
+    message: str
+    code: str | int
+    kind: str | None = None
+    param: str | None = None
     retry_after: float | None = None
+
+    def body(self, api: Api) -> bytes:
+        """Return the JSON body as that API's clients expect it."""
+        return error_body(api, self.status, self.message, self.code, kind=self.kind, param=self.param)
 
 
 @dataclass(frozen=True)
@@ -38,13 +48,16 @@ class Call:
     ``held``: the model slept or had to be asked more than once; ``waited_seconds`` then counts until its first byte.
     ``woken``: this request began the wake. ``leave`` tells the replica's count that it has ended. ``prompt``: its
     beginning, if that decides which replica gets it. ``fingerprint``: recognizes a request after an engine died with
+    it. ``api``: whose errors its client expects. ``form``: what is sent instead of ``body``, which only says what is in
     it.
     """
 
     model: Model
     path: str
+    api: Api = "openai"
     prompt: bytes | None = None
     body: bytes = b""
+    form: Form | None = None
     fingerprint: bytes | None = None
     began: float = field(default_factory=time.monotonic)
     held: bool = False

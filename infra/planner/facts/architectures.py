@@ -11,17 +11,20 @@ from typing import Literal
 
 from infra.planner.facts.model_facts import ModelFacts
 
-Purpose = Literal["chat", "embed", "classify"]
+Purpose = Literal["chat", "embed", "classify", "transcribe"]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Recorded list of one version. ``until`` names architectures given up and the last version that had them."""
+    """Recorded list of one version. ``until`` names architectures given up and the last version that had them;
+    ``transcribe`` those that turn speech into text, of which ``only_transcribe`` do nothing else."""
 
     version: str
     chat: frozenset[str]
     embed: frozenset[str]
     classify: frozenset[str]
+    transcribe: frozenset[str]
+    only_transcribe: frozenset[str]
     through_transformers: frozenset[str]
     until: dict[str, str]
 
@@ -30,18 +33,25 @@ class Recorded:
 def recorded() -> Recorded:
     """Return the list in ``architectures.json``."""
     read = json.loads(Path(__file__).with_name("architectures.json").read_text())
-    names = ("chat", "embed", "classify", "through_transformers")
+    names = ("chat", "embed", "classify", "transcribe", "only_transcribe", "through_transformers")
     return Recorded(version=read["version"], until=read["until"], **{name: frozenset(read[name]) for name in names})
 
 
 def purpose(architecture: str | None) -> Purpose | None:
     """Return what the engine would serve it for; None where it does not know it. One that can chat counts as chat."""
     known = recorded()
+    if architecture in known.only_transcribe:
+        return "transcribe"
     if architecture in known.chat:
         return "chat"
     if architecture in known.embed:
         return "embed"
     return "classify" if architecture in known.classify else None
+
+
+def transcribes(architecture: str | None) -> bool:
+    """Return True if the engine turns speech into text with it."""
+    return architecture in recorded().transcribe
 
 
 def last_version_with(architecture: str) -> str | None:

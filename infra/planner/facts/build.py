@@ -73,10 +73,8 @@ def facts(
 def _task(shape: ModelShape, chat_template: bool | None) -> Task | None:
     """Return the task: an architecture that only embeds is no chat model; a decoder without a template is base."""
     known = purpose(shape.architecture)
-    if known == "embed":
-        return "embed"
-    if known == "classify":
-        return "other"
+    if known is not None and known != "chat":
+        return known
     if chat_template is None:
         return None
     return "chat" if chat_template else "base"

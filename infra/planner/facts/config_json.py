@@ -117,14 +117,15 @@ def read(config: Config) -> ModelShape:
     """Read a configuration. Raises ``UnreadableConfig`` when a number that everything depends on is missing."""
     architectures = config.get("architectures")
     text = text_part(config)
-    heads = number(text, "num_attention_heads", "n_head", "n_heads", least=1)
+    heads = number(text, "num_attention_heads", "n_head", "n_heads", "decoder_attention_heads", least=1)
     hidden = number(text, "hidden_size", "n_embd", "d_model", least=1)
-    layers = number(text, "num_hidden_layers", "n_layer", "n_layers", least=1)
+    # Whisper counts its decoder apart, and calls the encoder's layers num_hidden_layers
+    layers = number(text, "decoder_layers", "num_hidden_layers", "n_layer", "n_layers", least=1)
     head_dim = number(text, "head_dim", default=hidden // heads, least=1)
     kv_heads = _kv_heads(text, heads)
     held = _stored(config)
     experts = number(text, "num_local_experts", "num_experts", "n_routed_experts", default=0)
-    intermediate = number(text, "intermediate_size", "n_inner", "ffn_dim", default=4 * hidden)
+    intermediate = number(text, "intermediate_size", "n_inner", "ffn_dim", "decoder_ffn_dim", default=4 * hidden)
     return ModelShape(
         architecture=printable(architectures[0]) if isinstance(architectures, list) and architectures else None,
         model_type=printable(config.get("model_type", "")),
@@ -157,7 +158,9 @@ def _kv_heads(text: Config, heads: int) -> int:
 
 def _context(text: Config) -> int | None:
     """Return the longest request vLLM allows: the positions, times the factor of scalings not yet contained in them."""
-    base = number(text, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", default=0)
+    base = number(
+        text, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions", default=0
+    )
     if "gemma3" in str(text.get("model_type", "")):
         return base or None
     factor = 1.0

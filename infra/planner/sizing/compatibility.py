@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from components.typed.refusal import Path, Problem
 from components.typed.rules.planner import (
@@ -15,6 +16,7 @@ from components.typed.rules.planner import (
     GATE_NOT_LOOKED_UP,
     MEMORY_ESTIMATE_ROUGH,
     POOR_EMBEDDINGS,
+    SCORES_NEED_A_HEAD,
     TASK_MISMATCH,
 )
 from components.typed.rules.stack import (
@@ -29,14 +31,21 @@ from components.typed.rules.stack import (
     REMOTE_CODE_NEEDED,
 )
 from infra.planner.facts import layer_kinds, quantized
-from infra.planner.facts.architectures import Asked, choose
+from infra.planner.facts.architectures import Asked, choose, transcribes
 from infra.planner.facts.config_json import printable, text_part
 from infra.planner.facts.model_facts import ModelFacts, Task
 from infra.planner.sizing import memory
 from infra.planner.sizing.compatibility_gpu import Gpu, judge_cache, judge_gpu
 
 MOST_GPUS = 64
-_UNSERVED: Mapping[Task | None, str] = {"image": "makes images", "other": "classifies or ranks"}
+_UNSERVED: Mapping[Task | None, str] = {"image": "makes images"}
+AskedTask = Literal["chat", "base", "embed", "rerank", "score", "transcribe", "image"]
+# what a model is called that is not for the task, and the task to set for it
+_MADE_FOR: Mapping[Task | None, tuple[str, str]] = {
+    "embed": ("is an embedding model", "embed"),
+    "classify": ("scores or classifies", "rerank"),
+    "transcribe": ("turns speech into text and does nothing else", "transcribe"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Wanted:
     the stack's owner has agreed to; ``plugins`` are the engine's plugins in the image; ``split_key`` is the key that
     says over how many GPUs a layer is cut; ``streamed``: the engine reads the weights from a bucket."""
 
-    task: Task = "chat"
+    task: AskedTask = "chat"
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     split_key: str = "gpus"
@@ -130,13 +139,12 @@ def _purpose(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
         message = f"{_UNSERVED[task]}, and no engine here serves that"
         if least := facts.raw.get("least_card_gb"):
             message += f"; its source asks for a card of {least} GB"
-        allowed, fix = "a model for chat or embeddings", "use one, or serve this one with an engine of its own kind"
+        allowed, fix = "a model for one of the tasks", "use one, or serve this one with an engine of its own kind"
         yield TASK_MISMATCH.at(path, message, allowed=allowed, fix=fix, value=facts.id)
-    elif wanted.task == "chat" and task == "embed":
-        message = "is an embedding model, and its route is for chat"
-        yield NOT_A_CHAT_MODEL.at(
-            path, message, allowed="a chat or instruct model", fix="set task: embed", value=facts.id
-        )
+    elif wanted.task == "chat" and task in _MADE_FOR:
+        message = f"{_MADE_FOR[task][0]}, and its route is for chat"
+        fix = f"set task: {_MADE_FOR[task][1]}"
+        yield NOT_A_CHAT_MODEL.at(path, message, allowed="a chat or instruct model", fix=fix, value=facts.id)
     elif wanted.task == "chat" and (task == "base" or facts.chat_template is False):
         message = "is a base model: it has no chat template, and its route is for chat"
         yield BASE_MODEL_ON_CHAT.at(
@@ -150,6 +158,42 @@ def _purpose(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
         message = "was not made for embeddings: the engine turns it into one, with poor vectors"
         fix = "use an embedding model, or set task: chat"
         yield POOR_EMBEDDINGS.at(path, message, allowed="an embedding model", fix=fix, value=facts.id)
+    elif wanted.task == "transcribe" and not transcribes(facts.architecture):
+        message = "turns no speech into text"
+        fix = "use one, or set the task it is made for"
+        yield TASK_MISMATCH.at(path, message, allowed="a model like Whisper or Voxtral", fix=fix, value=facts.id)
+    elif wanted.task in ("rerank", "score") and task != "classify":
+        yield from _no_head(facts, path)
+    elif wanted.task in ("rerank", "score") and (labels := _labels(facts)) not in (None, 1):
+        message = f"sorts into {labels} classes, and the engine scores with models that have one"
+        yield TASK_MISMATCH.at(
+            path, message, allowed="a cross-encoder with one label", fix="use a reranker", value=facts.id
+        )
+    elif wanted.task == "embed" and task in _MADE_FOR and task != "embed":
+        message, fix = f"{_MADE_FOR[task][0]}, and gives no vectors", f"set task: {_MADE_FOR[task][1]}"
+        yield TASK_MISMATCH.at(path, message, allowed="an embedding model", fix=fix, value=facts.id)
+
+
+def _no_head(facts: ModelFacts, path: Path) -> Iterator[Problem]:
+    """Yield what is wrong with scoring by a model that was not made for it."""
+    if facts.task in ("embed", "transcribe"):
+        message = f"{_MADE_FOR[facts.task][0]}: it has no head that scores"
+        fix = f"set task: {_MADE_FOR[facts.task][1]}"
+        if facts.task == "embed":
+            fix += ", which has the paths for rerank and score as well"
+        yield TASK_MISMATCH.at(path, message, allowed="a cross-encoder", fix=fix, value=facts.id)
+        return
+    message = "has no head that scores: the engine makes one only as told by --hf-overrides, else scores mean nothing"
+    fix = "use a cross-encoder, or give the overrides of its model card under extraArgs"
+    yield SCORES_NEED_A_HEAD.at(path, message, allowed="a cross-encoder", fix=fix, value=facts.id)
+
+
+def _labels(facts: ModelFacts) -> int | None:
+    """Return the number of classes that a model sorts into; None where its configuration does not say."""
+    count, names = facts.raw.get("num_labels"), facts.raw.get("id2label")
+    if isinstance(count, int):
+        return count
+    return len(names) if isinstance(names, Mapping) else None
 
 
 def _context(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
@@ -234,6 +278,8 @@ def _weights(facts: ModelFacts) -> Iterator[str]:
 
 
 def _state(facts: ModelFacts) -> Iterator[str]:
+    if facts.task == "transcribe":
+        yield "what its decoder keeps of the audio is not counted, so fewer sequences fit"
     if facts.raw and facts.kv and layer_kinds.keeps_state(text_part(facts.raw), facts.layers):
         attending = sum(group.count for group in facts.kv)
         yield (

@@ -116,8 +116,9 @@ class ModelConfig(StackModel):
     revision: Revision = Field(
         description="the 40 hexadecimal digits of a commit", examples=["and the commit from the model's page"]
     )
-    task: Literal["chat", "embed"] = Field(
-        default="chat", description="what it is asked for: chat (and completions), or embeddings"
+    task: Literal["chat", "embed", "rerank", "score", "transcribe"] = Field(
+        default="chat",
+        description="what it is asked for, which decides its paths (paths.md); transcribe needs vLLM's audio packages",
     )
     engine: Literal["auto", "vllm", "transformers"] = Field(
         default="auto", description="whose implementation of the model runs; auto: vLLM's own where it has one"

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from components.platforms.kinds import PlaceSettings, kind_of, settings_classes
 from components.typed.fields import Limit, StackModel, integer, text
-from components.typed.rules.file import COUNT_INVALID, KEY_HASH_INVALID, PACKAGE_NOT_PINNED
+from components.typed.rules.file import COUNT_INVALID, KEY_HASH_INVALID, ORIGIN_INVALID, PACKAGE_NOT_PINNED
 from components.typed.rules.stack import IMAGE_NOT_PINNED
 from components.typed.units import Duration
 from infra.stackfile.schema.model import ModelConfig
@@ -133,6 +133,26 @@ class KeyConfig(StackModel):
     sha256: Sha256 | None = Field(default=None, description="of a key made elsewhere")
 
 
+Origin = Annotated[
+    str,
+    text(
+        ORIGIN_INVALID,
+        r"\*|https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?",
+        "is not an origin as a browser sends it",
+        allowed="scheme and host in small letters, with the port if it is not the usual one, or '*'",
+        fix="copy it from the browser: location.origin in its console, without a path or a slash at its end",
+    ),
+]
+
+
+class CorsConfig(StackModel):
+    """Pages in a browser that may read the gateway's answers, by their origin. A page needs a key as everybody does."""
+
+    origins: tuple[Origin, ...] = Field(
+        default=(), description="origins of pages, or `*`; default: none", examples=["[https://chat.example.com]"]
+    )
+
+
 class GatewayConfig(StackModel):
     """Groups and keys by name, and the number of pods between the clients and the models."""
 
@@ -149,6 +169,7 @@ class GatewayConfig(StackModel):
     )
     groups: Mapping[str, GroupConfig] = Field(default_factory=dict, description="who may ask which models")
     keys: Mapping[str, KeyConfig] = Field(default_factory=dict, description="API keys, each of one group")
+    cors: CorsConfig = Field(default=CorsConfig(), description="pages in a browser that may ask it directly")
 
 
 Environment = Literal["local", "dev", "staging", "prod"]
