@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
+from components.catalog.gpus import gpus
 from components.catalog.machines import machines
 from components.platforms.kinds import kind_of
 from components.typed.refusal import Path, Problem, Severity
@@ -13,9 +14,11 @@ from components.typed.rules.planner import (
     COLD_START_TOO_SHORT,
     FACTS_OF_ANOTHER_COMMIT,
     FLAG_NOT_FOLLOWED,
+    GPU_MEMORY_OVERSTATED,
     GUARD_WAIT_CUT_BY_HOP,
     MEMORY_UNKNOWN,
     MODEL_FACTS_UNKNOWN,
+    MORE_SEQUENCES_THAN_STATES,
     SHARED_MEMORY_EXCEEDED,
     SLEEPING_WEIGHTS_FILL_MEMORY,
     TURNS_MEMORY_EXCEEDED,
@@ -29,6 +32,7 @@ from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model
 from infra.planner.sizing.memory import GIB, Engine
 from infra.planner.sizing.planned_pool import PoolPlan
 from infra.stackfile.findings.formatting import show
+from infra.stackfile.schema.pool import PoolConfig
 from infra.stackfile.schema.stack import StackConfig
 from infra.stackfile.timeouts import Hop
 
@@ -115,6 +119,20 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
         yield WEIGHTS_DO_NOT_FIT.at(
             (*at, "gpus"), message, allowed=better or "GPUs with more memory", fix=fix, value=gpus, severity=severity
         )
+    elif plan.fits:  # and yet it does not start
+        most = plan.state_blocks or 0
+        message = (
+            f"is more than the {most:,} blocks that its layers with a state have room for, one for each sequence: the "
+            f"engine stops at its start: {plan.description()}"
+        )
+        yield MORE_SEQUENCES_THAN_STATES.at(
+            (*at, "maxSequences"),
+            message,
+            allowed=f"1..{most}",
+            fix=f"set maxSequences: {most}, or use more memory",
+            value=model.config.max_sequences,
+            severity=severity,
+        )
     else:
         most = plan.longest_context
         message = f"is more than one sequence's KV cache has room for: {plan.description()}"
@@ -128,6 +146,24 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
         yield CONTEXT_DOES_NOT_FIT.at(
             (*at, "maxTokens"), message, allowed=allowed, fix=fix, value=model.config.max_tokens, severity=severity
         )
+
+
+def judge_memory_of_pool(pool: PoolConfig) -> Iterator[Problem]:
+    """Check that a pool's own figure is no more than CUDA gives a program of such a card."""
+    known, own = gpus().get(pool.gpu.product or ""), pool.gpu.memory
+    if known is None or own is None or pool.machine is not None or pool.device == "cpu":
+        return
+    if own.bytes <= known.usable_gib * GIB:
+        return
+    there = int(known.usable_gib * 100) / 100
+    message = f"is more than CUDA gives a program of a card of {pool.gpu.product}, {there:g} GiB: that counts"
+    yield GPU_MEMORY_OVERSTATED.at(
+        ("pools", pool.name, "gpu", "memory"),
+        message,
+        allowed=f"at most {there:g}Gi",
+        fix="leave it out, or write what the engine's log or torch.cuda.mem_get_info() says",
+        value=str(own),
+    )
 
 
 def smallest(stack: StackConfig, facts: ModelFacts, engine: Engine) -> str | None:

@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.typed.refusal import Problem
-from components.typed.rules.planner import FIT_GPUS_LEFT_OVER, FIT_PRICE_UNKNOWN, FIT_TOO_MANY_SEQUENCES
+from components.typed.rules.planner import (
+    FIT_GPUS_LEFT_OVER,
+    FIT_PRICE_UNKNOWN,
+    FIT_TOO_MANY_SEQUENCES,
+    MORE_SEQUENCES_THAN_STATES,
+)
 from components.typed.rules.stack import CONTEXT_ABOVE_MODEL, CONTEXT_DOES_NOT_FIT, WEIGHTS_DO_NOT_FIT
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.report.document import finding_of
@@ -154,6 +159,10 @@ def _largest(found: Sequence[Fit]) -> Fit:
 
 
 def _too_small(best: Fit, question: Question) -> Problem:
+    if best.plan.fits and best.plan.overbooked:
+        most = best.plan.state_blocks or 0
+        fix, allowed = f"ask for {most}, or more memory", f"1..{most}"
+        return MORE_SEQUENCES_THAN_STATES.at(("--concurrency",), best.reason, allowed=allowed, fix=fix)
     if not best.plan.loads:
         fix = "take more GPUs, GPUs with more memory, or a quantized build"
         return WEIGHTS_DO_NOT_FIT.at(("gpus",), best.reason, allowed="GPUs that hold the weights", fix=fix)

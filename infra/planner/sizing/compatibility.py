@@ -28,7 +28,7 @@ from components.typed.rules.stack import (
     PICKLE_ONLY,
     REMOTE_CODE_NEEDED,
 )
-from infra.planner.facts import layer_kinds, quantized
+from infra.planner.facts import quantized
 from infra.planner.facts.architectures import Asked, choose
 from infra.planner.facts.config_json import printable, text_part
 from infra.planner.facts.model_facts import ModelFacts, Task
@@ -43,7 +43,8 @@ _UNSERVED: Mapping[Task | None, str] = {"image": "makes images", "other": "class
 class Wanted:
     """Demands of the stack on one model. ``context`` is in tokens; None: the model's own. The three consents are what
     the stack's owner has agreed to; ``plugins`` are the engine's plugins in the image; ``split_key`` is the key that
-    says over how many GPUs a layer is cut; ``streamed``: the engine reads the weights from a bucket."""
+    says over how many GPUs a layer is cut; ``streamed``: the engine reads the weights from a bucket;
+    ``expert_parallel``: experts stay whole."""
 
     task: Task = "chat"
     tensor_parallel: int = 1
@@ -58,6 +59,7 @@ class Wanted:
     streamed: bool = False
     remote_code_accepted: bool = False
     plugins: frozenset[str] = field(default_factory=frozenset)
+    expert_parallel: bool = False
 
 
 def judge_model_facts(facts: ModelFacts, gpu: Gpu | None, wanted: Wanted, at: Path) -> Iterator[Problem]:
@@ -179,7 +181,8 @@ def _split(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
     block = _block(facts)
     config = text_part(facts.raw)
     dense = "moe_intermediate_size" not in config or config.get("first_k_dense_replace")
-    for name in ("moe_intermediate_size", *(("intermediate_size",) if dense else ())):
+    cut = () if wanted.expert_parallel else ("moe_intermediate_size",)
+    for name in (*cut, *(("intermediate_size",) if dense else ())):
         width = config.get(name)
         if block and isinstance(width, int) and count > 1 and width % (count * block):
             whole = [n for n in splits(facts) if width % (n * block) == 0]
@@ -212,7 +215,7 @@ COUNTED = {
 
 def judge_doubts(facts: ModelFacts, at: Path) -> Iterator[Problem]:
     """Yield a problem that names what keeps the figures of this model from being exact."""
-    reasons = (*_weights(facts), *_state(facts))
+    reasons = (*_weights(facts), *_cache(facts))
     if reasons:
         message = f"is counted only roughly: {'; '.join(reasons)}"
         allowed = "a model whose safetensors are at hand, with layers that attend"
@@ -233,10 +236,7 @@ def _weights(facts: ModelFacts) -> Iterator[str]:
         yield f"its settings do not say what {facts.quantization} takes a weight, so they count in full ({told})"
 
 
-def _state(facts: ModelFacts) -> Iterator[str]:
-    if facts.raw and facts.kv and layer_kinds.keeps_state(text_part(facts.raw), facts.layers):
-        attending = sum(group.count for group in facts.kv)
-        yield (
-            f"{attending} of its {facts.layers} layers have a cache that grows; the state that others keep for each "
-            "sequence is not counted, so fewer sequences fit"
-        )
+def _cache(facts: ModelFacts) -> Iterator[str]:
+    if facts.cache_unknown is not None:
+        counted = "every layer counts as full attention, in 16 bits, with a margin for its kernels"
+        yield f"{facts.cache_unknown}, so {counted}"

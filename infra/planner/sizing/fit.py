@@ -14,7 +14,7 @@ from infra.errors import UsageError
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import memory
 from infra.planner.sizing.memory import GIB, Engine, MemoryPlan
-from infra.planner.sizing.planned_pool import batched_tokens
+from infra.planner.sizing.planned_pool import batched_tokens, expert_tile
 from infra.stackfile.findings.formatting import show
 
 
@@ -56,7 +56,7 @@ class Fit:
 
 def starts(facts: ModelFacts, plan: MemoryPlan) -> bool:
     """Return True if the engine would start. Without a cache (an encoder) it needs only the weights and one step."""
-    return plan.fits if facts.kv else plan.loads
+    return (plan.fits if facts.kv else plan.loads) and not plan.overbooked
 
 
 def card_of(machine: Machine, region: str | None = None, gpus: int | None = None) -> Card:
@@ -68,7 +68,7 @@ def card_of(machine: Machine, region: str | None = None, gpus: int | None = None
     return Card(
         name=machine.name,
         product=machine.gpu,
-        memory_bytes=int(machine.gpu_memory_gib * GIB),
+        memory_bytes=int(machine.cuda_memory_gib * GIB),
         gpus=min(gpus or machine.gpus, machine.gpus),
         compute_capability=_capability(machine.compute_capability),
         machine=machine,
@@ -82,7 +82,7 @@ def bare_card(product: str, gpu: Gpu, gpus: int) -> Card:
     return Card(
         name=product,
         product=product,
-        memory_bytes=int(gpu.memory_gib * GIB),
+        memory_bytes=int(gpu.usable_gib * GIB),
         gpus=gpus,
         compute_capability=_capability(gpu.compute_capability),
     )
@@ -103,6 +103,7 @@ def try_card(
     batch = engine.max_batched_tokens or batched_tokens(
         card.memory_bytes, card.product, engine.sequences, engine.context
     )
+    engine = replace(engine, expert_tile=expert_tile(card.compute_capability))
     able = [n for n in memory.TENSOR_PARALLEL if n <= card.gpus and memory.divides(facts, n)]
     tried: list[tuple[int, MemoryPlan]] = []
     for count in list(splits) if splits is not None else able or [1]:
@@ -127,6 +128,11 @@ def _reason(facts: ModelFacts, plan: MemoryPlan, gpus: int, engine: Engine, sequ
     if not facts.kv:
         return f"fits {on.partition(';')[0]}; it keeps no KV cache"
     count = int(min(plan.sequences, 10**9))
+    if plan.fits and plan.overbooked:
+        return (
+            f"{plan.asked_sequences:,} sequences are more than the {plan.state_blocks:,} whose state fits: the engine "
+            f"does not start, {on}"
+        )
     if plan.fits and count >= sequences:
         return f"fits {on}, so {count:,} sequence{'s' if count > 1 else ''} of {engine.context:,} tokens"
     if plan.fits:

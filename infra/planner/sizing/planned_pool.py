@@ -81,18 +81,19 @@ def pool_plan(pool: PoolConfig, cuda: str | None = None, judge_driver: bool = Tr
 
 
 def _card_bytes(pool: PoolConfig, machine: Machine | None, product: str | None) -> int | None:
+    """Return what CUDA gives a program of one card: the stack file's own figure where it is less than the product's."""
     if machine is not None:
-        return int(machine.gpu_memory_gib * GIB)
-    if pool.gpu.memory is not None:
-        return pool.gpu.memory.bytes
-    known = gpus().get(product or "")
-    return int(known.memory_gib * GIB) if known else None
+        return int(machine.cuda_memory_gib * GIB)
+    known, own = gpus().get(product or ""), pool.gpu.memory
+    given = [int(known.usable_gib * GIB)] if known else []
+    return min([*given, *([own.bytes] if own is not None else [])], default=None)
 
 
 def _slice_bytes(profile: str | None) -> int | None:
-    """Return the bytes of the GB in a MIG profile's name: the slice has a little more on every card but never less."""
+    """Return the bytes of a MIG profile: a twentieth less than its name says. Source: NVIDIA's mig-parted, pull request
+    101 (1g.12gb of an H100 NVL has 10.75 GiB, 2g.24gb 21.62)."""
     match = re.match(r"[1-7]g\.([0-9]+)gb", profile or "")
-    return int(match[1]) * 10**9 if match else None
+    return int(match[1]) * 95 * 10**7 if match else None
 
 
 def _gpu(pool: PoolConfig, machine: Machine | None, product: str | None, cuda: str | None, judge_driver: bool) -> Gpu:
@@ -118,7 +119,6 @@ def engine_cuda(base: str | None) -> str | None:
 UNFOLLOWED = (
     *("--quantization", "-q", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size", "--kv-cache-memory-bytes"),
     *(
-        "--enable-expert-parallel",
         "--speculative-config",
         "--decode-context-parallel-size",
         "--num-gpu-blocks-override",
@@ -143,6 +143,7 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
     default = batched_tokens(gpu_bytes, product, model.max_sequences, model.max_tokens)
     kv_dtype = given.get("--kv-cache-dtype", "auto")
     lora = "--enable-lora" in given
+    known = gpus().get(product or "")
     return Engine(
         context=model.max_tokens,
         sequences=model.max_sequences,
@@ -155,7 +156,16 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
         eager="--enforce-eager" in given,
         lora_rank=_whole(given.get("--max-lora-rank"), 16) if lora else 0,
         loras=_whole(given.get("--max-loras"), 1) if lora else 0,
+        expert_parallel="--enable-expert-parallel" in given,
+        expert_tile=expert_tile(capability(known.compute_capability) if known else None),
+        text_only="--language-model-only" in given or "--skip-mm-profiling" in given,
     )
+
+
+def expert_tile(found: tuple[int, int] | None) -> int:
+    """Return what the card's kernels for experts in four bits round a side up to. Source: vLLM 0.32.0,
+    model_executor/layers/quantization/mxfp4.py, mxfp4_round_up_hidden_size_and_intermediate_size."""
+    return 256 if found is None or found >= (10, 0) else 128
 
 
 def unfollowed(model: ModelConfig) -> tuple[str, ...]:
@@ -199,5 +209,5 @@ def as_loaded(facts: ModelFacts, dtype: str) -> ModelFacts:
         return facts
     ratio, old = after / before, facts.weights
     sharded, kv, whole = (int(part * ratio) for part in (old.sharded, old.kv_sharded, old.replicated))
-    weights = WeightBytes(sharded, kv, whole, old.source)
+    weights = WeightBytes(sharded, kv, whole, old.source, old.padded)
     return replace(facts, dtype=held, weights=weights)
