@@ -278,5 +278,10 @@ CASES = (
           _={"pools.one.sharing": {"turns": {"models": 4}}, "pools.one.machine": "g6e.xlarge"}),
     _case("EBB265 sleeping weights that fill the machine", warnings=("265",), gpuMemoryUtilization=0.8,
           _={"pools.one.sharing": {"turns": {"models": 2}}, "pools.one.machine": "g5.xlarge"}),
+    _own("EBB267 more sequences than states have room for", "267", maxSequences=256,
+         config={"full_attention_interval": 4, "linear_num_key_heads": 16, "linear_num_value_heads": 32,
+                 "linear_key_head_dim": 128, "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4}),
+    _case("EBB268 a card said to be larger than it is", warnings=("268",),
+          _=on_existing(gpu={"count": 1, "product": "L40S", "memory": "48Gi"})),
     replace(_case("EBB266 a record that cannot be read", "266"), record="models: [nothing of this kind\n"),
 )  # fmt: skip

@@ -84,8 +84,8 @@ class MemoryPlan:
 
     @property
     def overbooked(self) -> bool:
-        """Return True if the engine refuses so many sequences: each needs a block for its state. Source: vLLM,
-        v1/worker/gpu_model_runner.py ("exceeds available Mamba cache blocks")."""
+        """Return True if the engine refuses so many sequences: each needs a block for its state. Source: vLLM 0.32.0,
+        config/compilation.py ("exceeds available Mamba cache blocks")."""
         return self.state_blocks is not None and self.asked_sequences > self.state_blocks
 
     @property

@@ -164,7 +164,8 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
 
 def expert_tile(found: tuple[int, int] | None) -> int:
     """Return what the card's kernels for experts in four bits round a side up to. Source: vLLM 0.32.0,
-    model_executor/layers/quantization/mxfp4.py, mxfp4_round_up_hidden_size_and_intermediate_size."""
+    model_executor/layers/fused_moe/oracle/mxfp4.py, which says 128; with capability 12.0 a log has more than that
+    (9.98 GiB of gpt-oss-120b on each of eight cards, vllm-project/vllm 51590)."""
     return 256 if found is None or found >= (10, 0) else 128
 
 
