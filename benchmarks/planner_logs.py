@@ -17,17 +17,18 @@ import yaml
 
 from infra.planner.facts import model_source, presets
 from infra.planner.facts.model_facts import ModelFacts
+from infra.planner.judgement import Judgement, judge
 from infra.planner.model_plan import ModelPlan
-from infra.planner.plan import Plan, plan_stack
+from infra.planner.plan import Plan
 from infra.planner.sizing import fit
 from infra.planner.sizing.memory import GIB
-from infra.stackfile.load import load_file
+from infra.stackfile.load import read_file
 from infra.workspace import PROJECT
 
 CASES = PROJECT / "tests" / "fixtures" / "planner"
 RESULTS = PROJECT / "docs" / "results" / "planner-logs.md"
 BASE = PROJECT / "stacks" / "Pulumi.onprem.yaml"
-_SAID = ("EBB025", "EBB026", "EBB262", "EBB267")
+_SAID = ("EBB025", "EBB026", "EBB066", "EBB262", "EBB267")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,24 +108,32 @@ def sections(case: Mapping[str, Any], base: Path = BASE) -> dict[str, Any]:
     return made
 
 
-def planned(case: Mapping[str, Any]) -> Plan:
-    """Plan the case."""
+def judged(case: Mapping[str, Any]) -> Judgement:
+    """Judge the case as every command does."""
     with tempfile.TemporaryDirectory(prefix="ebbtide-logs-") as folder:
         file = Path(folder) / "Pulumi.case.yaml"
         file.write_text(yaml.safe_dump({"config": sections(case)}))
-        return plan_stack(load_file(file).config, lambda _: facts_of(case))
+        return judge(read_file(file), lambda _: facts_of(case))
+
+
+def planned(case: Mapping[str, Any]) -> Plan:
+    """Plan the case."""
+    found = judged(case).plan
+    assert found is not None
+    return found
 
 
 def outcome(name: str, case: Mapping[str, Any]) -> Outcome:
     """Return what the planner says of one case."""
-    made = planned(case)
-    about = [problem for problem in made.problems if problem.path[0] == "models"]
+    found = judged(case)
+    assert found.plan is not None
+    about = [finding for finding in found.findings if finding.path.startswith("models.")]
     return Outcome(
         name=name,
         case=case,
-        model=made.models[0],
-        codes=tuple(sorted({problem.code for problem in about})),
-        stops=any(problem.severity != "warning" for problem in about),
+        model=found.plan.models[0],
+        codes=tuple(sorted({finding.code for finding in about})),
+        stops=any(finding.stops for finding in about),
     )
 
 

@@ -25,7 +25,16 @@ from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import memory
 from infra.planner.sizing.compatibility import Wanted
 from infra.planner.sizing.memory import Engine, MemoryPlan
-from infra.planner.sizing.planned_pool import PoolPlan, as_loaded, engine_cuda, engine_of, flags, pool_plan, unfollowed
+from infra.planner.sizing.planned_pool import (
+    PoolPlan,
+    as_loaded,
+    engine_cuda,
+    engine_of,
+    flags,
+    overridden_context,
+    pool_plan,
+    unfollowed,
+)
 from infra.stackfile import timeouts
 from infra.stackfile.findings.owner_needed import AGREE
 from infra.stackfile.limits import Ceiling, limits
@@ -97,6 +106,8 @@ def _model(
     stack: StackConfig, model: ModelConfig, pool: PoolPlan, found: ModelFacts | None, before: Front, measured: Measured
 ) -> ModelPlan:
     facts = as_loaded(found, model.dtype) if found is not None else None
+    if facts is not None and (longer := overridden_context(facts, model)) is not None:
+        facts = replace(facts, context=longer)
     engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
     planned, why_not = _memory(facts, pool, engine)
     weights = _weights_of_node(facts, model)
@@ -161,6 +172,7 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
         dtype=model.dtype,
         kv_dtype=given.get("--kv-cache-dtype", "auto"),
         expert_parallel="--enable-expert-parallel" in given,
+        scaled="rope" in given.get("--hf-overrides", ""),
         engine=model.engine,
         licence_accepted=model.licence_accepted,
         pickle_accepted=model.allow_pickle,

@@ -242,3 +242,31 @@ def test_a_pickle_is_refused_for_good_where_the_place_reads_weights_out_of_a_buc
     room = Path(kinds.__file__).parent / kind.name
     streams = any('load_format="runai_streamer"' in file.read_text() for file in room.glob("*.py"))
     assert streams is kind.makes_nodes
+
+
+YARN = '"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}'
+
+
+@pytest.mark.parametrize(
+    ("overrides", "environment", "refused"),
+    [
+        ("", {}, True),
+        # the engine takes the positions of the configuration for scaled already
+        (f"{{{YARN}}}", {}, True),
+        (f'{{{YARN}, "max_position_embeddings": 131072}}', {}, False),
+        (f"{{{YARN}}}", {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}, False),
+        ('{"rope_parameters": {"rope_type": "linear", "factor": 4.0}}', {}, False),
+        ('{"rope_parameters": {"rope_type": "linear", "factor": 2.0}}', {}, True),
+        ("no JSON", {}, True),
+    ],
+)
+def test_a_longer_context_by_hf_overrides_is_the_engine_s(
+    tmp_path: Path, overrides: str, environment: dict[str, str], refused: bool
+) -> None:
+    pools = {"pools.big": {"machine": "p4d.24xlarge", "max": 1}}
+    arguments = ["--hf-overrides", overrides] if overrides else []
+    made = plan(
+        tmp_path, facts(max_position_embeddings=32768), pools, pool="big", gpus=8, maxTokens=131072,
+        extraArgs=arguments, extraEnv=environment,
+    )  # fmt: skip
+    assert ("27 models.eight.maxTokens" in found(made)) is refused

@@ -140,7 +140,7 @@ def read(config: Config) -> ModelShape:
         kv_heads=kv_heads,
         head_dim=head_dim,
         vocab=number(text, "vocab_size", least=1),
-        context=_context(text),
+        context=context_of(text),
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", _ties_by_default(text)))),
         dtype=dtype_in(config),
         kv=_kv(text, layers, kv_heads, head_dim) if unknown is None else _unread_kv(text, layers, kv_heads, head_dim),
@@ -162,7 +162,7 @@ def _kv_heads(text: Config, heads: int) -> int:
     return number(text, "num_key_value_heads", "num_kv_heads", "multi_query_group_num", default=heads, least=1)
 
 
-def _context(text: Config) -> int | None:
+def context_of(text: Config) -> int | None:
     """Return the longest request vLLM allows: the positions, times the factor of scalings not yet contained in them."""
     base = number(text, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", default=0)
     if "gemma3" in str(text.get("model_type", "")):

@@ -155,7 +155,7 @@ def estimate(shape: ModelShape, config: Mapping[str, Any]) -> tuple[WeightBytes,
 
 def padded(shape: ModelShape, config: Mapping[str, Any]) -> PaddedExperts | None:
     """Return the experts in MXFP4, which the engine's kernels pad; None where there are none. Source: vLLM 0.32.0,
-    model_executor/layers/fused_moe/oracle/mxfp4.py; 65.97 GiB of gpt-oss-120b on one H100, 34.38 on each of two A100."""
+    model_executor/layers/fused_moe/oracle/mxfp4.py; gpt-oss-120b takes 65.97 GiB of one H100, 34.38 of each of two."""
     held = quantized.stored(config)
     if not shape.experts or held is None or held.method != "mxfp4" or held.weight_bytes is None:
         return None

@@ -44,7 +44,8 @@ class Wanted:
     """Demands of the stack on one model. ``context`` is in tokens; None: the model's own. The three consents are what
     the stack's owner has agreed to; ``plugins`` are the engine's plugins in the image; ``split_key`` is the key that
     says over how many GPUs a layer is cut; ``streamed``: the engine reads the weights from a bucket;
-    ``expert_parallel``: experts stay whole."""
+    ``expert_parallel``: experts stay whole;
+    ``scaled``: positions are scaled by ``--hf-overrides``."""
 
     task: Task = "chat"
     tensor_parallel: int = 1
@@ -60,6 +61,7 @@ class Wanted:
     remote_code_accepted: bool = False
     plugins: frozenset[str] = field(default_factory=frozenset)
     expert_parallel: bool = False
+    scaled: bool = False
 
 
 def judge_model_facts(facts: ModelFacts, gpu: Gpu | None, wanted: Wanted, at: Path) -> Iterator[Problem]:
@@ -158,6 +160,8 @@ def _context(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
     if facts.context is not None and wanted.context is not None and wanted.context > facts.context:
         message = f"is more than {facts.id} was made for, {facts.context} tokens"
         fix = f"set maxTokens: {facts.context} or less"
+        if wanted.scaled:
+            fix += ", or give max_position_embeddings in --hf-overrides, too: the engine takes it for scaled already"
         yield CONTEXT_ABOVE_MODEL.at(
             (*at, "maxTokens"), message, allowed=f"1..{facts.context}", fix=fix, value=wanted.context
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from components.catalog.engine_flags import parse
 from components.catalog.gpus import gpus
 from components.catalog.machine import Machine
 from components.catalog.versions import pinned
 from components.gpu_layer.node_images import resolve_image
-from components.model_service.managed_flags import flag_name
+from infra.planner.facts.config_json import context_of, text_part
 from infra.planner.facts.model_facts import ELEMENT_BYTES, ModelFacts, WeightBytes
 from infra.planner.sizing.compatibility_gpu import Gpu, capability
 from infra.planner.sizing.memory import GIB, KV_ELEMENT_BYTES, Engine
@@ -117,7 +119,7 @@ def engine_cuda(base: str | None) -> str | None:
 
 # flags that change what the memory holds in ways this plan does not follow
 UNFOLLOWED = (
-    *("--quantization", "-q", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size", "--kv-cache-memory-bytes"),
+    *("--quantization", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size", "--kv-cache-memory-bytes"),
     *(
         "--speculative-config",
         "--decode-context-parallel-size",
@@ -177,26 +179,37 @@ def unfollowed(model: ModelConfig) -> tuple[str, ...]:
 
 
 def flags(arguments: Iterable[str]) -> Mapping[str, str]:
-    """Return ``--flag=value`` and ``--flag value`` as a mapping; a flag without value maps to an empty text."""
-    found: dict[str, str] = {}
-    last: str | None = None
-    for argument in arguments:
-        name = flag_name(argument)
-        if name is None:
-            if last is not None:
-                found[last], last = argument.strip(), None
-            continue
-        for sign in ("=", " "):
-            if sign in argument.strip():
-                found[name], last = argument.strip().split(sign, 1)[1].strip(), None
-                break
-        else:
-            found[name], last = "", name
-    return found
+    """Return the flags as the engine reads them, by their full names, each with its last value; a flag without a value,
+    or one part of a JSON value, maps to an empty text."""
+    given = parse(list(arguments))[0]
+    return {
+        each.flag: each.values[-1].strip() if each.values and each.key is None else "" for each in given if not each.off
+    }
 
 
 def _whole(text: str | None, default: int) -> int:
     return int(text) if text is not None and text.isdecimal() and 0 < int(text) < 10**8 else default
+
+
+def overridden_context(facts: ModelFacts, model: ModelConfig) -> int | None:
+    """Return the longest request that the engine allows with the model's ``--hf-overrides``; None without them, or
+    where they leave it as it is.
+
+    YaRN's own length counts where the variable allows it: the engine takes the positions of the configuration for
+    scaled already. Source: vLLM 0.32.0, config/model.py, _get_and_verify_max_len.
+    """
+    try:
+        given = json.loads(flags(model.extra_args).get("--hf-overrides", ""))
+        merged = {**text_part(facts.raw), **given.get("text_config", {}), **given}
+        found = context_of(merged) or 0
+    except (ValueError, AttributeError, TypeError):
+        return None
+    scaling = merged.get("rope_parameters") or merged.get("rope_scaling")
+    if model.extra_env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1" and isinstance(scaling, dict):
+        base, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
+        if isinstance(base, int) and isinstance(factor, (int, float)):
+            found = max(found, int(base * factor))
+    return found if facts.context and found > facts.context else None
 
 
 def as_loaded(facts: ModelFacts, dtype: str) -> ModelFacts:
