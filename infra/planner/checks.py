@@ -16,6 +16,7 @@ from components.typed.rules.planner import (
     FLAG_NOT_FOLLOWED,
     GPU_MEMORY_OVERSTATED,
     GUARD_WAIT_CUT_BY_HOP,
+    HOST_MEMORY_SHORT,
     MEMORY_UNKNOWN,
     MODEL_FACTS_UNKNOWN,
     MORE_SEQUENCES_THAN_STATES,
@@ -27,10 +28,10 @@ from components.typed.rules.planner import (
 from components.typed.rules.stack import CONTEXT_DOES_NOT_FIT, HOLD_CUT_BY_HOP, WEIGHTS_DO_NOT_FIT
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
-from infra.planner.sizing import fit
+from infra.planner.sizing import fit, host_memory
 from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
 from infra.planner.sizing.memory import GIB, Engine
-from infra.planner.sizing.planned_pool import PoolPlan
+from infra.planner.sizing.planned_pool import PoolPlan, streamer_bytes
 from infra.stackfile.findings.formatting import show
 from infra.stackfile.schema.pool import PoolConfig
 from infra.stackfile.schema.stack import StackConfig
@@ -52,6 +53,7 @@ def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> It
     yield from _unknown(model, at)
     yield from _memory(model, at, stack)
     yield from _shared(model, at)
+    yield from _host(model, at)
     yield from _held(model, at)
     yield from _slow(model, at)
     for other in model.fallbacks:
@@ -69,6 +71,7 @@ def _of_pool(model: ModelPlan, wanted: Wanted, at: Path, stack: StackConfig) -> 
     yield from (problem for problem in _unknown(model, at) if problem.rule == MEMORY_UNKNOWN)
     yield from _memory(model, at, stack)
     yield from _shared(model, at)
+    yield from _host(model, at)
 
 
 def _as_fallback(problem: Problem, path: Path, pool: str) -> Problem:
@@ -216,6 +219,29 @@ def _shared(model: ModelPlan, at: Path) -> Iterator[Problem]:
             yield TURNS_MEMORY_EXCEEDED.at(
                 path, message, allowed=f"at most {most}" if most > 0 else "a smaller number", fix=fix, value=share
             )
+
+
+def _host(model: ModelPlan, at: Path) -> Iterator[Problem]:
+    """Check the machine's main memory while its engines load: the streamer's buffers, and the processes."""
+    machine, facts, gpus = model.pool.machine, model.facts, model.config.gpus
+    if machine is None or facts is None or model.pool.device == "cpu":
+        return
+    needed = host_memory.needed_bytes(facts, gpus, streamer_bytes(model.config))
+    there = host_memory.there_bytes(machine, gpus)
+    if needed is None or needed <= there:
+        return
+    room = there - host_memory.SERVER_BYTES - gpus * host_memory.WORKER_BYTES
+    limit = max(0, room // gpus // GIB) * GIB
+    message = (
+        f"has {there / GIB:.1f} GiB of main memory for this replica's {gpus} GPU{'s' if gpus > 1 else ''}, and loading "
+        f"takes up to {needed / GIB:.1f}: the pod may be killed while it loads"
+    )
+    fix = "use a machine with more memory"
+    if limit:
+        fix += f", or add --model-loader-extra-config.memory_limit={limit}, which makes the load slower"
+    yield HOST_MEMORY_SHORT.at(
+        (*at, "pool"), message, allowed="a machine whose memory holds what loads", fix=fix, value=model.pool.name
+    )
 
 
 def judge_asleep(pool: PoolPlan, models: Iterable[ModelPlan]) -> Iterator[Problem]:

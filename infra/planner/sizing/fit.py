@@ -13,6 +13,7 @@ from components.platforms.kinds import KINDS
 from infra.errors import UsageError
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import memory
+from infra.planner.sizing.host_memory import holds
 from infra.planner.sizing.memory import GIB, Engine, MemoryPlan
 from infra.planner.sizing.planned_pool import batched_tokens, expert_tile
 from infra.stackfile.findings.formatting import show
@@ -150,15 +151,18 @@ def ranked(
     sequences: int = 1,
     gpus: int | None = None,
 ) -> list[Fit]:
-    """Return every machine on which the model fits, the cheapest first; those without a known price last, the smallest
+    """Return every machine on which the model fits and loads (where it loads on none: on which it fits), the cheapest
+    first; those without a known price last, the smallest
     of them first. ``region`` leaves out machines known not to be sold there, ``gpus`` those with fewer."""
     there = (
         m
         for m in machines
         if (region is None or not m.regions or region in m.regions) and (gpus is None or m.gpus >= gpus)
     )
-    found = (try_card(facts, card_of(machine, region, gpus), engine, sequences=sequences) for machine in there)
-    return sorted((each for each in found if each.fits), key=order)
+    tried = (try_card(facts, card_of(machine, region, gpus), engine, sequences=sequences) for machine in there)
+    found = [each for each in tried if each.fits]
+    loading = [each for each in found if each.card.machine and holds(each.card.machine, facts, each.tensor_parallel)]
+    return sorted(loading or found, key=order)
 
 
 def order(fit: Fit) -> tuple[bool, float, int, str]:
@@ -260,8 +264,9 @@ def _regions(places: Iterable[str], region: str | None) -> str:
     return f"; fix: did you mean {near[0]}?" if near and near[0] != region else ""
 
 
-def cheapest_with(product: str, count: int, region: str | None) -> Card | None:
-    """Return the cheapest machine with ``count`` or more of a GPU, or the smallest where no price is known."""
+def cheapest_with(product: str, count: int, region: str | None, facts: ModelFacts | None = None) -> Card | None:
+    """Return the cheapest machine with ``count`` or more of a GPU, or the smallest where no price is known; one whose
+    main memory holds what loading ``facts`` takes goes first."""
     named = Named(region=region)
     found = [
         card_of(machine, region)
@@ -269,4 +274,7 @@ def cheapest_with(product: str, count: int, region: str | None) -> Card | None:
         for machine in machines(place).values()
         if machine.gpu == product and machine.gpus >= count and _fits(machine, named)
     ]
-    return min(found, key=lambda c: (c.usd_per_hour is None, c.usd_per_hour or 0, c.gpus, c.name), default=None)
+    loading = [card for card in found if facts is None or card.machine is None or holds(card.machine, facts, count)]
+    return min(
+        loading or found, key=lambda c: (c.usd_per_hour is None, c.usd_per_hour or 0, c.gpus, c.name), default=None
+    )

@@ -15,6 +15,7 @@ from components.gpu_layer.node_images import resolve_image
 from infra.planner.facts.config_json import context_of, text_part
 from infra.planner.facts.model_facts import ELEMENT_BYTES, ModelFacts, WeightBytes
 from infra.planner.sizing.compatibility_gpu import Gpu, capability
+from infra.planner.sizing.host_memory import STREAMER_BYTES
 from infra.planner.sizing.memory import GIB, KV_ELEMENT_BYTES, Engine
 from infra.stackfile.pool_machine import find
 from infra.stackfile.pool_request import pool_request
@@ -187,8 +188,25 @@ def flags(arguments: Iterable[str]) -> Mapping[str, str]:
     }
 
 
-def _whole(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdecimal() and 0 < int(text) < 10**8 else default
+def streamer_bytes(model: ModelConfig) -> int:
+    """Return the most that the weights' streamer takes of main memory beside each GPU."""
+    for each in parse(model.extra_args)[0]:
+        if each.flag == "--model-loader-extra-config" and each.values:
+            given = each.values[-1] if each.key == "memory_limit" else _memory_limit(each.values[-1])
+            return _whole(given, STREAMER_BYTES, 10**13)
+    return STREAMER_BYTES
+
+
+def _memory_limit(text: str) -> str | None:
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return None
+    return str(read.get("memory_limit")) if isinstance(read, dict) else None
+
+
+def _whole(text: str | None, default: int, below: int = 10**8) -> int:
+    return int(text) if text is not None and text.isdecimal() and 0 < int(text) < below else default
 
 
 def overridden_context(facts: ModelFacts, model: ModelConfig) -> int | None:
