@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,9 @@ STOPS: dict[str, tuple[list[str], str]] = {
 }
 
 
-def judged(folder: Path, arguments: list[str], changes: dict[str, object] | None = None) -> dict[str, tuple[str, str]]:
+def judged(
+    folder: Path, arguments: list[str], changes: Mapping[str, object] | None = None
+) -> dict[str, tuple[str, str]]:
     """Severity and fix of each finding of the arguments, by code."""
     file = write(folder, sections(changes, extraArgs=arguments))
     try:

@@ -6,8 +6,9 @@ from functools import cache
 
 import pytest
 
-from benchmarks import planner_logs
+from benchmarks import fit_table, planner_logs
 from benchmarks.planner_logs import Outcome
+from components.catalog.gpus import gpus
 
 MOST_PROMISED, MOST_KEPT_FREE = 0.05, 0.15
 # the cases that are further off, and always on the safe side but for those whose settings are not the run's
@@ -110,3 +111,9 @@ def test_a_pool_s_own_memory_above_what_cuda_gives_is_a_finding_and_does_not_cou
     (problem,) = [each for each in made.problems if each.code == "EBB268"]
     assert ".".join(map(str, problem.path)) == "pools.gpu-1xl40s.gpu.memory"
     assert made.pools[0].gpu_bytes == int(44.39 * 2**30)
+
+
+@pytest.mark.parametrize("name", ["llama-3.1-8b", "gpt-oss-120b", "deepseek-v3"])
+def test_the_table_of_what_fits_where_is_the_command_s(name: str) -> None:
+    page = fit_table.RESULTS.read_text().splitlines()
+    assert {*fit_table.lines(list(gpus()), only=name)} <= {*page}
