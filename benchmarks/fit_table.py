@@ -22,8 +22,8 @@ CONTEXT, MOST_CONTEXT = 8192, 10**9
 HEAD = f"""# What fits where
 
 Made by `python -m benchmarks.fit_table`, from the catalogue alone. A cell is the fewest GPUs (1, 2, 4 or 8) on which
-the model fits with a context of {CONTEXT:,} tokens, or its own where that is less, and in brackets how many whole sequences
-of that length they hold at once; – is none, ✗ that the engine refuses such cards for it.
+the model fits with a context of {CONTEXT:,} tokens, or its own where that is less, and in brackets how many whole
+sequences of that length they hold at once; – is none, ✗ that the engine refuses such cards for it.
 
 *Confidence*: **measured**: a start that somebody published was held against the plan on such a GPU
 ([planner-logs.md](planner-logs.md)), marked * in its cell; **computed**: the plan's own arithmetic, from real sizes of
