@@ -78,10 +78,10 @@ class PaddedExperts:
     width: int
     weight_bytes: float
 
-    def added(self, split: int, tile: int) -> int:
+    def added(self, split: int) -> int:
         """Return the bytes that one GPU holds beyond those of the files, with ``width`` cut into ``split`` parts."""
         before = self.hidden * self.width / split
-        after = _whole_tiles(self.hidden, 256) * _whole_tiles(-(-self.width // split), tile)
+        after = _whole_tiles(self.hidden, 256) * _whole_tiles(-(-self.width // split), 128)
         return int(3 * self.count * self.weight_bytes * (after - before))
 
 
@@ -104,9 +104,7 @@ class WeightBytes:
     def total(self) -> int:
         return self.sharded + self.kv_sharded + self.replicated
 
-    def per_gpu(
-        self, tensor_parallel: int, kv_heads: int, *, expert_tile: int = 128, expert_parallel: bool = False
-    ) -> int:
+    def per_gpu(self, tensor_parallel: int, kv_heads: int, *, expert_parallel: bool = False) -> int:
         """Return the bytes on one of ``tensor_parallel`` GPUs. With ``expert_parallel`` a GPU has whole experts, and
         fewer of them."""
         kv_shards = max(1, min(tensor_parallel, kv_heads))
@@ -114,8 +112,8 @@ class WeightBytes:
         if self.padded is None:
             return read
         if expert_parallel:
-            return read + self.padded.added(1, expert_tile) // tensor_parallel
-        return read + self.padded.added(tensor_parallel, expert_tile)
+            return read + self.padded.added(1) // tensor_parallel
+        return read + self.padded.added(tensor_parallel)
 
 
 @dataclass(frozen=True)

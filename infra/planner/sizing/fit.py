@@ -15,7 +15,7 @@ from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import memory
 from infra.planner.sizing.host_memory import holds
 from infra.planner.sizing.memory import GIB, Engine, MemoryPlan
-from infra.planner.sizing.planned_pool import batched_tokens, expert_tile
+from infra.planner.sizing.planned_pool import batched_tokens
 from infra.stackfile.findings.formatting import show
 
 
@@ -104,7 +104,6 @@ def try_card(
     batch = engine.max_batched_tokens or batched_tokens(
         card.memory_bytes, card.product, engine.sequences, engine.context
     )
-    engine = replace(engine, expert_tile=expert_tile(card.compute_capability))
     able = [n for n in memory.TENSOR_PARALLEL if n <= card.gpus and memory.divides(facts, n)]
     tried: list[tuple[int, MemoryPlan]] = []
     for count in list(splits) if splits is not None else able or [1]:

@@ -37,8 +37,7 @@ class Engine:
     """Engine settings that decide memory. ``max_batched_tokens`` is how many tokens one step computes;
     ``steps_in_flight`` how many steps are under way at once: vLLM prepares the next while one computes, except on the
     CPU and with ``--no-async-scheduling``, and has one more for each further stage of ``pipeline_parallel``.
-    ``expert_tile`` is what the card's kernels for experts in four bits round a side up to; ``text_only``: an encoder of
-    images is not tried.
+    ``text_only``: an encoder of images is not tried.
     Source: vLLM 0.32.0, config/vllm.py, max_concurrent_batches."""
 
     context: int
@@ -53,7 +52,6 @@ class Engine:
     lora_rank: int = 0
     loras: int = 0
     expert_parallel: bool = False
-    expert_tile: int = 128
     text_only: bool = False
 
 
@@ -237,12 +235,7 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
     if facts.weights is None:
         raise ValueError(f"{facts.id}: the size of the weights is unknown")
     usable = int(gpu_bytes * engine.memory_share)
-    weights = facts.weights.per_gpu(
-        engine.tensor_parallel,
-        facts.kv_heads,
-        expert_tile=engine.expert_tile,
-        expert_parallel=engine.expert_parallel,
-    )
+    weights = facts.weights.per_gpu(engine.tensor_parallel, facts.kv_heads, expert_parallel=engine.expert_parallel)
     share = UNKNOWN_FAMILY_SHARE if facts.cache_unknown else UNKNOWN_KERNEL_SHARE if facts.weights.padded else 0.0
     margin = int(gpu_bytes * share)
     activations, overhead = activation_bytes(facts, engine), overhead_bytes(facts, engine)

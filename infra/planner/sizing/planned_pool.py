@@ -146,7 +146,6 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
     default = batched_tokens(gpu_bytes, product, model.max_sequences, model.max_tokens)
     kv_dtype = given.get("--kv-cache-dtype", "auto")
     lora = "--enable-lora" in given
-    known = gpus().get(product or "")
     return Engine(
         context=model.max_tokens,
         sequences=model.max_sequences,
@@ -160,16 +159,8 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
         lora_rank=_whole(given.get("--max-lora-rank"), 16) if lora else 0,
         loras=_whole(given.get("--max-loras"), 1) if lora else 0,
         expert_parallel="--enable-expert-parallel" in given,
-        expert_tile=expert_tile(capability(known.compute_capability) if known else None),
         text_only="--language-model-only" in given or "--skip-mm-profiling" in given,
     )
-
-
-def expert_tile(found: tuple[int, int] | None) -> int:
-    """Return what the card's kernels for experts in four bits round a side up to. Source: vLLM 0.32.0,
-    model_executor/layers/fused_moe/oracle/mxfp4.py, which says 128; with capability 12.0 a log has more than that
-    (9.98 GiB of gpt-oss-120b on each of eight cards, vllm-project/vllm 51590)."""
-    return 256 if found is None or found >= (10, 0) else 128
 
 
 def unfollowed(model: ModelConfig) -> tuple[str, ...]:
