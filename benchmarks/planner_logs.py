@@ -28,7 +28,7 @@ from infra.workspace import PROJECT
 CASES = PROJECT / "tests" / "fixtures" / "planner"
 RESULTS = PROJECT / "docs" / "results" / "planner-logs.md"
 BASE = PROJECT / "stacks" / "Pulumi.onprem.yaml"
-_SAID = ("EBB025", "EBB026", "EBB066", "EBB262", "EBB267")
+_SAID = ("EBB025", "EBB026", "EBB069", "EBB262", "EBB267")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -278,7 +278,7 @@ CASES = (
           _={"pools.one.sharing": {"turns": {"models": 4}}, "pools.one.machine": "g6e.xlarge"}),
     _case("EBB265 sleeping weights that fill the machine", warnings=("265", "269"), gpuMemoryUtilization=0.8,
           _={"pools.one.sharing": {"turns": {"models": 2}}, "pools.one.machine": "g5.xlarge"}),
-    _case("EBB066 a flag that the engine no longer has", "066", warnings=("060",), extraArgs=["--swap-space=4"]),
+    _case("EBB069 a flag that the engine no longer has", "066", warnings=("060",), extraArgs=["--swap-space=4"]),
     _case("EBB067 a flag that is nothing without another", "067", extraArgs=["--enable-auto-tool-choice"]),
     _case("EBB068 a template that the pod has not", "068", warnings=("060",), extraArgs=["--chat-template=/own.jinja"]),
     _own("EBB267 more sequences than states have room for", "267", maxSequences=256,

@@ -52,8 +52,8 @@ def judged(
 def test_what_the_engine_s_parser_stops_at_is_refused_with_what_to_write(tmp_path: Path, case: str) -> None:
     arguments, fix = STOPS[case]
     found = judged(tmp_path, arguments)
-    assert found["EBB066"][0] == "error"
-    assert fix in found["EBB066"][1]
+    assert found["EBB069"][0] == "error"
+    assert fix in found["EBB069"][1]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_the_engine_s_parser_stops_at_is_refused_with_what_to_write(tmp_pat
     ids=" ".join,
 )
 def test_what_the_engine_takes_is_not_refused(tmp_path: Path, arguments: list[str]) -> None:
-    assert not {"EBB066", "EBB067", "EBB068"} & judged(tmp_path, arguments).keys()
+    assert not {"EBB069", "EBB067", "EBB068"} & judged(tmp_path, arguments).keys()
 
 
 def test_a_flag_that_needs_another_is_refused_without_it(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_file_of_the_engine_s_image_or_a_template_s_text_is_not(tmp_path: Path
 def test_an_image_of_the_stack_s_own_may_have_another_engine(tmp_path: Path) -> None:
     own = {"image.base": "registry.example.com/vllm@sha256:" + "0" * 64}
     found = judged(tmp_path, ["--swap-space=4"], own)
-    assert found["EBB066"][0] == "warning"
+    assert found["EBB069"][0] == "warning"
 
 
 @pytest.mark.parametrize(
