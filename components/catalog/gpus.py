@@ -11,21 +11,29 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from components.catalog.machine import UNKNOWN_SHARE
 from components.typed.tables import read_table
 
 _FILE = Path(__file__).with_name("gpus.yaml")
 
 
 class Gpu(BaseModel):
-    """One product. ``memory_gib`` is that of one card; ``mig`` gives the instances of each profile when a card is cut
-    into that profile alone: empty if it cannot be cut, None if the profiles have not been looked up."""
+    """One product. ``memory_gib`` is that of one card, ``cuda_gib`` what a program gets of it (None: nobody looked);
+    ``mig`` gives the instances of each profile when a card is cut into that profile alone: empty if it cannot be cut,
+    None if the profiles have not been looked up."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
     memory_gib: float = Field(gt=0)
+    cuda_gib: float | None = Field(gt=0)
     compute_capability: str = Field(pattern=r"[0-9]+\.[0-9]")
     nvlink: bool
     mig: Mapping[str, Annotated[int, Field(ge=1, le=7)]] | None
+
+    @property
+    def usable_gib(self) -> float:
+        """Return the memory that CUDA gives a program, or a careful guess where that is not known."""
+        return self.cuda_gib or self.memory_gib * UNKNOWN_SHARE
 
     @property
     def can_be_cut(self) -> bool:

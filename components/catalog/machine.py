@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# the known cards with ECC give CUDA 0.985 to 0.999 of what they report to the cloud's API
+UNKNOWN_SHARE = 0.98
+
 
 @dataclass(frozen=True)
 class Price:
@@ -39,3 +42,9 @@ class Machine:
     regions: tuple[str, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)
     vgpu: bool = False
+    cuda_gib: float | None = None
+
+    @property
+    def cuda_memory_gib(self) -> float:
+        """Return the memory of one GPU that CUDA gives a program, or a careful guess where that is not known."""
+        return self.cuda_gib or self.gpu_memory_gib * UNKNOWN_SHARE

@@ -78,6 +78,8 @@ def _machine(name: str, place: str, row: _Row, table: _Table) -> Machine:
         regions=tuple(sorted({*row.regions, *where})) if row.regions or table.regions_complete else (),
         prices={r: Price(row.on_demand.get(r), row.spot.get(r), read_on, source) for r in where},
         vgpu=row.vgpu,
+        # a part of a card has its own memory, of which nothing was looked up
+        cuda_gib=product.cuda_gib if row.gpu_memory_gib is None else None,
     )
 
 

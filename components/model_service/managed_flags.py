@@ -105,14 +105,21 @@ MANAGED_VARIABLES: Final[Mapping[str, str]] = {
 
 SECRET_FLAGS: Final = ("--api-key", "--hf-token", "--ssl-keyfile-password")
 
-UNSAFE_FLAGS: Final = ("--tool-server", "--profiler-config")
+UNSAFE_FLAGS: Final = (
+    *("--tool-server", "--profiler-config", "--enable-prompt-embeds", "--allowed-local-media-path"),
+    *("--enable-scale-out", "--grpc", "--enable-tokenizer-info-endpoint", "--trust-request-chat-template"),
+    "--trust-request-mm-kwargs",
+)
 DEVELOPMENT: Final = "VLLM_SERVER_DEV_MODE"
 UNSAFE_VARIABLES: Final = re.compile(
-    rf"{DEVELOPMENT}|VLLM_TORCH_PROFILER_.*|VLLM_TORCH_CUDA_PROFILE|VLLM_ALLOW_INSECURE_SERIALIZATION"
+    rf"{DEVELOPMENT}|VLLM_TORCH_PROFILER_.*|VLLM_TORCH_CUDA_PROFILE|VLLM_ALLOW_INSECURE_SERIALIZATION|VLLM_ALLOW_RUNTIME_LORA_UPDATING"
 )
 
 # What the loader leaves to a code owner and the rule against foreign code blocks, beside all that is unsafe.
-CODE_FLAGS: Final = ("--trust-remote-code", "--tool-parser-plugin", "--reasoning-parser-plugin")
+CODE_FLAGS: Final = (
+    *("--trust-remote-code", "--tool-parser-plugin", "--reasoning-parser-plugin", "--middleware"),
+    "--logits-processors",
+)
 CODE_VARIABLES: Final = frozenset({"VLLM_PLUGINS"})
 
 # engine flags that are also a prefix of a listed one: given whole, they are themselves

@@ -20,6 +20,9 @@ _BYTES = {
     "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
 }  # fmt: skip
 
+# units of which fractions are read, with what they are rounded down to
+_DIVIDED = {"Gi": 2**20, "Ti": 2**20, "G": 10**6, "T": 10**6}
+
 
 @dataclass(frozen=True, order=True)
 class Duration:
@@ -59,14 +62,21 @@ class Quantity:
 
     @classmethod
     def parse(cls, text: Any) -> Self:
-        """Read ``80Gi``. Raises ValueError with what is wrong, worded to follow the value."""
+        """Read ``80Gi``, or a fraction like ``23.6Gi``, rounded down to whole Mi (without ``i``: to whole M). Raises
+        ValueError with what is wrong, worded to follow the value."""
         units = "|".join(_BYTES)
-        match = re.fullmatch(rf"([0-9]{{1,12}})({units})", text) if isinstance(text, str) else None
-        if match is None:
+        pattern = rf"([0-9]{{1,12}})(\.[0-9]{{1,3}})?({units})"
+        match = re.fullmatch(pattern, text) if isinstance(text, str) else None
+        if match is None or (match[2] and match[3] not in _DIVIDED):
             raise ValueError("is not an amount of memory")
-        if int(match[1]) == 0:
+        size = int(match[1]) * _BYTES[match[3]]
+        if match[2]:
+            step = _DIVIDED[match[3]]
+            size += int(match[2][1:]) * _BYTES[match[3]] // 10 ** len(match[2][1:])
+            size -= size % step
+        if size == 0:
             raise ValueError("is nothing")
-        return cls(int(match[1]) * _BYTES[match[2]])
+        return cls(size)
 
     @property
     def gib(self) -> float:
@@ -80,7 +90,7 @@ class Quantity:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        allowed = f"a whole number with a unit ({', '.join(_BYTES)}), like 80Gi"
+        allowed = f"a number with a unit ({', '.join(_BYTES)}), like 80Gi"
         return _text_schema(cls, cls.parse, QUANTITY_INVALID, allowed, "write a number and its unit, like 24Gi")
 
 

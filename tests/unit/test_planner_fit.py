@@ -46,7 +46,7 @@ def test_a_folder_with_a_configuration_alone_is_enough(folder: Path) -> None:
     assert read["weights_bytes"] == 2 * 8_030_261_248
     assert read["weights_from"] == "architecture"
     assert (read["kv_bytes_per_token"], read["kv_bytes_per_token_per_gpu"]) == (131072, 131072)
-    assert (read["machine"], read["usd_per_hour"]) == ("g5.xlarge", 1.006)
+    assert (read["machine"], read["usd_per_hour"]) == ("g5.2xlarge", 1.212)
     assert read["sequences_at_context"] >= 1
     assert read["max_batched_tokens"] == 2048  # the engine's own for such a card
     assert read["max_context_tokens"] > read["context_tokens"] == 8192
@@ -266,3 +266,13 @@ def test_every_machine_of_the_catalogue_can_be_asked_by_name(folder: Path) -> No
     for place in ("aws", "azure", "gcp"):
         for name in machines(place):
             assert fit(folder, machine=name)["machine"] == name
+
+
+def test_a_machine_too_small_to_load_the_model_is_no_answer(folder: Path) -> None:
+    # 15 GiB of weights pass through the main memory of a machine that has 16
+    small = fit(folder, machine="g5.xlarge")
+    assert small["fits"]
+    assert "EBB269" in {finding["code"] for finding in small["findings"]}
+    named = fit(folder, cloud="aws")
+    assert "EBB269" not in {finding["code"] for finding in named["findings"]}
+    assert machines("aws")[named["machine"]].memory_gib >= 32

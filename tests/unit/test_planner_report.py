@@ -129,7 +129,7 @@ def test_the_bars_of_a_gpu_are_its_memory(tmp_path: Path) -> None:
     parts = bar(made(tmp_path)["models"][0]["memory"])
     assert [part.name for part in parts] == ["weights", "engine", "KV cache", "margin"]
     assert sum(part.width for part in parts) == pytest.approx(100, abs=0.2)
-    assert parts[0].width == pytest.approx(100 * 14.96 / 22.35, abs=0.2)
+    assert parts[0].width == pytest.approx(100 * 14.96 / 21.9, abs=0.2)
     short = bar(made(tmp_path, facts(num_hidden_layers=80))["models"][0]["memory"])
     assert sum(part.width for part in short) <= 100.01
 

@@ -386,7 +386,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             "pools.gpu-1xa10.sharing.turns.models: 1 is less than 2; allowed: a whole number from 2 to 48; fix: give "
             "how many pods share one card, or leave sharing out [EBB191 error]",
-            "pools.gpu-1xa10.sharing.turns.left: '2' is not an amount of memory; allowed: a whole number with a unit "
+            "pools.gpu-1xa10.sharing.turns.left: '2' is not an amount of memory; allowed: a number with a unit "
             "(Ki, Mi, Gi, Ti, k, M, G, T), like 80Gi; fix: write a number and its unit, like 24Gi [EBB112 error]",
             "pools.gpu-1xa10.sharing.turns.turn: 30 has no unit; allowed: a whole number with a unit from 1s to 720h, "
             "like 60s, 20m or 1h; fix: write a number and its unit, like 20m [EBB011 error]",

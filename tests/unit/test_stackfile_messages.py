@@ -559,7 +559,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "memory without unit": (
         [(("pools", "gpu-8xa100", "gpu", "memory"), 80)],
         [
-            "pools.gpu-8xa100.gpu.memory: 80 is not an amount of memory; allowed: a whole number with a unit "
+            "pools.gpu-8xa100.gpu.memory: 80 is not an amount of memory; allowed: a number with a unit "
             "(Ki, Mi, Gi, Ti, k, M, G, T), like 80Gi; fix: write a number and its unit, like 24Gi [EBB112 error]"
         ],
     ),

@@ -110,3 +110,18 @@ def test_everything_wrong_with_a_disk_is_told_at_once(
     with pytest.raises(ConfigError) as caught:
         load_file(file)
     assert {each.path.rpartition(".")[2] for each in caught.value.findings if f"{name}.disk" in each.path} == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("23.6Gi", 24166 * 2**20), ("0.5Gi", 512 * 2**20), ("1.25Ti", 1280 * 2**30), ("79.2G", 79_200 * 10**6)],
+)
+def test_a_fraction_of_a_gi_is_read_in_whole_mi(text: str, size: int) -> None:
+    assert Quantity.parse(text).bytes == size
+    assert Quantity.parse(str(Quantity.parse(text))).bytes == size
+
+
+@pytest.mark.parametrize("text", ["1.5Mi", "1.Gi", ".5Gi", "0.0Gi", "0.0001Gi", "1,5Gi", "1.5"])
+def test_a_fraction_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no"):
+        Quantity.parse(text)

@@ -10,6 +10,7 @@ from ebbtide_mirror.problem import Problem
 
 _PICKLE = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _FOREIGN = {".gguf", ".ggml", ".onnx", ".h5", ".msgpack", ".tflite", ".mlmodel", ".ot", ".llamafile"}
+_OF_OTHER_PROGRAMS = {"original", "metal"}
 _NOT_A_FILE_OF_THE_MODEL = {".gitattributes", ".gitignore"}
 
 
@@ -26,8 +27,17 @@ def chosen(files: Iterable[File], allow_pickle: bool) -> tuple[list[File], list[
             f"this revision has its weights as pickles only ({pickles[0].name}), which run code when they are loaded",
             "choose a revision or build with safetensors: from a bucket the engine reads nothing else",
         )
-    out = {id(file) for file in everything if _left_out(file, keep_pickles=not safe)}
+    once = [file for file in safe if "/" not in file.name and not _second(file)]
+    out = {id(file) for file in everything if _left_out(file, keep_pickles=not safe) or (once and _second(file))}
     return [file for file in everything if id(file) not in out], [file for file in everything if id(file) in out]
+
+
+def _second(file: File) -> bool:
+    """Return True for weights that a publisher gives a second time, for its own programs: the engine would read both.
+    Sources: vllm-project/vllm 40765, run-ai/runai-model-streamer 25."""
+    top, _, rest = file.name.partition("/")
+    folder = bool(rest) and top in _OF_OTHER_PROGRAMS
+    return folder or (top.startswith("consolidated") and top.endswith(".safetensors") and not rest)
 
 
 def _left_out(file: File, *, keep_pickles: bool) -> bool:

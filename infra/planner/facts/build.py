@@ -6,13 +6,13 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from infra.planner.facts import estimate_weights
+from infra.planner.facts import estimate_weights, layer_kinds
 from infra.planner.facts.architectures import purpose
-from infra.planner.facts.config_json import ModelShape, printable
+from infra.planner.facts.config_json import ModelShape, number, printable
 from infra.planner.facts.model_facts import ModelFacts, Task, WeightBytes, WeightsFrom
 
 FORMATS = {"safetensors": ".safetensors", "bin": ".bin", "gguf": ".gguf"}
@@ -53,6 +53,12 @@ def facts(
         vocab=shape.vocab,
         context=context or shape.context,
         kv=shape.kv,
+        state=shape.state,
+        attention_width=shape.heads * shape.head_dim,
+        experts_per_token=shape.experts_per_token if shape.experts else 0,
+        encoder_bytes=encoder_bytes(config, shape.hidden),
+        cache_unknown=shape.cache_unknown,
+        fixed_cache_bytes=layer_kinds.FIXED_BYTES.get(shape.model_type, 0),
         weights=weights,
         dtype=shape.dtype,
         quantization=shape.quantization,
@@ -91,12 +97,35 @@ def weights(
     as the architecture divides them, else by the architecture alone."""
     estimated, parameters = estimate_weights.estimate(shape, config)
     if tensors is not None:
-        return by_sharding(tensors, tied=shape.tied), parameters
+        return replace(by_sharding(tensors, tied=shape.tied), padded=estimated.padded), parameters
     if isinstance(total, (int, float)) and not isinstance(total, bool) and total > 0:
-        scale = total / max(1, estimated.total)
+        more = estimate_weights.unloaded(shape, config)
+        # a total that is hardly more than the model itself has no such layers in it
+        if total - more / 2 < estimated.total:
+            more = 0
+        loaded = int(total) - more
+        scale = loaded / max(1, estimated.total)
         parts = (int(estimated.sharded * scale), int(estimated.kv_sharded * scale))
-        return WeightBytes(*parts, int(total) - sum(parts), source), parameters
+        return WeightBytes(*parts, loaded - sum(parts), source, estimated.padded), parameters
     return estimated, parameters
+
+
+LARGEST_IMAGE = 16_384  # tokens of the largest image where the processor's own limit is not known: Qwen's
+
+
+def encoder_bytes(config: Mapping[str, Any], hidden: int) -> int:
+    """Return what the engine's trial of its image encoder takes, 0 where there is none: the widest layer's numbers for
+    each patch of the largest image, and the tokens that come of it. Source: vLLM, v1/worker/gpu_model_runner.py,
+    profile_run, and multimodal/processing."""
+    vision = config.get("vision_config")
+    if not isinstance(vision, Mapping):
+        return 0
+    width = number(vision, "hidden_size", "embed_dim", default=0)
+    inner = number(vision, "intermediate_size", default=4 * width)
+    size, patch = number(vision, "image_size", default=0), number(vision, "patch_size", default=0)
+    merged = number(vision, "spatial_merge_size", default=1) ** 2
+    patches = (size // patch) ** 2 if size and patch else LARGEST_IMAGE * merged
+    return 2 * (patches * (4 * width + 2 * inner) + patches // merged * hidden)
 
 
 def formats(names: Iterable[str]) -> tuple[str, ...]:
@@ -140,6 +169,8 @@ _REPLICATED = re.compile(
 )
 _KV = re.compile(r"(^|\.)(k_proj|v_proj|key|value)\.")
 _HEAD = re.compile(r"(^|\.)lm_head\.")
+# layers that predict further tokens: loaded as a draft model alone, if at all
+_MORE_TOKENS = re.compile(r"^(model\.)?mtp\.")
 
 
 class UnreadableWeights(ValueError):
@@ -182,7 +213,7 @@ def by_sharding(tensors: Iterable[Tensor], *, tied: bool, source: WeightsFrom = 
     second time, even where the files have it."""
     sharded = kv = replicated = 0
     for tensor in tensors:
-        if tied and _HEAD.search(tensor.name):
+        if (tied and _HEAD.search(tensor.name)) or _MORE_TOKENS.search(tensor.name):
             continue
         if _REPLICATED.search(tensor.name) and "embed_tokens" not in tensor.name:
             replicated += tensor.bytes

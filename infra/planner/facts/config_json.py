@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.planner.facts import layer_kinds, quantized
-from infra.planner.facts.model_facts import KvLayers
+from infra.planner.facts.model_facts import KvLayers, StateLayers
 
 Config = Mapping[str, Any]
 
@@ -62,6 +62,8 @@ class ModelShape:
     tied: bool
     dtype: str | None
     kv: tuple[KvLayers, ...]
+    state: StateLayers | None
+    cache_unknown: str | None
     experts: int
     experts_per_token: int
     expert_intermediate: int
@@ -126,6 +128,9 @@ def read(config: Config) -> ModelShape:
     held = _stored(config)
     experts = number(text, "num_local_experts", "num_experts", "n_routed_experts", default=0)
     intermediate = number(text, "intermediate_size", "n_inner", "ffn_dim", "decoder_ffn_dim", default=4 * hidden)
+    family = printable(config.get("model_type", ""))
+    unknown = None if family in ENCODERS else layer_kinds.unread(text, family, layers)
+    state = None if unknown else _state(text, layers)
     return ModelShape(
         architecture=printable(architectures[0]) if isinstance(architectures, list) and architectures else None,
         model_type=printable(config.get("model_type", "")),
@@ -136,10 +141,12 @@ def read(config: Config) -> ModelShape:
         kv_heads=kv_heads,
         head_dim=head_dim,
         vocab=number(text, "vocab_size", least=1),
-        context=_context(text),
+        context=context_of(text),
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", _ties_by_default(text)))),
         dtype=dtype_in(config),
-        kv=_kv(text, layers, kv_heads, head_dim),
+        kv=_kv(text, layers, kv_heads, head_dim) if unknown is None else _unread_kv(text, layers, kv_heads, head_dim),
+        state=state,
+        cache_unknown=unknown,
         experts=experts,
         experts_per_token=number(text, "num_experts_per_tok", "experts_per_token", default=0),
         expert_intermediate=number(text, "moe_intermediate_size", default=intermediate) if experts else 0,
@@ -156,7 +163,7 @@ def _kv_heads(text: Config, heads: int) -> int:
     return number(text, "num_key_value_heads", "num_kv_heads", "multi_query_group_num", default=heads, least=1)
 
 
-def _context(text: Config) -> int | None:
+def context_of(text: Config) -> int | None:
     """Return the longest request vLLM allows: the positions, times the factor of scalings not yet contained in them."""
     base = number(
         text, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions", default=0
@@ -222,19 +229,52 @@ def _stored(config: Config) -> quantized.Stored | None:
 
 
 def _kv(text: Config, layers: int, kv_heads: int, head_dim: int) -> tuple[KvLayers, ...]:
+    """Return the layers that keep a cache, alike ones together, full attention first: it decides at long contexts."""
     if str(text.get("model_type", "")) in ENCODERS:
         return ()
-    latent = number(text, "kv_lora_rank", default=0)
     windows = _windows(text, layers)
-    if latent:
-        elements = latent + number(text, "qk_rope_head_dim", default=0)
-        return (KvLayers(len(windows), 1, elements, divides=False),) if windows else ()
-    groups: dict[int | None, int] = {}
-    for window in windows:
-        groups[window] = groups.get(window, 0) + 1
-    # full attention first: it is what decides at long contexts
-    ordered = sorted(groups.items(), key=lambda item: (item[0] is not None, item[0] or 0))
-    return tuple(KvLayers(count, kv_heads, 2 * head_dim, window) for window, count in ordered)
+    if number(text, "kv_lora_rank", default=0):
+        return (_latent(text, len(windows)),) if windows else ()
+    # layers at the end that read the cache of earlier ones (Gemma 3n and 4)
+    own = windows[: max(1, layers - number(text, "num_kv_shared_layers", default=0))]
+    whole = number(text, "global_head_dim", default=head_dim, least=1)
+    heads = number(text, "num_global_key_value_heads", default=kv_heads, least=1)
+    counts = {window: own.count(window) for window in dict.fromkeys(own)}
+    ordered = sorted(counts.items(), key=lambda item: (item[0] is not None, item[0] or 0))
+    return tuple(
+        KvLayers(count, heads, 2 * whole, None) if window is None else KvLayers(count, kv_heads, 2 * head_dim, window)
+        for window, count in ordered
+    )
+
+
+def _latent(text: Config, layers: int) -> KvLayers:
+    """Return MLA's layers: one latent for all heads, whole on every GPU, and an indexer's keys where there is one.
+
+    An indexer keeps a number of 8 bits for each of its key's and their scale of 32; the latent beside it has scales of
+    its own when it is in 8 bits. Source: vLLM, model_executor/models/deepseek_v2.py and v1/kv_cache_interface.py.
+    """
+    elements = number(text, "kv_lora_rank") + number(text, "qk_rope_head_dim", default=0)
+    index = number(text, "index_head_dim", default=0)
+    return KvLayers(layers, 1, elements, divides=False, extra_bytes=index + 4 + 80 if index else 0)
+
+
+def _unread_kv(text: Config, layers: int, kv_heads: int, head_dim: int) -> tuple[KvLayers, ...]:
+    """Return every layer as full attention, of the most heads and the widest that the configuration names."""
+    if number(text, "kv_lora_rank", default=0):
+        return (_latent(text, layers),)
+    heads = max(kv_heads, number(text, "swa_num_key_value_heads", default=0))
+    names = ("swa_head_dim", "global_head_dim", "v_head_dim", "swa_v_head_dim")
+    width = max(head_dim, *(number(text, name, default=0) for name in names))
+    return (KvLayers(layers, heads, 2 * width),)
+
+
+def _state(text: Config, layers: int) -> StateLayers | None:
+    """Return the layers with a state for each sequence; None where there are none, or its size is not known."""
+    if not layer_kinds.keeps_state(text, layers):
+        return None
+    size, kinds = layer_kinds.state_bytes(text), layer_kinds.kinds(text, layers)
+    count = sum(layer_kinds.is_state(kind) for kind in kinds) if kinds else layers
+    return StateLayers(count=count, bytes=size) if size and count else None
 
 
 def _windows(text: Config, layers: int) -> list[int | None]:

@@ -12,11 +12,17 @@ from typing import Any
 
 from infra.planner.facts import quantized
 from infra.planner.facts.config_json import ENCODERS, ModelShape, number, text_part
-from infra.planner.facts.model_facts import ELEMENT_BYTES, WeightBytes
+from infra.planner.facts.model_facts import ELEMENT_BYTES, PaddedExperts, WeightBytes
 
 PLAIN_MLP = {"gpt2", "gptj", "gpt_neox", "opt", "bloom", "falcon", "phi", "starcoder2", "mpt", "gpt_bigcode"}
 FOUR_NORMS = {"gemma2", "gemma3", "gemma3_text", "glm4"}  # before and after attention, before and after the MLP
-QK_NORM = {"qwen3", "qwen3_moe", "gemma3", "gemma3_text"}
+QK_NORM = {"qwen3", "qwen3_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe", "gemma3", "gemma3_text"}
+PREDICTS_MORE = {
+    "qwen3_next",
+    "qwen3_5_moe",
+    "deepseek_v3",
+    "deepseek_v32",
+}  # with a layer that their configurations leave out
 QKV_BIAS = {"qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl"}  # not in their configurations: the classes add them
 
 
@@ -46,9 +52,12 @@ def parameters(shape: ModelShape, config: Mapping[str, Any]) -> Parameters:
     hidden = shape.hidden
     embedding = shape.vocab * hidden * (1 if shape.tied else 2)
     attention, kv, down = _attention(shape, text)
+    delta, attending = _delta_net(text, hidden), shape.layers
+    if delta and shape.state:  # layers with a gated delta net in place of attention
+        attending -= shape.state.count
     matrices = 2 if shape.model_type in PLAIN_MLP else 3
     dense = shape.dense_layers if shape.experts else shape.layers
-    linear = shape.layers * attention + dense * matrices * hidden * shape.intermediate
+    linear = attending * attention + (shape.layers - attending) * delta + dense * matrices * hidden * shape.intermediate
     sparse = shape.layers - dense
     experts = sparse * shape.experts * 3 * hidden * shape.expert_intermediate
     shared = number(text, "n_shared_experts", default=0) * shape.expert_intermediate
@@ -57,7 +66,7 @@ def parameters(shape: ModelShape, config: Mapping[str, Any]) -> Parameters:
     small = shape.layers * _small_of_layer(shape, text) + hidden + sparse * _small_of_router(shape, text)
     return Parameters(
         embedding=embedding,
-        kv=shape.layers * kv,
+        kv=attending * kv,
         linear=linear,
         experts=experts,
         small=small,
@@ -81,7 +90,17 @@ def _attention(shape: ModelShape, text: Mapping[str, Any]) -> tuple[int, int, in
         else:
             query = hidden * heads * (nope + rope)
         return query + latent * heads * (nope + value) + heads * value * hidden, 0, down
-    return 2 * hidden * heads * shape.head_dim, 2 * hidden * shape.kv_heads * shape.head_dim, 0
+    gate = 1 if text.get("attn_output_gate") or shape.model_type == "qwen3_next" else 0
+    return (2 + gate) * hidden * heads * shape.head_dim, 2 * hidden * shape.kv_heads * shape.head_dim, 0
+
+
+def _delta_net(text: Mapping[str, Any], hidden: int) -> int:
+    """Count the projections of a layer with a gated delta net; 0 where there is none. Source: vLLM,
+    model_executor/models/qwen3_next.py."""
+    heads = number(text, "linear_num_value_heads", default=0)
+    keys = number(text, "linear_num_key_heads", default=0) * number(text, "linear_key_head_dim", default=0)
+    values = heads * number(text, "linear_value_head_dim", default=0)
+    return hidden * (2 * keys + 2 * values + 2 * heads) + values * hidden
 
 
 def _small_of_layer(shape: ModelShape, text: Mapping[str, Any]) -> int:
@@ -130,7 +149,33 @@ def estimate(shape: ModelShape, config: Mapping[str, Any]) -> tuple[WeightBytes,
     linear = plain if shape.quantization == "mxfp4" else packed  # only the experts are in four bits there
     sharded = (found.embedding + found.vision) * plain + found.linear * linear + found.experts * packed
     replicated = found.small * plain + found.down * linear
-    return WeightBytes(int(sharded), int(found.kv * linear), int(replicated), "architecture"), found.total
+    parts = (int(sharded), int(found.kv * linear), int(replicated))
+    return WeightBytes(*parts, "architecture", padded(shape, config)), found.total
+
+
+def padded(shape: ModelShape, config: Mapping[str, Any]) -> PaddedExperts | None:
+    """Return the experts in MXFP4, which the engine's kernels pad; None where there are none. Source: vLLM 0.32.0,
+    model_executor/layers/fused_moe/oracle/mxfp4.py; gpt-oss-120b takes 65.97 GiB of one H100, 34.38 of each of two."""
+    held = quantized.stored(config)
+    if not shape.experts or held is None or held.method != "mxfp4" or held.weight_bytes is None:
+        return None
+    count = (shape.layers - shape.dense_layers) * shape.experts
+    return PaddedExperts(
+        count=count, hidden=shape.hidden, width=shape.expert_intermediate, weight_bytes=held.weight_bytes
+    )
+
+
+def unloaded(shape: ModelShape, config: Mapping[str, Any]) -> int:
+    """Return the bytes of the experts in the layers that predict further tokens, which a checkpoint has beside its own
+    and the engine does not load; 0 where the family has none. The dense ones are small, and count."""
+    text = text_part(config)
+    declared = number(text, "num_nextn_predict_layers", "mtp_num_hidden_layers", default=0)
+    layers = declared or (1 if shape.model_type in PREDICTS_MORE else 0)
+    held = quantized.stored(config)
+    if not shape.experts or (held is not None and held.weight_bytes is None):
+        return 0
+    each = ELEMENT_BYTES.get(shape.dtype or "bfloat16", 2) if held is None else held.weight_bytes
+    return int((each or 0) * layers * shape.experts * 3 * shape.hidden * shape.expert_intermediate)
 
 
 def active(shape: ModelShape, config: Mapping[str, Any], total: int | None) -> int | None:

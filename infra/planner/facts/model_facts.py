@@ -37,7 +37,7 @@ class KvLayers:
 
     ``count`` layers, each with ``heads`` KV heads of ``elements`` numbers per token (keys and values together; for MLA
     one latent "head" that every GPU holds whole: ``divides`` is then False). ``window`` is how many tokens back a layer
-    looks; None: all of them.
+    looks; None: all of them. ``extra_bytes`` are kept per token whatever the cache's type: an indexer's keys.
     """
 
     count: int
@@ -45,6 +45,7 @@ class KvLayers:
     elements: int
     window: int | None = None
     divides: bool = True
+    extra_bytes: int = 0
 
     def heads_per_gpu(self, tensor_parallel: int) -> int:
         """Return the KV heads one GPU holds: vLLM copies them where there are more GPUs than heads."""
@@ -52,7 +53,40 @@ class KvLayers:
 
     def bytes_per_token(self, tensor_parallel: int, element_bytes: float) -> float:
         """Return the bytes of one token in all these layers, on one GPU."""
-        return self.count * self.heads_per_gpu(tensor_parallel) * self.elements * element_bytes
+        return self.count * self.layer_bytes(tensor_parallel, element_bytes)
+
+    def layer_bytes(self, tensor_parallel: int, element_bytes: float) -> float:
+        """Return the bytes of one token in one layer, on one GPU."""
+        return self.heads_per_gpu(tensor_parallel) * self.elements * element_bytes + self.extra_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateLayers:
+    """Layers that keep one state of a fixed size for each sequence, however long: ``bytes`` each, divided over GPUs."""
+
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaddedExperts:
+    """Experts in four bits that the engine's kernels hold with both sides rounded up to whole tiles. ``count`` is that
+    of all layers, each of three matrices of ``hidden`` by ``width`` numbers of ``weight_bytes``."""
+
+    count: int
+    hidden: int
+    width: int
+    weight_bytes: float
+
+    def added(self, split: int) -> int:
+        """Return the bytes that one GPU holds beyond those of the files, with ``width`` cut into ``split`` parts."""
+        before = self.hidden * self.width / split
+        after = _whole_tiles(self.hidden, 256) * _whole_tiles(-(-self.width // split), 128)
+        return int(3 * self.count * self.weight_bytes * (after - before))
+
+
+def _whole_tiles(length: int, tile: int) -> int:
+    return -(-length // tile) * tile
 
 
 @dataclass(frozen=True)
@@ -64,22 +98,32 @@ class WeightBytes:
     kv_sharded: int
     replicated: int
     source: WeightsFrom
+    padded: PaddedExperts | None = None
 
     @property
     def total(self) -> int:
         return self.sharded + self.kv_sharded + self.replicated
 
-    def per_gpu(self, tensor_parallel: int, kv_heads: int) -> int:
-        """Return the bytes on one of ``tensor_parallel`` GPUs."""
+    def per_gpu(self, tensor_parallel: int, kv_heads: int, *, expert_parallel: bool = False) -> int:
+        """Return the bytes on one of ``tensor_parallel`` GPUs. With ``expert_parallel`` a GPU has whole experts, and
+        fewer of them."""
         kv_shards = max(1, min(tensor_parallel, kv_heads))
-        return -(-self.sharded // tensor_parallel) + -(-self.kv_sharded // kv_shards) + self.replicated
+        read = -(-self.sharded // tensor_parallel) + -(-self.kv_sharded // kv_shards) + self.replicated
+        if self.padded is None:
+            return read
+        if expert_parallel:
+            return read + self.padded.added(1) // tensor_parallel
+        return read + self.padded.added(tensor_parallel)
 
 
 @dataclass(frozen=True)
 class ModelFacts:
     """One model at one revision. ``None`` is unknown and reported as such wherever it matters; nothing is guessed.
 
-    ``context`` is the longest the model was made for, in tokens. ``quantization`` is the method's name in the config
+    ``context`` is the longest the model was made for, in tokens. ``attention_width`` is that of all query heads,
+    ``encoder_bytes`` what its encoder of images takes for the largest one, ``cache_unknown`` why its layers are counted
+    as full attention without knowing whether they are, ``fixed_cache_bytes`` what a sequence of such a family took
+    beyond that in a start log. ``quantization`` is the method's name in the config
     (``fp8``, ``awq``, ``gptq``, ``bitsandbytes``, ``mxfp4``, …). ``weight_files`` are the formats it comes in
     (``safetensors``, ``bin``, ``gguf``).
     """
@@ -96,6 +140,12 @@ class ModelFacts:
     context: int | None
     kv: tuple[KvLayers, ...]
     weights: WeightBytes | None
+    state: StateLayers | None = None
+    attention_width: int = 0
+    experts_per_token: int = 0
+    encoder_bytes: int = 0
+    cache_unknown: str | None = None
+    fixed_cache_bytes: int = 0
     dtype: str | None = None
     quantization: str | None = None
     quantization_bits: int | None = None

@@ -10,6 +10,7 @@ from components.platforms.standing import HOURS_A_MONTH, Line
 from infra.planner.cost import Bounds, Cost, ModelCost, PoolCost, month
 from infra.planner.model_plan import ModelPlan
 from infra.planner.plan import Plan
+from infra.planner.sizing.fit import starts
 from infra.planner.sizing.planned_pool import PoolPlan
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.registry import rules
@@ -142,7 +143,7 @@ def _model(model: ModelPlan, cost: Cost) -> Document:
 def _fits(model: ModelPlan) -> bool | None:
     """Return True if the model fits; None where its memory cannot be planned."""
     memory, facts = model.memory, model.facts
-    return (memory.fits or (facts is not None and not facts.kv and memory.loads)) if memory else None
+    return starts(facts, memory) if memory and facts else None
 
 
 def _fallback(model: ModelPlan) -> Document:

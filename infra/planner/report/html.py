@@ -75,7 +75,7 @@ def bar(memory: Document | None) -> list[Part]:
     too small, the parts are drawn against their sum."""
     if memory is None:
         return []
-    engine = memory["activations"] + memory["overhead"] + memory["lora"]
+    engine = memory["activations"] + memory["overhead"] + memory["lora"] + memory["margin"]
     cache = max(0, memory["kv_free"])
     margin = memory["gpu_bytes"] - memory["usable"]
     sizes = (

@@ -96,7 +96,7 @@ def _memory(document: Document) -> Table:
             model["name"],
             in_gib(memory["gpu_bytes"]),
             in_gib(memory["weights"]),
-            in_gib(memory["activations"] + memory["overhead"] + memory["lora"]),
+            in_gib(memory["activations"] + memory["overhead"] + memory["lora"] + memory["margin"]),
             in_gib(memory["kv_free"]),
             gib(memory["kv_bytes_per_token"]),
             count(memory["longest_context"]),

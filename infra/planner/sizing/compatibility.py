@@ -30,7 +30,7 @@ from components.typed.rules.stack import (
     PICKLE_ONLY,
     REMOTE_CODE_NEEDED,
 )
-from infra.planner.facts import layer_kinds, quantized
+from infra.planner.facts import quantized
 from infra.planner.facts.architectures import Asked, choose, transcribes
 from infra.planner.facts.config_json import printable, text_part
 from infra.planner.facts.model_facts import ModelFacts, Task
@@ -52,7 +52,9 @@ _MADE_FOR: Mapping[Task | None, tuple[str, str]] = {
 class Wanted:
     """Demands of the stack on one model. ``context`` is in tokens; None: the model's own. The three consents are what
     the stack's owner has agreed to; ``plugins`` are the engine's plugins in the image; ``split_key`` is the key that
-    says over how many GPUs a layer is cut; ``streamed``: the engine reads the weights from a bucket."""
+    says over how many GPUs a layer is cut; ``streamed``: the engine reads the weights from a bucket;
+    ``expert_parallel``: experts stay whole;
+    ``scaled``: positions are scaled by ``--hf-overrides``."""
 
     task: AskedTask = "chat"
     tensor_parallel: int = 1
@@ -67,6 +69,8 @@ class Wanted:
     streamed: bool = False
     remote_code_accepted: bool = False
     plugins: frozenset[str] = field(default_factory=frozenset)
+    expert_parallel: bool = False
+    scaled: bool = False
 
 
 def judge_model_facts(facts: ModelFacts, gpu: Gpu | None, wanted: Wanted, at: Path) -> Iterator[Problem]:
@@ -200,6 +204,8 @@ def _context(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
     if facts.context is not None and wanted.context is not None and wanted.context > facts.context:
         message = f"is more than {facts.id} was made for, {facts.context} tokens"
         fix = f"set maxTokens: {facts.context} or less"
+        if wanted.scaled:
+            fix += ", or give max_position_embeddings in --hf-overrides, too: the engine takes it for scaled already"
         yield CONTEXT_ABOVE_MODEL.at(
             (*at, "maxTokens"), message, allowed=f"1..{facts.context}", fix=fix, value=wanted.context
         )
@@ -223,7 +229,8 @@ def _split(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
     block = _block(facts)
     config = text_part(facts.raw)
     dense = "moe_intermediate_size" not in config or config.get("first_k_dense_replace")
-    for name in ("moe_intermediate_size", *(("intermediate_size",) if dense else ())):
+    cut = () if wanted.expert_parallel else ("moe_intermediate_size",)
+    for name in (*cut, *(("intermediate_size",) if dense else ())):
         width = config.get(name)
         if block and isinstance(width, int) and count > 1 and width % (count * block):
             whole = [n for n in splits(facts) if width % (n * block) == 0]
@@ -256,7 +263,7 @@ COUNTED = {
 
 def judge_doubts(facts: ModelFacts, at: Path) -> Iterator[Problem]:
     """Yield a problem that names what keeps the figures of this model from being exact."""
-    reasons = (*_weights(facts), *_state(facts))
+    reasons = (*_weights(facts), *_cache(facts))
     if reasons:
         message = f"is counted only roughly: {'; '.join(reasons)}"
         allowed = "a model whose safetensors are at hand, with layers that attend"
@@ -277,12 +284,9 @@ def _weights(facts: ModelFacts) -> Iterator[str]:
         yield f"its settings do not say what {facts.quantization} takes a weight, so they count in full ({told})"
 
 
-def _state(facts: ModelFacts) -> Iterator[str]:
+def _cache(facts: ModelFacts) -> Iterator[str]:
     if facts.task == "transcribe":
         yield "what its decoder keeps of the audio is not counted, so fewer sequences fit"
-    if facts.raw and facts.kv and layer_kinds.keeps_state(text_part(facts.raw), facts.layers):
-        attending = sum(group.count for group in facts.kv)
-        yield (
-            f"{attending} of its {facts.layers} layers have a cache that grows; the state that others keep for each "
-            "sequence is not counted, so fewer sequences fit"
-        )
+    if facts.cache_unknown is not None:
+        counted = "every layer counts as full attention, in 16 bits, with a margin for its kernels"
+        yield f"{facts.cache_unknown}, so {counted}"

@@ -13,6 +13,7 @@ from components.platforms.kinds import KINDS
 from infra.errors import UsageError
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import memory
+from infra.planner.sizing.host_memory import holds
 from infra.planner.sizing.memory import GIB, Engine, MemoryPlan
 from infra.planner.sizing.planned_pool import batched_tokens
 from infra.stackfile.findings.formatting import show
@@ -56,7 +57,7 @@ class Fit:
 
 def starts(facts: ModelFacts, plan: MemoryPlan) -> bool:
     """Return True if the engine would start. Without a cache (an encoder) it needs only the weights and one step."""
-    return plan.fits if facts.kv else plan.loads
+    return (plan.fits if facts.kv else plan.loads) and not plan.overbooked
 
 
 def card_of(machine: Machine, region: str | None = None, gpus: int | None = None) -> Card:
@@ -68,7 +69,7 @@ def card_of(machine: Machine, region: str | None = None, gpus: int | None = None
     return Card(
         name=machine.name,
         product=machine.gpu,
-        memory_bytes=int(machine.gpu_memory_gib * GIB),
+        memory_bytes=int(machine.cuda_memory_gib * GIB),
         gpus=min(gpus or machine.gpus, machine.gpus),
         compute_capability=_capability(machine.compute_capability),
         machine=machine,
@@ -82,7 +83,7 @@ def bare_card(product: str, gpu: Gpu, gpus: int) -> Card:
     return Card(
         name=product,
         product=product,
-        memory_bytes=int(gpu.memory_gib * GIB),
+        memory_bytes=int(gpu.usable_gib * GIB),
         gpus=gpus,
         compute_capability=_capability(gpu.compute_capability),
     )
@@ -127,6 +128,11 @@ def _reason(facts: ModelFacts, plan: MemoryPlan, gpus: int, engine: Engine, sequ
     if not facts.kv:
         return f"fits {on.partition(';')[0]}; it keeps no KV cache"
     count = int(min(plan.sequences, 10**9))
+    if plan.fits and plan.overbooked:
+        return (
+            f"{plan.asked_sequences:,} sequences are more than the {plan.state_blocks:,} whose state fits: the engine "
+            f"does not start, {on}"
+        )
     if plan.fits and count >= sequences:
         return f"fits {on}, so {count:,} sequence{'s' if count > 1 else ''} of {engine.context:,} tokens"
     if plan.fits:
@@ -144,15 +150,18 @@ def ranked(
     sequences: int = 1,
     gpus: int | None = None,
 ) -> list[Fit]:
-    """Return every machine on which the model fits, the cheapest first; those without a known price last, the smallest
+    """Return every machine on which the model fits and loads (where it loads on none: on which it fits), the cheapest
+    first; those without a known price last, the smallest
     of them first. ``region`` leaves out machines known not to be sold there, ``gpus`` those with fewer."""
     there = (
         m
         for m in machines
         if (region is None or not m.regions or region in m.regions) and (gpus is None or m.gpus >= gpus)
     )
-    found = (try_card(facts, card_of(machine, region, gpus), engine, sequences=sequences) for machine in there)
-    return sorted((each for each in found if each.fits), key=order)
+    tried = (try_card(facts, card_of(machine, region, gpus), engine, sequences=sequences) for machine in there)
+    found = [each for each in tried if each.fits]
+    loading = [each for each in found if each.card.machine and holds(each.card.machine, facts, each.tensor_parallel)]
+    return sorted(loading or found, key=order)
 
 
 def order(fit: Fit) -> tuple[bool, float, int, str]:
@@ -254,8 +263,9 @@ def _regions(places: Iterable[str], region: str | None) -> str:
     return f"; fix: did you mean {near[0]}?" if near and near[0] != region else ""
 
 
-def cheapest_with(product: str, count: int, region: str | None) -> Card | None:
-    """Return the cheapest machine with ``count`` or more of a GPU, or the smallest where no price is known."""
+def cheapest_with(product: str, count: int, region: str | None, facts: ModelFacts | None = None) -> Card | None:
+    """Return the cheapest machine with ``count`` or more of a GPU, or the smallest where no price is known; one whose
+    main memory holds what loading ``facts`` takes goes first."""
     named = Named(region=region)
     found = [
         card_of(machine, region)
@@ -263,4 +273,7 @@ def cheapest_with(product: str, count: int, region: str | None) -> Card | None:
         for machine in machines(place).values()
         if machine.gpu == product and machine.gpus >= count and _fits(machine, named)
     ]
-    return min(found, key=lambda c: (c.usd_per_hour is None, c.usd_per_hour or 0, c.gpus, c.name), default=None)
+    loading = [card for card in found if facts is None or card.machine is None or holds(card.machine, facts, count)]
+    return min(
+        loading or found, key=lambda c: (c.usd_per_hour is None, c.usd_per_hour or 0, c.gpus, c.name), default=None
+    )

@@ -6,6 +6,7 @@ see what activations need, captures its graphs, and gives the rest to the KV cac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -16,12 +17,19 @@ BLOCK = 16  # tokens; vLLM's default on CUDA
 TENSOR_PARALLEL = (1, 2, 4, 8)
 KV_ELEMENT_BYTES = {"auto": None, "bfloat16": 2.0, "float16": 2.0, "fp8": 1.0, "fp8_e4m3": 1.0, "fp8_e5m2": 1.0}
 
-# CUDA context, cuBLAS workspaces and, from two GPUs on, NCCL's buffers; then graphs for vLLM's default capture sizes.
-# Estimates (no log of a run on this card was at hand), on the safe side of what users report for 24 to 80 GiB cards.
-CONTEXT_BYTES = int(0.6 * GIB)
+# What a start takes beside weights and cache. The logs in tests/fixtures/planner say how far these are off.
+CONTEXT_BYTES = int(0.5 * GIB)  # cuBLAS's and attention's workspaces, buffers of the model's runner
 NCCL_BYTES = int(0.5 * GIB)
-GRAPH_BYTES_PER_LAYER = 16 * 2**20
-SAMPLER_BYTES = 4 + 4 + 2  # logits as fp32, their sorted copy, and a mask, per vocabulary entry and sequence
+GRAPH_BYTES_PER_LAYER = 8 * 2**20
+# The sampler's trial, per vocabulary entry and sequence: logits in 16 and in 32 bits, their sorted copy, the order (64
+# bits), probabilities, their sums and masks. Source: vLLM, v1/sample/ops/topk_topp_sampler.py; 36 fits six start logs.
+SAMPLER_BYTES = 36
+# Shares of the card that are kept free where more may be taken than is known: for a family whose layers are not read
+# here (DeepSeek-V4-Flash: vllm-project/vllm 44376), and for experts in four bits, whose kernel is chosen at the start
+# (gpt-oss-120b with 1,024 tokens in a step: vllm-project/vllm 27508).
+UNKNOWN_FAMILY_SHARE = 0.08
+UNKNOWN_KERNEL_SHARE = 0.03
+STATE_BLOCKS = 2  # of a sequence in each group of layers: the state now, and the one that its prefix is cached by
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Engine:
     """Engine settings that decide memory. ``max_batched_tokens`` is how many tokens one step computes;
     ``steps_in_flight`` how many steps are under way at once: vLLM prepares the next while one computes, except on the
     CPU and with ``--no-async-scheduling``, and has one more for each further stage of ``pipeline_parallel``.
+    ``text_only``: an encoder of images is not tried.
     Source: vLLM 0.32.0, config/vllm.py, max_concurrent_batches."""
 
     context: int
@@ -42,6 +51,8 @@ class Engine:
     steps_in_flight: int = 2
     lora_rank: int = 0
     loras: int = 0
+    expert_parallel: bool = False
+    text_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,8 @@ class MemoryPlan:
     """Memory of one GPU, in bytes. ``kv_free`` is what is left for the KV cache and may be negative; ``null_block`` is
     the one block of it that no sequence gets; ``needed_for_one`` is one sequence of the full context.
     ``longest_context`` is that of a single sequence, in tokens, 0 where none fits; ``sequences`` is how many of the
-    full context fit, not rounded, infinite without a cache."""
+    full context fit, not rounded, infinite without a cache. ``margin`` is kept free for kernels that are not known;
+    ``state_blocks`` is the most sequences that layers with a state allow, None where there are none."""
 
     gpu_bytes: int
     usable: int
@@ -64,6 +76,15 @@ class MemoryPlan:
     sequences: float
     kv_tokens: int
     null_block: int = 0
+    margin: int = 0
+    state_blocks: int | None = None
+    asked_sequences: int = 0
+
+    @property
+    def overbooked(self) -> bool:
+        """Return True if the engine refuses so many sequences: each needs a block for its state. Source: vLLM 0.32.0,
+        config/compilation.py ("exceeds available Mamba cache blocks")."""
+        return self.state_blocks is not None and self.asked_sequences > self.state_blocks
 
     @property
     def loads(self) -> bool:
@@ -72,7 +93,7 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
-        """Return True if vLLM would start: one sequence of the full context must have its cache."""
+        """Return True if one sequence of the full context has its cache."""
         return self.kv_free > 0 and self.kv_free - self.null_block >= self.needed_for_one
 
     def description(self) -> str:
@@ -83,6 +104,7 @@ class MemoryPlan:
             ("activations", self.activations),
             ("engine and graphs", self.overhead),
             ("LoRA", self.lora),
+            ("margin for what is not known", self.margin),
         )
         parts += [f"- {value / GIB:.2f} {name}" for name, value in named if value]
         needed = f"= {self.kv_free / GIB:.2f} for the KV cache; one full sequence needs {self.needed_for_one / GIB:.2f}"
@@ -90,9 +112,10 @@ class MemoryPlan:
 
 
 def kv_element_bytes(facts: ModelFacts, kv_dtype: str) -> float:
-    """Return the bytes of one number in the cache: the model's own type unless another is asked for."""
+    """Return the bytes of one number in the cache: the model's own type unless another is asked for, which a family
+    whose cache is not known may not heed."""
     asked = KV_ELEMENT_BYTES.get(kv_dtype)
-    if asked is not None:
+    if asked is not None and facts.cache_unknown is None:
         return asked
     own = facts.dtype or "bfloat16"
     # an FP8 or 4-bit model computes, and so caches, in 16 bits
@@ -105,37 +128,69 @@ def kv_bytes_per_token(facts: ModelFacts, tensor_parallel: int = 1, kv_dtype: st
     return sum(group.bytes_per_token(tensor_parallel, element) for group in facts.kv)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Pages:
+    """Division of the cache: blocks of ``layers`` pages of ``page`` bytes. ``tokens`` is how many tokens a page of each
+    kind of layers holds."""
+
+    layers: int
+    page: float
+    tokens: tuple[int, ...]
+
+    @property
+    def block_bytes(self) -> int:
+        return int(self.layers * self.page)
+
+
+def _pages(facts: ModelFacts, engine: Engine, block: int) -> _Pages:
+    """Divide the cache as the engine does: every kind of layer gets pages of one size.
+
+    Beside layers with a state the others take as many tokens to a page as make it no smaller than a state; of two kinds
+    of attention the smaller takes a multiple of ``block``, or is padded. Layers of several kinds lie in groups of equal
+    size: the last group of a kind is padded. Source: vLLM 0.32.0, v1/kv_cache_interface.py, v1/core/kv_cache_utils.py
+    and model_executor/models/config.py.
+    """
+    element, groups = kv_element_bytes(facts, engine.kv_dtype), _groups(facts)
+    each = [group.layer_bytes(engine.tensor_parallel, element) for group in groups]
+    counts = [group.count for group in groups]
+    most = max(each, default=0.0)
+    if facts.state is not None:
+        counts.append(facts.state.count)
+        state = facts.state.bytes / engine.tensor_parallel
+        block = block * max(1, math.ceil(state / (block * most))) if most else block
+        page = block * most if most else state
+    else:
+        page = block * most
+    tokens = (block * int(most // own) if own and most % own == 0 else block for own in each)
+    return _Pages(layers=_group_size(counts), page=page, tokens=tuple(tokens))
+
+
+def _groups(facts: ModelFacts) -> list[KvLayers]:
+    return [group for group in facts.kv if group.count]
+
+
 def kv_bytes_of_sequence(facts: ModelFacts, engine: Engine, context: int | None = None, block: int = BLOCK) -> int:
     """Return the cache bytes of one sequence of ``context`` tokens on one GPU, in whole blocks, as vLLM reserves them.
 
     A windowed layer keeps its window and what the steps in flight add to it, never more than the context, and one more
-    block because the window need not begin at a block's start. Layers of several kinds lie in groups of equal size: the
-    last group of a kind is padded. Source: vLLM, v1/kv_cache_interface.py and v1/core/kv_cache_utils.py.
+    block because the window need not begin at a block's start.
     """
     tokens = context if context is not None else engine.context
-    element = kv_element_bytes(facts, engine.kv_dtype)
-    groups = [g for g in facts.kv if g.count]
-    size = _group_size([g.count for g in groups])
-    total = 0.0
-    for group in groups:
+    pages, blocks = _pages(facts, engine, block), 0
+    for group, held in zip(_groups(facts), pages.tokens, strict=True):
         kept, spare = tokens, 0
         if group.window is not None:
             kept, spare = min(tokens, group.window - 1 + engine.steps_in_flight * engine.max_batched_tokens), 1
-        blocks = -(-kept // block) + spare
-        layers = -(-group.count // size) * size
-        per_layer = group.heads_per_gpu(engine.tensor_parallel) * group.elements * element
-        total += blocks * block * layers * per_layer
-    return int(total)
+        blocks += (-(-kept // held) + spare) * -(-group.count // pages.layers)
+    if facts.state is not None:
+        blocks += STATE_BLOCKS * -(-facts.state.count // pages.layers)
+    return blocks * pages.block_bytes + facts.fixed_cache_bytes
 
 
 def block_bytes(facts: ModelFacts, engine: Engine, block: int = BLOCK) -> int:
     """Return the bytes of one block on one GPU: its tokens in every layer of one group. The engine divides the cache
     into such blocks and holds one back that no sequence gets. Source: vLLM 0.32.0, v1/core/kv_cache_utils.py."""
-    groups = [g for g in facts.kv if g.count]
-    size = _group_size([g.count for g in groups])
-    element = kv_element_bytes(facts, engine.kv_dtype)
-    pages = (g.heads_per_gpu(engine.tensor_parallel) * g.elements * element * block for g in groups)
-    return int(size * max(pages, default=0))
+    return _pages(facts, engine, block).block_bytes
 
 
 def _group_size(counts: Iterable[int]) -> int:
@@ -150,11 +205,15 @@ def _group_size(counts: Iterable[int]) -> int:
 
 def activation_bytes(facts: ModelFacts, engine: Engine) -> int:
     """Return the peak bytes of the largest step on one GPU: the widest layer's inputs and outputs for every token of
-    the batch, and the logits of every sequence's last token."""
-    width = 2 * facts.hidden + 2 * max(facts.intermediate, facts.hidden) / engine.tensor_parallel
-    step = engine.max_batched_tokens * width * 2
-    logits = engine.sequences * facts.vocab * SAMPLER_BYTES
-    return int(step + logits)
+    the batch, what the experts of a token work on, and the sampler's trial with as many sequences as there may be; or
+    the trial of an encoder of images, where that takes more."""
+    split = engine.tensor_parallel
+    width = 2 * facts.hidden + 2 * max(facts.intermediate, facts.attention_width, facts.hidden) / split
+    # each expert of a token gets its own copy of the token; these buffers stay
+    experts = facts.experts_per_token * facts.hidden
+    step = engine.max_batched_tokens * (width + experts) * 2
+    sampler = min(engine.sequences, engine.max_batched_tokens) * facts.vocab * SAMPLER_BYTES
+    return int(max(step + sampler, 0 if engine.text_only else facts.encoder_bytes))
 
 
 def overhead_bytes(facts: ModelFacts, engine: Engine) -> int:
@@ -176,10 +235,12 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
     if facts.weights is None:
         raise ValueError(f"{facts.id}: the size of the weights is unknown")
     usable = int(gpu_bytes * engine.memory_share)
-    weights = facts.weights.per_gpu(engine.tensor_parallel, facts.kv_heads)
+    weights = facts.weights.per_gpu(engine.tensor_parallel, facts.kv_heads, expert_parallel=engine.expert_parallel)
+    share = UNKNOWN_FAMILY_SHARE if facts.cache_unknown else UNKNOWN_KERNEL_SHARE if facts.weights.padded else 0.0
+    margin = int(gpu_bytes * share)
     activations, overhead = activation_bytes(facts, engine), overhead_bytes(facts, engine)
     lora = lora_bytes(facts, engine)
-    free = usable - weights - activations - overhead - lora
+    free = usable - weights - activations - overhead - lora - margin
     one, null_block = kv_bytes_of_sequence(facts, engine), block_bytes(facts, engine)
     per_token = kv_bytes_per_token(facts, engine.tensor_parallel, engine.kv_dtype)
     return MemoryPlan(
@@ -196,6 +257,10 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
         sequences=max(0.0, (free - null_block) / one) if one else float("inf"),
         kv_tokens=int(max(0, free - null_block) / per_token) if per_token else 0,
         null_block=null_block,
+        margin=margin,
+        # without graphs the engine does not look
+        state_blocks=max(0, free // null_block) if facts.state and null_block and not engine.eager else None,
+        asked_sequences=engine.sequences,
     )
 
 
@@ -237,8 +302,9 @@ def largest_stage(facts: ModelFacts, stages: int) -> ModelFacts:
         return facts
     layers = -(-facts.layers // stages)
     kv = tuple(replace(group, count=-(-group.count // stages)) for group in facts.kv)
+    state = replace(facts.state, count=-(-facts.state.count // stages)) if facts.state else None
     weights = _weights(facts, facts.weights, layers) if facts.weights is not None else None
-    return replace(facts, layers=layers, kv=kv, weights=weights)
+    return replace(facts, layers=layers, kv=kv, state=state, weights=weights)
 
 
 def _weights(facts: ModelFacts, weights: WeightBytes, layers: int) -> WeightBytes:
@@ -248,7 +314,8 @@ def _weights(facts: ModelFacts, weights: WeightBytes, layers: int) -> WeightByte
         -(-part * layers // facts.layers)
         for part in (weights.sharded - embedding, weights.kv_sharded, weights.replicated)
     )
-    return WeightBytes(embedding + shared, kv, whole, weights.source)
+    padded = weights.padded and replace(weights.padded, count=-(-weights.padded.count * layers // facts.layers))
+    return WeightBytes(embedding + shared, kv, whole, weights.source, padded)
 
 
 # The memory of one full forward pass without an engine: every head cached, all activations kept.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from components.catalog.engine_flags import parse
 from components.catalog.gpus import gpus
 from components.catalog.machine import Machine
 from components.catalog.versions import pinned
 from components.gpu_layer.node_images import resolve_image
-from components.model_service.managed_flags import flag_name
+from infra.planner.facts.config_json import context_of, text_part
 from infra.planner.facts.model_facts import ELEMENT_BYTES, ModelFacts, WeightBytes
 from infra.planner.sizing.compatibility_gpu import Gpu, capability
+from infra.planner.sizing.host_memory import STREAMER_BYTES
 from infra.planner.sizing.memory import GIB, KV_ELEMENT_BYTES, Engine
 from infra.stackfile.pool_machine import find
 from infra.stackfile.pool_request import pool_request
@@ -81,18 +84,19 @@ def pool_plan(pool: PoolConfig, cuda: str | None = None, judge_driver: bool = Tr
 
 
 def _card_bytes(pool: PoolConfig, machine: Machine | None, product: str | None) -> int | None:
+    """Return what CUDA gives a program of one card: the stack file's own figure where it is less than the product's."""
     if machine is not None:
-        return int(machine.gpu_memory_gib * GIB)
-    if pool.gpu.memory is not None:
-        return pool.gpu.memory.bytes
-    known = gpus().get(product or "")
-    return int(known.memory_gib * GIB) if known else None
+        return int(machine.cuda_memory_gib * GIB)
+    known, own = gpus().get(product or ""), pool.gpu.memory
+    given = [int(known.usable_gib * GIB)] if known else []
+    return min([*given, *([own.bytes] if own is not None else [])], default=None)
 
 
 def _slice_bytes(profile: str | None) -> int | None:
-    """Return the bytes of the GB in a MIG profile's name: the slice has a little more on every card but never less."""
+    """Return the bytes of a MIG profile: a twentieth less than its name says. Source: NVIDIA's mig-parted, pull request
+    101 (1g.12gb of an H100 NVL has 10.75 GiB, 2g.24gb 21.62)."""
     match = re.match(r"[1-7]g\.([0-9]+)gb", profile or "")
-    return int(match[1]) * 10**9 if match else None
+    return int(match[1]) * 95 * 10**7 if match else None
 
 
 def _gpu(pool: PoolConfig, machine: Machine | None, product: str | None, cuda: str | None, judge_driver: bool) -> Gpu:
@@ -116,9 +120,8 @@ def engine_cuda(base: str | None) -> str | None:
 
 # flags that change what the memory holds in ways this plan does not follow
 UNFOLLOWED = (
-    *("--quantization", "-q", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size", "--kv-cache-memory-bytes"),
+    *("--quantization", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size", "--kv-cache-memory-bytes"),
     *(
-        "--enable-expert-parallel",
         "--speculative-config",
         "--decode-context-parallel-size",
         "--num-gpu-blocks-override",
@@ -155,6 +158,8 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
         eager="--enforce-eager" in given,
         lora_rank=_whole(given.get("--max-lora-rank"), 16) if lora else 0,
         loras=_whole(given.get("--max-loras"), 1) if lora else 0,
+        expert_parallel="--enable-expert-parallel" in given,
+        text_only="--language-model-only" in given or "--skip-mm-profiling" in given,
     )
 
 
@@ -166,26 +171,54 @@ def unfollowed(model: ModelConfig) -> tuple[str, ...]:
 
 
 def flags(arguments: Iterable[str]) -> Mapping[str, str]:
-    """Return ``--flag=value`` and ``--flag value`` as a mapping; a flag without value maps to an empty text."""
-    found: dict[str, str] = {}
-    last: str | None = None
-    for argument in arguments:
-        name = flag_name(argument)
-        if name is None:
-            if last is not None:
-                found[last], last = argument.strip(), None
-            continue
-        for sign in ("=", " "):
-            if sign in argument.strip():
-                found[name], last = argument.strip().split(sign, 1)[1].strip(), None
-                break
-        else:
-            found[name], last = "", name
-    return found
+    """Return the flags as the engine reads them, by their full names, each with its last value; a flag without a value,
+    or one part of a JSON value, maps to an empty text."""
+    given = parse(list(arguments))[0]
+    return {
+        each.flag: each.values[-1].strip() if each.values and each.key is None else "" for each in given if not each.off
+    }
 
 
-def _whole(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdecimal() and 0 < int(text) < 10**8 else default
+def streamer_bytes(model: ModelConfig) -> int:
+    """Return the most that the weights' streamer takes of main memory beside each GPU."""
+    for each in parse(model.extra_args)[0]:
+        if each.flag == "--model-loader-extra-config" and each.values:
+            given = each.values[-1] if each.key == "memory_limit" else _memory_limit(each.values[-1])
+            return _whole(given, STREAMER_BYTES, 10**13)
+    return STREAMER_BYTES
+
+
+def _memory_limit(text: str) -> str | None:
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return None
+    return str(read.get("memory_limit")) if isinstance(read, dict) else None
+
+
+def _whole(text: str | None, default: int, below: int = 10**8) -> int:
+    return int(text) if text is not None and text.isdecimal() and 0 < int(text) < below else default
+
+
+def overridden_context(facts: ModelFacts, model: ModelConfig) -> int | None:
+    """Return the longest request that the engine allows with the model's ``--hf-overrides``; None without them, or
+    where they leave it as it is.
+
+    YaRN's own length counts where the variable allows it: the engine takes the positions of the configuration for
+    scaled already. Source: vLLM 0.32.0, config/model.py, _get_and_verify_max_len.
+    """
+    try:
+        given = json.loads(flags(model.extra_args).get("--hf-overrides", ""))
+        merged = {**text_part(facts.raw), **given.get("text_config", {}), **given}
+        found = context_of(merged) or 0
+    except (ValueError, AttributeError, TypeError):
+        return None
+    scaling = merged.get("rope_parameters") or merged.get("rope_scaling")
+    if model.extra_env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1" and isinstance(scaling, dict):
+        base, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
+        if isinstance(base, int) and isinstance(factor, (int, float)):
+            found = max(found, int(base * factor))
+    return found if facts.context and found > facts.context else None
 
 
 def as_loaded(facts: ModelFacts, dtype: str) -> ModelFacts:
@@ -199,5 +232,5 @@ def as_loaded(facts: ModelFacts, dtype: str) -> ModelFacts:
         return facts
     ratio, old = after / before, facts.weights
     sharded, kv, whole = (int(part * ratio) for part in (old.sharded, old.kv_sharded, old.replicated))
-    weights = WeightBytes(sharded, kv, whole, old.source)
+    weights = WeightBytes(sharded, kv, whole, old.source, old.padded)
     return replace(facts, dtype=held, weights=weights)

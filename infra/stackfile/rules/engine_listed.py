@@ -17,6 +17,7 @@ from components.typed.refusal import Path, Problem
 from components.typed.rules.stack import ENGINE_NEEDS_OWNER
 from infra.stackfile.findings.owner_needed import AGREE
 from infra.stackfile.partial import Draft, Part
+from infra.stackfile.rules.engine_flags import readable
 from infra.stackfile.schema.model import ModelConfig
 
 _LIST = "components/catalog/engine_allowed.yaml"
@@ -24,8 +25,7 @@ _LIST = "components/catalog/engine_allowed.yaml"
 
 def judge_listed_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
     """Yield flags and variables of a model that are not on the list. Those that other rules refuse are theirs."""
-    raw = part.raw.get("extraArgs")
-    arguments = [each if isinstance(each, str) else "" for each in raw] if isinstance(raw, list) else []
+    arguments = readable(part.raw.get("extraArgs"))
     for places in engine_allowed().unlisted(arguments):
         at_each, flag = [(*at, "extraArgs", index) for index in places], arguments[places[0]]
         refused = not flag or managed_flag(flag) or unsafe_flag(flag) or secret_flag(flag)
