@@ -309,6 +309,7 @@ def test_a_branch_named_like_a_query_asks_for_nothing_else(github: Forge) -> Non
         {"head_repository": None},  # the fork is gone
         {"path": ".github/workflows/mine.yml"},  # the gate's name, another file
         {"event": "push"},
+        {"conclusion": "action_required"},  # of a first-time contributor's: nothing was judged
     ],
 )
 def test_a_run_that_is_not_of_this_head_by_the_gate_says_nothing(github: Forge, changed: dict[str, Any]) -> None:
