@@ -199,6 +199,7 @@ def _plain(text: str) -> str:
 SECONDS = 60
 PAGES = 40
 _LARGEST_ANSWER = 32 * 2**20
+_NEXT = re.compile(r"\brel=[\"']?next\b")
 
 
 class _KeepTokenHome(urllib.request.HTTPRedirectHandler):
@@ -226,30 +227,33 @@ class Api:
         self._opener = urllib.request.build_opener(_KeepTokenHome)
 
     def get(self, path: str, **query: str | int) -> Any:
-        return json.loads(self._send("GET", _url(path, query), None, _LARGEST_ANSWER))
+        return json.loads(self._send("GET", _url(path, query), None, _LARGEST_ANSWER)[0])
 
     def pages(self, path: str, **query: str | int) -> Iterator[Any]:
-        """Yield the items of every page of a list. Raises ``MoreThanListed`` after ``PAGES`` full pages."""
+        """Yield the items of every page of a list. Raises ``MoreThanListed`` if it goes on after ``PAGES`` pages."""
         for page in range(1, PAGES + 1):
-            items = self.get(path, **query, per_page=100, page=page)
+            here = _url(path, {**query, "per_page": 100, "page": page})
+            answer, links = self._send("GET", here, None, _LARGEST_ANSWER)
+            items = json.loads(answer)
             yield from items
-            if len(items) < 100:
+            # a forge may give fewer on a page than it was asked for, and says by a link that there is another
+            if len(items) < 100 and not _NEXT.search(links):
                 return
-        raise MoreThanListed(f"{path} has {PAGES * 100} items or more")
+        raise MoreThanListed(f"{path} goes on after {PAGES} pages")
 
     def download(self, path: str, largest: int) -> bytes:
         """Return at most one byte more than ``largest``."""
-        return self._send("GET", path, None, largest + 1)
+        return self._send("GET", path, None, largest + 1)[0]
 
     def send(self, method: str, path: str, content: Mapping[str, Any]) -> None:
         self._send(method, path, json.dumps(content).encode(), _LARGEST_ANSWER)
 
-    def _send(self, method: str, path: str, content: bytes | None, largest: int) -> bytes:
+    def _send(self, method: str, path: str, content: bytes | None, largest: int) -> tuple[bytes, str]:
+        """Return the answer and its ``Link`` header."""
         headers = {**self._headers, "User-Agent": "ebbtide-gate", "Content-Type": "application/json"}
         request = urllib.request.Request(self._base + path, content, headers, method=method)  # noqa: S310
         with self._opener.open(request, timeout=SECONDS) as answer:
-            read: bytes = answer.read(largest)
-            return read
+            return answer.read(largest), answer.headers.get("Link", "")
 
 
 def quoted(part: str | int) -> str:

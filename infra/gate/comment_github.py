@@ -55,6 +55,9 @@ def comment(api: Api, repository: str, event: Mapping[str, Any], code_owners: st
     run, home = event["workflow_run"], f"/repos/{repository}"
     if run["event"] != "pull_request" or str(run["path"]).partition("@")[0] != WORKFLOW:
         return "not a run of the gate on a pull request"
+    if run["conclusion"] == "action_required":
+        # such a run has ended without a job, and is run anew once a maintainer has approved it
+        return "the run waits for a maintainer, who has to approve that a new contributor's pull request is run"
     base = str(event["repository"]["default_branch"])
     pulls = _pulls(api, home, run, base)
     if not pulls:

@@ -102,7 +102,7 @@ class Report:
     def blocked_by(self) -> list[str]:
         found = [f"rule {judged.verdict.rule.id}" for judged in self.judged if judged.blocks]
         if self.head.recorded.graph is None:
-            found.insert(0, "the program of this change gives no graph")
+            found.insert(0, "the program of this change, which gives no graph")
         if any(finding.stops for finding in self.findings):
             found.append("findings in files of this change")
         found += self.unjudged

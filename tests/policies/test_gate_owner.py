@@ -104,7 +104,7 @@ def test_what_the_program_changes_is_told_apart_from_what_the_stack_file_asks_fo
     assert [(each["action"], each["name"]) for each in told["beyondStackFile"]] == [("created", "extra")]
     assert {change["name"] for change in told["changes"]} > {"extra"}
     shown = judged(clone, tmp_path, "md")[1]
-    assert "1 resources differ by the program itself" in shown
+    assert "**1 resource differs by the program itself**" in shown
 
 
 def test_a_new_waiver_needs_an_owner_and_one_less_does_not(clone: Path, tmp_path: Path) -> None:

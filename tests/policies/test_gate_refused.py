@@ -79,7 +79,7 @@ def test_a_folder_that_is_gone_is_not_taken_from_somewhere_else(gone: str, clone
     status, text = judged(clone, tmp_path)
     told = json.loads(text)
     assert status == 1
-    assert told["blockedBy"][0] == "the program of this change gives no graph"
+    assert told["blockedBy"][0] == "the program of this change, which gives no graph"
     assert "ModuleNotFoundError" in told["problem"] or "does not fit" in told["problem"]
 
 

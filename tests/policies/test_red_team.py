@@ -209,7 +209,7 @@ def test_a_waiver_of_the_changes_own_does_not_lift_what_the_loader_refuses(clone
     told = json.loads(text)
     assert (status, told["waivers"]) == (1, [])
     # nor does the change's own program see it
-    assert told["blockedBy"] == ["the program of this change gives no graph", "rule pinned-revision"]
+    assert told["blockedBy"] == ["the program of this change, which gives no graph", "rule pinned-revision"]
     (rule,) = [rule for rule in told["rules"] if rule["id"] == "pinned-revision"]
     assert any("[EBB020]" in violation["message"] for violation in rule["violations"])
 
@@ -303,7 +303,7 @@ def test_a_program_that_ends_itself_with_a_forged_verdict_gives_no_graph_and_is_
     program(clone, "import os, sys; sys.stdout.write('pass'); os._exit(0)")
     status, text = judged(clone, tmp_path)
     assert status == 1
-    assert json.loads(text)["blockedBy"][0] == "the program of this change gives no graph"
+    assert json.loads(text)["blockedBy"][0] == "the program of this change, which gives no graph"
 
 
 def test_a_program_that_writes_into_the_repository_or_the_judge_changes_nothing(clone: Path, tmp_path: Path) -> None:

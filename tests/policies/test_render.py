@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 
 from infra.gate.command import FORMATS
+from infra.gate.report import overview
 from infra.gate.report.document import render
 from infra.gate.report.wording import without, worth_hiding
 from infra.gate.sandbox import Recorded
@@ -167,3 +168,12 @@ def test_sarif_has_a_result_for_what_blocks_and_is_no_rules() -> None:
     (result,) = [result for result in run["results"] if result["level"] == "error"]
     assert result["message"]["text"] == "blocked by the budget of 1 $/month"
     assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"), [("pass", "may pass"), ("owner", "needs a code owner"), ("block", "is blocked")]
+)
+@pytest.mark.parametrize("form", ["md", "text"])
+def test_the_page_over_all_stacks_says_the_verdict_as_a_sentence(form: str, verdict: str, words: str) -> None:
+    told = overview.overview(verdict, {"test": verdict}, (), ())
+    assert f"his change {words}\n" in overview.render(told, form)

@@ -137,7 +137,7 @@ def test_a_change_whose_program_gives_no_graph_is_blocked_and_still_told_what_it
     head.model["revision"] = "main"
     base = Side("base", Stack().judged(), Recorded(Stack().resources))
     report = judge("test", base, Side("head", head.judged(), Recorded(None, "it stopped")), Waivers(), today=TODAY)
-    assert report.blocked_by == ["the program of this change gives no graph", "rule pinned-revision"]
+    assert report.blocked_by == ["the program of this change, which gives no graph", "rule pinned-revision"]
     assert all(judged.verdict.state != "passed" for judged in report.judged)
 
 

@@ -16,7 +16,19 @@ import pytest
 
 from infra.gate import comment_gitlab
 from infra.gate.code_owners import in_force
-from infra.gate.comment import LARGEST_REPORT, LONGEST, MARK, Api, NotAReport, Owners, Run, body, harmless, reports
+from infra.gate.comment import (
+    LARGEST_REPORT,
+    LONGEST,
+    MARK,
+    Api,
+    MoreThanListed,
+    NotAReport,
+    Owners,
+    Run,
+    body,
+    harmless,
+    reports,
+)
 from infra.gate.comment_github import BOT, comment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +144,10 @@ def test_the_head_page_over_all_stacks_comes_first() -> None:
 # GitHub
 
 
+class Part(list[Any]):
+    """A page of a list, with a link to the next."""
+
+
 class Forge:
     """A forge on loopback: answers by path, and what was sent to it."""
 
@@ -155,6 +171,8 @@ class Forge:
                     self.end_headers()
                     return
                 self.send_response(404 if answer is None else 200)
+                if isinstance(answer, Part):
+                    self.send_header("Link", f'<{forge.url}{where.path}>; rel="next", <{forge.url}>; rel="last"')
                 self.end_headers()
                 self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
@@ -291,6 +309,7 @@ def test_a_branch_named_like_a_query_asks_for_nothing_else(github: Forge) -> Non
         {"head_repository": None},  # the fork is gone
         {"path": ".github/workflows/mine.yml"},  # the gate's name, another file
         {"event": "push"},
+        {"conclusion": "action_required"},  # of a first-time contributor's: nothing was judged
     ],
 )
 def test_a_run_that_is_not_of_this_head_by_the_gate_says_nothing(github: Forge, changed: dict[str, Any]) -> None:
@@ -357,6 +376,22 @@ def test_a_program_needs_an_owner_though_the_run_says_that_it_does_not(github: F
     assert (state, words) == ("success", "may pass once a code owner approves")
     assert "no judge can vouch for a program. 1 file:" in said
     assert "> - `infra/x.py`" in said
+
+
+def test_a_program_behind_a_page_shorter_than_asked_for_needs_an_owner_too(github: Forge) -> None:
+    """A forge decides how many items a page has; its link says whether there is another page."""
+    pages = {"1": Part([{"filename": f"docs/{number}.md"} for number in range(30)]), "2": [PROGRAM]}
+    github.answers["/repos/o/r/pulls/7/files"] = lambda query: pages[query["page"][0]]
+    _, words, said = acted(github)
+    assert words == "may pass once a code owner approves"
+    assert f"> - `{PROGRAM['filename']}`" in said
+
+
+def test_a_list_whose_links_never_end_gives_no_status(github: Forge) -> None:
+    github.answers["/repos/o/r/pulls/7/files"] = Part([{"filename": "docs/x.md"}])
+    with pytest.raises(MoreThanListed):
+        act(github)
+    assert github.sent == []
 
 
 def test_a_run_that_asks_for_an_owner_gets_one_though_only_data_changed(github: Forge) -> None:

@@ -135,6 +135,17 @@ def test_the_judge_runs_the_protected_branchs_gate_on_the_merge_and_nothing_of_t
     assert sorted(path.name for path in (job.room / "report").iterdir()) == ["gate.md", "good.md"]
 
 
+def test_a_runner_that_keeps_its_workspace_judges_again_and_shows_no_earlier_report(
+    forge: Path, tmp_path: Path
+) -> None:
+    job = Judging(forge, tmp_path)
+    assert job.run(0).returncode == 0
+    git(job.room / "change", "clean", "-q", "-ffdx")  # what the checkout does
+    again = job.run(2)  # a gate that leaves no report
+    assert again.returncode == 2, again.stderr
+    assert not (job.room / "report").exists()
+
+
 def owner(tmp_path: Path, status: str) -> int:
     """The second job, which knows what the first has left as its output."""
     return bash(script("gate", "owner", "Needs an owner")[0], tmp_path, {"STATUS": status}).returncode
@@ -318,8 +329,12 @@ def test_policies_on_what_there_is_fail_by_a_resource_that_somebody_changed_by_h
 
 
 def gitlab(file: str, job: str) -> str:
+    return "\n".join(gitlab_job(file, job)["script"])
+
+
+def gitlab_job(file: str, job: str) -> dict[str, Any]:
     told = yaml.safe_load((ROOT / "recipes" / "gitlab" / f"{file}.yml").read_text())
-    return "\n".join(told[job]["script"])
+    return dict(told[job])
 
 
 @pytest.mark.parametrize(("gate", "judged"), [(0, 0), (1, 1), (2, 2), (3, 0), (77, 77)])
@@ -343,6 +358,21 @@ def test_on_gitlab_no_status_of_the_gate_but_0_leaves_both_jobs_green(
     assert "stranger" not in log.read_text()
     assert bash(gitlab("ebbtide", "owner"), room, env).returncode == (0 if gate == 0 else 1)
     assert not (room / "report" / "forged.md").exists()
+    bash("\n".join(gitlab_job("ebbtide", "gate")["after_script"]), room, env)
+    assert [path.name for path in (tmp_path / "builds").iterdir()] == ["project"]
+
+
+def test_on_gitlab_a_runner_that_keeps_the_clone_has_the_protected_branch_for_every_job(
+    forge: Path, tmp_path: Path
+) -> None:
+    room = tmp_path / "project"
+    git(tmp_path, "clone", "-q", "--branch", "main", f"file://{forge}", str(room))
+    steps = "\n".join(step for step in gitlab_job("stack", ".stack")["before_script"] if step.startswith("git "))
+    for _ in range(2):
+        git(room, "clean", "-q", "-ffdx")  # what the runner does before each job
+        done = bash(steps, room, {"CI_DEFAULT_BRANCH": "main"})
+        assert done.returncode == 0, done.stderr
+        assert git(room / ".protected", "rev-parse", "HEAD") == git(forge, "rev-parse", "main")
 
 
 @pytest.mark.parametrize("moved", [False, True])

@@ -61,7 +61,8 @@ def _owner(told: Mapping[str, Any]) -> Iterator[str]:
     if beyond is None:
         yield f"⚠️ **{NOT_COMPARED}** {escaped(told['beyondProblem'])}\n"
     if beyond:
-        yield f"**{len(beyond)} resources differ by the program itself**, besides what the stack file asks for:\n"
+        number = "1 resource differs" if len(beyond) == 1 else f"{len(beyond)} resources differ"
+        yield f"**{number} by the program itself**, besides what the stack file asks for:\n"
         rows = [(c["action"], _code(c["type"]), _code(c["name"]), _code(", ".join(c["paths"][:6]))) for c in beyond]
         yield _table(("what", "type", "name", "properties"), rows[:_ROWS]) + _more(rows) + "\n"
 

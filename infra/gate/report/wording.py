@@ -12,7 +12,7 @@ from infra.planner.report.tables import UNKNOWN, usd
 from infra.redaction import SECRET_KEY, SHORTEST, redact
 from infra.stackfile.findings.formatting import printable
 
-VERDICTS = {"pass": "may pass", "owner": "needs a code owner", "block": "blocked"}
+VERDICTS = {"pass": "may pass", "owner": "needs a code owner", "block": "is blocked"}
 ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
 
 
