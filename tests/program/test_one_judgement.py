@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import json
 import re
 import tempfile
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pytest
@@ -158,13 +161,31 @@ def test_the_key_that_a_fix_says_to_set_lifts_its_finding(tmp_path: Path) -> Non
             told = _SET.search(fix)
             if told is None:
                 continue
-            key = ".".join([*path.split(".")[:-1], told[1]])
-            mended = replace(case, changes={**case.changes, key: yaml.safe_load(told[2])})
+            mended = replace(
+                case, changes={**case.changes, **followed_fix(case, path, told[1], yaml.safe_load(told[2]))}
+            )
             followed.add(code)
             if more := {*findings(mended, tmp_path)} - ({*found} - {at}):
                 in_vain.append((case.name, path, fix, more))
     assert not in_vain
     assert {"EBB022", "EBB026", "EBB028", "EBB030", "EBB033"} <= followed, followed
+
+
+def followed_fix(case: BadInput, path: str, key: str, value: Any) -> dict[str, Any]:
+    """The change that sets ``key`` beside ``path``, which may lead into a list of the case."""
+    place = path.rpartition(".")[0]
+    inside = re.fullmatch(r"(.+)\[(\d+)\]", place)
+    if inside is None:
+        return {f"{place}.{key}": value}
+    names = inside[1].split(".")
+    found: Any = case.changes
+    for n in range(len(names), 0, -1):  # a case may change a whole section at once
+        if (start := ".".join(names[:n])) in case.changes:
+            found = functools.reduce(lambda part, name: part[name], names[n:], case.changes[start])
+            break
+    whole = copy.deepcopy(found)
+    whole[int(inside[2])][key] = value
+    return {inside[1]: whole}
 
 
 def findings(case: BadInput, folder: Path) -> dict[tuple[str, str], str]:

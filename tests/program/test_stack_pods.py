@@ -34,7 +34,7 @@ def two_pools(tmp_path_factory: pytest.TempPathFactory) -> Graph:
             "gpu": {"count": 8, "product": "H100", "memory": "80Gi"},
             "taints": [
                 {"key": "workerType", "value": "gpu_8xh100", "effect": "NoSchedule"},
-                {"key": "team", "value": "research", "effect": "NoExecute"},
+                {"key": "team", "value": "research", "effect": "NoSchedule"},
             ],
             "labels": {"workerType": "gpu_8xh100", "team": "research"},
             "max": 1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.gate.judge_process import OWNER
+from infra.gate.report.overview import STATUS
 from infra.workspace import PROJECT
 from scripts.commands_page import commands_page
 
@@ -25,7 +25,7 @@ def test_every_command_and_its_options_are_on_it() -> None:
         "lock",
     ):
         assert f"## `ebbtide {command}" in page
-    # from infra/gate/judge_process.py, beside those of every command
-    assert f"of `ebbtide gate` also {OWNER}: " in page
+    # from infra/gate/report/overview.py, beside those of every command
+    assert f"of `ebbtide gate` also {STATUS['owner']}: " in page
     assert "| `--stack`, `-s` | required |" in page
     assert "| `--max-tokens` | `256` |" in page

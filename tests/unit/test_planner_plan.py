@@ -88,8 +88,8 @@ def test_each_rule_is_found_at_its_place(tmp_path: Path, known: Any, model: dict
 
 def test_the_hop_that_cuts_a_held_request_is_named(tmp_path: Path) -> None:
     problem = found(plan(tmp_path, coldStart="50m", idleTtl="60m"))["45 models.eight.hold"]
-    # held for 75 minutes; the gateway ends any request after an hour
-    assert "gateway lets a request wait, 3600 s" in problem.message
+    # held for 75 minutes; a roll-out of the gateway ends any request before an hour
+    assert "the roll-out of the gateway lets a request wait, 3210 s" in problem.message
     assert problem.value == "75m"
 
 
@@ -98,8 +98,8 @@ def test_waiting_for_a_full_guard_counts_against_the_load_balancer_and_not_the_h
     # 15 minutes for the guard and 15 for the wake: the interceptor's own hold only begins with the second
     assert "256 models.eight.hold" not in found(plan(tmp_path, changes=waits))
     longer = found(plan(tmp_path, changes={**waits, "guard.waitLimit": "60m"}))["256 models.eight.hold"]
-    assert "make 4500 s of silence, and the gateway gives up after 3600 s" in longer.message
-    assert "set guard.waitLimit: 2700s or less" in longer.fix
+    assert "make 4500 s of silence, and the roll-out of the gateway gives up after 3210 s" in longer.message
+    assert "set guard.waitLimit: 2310s or less" in longer.fix
 
 
 def test_an_unknown_flag_turns_the_refusal_into_a_doubt(tmp_path: Path) -> None:
@@ -201,17 +201,16 @@ WHOLE: dict[str, tuple[Any, dict[str, Any], dict[str, Any], str]] = {
         EIGHT,
         {},
         {"coldStart": "50m", "idleTtl": "60m"},
-        "models.eight.hold: '75m' is longer than the gateway lets a request wait, 3600 s: it cuts what is still held; "
-        "allowed: at most 3600s; fix: set hold: 3600s or less, or raise it at components/gateway: request_seconds "
-        "[EBB045 error]",
+        "models.eight.hold: '75m' is longer than the roll-out of the gateway lets a request wait, 3210 s: it cuts what "
+        "is still held; allowed: at most 3210s; fix: set hold: 3210s or less [EBB045 error]",
     ),
     "256 waiting for a guard and a wake": (
         EIGHT,
         {"guard.whenFull": "wait", "guard.waitLimit": "60m"},
         {},
-        "models.eight.hold: '15m' and the wait for a full guard make 4500 s of silence, and the gateway gives up after "
-        "3600 s: who waits for the guard may be cut off during the wake; allowed: at most 3600 s together; "
-        "fix: set guard.waitLimit: 2700s or less, or whenFull: refuse [EBB256 warning]",
+        "models.eight.hold: '15m' and the wait for a full guard make 4500 s of silence, and the roll-out of the "
+        "gateway gives up after 3210 s: who waits for the guard may be cut off during the wake; allowed: at most 3210 "
+        "s together; fix: set guard.waitLimit: 2310s or less, or whenFull: refuse [EBB256 warning]",
     ),
     "263 a cache type the card has no kernel for": (
         EIGHT,

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,19 @@ WEIGHTS = {
 }
 SMALL = {"aws": "g5.8xlarge", "azure": "Standard_NC24ads_A100_v4", "gcp": "g2-standard-16"}
 LARGE = {"aws": "p4d.24xlarge", "azure": "Standard_ND96amsr_A100_v4", "gcp": "a2-ultragpu-8g"}
+
+
+class Written(date):
+    """The day on which the stack files were last looked at: support of a Kubernetes version ends as days go by."""
+
+    @classmethod
+    def today(cls) -> date:
+        return date(2026, 11, 29)
+
+
+@pytest.fixture(autouse=True)
+def day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.stackfile.load.date", Written)
 
 
 def stack(name: str) -> StackConfig:

@@ -90,7 +90,7 @@ def check_method(method: str, path: str) -> None:
 
 def presented_key(headers: Mapping[str, str]) -> bytes:
     """Return the key of a request: a bearer token, else in one of the headers that clients of Anthropic's API and of
-    Azure's use. Raises ``ApiError`` 401 when there is none.
+    OpenAI's hosted kin use. Raises ``ApiError`` 401 when there is none.
     """
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
