@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Written(date):
 
 @pytest.fixture(autouse=True)
 def day(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.stackfile.load.date", Written)
+    monkeypatch.setattr(sys.modules["infra.stackfile.load"], "date", Written)
 
 
 def stack(name: str) -> StackConfig:
