@@ -140,7 +140,9 @@ def clock(tools: Tools, url: str) -> Check:
 def within(needed: float, limit: float, used: float | None, unit: str, fix: str) -> Answer:
     """Return whether a quota has room for what the stack needs at most; ``used`` None: the place does not say."""
     left = limit - (used or 0)
-    have = f"{limit:g} {unit}" + (f", {used:g} in use" if used is not None else ", of which others may use some")
+    have = f"{limit:g} {unit}".strip() + (
+        f", {used:g} in use" if used is not None else ", of which others may use some"
+    )
     if needed > left:
         return problem(f"{have}; the stack needs up to {needed:g}", fix)
     return good(f"{have}; the stack needs up to {needed:g}")
