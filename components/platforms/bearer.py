@@ -24,24 +24,28 @@ class NotAllowed(CannotAsk):
 
 class Bearer:
     """The services of one place. ``login`` returns the token or raises ``CannotAsk``; it is called once. ``sign_in`` is
-    the command for the user; ``switched_off`` explains a refusal that is none of the user's rights, if it is."""
+    the command for the user, and ``domains`` the only hosts (their ends) that the token is sent to. ``switched_off``
+    explains a refusal that has nothing to do with the user's rights, if it is one.
+    """
 
     def __init__(
         self,
         tools: Tools,
         login: Callable[[], str],
         sign_in: str,
+        domains: tuple[str, ...],
         headers: Mapping[str, str],
         switched_off: Callable[[Any], CannotAsk | None] = lambda error: None,
     ) -> None:
         self.tools, self._login, self._sign_in, self._headers = tools, login, sign_in, headers
+        self._domains = domains
         self._switched_off = switched_off
         self._lock = threading.Lock()
         self._found: str | NotSignedIn | None = None
 
     def get(self, url: str) -> Any:
         """Return the JSON behind a URL. Raises ``CannotAsk``."""
-        return self._read(self.tools.get(url, self._signed()), "read")
+        return self._read(self.tools.get(url, self._signed(url)), "read")
 
     def pages(self, url: str, key: str, following: str) -> Iterator[Any]:
         """Yield the items under ``key`` of all pages; ``following`` is the key of the next one's URL."""
@@ -50,17 +54,17 @@ class Bearer:
             yield from page.get(key) or ()
             if not page.get(following):
                 return
-            # a token must not follow an answer to another host
-            if httpx.URL(page[following]).host != httpx.URL(url).host:
-                raise CannotAsk(f"{httpx.URL(url).host} continues elsewhere")
             url = page[following]
 
     def post(self, action: str, url: str, body: Any) -> Any:
         """Return the answer to a POST that only reads, as its ``action`` says. Raises ``CannotAsk``."""
-        headers = {**self._signed(), "content-type": "application/json"}
+        headers = {**self._signed(url), "content-type": "application/json"}
         return self._read(self.tools.post(action, url, headers, json.dumps(body).encode()), action)
 
-    def _signed(self) -> dict[str, str]:
+    def _signed(self, url: str) -> dict[str, str]:
+        # neither a stack file nor an answer may lead the token elsewhere
+        if httpx.URL(url).scheme != "https" or not httpx.URL(url).host.endswith(self._domains):
+            raise CannotAsk(f"the token is for {' and '.join(self._domains)} alone")
         with self._lock:
             if self._found is None:
                 try:

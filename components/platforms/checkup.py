@@ -20,7 +20,7 @@ from components.platforms.contract import About, PoolRequest
 
 Outcome = Literal["ok", "problem", "unknown"]
 
-_READS = re.compile(r"(Describe|Get|List|Simulate|BatchGet|testIamPermissions$|checkName)")
+_READS = re.compile(r"(Describe|Get|List|Simulate|BatchGet|testIamPermissions$|checkName|SelfSubjectAccessReview$)")
 _MOST_SKEW_SECONDS = 120
 
 

@@ -49,7 +49,9 @@ def run(options: DoctorOptions, tools: Tools | None = None) -> int:
         print(f"error: {wrong}", file=sys.stderr)
         return USAGE
     if reading.config is None:
-        print(f"error: the stack file is refused; fix: ebbtide plan -s {options.stack} says why", file=sys.stderr)
+        print(
+            f"error: the stack file is refused; fix: ebbtide plan -s {redact(options.stack)} says why", file=sys.stderr
+        )
         return ERRORS
     tools = tools or _tools()
     lines = list(asked(checks(reading.config, options.stack, tools)))
@@ -60,7 +62,9 @@ def run(options: DoctorOptions, tools: Tools | None = None) -> int:
     if options.format == "json":
         made = [{"subject": subject, **vars(answer)} for subject, answer in shown]
         verdict = "problems" if status else "ok"
-        sys.stdout.write(json.dumps({"stack": options.stack, "verdict": verdict, "lines": made}, indent=1) + "\n")
+        sys.stdout.write(
+            json.dumps({"stack": redact(options.stack, secrets), "verdict": verdict, "lines": made}, indent=1) + "\n"
+        )
     else:
         sys.stdout.write("".join(f"{line}\n" for line in _text(shown)))
     return status

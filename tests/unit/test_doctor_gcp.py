@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from components.platforms.bearer import Bearer
+from components.platforms.checkup import CannotAsk
 from infra.commands import doctor
 from tests.unit.doctor_kit import Simulated, problems, report, stack, unknown
 
@@ -202,14 +204,14 @@ def test_what_cannot_be_asked_is_said_and_hides_nothing_else(google: Google, sub
     assert BUCKET in problems(lines)
 
 
-def test_a_token_follows_no_answer_to_another_host() -> None:
-    from components.platforms.bearer import Bearer
-    from components.platforms.checkup import CannotAsk
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"value": [1], "nextLink": "https://evil.test/more"})
-
-    place = Simulated(handle)
-    with pytest.raises(CannotAsk, match="continues elsewhere"):
-        list(Bearer(place.tools(), lambda: TOKEN, "login", {}).pages("https://management.test/x", "value", "nextLink"))
-    assert {request.url.host for request in place.asked} == {"management.test"}
+@pytest.mark.parametrize(
+    "url", ["https://management.test@evil.test/x", "https://evil.test/x", "http://a.management.test/x"]
+)
+def test_a_token_is_sent_nowhere_else(url: str) -> None:
+    place = Simulated(lambda request: httpx.Response(200, json={"value": [1], "nextLink": url}))
+    api = Bearer(place.tools(), lambda: TOKEN, "login", (".management.test",), {})
+    with pytest.raises(CannotAsk, match=r"for \.management\.test alone"):
+        api.get(url)
+    with pytest.raises(CannotAsk, match=r"for \.management\.test alone"):
+        list(api.pages("https://a.management.test/x", "value", "nextLink"))
+    assert {str(request.url) for request in place.asked} == {"https://a.management.test/x"}

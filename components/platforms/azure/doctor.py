@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.platforms.azure import names
-from components.platforms.azure.settings import CERTIFICATE_ID, AzureSettings
+from components.platforms.azure.settings import CERTIFICATE_ID, RESERVATION_ID, AzureSettings
 from components.platforms.bearer import Bearer, NotAllowed, NotFound
 from components.platforms.checkup import Answer, CannotAsk, Check, NotSignedIn, Tools, clock, good, problem, within
 from components.platforms.contract import About, PoolRequest
@@ -64,8 +64,10 @@ class _Subscription:
     def __init__(self, place: AzureSettings, pools: Mapping[str, PoolRequest], about: About, tools: Tools) -> None:
         self.place, self.pools, self.about, self.tools = place, pools, about, tools
         login = f"az login --tenant {place.tenant}"
-        self.api = Bearer(tools, partial(_token, tools, place.subscription, _MANAGEMENT), login, {})
-        self.vault = Bearer(tools, partial(_token, tools, place.subscription, _VAULT), login, {})
+        self.api = Bearer(
+            tools, partial(_token, tools, place.subscription, _MANAGEMENT), login, ("management.azure.com",), {}
+        )
+        self.vault = Bearer(tools, partial(_token, tools, place.subscription, _VAULT), login, (".vault.azure.net",), {})
         self._lock, self._sizes = threading.Lock(), dict[str, Mapping[str, Any]]()
 
     def _url(self, path: str, version: str, query: str = "") -> str:
@@ -200,8 +202,9 @@ class _Subscription:
         return [(name, request) for name, request in self.pools.items() if request.reservation is not None]
 
     def reserved(self, request: PoolRequest) -> Iterator[Answer]:
+        known = re.fullmatch(RESERVATION_ID, request.reservation or "") is not None
         url = f"{_MANAGEMENT}{request.reservation}?api-version={_table()['versions']['reservations']}"
-        found = self._there(url)
+        found = self._there(url) if known else None
         if found is None:
             yield problem("is not there", "az capacity reservation group list shows what is")
         elif missing := sorted(set(request.zones) - set(found.get("zones") or request.zones)):

@@ -61,7 +61,7 @@ class _Project:
     def __init__(self, place: GcpSettings, pools: Mapping[str, PoolRequest], about: About, tools: Tools) -> None:
         self.place, self.pools, self.about, self.tools = place, pools, about, tools
         headers = {"x-goog-user-project": place.project}
-        self.api = Bearer(tools, partial(_token, tools), _LOGIN, headers, _switched_off)
+        self.api = Bearer(tools, partial(_token, tools), _LOGIN, (".googleapis.com",), headers, _switched_off)
         self._compute = f"https://compute.googleapis.com/compute/v1/projects/{place.project}"
         self._location = f"projects/{place.project}/locations/{place.region}"
 
