@@ -57,6 +57,7 @@ class Aws:
     forbidden: str = ""
     broken: str = ""
     image: int = 200
+    reservation: str | None = None
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         host, body = request.url.host, request.content.decode()
@@ -117,6 +118,11 @@ class Aws:
             return xml(f"<R><vpcSet>{'<item/>' * self.vpcs}</vpcSet></R>")
         if action == "DescribeAddresses":
             return xml("<R><addressesSet/></R>")
+        if action == "DescribeCapacityReservations":
+            if self.reservation is None:
+                code = "InvalidCapacityReservationId.NotFound"
+                return xml(f"<Response><Errors><Error><Code>{code}</Code></Error></Errors></Response>", 400)
+            return xml(f"<R><capacityReservationSet><item>{self.reservation}</item></capacityReservationSet></R>")
         raise AssertionError(action)
 
     def _elasticloadbalancing(self, request: httpx.Request, action: str, body: str) -> httpx.Response:
@@ -276,6 +282,46 @@ def test_what_an_earlier_up_made_is_no_problem() -> None:
     aws = Aws(cluster=OWN, bucket=200, repositories=tuple(f"{STACK}/{each}" for each in ("vllm", "gateway", "mirror")))
     aws.groups, aws.vpcs = (f"/aws/eks/{STACK}/cluster",), 5
     assert problems(report(simulated(aws), DEV, "aws-dev")) == {}
+
+
+def test_a_machine_whose_quota_is_not_known_is_said() -> None:
+    [(name, pool)] = DEV.pools.items()
+    other = pool.model_copy(update={"machine": "p6-b200.48xlarge", "capacity": "spot"})
+    lines = report(simulated(Aws()), DEV.model_copy(update={"pools": {name: other}}), "aws-dev")
+    assert "not known here" in unknown(lines)["quota of p6-b200.48xlarge"]
+
+
+RESERVED = "<state>{}</state><instanceType>{}</instanceType><availabilityZone>us-east-1a</availabilityZone>"
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "says"),
+    [
+        (RESERVED.format("active", "g5.8xlarge"), "ok", "active"),
+        (RESERVED.format("expired", "g5.8xlarge"), "problem", "is expired"),
+        (RESERVED.format("active", "p5.48xlarge"), "problem", "is for p5.48xlarge in us-east-1a"),
+        (None, "problem", "is not in this account and region"),
+    ],
+)
+def test_a_reservation_is_there_and_for_the_pools_machine(found: str | None, outcome: str, says: str) -> None:
+    [(name, pool)] = DEV.pools.items()
+    update = {"reservation": "cr-0123456789abcdef0", "capacity": "onDemand", "zones": ("us-east-1a",)}
+    reserved = DEV.model_copy(update={"pools": {name: pool.model_copy(update=update)}})
+    answer = report(simulated(Aws(reservation=found)), reserved, "aws-dev")["reservation cr-0123456789abcdef0"]
+    assert (answer.outcome, says in answer.text) == (outcome, True)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "says"),
+    [
+        (None, "is not in us-east-1"),
+        ({"status": "CREATING", "accessConfig": {"authenticationMode": "API"}}, "is CREATING"),
+        ({"status": "ACTIVE"}, "authenticationMode CONFIG_MAP; fix: aws eks update-cluster-config --name ours"),
+    ],
+)
+def test_a_cluster_to_adopt_must_be_ready_for_it(cluster: dict[str, Any] | None, says: str) -> None:
+    adopted = stack("aws-dev", cluster=DEV.platform.cluster.model_copy(update={"adopt": "ours"}))
+    assert says in problems(report(simulated(Aws(cluster=cluster)), adopted, "aws-dev"))["cluster ours"]
 
 
 def test_a_clock_that_is_wrong_is_said() -> None:

@@ -52,6 +52,7 @@ class Google:
     refused: str = ""
     reason: str = "IAM_PERMISSION_DENIED"
     hangs: str = ""
+    reservation: dict[str, Any] | None = None
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         host, path = request.url.host, request.url.path
@@ -92,6 +93,8 @@ class Google:
             return {"zones": zones, "quotas": [quota("NVIDIA_L4_GPUS", self.l4)]}
         if part.startswith(f"/regions/{REGION}/sslCertificates/"):
             return self.certificate
+        if part == f"/zones/{REGION}-a/reservations/ours":
+            return self.reservation
         zone, kind, name = re.fullmatch(r"/zones/europe-west4-(.)/(\w+)/(.+)", part).groups()  # type: ignore[union-attr]
         return {"name": name} if kind == "machineTypes" and (zone in self.zones or name.startswith("e2")) else None
 
@@ -171,6 +174,34 @@ def test_gpus_of_newer_families_are_counted_by_region_and_family() -> None:
     found = problems(lines)["quota GPUS_PER_GPU_FAMILY, gpu_family NVIDIA_H100"]
     assert found.startswith("8 GPUs")
     assert "needs up to 16" in found
+
+
+def test_which_quota_flex_start_counts_against_is_not_guessed() -> None:
+    config = stack("gcp-dev", flex_start=("gpu-1xl4",))
+    lines = report(simulated(Google(l4=0)), config, "gcp-dev")
+    assert "not known here" in unknown(lines)["quota of pool gpu-1xl4"]
+    assert problems(lines) == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "says"),
+    [
+        ({"status": "READY"}, "ok", "READY in europe-west4-a"),
+        ({"status": "CREATING"}, "problem", "is CREATING"),
+        (
+            {"status": "READY", "specificReservation": {"instanceProperties": {"machineType": "a2-highgpu-1g"}}},
+            "problem",
+            "is for a2-highgpu-1g",
+        ),
+        (None, "problem", "is not in europe-west4-a"),
+    ],
+)
+def test_a_reservation_is_there_and_for_the_pools_machine(found: Any, outcome: str, says: str) -> None:
+    [(name, pool)] = DEV.pools.items()
+    reserved = pool.model_copy(update={"reservation": "ours", "zones": ("europe-west4-a",)})
+    config = DEV.model_copy(update={"pools": {name: reserved}})
+    answer = report(simulated(Google(reservation=found)), config, "gcp-dev")["reservation ours"]
+    assert (answer.outcome, says in answer.text) == (outcome, True)
 
 
 def test_without_credentials_the_command_to_sign_in_is_said_as_a_problem() -> None:

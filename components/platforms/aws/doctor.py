@@ -33,6 +33,7 @@ def checks(place: AwsSettings, pools: Mapping[str, PoolRequest], about: About, t
         "credentials": account.identity,
         "rights": account.rights,
         **{f"quota {row['name']}": partial(account.vcpus, row) for row in account.quotas()},
+        **{f"quota of {machine}": _unknown_quota for machine in account.uncounted()},
         **{f"quota {row['name']}": partial(account.count, what, row) for what, row in account.counted()},
         **{f"machine {name}": partial(account.offered, name, zones) for name, zones in account.machines().items()},
         **{f"reservation {each.reservation}": partial(account.reserved, each) for each in account.reservations()},
@@ -79,6 +80,11 @@ class _Account:
         """Return the quotas of vCPUs that count one of the stack's machines."""
         used = {(machine, spot) for machine, spot, _, _ in self._nodes()}
         return [row for row in _table()["machines"] if any(_counts(row, *each) for each in used)]
+
+    def uncounted(self) -> list[str]:
+        """Return the machines of which no quota is known here."""
+        rows = _table()["machines"]
+        return sorted({name for name, spot, _, _ in self._nodes() if not any(_counts(row, name, spot) for row in rows)})
 
     def counted(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield what else has a quota, for what the stack makes."""
@@ -353,6 +359,10 @@ class _Account:
         for each in found:
             if each.findtext("EvalDecision") != "allowed":
                 yield each.findtext("EvalActionName") or "?"
+
+
+def _unknown_quota() -> Iterator[Answer]:
+    raise CannotAsk("which quota counts it is not known here", "look in Service Quotas, Amazon EC2")
 
 
 def _counts(row: Mapping[str, Any], machine: str, spot: bool) -> bool:

@@ -3,6 +3,7 @@ certificate."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache, partial
@@ -39,10 +40,12 @@ def checks(place: GcpSettings, pools: Mapping[str, PoolRequest], about: About, t
         "rights": project.rights,
         "APIs": project.apis,
         **{f"quota {metric}": partial(project.gpus, metric, needed) for metric, needed in project.quotas().items()},
+        **{f"quota of pool {name}": _flex_start_quota for name in place.flex_start},
         **{f"quota {metric}": partial(project.count, metric) for metric in project.counted()},
         **{
             f"machine {machine}": partial(project.offered, machine, zones) for machine, zones in project.zones().items()
         },
+        **{f"reservation {each.reservation}": partial(project.reserved, each) for each in project.reservations()},
         f"cluster {name}": partial(project.cluster, name),
         f"bucket {bucket_name(about.name, place.project)}": project.bucket,
         f"repository {fitted(about.name, 63)}": project.repository,
@@ -112,9 +115,9 @@ class _Project:
     def quotas(self) -> dict[str, float]:
         """Return the GPUs that the stack needs at most, by quota."""
         needed: dict[str, float] = {}
-        for request in self.pools.values():
+        for name, request in self.pools.items():
             gpu = accelerator_of(request.machine.name) if request.machine is not None else None
-            if gpu is not None and request.machine is not None:
+            if gpu is not None and request.machine is not None and name not in self.place.flex_start:
                 spot = "PREEMPTIBLE_" if request.spot else ""
                 count = request.pool.max_nodes * request.machine.gpus
                 for metric in (f"{spot}{gpu.quota}", "GPUS_ALL_REGIONS"):
@@ -197,6 +200,25 @@ class _Project:
         except NotFound:
             return False
         return True
+
+    def reservations(self) -> list[PoolRequest]:
+        return [request for request in self.pools.values() if request.reservation is not None]
+
+    def reserved(self, request: PoolRequest) -> Iterator[Answer]:
+        name, machine = str(request.reservation), request.machine.name if request.machine else ""
+        if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):
+            raise CannotAsk("it is another project's, or a block of one", "gcloud compute reservations describe")
+        zone = request.zones[0]
+        found = self._there(f"{self._compute}/zones/{zone}/reservations/{name}")
+        made_for = (found or {}).get("specificReservation", {}).get("instanceProperties", {}).get("machineType")
+        if found is None:
+            yield problem(f"is not in {zone}", "gcloud compute reservations list shows what is")
+        elif found.get("status") != "READY":
+            yield problem(f"is {found.get('status')}", "wait until it is READY, or name another one")
+        elif made_for not in (None, machine):
+            yield problem(f"is for {made_for}", f"write machine: {made_for}, or name another one")
+        else:
+            yield good(f"READY in {zone}")
 
     def version(self, wanted: str) -> Iterator[Answer]:
         channel = self.place.cluster.release_channel
@@ -284,6 +306,10 @@ class _Project:
             yield problem(f"is for {', '.join(sorted(names))}", f"name one for {ingress.host} in ingress.certificate")
         else:
             yield good(f"there, valid until {end[:10]}" if end else "there; Google does not say until when")
+
+
+def _flex_start_quota() -> Iterator[Answer]:
+    raise CannotAsk("which quota counts nodes of flex-start is not known here", "look in the console: IAM, Quotas")
 
 
 def _token(tools: Tools) -> str:
