@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import httpx
 import yaml
 
+from components.catalog.versions import numbers
 from components.platforms.checkup import Answer, CannotAsk, Check, NotSignedIn, Tools, clock, document, good, problem
 
 OLDEST = (1, 30)
@@ -58,19 +58,19 @@ class Cluster:
 
     def checks(self) -> Iterator[Check]:
         """Yield what is asked of every cluster."""
-        yield Check(subject="cluster", ask=self._version)
+        yield Check(subject="cluster", ask=self._answers)
         yield Check(subject="clock", ask=self._clock)
         yield Check(subject="rights", ask=self._rights)
 
-    def _version(self) -> Iterator[Answer]:
+    def _answers(self) -> Iterator[Answer]:
         found = self.get("/version")
-        minor = re.match(r"v?(\d+)\.(\d+)", str((found or {}).get("gitVersion")))
-        if minor is None:
+        version = str((found or {}).get("gitVersion", "")).removeprefix("v")
+        if not version:
             raise CannotAsk("it does not say its version")
-        if (int(minor[1]), int(minor[2])) < OLDEST:
-            yield problem(f"is Kubernetes {found['gitVersion']}", f"upgrade it to {OLDEST[0]}.{OLDEST[1]} or newer")
+        if numbers(version)[:2] < OLDEST:
+            yield problem(f"is Kubernetes {version}", f"upgrade it to {OLDEST[0]}.{OLDEST[1]} or newer")
         else:
-            yield good(f"answers, Kubernetes {found['gitVersion']}")
+            yield good(f"answers, Kubernetes {version}")
 
     def _clock(self) -> Iterator[Answer]:
         tools, address = self._ready()

@@ -113,7 +113,8 @@ def asked(wanted: Sequence[Check], seconds: float = _ALL_SECONDS) -> Iterator[Li
     with console.status("") if console.is_terminal else nullcontext() as status:
         while len(found) < len(wanted):
             if status is not None:
-                waiting = next(check.subject for at, check in enumerate(wanted) if at not in found)
+                # the first word is the check's own; the others come from the stack file, which may hold a secret
+                waiting = next(check.subject.split()[0] for at, check in enumerate(wanted) if at not in found)
                 status.update(f"{len(found)} of {len(wanted)} answered, waiting for: {waiting}")
             try:
                 at, answers = done.get(timeout=max(0.0, until - time.monotonic()))

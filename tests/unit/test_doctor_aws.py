@@ -58,6 +58,7 @@ class Aws:
     broken: str = ""
     image: int = 200
     reservation: str | None = None
+    instances: tuple[tuple[str, bool, str], ...] = ()
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         host, body = request.url.host, request.content.decode()
@@ -114,6 +115,11 @@ class Aws:
                 "<item><instanceType>m7i.large</instanceType><vCpuInfo><defaultVCpus>2</defaultVCpus></vCpuInfo></item>"
             )
             return xml(f"<R><instanceTypeSet>{item}</instanceTypeSet></R>")
+        if action == "DescribeInstances":
+            page = "" if "NextToken" in asked else "<nextToken>2</nextToken>"
+            items = "".join(instance(*each) for each in (() if page else self.instances))
+            found = f"<reservationSet><item><instancesSet>{items}</instancesSet></item></reservationSet>"
+            return xml(f"<R>{found}{page}</R>")
         if action == "DescribeVpcs":
             return xml(f"<R><vpcSet>{'<item/>' * self.vpcs}</vpcSet></R>")
         if action == "DescribeAddresses":
@@ -160,6 +166,14 @@ class Aws:
         if not self.certificate:
             return httpx.Response(400, json={"__type": "ResourceNotFoundException"})
         return httpx.Response(200, json={"Certificate": self.certificate})
+
+
+def instance(machine: str, spot: bool, cluster: str) -> str:
+    """A running instance with 32 vCPUs."""
+    tag = f"<tagSet><item><key>kubernetes.io/cluster/{cluster}</key><value>owned</value></item></tagSet>"
+    options = "<cpuOptions><coreCount>16</coreCount><threadsPerCore>2</threadsPerCore></cpuOptions>"
+    lifecycle = "<instanceLifecycle>spot</instanceLifecycle>" if spot else ""
+    return f"<item><instanceType>{machine}</instanceType>{lifecycle}{options}{tag}</item>"
 
 
 def xml(text: str, status: int = 200) -> httpx.Response:
@@ -212,7 +226,13 @@ def test_an_account_that_is_ready_has_no_problem_and_every_call_only_reads() -> 
     assert {called(request) for request in place.asked if request.method == "POST"} == {
         *("GetCallerIdentity", "GetRole", "SimulatePrincipalPolicy", "GetServiceQuota", "GetAWSDefaultServiceQuota"),
         *("DescribeInstanceTypes", "DescribeInstanceTypeOfferings", "DescribeVpcs", "DescribeAddresses"),
-        *("DescribeLoadBalancers", "DescribeRepositories", "DescribeLogGroups", "DescribeCertificate"),
+        *(
+            "DescribeInstances",
+            "DescribeLoadBalancers",
+            "DescribeRepositories",
+            "DescribeLogGroups",
+            "DescribeCertificate",
+        ),
     }
 
 
@@ -234,7 +254,11 @@ OWN = {"status": "ACTIVE", "tags": {"ebbtide:stack": STACK}}
 @pytest.mark.parametrize(
     ("aws", "subject", "says"),
     [
-        (Aws(quotas={"L-3819A6DF": 0.0}), SPOT, r"0 vCPUs.*needs up to 32; fix: .*L-3819A6DF --desired-value 32"),
+        (
+            Aws(quotas={"L-3819A6DF": 0.0}),
+            SPOT,
+            r"0 vCPUs, 0 in use.*needs up to 32; fix: .*L-3819A6DF --desired-value 32",
+        ),
         (
             Aws(quotas={"L-1216C47A": 5.0}),
             "quota Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
@@ -282,6 +306,17 @@ def test_what_an_earlier_up_made_is_no_problem() -> None:
     aws = Aws(cluster=OWN, bucket=200, repositories=tuple(f"{STACK}/{each}" for each in ("vllm", "gateway", "mirror")))
     aws.groups, aws.vpcs = (f"/aws/eks/{STACK}/cluster",), 5
     assert problems(report(simulated(aws), DEV, "aws-dev")) == {}
+
+
+def test_what_others_run_is_taken_off_a_quota_and_the_stacks_own_nodes_are_not() -> None:
+    others = (("g6.8xlarge", True, "other"), ("g5.8xlarge", True, STACK), ("g5.8xlarge", False, "other"))
+    aws = Aws(instances=others, quotas={"L-3819A6DF": 63.0})
+    found = problems(report(simulated(aws), DEV, "aws-dev"))
+    assert list(found) == [SPOT]
+    assert "63 vCPUs, 32 in use; the stack needs up to 32" in found[SPOT]
+    assert "--desired-value 64" in found[SPOT]
+    blind = report(simulated(Aws(forbidden="DescribeInstances")), DEV, "aws-dev")
+    assert "of which others may use some" in blind[SPOT].text
 
 
 def test_a_machine_whose_quota_is_not_known_is_said() -> None:

@@ -92,7 +92,7 @@ def test_a_cluster_that_is_ready_has_no_problem_and_nothing_is_kept_in_it(config
 @pytest.mark.parametrize(
     ("cluster", "subject", "says"),
     [
-        (Kubernetes(version="v1.29.9"), "cluster", "is Kubernetes v1.29.9; fix: upgrade it to 1.30"),
+        (Kubernetes(version="v1.29.9"), "cluster", "is Kubernetes 1.29.9; fix: upgrade it to 1.30"),
         (Kubernetes(nodes=[]), NODES, "gpu-node-1 is not in the cluster"),
         (Kubernetes(nodes=[node(ready="False")]), NODES, "is not ready; fix: kubectl describe node gpu-node-1"),
         (Kubernetes(nodes=[node(gpus=0)]), NODES, "offers 0 nvidia.com/gpu, the pool says 1; fix: .*device plugin"),

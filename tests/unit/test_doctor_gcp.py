@@ -37,6 +37,7 @@ class Google:
     disabled: tuple[str, ...] = ()
     l4: float = 1
     everywhere: float = 4
+    cpus: float = 24
     networks: float = 1
     zones: tuple[str, ...] = ("a", "b", "c")
     versions: tuple[str, ...] = ("1.35.2-gke.100", "1.34.7-gke.9")
@@ -90,13 +91,17 @@ class Google:
             return {"quotas": [quota("GPUS_ALL_REGIONS", self.everywhere), *counts]}
         if part == f"/regions/{REGION}":
             zones = [f"https://x/zones/{REGION}-{zone}" for zone in "abc"]
-            return {"zones": zones, "quotas": [quota("NVIDIA_L4_GPUS", self.l4)]}
+            return {"zones": zones, "quotas": [quota("NVIDIA_L4_GPUS", self.l4), quota("CPUS", self.cpus)]}
         if part.startswith(f"/regions/{REGION}/sslCertificates/"):
             return self.certificate
         if part == f"/zones/{REGION}-a/reservations/ours":
             return self.reservation
         zone, kind, name = re.fullmatch(r"/zones/europe-west4-(.)/(\w+)/(.+)", part).groups()  # type: ignore[union-attr]
-        return {"name": name} if kind == "machineTypes" and (zone in self.zones or name.startswith("e2")) else None
+        return (
+            {"name": name, "guestCpus": 4}
+            if kind == "machineTypes" and (zone in self.zones or name.startswith("e2"))
+            else None
+        )
 
     def _container(self, request: httpx.Request, path: str) -> Any:
         if path.endswith("/serverConfig"):
@@ -138,6 +143,7 @@ def test_a_project_that_is_ready_has_no_problem_and_every_call_only_reads() -> N
     [
         (Google(l4=0), L4, "0, 0 in use; the stack needs up to 1; fix: .*console"),
         (Google(everywhere=0), "quota GPUS_ALL_REGIONS", "needs up to 1"),
+        (Google(cpus=11), "quota of system nodes", "11, 0 in use; the stack needs up to 12; fix: ask for more CPUS"),
         (Google(networks=0), "quota NETWORKS", "needs up to 1"),
         (Google(zones=("c",)), G2, "not offered in europe-west4-a, europe-west4-b; fix: .*europe-west4-c"),
         (Google(zones=()), G2, "take another machine"),

@@ -98,7 +98,28 @@ class _Account:
         unknown = sorted({machine for machine, _, _, vcpus in counted if vcpus is None})
         sizes = self._sizes(unknown) if unknown else {}
         needed = sum(nodes * (sizes[machine] if vcpus is None else vcpus) for machine, _, nodes, vcpus in counted)
-        yield within(needed, self._limit(row), None, "vCPUs", self._raise(row, needed))
+        try:
+            used = self._running(row)
+        except NotAllowed:
+            used = None
+        yield within(needed, self._limit(row), used, "vCPUs", self._raise(row, needed + (used or 0)))
+
+    def _running(self, row: Mapping[str, Any]) -> int:
+        """Return the vCPUs under a quota that run now, but those of the stack's own nodes."""
+        asked, used = {"Filter.1.Name": "instance-state-name", "MaxResults": "1000"}, 0
+        asked |= {"Filter.1.Value.1": "running", "Filter.1.Value.2": "pending"}
+        while True:
+            found = self.api.query("ec2", "DescribeInstances", **asked)
+            for each in found.findall("reservationSet/item/instancesSet/item"):
+                tags = {tag.findtext("key"): tag.findtext("value") for tag in each.findall("tagSet/item")}
+                spot = each.findtext("instanceLifecycle") == "spot"
+                own = tags.get(f"kubernetes.io/cluster/{self.stack}") == "owned"
+                if not own and _counts(row, each.findtext("instanceType") or "", spot):
+                    cores, threads = each.findtext("cpuOptions/coreCount"), each.findtext("cpuOptions/threadsPerCore")
+                    used += int(cores or 0) * int(threads or 0)
+            if not (following := found.findtext("nextToken")):
+                return used
+            asked["NextToken"] = following
 
     def count(self, what: str, row: Mapping[str, Any]) -> Iterator[Answer]:
         nat = self.place.network.nat_gateways(self._environment)

@@ -40,6 +40,7 @@ def checks(place: GcpSettings, pools: Mapping[str, PoolRequest], about: About, t
         "rights": project.rights,
         "APIs": project.apis,
         **{f"quota {metric}": partial(project.gpus, metric, needed) for metric, needed in project.quotas().items()},
+        **({"quota of system nodes": project.system} if place.cluster.adopt is None else {}),
         **{f"quota of pool {name}": _flex_start_quota for name in place.flex_start},
         **{f"quota {metric}": partial(project.count, metric) for metric in project.counted()},
         **{
@@ -133,6 +134,19 @@ class _Project:
         else:
             at = self._compute if metric == "GPUS_ALL_REGIONS" else f"{self._compute}/regions/{self.place.region}"
             yield self._room(at, metric, needed, fix)
+
+    def system(self) -> Iterator[Answer]:
+        """Yield whether nodes without a GPU can have their CPUs: E2 and N1 share a quota, other families have their own."""
+        pool, region = self.place.cluster.system_pool, f"{self._compute}/regions/{self.place.region}"
+        zones = [url.rpartition("/")[2] for url in self.api.get(region).get("zones") or ()]
+        zone = (*self.place.network.zones, *zones)[0]
+        found = self._there(f"{self._compute}/zones/{zone}/machineTypes/{pool.machine}")
+        if found is None:
+            raise CannotAsk(f"{pool.machine} is not offered in {zone}")
+        series = pool.machine.partition("-")[0].upper()
+        metric = "CPUS" if series in ("E2", "N1") else f"{series}_CPUS"
+        fix = f"ask for more {metric} in {self.place.region} in the console: IAM, Quotas; or lower systemPool.max"
+        yield self._room(region, metric, pool.max * found["guestCpus"], fix)
 
     def _room(self, at: str, metric: str, needed: float, fix: str) -> Answer:
         quotas = {each["metric"]: each for each in self.api.get(at).get("quotas") or ()}
