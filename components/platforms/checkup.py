@@ -100,7 +100,9 @@ class Tools:
             raise CannotAsk(
                 f"{httpx.URL(url).host} does not answer in time", "look at the network and its proxy"
             ) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.InvalidURL:
+            raise CannotAsk("its address is not one of the web", "correct it in the stack file") from None
+        except httpx.HTTPError as error:
             raise CannotAsk(
                 f"{httpx.URL(url).host} cannot be reached ({type(error).__name__})", "look at the network and its proxy"
             ) from None

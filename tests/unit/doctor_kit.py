@@ -33,6 +33,7 @@ class Simulated:
     environ: Mapping[str, str] = field(default_factory=dict)
     ahead: float = 0
     asked: list[httpx.Request] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -57,6 +58,7 @@ class Simulated:
 
     def _run(self, command: Sequence[str]) -> str:
         line = " ".join(command)
+        self.ran.append(line)
         for beginning, output in self.programs.items():
             if line.startswith(beginning):
                 return output

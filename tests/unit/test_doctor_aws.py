@@ -217,6 +217,7 @@ def test_an_account_that_is_ready_has_no_problem_and_every_call_only_reads() -> 
     place = simulated(Aws())
     lines = report(place, DEV, "aws-dev")
     assert {subject: each for subject, each in lines.items() if each.outcome != "ok"} == {}
+    assert place.ran == ["aws configure export-credentials --format process"]
     assert {subject.split()[0] for subject in lines} == {
         *("clock", "credentials", "rights", "quota", "machine", "cluster", "Kubernetes", "log", "bucket"),
         *("repository", "certificate", "image"),

@@ -150,6 +150,8 @@ def test_a_subscription_that_is_ready_has_no_problem_and_every_call_only_reads()
     place = simulated(Azure())
     lines = report(place, DEV, "azure-dev")
     assert {subject: each for subject, each in lines.items() if each.outcome != "ok"} == {}
+    assert len(place.ran) == 2
+    assert all(line.startswith("az account get-access-token ") for line in place.ran)
     assert set(lines) >= {"clock", "credentials", "rights", "quotas of vCPUs", A100, GROUP, STORAGE, CERTIFICATE}
     written = [request.url.path for request in place.asked if request.method not in ("GET", "HEAD")]
     assert len(written) == 2

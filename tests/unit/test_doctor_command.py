@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, TypeGuard
 
+import httpx
 import pytest
 
 from components.platforms.checkup import Answer, CannotAsk, Check, good, within
+from components.platforms.kinds import KINDS
 from infra.commands import doctor
 from infra.commands.options import DoctorOptions
+from tests.unit.doctor_kit import PROJECT, Simulated
 
 
 def _fine() -> Iterator[Answer]:
@@ -64,6 +69,32 @@ def test_an_interruption_ends_it_at_once() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert time.monotonic() - begun < 5
+
+
+SOURCES = [
+    *(PROJECT / "components/platforms").glob("*/doctor.py"),
+    *(PROJECT / f"components/platforms/{name}.py" for name in ("bearer", "cluster_checks", "aws/api")),
+]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_no_call_leaves_but_through_the_guard_that_lets_reading_ones_alone_pass(file: Path) -> None:
+    called = {node.func.attr for node in ast.walk(ast.parse(file.read_text())) if _is_call_of_attribute(node)}
+    assert called & {"put", "patch", "delete", "request", "send", "stream", "Client", "AsyncClient", "urlopen"} == set()
+    assert called & {"Popen", "system", "check_output", "call_process"} == set()
+
+
+def _is_call_of_attribute(node: ast.AST) -> TypeGuard[Any]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+
+
+def test_every_place_has_a_doctor() -> None:
+    assert {name for name, kind in KINDS.items() if kind.doctor() is None} == set()
+
+
+def test_an_address_that_is_none_is_said() -> None:
+    with pytest.raises(CannotAsk, match="not one of the web"):
+        Simulated(lambda request: httpx.Response(200)).tools().get("https://registry.test:port/v2/")
 
 
 def test_what_has_one_reason_stands_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,7 @@ def test_a_project_that_is_ready_has_no_problem_and_every_call_only_reads() -> N
     place = simulated(Google())
     lines = report(place, DEV, "gcp-dev")
     assert {subject: each for subject, each in lines.items() if each.outcome != "ok"} == {}
+    assert place.ran == ["gcloud auth application-default print-access-token"]
     assert set(lines) >= {"clock", "credentials", "rights", "APIs", L4, G2, CLUSTER, BUCKET, CERTIFICATE}
     written = {str(request.url) for request in place.asked if request.method not in ("GET", "HEAD")}
     assert written == {f"https://cloudresourcemanager.googleapis.com/v1/projects/{PROJECT}:testIamPermissions"}

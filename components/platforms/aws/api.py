@@ -1,7 +1,7 @@
 """Reading calls to AWS with the user's own credentials: Signature Version 4 over plain HTTP requests.
 
 It is not the AWS SDK for Python, which would be one more dependency for two dozen calls; tests check the signature
-against examples that AWS publishes. Source: IAM user guide, Create a signed AWS API request; Query API and JSON protocols.
+against examples that AWS publishes. Source: IAM user guide, Create a signed AWS API request; API references.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class _Project:
             yield self._room(at, metric, needed, fix)
 
     def system(self) -> Iterator[Answer]:
-        """Yield whether nodes without a GPU can have their CPUs: E2 and N1 share a quota, other families have their own."""
+        """Yield whether nodes without a GPU can have their CPUs: E2 and N1 share a quota, others have their own."""
         pool, region = self.place.cluster.system_pool, f"{self._compute}/regions/{self.place.region}"
         zones = [url.rpartition("/")[2] for url in self.api.get(region).get("zones") or ()]
         zone = (*self.place.network.zones, *zones)[0]
