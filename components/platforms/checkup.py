@@ -7,7 +7,8 @@ that asks it; ``ebbtide doctor`` asks them all at once. Only reading calls leave
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -148,3 +149,33 @@ def within(needed: float, limit: float, used: float | None, unit: str, fix: str)
     if needed > left:
         return problem(f"{have}; the stack needs up to {needed:g}", fix)
     return good(f"{have}; the stack needs up to {needed:g}")
+
+
+def name_of(tags: Mapping[str, str] | None, key: str, stack: str) -> Answer:
+    """Return whether a name can be the stack's, by the tags of what has it; None: nothing has."""
+    if tags is None:
+        return good("the name is free")
+    if tags.get(key) == stack:
+        return good("is this stack's own, from an earlier `up`")
+    return problem("something else has the name", "give the stack another name, or delete that one")
+
+
+def certificate(names: Iterable[str], end: datetime | None, host: str, now: datetime) -> Answer:
+    """Return whether a certificate is valid and for ``host``; nothing is said of names or an end that are unknown."""
+    known = sorted(filter(None, names))
+    if end is not None and end < now:
+        return problem(f"has expired on {end:%Y-%m-%d}", "renew it, or name another one in ingress.certificate")
+    if known and not {host, f"*.{host.partition('.')[2]}"} & set(known):
+        return problem(f"is for {', '.join(known)}", f"name one for {host} in ingress.certificate")
+    return good(f"there, valid until {end:%Y-%m-%d}" if end is not None else "there; until when is not said")
+
+
+def machine_zones(
+    system: str | None, pools: Mapping[str, PoolRequest], usual: Sequence[str]
+) -> Mapping[str, AbstractSet[str]]:
+    """Return the zones by machine: a pool's own, else the ``usual`` ones. ``system`` is that of nodes without GPUs."""
+    zones: dict[str, set[str]] = {system: set(usual)} if system is not None else {}
+    for request in pools.values():
+        if request.machine is not None:
+            zones.setdefault(request.machine.name, set()).update(request.zones or usual)
+    return zones

@@ -278,7 +278,7 @@ OWN = {"status": "ACTIVE", "tags": {"ebbtide:stack": STACK}}
         (Aws(bucket=200), BUCKET, "left behind"),
         (Aws(repositories=(f"{STACK}/vllm",)), f"repository {STACK}/vllm", "delete-repository"),
         (Aws(groups=(f"/aws/eks/{STACK}/cluster",)), f"log group /aws/eks/{STACK}/cluster", "delete-log-group"),
-        (Aws(cluster={"status": "ACTIVE", "tags": {}}), CLUSTER, "another cluster has the name"),
+        (Aws(cluster={"status": "ACTIVE", "tags": {}}), CLUSTER, "something else has the name"),
         (Aws(certificate={}), CERTIFICATE, "not in this account and region"),
         (
             Aws(certificate={"Status": "ISSUED", "NotAfter": NOW.timestamp() - DAY}),

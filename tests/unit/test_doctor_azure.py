@@ -182,7 +182,7 @@ SHUT_ZONE = {"type": "Zone", "restrictionInfo": {"zones": ["2"]}}
             "1 actions are missing: Microsoft.Authorization/roleAssignments/write",
         ),
         (Azure(unregistered="Insights"), "resource providers", "not registered: Microsoft.Insights; fix: for each in"),
-        (Azure(tags={}), GROUP, "another group has the name"),
+        (Azure(tags={}), GROUP, "something else has the name"),
         (Azure(expires=NOW.timestamp() - DAY), CERTIFICATE, "expired on 2026-11-29"),
         (Azure(hosts=("a.org",)), CERTIFICATE, "is for a.org"),
         (Azure(vault=404), CERTIFICATE, "keyvault certificate import --vault-name my-certificates --name llm"),

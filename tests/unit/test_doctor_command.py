@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +17,7 @@ from typing import Any, NoReturn, TypeGuard
 
 import httpx
 import pytest
+import yaml
 
 from components.platforms.checkup import Answer, CannotAsk, Check, good, within
 from components.platforms.kinds import KINDS
@@ -115,3 +120,28 @@ def test_a_quota_counts_what_is_in_use(needed: float, limit: float, used: float 
 def test_a_stack_that_is_not_there_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.run(DoctorOptions(stack="aws-devv")) == 2
     assert "did you mean aws-dev?" in capsys.readouterr().err
+
+
+def test_the_command_itself_ends_at_once_when_it_is_interrupted(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        server = {"server": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        contexts = [{"name": "gpu-cluster", "context": {"cluster": "c", "user": "u"}}]
+        clusters, users = [{"name": "c", "cluster": server}], [{"name": "u", "user": {}}]
+        kubeconfig = {"contexts": contexts, "clusters": clusters, "users": users, "current-context": "gpu-cluster"}
+        (tmp_path / "config").write_text(yaml.safe_dump(kubeconfig))
+        text = (PROJECT / "stacks/Pulumi.onprem.yaml").read_text().replace("~/.kube/config", str(tmp_path / "config"))
+        (tmp_path / "Pulumi.onprem.yaml").write_text(text)
+        command = (sys.executable, "-m", "infra.cli", "doctor", "-s", "onprem", "--config-file")
+        process = subprocess.Popen(
+            (*command, str(tmp_path / "Pulumi.onprem.yaml")), cwd=PROJECT, stdout=subprocess.PIPE
+        )
+        connection, _ = silent.accept()  # it asks, and is never answered
+        process.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        out, _ = process.communicate(timeout=20)
+        connection.close()
+    assert process.returncode == 130
+    assert time.monotonic() - begun < 5
+    assert b"interrupted" in out
+    assert b"Traceback" not in out

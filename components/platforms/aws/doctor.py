@@ -5,15 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from components.platforms import checkup
 from components.platforms.aws.api import Api, NotAllowed, Refused
 from components.platforms.aws.names import IMAGES, bucket_name
 from components.platforms.aws.settings import AwsSettings
-from components.platforms.checkup import Answer, CannotAsk, Check, NotSignedIn, Tools, clock, good, problem, within
+from components.platforms.checkup import (
+    Answer,
+    CannotAsk,
+    Check,
+    NotSignedIn,
+    Tools,
+    clock,
+    good,
+    machine_zones,
+    name_of,
+    problem,
+    within,
+)
 from components.platforms.contract import About, PoolRequest
 from components.typed.tables import read_table
 
@@ -35,7 +49,7 @@ def checks(place: AwsSettings, pools: Mapping[str, PoolRequest], about: About, t
         **{f"quota {row['name']}": partial(account.vcpus, row) for row in account.quotas()},
         **{f"quota of {machine}": _unknown_quota for machine in account.uncounted()},
         **{f"quota {row['name']}": partial(account.count, what, row) for what, row in account.counted()},
-        **{f"machine {name}": partial(account.offered, name, zones) for name, zones in account.machines().items()},
+        **{f"machine {name}": partial(account.offered, name, zones) for name, zones in account.machines.items()},
         **{f"reservation {each.reservation}": partial(account.reserved, each) for each in account.reservations()},
         f"cluster {place.cluster.adopt or stack}": account.cluster,
     }
@@ -59,6 +73,8 @@ class _Account:
         self.place, self.pools, self.tools, self.stack = place, pools, tools, about.name
         self._environment = about.environment
         self.api = Api(tools, place.region, _table()["services"])
+        system = None if place.adopted else place.cluster.system_pool.machine
+        self.machines = machine_zones(system, pools, place.zones)
         self.bucket, self.log_group = bucket_name(self.stack, place.account), f"/aws/eks/{self.stack}/cluster"
 
     def identity(self) -> Iterator[Answer]:
@@ -171,17 +187,7 @@ class _Account:
 
     # machines
 
-    def machines(self) -> dict[str, set[str]]:
-        """Return the zones by machine."""
-        zones: dict[str, set[str]] = {}
-        if not self.place.adopted:
-            zones[self.place.cluster.system_pool.machine] = set(self.place.zones)
-        for request in self.pools.values():
-            if request.machine is not None:
-                zones.setdefault(request.machine.name, set()).update(request.zones or self.place.zones)
-        return zones
-
-    def offered(self, machine: str, zones: set[str]) -> Iterator[Answer]:
+    def offered(self, machine: str, zones: AbstractSet[str]) -> Iterator[Answer]:
         asked = {"LocationType": "availability-zone", "Filter.1.Name": "instance-type", "Filter.1.Value.1": machine}
         items = self.api.query("ec2", "DescribeInstanceTypeOfferings", **asked).findall("instanceTypeOfferingSet/item")
         there = {item.findtext("location") or "" for item in items}
@@ -229,10 +235,8 @@ class _Account:
 
     def cluster(self) -> Iterator[Answer]:
         adopted, found = self.place.cluster.adopt, self._cluster(self.place.cluster.adopt or self.stack)
-        if adopted is None and found is None:
-            yield good("the name is free")
-        elif adopted is None and found is not None:
-            yield self._own(found.get("tags") or {}, "cluster")
+        if adopted is None:
+            yield name_of(None if found is None else found.get("tags") or {}, "ebbtide:stack", self.stack)
         elif found is None:
             yield problem(f"is not in {self.place.region}", "aws eks list-clusters shows what is")
         else:
@@ -244,11 +248,6 @@ class _Account:
                 yield problem(f"has authenticationMode {mode}", f"{command}API_AND_CONFIG_MAP")
             else:
                 yield good(f"ACTIVE, Kubernetes {found.get('version')}, {mode}")
-
-    def _own(self, tags: Mapping[str, str], what: str) -> Answer:
-        if tags.get("ebbtide:stack") == self.stack:
-            return good("is this stack's own, from an earlier `up`")
-        return problem(f"another {what} has the name", "give the stack another name, or delete that one")
 
     def version(self) -> Iterator[Answer]:
         wanted = self.place.cluster.version
@@ -317,17 +316,12 @@ class _Account:
             fix = f"aws acm request-certificate --region {self.place.region} --domain-name {host}, or correct the ARN"
             yield problem("is not in this account and region", fix)
             return
-        names, end = {found.get("DomainName"), *(found.get("SubjectAlternativeNames") or [])}, found.get("NotAfter")
-        expired = found.get("Status") == "EXPIRED" or (end is not None and end < self.tools.now.timestamp())
-        if expired:
-            yield problem(f"has expired on {_day(end)}", "renew it, or name another one in ingress.certificate")
-        elif found.get("Status") != "ISSUED":
+        if found.get("Status") not in ("ISSUED", "EXPIRED"):
             yield problem(f"is {found.get('Status')}", "validate it: ACM shows the DNS record to make")
-        elif not names & {host, f"*.{host.partition('.')[2]}"}:
-            text = f"is for {', '.join(sorted(filter(None, names)))}"
-            yield problem(text, f"name one for {host} in ingress.certificate")
-        else:
-            yield good(f"issued, valid until {_day(end)}")
+            return
+        names, end = [found.get("DomainName"), *(found.get("SubjectAlternativeNames") or [])], found.get("NotAfter")
+        until = None if end is None else datetime.fromtimestamp(end, UTC)
+        yield checkup.certificate(names, until, host, self.tools.now)
 
     # rights
 

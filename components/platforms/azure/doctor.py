@@ -7,15 +7,29 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from components.platforms import checkup
 from components.platforms.azure import names
 from components.platforms.azure.settings import CERTIFICATE_ID, RESERVATION_ID, AzureSettings
 from components.platforms.bearer import Bearer, NotAllowed, NotFound
-from components.platforms.checkup import Answer, CannotAsk, Check, NotSignedIn, Tools, clock, good, problem, within
+from components.platforms.checkup import (
+    Answer,
+    CannotAsk,
+    Check,
+    NotSignedIn,
+    Tools,
+    clock,
+    good,
+    machine_zones,
+    name_of,
+    problem,
+    within,
+)
 from components.platforms.contract import About, PoolRequest
 from components.typed.tables import read_table
 
@@ -40,7 +54,7 @@ def checks(place: AzureSettings, pools: Mapping[str, PoolRequest], about: About,
         "resource providers": asking.providers,
         "quotas of vCPUs": asking.cores,
         **{f"quota {name}": partial(asking.network, name) for name in asking.counted()},
-        **{f"machine {machine}": partial(asking.offered, machine, zones) for machine, zones in asking.zones().items()},
+        **{f"machine {machine}": partial(asking.offered, machine, zones) for machine, zones in asking.machines.items()},
         **{f"reservation of {name}": partial(asking.reserved, request) for name, request in asking.reservations()},
         f"resource group {group}": asking.group,
         f"storage account {storage}": partial(asking.free, "Storage", "storageAccounts", "storage", storage),
@@ -63,6 +77,8 @@ class _Subscription:
 
     def __init__(self, place: AzureSettings, pools: Mapping[str, PoolRequest], about: About, tools: Tools) -> None:
         self.place, self.pools, self.about, self.tools = place, pools, about, tools
+        system = place.cluster.system_pool.machine if place.cluster.adopt is None else None
+        self.machines = machine_zones(system, pools, place.network.zones)
         login = f"az login --tenant {place.tenant}"
         self.api = Bearer(
             tools, partial(_token, tools, place.subscription, _MANAGEMENT), login, ("management.azure.com",), {}
@@ -170,17 +186,7 @@ class _Subscription:
 
     # machines and versions
 
-    def zones(self) -> dict[str, set[str]]:
-        """Return the zones by machine; none: the region."""
-        zones: dict[str, set[str]] = {}
-        if self.place.cluster.adopt is None:
-            zones[self.place.cluster.system_pool.machine] = set(self.place.network.zones)
-        for request in self.pools.values():
-            if request.machine is not None:
-                zones.setdefault(request.machine.name, set()).update(request.zones or self.place.network.zones)
-        return zones
-
-    def offered(self, machine: str, zones: set[str]) -> Iterator[Answer]:
+    def offered(self, machine: str, zones: AbstractSet[str]) -> Iterator[Answer]:
         size, region = self._size(machine), self.place.region
         shut = (size or {}).get("restrictions") or ()
         closed = next((each for each in shut if each.get("type") == "Location"), None)
@@ -238,12 +244,7 @@ class _Subscription:
 
     def group(self) -> Iterator[Answer]:
         found = self._group()
-        if found is None:
-            yield good("the name is free")
-        elif (found.get("tags") or {}).get("ebbtide:stack") == self.about.name:
-            yield good("is this stack's own, from an earlier `up`")
-        else:
-            yield problem("another group has the name", "give the stack another name, or delete that one")
+        yield name_of(None if found is None else found.get("tags") or {}, "ebbtide:stack", self.about.name)
 
     def free(self, service: str, kind: str, version: str, name: str) -> Iterator[Answer]:
         space = f"Microsoft.{service}"
@@ -292,15 +293,11 @@ class _Subscription:
         end, on = found["attributes"].get("exp"), found["attributes"].get("enabled", True)
         x509 = (found.get("policy") or {}).get("x509_props") or {}
         hosts = set((x509.get("sans") or {}).get("dns_names") or ()) | {x509.get("subject", "").removeprefix("CN=")}
-        if end is not None and end < self.tools.now.timestamp():
-            yield problem(f"has expired on {datetime.fromtimestamp(end, UTC):%Y-%m-%d}", "renew it in the vault")
-        elif not on:
-            yield problem("is disabled", "enable it in the vault")
-        elif hosts - {""} and not hosts & {host, f"*.{host.partition('.')[2]}"}:
-            text = f"is for {', '.join(sorted(hosts - {''}))}"
-            yield problem(text, f"name one for {host} in ingress.certificate")
+        if on:
+            until = None if end is None else datetime.fromtimestamp(end, UTC)
+            yield checkup.certificate(hosts, until, host, self.tools.now)
         else:
-            yield good("there" if end is None else f"there, valid until {datetime.fromtimestamp(end, UTC):%Y-%m-%d}")
+            yield problem("is disabled", "enable it in the vault")
 
 
 def _token(tools: Tools, subscription: str, resource: str) -> str:

@@ -5,13 +5,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from components.platforms import checkup
 from components.platforms.bearer import Bearer, NotAllowed, NotFound
-from components.platforms.checkup import Answer, CannotAsk, Check, NotSignedIn, Tools, clock, good, problem, within
+from components.platforms.checkup import (
+    Answer,
+    CannotAsk,
+    Check,
+    NotSignedIn,
+    Tools,
+    clock,
+    good,
+    machine_zones,
+    name_of,
+    problem,
+    within,
+)
 from components.platforms.contract import About, PoolRequest
 from components.platforms.gcp.names import bucket_name, fitted, labels
 from components.platforms.gcp.settings import MANAGED, GcpSettings
@@ -44,7 +58,8 @@ def checks(place: GcpSettings, pools: Mapping[str, PoolRequest], about: About, t
         **{f"quota of pool {name}": _flex_start_quota for name in place.flex_start},
         **{f"quota {metric}": partial(project.count, metric) for metric in project.counted()},
         **{
-            f"machine {machine}": partial(project.offered, machine, zones) for machine, zones in project.zones().items()
+            f"machine {machine}": partial(project.offered, machine, zones)
+            for machine, zones in project.machines.items()
         },
         **{f"reservation {each.reservation}": partial(project.reserved, each) for each in project.reservations()},
         f"cluster {name}": partial(project.cluster, name),
@@ -64,6 +79,8 @@ class _Project:
 
     def __init__(self, place: GcpSettings, pools: Mapping[str, PoolRequest], about: About, tools: Tools) -> None:
         self.place, self.pools, self.about, self.tools = place, pools, about, tools
+        system = place.cluster.system_pool.machine if place.cluster.adopt is None else None
+        self.machines = machine_zones(system, pools, place.network.zones)
         headers = {"x-goog-user-project": place.project}
         self.api = Bearer(tools, partial(_token, tools), _LOGIN, (".googleapis.com",), headers, _switched_off)
         self._compute = f"https://compute.googleapis.com/compute/v1/projects/{place.project}"
@@ -182,17 +199,7 @@ class _Project:
 
     # machines and versions
 
-    def zones(self) -> dict[str, set[str]]:
-        """Return the zones by machine; none: GKE chooses them."""
-        zones: dict[str, set[str]] = {}
-        if self.place.cluster.adopt is None:
-            zones[self.place.cluster.system_pool.machine] = set(self.place.network.zones)
-        for request in self.pools.values():
-            if request.machine is not None:
-                zones.setdefault(request.machine.name, set()).update(request.zones or self.place.network.zones)
-        return zones
-
-    def offered(self, machine: str, zones: set[str]) -> Iterator[Answer]:
+    def offered(self, machine: str, zones: AbstractSet[str]) -> Iterator[Answer]:
         region = self.api.get(f"{self._compute}/regions/{self.place.region}").get("zones") or ()
         everywhere = sorted(url.rpartition("/")[2] for url in region)
         there = [zone for zone in everywhere if self._in_zone(machine, zone)]
@@ -265,7 +272,7 @@ class _Project:
     def cluster(self, name: str) -> Iterator[Answer]:
         found = self._cluster(name)
         if self.place.cluster.adopt is None:
-            yield self._free((found or {}).get("resourceLabels") if found is not None else None)
+            yield self._free(None if found is None else found.get("resourceLabels") or {})
         elif found is None:
             yield problem(f"is not in {self.place.region}", "gcloud container clusters list shows what is")
         elif found.get("status") != "RUNNING":
@@ -275,13 +282,8 @@ class _Project:
         else:
             yield good(f"RUNNING, Kubernetes {found.get('currentMasterVersion')}")
 
-    def _free(self, found: Mapping[str, str] | None) -> Answer:
-        """Return whether a name is free, by the labels of what has it; None: nothing has."""
-        if found is None:
-            return good("the name is free")
-        if found.get("ebbtide-stack") == labels(self.about)["ebbtide-stack"]:
-            return good("is this stack's own, from an earlier `up`")
-        return problem("something else has the name", "give the stack another name, or delete that one")
+    def _free(self, tags: Mapping[str, str] | None) -> Answer:
+        return name_of(tags, "ebbtide-stack", labels(self.about)["ebbtide-stack"])
 
     def bucket(self) -> Iterator[Answer]:
         name = bucket_name(self.about.name, self.place.project)
@@ -314,12 +316,8 @@ class _Project:
             return
         names, end = set(found.get("subjectAlternativeNames") or ()), found.get("expireTime")
         names |= set((found.get("managed") or {}).get("domains") or ())
-        if end and datetime.fromisoformat(end) < self.tools.now:
-            yield problem(f"has expired on {end[:10]}", "make another, and name it in ingress.certificate")
-        elif names and not names & {ingress.host, f"*.{ingress.host.partition('.')[2]}"}:
-            yield problem(f"is for {', '.join(sorted(names))}", f"name one for {ingress.host} in ingress.certificate")
-        else:
-            yield good(f"there, valid until {end[:10]}" if end else "there; Google does not say until when")
+        until = datetime.fromisoformat(end) if end else None
+        yield checkup.certificate(names, until, ingress.host, self.tools.now)
 
 
 def _flex_start_quota() -> Iterator[Answer]:
