@@ -133,8 +133,10 @@ def test_the_command_itself_ends_at_once_when_it_is_interrupted(tmp_path: Path) 
         text = (PROJECT / "stacks/Pulumi.onprem.yaml").read_text().replace("~/.kube/config", str(tmp_path / "config"))
         (tmp_path / "Pulumi.onprem.yaml").write_text(text)
         command = (sys.executable, "-m", "infra.cli", "doctor", "-s", "onprem", "--config-file")
+        # what is asked of registries stays on this machine too
+        environ = {**os.environ, "HTTPS_PROXY": server["server"], "https_proxy": server["server"]}
         process = subprocess.Popen(
-            (*command, str(tmp_path / "Pulumi.onprem.yaml")), cwd=PROJECT, stdout=subprocess.PIPE
+            (*command, str(tmp_path / "Pulumi.onprem.yaml")), cwd=PROJECT, env=environ, stdout=subprocess.PIPE
         )
         connection, _ = silent.accept()  # it asks, and is never answered
         process.send_signal(signal.SIGINT)
