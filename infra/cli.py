@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 import typer
 
 from infra.bench.options import Options as BenchOptions
-from infra.commands.options import FitOptions, PlanOptions
+from infra.commands.options import DoctorOptions, FitOptions, PlanOptions
 from infra.console import console, say
 from infra.errors import LocalProblem
 from lab import cli as local
@@ -65,6 +65,16 @@ def plan(options: PlanOptions) -> None:
     from infra.commands import plan
 
     raise typer.Exit(plan.run(options))
+
+
+@app.command()
+@_takes(DoctorOptions)
+def doctor(options: DoctorOptions) -> None:
+    """Ask the place, before a first deploy, for all that an `up` would need: with your own credentials, in less than a
+    minute, changing nothing. 0 nothing is wrong, 1 something is, each with its fix."""
+    from infra.commands import doctor
+
+    raise typer.Exit(doctor.run(options))
 
 
 @app.command()

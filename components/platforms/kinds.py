@@ -2,8 +2,9 @@
 
 A folder holds ``settings.py`` (its part of the stack file, without any provider's SDK), ``judge.py`` (checks between
 those settings and the pools, where there are any), ``rules.py`` (its own findings), ``standing.py`` (what it bills
-while every model sleeps, if it bills anything) and ``platform.py`` (the component, and ``build``). Each is imported
-only when it is needed: the SDK of one place costs seconds, and no other place needs it.
+while every model sleeps, if it bills anything), ``doctor.py`` (what it is asked before a first deploy) and
+``platform.py`` (the component, and ``build``). Each is imported only when it is needed: the SDK of one place costs
+seconds, and no other place needs it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from components.typed.fields import StackModel
 from components.typed.refusal import Problem
 
 if TYPE_CHECKING:
+    from components.platforms.checkup import Checks
     from components.platforms.contract import About, Platform, PoolRequest
     from components.platforms.standing import Asked, Standing
 
@@ -90,6 +92,12 @@ class Kind:
         if not self.has("standing"):
             return None
         return cast("Stands", importlib.import_module(f"{self.package}.standing").standing)
+
+    def doctor(self) -> Checks | None:
+        """Return the function of its ``doctor.py`` that yields what to ask the place; None where nothing is."""
+        if not self.has("doctor"):
+            return None
+        return cast("Checks", importlib.import_module(f"{self.package}.doctor").checks)
 
     def build(self) -> Build:
         """Return the function that makes the place; this imports its provider's SDK."""

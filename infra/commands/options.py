@@ -1,4 +1,4 @@
-"""The options of ``ebbtide plan`` and ``ebbtide fit``. Imported for every command, therefore light."""
+"""The options of ``ebbtide plan``, ``fit`` and ``doctor``. Imported for every command, therefore light."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ class PlanOptions:
     ] = None
     hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub for the models' facts.")] = False
     graph: Annotated[bool, typer.Option("--graph", help="Count the resources, with the cloud's SDK.")] = False
+    config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")]
+    format: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text"
     config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None
 
 

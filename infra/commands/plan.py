@@ -76,7 +76,7 @@ def run(options: PlanOptions) -> int:
 
 def planned(options: PlanOptions) -> Document:
     """Return the plan as data. Raises ``UsageError``."""
-    file = _file(options)
+    file = file_of(options.stack, options.config_file)
     try:
         measured = cold_path.read_measured(Path(options.measured)) if options.measured else {}
     except cold_path.BadMeasurement as bad:
@@ -137,20 +137,21 @@ def _with_graph(made: Document, file: Path, options: PlanOptions, kind: str) -> 
     return {**made, "graph": counted}
 
 
-def _file(options: PlanOptions) -> Path:
-    if options.config_file is not None:
-        file = Path(options.config_file)
+def file_of(stack: str, config_file: str | None) -> Path:
+    """Return the stack's file, or the one to read in its place. Raises ``UsageError``."""
+    if config_file is not None:
+        file = Path(config_file)
         if not file.is_file():
-            raise UsageError(f"--config-file: {show(options.config_file)} is not a file; allowed: a stack file")
+            raise UsageError(f"--config-file: {show(config_file)} is not a file; allowed: a stack file")
         return file
     names = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
-    if options.stack not in names:
+    if stack not in names:
         import difflib
 
-        near = difflib.get_close_matches(options.stack, names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(stack, names, n=1, cutoff=0.5)
         meant = f"; fix: did you mean {near[0]}?" if near else ""
-        raise UsageError(f"{show(options.stack)} is not a stack; allowed: {', '.join(names) or 'none is there'}{meant}")
-    return STACKS / f"Pulumi.{options.stack}.yaml"
+        raise UsageError(f"{show(stack)} is not a stack; allowed: {', '.join(names) or 'none is there'}{meant}")
+    return STACKS / f"Pulumi.{stack}.yaml"
 
 
 def _folders(given: Iterable[str]) -> dict[str, str]:

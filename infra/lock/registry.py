@@ -24,6 +24,10 @@ class NotRead(Exception):
     """A digest that the registry did not give; the message says why, and contains no token."""
 
 
+class NotThere(NotRead):
+    """An image that the registry does not have."""
+
+
 def client() -> httpx.Client:
     """Return a client for the registries, with the proxy and certificates of the environment."""
     return httpx.Client(timeout=30, follow_redirects=True, headers={"user-agent": "ebbtide-lock"})
@@ -43,7 +47,9 @@ def digest_of(image: ImageName, ask: httpx.Client) -> str:
     except httpx.HTTPError as problem:
         raise NotRead(f"{urlsplit(image.manifest_url).hostname} cannot be reached ({type(problem).__name__})") from None
     if answer.status_code != 200:
-        raise NotRead(f"the registry answers {answer.status_code}{_meaning(answer.status_code)}")
+        raise (NotThere if answer.status_code == 404 else NotRead)(
+            f"the registry answers {answer.status_code}{_meaning(answer.status_code)}"
+        )
     if len(answer.content) > _MOST_BYTES or answer.headers.get("content-type", "").partition(";")[0] not in _MANIFESTS:
         raise NotRead("the registry's answer is no image manifest")
     found = "sha256:" + hashlib.sha256(answer.content).hexdigest()

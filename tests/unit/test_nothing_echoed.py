@@ -9,13 +9,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
+import httpx
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.commands import fit, plan
-from infra.commands.options import FitOptions, PlanOptions
+from infra.commands import doctor, fit, plan
+from infra.commands.options import DoctorOptions, FitOptions, PlanOptions
 from infra.gate.report import document as gate_document
 from infra.gate.sandbox import Recorded
 from infra.gate.verdict import Side, judge
@@ -24,6 +25,7 @@ from infra.planner.judgement import judge_with_records
 from infra.recorder import command as graph
 from infra.stackfile.findings.waivers import Waivers
 from infra.stackfile.load import read_file
+from tests.unit.doctor_kit import Simulated
 from tests.unit.fuzz_kit import TREES, at, places, put
 
 # Put together here, so that no scanner of this repository takes one for a real secret.
@@ -72,6 +74,8 @@ def shown(file: Path, stack: str = "x") -> str:
         for form in PLAN_FORMATS:
             plan.run(PlanOptions(stack=stack, format=form, config_file=str(file), graph=False))  # type: ignore[arg-type]
         plan.run(PlanOptions(stack=stack, config_file=str(file), graph=False, against=str(file)))
+        silent = Simulated(lambda request: httpx.Response(500)).tools()
+        doctor.run(DoctorOptions(stack=stack, config_file=str(file)), silent)
         reading = read_file(file)
         if reading.stops:
             assert graph.show(stack, str(file), None) == 1

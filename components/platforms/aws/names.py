@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+IMAGES = ("vllm", "gateway", "mirror")
+"""The registry's repositories, below the stack's name."""
 _PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov"}
 
 

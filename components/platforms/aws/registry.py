@@ -7,10 +7,9 @@ import json
 import pulumi
 import pulumi_aws as aws
 
-from components.platforms.aws.names import registry_host
+from components.platforms.aws.names import IMAGES, registry_host
 from components.platforms.contract import Registry, RegistryAuth
 
-IMAGES = ("vllm", "gateway", "mirror")
 _KEPT, _UNTAGGED_DAYS = 50, 14
 
 
