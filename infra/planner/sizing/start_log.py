@@ -189,8 +189,8 @@ class _Start:
                 self.figures[name] = taken(self.figures.get(name, value), value)
         self.switches |= {one or other for one, other in _SWITCH.findall(line)}
         for name, form in _WORDS.items():
-            if match := form.search(line):
-                self.words[name] = next(part for part in match.groups() if part is not None)
+            if found := form.search(line):
+                self.words[name] = next(part for part in found.groups() if part is not None)
 
     def given(self) -> dict[str, float]:
         """Return what was asked for, which a second start has too."""
