@@ -82,7 +82,6 @@ def _recorded(options: FitOptions, log: str, stacks: Path) -> tuple[FitOptions, 
         context=options.context or started.context,
         tensor_parallel=options.tensor_parallel or started.tensor_parallel,
         memory_share=started.memory_share,
-        kv_dtype=started.kv_dtype if options.kv_dtype == "auto" else options.kv_dtype,
     )
     return asked, _Recorded(file=file, found=found)
 
@@ -110,7 +109,7 @@ def answered(options: FitOptions, stacks: Path = STACKS, measured: Measurement |
     question = Question(
         context=context,
         concurrency=options.concurrency,
-        kv_dtype=options.kv_dtype,
+        kv_dtype=measured.engine.kv_dtype if measured and options.kv_dtype == "auto" else options.kv_dtype,
         dtype=options.dtype,
         memory_share=options.memory_share or _SHARE,
         tensor_parallel=options.tensor_parallel,
