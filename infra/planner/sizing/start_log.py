@@ -50,15 +50,15 @@ _FIGURES: Mapping[str, tuple[Callable[[float, float], float], re.Pattern[str]]] 
             max,
             (
                 rf"PyTorch activation peak memory takes {_N} ?GiB",
-                rf"{_N} GiB for peak activation",
+                rf"weight, {_N} GiB for peak activation",
                 rf"torch peak memory increase: {_N} ?GiB",
             ),
         ),
-        ("non_torch_gib", max, (rf"non_torch_memory takes {_N} ?GiB", rf"{_N} GiB for non-torch memory")),
+        ("non_torch_gib", max, (rf"non_torch_memory takes {_N} ?GiB", rf"activation, {_N} GiB for non-torch memory")),
         (
             "graph_gib",
             max,
-            (rf"Graph capturing finished in \d+ secs, took {_N} GiB", rf"{_N} GiB for CUDAGraph memory"),
+            (rf"Graph capturing finished in \d+ secs, took {_N} GiB", rf"and {_N} GiB for CUDAGraph memory"),
         ),
         (
             "card_gib",
@@ -101,6 +101,7 @@ _WORDS: Mapping[str, re.Pattern[str]] = {
 _VERSION = re.compile(r"Initializing an? (?:V\d )?LLM engine \(v(\d{1,4}\.\d{1,4}(?:\.\d{1,4})?)")
 _ARGUMENTS = re.compile(r"non-default args: ")
 _ARGUMENT = re.compile(r"'([a-z0-9_]{1,60})': ")
+_OF_A_START = re.compile(r"GiB|KV cache size|tokens per request|max_num_batched_tokens|non-default args|LLM engine")
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}m")
 
 
@@ -155,6 +156,8 @@ def last_start(lines: Iterable[str]) -> StartLog:
     """Return what the last start in ``lines`` says."""
     found = _Start()
     for raw in lines:
+        if not _OF_A_START.search(raw, 0, _LONGEST_LINE):
+            continue
         line = _COLOUR.sub("", raw[:_LONGEST_LINE])
         version = _VERSION.search(line)
         if _ARGUMENTS.search(line):
