@@ -124,10 +124,7 @@ def _model(
     if facts is not None and (longer := overridden_context(facts, model)) is not None:
         facts = replace(facts, context=longer)
     engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
-    strange = unfollowed(model)
-    # a slice of a card is no card, and flags that no plan follows were not measured
-    usable = () if strange or pool.slice else starts.find(model.id, pool.product)
-    planned, why_not = _memory(facts, pool, engine, usable)
+    planned, why_not = _memory(facts, pool, engine, _usable(model, pool, starts))
     weights = _weights_of_node(facts, model)
     path = cold_path(stack.platform.kind, int(limits().engine_image.pulled_gb * 10**9), weights, measured)
     timers = Timers(
@@ -147,12 +144,19 @@ def _model(
         engine=engine,
         memory=planned,
         why_not=why_not,
-        unfollowed=strange,
+        unfollowed=unfollowed(model),
         cold=path,
         hops=hops,
         shortest=first,
         silence=silence_seconds(stack, model),
     )
+
+
+def _usable(model: ModelConfig, pool: PoolPlan, starts: MeasuredStarts) -> Sequence[Start]:
+    """Return the measured starts of a model on a pool. A slice of a card is no card; an engine that can sleep, or of
+    another implementation, takes other memory; and so may flags that none of them had."""
+    other = pool.slice or pool.turns or model.engine != "auto" or measured_starts.unmeasured(flags(model.extra_args))
+    return () if other else starts.find(model.id, pool.product)
 
 
 def _memory(

@@ -181,11 +181,12 @@ def test_every_command_plans_by_it(tmp_path: Path, product: str) -> None:
     assert plan.kv_free == pytest.approx(50.0 * GIB, abs=2)
     assert plan.measured_by == f"measured on 2026-11-30 with vLLM {PINNED}"
     # a flag that changes the memory was not measured
-    changes["models.eight.extraArgs"] = ["--cpu-offload-gb=4"]
-    other = judge_with_records(read_file(plan_kit.write(tmp_path, plan_kit.sections(changes))), tmp_path).plan
-    assert other is not None
-    assert other.models[0].memory is not None
-    assert not other.models[0].memory.measured_by
+    for argument in ("--cpu-offload-gb=4", "--limit-mm-per-prompt.image=0", "--max-cudagraph-capture-size=8"):
+        changes["models.eight.extraArgs"] = [argument]
+        other = judge_with_records(read_file(plan_kit.write(tmp_path, plan_kit.sections(changes))), tmp_path).plan
+        assert other is not None
+        assert other.models[0].memory is not None
+        assert not other.models[0].memory.measured_by, argument
 
 
 @pytest.mark.parametrize("kv", [45.0, 50.0, 55.0, 56.21, 58.0, 60.0])
@@ -262,6 +263,11 @@ BAD: dict[str, tuple[str, str]] = {
     "cut at its beginning": (of_now().partition("\n")[2].partition("\n")[2], "does not name"),
     "without its arguments": (of_now().partition("\n")[2], "does not say the share"),
     "with a flag that no plan follows": (of_now(more=f", 'hf_overrides': '{SECRET}'"), "--hf-overrides"),
+    "with a flag that takes memory": (
+        of_now(more=f", 'limit_mm_per_prompt': {{'{SECRET}': 0}}"),
+        "--limit-mm-per-prompt",
+    ),
+    "of an engine that can sleep": (of_now(more=", 'enable_sleep_mode': True"), "--enable-sleep-mode"),
     "with a figure that no GPU has": (of_now(999999999.0), "a figure that no GPU has"),
 }
 

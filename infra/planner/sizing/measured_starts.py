@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from components.catalog.engine_flags import engine_flags
 from components.catalog.versions import numbers, pinned
 from components.typed.refusal import Problem
 from components.typed.rules.planner import RECORD_UNREADABLE
@@ -25,7 +26,7 @@ from infra.errors import UsageError
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import memory
 from infra.planner.sizing.memory import GIB, GRAPH_BYTES_PER_LAYER, KV_ELEMENT_BYTES, Engine, MemoryPlan
-from infra.planner.sizing.planned_pool import UNFOLLOWED, as_loaded, batched_tokens
+from infra.planner.sizing.planned_pool import as_loaded, batched_tokens
 from infra.planner.sizing.start_log import StartLog
 from infra.stackfile import yaml_source
 
@@ -217,8 +218,14 @@ def _planned(plan: MemoryPlan) -> dict[str, float]:
     return {**found, "kvTokens": plan.kv_tokens, "concurrency": round(min(plan.sequences, 1e9), 2)}
 
 
+def unmeasured(flags: Iterable[str]) -> list[str]:
+    """Return the flags, of those that the pinned engine has, whose memory a recorded start says nothing of."""
+    known = engine_flags()
+    return sorted({flag for flag in flags if flag in known.kinds} - known.measured)
+
+
 def _refuse_unfollowed(log: StartLog) -> None:
-    had = [flag for flag in UNFOLLOWED if flag[2:].replace("-", "_") in (log.arguments or ())]
+    had = unmeasured(f"--{name.replace('_', '-')}" for name in log.arguments or ())
     strange = log.words.get("kv_dtype", "auto") not in KV_ELEMENT_BYTES
     if had or strange:
         named = ", ".join([*had, *(["--kv-cache-dtype"] if strange else [])])
