@@ -60,7 +60,7 @@ def _lines(read: dict[str, Any]) -> list[tuple[str, str]]:
     machine = read["machine"]
     price = f"{usd(read['usd_per_hour'])} USD an hour" + (f" in {read['region']}" if read["region"] else "")
     gated = {True: "gated", False: "open", None: "gating unknown"}[read["gated"]]
-    measured = [("measured", read["measured_by"])] if read["measured_by"] else []
+    measured = [("measured", read["measured_by"].removeprefix("measured "))] if read["measured_by"] else []
     rows = [
         ("hardware", f"{read['tensor_parallel']} × {read['gpu']} ({gib(read['gpu_bytes'])} each)"),
         ("machine", f"{machine} ({read['cloud']}), {price}" if machine else "none of the catalogue"),
@@ -95,7 +95,8 @@ def _recorded(recorded: dict[str, Any]) -> Table:
     for key, name in _RECORDED.items():
         pair = [recorded[side].get(key) for side in ("planned", "measured")]
         if any(each is not None for each in pair):
-            table.add_row(name, *("-" if each is None else f"{each:,.2f}" for each in pair))
+            digits = 0 if key == "kvTokens" else 2
+            table.add_row(name, *("-" if each is None else f"{each:,.{digits}f}" for each in pair))
     return table
 
 
