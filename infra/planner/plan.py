@@ -124,7 +124,8 @@ def _model(
     if facts is not None and (longer := overridden_context(facts, model)) is not None:
         facts = replace(facts, context=longer)
     engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
-    planned, why_not = _memory(facts, pool, engine, _usable(model, pool, starts))
+    starts = _usable(model, pool, starts)
+    planned, why_not = _memory(facts, pool, engine, starts.find(model.id, pool.product))
     weights = _weights_of_node(facts, model)
     path = cold_path(stack.platform.kind, int(limits().engine_image.pulled_gb * 10**9), weights, measured)
     timers = Timers(
@@ -149,14 +150,15 @@ def _model(
         hops=hops,
         shortest=first,
         silence=silence_seconds(stack, model),
+        starts=starts,
     )
 
 
-def _usable(model: ModelConfig, pool: PoolPlan, starts: MeasuredStarts) -> Sequence[Start]:
-    """Return the measured starts of a model on a pool. A slice of a card is no card; an engine that can sleep, or of
-    another implementation, takes other memory; and so may flags that none of them had."""
+def _usable(model: ModelConfig, pool: PoolPlan, starts: MeasuredStarts) -> MeasuredStarts:
+    """Return the measured starts that may say something of a model on a pool. A slice of a card is no card; an engine
+    that can sleep, or of another implementation, takes other memory; and so may flags that none of them had."""
     other = pool.slice or pool.turns or model.engine != "auto" or measured_starts.unmeasured(flags(model.extra_args))
-    return () if other else starts.find(model.id, pool.product)
+    return measured_starts.NONE if other else starts
 
 
 def _memory(

@@ -13,12 +13,14 @@ import yaml
 
 from components.catalog.gpus import gpus
 from components.catalog.versions import pinned
+from components.typed.refusal import Problem
 from infra.commands import fit
 from infra.commands.options import FitOptions
 from infra.errors import UsageError
 from infra.planner.facts import presets
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.judgement import judge_with_records
+from infra.planner.plan import Plan, plan_stack
 from infra.planner.sizing import measured_starts, memory, start_log
 from infra.planner.sizing.measured_starts import Start
 from infra.planner.sizing.memory import GIB, Engine
@@ -315,3 +317,21 @@ def test_a_file_that_cannot_be_read_is_a_finding_in_every_command(tmp_path: Path
     stack = plan_kit.write(tmp_path, plan_kit.sections())
     findings = judge_with_records(read_file(stack), tmp_path).findings
     assert ["measured/a.yaml" in each.message for each in findings if each.code == "EBB266"] == [True]
+
+
+def test_no_fix_names_a_machine_on_which_the_start_was_measured_not_to_fit(tmp_path: Path) -> None:
+    """An L4 is planned to do, and is the cheapest; a start there had no room at all."""
+    engine = Engine(context=8192, sequences=64, max_batched_tokens=2048, memory_share=0.9)
+    settings = measured_starts._settings(plan_kit.EIGHT, engine)
+    card = int(gpus()["L4"].usable_gib * GIB)
+    start = Start(date=TODAY, engine=PINNED, settings=settings, taken_bytes=int(card * 0.9) - 2**20)
+    starts = measured_starts.MeasuredStarts({(plan_kit.ID, "l4"): (start,)})
+    stack = plan_kit.stack(tmp_path, {"pools.one.machine": "g6.2xlarge"}, maxSequences=64)
+    assert not _not_fitting(plan_stack(stack, plan_kit.BY_ID.get))
+    (problem,) = _not_fitting(plan_stack(stack, plan_kit.BY_ID.get, starts=starts))
+    assert "measured on 2026-11-30" in problem.message
+    assert "use g5.2xlarge" in problem.fix
+
+
+def _not_fitting(made: Plan) -> list[Problem]:
+    return [problem for problem in made.problems if problem.code in ("EBB025", "EBB026")]

@@ -156,6 +156,7 @@ def ranked(
     region: str | None = None,
     sequences: int = 1,
     gpus: int | None = None,
+    measured: MeasuredStarts = measured_starts.NONE,
 ) -> list[Fit]:
     """Return every machine on which the model fits and loads (where it loads on none: on which it fits), the cheapest
     first; those without a known price last, the smallest
@@ -165,7 +166,8 @@ def ranked(
         for m in machines
         if (region is None or not m.regions or region in m.regions) and (gpus is None or m.gpus >= gpus)
     )
-    tried = (try_card(facts, card_of(machine, region, gpus), engine, sequences=sequences) for machine in there)
+    cards = (card_of(machine, region, gpus) for machine in there)
+    tried = (try_card(facts, card, engine, sequences=sequences, measured=measured) for card in cards)
     found = [each for each in tried if each.fits]
     loading = [each for each in found if each.card.machine and holds(each.card.machine, facts, each.tensor_parallel)]
     return sorted(loading or found, key=order)
