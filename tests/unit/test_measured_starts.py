@@ -131,9 +131,21 @@ def test_the_pinned_engine_s_lines_are_read() -> None:
     }  # fmt: skip
 
 
+def test_words_count_where_the_engine_says_its_settings_and_nowhere_else() -> None:
+    other = "INFO [flashinfer.py:822] kv_cache_dtype=torch.float8_e4m3fn, dtype=torch.float16, 1 GiB of workspace\n"
+    found = start_log.last_start((of_now() + other).splitlines())
+    assert (found.words["kv_dtype"], found.words["dtype"]) == ("auto", "bfloat16")
+
+
 def test_of_several_starts_the_last_one_counts() -> None:
     found = start_log.last_start((of_now(50.0, sequences="16") + of_now(56.21)).splitlines())
     assert (found.figures["kv_gib"], found.figures["sequences"]) == (56.21, 256)
+    # the engine's own process alone was started again: what was asked for is the same
+    again = "INFO [scheduler.py:308] Chunked prefill is enabled with max_num_batched_tokens=4096.\n"
+    core = of_now(51.0).partition("\n")[2]
+    found = start_log.last_start((of_now(50.0) + again + core).splitlines())
+    figures = [found.figures[name] for name in ("kv_gib", "sequences", "batched_tokens", "memory_share")]
+    assert figures == [51.0, 256, 4096, 0.92]
 
 
 def test_the_next_fit_answers_what_was_measured_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

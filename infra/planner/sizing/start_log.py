@@ -90,10 +90,11 @@ _FIGURES: Mapping[str, tuple[Callable[[float, float], float], re.Pattern[str]]] 
         ("loras", max, (rf"'max_loras': {_W}",)),
     )
 }
+_ASKED = ("memory_share", "sequences", "context", "batched_tokens", "lora_rank", "loras")
 _SWITCHES = ("enforce_eager", "enable_expert_parallel", "language_model_only", "skip_mm_profiling", "enable_lora")
 _SWITCH = re.compile(rf"'({'|'.join(_SWITCHES)})': True|\b(enforce_eager)=True")
 _WORDS: Mapping[str, re.Pattern[str]] = {
-    "kv_dtype": re.compile(r"\bkv_cache_dtype=([a-z0-9_]{1,40})|'kv_cache_dtype': '([a-z0-9_]{1,40})'"),
+    "kv_dtype": re.compile(r"\bkv_cache_dtype=([a-z0-9_]{1,40})"),
     "dtype": re.compile(r"\bdtype=torch\.([a-z0-9]{1,20})"),
     "model": re.compile(r"with config: model='([^']{1,500})'"),
     "served": re.compile(r"served_model_name=([^,\s]{1,300}),"),
@@ -164,9 +165,10 @@ def last_start(lines: Iterable[str]) -> StartLog:
             found = _Start(arguments=frozenset(_ARGUMENT.findall(line)))
         elif version and "kv_gib" in found.figures:  # the engine alone was started again
             found = _Start(arguments=found.arguments, switches=found.switches, figures=found.given())
+        found.take(line)
         if version:
             found.version = version[1]
-        found.take(line)
+            found.take_words(line)
     return StartLog(
         version=found.version,
         figures=found.figures,
@@ -191,10 +193,13 @@ class _Start:
                 value = float(text.replace(",", ""))
                 self.figures[name] = taken(self.figures.get(name, value), value)
         self.switches |= {one or other for one, other in _SWITCH.findall(line)}
+
+    def take_words(self, line: str) -> None:
+        """Take words from the line with the settings: others say the like of other things."""
         for name, form in _WORDS.items():
             if found := form.search(line):
-                self.words[name] = next(part for part in found.groups() if part is not None)
+                self.words[name] = found[1]
 
     def given(self) -> dict[str, float]:
         """Return what was asked for, which a second start has too."""
-        return {name: value for name, value in self.figures.items() if name in ("memory_share", "sequences", "context")}
+        return {name: value for name, value in self.figures.items() if name in _ASKED}
