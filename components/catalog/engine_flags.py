@@ -25,7 +25,8 @@ _NOTHING = ("switch", "alone")
 @dataclass(frozen=True, kw_only=True)
 class EngineFlags:
     """The recorded parser. ``kinds`` says what follows a flag, ``other`` its short and second names, ``gone`` those
-    that former versions had, with what to do instead, ``needs`` a flag that another one is nothing without."""
+    that former versions had, with what to do instead, ``needs`` a flag that another one is nothing without,
+    ``measured`` those that a recorded start may have."""
 
     version: str
     kinds: Mapping[str, str]
@@ -35,6 +36,7 @@ class EngineFlags:
     files: frozenset[str]
     models: frozenset[str]
     in_image: tuple[str, ...]
+    measured: frozenset[str]
 
     def meant(self, name: str) -> tuple[str, ...]:
         """Return the flags that a name may stand for: one, or several where it is too short, or none."""
@@ -89,6 +91,7 @@ def engine_flags() -> EngineFlags:
         files=frozenset(edited["files"]),
         models=frozenset(edited["models"]),
         in_image=tuple(edited["inImage"]),
+        measured=frozenset(edited["measured"]),
     )
 
 

@@ -45,7 +45,12 @@ class FitOptions:
     kv_dtype: Annotated[Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2"], typer.Option()] = "auto"
     dtype: Annotated[Literal["auto", "bfloat16", "float16", "float32"], typer.Option()] = "auto"
     tensor_parallel: Annotated[int | None, typer.Option("--tp", help="Tensor parallelism; default: the best.")] = None
-    memory_share: Annotated[float, typer.Option(help="Share of the GPU's memory the engine takes.")] = 0.9
+    memory_share: Annotated[
+        float | None, typer.Option(help="Share of the GPU's memory the engine takes; default: 0.9, or the log's.")
+    ] = None
+    from_log: Annotated[
+        str | None, typer.Option(help="An engine's log: its start is kept in stacks/measured, and planned by.")
+    ] = None
     hub: Annotated[bool, typer.Option("--hub", help="Ask the Hugging Face hub (HF_TOKEN is used where set).")] = False
     revision: Annotated[str | None, typer.Option(help="The model's commit.")] = None
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text"

@@ -21,6 +21,7 @@ from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.facts.recorded_models import RecordedModels
 from infra.planner.judgement import judge
 from infra.planner.report.document import Document, ResourceCounts, document
+from infra.planner.sizing import measured_starts
 from infra.redaction import redacted
 from infra.stackfile.findings.formatting import show
 from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
@@ -106,7 +107,7 @@ def _planned(
     file: Path, options: PlanOptions, measured: Mapping[str, Mapping[str, float]], beside: Path | None = None
 ) -> tuple[Document, Reading, str | None]:
     """Return the plan without the graph, what was read, and the kind of place if its graph can be made, else None.
-    Models are recorded beside the stack file, or in ``beside``."""
+    Models and starts are recorded beside the stack file, or in ``beside``."""
     waivers = load_waivers(WAIVERS_FILE)
     reading = read_file(file, waivers.waivers)
     facts = Facts(recorded_models.read(beside or file.parent), _folders(options.model_dir or ()), options.hub)
@@ -114,7 +115,8 @@ def _planned(
     facts.folders = _by_id(facts.folders, ids)
     if reading.partial is not None:
         facts.revisions = {model.id: model.revision for model in reading.partial.models.values()}
-    judged = judge(reading, facts, more=facts.recorded.problems, measured=measured)
+    starts = measured_starts.read(beside or file.parent)
+    judged = judge(reading, facts, more=facts.recorded.problems, measured=measured, starts=starts)
     notes = [*(str(found) for found in waivers.findings if found not in waivers.unreadable), *facts.notes]
     findings = (*waivers.unreadable, *judged.findings)
     made = document(options.stack, reading.file, findings, judged.plan, None, notes)

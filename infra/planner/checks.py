@@ -30,6 +30,7 @@ from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import fit, host_memory
 from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
+from infra.planner.sizing.measured_starts import MeasuredStarts
 from infra.planner.sizing.memory import GIB, Engine
 from infra.planner.sizing.planned_pool import PoolPlan, streamer_bytes
 from infra.stackfile.findings.formatting import show
@@ -118,7 +119,7 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
     gpus = model.config.gpus
     if not plan.loads:
         message = f"GPU{'s' if gpus > 1 else ''} cannot hold the weights of {facts.id}: {plan.description()}"
-        better = smallest(stack, facts, engine)
+        better = smallest(stack, facts, engine, model.starts)
         fix = f"use {better}" if better else _MORE_ROOM
         yield WEIGHTS_DO_NOT_FIT.at(
             (*at, "gpus"), message, allowed=better or "GPUs with more memory", fix=fix, value=gpus, severity=severity
@@ -140,7 +141,7 @@ def _memory(model: ModelPlan, at: Path, stack: StackConfig) -> Iterator[Problem]
     else:
         most = plan.longest_context
         message = f"is more than one sequence's KV cache has room for: {plan.description()}"
-        better = smallest(stack, facts, engine)
+        better = smallest(stack, facts, engine, model.starts)
         fix = (
             f"set maxTokens: {most}" + (f", or use {better}" if better else "")
             if most
@@ -170,32 +171,32 @@ def judge_memory_of_pool(pool: PoolConfig) -> Iterator[Problem]:
     )
 
 
-def smallest(stack: StackConfig, facts: ModelFacts, engine: Engine) -> str | None:
+def smallest(stack: StackConfig, facts: ModelFacts, engine: Engine, starts: MeasuredStarts) -> str | None:
     """Return the cheapest machine of the stack's place on which the model fits, with its split and price; None where
     the place sells no machines or the model fits on none."""
     if not kind_of(stack.platform).makes_nodes:
         return None
-    return _smallest(stack.platform.kind, stack.platform.region, _Key(facts), engine)
+    return _smallest(stack.platform.kind, stack.platform.region, _Key(facts, starts), engine)
 
 
 class _Key:
-    """Hashable key of facts: their mapping of raw values cannot be hashed."""
+    """Hashable key of facts and measured starts, whose mappings cannot be hashed."""
 
-    def __init__(self, facts: ModelFacts) -> None:
-        self.facts = facts
+    def __init__(self, facts: ModelFacts, starts: MeasuredStarts) -> None:
+        self.facts, self.starts = facts, starts
 
     def __hash__(self) -> int:
         return hash((self.facts.id, self.facts.dtype))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.facts == other.facts
+        return isinstance(other, _Key) and (self.facts, self.starts) == (other.facts, other.starts)
 
 
 @lru_cache(maxsize=1024)
 def _smallest(place: str, region: str | None, key: _Key, engine: Engine) -> str | None:
     # a single machine, and for each card the engine's own default of tokens in a step
     alone = replace(engine, max_batched_tokens=0, pipeline_parallel=1, steps_in_flight=2)
-    found = fit.ranked(key.facts, machines(place).values(), alone, region)
+    found = fit.ranked(key.facts, machines(place).values(), alone, region, measured=key.starts)
     if not found:
         return None
     best = found[0]

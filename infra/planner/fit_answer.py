@@ -18,10 +18,11 @@ from components.typed.rules.planner import (
 from components.typed.rules.stack import CONTEXT_ABOVE_MODEL, CONTEXT_DOES_NOT_FIT, WEIGHTS_DO_NOT_FIT
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.report.document import finding_of
-from infra.planner.sizing import fit, host_memory, memory
+from infra.planner.sizing import fit, host_memory, measured_starts, memory
 from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
 from infra.planner.sizing.compatibility_gpu import Gpu
 from infra.planner.sizing.fit import Card, Fit, cheapest_with
+from infra.planner.sizing.measured_starts import MeasuredStarts
 from infra.planner.sizing.memory import GIB, Engine, full_forward
 from infra.planner.sizing.planned_pool import as_loaded, batched_tokens
 from infra.stackfile.findings.finding import Finding
@@ -42,7 +43,8 @@ _SHOWN = 8
 @dataclass(frozen=True)
 class Question:
     """Question to ``ebbtide fit``: ``context`` in tokens, ``concurrency`` sequences of that length at once.
-    ``gpus_named``: the number of GPUs was given, so all of them are used."""
+    ``gpus_named``: the number of GPUs was given, so all of them are used. ``started`` are the settings of a start that
+    was measured: they count where nothing else is asked for."""
 
     context: int
     concurrency: int
@@ -53,6 +55,7 @@ class Question:
     gpus_named: bool = False
     region: str | None = None
     priced: bool = True
+    started: Engine | None = None
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,20 @@ class Answer:
     others: tuple[Fit, ...]
 
 
-def answer(facts: ModelFacts, tried: Sequence[Card], question: Question) -> Answer:
+def answer(
+    facts: ModelFacts, tried: Sequence[Card], question: Question, starts: MeasuredStarts = measured_starts.NONE
+) -> Answer:
     """Return the cheapest of ``tried`` that fits and serves the model, else the cheapest that fits, else the largest.
     Raises ``ValueError`` where the size of the weights is unknown."""
     loaded = as_loaded(facts, question.dtype)
-    engine = Engine(
+    engine = replace(
+        question.started or Engine(context=question.context, max_batched_tokens=0),
         context=question.context,
         sequences=_sequences(question),
-        max_batched_tokens=0,
         memory_share=question.memory_share,
         kv_dtype=question.kv_dtype,
     )
-    found = [_try(loaded, card, engine, question) for card in tried]
+    found = [_try(loaded, card, engine, question, starts) for card in tried]
     judged = [(each, _problems(loaded, each, question)) for each in found]
     able = [each for each, problems in judged if each.fits and not _stopped(problems)]
     # where the engine refuses them all, a card that would hold the model explains best why; else the largest does
@@ -141,10 +146,10 @@ def _host_short(facts: ModelFacts, machine: Machine, gpus: int) -> Problem:
 
 def _sequences(question: Question) -> int:
     """Return how many sequences the engine is assumed to run at once."""
-    return max(16, question.concurrency)
+    return max(question.started.sequences if question.started else 16, question.concurrency)
 
 
-def _try(facts: ModelFacts, card: Card, engine: Engine, question: Question) -> Fit:
+def _try(facts: ModelFacts, card: Card, engine: Engine, question: Question, starts: MeasuredStarts) -> Fit:
     splits: list[int] | None = None
     if question.tensor_parallel is not None:
         splits = [question.tensor_parallel]
@@ -154,7 +159,7 @@ def _try(facts: ModelFacts, card: Card, engine: Engine, question: Question) -> F
         splits = [card.gpus]  # all cards of this count are used: smaller counts are tried separately
     elif question.gpus_named:
         splits = [max((n for n in range(1, card.gpus + 1) if memory.divides(facts, n)), default=1)]
-    return fit.try_card(facts, card, engine, splits, question.concurrency)
+    return fit.try_card(facts, card, engine, splits, question.concurrency, starts)
 
 
 def _problems(facts: ModelFacts, tried: Fit, question: Question) -> list[Problem]:
@@ -251,7 +256,9 @@ def as_json(found: Answer) -> dict[str, Any]:
         "usable_bytes_per_gpu": plan.usable,
         "max_context_tokens": plan.longest_context if facts.kv or facts.context else None,
         "sequences_at_context": best.sequences if facts.kv else None,
-        "max_batched_tokens": batched_tokens(
+        "max_batched_tokens": found.question.started.max_batched_tokens
+        if found.question.started
+        else batched_tokens(
             best.card.memory_bytes, best.card.product, _sequences(found.question), found.question.context
         ),
         "tensor_parallel": best.tensor_parallel,
@@ -262,6 +269,9 @@ def as_json(found: Answer) -> dict[str, Any]:
         "region": machine.region if machine else None,
         "usd_per_hour": machine.usd_per_hour if machine else None,
         "arithmetic": plan.description(),
+        "measured_by": plan.measured_by or None,
+        "measured_bytes_per_gpu": plan.measured,
+        "recorded": None,
         "full_forward_bytes": _full_forward_bytes(facts),
         "findings": [finding_of(each) for each in found.findings],
         "alternatives": [

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from infra.planner.cold_path import ColdPath
 from infra.planner.facts.model_facts import ModelFacts
+from infra.planner.sizing import measured_starts
+from infra.planner.sizing.measured_starts import MeasuredStarts
 from infra.planner.sizing.memory import Engine, MemoryPlan
 from infra.planner.sizing.planned_pool import PoolPlan
 from infra.stackfile.schema.model import ModelConfig
@@ -16,7 +18,8 @@ from infra.stackfile.timeouts import Hop
 class ModelPlan:
     """Plan of one model. ``memory`` is for one GPU, None where it cannot be planned: ``why_not`` says why. ``silence``
     is how long a request may go without a byte, in seconds; ``shortest`` is the hop that gives up first on a held
-    request. ``fallbacks`` is the same model planned on each of its fallback pools."""
+    request. ``fallbacks`` is the same model planned on each of its fallback pools; ``starts`` are the measured ones
+    that say something of this model as it is to be started."""
 
     config: ModelConfig
     pool: PoolPlan
@@ -30,6 +33,7 @@ class ModelPlan:
     shortest: Hop | None
     silence: int
     fallbacks: tuple[ModelPlan, ...] = ()
+    starts: MeasuredStarts = measured_starts.NONE
 
     @property
     def name(self) -> str:

@@ -22,8 +22,9 @@ from infra.planner.cold_path import cold_path
 from infra.planner.cost import Cost
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
-from infra.planner.sizing import memory
+from infra.planner.sizing import measured_starts
 from infra.planner.sizing.compatibility import Wanted
+from infra.planner.sizing.measured_starts import MeasuredStarts, Start
 from infra.planner.sizing.memory import Engine, MemoryPlan
 from infra.planner.sizing.planned_pool import (
     PoolPlan,
@@ -65,9 +66,15 @@ class Plan:
         return next(pool for pool in self.pools if pool.name == name)
 
 
-def plan_stack(stack: StackConfig, facts_of: FactsOf, measured: Mapping[str, Measured] | None = None) -> Plan:
+def plan_stack(
+    stack: StackConfig,
+    facts_of: FactsOf,
+    measured: Mapping[str, Measured] | None = None,
+    starts: MeasuredStarts = measured_starts.NONE,
+) -> Plan:
     """Plan a stack. ``facts_of`` returns the facts for a model id, None where nothing is known. ``measured`` are
-    seconds by phase under a model's name, or under ``*`` for all models, that replace the table's."""
+    seconds by phase under a model's name, or under ``*`` for all models, that replace the table's; ``starts`` are what
+    engines took of their GPUs."""
     cuda, judge_driver = engine_cuda(stack.image.base), stack.gpu_layer_install != "helm"
     pools = {name: pool_plan(pool, cuda, judge_driver) for name, pool in stack.pools.items()}
     before = front(stack)
@@ -81,6 +88,7 @@ def plan_stack(stack: StackConfig, facts_of: FactsOf, measured: Mapping[str, Mea
             known[model.id],
             before,
             {**seconds.get("*", {}), **seconds.get(name, {})},
+            starts,
         )
         for name, model in stack.models.items()
         if model.pool in pools
@@ -97,19 +105,27 @@ def _everywhere(
     found: ModelFacts | None,
     before: Front,
     measured: Measured,
+    starts: MeasuredStarts,
 ) -> ModelPlan:
-    first, *others = (_model(stack, model, pool, found, before, measured) for pool in pools)
+    first, *others = (_model(stack, model, pool, found, before, measured, starts) for pool in pools)
     return replace(first, fallbacks=tuple(others))
 
 
 def _model(
-    stack: StackConfig, model: ModelConfig, pool: PoolPlan, found: ModelFacts | None, before: Front, measured: Measured
+    stack: StackConfig,
+    model: ModelConfig,
+    pool: PoolPlan,
+    found: ModelFacts | None,
+    before: Front,
+    measured: Measured,
+    starts: MeasuredStarts,
 ) -> ModelPlan:
     facts = as_loaded(found, model.dtype) if found is not None else None
     if facts is not None and (longer := overridden_context(facts, model)) is not None:
         facts = replace(facts, context=longer)
     engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
-    planned, why_not = _memory(facts, pool, engine)
+    starts = _usable(model, pool, starts)
+    planned, why_not = _memory(facts, pool, engine, starts.find(model.id, pool.product))
     weights = _weights_of_node(facts, model)
     path = cold_path(stack.platform.kind, int(limits().engine_image.pulled_gb * 10**9), weights, measured)
     timers = Timers(
@@ -134,10 +150,20 @@ def _model(
         hops=hops,
         shortest=first,
         silence=silence_seconds(stack, model),
+        starts=starts,
     )
 
 
-def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[MemoryPlan | None, str | None]:
+def _usable(model: ModelConfig, pool: PoolPlan, starts: MeasuredStarts) -> MeasuredStarts:
+    """Return the measured starts that may say something of a model on a pool. A slice of a card is no card; an engine
+    that can sleep, or of another implementation, takes other memory; and so may flags that none of them had."""
+    other = pool.slice or pool.turns or model.engine != "auto" or measured_starts.unmeasured(flags(model.extra_args))
+    return measured_starts.NONE if other else starts
+
+
+def _memory(
+    facts: ModelFacts | None, pool: PoolPlan, engine: Engine, starts: Sequence[Start]
+) -> tuple[MemoryPlan | None, str | None]:
     if facts is None:
         return None, "nothing is known of this model here"
     if pool.device == "cpu":
@@ -148,7 +174,7 @@ def _memory(facts: ModelFacts | None, pool: PoolPlan, engine: Engine) -> tuple[M
         return None, "the memory of the pool's GPUs is unknown"
     if facts.task == "image":
         return None, "an image model keeps no KV cache"
-    return memory.plan(facts, pool.gpu_bytes, engine), None
+    return measured_starts.plan(facts, pool.gpu_bytes, engine, starts), None
 
 
 def _weights_of_node(facts: ModelFacts | None, model: ModelConfig) -> int | None:

@@ -40,6 +40,7 @@ WAIVER: dict[str, Any] = {
         ("stacks/Pulumi.aws-prod.yaml", Kind.DATA),
         ("stacks/models/acme.yaml", Kind.DATA),
         ("stacks/models/acme.json", Kind.PROGRAM),
+        ("stacks/measured/acme-h100.yaml", Kind.PROGRAM),
         ("waivers.yaml", Kind.DATA),
         ("stacks/deployments.json", Kind.DATA),
         ("docs/gateway.md", Kind.INERT),

@@ -55,7 +55,11 @@ def test_a_node_comes_as_the_pools_machine_alone_and_never_more_of_them_than_max
 
 def test_a_running_model_is_never_moved_to_save_a_node() -> None:
     spec = resource("NodePool", "gpu-1xa10").inputs["spec"]
-    assert spec["disruption"] == {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "900s"}
+    # a node of another image or template stays as long as a model runs there; an empty one goes, and the next is new
+    budgets = [{"nodes": "10%"}, {"nodes": "0", "reasons": ["Drifted"]}]
+    assert spec["disruption"] == {
+        "consolidationPolicy": "WhenEmpty", "consolidateAfter": "900s", "budgets": budgets,
+    }  # fmt: skip
     assert spec["template"]["spec"]["expireAfter"] == "Never"
 
 

@@ -129,7 +129,7 @@ def test_the_record_is_of_the_pinned_engine_and_has_the_list_s_flags() -> None:
     assert {known.kinds[flag] for flag in allowed.switches} <= {"switch", "alone"}
     assert {known.kinds[flag] for flag in (*allowed.numbers, *allowed.words)} <= {"number", "value"}
     assert not known.gone.keys() & known.kinds.keys(), "the engine has it after all"
-    assert {*known.needs, *known.needs.values(), *known.files, *known.models} <= known.kinds.keys() | {
+    assert {*known.needs, *known.needs.values(), *known.files, *known.models, *known.measured} <= known.kinds.keys() | {
         "--log-config-file"
     }
 

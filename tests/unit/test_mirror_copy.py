@@ -176,6 +176,26 @@ def test_weights_that_a_publisher_gives_twice_come_once() -> None:
     assert named(shard, "2_Dense/model.safetensors")[1] == []
 
 
+def test_what_the_index_does_not_name_stays_where_it_is(fake: FakeHub) -> None:
+    shards = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    index = json.dumps({"weight_map": {f"layer.{n}": name for n, name in enumerate(shards)}}).encode()
+    besides = ("draft.safetensors", "consolidated-00001.safetensors", "original/model.safetensors")
+    modules = ("2_Dense/model.safetensors", "config.json")
+    fake.files = dict.fromkeys((*shards, *besides, *modules), b"1") | {"model.safetensors.index.json": index}
+    store = MemoryStore()
+    said = copy(store)
+    assert names(store) == {*shards, *modules, "model.safetensors.index.json", MARK}
+    assert any(line.startswith("left out") and "draft.safetensors" in line for line in said)
+
+
+@pytest.mark.parametrize("index", [b"", b"[]", b'{"weight_map": {"a": "not-there.safetensors"}}', b'{"weight_map": 1}'])
+def test_an_index_that_names_no_files_of_the_revision_takes_none_away(fake: FakeHub, index: bytes) -> None:
+    fake.files = {"tiny.safetensors": b"1", "config.json": b"{}", "model.safetensors.index.json": index}
+    store = MemoryStore()
+    copy(store)
+    assert names(store) == {*fake.files, MARK}
+
+
 def test_a_revision_without_weights_is_refused(fake: FakeHub) -> None:
     fake.files = {"config.json": CONFIG, "tiny.gguf": b"1"}
     with pytest.raises(Problem, match="no weights in safetensors"):

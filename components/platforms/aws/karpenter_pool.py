@@ -30,9 +30,10 @@ def node_pool(request: PoolRequest, zones: Sequence[str], idle_seconds: int) -> 
     """Build the NodePool's ``spec``: one machine type, at most ``max`` of it, removed when nothing runs on it.
 
     ``WhenEmpty`` because the other policies move pods, and moving a model means killing it. Nodes do not expire for the
-    same reason: a new node image comes with a new ``nodeImageRelease``. The limit on GPUs is left out where cards are
-    shared: a node then offers more of them than its machine has.
-    Source: Karpenter 1.14 documentation, NodePools.
+    same reason, and none is ended because its image or template is another now: it goes when its models sleep. (An
+    annotation on the pods would also keep them from being drained before a spot machine is taken back.) The limit on
+    GPUs is left out where cards are shared: a node then offers more of them than its machine has.
+    Sources: Karpenter 1.14 documentation, NodePools; kubernetes-sigs/karpenter, pkg/utils/pod/scheduling.go.
     """
     pool = request.pool
     assert request.machine is not None  # already checked
@@ -57,7 +58,11 @@ def node_pool(request: PoolRequest, zones: Sequence[str], idle_seconds: int) -> 
             },
         },
         "limits": limits,
-        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": f"{idle_seconds}s"},
+        "disruption": {
+            "consolidationPolicy": "WhenEmpty",
+            "consolidateAfter": f"{idle_seconds}s",
+            "budgets": [{"nodes": "10%"}, {"nodes": "0", "reasons": ["Drifted"]}],  # the first is the default
+        },
     }
 
 

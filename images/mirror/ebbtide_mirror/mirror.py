@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ebbtide_mirror.checksum import File, Sums, same
-from ebbtide_mirror.choice import chosen
+from ebbtide_mirror.choice import INDEX, chosen, indexed
 from ebbtide_mirror.problem import Passing
 from ebbtide_mirror.settings import Settings
 from ebbtide_mirror.store import Store
@@ -36,11 +36,12 @@ def mirror(wanted: Settings, source: Source, store: Store, say: Say, clock: Call
     if _complete(store, wanted):
         say(f"{wanted.model_id}@{wanted.revision[:12]} is there already")
         return
-    files, left_out = chosen(source.files(), wanted.allow_pickle)
+    listed = source.files()
+    files, left_out = chosen(listed, wanted.allow_pickle, _index(listed, source))
     total = sum(file.size for file in files)
     say(f"{wanted!r}: {len(files)} files, {_gigabytes(total)}")
     if left_out:
-        say(f"left out, for other formats of the same: {', '.join(file.name for file in left_out)}")
+        say(f"left out, since the engine reads others: {', '.join(file.name for file in left_out)}")
     sums: dict[str, str] = {}
     progress = _Progress(total, say, clock)
     for number, file in enumerate(files, 1):
@@ -55,6 +56,18 @@ def mirror(wanted: Settings, source: Source, store: Store, say: Say, clock: Call
     mark = json.dumps(metadata(wanted, files, sums, clock()), indent=2).encode() + b"\n"
     store.put(MARK, mark, len(mark), {})
     say(f"complete: {wanted.target}")
+
+
+def _index(files: list[File], source: Source) -> frozenset[str]:
+    """Return the weights that the model's index names; none where it has no index."""
+    found = next((file for file in files if file.name == INDEX), None)
+    if found is None:
+        return frozenset()
+    sums, contents = Sums(found.size), b"".join(source.read(found))
+    sums.add(contents)
+    if wrong := sums.differs(found):
+        raise Passing(f"{found.name}: {wrong}")
+    return indexed(contents)
 
 
 def metadata(wanted: Settings, files: list[File], sums: dict[str, str], now: float) -> dict[str, Any]:

@@ -12,6 +12,17 @@ from rich.text import Text
 from infra.planner.report.tables import count, gib, parameters, usd
 from infra.planner.sizing.memory import FULL_FORWARD_TOKENS
 
+_RECORDED = {
+    "weightsGib": "weights, GiB",
+    "activationGib": "largest step, GiB",
+    "nonTorchGib": "outside PyTorch, GiB",
+    "graphGib": "CUDA graphs, GiB",
+    "otherGib": "engine and graphs, GiB",
+    "kvGib": "KV cache, GiB",
+    "kvTokens": "KV cache, tokens",
+    "concurrency": "sequences at once",
+}
+
 
 def show(read: dict[str, Any], console: Console) -> None:
     """Print the answer on ``console``."""
@@ -23,6 +34,12 @@ def show(read: dict[str, Any], console: Console) -> None:
     for name, value in _lines(read):
         rows.add_row(Text(name, style="dim"), Text(value))
     console.print(rows)
+    if read["recorded"]:
+        console.print()
+        console.print(_recorded(read["recorded"]))
+        console.print(
+            Text(f"kept in {read['recorded']['file']}: commit it, and every command plans by it", style="dim")
+        )
     if read["alternatives"]:
         console.print()
         console.print(Text("Also fits on", style="bold"))
@@ -43,6 +60,7 @@ def _lines(read: dict[str, Any]) -> list[tuple[str, str]]:
     machine = read["machine"]
     price = f"{usd(read['usd_per_hour'])} USD an hour" + (f" in {read['region']}" if read["region"] else "")
     gated = {True: "gated", False: "open", None: "gating unknown"}[read["gated"]]
+    measured = [("measured", read["measured_by"].removeprefix("measured "))] if read["measured_by"] else []
     rows = [
         ("hardware", f"{read['tensor_parallel']} × {read['gpu']} ({gib(read['gpu_bytes'])} each)"),
         ("machine", f"{machine} ({read['cloud']}), {price}" if machine else "none of the catalogue"),
@@ -59,13 +77,27 @@ def _lines(read: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{parameters(read['parameters'])} parameters, {read['quantization'] or read['dtype']}"),
         ("licence", f"{read['licence'] or 'unknown'}, {gated}"),
         ("known from", read["source"]),
+        *measured,
     ]
     if read["full_forward_bytes"]:
         whole = (
             f"{gib(read['full_forward_bytes'])} for {count(FULL_FORWARD_TOKENS)} tokens: the worst case, with no engine"
         )
-        rows.insert(-3, ("full forward pass", whole))
+        rows.insert(-3 - len(measured), ("full forward pass", whole))
     return rows
+
+
+def _recorded(recorded: dict[str, Any]) -> Table:
+    """Return the figures of the start that was recorded, beside those of the plan."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in (f"of one GPU, vLLM {recorded['engine']}", "planned", "measured"):
+        table.add_column(name, justify="left" if name.startswith("of") else "right")
+    for key, name in _RECORDED.items():
+        pair = [recorded[side].get(key) for side in ("planned", "measured")]
+        if any(each is not None for each in pair):
+            digits = 0 if key == "kvTokens" else 2
+            table.add_row(name, *("-" if each is None else f"{each:,.{digits}f}" for each in pair))
+    return table
 
 
 def _sequences(read: dict[str, Any]) -> str:

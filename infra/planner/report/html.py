@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from infra.planner.report import tables as report_tables
 from infra.planner.report.document import Document
-from infra.planner.report.tables import gib, heading, span, tables, usd, verdict
+from infra.planner.report.tables import engine_bytes, gib, heading, span, tables, usd, verdict
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -75,12 +75,11 @@ def bar(memory: Document | None) -> list[Part]:
     too small, the parts are drawn against their sum."""
     if memory is None:
         return []
-    engine = memory["activations"] + memory["overhead"] + memory["lora"] + memory["margin"]
     cache = max(0, memory["kv_free"])
     margin = memory["gpu_bytes"] - memory["usable"]
     sizes = (
         ("weights", "weights", memory["weights"]),
-        ("engine", "engine", engine),
+        ("engine", "engine", engine_bytes(memory)),
         ("KV cache", "kv", cache),
         ("margin", "margin", margin),
     )

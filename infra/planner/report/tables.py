@@ -90,13 +90,18 @@ def _fits(model: Document) -> str:
     return f"NOT on {', '.join(without)}" if without else "yes"
 
 
+def engine_bytes(memory: Document) -> int:
+    """Return what the engine takes beside weights and KV cache."""
+    return sum(memory[part] for part in ("activations", "overhead", "lora", "margin", "measured"))
+
+
 def _memory(document: Document) -> Table:
     rows = tuple(
         (
             model["name"],
             in_gib(memory["gpu_bytes"]),
             in_gib(memory["weights"]),
-            in_gib(memory["activations"] + memory["overhead"] + memory["lora"] + memory["margin"]),
+            in_gib(engine_bytes(memory)),
             in_gib(memory["kv_free"]),
             gib(memory["kv_bytes_per_token"]),
             count(memory["longest_context"]),
@@ -107,6 +112,8 @@ def _memory(document: Document) -> Table:
     )
     columns = ("model", "GPU", "weights", "engine", "KV cache", "a token", "longest", "sequences")
     below = "longest: the longest context that fits; sequences: of the model's context, at once"
+    found = [(model["name"], model["memory"]["measured_by"]) for model in document["models"] if model["memory"]]
+    below += "".join(f"; {name}: {measured_by}" for name, measured_by in found if measured_by)
     return Table(
         title="Memory of one GPU, in GiB", columns=columns, rows=rows, right=frozenset(range(1, 8)), below=below
     )

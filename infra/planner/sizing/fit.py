@@ -12,8 +12,9 @@ from components.catalog.machines import machines
 from components.platforms.kinds import KINDS
 from infra.errors import UsageError
 from infra.planner.facts.model_facts import ModelFacts
-from infra.planner.sizing import memory
+from infra.planner.sizing import measured_starts, memory
 from infra.planner.sizing.host_memory import holds
+from infra.planner.sizing.measured_starts import MeasuredStarts
 from infra.planner.sizing.memory import GIB, Engine, MemoryPlan
 from infra.planner.sizing.planned_pool import batched_tokens
 from infra.stackfile.findings.formatting import show
@@ -95,7 +96,12 @@ def _capability(text: str) -> tuple[int, int]:
 
 
 def try_card(
-    facts: ModelFacts, card: Card, engine: Engine, splits: Iterable[int] | None = None, sequences: int = 1
+    facts: ModelFacts,
+    card: Card,
+    engine: Engine,
+    splits: Iterable[int] | None = None,
+    sequences: int = 1,
+    measured: MeasuredStarts = measured_starts.NONE,
 ) -> Fit:
     """Plan the model on a card. ``splits`` are the GPU counts it may be divided over, in order (None: those that divide
     it, the fewest GPUs first); the first that holds ``sequences`` whole contexts is taken, else the last tried.
@@ -107,7 +113,8 @@ def try_card(
     able = [n for n in memory.TENSOR_PARALLEL if n <= card.gpus and memory.divides(facts, n)]
     tried: list[tuple[int, MemoryPlan]] = []
     for count in list(splits) if splits is not None else able or [1]:
-        plan = memory.plan(facts, card.memory_bytes, replace(engine, tensor_parallel=count, max_batched_tokens=batch))
+        split = replace(engine, tensor_parallel=count, max_batched_tokens=batch)
+        plan = measured_starts.plan(facts, card.memory_bytes, split, measured.find(facts.id, card.product))
         tried.append((count, plan))
         if starts(facts, plan) and plan.sequences >= sequences:
             break
@@ -149,6 +156,7 @@ def ranked(
     region: str | None = None,
     sequences: int = 1,
     gpus: int | None = None,
+    measured: MeasuredStarts = measured_starts.NONE,
 ) -> list[Fit]:
     """Return every machine on which the model fits and loads (where it loads on none: on which it fits), the cheapest
     first; those without a known price last, the smallest
@@ -158,7 +166,8 @@ def ranked(
         for m in machines
         if (region is None or not m.regions or region in m.regions) and (gpus is None or m.gpus >= gpus)
     )
-    tried = (try_card(facts, card_of(machine, region, gpus), engine, sequences=sequences) for machine in there)
+    cards = (card_of(machine, region, gpus) for machine in there)
+    tried = (try_card(facts, card, engine, sequences=sequences, measured=measured) for card in cards)
     found = [each for each in tried if each.fits]
     loading = [each for each in found if each.card.machine and holds(each.card.machine, facts, each.tensor_parallel)]
     return sorted(loading or found, key=order)

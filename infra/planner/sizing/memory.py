@@ -61,7 +61,8 @@ class MemoryPlan:
     the one block of it that no sequence gets; ``needed_for_one`` is one sequence of the full context.
     ``longest_context`` is that of a single sequence, in tokens, 0 where none fits; ``sequences`` is how many of the
     full context fit, not rounded, infinite without a cache. ``margin`` is kept free for kernels that are not known;
-    ``state_blocks`` is the most sequences that layers with a state allow, None where there are none."""
+    ``state_blocks`` is the most sequences that layers with a state allow, None where there are none. ``measured`` is
+    what a recorded start took more than the terms of the sum (``measured_by`` says which; ``measured_starts.py``)."""
 
     gpu_bytes: int
     usable: int
@@ -79,6 +80,13 @@ class MemoryPlan:
     margin: int = 0
     state_blocks: int | None = None
     asked_sequences: int = 0
+    measured: int = 0
+    measured_by: str = ""
+
+    @property
+    def taken(self) -> int:
+        """Return all that is not the KV cache's."""
+        return self.usable - self.kv_free
 
     @property
     def overbooked(self) -> bool:
@@ -107,6 +115,8 @@ class MemoryPlan:
             ("margin for what is not known", self.margin),
         )
         parts += [f"- {value / GIB:.2f} {name}" for name, value in named if value]
+        if self.measured_by:
+            parts.append(f"{'-' if self.measured >= 0 else '+'} {abs(self.measured) / GIB:.2f} {self.measured_by}")
         needed = f"= {self.kv_free / GIB:.2f} for the KV cache; one full sequence needs {self.needed_for_one / GIB:.2f}"
         return " ".join([*parts, needed])
 
@@ -228,9 +238,9 @@ def lora_bytes(facts: ModelFacts, engine: Engine) -> int:
     return int(engine.loras * facts.layers * per_layer * 2 / engine.tensor_parallel)
 
 
-def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
-    """Plan the memory of one GPU of ``gpu_bytes``, in the largest stage. Raises ``ValueError`` where the weights' size
-    is unknown."""
+def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine, measured: int = 0, measured_by: str = "") -> MemoryPlan:
+    """Plan the memory of one GPU of ``gpu_bytes``, in the largest stage; ``measured`` is taken beside the terms of the
+    sum. Raises ``ValueError`` where the weights' size is unknown."""
     facts = largest_stage(facts, engine.pipeline_parallel)
     if facts.weights is None:
         raise ValueError(f"{facts.id}: the size of the weights is unknown")
@@ -240,7 +250,7 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
     margin = int(gpu_bytes * share)
     activations, overhead = activation_bytes(facts, engine), overhead_bytes(facts, engine)
     lora = lora_bytes(facts, engine)
-    free = usable - weights - activations - overhead - lora - margin
+    free = usable - weights - activations - overhead - lora - margin - measured
     one, null_block = kv_bytes_of_sequence(facts, engine), block_bytes(facts, engine)
     per_token = kv_bytes_per_token(facts, engine.tensor_parallel, engine.kv_dtype)
     return MemoryPlan(
@@ -261,6 +271,8 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine) -> MemoryPlan:
         # without graphs the engine does not look
         state_blocks=max(0, free // null_block) if facts.state and null_block and not engine.eager else None,
         asked_sequences=engine.sequences,
+        measured=measured,
+        measured_by=measured_by,
     )
 
 
