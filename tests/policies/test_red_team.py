@@ -147,7 +147,7 @@ def test_an_edited_pack_edited_waivers_and_edited_prices_do_not_count_before_the
     clone: Path, tmp_path: Path
 ) -> None:
     edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", lambda told: told["config"]["ebbtide:models"].update(
-        {name: {**model, "idleTtl": "20m", "coldStart": "10m", "extraArgs": ["--tool-parser-plugin=/cache/x.py"]}
+        {name: {**model, "idleTtl": "20m", "coldStart": "10m", "extraArgs": ["--middleware=mine.Middleware"]}
          for name, model in told["config"]["ebbtide:models"].items()}
     ))  # fmt: skip
     honest, before = judged(clone, tmp_path)
