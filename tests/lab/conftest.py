@@ -50,7 +50,8 @@ WAKE_SECONDS = 240.0
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What one wake of vLLM can serve stands together; what takes the stack down comes last."""
-    order = {"test_doors.py": 0, "test_engine.py": 1, "test_request_options.py": 2, "test_interruptions.py": 4}
+    order = {"test_doors.py": 0, "test_engine.py": 1, "test_paths.py": 2, "test_request_options.py": 2}
+    order["test_interruptions.py"] = 4
     items.sort(key=lambda item: order.get(item.path.name, 3))
 
 
