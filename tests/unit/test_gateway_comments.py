@@ -109,7 +109,7 @@ def test_a_held_stream_is_sent_comments_and_then_the_engines_own_bytes(
     events = [line.removeprefix(b"data: ") for line in (b"data: " + rest).split(b"\n\n") if line]
     assert events[-1] == b"[DONE]"
     assert [json.loads(event)["choices"][0]["delta"].get("content") for event in events[:3]] == ["0", "1", "2"]
-    assert gateway.records()[-1]["complete"] is True
+    assert kit.until(gateway.records, "its record")[-1]["complete"] is True
 
 
 def test_a_wake_that_fails_before_the_first_comment_has_its_status_and_after_it_is_an_event(
@@ -128,7 +128,7 @@ def test_a_wake_that_fails_before_the_first_comment_has_its_status_and_after_it_
     assert comments.replace(COMMENT, b"") == b""
     assert json.loads(event)["error"]["code"] == "wake_failed"
     assert json.loads(event)["error"]["param"] == "image_pull"
-    last = gateway.records()[-1]
+    last = kit.until(gateway.records, "its record")[-1]
     assert (last["status"], last["code"], last["complete"]) == (200, "wake_failed", True)
     refused = Asked(gateway)
     assert refused.result().status_code == 503, "known before anything was sent"
