@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from components.typed.tables import read_table
@@ -46,36 +46,17 @@ class EngineFlags:
             return (self.spellings[name],)
         return tuple(sorted({flag for spelled, flag in self.spellings.items() if spelled.startswith(name)}))
 
-    @property
+    @cached_property
     def spellings(self) -> Mapping[str, str]:
         """Return every long spelling with its flag: ``--no-`` forms and second names too."""
-        return _spellings(self.version, _Hashed(self))
+        found = {flag: flag for flag in self.kinds}
+        found |= {f"--no-{flag[2:]}": flag for flag, kind in self.kinds.items() if kind == "switch"}
+        return found | {name: flag for name, flag in self.other.items() if name.startswith("--")}
 
     def near(self, name: str) -> str | None:
         """Return the flag that a misspelled name most likely means."""
         found = difflib.get_close_matches(name, self.spellings, n=1, cutoff=0.75)
         return found[0] if found else None
-
-
-class _Hashed:
-    """Key of a cache: the record is read once."""
-
-    def __init__(self, flags: EngineFlags) -> None:
-        self.flags = flags
-
-    def __hash__(self) -> int:
-        return hash(self.flags.version)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hashed) and self.flags.version == other.flags.version
-
-
-@cache
-def _spellings(_version: str, of: _Hashed) -> Mapping[str, str]:
-    flags = of.flags
-    found = {flag: flag for flag in flags.kinds}
-    found |= {f"--no-{flag[2:]}": flag for flag, kind in flags.kinds.items() if kind == "switch"}
-    return found | {name: flag for name, flag in flags.other.items() if name.startswith("--")}
 
 
 @cache
@@ -153,7 +134,7 @@ def _read(arguments: Sequence[str], known: EngineFlags) -> Iterator[Given | Faul
         while not sign and index < len(arguments) and len(values) < most and not _is_flag(arguments[index]):
             values.append(arguments[index])
             index += 1
-        off = any(spelled.startswith(name) for spelled in (f"--no-{flag[2:]}",)) and name.startswith("--no-")
+        off = name.startswith("--no-") and f"--no-{flag[2:]}".startswith(name)
         fault = _fault(at, flag, kind, values, bool(dot))
         if fault is not None:
             yield fault
