@@ -12,12 +12,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 
 from components.platforms.contract import About, PoolRequest
+from components.typed.tables import read_table
 
 Outcome = Literal["ok", "problem", "unknown"]
 
@@ -107,6 +109,13 @@ class Tools:
             raise CannotAsk(
                 f"{httpx.URL(url).host} cannot be reached ({type(error).__name__})", "look at the network and its proxy"
             ) from None
+
+
+@cache
+def facts_beside(module: str) -> Mapping[str, Any]:
+    """Return the facts beside a place's ``doctor.py``, whose ``__file__`` is given."""
+    found: Mapping[str, Any] = read_table(Path(module).with_suffix(".yaml"))
+    return found
 
 
 Checks = Callable[[Any, Mapping[str, PoolRequest], About, Tools], Iterator[Check]]

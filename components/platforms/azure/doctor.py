@@ -9,8 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from components.platforms import checkup
@@ -31,16 +30,10 @@ from components.platforms.checkup import (
     within,
 )
 from components.platforms.contract import About, PoolRequest
-from components.typed.tables import read_table
 
 _ROLE = "azure-deployer-role.json"
 _MANAGEMENT, _VAULT = "https://management.azure.com", "https://vault.azure.net"
-
-
-@cache
-def _table() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = read_table(Path(__file__).with_name("doctor.yaml"))
-    return found
+_table = partial(checkup.facts_beside, __file__)
 
 
 def checks(place: AzureSettings, pools: Mapping[str, PoolRequest], about: About, tools: Tools) -> Iterator[Check]:

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from components.platforms import checkup
@@ -37,12 +36,7 @@ _LOGIN = "gcloud auth application-default login"
 _FAMILY = "GPUS_PER_GPU_FAMILY, gpu_family "
 _MOST_PERMISSIONS = 100
 _PROJECTS = "https://cloudresourcemanager.googleapis.com/v1/projects"
-
-
-@cache
-def _table() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = read_table(Path(__file__).with_name("doctor.yaml"))
-    return found
+_table = partial(checkup.facts_beside, __file__)
 
 
 def checks(place: GcpSettings, pools: Mapping[str, PoolRequest], about: About, tools: Tools) -> Iterator[Check]:
