@@ -50,9 +50,9 @@ WAKE_SECONDS = 240.0
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What one wake of vLLM can serve stands together; what takes the stack down comes last."""
-    order = {"test_doors.py": 0, "test_engine.py": 1, "test_paths.py": 2, "test_request_options.py": 2}
-    order["test_interruptions.py"] = 4
-    items.sort(key=lambda item: order.get(item.path.name, 3))
+    first = ("test_doors.py", "test_engine.py", "test_paths.py", "test_request_options.py")
+    order = {name: place for place, name in enumerate(first)} | {"test_interruptions.py": len(first) + 1}
+    items.sort(key=lambda item: order.get(item.path.name, len(first)))
 
 
 def wait_until(check: Callable[[], Any], seconds: float, what: str, every: float = 0.25) -> Any:

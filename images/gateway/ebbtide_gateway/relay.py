@@ -57,6 +57,8 @@ class Reply:
 
     async def _no_more_comments(self) -> bool:
         """Return True if the answer has begun with comments. None is cut off in its middle."""
+        if self._comments is None:
+            return False
         async with self._commenting:
             self.close()
         waited, self.waiting = self.waiting, False
