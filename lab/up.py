@@ -94,9 +94,7 @@ def install_tools(at: Paths, cluster: LocalCluster, chosen: Engine) -> None:
             running.part(told)
 
         go_programs.build(programs, at, lambda program: starting(program.name), running.note)
-        if not chosen.official:
-            go_programs.build_provider(at, starting, running.note)
-        go_programs.build_keda(at, starting, running.note)
+        go_programs.build_in_copies(programs, at, starting, running.note)
         go_programs.forget_compiled(at)
     pulumi_engine.settle(chosen, at, Path(sys.prefix))
     pulumi_command.install(Path(sys.executable).parent)

@@ -1,7 +1,8 @@
 """Programs of the lab's Kubernetes with their flags and files: pure, from a few addresses and folders.
 
 Two nodes in one machine: ``ebbtide-system`` for the platform's own pods, ``ebbtide-gpu`` tainted like a GPU pool. Each
-has a containerd and a kubelet of its own; both share the machine's network, so pods are routed, not bridged (``ptp``).
+has a containerd and a kubelet of its own; both share the machine's network, so pods are routed, not bridged (``ptp``),
+and one process (kube-router) enforces the NetworkPolicies of both.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 
 import yaml
 
+from lab.machine import network_policies
 from lab.machine.certificates import Wanted, control_plane_parts
+from lab.toolchain import kube_router
 
 CONTROL_ADDRESS = "10.99.0.1"
 SERVICES = "10.96.0.0/16"
@@ -84,6 +87,7 @@ def certificates() -> list[Wanted]:
         Wanted(name="apiserver-kubelet", common_name="kube-apiserver-kubelet-client", organization="system:masters"),
         Wanted(name="admin", common_name="ebbtide-admin", organization="system:masters"),
         Wanted(name="proxy", common_name="system:kube-proxy"),
+        Wanted(name="network-policies", common_name=network_policies.USER),
         *kubelets,
     ]
 
@@ -292,9 +296,11 @@ def network_setup() -> list[list[str]]:
         # there is no default route; a Service address needs one until the firewall rewrites it
         ["ip", "route", "add", SERVICES, "dev", "lo"],
         ["sysctl", "-qw", "net.ipv4.ip_forward=1"],
-        # a packet to a Service that nothing rewrote must fail at once, not wander
+        # a packet to a Service that nothing rewrote must fail at once, not wander; a pod's by routing, since the
+        # firewall's first word is that of the NetworkPolicies, which may let it go
         ["iptables", "-I", "OUTPUT", "1", "-d", SERVICES, "-j", "REJECT"],
-        ["iptables", "-I", "FORWARD", "1", "-d", SERVICES, "-j", "REJECT"],
+        ["ip", "rule", "add", "iif", "lo", "to", SERVICES, "lookup", "main", "priority", "100"],
+        ["ip", "rule", "add", "to", SERVICES, "unreachable", "priority", "101"],
     ]
 
 
@@ -313,7 +319,7 @@ def mount_setup() -> list[list[str]]:
 def files(at: Layout) -> dict[str, str]:
     """Return configuration files by path; some carry keys, so all are for root alone."""
     server = f"https://127.0.0.1:{API_PORT}"
-    users = ("controller-manager", "scheduler", "proxy", *(f"kubelet-{n.name}" for n in NODES))
+    users = ("controller-manager", "scheduler", "proxy", "network-policies", *(f"kubelet-{n.name}" for n in NODES))
     made = {f"{at.pki}/{user}.kubeconfig": yaml.safe_dump(kubeconfig(at.pki, user, server)) for user in users}
     made[f"{at.data}/registry.yaml"] = _registry_config(at)
     made[f"{at.data}/resolv.conf"] = "# the lab has no resolver outside the cluster\n"
@@ -359,6 +365,18 @@ def machine_spec(at: Layout) -> dict[str, Any]:
             iptables_min_sync_period="100ms",
         ),
     ]
+    policies = [
+        str(at.programs / kube_router.NAME),
+        *flags(
+            run_firewall="true",
+            run_router="false",
+            run_service_proxy="false",
+            kubeconfig=f"{at.pki}/network-policies.kubeconfig",
+            hostname_override=SYSTEM.name,
+            service_cluster_ip_range=SERVICES,
+            health_port="0",
+        ),
+    ]
     nodes = []
     for node in NODES:
         root = at.data / node.name
@@ -392,5 +410,6 @@ def machine_spec(at: Layout) -> dict[str, Any]:
             process("kube-scheduler", scheduler),
             process("kube-proxy", proxy),
             *nodes,
+            process(kube_router.NAME, policies),
         ],
     }

@@ -19,6 +19,7 @@ PROGRAMS = {
     "buildah": "buildah",
     "iptables": "iptables",
     "conntrack": "conntrack",
+    "ipset": "ipset",
     "debootstrap": "debootstrap",
     "ip": "iproute2",
     "unshare": "util-linux",

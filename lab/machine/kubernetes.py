@@ -19,7 +19,7 @@ import yaml
 from infra.errors import LocalProblem
 from infra.workspace import Paths
 from lab import build_stamps
-from lab.machine import certificates, control_plane, coredns, kernel_settings, namespaces
+from lab.machine import certificates, control_plane, coredns, kernel_settings, namespaces, network_policies
 from lab.machine.control_plane import GPU, NODE_PORT_GATEWAY, NODES, Layout
 from lab.machine.debian import SYSTEM_PATH
 from lab.machine.namespaces import ProcessId
@@ -219,8 +219,8 @@ def kubectl(paths: Paths, *args: str, stdin: str | None = None, check: bool = Tr
 
 
 def furnish(paths: Paths, platform_image: str) -> None:
-    """Add what a bare API server lacks: names (CoreDNS) and, on the GPU node, the advertised GPUs. Returns when both
-    nodes are Ready."""
+    """Add what a bare API server lacks: names (CoreDNS), the rights of what enforces NetworkPolicies and, on the GPU
+    node, the advertised GPUs. Returns when both nodes are Ready."""
     kubectl(
         paths,
         "apply",
@@ -228,7 +228,7 @@ def furnish(paths: Paths, platform_image: str) -> None:
         "--force-conflicts",
         "-f",
         "-",
-        stdin=coredns.manifests(platform_image),
+        stdin=f"{network_policies.manifests()}---\n{coredns.manifests(platform_image)}",
     )
     _wait(
         "nodes Ready:",

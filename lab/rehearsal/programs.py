@@ -14,6 +14,7 @@ from typing import Final
 from infra.atomic_write import atomic_write
 from infra.errors import LocalProblem
 from lab.toolchain.keda import GoModule, ModuleProgram
+from lab.toolchain.source_edit import Edit
 
 FOLDER: Final = "rehearsal"
 """Folder of the cache with the files taken from the modules."""
@@ -50,15 +51,6 @@ def join_documents(module_dir: Path, files: Sequence[str], out: Path) -> None:
     atomic_write(out, text)
 
 
-@dataclass(frozen=True)
-class Edit:
-    """One change: ``old`` in ``file`` of the module's copy becomes ``new``."""
-
-    file: str
-    old: str
-    new: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class RehearsalModule:
     """One module: ``packages`` by program name; its ``files`` become ``<cache>/rehearsal/<rendered>``."""
@@ -87,14 +79,7 @@ class RehearsalModule:
     def prepare(self, copy: Path) -> None:
         """Make the edits. Raises ``LocalProblem`` for one that finds nothing to change."""
         for edit in self.edits:
-            file = copy / edit.file
-            text = file.read_text()
-            if edit.old not in text:
-                raise LocalProblem(
-                    f"{self.module.query}: {edit.file} no longer has {edit.old}",
-                    "put what it says now into lab/rehearsal/programs.py",
-                )
-            file.write_text(text.replace(edit.old, edit.new))
+            edit.make(copy)
 
     def render(self, module_dir: Path, out: Path) -> None:
         """Write the files taken from the module to ``out``."""

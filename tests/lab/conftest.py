@@ -82,6 +82,11 @@ def scaler(model: str) -> str:
     return f"/apis/keda.sh/v1alpha1/namespaces/{NAMESPACE}/scaledobjects/{model}"
 
 
+def deployment_of(part: str) -> str:
+    """The path of the Deployment of the gateway or the keeper."""
+    return f"/apis/apps/v1/namespaces/ebbtide/deployments/{part}"
+
+
 class Lab:
     """One running local stack."""
 
@@ -250,10 +255,52 @@ class Lab:
         """The model's load made long. So what a load meets is met, by probes and by SIGTERM too."""
         return self.starts_with(model, f"import time; time.sleep({seconds})")
 
-    def quick(self, model: str, load_seconds: float = 0) -> AbstractContextManager[None]:
+    def quick(self, model: str, load_seconds: float = 0, token_seconds: float = 0.02) -> AbstractContextManager[None]:
         """The stand-in of ``quick_engine.py`` in vLLM's place."""
-        program = f"import runpy, time; time.sleep({load_seconds}); runpy.run_path('/start/quick_engine.py')"
+        pace = f"init_globals={{'TOKEN_SECONDS': {token_seconds}}}"
+        program = f"import runpy, time; time.sleep({load_seconds}); runpy.run_path('/start/quick_engine.py', {pace})"
         return self.starts_with(model, program, **{QUICK.name: QUICK.read_text()})
+
+    @contextmanager
+    def with_setting(self, part: str, old: str, new: str, **pod: Any) -> Iterator[None]:
+        """A setting of the gateway or the keeper that no stack file has, ``new`` for ``old`` in its file, and fields of
+        its pods; as it was at the end. Its pods are new ones each time.
+        """
+        settings = f"/api/v1/namespaces/ebbtide/configmaps/{part}"
+        ((file, text),) = self.get(settings)["data"].items()
+        assert text.count(old) == 1, text
+        before = self.get(deployment_of(part))["spec"]["template"]["spec"]
+
+        def put(said: str, spec: dict[str, Any]) -> None:
+            self.api.patch(settings, content=json.dumps({"data": {file: said}}), headers=MERGE).raise_for_status()
+            self.disown(settings)
+            self.roll(part, said, spec)
+
+        put(text.replace(old, new), pod)
+        try:
+            yield
+        finally:
+            put(text, {name: before[name] for name in pod})
+
+    def roll(self, part: str, mark: str, spec: dict[str, Any] | None = None) -> None:
+        """New pods for a part of the platform, as any change of its pods brings them; ready when this returns."""
+        annotations = {"ebbtide.dev/test": hashlib.sha256(mark.encode()).hexdigest()[:8]}
+        template = {"metadata": {"annotations": annotations}, "spec": spec or {}}
+        patch = json.dumps({"spec": {"template": template}})
+        self.api.patch(deployment_of(part), content=patch, headers=MERGE).raise_for_status()
+        self.disown(deployment_of(part))
+        self.until_current(part)
+
+    def until_current(self, part: str, seconds: float = 90) -> None:
+        """As many pods of a part as are wanted, all of its newest kind and ready."""
+
+        def current() -> bool:
+            seen = self.get(deployment_of(part))
+            status, wanted = seen["status"], int(seen["spec"]["replicas"])
+            counts = [int(status.get(key, 0)) for key in ("replicas", "updatedReplicas", "readyReplicas")]
+            return status.get("observedGeneration", 0) >= seen["metadata"]["generation"] and counts == [wanted] * 3
+
+        wait_until(current, seconds, f"{part}'s pods are current")
 
     def disown(self, path: str) -> None:
         """What this client has changed and put back is its own no more: the next `pulumi up` may change it."""

@@ -10,13 +10,16 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 import pytest
 
 from lab.ask import NAMESPACE
+from lab.machine.kubernetes import PORTS
 from tests.lab.conftest import FIRST, MERGE, PAUSED, Lab, scaler, wait_until
+from tests.lab.registry import registry_that_answers
 
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{FIRST}"
 SCALED = scaler(FIRST)
@@ -172,3 +175,35 @@ def test_after_the_back_off_the_next_request_wakes_the_model_and_the_failure_is_
     answer = broken.chat(FIRST)
     assert answer.status_code == 200, answer.text
     wait_until(lambda: KEEPERS[2] not in broken.get(SCALED)["metadata"].get("annotations", {}), 15, "forgotten")
+
+
+def from_registry(lab: Lab, host: str) -> None:
+    """The model's own image, by another registry's name, so that the node has to ask there."""
+    image = lab.deployment(FIRST)["spec"]["template"]["spec"]["containers"][0]["image"]
+    container(lab, "image", image.replace(f"127.0.0.1:{PORTS.registry}", host))
+
+
+def patient(lab: Lab) -> AbstractContextManager[None]:
+    """A cold start as on a node that has to come first; half of it is what a pull may take."""
+    seconds = f"name: {FIRST}\n  holdSeconds: 300\n  coldStartSeconds: "
+    return lab.with_setting("wake-keeper", f"{seconds}60\n", f"{seconds}180\n")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_first_pull_that_fails_twice_is_waited_for(broken: Lab) -> None:
+    """The kubelet tries anew after 10 s, and then after 20 s."""
+    with registry_that_answers(broken.paths, 503, 429) as (host, tries), patient(broken):
+        from_registry(broken, host)
+        answer = broken.chat(FIRST)
+        assert answer.status_code == 200, answer.text
+        assert tries[:3] == [503, 429, None]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pull_that_is_denied_ends_the_wake_within_seconds(broken: Lab) -> None:
+    with registry_that_answers(broken.paths, *[403] * 20) as (host, _):
+        from_registry(broken, host)
+        started = time.monotonic()
+        answer = broken.chat(FIRST)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (503, "image_pull"), answer.text
+        assert time.monotonic() - started < WITHIN_SECONDS

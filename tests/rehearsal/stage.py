@@ -170,18 +170,29 @@ class StackStage(Stage):
         (self.root / "stacks").mkdir()
         shutil.copy(PROJECT / "stacks" / f"Pulumi.{self.stack}.yaml", self.root / "stacks")
 
+    @property
+    def file(self) -> Path:
+        """The stack file of this stage."""
+        return self.root / "stacks" / f"Pulumi.{self.stack}.yaml"
+
+    def graph(self) -> list[dict[str, Any]]:
+        """What `ebbtide graph` says of the stack file as it is now."""
+        ebbtide = str(Path(sys.executable).with_name("ebbtide"))
+        argv = [ebbtide, "graph", "--stack", self.stack, "--config-file", str(self.file)]
+        told = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert told.returncode == 0, told.stderr
+        return list(json.loads(told.stdout))
+
     def config(self) -> dict[str, Any]:
         """The stack file's values as they are now."""
-        file = self.root / "stacks" / f"Pulumi.{self.stack}.yaml"
-        values: dict[str, Any] = yaml.safe_load(file.read_text())["config"]
+        values: dict[str, Any] = yaml.safe_load(self.file.read_text())["config"]
         return values
 
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change the stack file's values, in place."""
-        file = self.root / "stacks" / f"Pulumi.{self.stack}.yaml"
-        whole = yaml.safe_load(file.read_text())
+        whole = yaml.safe_load(self.file.read_text())
         change(whole["config"])
-        file.write_text(yaml.safe_dump(whole, sort_keys=False))
+        self.file.write_text(yaml.safe_dump(whole, sort_keys=False))
 
 
 def accounts(platform: Mapping[str, Any]) -> dict[str, dict[str, str]]:

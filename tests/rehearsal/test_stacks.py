@@ -13,6 +13,7 @@ from lab.plugins.clouds.failures import Failure, Kind
 from lab.rehearsal.cluster import RehearsalCluster
 from tests.rehearsal.conftest import OnStage
 from tests.rehearsal.pools import POOLS, PoolKind
+from tests.rehearsal.same_graph import differences
 from tests.rehearsal.stage import StackStage
 
 pytestmark = pytest.mark.engine
@@ -68,6 +69,7 @@ def test_a_stack_comes_up_stays_as_it_is_changes_in_place_and_protects_or_takes_
     record_property("seconds up", stage.up().seconds)
     record_property("resources", len(stage.resources()))
     _knows_every_type(stage, kind.package)
+    assert list(differences(stage.graph(), stage.resources())) == [], "`graph` says what `up` makes"
     stage.steady()
     first = kind.of(stage, name)
 

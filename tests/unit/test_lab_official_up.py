@@ -15,7 +15,9 @@ from lab.clusters.kind import KindCluster
 from lab.clusters.lab import LabCluster
 from lab.machine import debian
 from lab.pulumi_engine import Engine
-from lab.toolchain import go_programs, pulumi_release
+from lab.toolchain import go_programs, keda, kube_router, kubernetes_provider, pulumi_release
+
+KEDA = [p.name for p in keda.binaries()]
 
 
 @pytest.fixture
@@ -81,8 +83,13 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     monkeypatch.setattr(
         go_programs, "build", lambda programs, at, starting, note: seen["programs"].extend(p.name for p in programs)
     )
-    monkeypatch.setattr(go_programs, "build_keda", lambda at, starting, note: None)
-    monkeypatch.setattr(go_programs, "build_provider", lambda at, starting, note: seen["programs"].append("provider"))
+    monkeypatch.setattr(
+        go_programs,
+        "build_in_copies",
+        lambda programs, at, starting, note: seen["programs"].extend(
+            p.name for each in go_programs._in_copies(programs, at) for p in each.programs
+        ),
+    )
     monkeypatch.setattr(pulumi_release, "ensure", lambda at, note: seen["releases"].append(pulumi_release.VERSION))
     monkeypatch.setattr(pulumi_command, "install", lambda bin_dir: None)
     monkeypatch.setattr(up.pulumi_engine, "settle", lambda chosen, at, environment: None)
@@ -94,12 +101,13 @@ def test_with_docker_and_the_release_nothing_of_the_system_is_installed_and_no_e
     at: Paths, tools: dict[str, list[str]]
 ) -> None:
     up.install_tools(at, KindCluster(at), Engine.OFFICIAL)
-    assert tools == {"packages": [], "programs": ["kubectl"], "releases": ["3.274.1"]}
+    assert tools == {"packages": [], "programs": ["kubectl", *KEDA], "releases": ["3.274.1"]}
 
 
 def test_stand_ins_on_kind_need_buildah_and_the_engine_built(at: Paths, tools: dict[str, list[str]]) -> None:
     up.install_tools(at, KindCluster(at), Engine.BUILT)
-    assert tools == {"packages": ["buildah"], "programs": ["pulumi", "kubectl", "provider"], "releases": []}
+    built = ["pulumi", "kubectl", kubernetes_provider.NAME, *KEDA]
+    assert tools == {"packages": ["buildah"], "programs": built, "releases": []}
 
 
 def test_the_lab_gets_all_its_packages_and_parts(at: Paths, tools: dict[str, list[str]]) -> None:
@@ -111,7 +119,9 @@ def test_the_lab_gets_all_its_packages_and_parts(at: Paths, tools: dict[str, lis
         "registry",
         "coredns",
         "pause",
-        "provider",
+        kubernetes_provider.NAME,
+        kube_router.NAME,
+        *KEDA,
     ]
 
 
