@@ -208,7 +208,9 @@ def test_rights_are_of_the_name_whichever_model_it_goes_to(
 def test_metrics_and_log_tell_which_of_them_served(gateway: kit.Gateway) -> None:
     for length in (10, CONTEXT):
         assert ask(gateway, length).status_code == 200
-    told = httpx.get(gateway.metrics_url).text
-    for name in ("chat", "chat-long"):
-        assert f'ebbtide_gateway_requests_total{{model="{name}",group="everyone",status="200"}}' in told
+    counted = [
+        f'ebbtide_gateway_requests_total{{group="everyone",model="{name}",status="200"}}'
+        for name in ("chat", "chat-long")
+    ]
+    kit.until(lambda: all(each in httpx.get(gateway.metrics_url).text for each in counted), "both are counted")
     assert {"chat", "chat-long"} <= {record["model"] for record in gateway.records()}
