@@ -21,7 +21,8 @@ class RoutedModel:
     replica. ``most_waiting``: requests that may wait at once while no replica answers (None: any number).
     ``most_sequences``: how many one replica works on or queues, so no request may ask for more at once (None: any
     number). ``task``: the one its engine was started for. ``cold_start_seconds``: the longest a
-    start may take, from which ``Retry-After`` follows while it goes on (None: the hold)."""
+    start may take, from which ``Retry-After`` follows while it goes on (None: the hold). ``longer``: the model that
+    gets requests which might not fit into ``context_tokens``; it is asked for as ``asked_as`` alone."""
 
     name: str
     host: str
@@ -34,6 +35,9 @@ class RoutedModel:
     most_sequences: int | None = None
     task: str = "chat"
     cold_start_seconds: float | None = None
+    context_tokens: int | None = None
+    longer: str | None = None
+    asked_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,9 @@ def _model(model: RoutedModel) -> Document:
             mostSequences=model.most_sequences,
             task=None if model.task == "chat" else model.task,
             coldStartSeconds=model.cold_start_seconds,
+            contextTokens=model.context_tokens if model.longer else None,
+            longer=model.longer,
+            askedAs=model.asked_as,
         ),
     }
 

@@ -66,7 +66,9 @@ def engine_arguments(
     arguments = ["--model", weights.path]
     if asks_the_hub(weights):
         arguments += ["--revision", model.revision, "--tokenizer-revision", model.revision]
-    arguments += ["--served-model-name", model.name, *model.aliases]
+    # answers carry the first
+    names = (model.name, *model.aliases) if model.asked_as is None else (model.asked_as, model.name)
+    arguments += ["--served-model-name", *names]
     arguments += ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104  the pod's own address; NetworkPolicy guards it
     if weights.load_format is not None:
         arguments += ["--load-format", weights.load_format]

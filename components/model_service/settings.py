@@ -24,12 +24,14 @@ to four digits, whose pods carry a label of that name plus eleven characters, an
 class ModelSettings:
     """One served model. Durations in whole seconds, sizes in bytes; ``None`` leaves the engine's own default.
 
-    ``name`` is the name of every Kubernetes object of this model and the model name in the API; ``aliases`` are further
-    API names. ``max_queued``: requests that may wait beyond the ``max_sequences`` that run; one more gets 503.
-    ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``stall_seconds``: how long an
-    engine may show no sign of life, with requests or without, before it is restarted. ``nodes`` machines with ``gpus``
-    each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``) is all of
-    its GPUs. ``task``: the kind of requests it serves; ``engine``: the implementation of the model that runs.
+    ``name`` is the name of every Kubernetes object of this model and the model name in the API; ``aliases`` are
+    further API names; ``asked_as`` is the name in its answers where another model's long prompts come here.
+    ``max_queued``: requests that may wait beyond the ``max_sequences`` that run; one more gets 503.
+    ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``stall_seconds``: how long
+    an engine may show no sign of life, with requests or without, before it is restarted. ``nodes`` machines with
+    ``gpus`` each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None:
+    ``nodes``) is all of its GPUs. ``task``: the kind of requests it serves; ``engine``: the implementation of the
+    model that runs.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ModelSettings:
     min_replicas: int = 0
     max_replicas: int = 1
     aliases: tuple[str, ...] = ()
+    asked_as: str | None = None
     max_tokens: int | None = None
     max_sequences: int = 64
     max_queued: int | None = None

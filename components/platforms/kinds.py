@@ -41,6 +41,11 @@ class PlaceSettings(Protocol):
         """Return the region where its machines are bought; None where the place buys none."""
         ...
 
+    @property
+    def ignores_order(self) -> str | None:
+        """Return why new nodes may not come in a model's order of pools; None where they do."""
+        ...
+
 
 STORE_VARIABLES = ("AWS_REGION", "AZURE_STORAGE_ACCOUNT_NAME")
 """Environment variables for reaching the places' model stores; each place sets its own for the engine."""

@@ -12,7 +12,7 @@ from infra.stackfile.findings.formatting import show
 from infra.workspace import PROJECT
 
 _OF_MODEL = (
-    *("id", "revision", "pool", "fallback_pools", "machine", "gpus", "nodes", "min", "max"),
+    *("id", "revision", "pool", "fallback_pools", "long_prompts", "machine", "gpus", "nodes", "min", "max"),
     *("context_tokens", "max_sequences"),
     *("memory.weights", "memory.kv_free", "memory.sequences_at_context", "memory.longest_context"),
     *("cost.floor_usd_per_hour", "cost.ceiling_usd_per_hour"),

@@ -32,7 +32,7 @@ def gateway_settings(
     """Return the gateway's settings: who may ask which model, where it sends the request, and what it owes to what
     stands before it.
     """
-    guard = stack.guard
+    guard, asked_as = stack.guard, stack.asked_as
     return GatewaySettings(
         interceptor_url=interceptor_url,
         models=[
@@ -50,6 +50,9 @@ def gateway_settings(
                 most_sequences=model.max_sequences + model.max_queued or None,
                 cold_start_seconds=model.cold_start.seconds,
                 task=model.task,
+                context_tokens=model.max_tokens,
+                longer=model.long_prompts,
+                asked_as=asked_as.get(model.name),
             )
             for model in stack.models.values()
         ],

@@ -49,8 +49,8 @@ class Served:
     images: Mapping[str, pulumi.Output[str]]
 
 
-def model_settings(model: ModelConfig) -> ModelSettings:
-    """Return the stack file's model as the component's settings."""
+def model_settings(model: ModelConfig, asked_as: str | None = None) -> ModelSettings:
+    """Return the stack file's model as the component's settings. ``asked_as``: whose long prompts it takes."""
     return ModelSettings(
         name=model.name,
         model_id=model.id,
@@ -62,6 +62,7 @@ def model_settings(model: ModelConfig) -> ModelSettings:
         min_replicas=model.min,
         max_replicas=model.max,
         aliases=model.aliases,
+        asked_as=asked_as,
         max_tokens=model.max_tokens,
         max_sequences=model.max_sequences,
         max_queued=model.max_queued,
@@ -193,7 +194,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         pool = platform.pools[model.pool]
         service = ModelService(
             model.name,
-            model_settings(model),
+            model_settings(model, stack.asked_as.get(model.name)),
             Placement(
                 namespace=MODELS,
                 pool=pool,

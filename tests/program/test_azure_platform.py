@@ -6,6 +6,7 @@ import asyncio
 import base64
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -390,7 +391,37 @@ def test_the_autoscaler_waits_for_the_longest_stream(place: Seen) -> None:
 def test_a_gpu_node_goes_after_node_idle_in_the_only_unit_that_aks_knows(place: Seen) -> None:
     profile = place.cluster()["autoScalerProfile"]
     assert (profile["scaleDownUnneededTime"], profile["scaleDownDelayAfterAdd"]) == ("5m", "5m")
-    assert autoscaler_profile(3 * 3600).scale_down_unneeded_time == "180m"
+    assert autoscaler_profile(3 * 3600, ordered=False).scale_down_unneeded_time == "180m"
+
+
+def test_the_autoscaler_tries_pools_in_the_models_order_by_the_names_of_their_scale_sets() -> None:
+    asked = (
+        request("gpu-od", preference=1),
+        request("gpu-spot", spot=True, preference=2),
+        request("gpu-od-2", preference=0),
+    )
+    found = seen(*asked)
+    assert found.cluster()["autoScalerProfile"]["expander"] == "priority"
+    (table,) = [found.inputs("ConfigMap", one.name) for one in found.all("ConfigMap")]
+    assert table["metadata"] == {"name": "cluster-autoscaler-priority-expander", "namespace": "kube-system"}
+    order = yaml.safe_load(table["data"]["priorities"])  # numbers in quotes would not be taken
+    assert all(type(number) is int for number in order)
+
+    def number(group: str) -> int:
+        """As the priority expander gives it: the highest any of whose expressions is found in the name."""
+        return max(n for n, names in order.items() if any(re.search(each, group) for each in names))
+
+    sets = [f"aks-{name}-29141059-vmss" for name in ("gpuspot", "gpuod", "gpuod2", "system")]
+    assert [number(each) for each in sets] == [3, 2, 1, 1]
+    plain = seen(request())
+    assert plain.cluster()["autoScalerProfile"]["expander"] == "least-waste"
+    assert not plain.all("ConfigMap")
+
+
+def test_the_autoscaler_of_an_adopted_cluster_is_left_to_its_owner() -> None:
+    theirs = {"cluster": {"adopt": "theirs", "resourceGroup": "shared"}, "network": {"zones": ["1"]}}
+    found = seen(request("gpu-od", preference=1), request("gpu-spot", spot=True, preference=2), **theirs)
+    assert not found.all("ConfigMap")
 
 
 def test_nodes_have_no_public_address_and_no_ssh(place: Seen) -> None:

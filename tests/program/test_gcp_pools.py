@@ -53,6 +53,30 @@ def test_a_taint_of_gkes_own_is_not_written_twice() -> None:
     assert found.platform.pools["gpu-1xl4"].taints == taints
 
 
+def test_pools_that_a_model_orders_belong_to_one_class_that_tries_them_in_that_order() -> None:
+    spot, od = request("gpu-spot", spot=True, preference=3), request("gpu-od", preference=1)
+    found = seen(od, spot, request("gpu-late", preference=1), request("gpu-1xl4"))
+    made = found.inputs("ComputeClass")
+    assert (made["apiVersion"], made["metadata"]["name"]) == ("cloud.google.com/v1", "ebbtide-gcp-dev")
+    assert made["spec"]["priorities"] == [{"nodepools": ["gpu-spot"]}, {"nodepools": ["gpu-od", "gpu-late"]}]
+    # no node that the stack file does not name
+    assert made["spec"]["whenUnsatisfiable"] == "DoNotScaleUp"
+    assert made["spec"]["nodePoolAutoCreation"] == {"enabled": False}
+    mark = {"key": "cloud.google.com/compute-class", "value": "ebbtide-gcp-dev", "effect": "NO_SCHEDULE"}
+    for name in ("gpu-spot", "gpu-od"):
+        # GKE takes a pool into a class by its label and only with the taint, and a pod by what it selects
+        assert mark in node(found, name)["taints"]
+        assert node(found, name)["labels"][mark["key"]] == mark["value"]
+        assert found.platform.pools[name].labels == node(found, name)["labels"]
+        assert Taint(mark["key"], mark["value"]) in found.platform.pools[name].taints
+    assert mark not in node(found)["taints"]
+    assert mark["key"] not in found.platform.pools["gpu-1xl4"].labels
+
+
+def test_without_an_order_there_is_no_class() -> None:
+    assert not seen(request()).all("ComputeClass")
+
+
 @pytest.mark.parametrize(
     ("machine", "card", "count", "disk", "ssds"),
     [

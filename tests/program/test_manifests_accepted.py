@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 # kinds whose definitions come with a cloud's own controllers, and why they are not here
 NOT_CHECKED = {
     "cloud.google.com/v1 BackendConfig": "GKE installs it; its definition is in no package",
+    "cloud.google.com/v1 ComputeClass": "GKE installs it; its definition is in no package",
     "networking.gke.io/v1beta1 FrontendConfig": "GKE installs it; its definition is in no package",
     "networking.gke.io/v1 ManagedCertificate": "GKE installs it; its definition is in no package",
 }

@@ -22,10 +22,10 @@ from tests.program.graph_reading import ALL_STACKS, Resource, kind, of, resource
 
 Change = Callable[[dict[str, Any]], None]
 NEVER_BILLED = {
-    "BackendConfig", "ConfigMap", "CustomResource", "Deployment", "EC2NodeClass", "FrontendConfig", "InterceptorRoute",
-    "Job", "ManagedCertificate", "Namespace", "NetworkPolicy", "NodePool", "PodDisruptionBudget", "Release",
-    "ResourceQuota", "Role", "RoleBinding", "ScaledObject", "Secret", "Service", "ServiceAccount", "StorageClass",
-    "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+    "BackendConfig", "ComputeClass", "ConfigMap", "CustomResource", "Deployment", "EC2NodeClass", "FrontendConfig",
+    "InterceptorRoute", "Job", "ManagedCertificate", "Namespace", "NetworkPolicy", "NodePool", "PodDisruptionBudget",
+    "Release", "ResourceQuota", "Role", "RoleBinding", "ScaledObject", "Secret", "Service", "ServiceAccount",
+    "StorageClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
 }  # fmt: skip
 """Kinds of Kubernetes objects that no cloud bills: a Service only where it is a LoadBalancer, which none of them is."""
 OWN_ROOMS = ("ebbtide:", "pulumi:", "random:", "docker-build:")

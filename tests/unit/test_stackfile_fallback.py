@@ -13,6 +13,7 @@ import yaml
 
 from components.catalog import machines
 from components.catalog.machine import Machine, Price
+from components.platforms.kinds import KINDS
 from infra.program import platform as place
 from infra.stackfile import ConfigError, load
 from infra.stackfile.pool_order import Contrary, preferences
@@ -252,3 +253,28 @@ def test_each_example_of_the_page_is_a_stack_file_without_a_finding(
     raw = {key.partition(":")[2]: value for key, value in {**shipped, **yaml.safe_load(example)}.items()}
     raw["gateway"] = GOOD["gateway"]
     assert [str(warning) for warning in load(raw, FILE).warnings] == []
+
+
+def test_an_order_that_the_clusters_own_autoscaler_is_not_told_is_warned_of() -> None:
+    raw = stack()
+    raw["platform"]["autoscaler"] = "existing"
+    assert findings(raw) == [
+        "models.llama-8b.fallbackPools: is no promise of the order in which nodes come: platform.autoscaler is "
+        "existing, and whoever set it up has to tell it; allowed: one pool, or an autoscaler that knows the order; "
+        "fix: have its expander set to priority, with a ConfigMap as docs/several-pools.md says; or leave "
+        "fallbackPools out [EBB219 warning]"
+    ]
+    raw["models"]["llama-8b"]["fallbackPools"] = []
+    assert not [each for each in findings(raw) if "EBB219" in each]
+
+
+@pytest.mark.parametrize("stack_name", ["aws-dev", "azure-dev", "gcp-dev", "onprem", "local"])
+def test_a_place_that_brings_nodes_is_told_the_order(stack_name: str) -> None:
+    config = yaml.safe_load(Path(f"stacks/Pulumi.{stack_name}.yaml").read_text())["config"]
+    kind = KINDS[config["ebbtide:platform"]["kind"]]
+    settings: Any = kind.settings().model_validate(config["ebbtide:platform"])
+    # nobody brings nodes to the local cluster, and others do to one that is there
+    assert (settings.ignores_order is None) == (kind.name != "existing")
+    if kind.name == "azure":
+        cluster = settings.cluster.model_copy(update={"adopt": "theirs"})
+        assert "its owner" in settings.model_copy(update={"cluster": cluster}).ignores_order

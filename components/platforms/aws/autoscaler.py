@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
@@ -28,17 +27,6 @@ def autoscaler_tag(minor: str) -> str:
             f"Autoscaler; it has {known}: add a row, or write platform.autoscaler: existing"
         )
     return tag
-
-
-def priorities(preferences: Mapping[str, int]) -> dict[str, list[str]]:
-    """Build the priority expander's table: the highest number wins, and ``.*`` covers groups without a higher one.
-    ``preferences`` are by auto scaling group; the whole name is matched, as one pool's may begin like another's.
-    Source: kubernetes/autoscaler, cluster-autoscaler/expander/priority, readme.md."""
-    table: dict[str, list[str]] = {"1": [".*"]}
-    for group, preference in preferences.items():
-        if preference:
-            table.setdefault(str(preference + 1), []).append(f"^{re.escape(group)}$")
-    return table
 
 
 def autoscaler_values(

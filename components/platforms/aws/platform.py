@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
@@ -13,7 +14,7 @@ import pulumi_kubernetes as k8s
 from components.platforms.aws import cluster as clusters
 from components.platforms.aws import network as networks
 from components.platforms.aws.addons import ClusterAddons, NodeAddons
-from components.platforms.aws.autoscaler import AwsAutoscaler, priorities
+from components.platforms.aws.autoscaler import AwsAutoscaler
 from components.platforms.aws.cluster import AwsCluster, Cluster
 from components.platforms.aws.gpu_pool import AwsGpuPool
 from components.platforms.aws.ingress import AwsLoadBalancerController, ingress
@@ -28,6 +29,7 @@ from components.platforms.aws.registry import AwsRegistry
 from components.platforms.aws.settings import AwsSettings
 from components.platforms.aws.tables import node_image_key
 from components.platforms.contract import About, Platform, Pool, PoolRequest
+from components.platforms.priority_expander import priorities
 
 STORAGE_CLASS = "ebbtide-gp3"
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
@@ -236,7 +238,10 @@ def _order(
     if not any(preferences.values()):
         return None
     names = pulumi.Output.all(**{key: groups[key].scaling_group for key in preferences})
-    return names.apply(lambda told: priorities({told[key]: wanted for key, wanted in preferences.items()}))
+    # the whole name is matched: one pool's may begin like another's
+    return names.apply(
+        lambda told: priorities({f"^{re.escape(told[key])}$": wanted for key, wanted in preferences.items()})
+    )
 
 
 def build(settings: object, pools: Mapping[str, PoolRequest], about: About) -> Platform:

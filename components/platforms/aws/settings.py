@@ -173,6 +173,12 @@ class AwsSettings(StackModel):
         return (self.autoscaler or ("existing" if self.adopted else "helm")) == "helm"
 
     @property
+    def ignores_order(self) -> str | None:
+        """Return None if the stack brings what brings nodes: each is told the order."""
+        told = self.node_provisioning == "karpenter" or self.installs_autoscaler
+        return None if told else "platform.autoscaler is existing, and whoever set it up has to tell it"
+
+    @property
     def installs_load_balancer_controller(self) -> bool:
         """Return True if the stack brings the controller, which is not needed without an ingress."""
         wanted = self.load_balancer_controller or ("existing" if self.adopted else "helm")

@@ -59,6 +59,7 @@ class AksCluster(pulumi.ComponentResource):
         group: Group,
         network: Network,
         keys: StackKeys,
+        ordered: bool,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("ebbtide:platforms:AksCluster", "cluster", None, opts)
@@ -99,7 +100,7 @@ class AksCluster(pulumi.ComponentResource):
             ),
             api_server_access_profile=spec.api_server(settings.cluster, network.ways_out),
             network_profile=spec.network_profile(network.way_out),
-            auto_scaler_profile=spec.autoscaler_profile(settings.node_idle.seconds),
+            auto_scaler_profile=spec.autoscaler_profile(settings.node_idle.seconds, ordered),
             agent_pool_profiles=[
                 spec.system_pool(
                     settings.cluster, settings.network.zones, network.subnet, dict(tags(about)), drain_minutes(about)

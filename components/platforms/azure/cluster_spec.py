@@ -58,17 +58,18 @@ def network_profile(way_out: Literal["natGateway", "route"]) -> aks.ContainerSer
     )
 
 
-def autoscaler_profile(idle_seconds: int) -> aks.ManagedClusterPropertiesAutoScalerProfileArgs:
+def autoscaler_profile(idle_seconds: int, ordered: bool) -> aks.ManagedClusterPropertiesAutoScalerProfileArgs:
     """Build one profile for all pools. Source of the names and defaults: AKS documentation, Use the cluster autoscaler,
     by which times are in whole minutes.
 
     A node goes ``idle_seconds`` after its last pod, and not before it has existed that long. A stream may run for an
     hour, and the autoscaler waits for it. A GPU node took 10 to 11 minutes to start (A100, measured), so it gets 25
-    before it counts as failed. The GPU operator's DaemonSets and a model's emptyDir do not hold a node.
+    before it counts as failed. The GPU operator's DaemonSets and a model's emptyDir do not hold a node. ``ordered``: a
+    model has several pools, and the autoscaler follows the table in ``priority_expander.py``; it takes one expander.
     """
     idle = f"{idle_seconds // 60}m"
     return aks.ManagedClusterPropertiesAutoScalerProfileArgs(
-        expander="least-waste",
+        expander="priority" if ordered else "least-waste",
         scan_interval="10s",
         new_pod_scale_up_delay="0s",
         max_node_provision_time="25m",

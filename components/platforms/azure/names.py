@@ -51,6 +51,15 @@ def node_pool(pool: str) -> str:
     return plain if len(plain) <= NODE_POOL_LENGTH else plain[: NODE_POOL_LENGTH - 4] + digest(pool, length=4)
 
 
+def scale_set(pool: str) -> str:
+    """Return a regular expression that finds the scale set of a node pool, and so the group the autoscaler knows:
+    ``aks-POOL-DIGITS-vmss``. A node pool's name has no dash, so no other's begins like it.
+
+    Source: kubernetes/autoscaler, pull request 1896 (cloudprovider/azure, README.md).
+    """
+    return f"^aks-{node_pool(pool)}-"
+
+
 def resource_group(about: About) -> str:
     """Return the name of the one group for everything the stack makes."""
     return about.name[:90]

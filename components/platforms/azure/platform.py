@@ -13,12 +13,13 @@ from components.platforms.azure.encryption import StackKeys
 from components.platforms.azure.gpu_pool import GpuPool
 from components.platforms.azure.ingress import AzureIngress
 from components.platforms.azure.model_store import AzureModelStore
-from components.platforms.azure.names import resource_group, tags
+from components.platforms.azure.names import resource_group, scale_set, tags
 from components.platforms.azure.network import AzureNetwork, adopted
 from components.platforms.azure.registry import AzureRegistry
 from components.platforms.azure.rights import Group, confirmed
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.contract import About, Ingress, Platform, PoolRequest
+from components.platforms.priority_expander import CONFIG_MAP, NAMESPACE, config_map_data
 
 STORAGE_CLASS = "managed-csi"
 """A Standard SSD, made where the pod runs; every AKS cluster has the class. Source: AKS documentation, Storage
@@ -54,7 +55,7 @@ class AzurePlatform(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self, providers=[provider])
         group = self._group(settings, about, provider)
         keys = StackKeys(settings.tenant, about, group, with_cluster=settings.cluster.adopt is None, opts=inside)
-        cluster = self._cluster(settings, about, group, keys, provider, inside)
+        cluster = self._cluster(settings, about, group, keys, provider, any_order(pools), inside)
         registry = AzureRegistry(about, group, cluster.kubelet, inside)
         zones = len(settings.network.zones)
         store = AzureModelStore(about, group, keys, zones, cluster.subnet, cluster.issuer, inside)
@@ -72,6 +73,7 @@ class AzurePlatform(pulumi.ComponentResource):
             enable_secret_mutable=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(cluster.ready)),
         )
+        order = self._order(settings, pools, kubernetes)
         ingress = Ingress()
         way_in: tuple[pulumi.Resource, ...] = ()
         if settings.ingress is not None:
@@ -87,7 +89,14 @@ class AzurePlatform(pulumi.ComponentResource):
             identity=store.store.reader,
             ingress=ingress,
             storage_class=STORAGE_CLASS,
-            ready=(*cluster.ready, *registry.ready, *store.ready, *way_in, *(pool.made for pool in made.values())),
+            ready=(
+                *cluster.ready,
+                *registry.ready,
+                *store.ready,
+                *way_in,
+                *(pool.made for pool in made.values()),
+                *order,
+            ),
         )
         self.register_outputs({"cluster": cluster.id, "account": store.store.account})
 
@@ -109,6 +118,7 @@ class AzurePlatform(pulumi.ComponentResource):
         group: Group,
         keys: StackKeys,
         provider: azure.Provider,
+        ordered: bool,
         inside: pulumi.ResourceOptions,
     ) -> Cluster:
         there, there_group = settings.cluster.adopt, settings.cluster.resource_group
@@ -116,7 +126,29 @@ class AzurePlatform(pulumi.ComponentResource):
             look = pulumi.InvokeOutputOptions(parent=self, provider=provider)
             return adopted_cluster(settings, there, there_group, look)
         network = adopted(settings.network) or AzureNetwork(settings.network, about, group, inside).result
-        return AksCluster(settings, about, group, network, keys, inside).result
+        return AksCluster(settings, about, group, network, keys, ordered, inside).result
+
+    def _order(
+        self, settings: AzureSettings, pools: Mapping[str, PoolRequest], kubernetes: k8s.Provider
+    ) -> list[pulumi.Resource]:
+        """Create the table that the priority expander of a cluster made here reads, where a model has several pools.
+
+        Sources: AKS documentation, Use the cluster autoscaler (expander); blog.aks.azure.com, 2025-07-17, Scaling
+        safely with spot on AKS."""
+        if settings.cluster.adopt is not None or not any_order(pools):
+            return []
+        made = k8s.core.v1.ConfigMap(
+            "pool-order",
+            metadata={"name": CONFIG_MAP, "namespace": NAMESPACE},
+            data=config_map_data({scale_set(name): request.preference for name, request in pools.items()}),
+            opts=pulumi.ResourceOptions(parent=self, provider=kubernetes),
+        )
+        return [made]
+
+
+def any_order(pools: Mapping[str, PoolRequest]) -> bool:
+    """Return True if some model has several pools."""
+    return any(request.preference for request in pools.values())
 
 
 def build(settings: AzureSettings, pools: Mapping[str, PoolRequest], about: About) -> Platform:

@@ -129,3 +129,8 @@ class AzureSettings(StackModel):
         default=Duration(300), description="how long a GPU node stays after its last model has gone; whole minutes"
     )
     ingress: IngressSettings | None = Field(default=None, description="a load balancer; none: inside the cluster only")
+
+    @property
+    def ignores_order(self) -> str | None:
+        """Return None for a cluster made here, whose autoscaler is told the order."""
+        return None if self.cluster.adopt is None else "the cluster is adopted, and its owner sets its autoscaler"

@@ -74,3 +74,8 @@ class ExistingSettings(StackModel):
     def region(self) -> None:
         """Return None: nothing is bought here."""
         return None
+
+    @property
+    def ignores_order(self) -> str:
+        """Return that the stack has no say in which nodes come."""
+        return "nodes that are there are preferred in this order, and new ones are brought by others"

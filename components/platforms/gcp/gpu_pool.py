@@ -10,6 +10,7 @@ import pulumi_gcp as gcp
 
 from components.catalog.machine import Machine
 from components.platforms.contract import About, Pool, PoolRequest, Sharing, Taint
+from components.platforms.gcp.compute_class import LABEL, class_of, class_taint
 from components.platforms.gcp.judge import LOCAL_SSD_GIB
 from components.platforms.gcp.names import labels
 from components.platforms.gcp.node_identity import SCOPES
@@ -26,6 +27,16 @@ _DEFAULT_DISK_GIB = 200
 performance."""
 _EFFECTS = {"NoSchedule": "NO_SCHEDULE", "PreferNoSchedule": "PREFER_NO_SCHEDULE", "NoExecute": "NO_EXECUTE"}
 _RESERVATION_KEY = "compute.googleapis.com/reservation-name"
+
+
+def ordered(request: PoolRequest, about: About) -> PoolRequest:
+    """Return the request with the label and the taint of its ``ComputeClass``, if it belongs to one."""
+    name = class_of(request, about)
+    if name is None:
+        return request
+    pool = request.pool
+    marked = dataclasses.replace(pool, labels={**pool.labels, LABEL: name}, taints=(*pool.taints, class_taint(name)))
+    return dataclasses.replace(request, pool=marked)
 
 
 def offered(request: PoolRequest) -> Pool:
@@ -178,7 +189,7 @@ class GpuPool(pulumi.ComponentResource):
         node_account: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        name = request.pool.name
+        name, request = request.pool.name, ordered(request, about)
         super().__init__("ebbtide:platforms:GkeGpuPool", name, None, opts)
         self.pool = offered(request)
         self.made = c.NodePool(

@@ -10,6 +10,7 @@ import pulumi_kubernetes as k8s
 
 from components.platforms.contract import About, Identity, Ingress, Platform, PoolRequest
 from components.platforms.gcp.cluster import Cluster, GkeCluster, adopted_cluster
+from components.platforms.gcp.compute_class import compute_class
 from components.platforms.gcp.encryption import StackKey
 from components.platforms.gcp.gpu_pool import GpuPool
 from components.platforms.gcp.ingress import GcpIngress
@@ -80,6 +81,9 @@ class GcpPlatform(pulumi.ComponentResource):
             enable_secret_mutable=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(cluster.ready)),
         )
+        pools_made = [pool.made for pool in made.values()]
+        in_cluster = pulumi.ResourceOptions(parent=self, provider=provider)
+        order = compute_class(pools, about, pools_made, in_cluster)
         self.platform = Platform(
             kind=settings.kind,
             provider=provider,
@@ -89,7 +93,7 @@ class GcpPlatform(pulumi.ComponentResource):
             identity=Identity(),  # IAM knows the models' service account by its own name: it needs no mark
             ingress=ingress,
             storage_class=STORAGE_CLASS,
-            ready=(*cluster.ready, *registry.ready, *way_in, *(pool.made for pool in made.values())),
+            ready=(*cluster.ready, *registry.ready, *way_in, *pools_made, *order),
         )
         self.register_outputs({"cluster": cluster.path, "bucket": store.store.bucket})
 

@@ -119,3 +119,8 @@ class GcpSettings(StackModel):
     flex_start: tuple[str, ...] = Field(
         default=(), description="pools whose nodes are asked for through flex-start: longer wait, at most seven days"
     )
+
+    @property
+    def ignores_order(self) -> None:
+        """Return None: a ComputeClass tells the autoscaler, of an adopted cluster as well."""
+        return None

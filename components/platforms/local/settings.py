@@ -16,3 +16,8 @@ class LocalSettings(StackModel):
     def region(self) -> None:
         """Return None: nothing is bought here."""
         return None
+
+    @property
+    def ignores_order(self) -> None:
+        """Return None: no node is brought here."""
+        return None

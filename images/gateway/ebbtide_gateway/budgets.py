@@ -100,7 +100,7 @@ class Budgets:
 
     def may_wake(self, group: Group, model: Model, groups: Collection[Group]) -> None:
         """Raise ``ApiError`` 403 without the right to wake this model, 429 when today's wakes are used up."""
-        if not group.may_wake(model.name):
+        if not group.may_wake(model.public_name):
             raise not_allowed(group, model, groups)
         most = group.max_wakes_per_day
         if most is not None and self._today()[group.name] + self._others[group.name] >= most:
@@ -139,7 +139,7 @@ class Budgets:
 
 def not_allowed(group: Group, model: Model, groups: Collection[Group]) -> ApiError:
     """Return the 403 that names the groups that may wake the model instead."""
-    who = sorted(other.name for other in groups if other.may_wake(model.name))
+    who = sorted(other.name for other in groups if other.may_wake(model.public_name))
     ask = f"ask somebody with a key of group {' or '.join(who)}" if who else "no group may wake it"
     message = f"model {model.name!r} sleeps, and group {group.name!r} may use it only while it is awake; {ask}"
     return ApiError(403, "wake_not_allowed", message)

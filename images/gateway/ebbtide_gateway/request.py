@@ -18,6 +18,7 @@ from .errors import ApiError
 from .form import MOST_BYTES, Form, file_too_large, read_form
 from .keys import Caller
 from .parameters import check, refused
+from .prompt_length import shortest
 from .replicas import beginning
 from .routes import ROUTES, Api, api_of
 from .server import Connection, Leaving
@@ -109,14 +110,14 @@ def unknown_key() -> ApiError:
 
 def usable(models: Mapping[str, Model], caller: Caller) -> list[Model]:
     """Return the models this caller may use, each once, by name."""
-    distinct = {model.name: model for model in models.values()}
+    distinct = {model.name: model for model in models.values() if model.asked_as is None}
     return [model for name, model in sorted(distinct.items()) if caller.may_use(name)]
 
 
 def choose(models: Mapping[str, Model], caller: Caller, asked: str) -> Model:
     """Return the model with this name or alias. Raises ``ApiError`` 404 (with the names the caller may use) or 403."""
     model = models.get(asked)
-    if model is None:
+    if model is None or model.asked_as is not None:
         names = ", ".join(found.name for found in usable(models, caller)) or "none"
         message = f"there is no model {asked[:100]!r}; models you may use: {names}"
         raise ApiError(404, "model_not_found", message)
@@ -153,7 +154,7 @@ def parse_form(path: str, form: Form, models: Mapping[str, Model], caller: Calle
 
 
 def _checked(path: str, document: dict[str, Any], models: Mapping[str, Model], caller: Caller) -> tuple[Model, bytes]:
-    """Return the model that a document names, and the document with the model's own name, as JSON."""
+    """Return the model that serves a document, and the document with that model's own name, as JSON."""
     asked = document.get("model")
     if not isinstance(asked, str) or not asked:
         raise ApiError(400, "missing_model", "the body needs 'model': a model's name or alias")
@@ -161,6 +162,7 @@ def _checked(path: str, document: dict[str, Any], models: Mapping[str, Model], c
     if found := refused(document):
         raise ApiError(400, "unsupported_parameter", f"not accepted here: {', '.join(found)}")
     try:
+        model = shortest(path, document, model, models)
         check(path, document, model)
         document["model"] = model.name
         return model, json.dumps(document, separators=(",", ":")).encode()

@@ -21,7 +21,9 @@ class Model(_Frozen):
     of the nodes that a wake may start; None: unknown. ``by_prefix``: prompts that begin alike go to the same replica.
     ``most_waiting``: requests that may wait at once while no replica answers; None: any number. ``most_sequences``: how
     many one replica works on or queues, so no request may ask for more; None: any number. ``task``: the one its engine
-    was started for. ``cold_start_seconds``: the longest a start may take.
+    was started for. ``cold_start_seconds``: the longest a start may take. ``longer``: the model that gets the requests
+    which might not fit into ``context_tokens``, prompt and answer together; it has no name of its own to clients, and
+    is asked for as ``asked_as``.
     """
 
     name: str
@@ -35,6 +37,14 @@ class Model(_Frozen):
     most_sequences: int | None = Field(default=None, ge=1)
     task: Task = "chat"
     cold_start_seconds: float | None = Field(default=None, gt=0)
+    context_tokens: int | None = Field(default=None, ge=1)
+    longer: str | None = None
+    asked_as: str | None = None
+
+    @property
+    def public_name(self) -> str:
+        """Return the name that clients ask for and groups have rights to."""
+        return self.asked_as or self.name
 
 
 class Guard(_Frozen):
@@ -107,7 +117,8 @@ class Settings(_Frozen):
     cors: Cors = Cors()
 
     def by_any_name(self) -> dict[str, Model]:
-        """Return the models by name and by alias; a name wins over another model's alias."""
+        """Return the models by name and by alias; a name wins over another model's alias. Those that clients may not
+        ask by name are among them."""
         names = {alias: model for model in self.models for alias in model.aliases}
         return names | {model.name: model for model in self.models}
 

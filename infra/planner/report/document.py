@@ -98,6 +98,7 @@ def _model(model: ModelPlan, cost: Cost) -> Document:
         "aliases": list(config.aliases),
         "pool": config.pool,
         "fallback_pools": list(config.fallback_pools),
+        "long_prompts": config.long_prompts,
         "machine": model.pool.machine.name if model.pool.machine else None,
         "gpu": model.pool.product,
         "device": model.pool.device,

@@ -71,7 +71,12 @@ def _models(document: Document) -> Table:
         for model in document["models"]
     )
     columns = ("model", "id", "size", "GPUs", "machine", "replicas", "context", "fits")
-    return Table(title="Models", columns=columns, rows=rows, right=frozenset({2, 6}))
+    routed = [
+        f"{model['name']}: what may not fit into its context goes, under its name, to {model['long_prompts']}"
+        for model in document["models"]
+        if model["long_prompts"] is not None
+    ]
+    return Table(title="Models", columns=columns, rows=rows, right=frozenset({2, 6}), below="\n".join(routed))
 
 
 def _where(model: Document) -> str:

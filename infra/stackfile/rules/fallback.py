@@ -8,6 +8,7 @@ from components.typed.refusal import Path, Problem
 from components.typed.rules.pools import (
     FALLBACK_DIFFERS,
     FALLBACK_ORDER,
+    FALLBACK_ORDER_UNKNOWN,
     FALLBACK_REPEATED,
     NODES_COUNT,
     SHARING_INVALID,
@@ -98,7 +99,11 @@ def _same(first: PoolConfig, other: PoolConfig, path: Path) -> Iterator[Problem]
 
 
 def judge_orders(draft: Draft) -> Iterator[Problem]:
-    """Yield models that want two pools in opposite orders: an autoscaler may know only one order for all pods."""
+    """Yield models whose order of pools may not be followed: the place is not told it, or it contradicts another's, and
+    an autoscaler may know only one order for all pods."""
+    why = draft.platform.ignores_order if draft.platform is not None else None
+    if why is not None:
+        yield from _unknown_order(draft, why)
     orders = {n: p.value.pools for n, p in draft.models.items() if p.sound("pool", "fallback_pools")}
     clean = {name: pools for name, pools in orders.items() if len(set(pools)) == len(pools)}
     for each in preferences(clean)[1]:
@@ -110,6 +115,13 @@ def judge_orders(draft: Draft) -> Iterator[Problem]:
         fix = "write the pools in the same order, or give this model pools of its own"
         path = ("models", each.model, "fallbackPools", each.index)
         yield FALLBACK_ORDER.at(path, message, allowed="one order of pools in all models", fix=fix, value=name)
+
+
+def _unknown_order(draft: Draft, why: str) -> Iterator[Problem]:
+    for name, part in draft.models.items():
+        if part.sound("fallback_pools") and part.value.fallback_pools:
+            path = ("models", name, "fallbackPools")
+            yield FALLBACK_ORDER_UNKNOWN.at(path, f"is no promise of the order in which nodes come: {why}")
 
 
 def spot_alone(part: Part[ModelConfig], draft: Draft) -> bool:

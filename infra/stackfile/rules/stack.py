@@ -37,6 +37,7 @@ from infra.stackfile.pool_machine import find
 from infra.stackfile.pool_order import users
 from infra.stackfile.rules.engine_listed import judge_listed_image, judge_listed_model
 from infra.stackfile.rules.fallback import judge_orders, spot_alone
+from infra.stackfile.rules.long_prompts import judge_long_prompts
 from infra.stackfile.rules.models import judge_model
 from infra.stackfile.rules.platform import judge_place
 from infra.stackfile.rules.pools import judge_disk, judge_pool, judge_pools
@@ -60,6 +61,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
         yield from judge_model(model, ("models", name), draft)
         yield from judge_listed_model(model, ("models", name), draft)
     yield from judge_orders(draft)
+    yield from judge_long_prompts(draft)
     yield from _aliases(draft)
     yield from _groups(draft)
     yield from _keys(draft)

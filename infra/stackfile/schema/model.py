@@ -176,6 +176,11 @@ class ModelConfig(StackModel):
     kv_cache: Quantity | None = Field(default=None, description="KV cache in main memory; device cpu only.")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(default="auto", description="what it computes in")
     aliases: tuple[Name, ...] = Field(default=(), description="further names a request may use")
+    long_prompts: str | None = Field(
+        default=None,
+        description="the model that gets, under this one's name, what may not fit into maxTokens here",
+        examples=["llama-8b-long"],
+    )
     extra_args: tuple[str, ...] = Field(
         default=(), description="flags for the engine that no key here sets; some need a code owner"
     )

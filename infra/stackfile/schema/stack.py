@@ -12,6 +12,7 @@ from components.typed.fields import Limit, StackModel, integer, text
 from components.typed.rules.file import COUNT_INVALID, KEY_HASH_INVALID, ORIGIN_INVALID, PACKAGE_NOT_PINNED
 from components.typed.rules.stack import IMAGE_NOT_PINNED
 from components.typed.units import Duration
+from infra.stackfile.long_prompts import public_names
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.money import Dollars
 from infra.stackfile.schema.pool import PoolConfig
@@ -252,6 +253,11 @@ class StackConfig(StackModel):
     def has_groups(self) -> bool:
         """Return True if some model's replica takes several machines."""
         return any(model.nodes > 1 for model in self.models.values())
+
+    @property
+    def asked_as(self) -> Mapping[str, str]:
+        """Return the names that clients ask for, by each model that takes a shorter one's long prompts."""
+        return public_names({name: model.long_prompts for name, model in self.models.items()})
 
     def wait_limit(self, model: ModelConfig) -> Duration:
         """Return how long a request for ``model`` may wait while the guard is full."""
