@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: help local fresh setup setup-all browser bubblewrap running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-long lint docs types bench lock down
+.PHONY: help local fresh setup setup-all browser bubblewrap running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-autoscaler test-long lint docs types bench lock down
 .DEFAULT_GOAL := local
 
 help: ## this list
@@ -81,6 +81,10 @@ REHEARSALS = EBBTIDE_STEP="rehearsals" .venv/bin/pytest -n 2 --dist loadgroup te
 test-rehearsal: running rehearsal-programs ## every cloud stack's whole life, with clouds that are a folder
 	$(REHEARSALS)
 
+# no part of `make test`, because no package registry has the program (docs/decisions/0034)
+test-autoscaler: $(AUTOSCALER) rehearsal-programs ## AWS node groups before the real Cluster Autoscaler: AUTOSCALER=PATH
+	EBBTIDE_CLUSTER_AUTOSCALER="$(abspath $(AUTOSCALER))" .venv/bin/pytest tests/karpenter/test_cluster_autoscaler.py
+
 # the lab waits for models half of its time; the rehearsals take what it leaves, and no more: beside them as equals an
 # engine gives a fifth of its tokens, and clients' patience ends. After them comes what `make test` has kept for then
 test-long: running rehearsal-programs
@@ -115,3 +119,6 @@ lock: ## the lock files anew
 		uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
 			--no-deps --no-annotate - --output-file locks/$$cloud.txt; \
 	done
+	printf 'flask\nflask-cors\nmoto\n' | \
+		uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
+			--no-annotate - --output-file locks/moto.txt

@@ -1,4 +1,4 @@
-"""Virtual environment with the gateway image's own Python packages, for tests that run the real gateway."""
+"""Virtual environments with hash-locked packages, for tests that run the real gateway or another program."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ LOCK = PROJECT / "images" / "gateway" / "requirements.txt"
 
 
 def gateway_python(lock: Path = LOCK, cache: Path | None = None) -> Path:
-    """Return the interpreter of a venv with the image's hash-locked requirements; the venv is made when missing.
+    """Return the interpreter of a venv with the gateway image's requirements."""
+    return locked_python("gateway", lock, cache)
 
-    It lives in ``<cache>/venvs/gateway-<lock hash>``, so clones share it and a changed lock gets a new one.
+
+def locked_python(program: str, lock: Path, cache: Path | None = None) -> Path:
+    """Return the interpreter of a venv with the hash-locked requirements; the venv is made when missing.
+
+    It lives in ``<cache>/venvs/<program>-<lock hash>``, so clones share it and a changed lock gets a new one.
     Takes about a minute the first time. Raises ``LocalProblem`` when packages cannot be installed.
     """
     home = (cache or paths().cache) / "venvs"
     home.mkdir(parents=True, exist_ok=True)
-    name = f"gateway-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+    name = f"{program}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     venv, stamp = home / name, home / f"{name}.done"
     with (home / f"{name}.lock").open("w") as guard:
         # Two test runs at once must not write into one folder; a killed run leaves no stamp, and the next one
@@ -55,7 +60,7 @@ def _make(venv: Path, lock: Path, log: Path) -> None:
         ):
             if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode:
                 raise LocalProblem(
-                    f"the gateway's packages could not be installed into {venv}",
+                    f"the packages of {lock} could not be installed into {venv}",
                     "check that the package index is reached (pip's own settings hold), then run this again",
                     log,
                 )

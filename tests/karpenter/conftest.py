@@ -29,6 +29,7 @@ from tests.machines import G5
 NODE_SECONDS = 60
 GONE_SECONDS = 120
 EMPTY_SECONDS = 5
+_STACKS = ("test_cluster_autoscaler.py", "test_rehearsal_cluster.py", "test_stack_pools.py")
 ACT_SECONDS = 12  # the autoscaler gathers pending pods for a second and decides in less than ten
 
 
@@ -36,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two workers at most have a cluster of their own, and each uses its one from the first test to the last."""
     for item in items:
         if Path(__file__).parent in item.path.parents and "engine" in item.keywords:
-            half = "stacks" if item.path.name in ("test_rehearsal_cluster.py", "test_stack_pools.py") else "models"
+            half = "stacks" if item.path.name in _STACKS else "models"
             item.add_marker(pytest.mark.xdist_group(f"karpenter {half}"))
 
 
