@@ -90,7 +90,9 @@ def _members(package: str, folder: str, model: str) -> Fields:
         at = told["key"].replace("\\\\.", "\0")
         rules = tables.get("_validation", {}).get(attribute, {})
         field = _typed(package, folder, at.replace("\0", "."), told["type"], named.get(attribute, ""), rules)
-        for name in {at.rpartition(".")[2].replace("\0", "."), _camel(attribute)}:
+        last, camel = at.rpartition(".")[2].replace("\0", "."), _camel(attribute)
+        # the schema may give a property another name for clients, which SDKs then use; case alone makes no other name
+        for name in (last,) if camel.lower() == last.lower() else (last, camel):
             if name not in found or found[name].read_only:
                 found[name] = field
     return found

@@ -26,10 +26,10 @@ provider calls. `tests/program/test_cloud_schemas.py` does it at each run; this 
 `python -m scripts.cloud_schemas.page`, so a check that stands here was made
 ([why so](decisions/0031-graphs-are-held-against-published-schemas.md)).
 
-Each property exists there, is not read-only, and is not about to be dropped. Then, as far as the schema says it:
-**type**; **words**, one of an enumeration; **pattern**; **length**; **range**; **required**, and present. **late**: the
-value is only known after `up`, in some graph or in all; without **type** beside it no value was seen. A place in braces
-is part of the address, not of the body.
+Each property exists there, is not read-only and, where a schema tells of that, not deprecated without being known here.
+Then, as far as the schema says it: **type**; **words**, one of an enumeration; **pattern**; **length**; **range**;
+**required**, and present. **late**: the value is only known after `up`, in some graph or in all; without **type** beside
+it no value was seen. A place in braces is part of the address, not of the body.
 
 Not looked at: words that a schema gives in prose alone, what depends on a second property, on the account or on the
 region, names that Pulumi makes, whether a service still offers an API version, and AWS.
@@ -80,7 +80,8 @@ def _section(kind: str, paths: Mapping[str, Sequence[Seen]]) -> Iterator[str]:
         apart = next((each.apart for each in all_ if each.apart), "")
         at = min(each.at for each in all_)
         done = {check for each in all_ for check in each.checks}
-        checks = ", ".join(check for check in CHECKS if check in done)
+        old = any(f"{path}.".startswith(f"{each}.") for each in found.names.deprecated)
+        checks = ", ".join([check for check in CHECKS if check in done] + ["deprecated there"] * old)
         yield f"| `{path}` | {'' if at in ('', path) else f'`{at}`'} | {f'none: {apart}' if apart else checks} |\n"
 
 
