@@ -23,7 +23,7 @@ _KINDS: Mapping[str, Kind] = {
 }  # fmt: skip
 _PATTERNS = {
     "iso-8601": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$",
-    "duration": r"^P(?=.)(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$",
+    "duration": r"^P(?=.)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$",
 }
 _NOT_OF_THE_STACK = {"subscriptionId"}  # the provider's own setting
 

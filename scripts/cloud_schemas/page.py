@@ -26,10 +26,10 @@ provider calls. `tests/program/test_cloud_schemas.py` does it at each run; this 
 `python -m scripts.cloud_schemas.page`, so a check that stands here was made
 ([why so](decisions/0031-graphs-are-held-against-published-schemas.md)).
 
-Each property exists there, is not read-only and, where a schema tells of that, not deprecated without being known here.
+Each property exists there, is not read-only and, where a schema tells it, not deprecated without being known here.
 Then, as far as the schema says it: **type**; **words**, one of an enumeration; **pattern**; **length**; **range**;
-**required**, and present. **late**: the value is only known after `up`, in some graph or in all; without **type** beside
-it no value was seen. A place in braces is part of the address, not of the body.
+**required**, and present. **late**: the value is only known after `up`, in some graph or in all; without **type**
+beside it no value was seen. A place in braces is part of the address, not of the body.
 
 Not looked at: words that a schema gives in prose alone, what depends on a second property, on the account or on the
 region, names that Pulumi makes, whether a service still offers an API version, and AWS.
