@@ -15,9 +15,9 @@ setup: ## the environment; CLOUD="aws gcp" adds those clouds' SDKs
 # `make test` says at its end how long each step took
 timed = .ci/timed "$(1)"
 
-# what the tests need: every cloud's SDK
+# what the tests need: every cloud's SDK, and the schemas that they are held against
 setup-all: ## the environment with every cloud's SDK
-	@$(call timed,setup) scripts/setup.sh aws azure gcp
+	@$(call timed,setup) scripts/setup.sh aws azure gcp schemas
 
 # one after the other, in this order: what is quick to fail comes first
 .NOTPARALLEL:
@@ -113,11 +113,11 @@ down: ## end what `make local` started
 lock: ## the lock files anew
 	uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
 		--extra dev pyproject.toml --output-file locks/dev.txt
-	for cloud in aws azure gcp; do \
+	for extra in aws azure gcp schemas; do \
 		python3 -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
-			print(*extras['$$cloud'], sep='\n')" | \
+			print(*extras['$$extra'], sep='\n')" | \
 		uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
-			--no-deps --no-annotate - --output-file locks/$$cloud.txt; \
+			--no-deps --no-annotate - --output-file locks/$$extra.txt; \
 	done
 	printf 'flask\nflask-cors\nmoto\n' | \
 		uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \

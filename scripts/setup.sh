@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make .venv in the project's root with the locked packages and ebbtide itself; the clouds named as arguments get their
-# SDKs too (each has a lock), and one that is there stays. Safe to repeat: does nothing when no lock has changed. An
-# interrupted run leaves no stamp and is done again.
+# SDKs too (each has a lock), and one that is there stays. `schemas` is no cloud: the packages that tests read the clouds'
+# schemas from. Safe to repeat: does nothing when no lock has changed. An interrupted run leaves no stamp and is done again.
 set -eu
 cd "$(dirname "$0")/.."
 known=$(ls locks | sed -n 's/\.txt$//p' | grep -vx dev | tr '\n' ' ')
@@ -51,12 +51,21 @@ echo "  • Python environment (.venv)"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 rm -f "$stamp"
 for lock in $locks; do
+    if [ "$lock" = locks/schemas.txt ]; then # tests read these packages as they come
+        echo "  • the clouds' schemas"
+        rm -rf .venv/schemas
+        .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+            --dest .venv/schemas -r "$lock"
+        continue
+    fi
     # of a cloud's 10,000 files a program reads some hundred: compiled below, and not all of them
     compile=--no-compile
     if [ "$lock" = locks/dev.txt ]; then compile=--compile; else echo "  • $(basename "$lock" .txt) SDK"; fi
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $compile --require-hashes -r "$lock"
 done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-for cloud in $clouds; do env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c "import components.platforms.$cloud.platform"; done
+for cloud in $clouds; do
+    [ "$cloud" = schemas ] || env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c "import components.platforms.$cloud.platform"
+done
 printf '%s\n%s\n' "$want" "$clouds" > "$stamp"
 echo "  ✓ Python environment (.venv)"
