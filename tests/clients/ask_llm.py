@@ -22,8 +22,7 @@ def llm(*words: str, max_tokens: int = FEW, model: str = "chat") -> str:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "extra-openai-models.yaml").write_text(json.dumps(MODELS))
         (Path(folder) / "keys.json").write_text(json.dumps({"ebbtide": KEY}))
-        option = "max_output_tokens" if model == "responses" else "max_tokens"
-        argv = ["prompt", PROMPT, "-m", model, "-o", option, str(max_tokens), *words]
+        argv = ["prompt", PROMPT, "-m", model, "-o", "max_tokens", str(max_tokens), *words]
         done = CliRunner().invoke(cli, argv, env={"LLM_USER_PATH": folder})
         assert done.exit_code == 0, done.output
         return done.stdout.strip()

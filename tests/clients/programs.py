@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -79,9 +80,11 @@ class Client:
         return {name: found.get(name, missing) for name in features}
 
 
+def _read(line: dict[str, Any]) -> Client:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in line.items()}
+    return Client(**values)
+
+
 _LISTED = yaml.safe_load((HERE / "clients.yaml").read_text())
 VLLM_SEEN: date | None = _LISTED["vllm_seen"]
-CLIENTS = tuple(
-    Client(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()})
-    for each in _LISTED["clients"]
-)
+CLIENTS = tuple(map(_read, _LISTED["clients"]))
