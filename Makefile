@@ -121,4 +121,9 @@ lock: ## the lock files anew
 	done
 	printf 'flask\nflask-cors\nmoto\n' | \
 		uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
-			--no-annotate - --output-file locks/moto.txt
+			--no-annotate - --output-file tests/karpenter/moto.txt
+	for list in clients clients-openai-2; do \
+		uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
+			--no-annotate tests/clients/$$list.in --output-file tests/clients/$$list.txt; \
+	done
+	cd tests/clients && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund

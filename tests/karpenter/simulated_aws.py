@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import httpx
 
-from infra.workspace import PROJECT
 from lab.rehearsal.process import Part
-from tests.gateway_venv import locked_python
+from tests.installed import locked_python
 from tests.karpenter.node_groups import NodeGroup
 
 _VERSIONS = {"autoscaling": "2011-01-01", "ec2": "2016-11-15"}
@@ -24,7 +24,7 @@ _NAMESPACE = re.compile(r' xmlns="[^"]*"')
 
 def server(port: int) -> Part:
     """moto's server on loopback, in a virtual environment of its own."""
-    python = locked_python("moto", PROJECT / "locks" / "moto.txt")
+    python = locked_python("moto", Path(__file__).with_name("moto.txt"))
     return Part("moto", (str(python), "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)))
 
 

@@ -49,10 +49,17 @@ WAKE_SECONDS = 240.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What one wake of vLLM can serve stands together; what takes the stack down comes last."""
-    first = ("test_doors.py", "test_engine.py", "test_paths.py", "test_request_options.py")
+    """What one wake of vLLM can serve stands together, what begins asleep before it; what takes the stack down comes
+    last.
+    """
+    first = ("test_doors.py", "test_engine.py", "test_clients.py", "test_paths.py", "test_request_options.py")
     order = {name: place for place, name in enumerate(first)} | {"test_interruptions.py": len(first) + 1}
-    items.sort(key=lambda item: order.get(item.path.name, len(first)))
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        asleep = item.path.name in first and "sleeping" in getattr(item, "fixturenames", ())
+        return not asleep, order.get(item.path.name, len(first))
+
+    items.sort(key=place)
 
 
 def wait_until(check: Callable[[], Any], seconds: float, what: str, every: float = 0.25) -> Any:

@@ -8,7 +8,6 @@ would have that host write, are stand-ins (``typescript/``).
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ import yaml
 from infra.workspace import PROJECT, paths
 from lab.rehearsal.cluster import RehearsalCluster
 from lab.toolchain import go_programs
+from tests.installed import node_packages
 from tests.rehearsal.conftest import api_of
 from tests.rehearsal.stage import Stage
 from tests.rehearsal.test_stacks import objects
@@ -73,16 +73,10 @@ class TypeScriptProgram(Program):
 
 
 def node_modules() -> Path:
-    """Return the packages of ``package-lock.json`` and the SDK, installed once; none of their scripts runs."""
-    sources = sorted(file for file in NODE.rglob("*") if file.is_file())
-    key = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:16]
-    folder = paths().cache / "node" / key
-    if not (folder / ".done").exists():
-        shutil.copytree(NODE, folder, dirs_exist_ok=True)
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
-        (folder / "ebbtide-sdk").rename(folder / "node_modules" / "@pulumi" / "ebbtide")
-        (folder / ".done").touch()
-    return folder / "node_modules"
+    """Return the packages of ``package-lock.json`` and the SDK."""
+    modules = node_packages("typescript", NODE)
+    shutil.copytree(NODE / "ebbtide-sdk", modules / "@pulumi" / "ebbtide", dirs_exist_ok=True)
+    return modules
 
 
 NO_NODE = pytest.mark.skipif(shutil.which("npm") is None and not os.environ.get("CI"), reason="no Node.js here")

@@ -105,12 +105,13 @@ class Seen:
 
 
 class Upstream:
-    """Interceptor and engine in one. ``script`` holds what the next requests get; then everything is
-    answered. Requests without a body, which ask only whether somebody is there, are ``knocks`` and have a script of
-    their own.
+    """Interceptor and engine in one. ``script`` holds what the next requests get; then everything is answered, by
+    ``otherwise``. Requests without a body, which ask only whether somebody is there, are ``knocks`` and have a script
+    of their own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: Behaviour | None = None) -> None:
+        self.otherwise = otherwise or answers
         self.script: list[Behaviour] = []
         self.seen: list[Seen] = []
         self.knock_script: list[Behaviour] = []
@@ -127,7 +128,7 @@ class Upstream:
         seen = Seen(request.host, request.path, body, dict(request.headers))
         (self.knocks if knocks else self.seen).append(seen)
         script = self.knock_script if knocks else self.script
-        behaviour = script.pop(0) if script else says(200, "") if knocks else answers
+        behaviour = script.pop(0) if script else says(200, "") if knocks else self.otherwise
         try:
             return await behaviour(request, body)
         except (asyncio.CancelledError, ConnectionError):

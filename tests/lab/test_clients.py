@@ -1,0 +1,97 @@
+"""The libraries that people use, with vLLM and SmolLM2 behind the gateway: while the model wakes, then warm."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.clients.programs import CLIENTS, Client
+from tests.lab.conftest import FIRST, Lab
+
+AT_ONCE = 4
+"""Programs: they mostly wait, for the engine or for the disk."""
+CALLS, CITIES = 50, ("Paris", "Rome")
+WEATHER = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "enum": CITIES}, "sunny": {"type": "boolean"}},
+    "required": ["city", "sunny"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def clients() -> tuple[Client, ...]:
+    """Those that this machine can run."""
+    return tuple(client for client in CLIENTS if client.language != "JavaScript" or shutil.which("npm"))
+
+
+def at_once(lab: Lab, folder: Path, asked: dict[Client, tuple[str, ...]]) -> dict[str, dict[str, str]]:
+    """What went wrong, by client and feature."""
+
+    def run(client: Client) -> dict[str, str | None]:
+        where = folder / client.title
+        return client.run(asked[client], where, lab.access.url, lab.keys["demo"], chat=FIRST)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = zip(asked, pool.map(run, asked), strict=True)
+        wrong = {client.title: {name: why for name, why in each.items() if why} for client, each in found}
+    return {title: each for title, each in wrong.items() if each}
+
+
+def test_clients_ask_a_sleeping_model_and_are_answered(
+    clients: tuple[Client, ...], sleeping: Lab, tmp_path: Path
+) -> None:
+    """Streams among them are sent comments meanwhile (``gateway.commentEvery``)."""
+    for client in clients:
+        client.install()
+    asked = {client: client.wake for client in clients if client.wake}
+    assert at_once(sleeping, tmp_path, asked) == {}
+
+
+def test_clients_have_their_features_warm(clients: tuple[Client, ...], awake: Lab, tmp_path: Path) -> None:
+    assert at_once(awake, tmp_path, {client: client.warm for client in clients}) == {}
+
+
+def called(message: dict[str, Any]) -> Any:
+    (call,) = message["tool_calls"]
+    assert call["function"]["name"] == "weather"
+    return json.loads(call["function"]["arguments"])
+
+
+WAYS: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]] = {
+    "tool call": (
+        {
+            "tools": [{"type": "function", "function": {"name": "weather", "parameters": WEATHER}}],
+            "tool_choice": "required",
+        },
+        called,
+    ),
+    "JSON schema": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "weather", "schema": WEATHER}}},
+        lambda message: json.loads(message["content"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_fifty_constrained_answers_are_all_well_formed(way: str, awake: Lab) -> None:
+    """The engine promises it: a demanded call and a schema are kept, whatever the model would rather say."""
+    constraint, read = WAYS[way]
+    more = {"max_tokens": 64, "temperature": 1, **constraint}
+
+    def ask(number: int) -> httpx.Response:
+        return awake.chat(FIRST, f"Is it sunny in place number {number}?", **more)
+
+    for answer in (*awake.at_once(CALLS // 2, ask), *awake.at_once(CALLS // 2, ask)):
+        (choice,) = answer.raise_for_status().json()["choices"]
+        told = read(choice["message"])
+        assert told.keys() == {"city", "sunny"}, told
+        assert told["city"] in CITIES, told
+        assert isinstance(told["sunny"], bool), told
