@@ -35,7 +35,7 @@ PLAUSIBLE = {
     "clientId": "00000000-0000-0000-0000-000000000000",
     "email": "late@project.iam.gserviceaccount.com",
 }
-NO_OBJECTS = {"kubernetes:helm.sh/v3:Release": "what a chart renders is known where charts are (test_charts_rendered.py)"}
+NO_OBJECTS = {"kubernetes:helm.sh/v3:Release": "what a chart renders is known where charts can be reached"}
 
 
 @dataclass(frozen=True)
