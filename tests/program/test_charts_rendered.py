@@ -76,7 +76,9 @@ def test_helm_takes_every_set_of_values_and_what_comes_out_fits_kubernetes(name:
         assert done.returncode == 0, done.stderr
         documents = [document for document in yaml.load_all(done.stdout, Loader=LOADER) if document]
         assert documents
-        assert {s for document in documents for s in wrong_inputs(type_token(document), document)} == set()
+        # the SDK spells x-kubernetes-… of a CustomResourceDefinition its own way, and no value reaches them
+        ours = [document for document in documents if document["kind"] != "CustomResourceDefinition"]
+        assert {sentence for document in ours for sentence in wrong_inputs(type_token(document), document)} == set()
 
 
 def changed(value: Any) -> Any:
