@@ -32,11 +32,13 @@ pytestmark = [
 RECORDS = records()
 KUBERNETES = "1.34.4"
 _RANDOM = re.compile(r"[A-Za-z0-9+/=]{64,}")  # certificates that a chart makes, and sums of them
+_QUANTITY = re.compile(r"\.resources\.(limits|requests)\.\w+: is int")  # to the SDK text, to an API server a number too
 _DURATION = re.compile(r"\d+(ms|s|m|h)")
 NOT_SEEN = {
     ("aws-load-balancer-controller", "keepTLSSecret"): "it looks in the cluster for the Secret that is there",
     ("keda-add-ons-http", "interceptor.pdb.maxUnavailable"): "no stack has two interceptors, and one has no budget",
     ("keda-add-ons-http", "interceptor.pdb.minAvailable"): "no stack has two interceptors, and one has no budget",
+    ("traefik", "image"): "it is empty until the image's digest is known",
 }
 
 
@@ -78,7 +80,8 @@ def test_helm_takes_every_set_of_values_and_what_comes_out_fits_kubernetes(name:
         assert documents
         # the SDK spells x-kubernetes-… of a CustomResourceDefinition its own way, and no value reaches them
         ours = [document for document in documents if document["kind"] != "CustomResourceDefinition"]
-        assert {sentence for document in ours for sentence in wrong_inputs(type_token(document), document)} == set()
+        wrong = {sentence for document in ours for sentence in wrong_inputs(type_token(document), document)}
+        assert {sentence for sentence in wrong if not _QUANTITY.search(sentence)} == set()
 
 
 def changed(value: Any) -> Any:
