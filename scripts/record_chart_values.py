@@ -17,6 +17,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,9 +27,12 @@ from components.typed.tables import read_table
 from infra.atomic_write import atomic_write
 from infra.console import say
 from infra.recorder.unknown_outputs import joined
+from infra.workspace import paths
+from lab.toolchain import go_programs
 from scripts.chart_values import KUBERNETES, ChartRecord, Kind, chart_name, kind_of, record_file, used_paths
 from scripts.shape_graphs import Entry, files, recorded
 
+HELM = go_programs.GoProgram("helm", "helm", "helm.sh/helm/v3/cmd/helm")
 RELEASE = "kubernetes:helm.sh/v3:Release"
 _HEAD = """\
 # The names of the values that this chart takes, and what each is; nothing else of the chart is here. Written by
@@ -94,7 +98,8 @@ def kinds(texts: Mapping[PurePosixPath, str]) -> dict[str, Kind]:
         if path.parts[0] == "charts" and len(path.parts) > 2:
             charts[path.parts[1]][PurePosixPath(*path.parts[2:])] = text
     for name, inner in charts.items():
-        found |= {name: "map"} | {f"{name}.{path}": kind for path, kind in kinds(inner).items()}
+        found[name] = "map"
+        found |= {f"{name}.{path}": kind for path, kind in kinds(inner).items()}
     values = yaml.safe_load(texts.get(PurePosixPath("values.yaml"), "")) or {}
     templates = [_COMMENT.sub("", text) for path, text in texts.items() if path.parts[0] == "templates"]
     named = _Named(_found(_READ, templates), _found(_EACH, templates))
@@ -151,10 +156,17 @@ def _parents(path: str) -> list[str]:
     return [path[: match.start()] for match in re.finditer(r"\.", path)]
 
 
+@cache
+def helm() -> str:
+    """Return the program, built from its Go module the first time."""
+    go_programs.build((HELM,), paths(), lambda program: say("building helm, once"), lambda line: None)
+    return str(paths().bin / HELM.name)
+
+
 def fetched(chart: Installed, folder: Path) -> Path:
     """Fetch a chart by helm from where the stacks take it; return its archive in ``folder``."""
     place = [] if chart.repository is None else ["--repo", chart.repository]
-    argv = ["helm", "pull", chart.chart, *place, "--version", chart.version, "--destination", str(folder)]
+    argv = [helm(), "pull", chart.chart, *place, "--version", chart.version, "--destination", str(folder)]
     subprocess.run(argv, check=True)
     return next(folder.glob("*.tgz"))
 

@@ -16,15 +16,12 @@ import yaml
 
 from components.idle_scaling.manifest_set import type_token
 from components.typed.tables import LOADER
-from infra.workspace import paths
-from lab.toolchain import go_programs
 from scripts.chart_values import records
-from scripts.record_chart_values import Installed, installed
+from scripts.record_chart_values import Installed, helm, installed
 from tests.program.recorded_manifests import filled
 from tests.program.wire_types import wrong_inputs
 
 CHARTS = os.environ.get("EBBTIDE_CHARTS", "")
-HELM = go_programs.GoProgram("helm", "helm", "helm.sh/helm/v3/cmd/helm")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHARTS, reason="not tried: EBBTIDE_CHARTS names no folder of charts to render"),
@@ -40,12 +37,6 @@ NOT_SEEN = {
     ("keda-add-ons-http", "interceptor.pdb.minAvailable"): "no stack has two interceptors, and one has no budget",
     ("traefik", "image"): "it is empty until the image's digest is known",
 }
-
-
-@cache
-def helm() -> str:
-    go_programs.build((HELM,), paths(), lambda program: None, lambda text: None)
-    return str(paths().bin / HELM.name)
 
 
 @cache
