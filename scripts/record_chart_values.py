@@ -167,7 +167,8 @@ def fetched(chart: Installed, folder: Path) -> Path:
     """Fetch a chart by helm from where the stacks take it; return its archive in ``folder``."""
     place = [] if chart.repository is None else ["--repo", chart.repository]
     argv = [helm(), "pull", chart.chart, *place, "--version", chart.version, "--destination", str(folder)]
-    subprocess.run(argv, check=True)
+    if subprocess.run(argv, check=False).returncode:
+        raise SystemExit(f"helm cannot fetch {chart.chart} here; name its folder or archive: CHART=PATH --source …")
     return next(folder.glob("*.tgz"))
 
 
