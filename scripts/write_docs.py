@@ -7,6 +7,7 @@ from collections.abc import Callable
 from infra.package.host import Package
 from infra.workspace import PROJECT
 from scripts import code_owners_page
+from scripts.charts_page import charts_page
 from scripts.clients_page import clients_page
 from scripts.commands_page import commands_page
 from scripts.findings_page import findings_page
@@ -15,6 +16,7 @@ from scripts.stack_file_page import stack_file_page
 
 PAGES: dict[str, Callable[[], str]] = {
     "docs/clients.md": clients_page,
+    "docs/charts.md": charts_page,
     "docs/commands.md": commands_page,
     "docs/examples/CODEOWNERS": code_owners_page.github,
     "docs/examples/CODEOWNERS.gitlab": code_owners_page.gitlab,

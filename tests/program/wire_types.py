@@ -49,6 +49,11 @@ def wrong_in(resources: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def wrong_value(value: Any, hint: Any, at: str) -> list[str]:
+    """What is wrong with one value, as an SDK's type ``hint`` declares it."""
+    return list(_value(value, hint, at))
+
+
 def checkable(token: str) -> bool:
     """Whether an SDK declares this type, so that no sentence means no fault."""
     resource = pulumi_internals.resource_class(token)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +12,13 @@ from components.gpu_layer.node_images import default_image, images_of, near_imag
 from components.gpu_layer.sharing import config_key, node_labels, shared_resource
 from components.gpu_layer.values import WHOLE, GpuPool, config_name, operator_values, time_slicing_data
 from components.platforms.contract import Sharing, Taint
+from scripts.chart_values import records, used_paths, wrong_values
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 IMAGES = node_images()
 SLICED = Sharing("timeSlicing", replicas=4)
 CUT = Sharing("mig", profile="1g.10gb")
 MIXED = Sharing("mig", strategy="mixed", profile="3g.40gb")
-# every path of the chart's values.yaml at the pinned version (NVIDIA/gpu-operator, deployments/gpu-operator)
-CHART = set((FIXTURES / "gpu-operator" / f"{pinned('gpu-operator').version}-paths.txt").read_text().split())
+CHART = records()["gpu-operator"]
 
 
 def pool(image: str, sharing: Sharing | None = None, name: str = "p", *taints: Taint) -> GpuPool:
@@ -54,20 +51,13 @@ def test_the_operator_installs_what_the_node_image_lacks_and_nothing_it_has(
     assert told["dcgmExporter"]["enabled"] is True
 
 
-def paths(told: Mapping[str, Any], at: str = "") -> Iterator[str]:
-    """Every path that is set, down to lists, whose entries are not the chart's."""
-    for key, value in told.items():
-        yield at + key
-        if isinstance(value, Mapping):
-            yield from paths(value, f"{at}{key}.")
-
-
 @pytest.mark.parametrize("sharing", [None, SLICED, CUT, MIXED], ids=str)
 @pytest.mark.parametrize("key", [key for key, image in IMAGES.items() if image.operator])
-def test_no_value_is_set_that_the_chart_does_not_have(key: str, sharing: Sharing | None) -> None:
-    set_paths = set(paths(values(pool(key, sharing))))
-    assert len(set_paths) > 10
-    assert set_paths <= CHART
+def test_no_value_is_set_that_the_chart_does_not_take(key: str, sharing: Sharing | None) -> None:
+    assert CHART.version == pinned("gpu-operator").version
+    told = values(pool(key, sharing))
+    assert len(used_paths(CHART, told)) > 10
+    assert wrong_values(CHART, told) == []
 
 
 @pytest.mark.parametrize("key", [key for key, image in IMAGES.items() if not image.operator])

@@ -12,6 +12,7 @@ from components.idle_scaling.helm_values import http_add_on_values, keda_values
 from components.idle_scaling.manifest_patches import patched, without_descriptions
 from components.idle_scaling.manifest_set import in_stages, read_documents, resource_name, type_token
 from components.idle_scaling.settings import ROLES, EngineSettings, one_image
+from scripts.chart_values import records, wrong_values
 
 IMAGE = "registry.example/keda@sha256:" + "a" * 64
 DEPLOYMENTS = {
@@ -233,6 +234,8 @@ def test_a_node_selector_reaches_both_charts() -> None:
     chosen = EngineSettings(node_selector={"pool": "system"})
     assert keda_values(chosen)["nodeSelector"] == {"pool": "system"}
     assert http_add_on_values(chosen)["interceptor"]["nodeSelector"] == {"pool": "system"}
+    assert wrong_values(records()["keda"], keda_values(chosen)) == []
+    assert wrong_values(records()["keda-add-ons-http"], http_add_on_values(chosen)) == []
 
 
 def test_impossible_settings_are_all_named_at_once() -> None:
