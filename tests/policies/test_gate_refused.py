@@ -262,3 +262,21 @@ def test_a_stack_file_that_cannot_be_read_is_still_reported(text: str, clone: Pa
     file.write_text(text)
     assert diff_values(read_file(ROOT / STACK_FILE), read_file(file))
     assert diff_values(None, read_file(file)) == ()
+
+
+def test_a_refused_stack_file_is_reported_without_the_way_round_the_planner(clone: Path, tmp_path: Path) -> None:
+    """The recorder turns the planner's errors into warnings, whose text has the variable that does so."""
+
+    def refused_twice(told: Any) -> None:
+        told["config"]["ebbtide:guard"]["whenFull"] = "never"
+        next(iter(told["config"]["ebbtide:models"].values()))["maxTokens"] = 131_072
+
+    edit(clone / STACK_FILE, refused_twice)
+    status, text = judged(clone, tmp_path)
+    told = json.loads(text)
+    assert status == 1
+    assert told["problem"].startswith("the stack file is refused:\n")
+    assert "guard.whenFull" in told["problem"]
+    assert any("EBB027 error" in finding["text"] for finding in told["findings"])
+    for report in (tmp_path / "reports").iterdir():
+        assert "EBBTIDE_SKIP_PLANNER" not in report.read_text(), report.name
