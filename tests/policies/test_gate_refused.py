@@ -310,7 +310,7 @@ def test_where_nothing_shuts_in_the_program_of_a_change_is_not_run(
         (tree / "infra" / "own.py").write_text(program)
     bwrap.write_text(f"#!/bin/sh\n{script}\n")
     bwrap.chmod(0o755)
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: str(bwrap))
+    monkeypatch.setattr("shutil.which", lambda name: str(bwrap))
     monkeypatch.setattr(sandbox, "_bubblewrap", lambda *given: [str(bwrap)])
     monkeypatch.setattr(judge_process, "why_not_confined", sandbox.why_not_confined.__wrapped__)
     asked = replace(request(base), head=head)
