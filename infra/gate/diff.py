@@ -11,6 +11,7 @@ from infra.gate.replacement import property_path
 from infra.gate.replacement.differences import compare
 from infra.gate.replacement.tables import Known, forcing
 from infra.policies.providers import repointed
+from infra.stackfile.nested import walk
 
 ORDER = ("deleted", "replaced", "updated", "created")
 _URN = "${"
@@ -122,24 +123,13 @@ def _cascade(found: dict[str, Changed], news: Mapping[str, Mapping[str, Any]]) -
 
 def _hangs_on(entry: Mapping[str, Any], gone: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     _, immutable = forcing(entry)
-    for path, text in _texts(entry.get("inputs") or {}, ()):
-        if _URN in text and any(property_path.contains(fixed, path) for fixed in immutable):
+    for path, text in walk(entry.get("inputs") or {}):
+        if isinstance(text, str) and _URN in text and any(property_path.contains(fixed, path) for fixed in immutable):
             for urn, other in gone.items():
                 output = text.partition(f"${{{urn}#")[2].partition("}")[0]
                 # values from the program, like a name, stay the same; all others come from the cloud, and change
                 if output and output.partition(".")[0].partition("[")[0] not in (other.get("inputs") or {}):
                     yield property_path.show(path), urn
-
-
-def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _texts(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _texts(item, (*path, index))
 
 
 def _only_renamed(path: tuple[str | int, ...], old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

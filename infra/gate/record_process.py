@@ -42,7 +42,7 @@ def _told(tree: Path, stack: str) -> dict[str, Any]:
         from infra.recorder.command import recording_of
         from infra.recorder.recorder import graph
         from infra.recorder.stack_source import read_stack, stack_file
-        from infra.stackfile.findings.finding import ConfigError
+        from infra.stackfile.findings.finding import ConfigError, render
     except Exception as error:
         return {"problem": f"the recorder does not fit this program: {type(error).__name__}: {error}"[:4000]}
     try:
@@ -50,7 +50,8 @@ def _told(tree: Path, stack: str) -> dict[str, Any]:
         foreign = sorted(_foreign_modules(tree))
         return {"problem": f"the program loads what is not part of it: {', '.join(foreign[:5])}"} if foreign else told
     except ConfigError as refused:
-        return {"problem": "the stack file is refused:\n" + str(refused)}
+        # the rest is told by the judge: here the planner's errors are warnings, which say how one turns them into some
+        return {"problem": "the stack file is refused:\n" + render(each for each in refused.findings if each.stops)}
     except BaseException as error:
         # an error's text is the author's as well; the reader cleans it
         return {"problem": f"{type(error).__name__}: {error}"[:4000]}

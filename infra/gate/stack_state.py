@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from infra.gate.deployments import DEPLOYMENTS
 from infra.gate.report.wording import without
 from infra.planner.judgement import Judgement, judge_with_records
 from infra.policies.evaluate import judge_all, waiver_for
@@ -35,7 +36,8 @@ _DEFAULTS = "__defaults"
 
 
 def main() -> int:
-    """Return 0 if every mandatory rule holds or is waived; 1 if one does not, or could not read its input."""
+    """Return 0 if every mandatory rule holds or is waived; 1 if one does not, or could not read its input, or if there
+    is nothing to judge."""
     stack, export = sys.argv[1], Path(sys.argv[2])
     today = date.today()
     known = load_waivers(WAIVERS_FILE, today, rule_ids()).waivers
@@ -51,7 +53,7 @@ def main() -> int:
 
 def graph(export: Mapping[str, Any], judgement: Judgement) -> Graph:
     """Build the graph of an export for the rules; resources that an interrupted run left to be deleted are left out."""
-    found = export["deployment"].get("resources") or []
+    found = (export["deployment"] or {}).get("resources") or []
     return graph_of(
         [_entry(each) for each in found if each["type"] != "pulumi:pulumi:Stack" and not each.get("delete")],
         judgement,
@@ -83,6 +85,13 @@ def _open(value: Any) -> Any:
 
 def report(whole: Graph, reading: Reading, waivers: list[Waiver]) -> Iterator[tuple[str, bool]]:
     """Yield lines, each with True if it fails the run."""
+    if not any(each.custom and not each.type.startswith("pulumi:providers:") for each in whole.resources):
+        yield (
+            "nothing was judged: the stack's state has no resource; fix: pulumi up, or take the stack out of "
+            f"{DEPLOYMENTS}",
+            True,
+        )
+        return
     verdicts = judge_all(
         (rule for rule in rules() if rule.scope != "change"),
         whole,

@@ -48,8 +48,8 @@ class Pool:
         return self.machine is not None or stands_in_gpu_pool(self.resource.parent)
 
     def named_in(self, names: Iterable[str]) -> str:
-        """Return the pool of the stack file whose name is in the resource's: the longest, and nothing if
-        there is none."""
+        """Return the pool of the stack file whose name is in the resource's: the longest, as one may begin like
+        another; nothing if there is none."""
         return max((name for name in names if f"-{name}-" in f"-{self.resource.name}-"), key=len, default="")
 
     def number(self, what: str) -> int | None:

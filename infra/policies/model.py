@@ -55,6 +55,12 @@ class NotEvaluated:
 Outcome = Violation | NotEvaluated
 
 
+def place(at: str, path: str = "") -> str:
+    """Return a place in words: a resource by its name, or a path of the stack file."""
+    name = at.removeprefix("stack:") if at.startswith("stack:") else at.rpartition("::")[2]
+    return ": ".join(part for part in (name, path) if part) or "the stack"
+
+
 @dataclass(frozen=True)
 class Resource:
     """One resource as it would be sent. ``inputs`` are in the API's own spelling, read through ``InputsMap``.

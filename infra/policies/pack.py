@@ -24,7 +24,7 @@ from pulumi_policy.proxy import UnknownValueError
 from infra.planner.judgement import Judgement, judge_with_records
 from infra.policies.evaluate import from_stack_file, outcomes, waiver_for
 from infra.policies.inputs import InputsMap, Unknown
-from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, Rule, Violation
+from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, Rule, Violation, place
 from infra.policies.rules import rule_ids, rules
 from infra.policies.settings import settings_for
 from infra.stackfile.findings.waiver import Waiver
@@ -141,7 +141,7 @@ def _tell(rule: Rule, found: Iterable[Outcome], waivers: tuple[Waiver, ...], rep
         elif waiver_for(rule, outcome, waivers) is None:
             _report(rule, outcome, report)
     if unknown:
-        where = "; ".join(f"{_where(item)} {item.why}" for item in unknown[:5])
+        where = "; ".join(f"{place(item.at, item.path)} {item.why}" for item in unknown[:5])
         more = f"; and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise NotEvaluatedYet(f"not evaluated: {where}{more}")
 
@@ -149,13 +149,8 @@ def _tell(rule: Rule, found: Iterable[Outcome], waivers: tuple[Waiver, ...], rep
 def _report(rule: Rule, outcome: Outcome, report: Report) -> None:
     said = outcome.message if isinstance(outcome, Violation) else outcome.why
     key = outcome.key if isinstance(outcome, Violation) and outcome.key else rule.key
-    message = f"{_where(outcome)} {said}. Fix: {rule.fix} ({key})"
+    message = f"{place(outcome.at, outcome.path)} {said}. Fix: {rule.fix} ({key})"
     report(message, None if outcome.at.startswith("stack:") else outcome.at)
-
-
-def _where(outcome: Outcome) -> str:
-    name = outcome.at.removeprefix("stack:") if outcome.at.startswith("stack:") else outcome.at.rpartition("::")[2]
-    return f"{name}: {outcome.path}" if outcome.path else name
 
 
 # The policy SDK's values made plain, with unknowns marked: the one place that knows the SDK's internals.

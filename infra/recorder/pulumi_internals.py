@@ -33,38 +33,13 @@ ASSET, ARCHIVE = rpc._special_asset_sig, rpc._special_archive_sig
 
 # What a registration or a read says besides the graph's own fields, and what the SDK always says. All else is deny by
 # default: a field that a later SDK adds shows up as an option until somebody has looked at it.
-_ORDINARY = frozenset(
-    [
-        "type",
-        "name",
-        "parent",
-        "custom",
-        "id",
-        "object",
-        "properties",
-        "protect",
-        "provider",
-        "providers",
-        "dependencies",
-        "propertyDependencies",
-        "deleteBeforeReplace",
-        "deleteBeforeReplaceDefined",
-        "ignoreChanges",
-        "version",
-        "acceptSecrets",
-        "acceptResources",
-        "additionalSecretOutputs",
-        "customTimeouts",
-        "aliases",
-        "aliasURNs",
-        "supportsPartialValues",
-        "supportsResultReporting",
-        "sourcePosition",
-        "stackTrace",
-        "replaceOnChanges",
-        "retainOnDelete",
-    ]
-)
+_ORDINARY = frozenset((
+    "type", "name", "parent", "custom", "id", "object", "properties", "protect", "provider", "providers",
+    "dependencies", "propertyDependencies", "deleteBeforeReplace", "deleteBeforeReplaceDefined",
+    "ignoreChanges", "version", "acceptSecrets", "acceptResources", "additionalSecretOutputs", "customTimeouts",
+    "aliases", "aliasURNs", "supportsPartialValues", "supportsResultReporting", "sourcePosition", "stackTrace",
+    "replaceOnChanges", "retainOnDelete",
+))  # fmt: skip
 
 Monitor = mocks.MockMonitor
 serialize = rpc.serialize_properties

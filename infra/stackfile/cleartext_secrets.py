@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from components.typed.rules.stack import SECRET_IN_CLEAR, SECRET_IN_ENGINE_SETTI
 from infra.redaction import REDACTED as REDACTED
 from infra.redaction import SECRET_KEY, SECRET_VARIABLE, SHORTEST, first_look, looks, redact
 from infra.stackfile.findings.formatting import show
+from infra.stackfile.nested import walk
 
 OPEN_TO_POD_READERS = ", where whoever may read the pod reads it"
 
@@ -60,16 +61,18 @@ class Secrets:
 def find_secrets(raw: Any, at: Path = ()) -> Secrets:
     """Find the secrets in every key and value below ``raw``; values Pulumi has encrypted (``secure:``) are skipped."""
     secrets = Secrets()
-    for path, value in _leaves(raw, at):
-        _judge(secrets, path, value, raw)
-    for path in _secret_keys(raw, at):
-        secrets.found(
-            SECRET_IN_CLEAR,
-            path,
-            [look for part in path if isinstance(part, str) for look in [first_look(part)] if look],
-            "is a key that holds a secret in clear",
-            "take it out, withdraw the secret where it was made, and name it otherwise",
-        )
+    for path, value in walk(raw, at, skip=_is_sealed):
+        if not isinstance(value, (Mapping, list, bool, type(None))):
+            _judge(secrets, path, value, raw)
+    for path, _ in walk(raw, at):
+        if path and isinstance(path[-1], str) and first_look(path[-1]):
+            secrets.found(
+                SECRET_IN_CLEAR,
+                path,
+                [look for part in path if isinstance(part, str) for look in [first_look(part)] if look],
+                "is a key that holds a secret in clear",
+                "take it out, withdraw the secret where it was made, and name it otherwise",
+            )
     return secrets
 
 
@@ -165,17 +168,8 @@ def _at(raw: Any, path: Path) -> Any:
     return raw
 
 
-def _leaves(raw: Any, at: Path) -> Iterator[tuple[Path, Any]]:
-    if is_encrypted(raw) and is_ciphertext(raw["secure"]):
-        return
-    if isinstance(raw, Mapping):
-        for key, value in raw.items():
-            yield from _leaves(value, (*at, str(key)))
-    elif isinstance(raw, list):
-        for index, value in enumerate(raw):
-            yield from _leaves(value, (*at, index))
-    elif raw is not None and not isinstance(raw, bool):
-        yield at, raw
+def _is_sealed(value: Any) -> bool:
+    return is_encrypted(value) and is_ciphertext(value["secure"])
 
 
 def _is_reference(path: Path) -> bool:
@@ -187,14 +181,3 @@ def _is_reference(path: Path) -> bool:
         len(path) == len(known) and all(want in ("*", part) for want, part in zip(known, path, strict=True))
         for known in _REFERENCES
     )
-
-
-def _secret_keys(raw: Any, at: Path) -> Iterator[Path]:
-    if isinstance(raw, Mapping):
-        for key, value in raw.items():
-            if first_look(str(key)):
-                yield (*at, str(key))
-            yield from _secret_keys(value, (*at, str(key)))
-    elif isinstance(raw, list):
-        for index, value in enumerate(raw):
-            yield from _secret_keys(value, (*at, index))

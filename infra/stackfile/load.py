@@ -25,6 +25,7 @@ from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.formatting import printable, show, show_path
 from infra.stackfile.findings.pydantic_errors import unknown_key
 from infra.stackfile.findings.waiver import Waiver
+from infra.stackfile.nested import walk
 from infra.stackfile.reading import Loaded, Reading, partial
 from infra.stackfile.schema.stack import SECTIONS
 from infra.stackfile.waived_reading import judged, under
@@ -91,7 +92,7 @@ def _read(
     today: date,
 ) -> Reading:
     sections = {str(key): value for key, value in raw.items() if value is not None}
-    encrypted = dict(_encrypted(sections, ()))
+    encrypted = dict(_encrypted(sections))
     closed = set(encrypted)
     own = [*before, *secrets.problems, *(problem for problem in encrypted.values() if problem is not None)]
     named = with_names(sections)
@@ -232,20 +233,14 @@ def with_names(sections: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _encrypted(raw: Any, at: Path) -> Iterator[tuple[Path, Problem | None]]:
+def _encrypted(raw: Any) -> Iterator[tuple[Path, Problem | None]]:
     """Yield the path of each encrypted value with its problem; None where it is a secret in clear, found as such."""
-    if is_encrypted(raw) and not is_ciphertext(raw["secure"]):
-        yield at, None
-    elif is_encrypted(raw):
-        message = "is encrypted, so nobody can judge it before it is used"
-        fix = "write the plain value; nothing in these keys is a secret (of a key only the hash is given)"
-        yield at, VALUE_ENCRYPTED.at(at, message, allowed="a plain value", fix=fix)
-    elif isinstance(raw, Mapping):
-        for key, value in raw.items():
-            yield from _encrypted(value, (*at, str(key)))
-    elif isinstance(raw, list):
-        for index, value in enumerate(raw):
-            yield from _encrypted(value, (*at, index))
+    message = "is encrypted, so nobody can judge it before it is used"
+    fix = "write the plain value; nothing in these keys is a secret (of a key only the hash is given)"
+    for at, value in walk(raw):
+        if is_encrypted(value):
+            problem = VALUE_ENCRYPTED.at(at, message, allowed="a plain value", fix=fix)
+            yield at, problem if is_ciphertext(value["secure"]) else None
 
 
 def _order(sections: Mapping[str, Any]) -> Callable[[Problem], tuple[list[int], str]]:

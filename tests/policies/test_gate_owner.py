@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.gate import owner
+from infra.gate import judge_process, owner
 from infra.gate.changed_files import ChangedFiles
 from infra.gate.file_kinds import Kind, kind_of
-from infra.gate.stack_file_diff import diff_values
+from infra.gate.stack_file_diff import ABSENT, diff_values
 from infra.planner.judgement import Judgement, judge_with_records
 from infra.stackfile.findings.waiver import Waiver
 from infra.stackfile.load import read_file, read_values
@@ -168,6 +168,30 @@ def test_who_may_do_what_is_told_by_name(change: Callable[[Any], None]) -> None:
     assert all(each.before != each.after for each in found)
 
 
+@pytest.mark.parametrize(
+    ("gone", "path"),
+    [
+        (lambda config: config["models"].pop("llama-8b"), "models.llama-8b.id"),
+        (lambda config: config["models"].update(other=config["models"].pop("llama-8b")), "models.llama-8b.pool"),
+        (lambda config: config["models"]["llama-8b"].pop("aliases"), "models.llama-8b.aliases"),
+        (lambda config: config["gateway"]["groups"].pop("team"), "gateway.groups.team.models"),
+        (lambda config: config["gateway"]["keys"].pop("given"), "gateway.keys.given.group"),
+    ],
+    ids=["a model", "a model's name", "its other names", "a group", "a key"],
+)
+def test_what_clients_use_and_goes_is_told_by_name(gone: Callable[[Any], None], path: str) -> None:
+    values = yaml.safe_load((ROOT / STACK_FILE).read_text())["config"]
+    before = {key.removeprefix("ebbtide:"): value for key, value in values.items()}
+    before["models"]["llama-8b"]["aliases"] = ["llama"]
+    before["gateway"]["groups"]["team"] = {"models": ["llama-8b"]}
+    before["gateway"]["keys"]["given"] = {"group": "team"}
+    after = copy.deepcopy(before)
+    gone(after)
+    found = {each.path: each for each in diff_values(Reading(file="x", values=before), Reading(file="x", values=after))}
+    assert found[path].after == ABSENT
+    assert found[path].before != ABSENT
+
+
 def test_another_ciphertext_is_told_and_no_value_of_it() -> None:
     before, after = ({"gateway": {"password": {"secure": f"v1:{text}:abc"}}} for text in ("one", "two"))
     (found,) = diff_values(Reading(file="x", values=before), Reading(file="x", values=after))
@@ -214,6 +238,23 @@ def test_an_honest_change_of_schema_and_stack_file_needs_an_owner_and_says_how_t
     # without the schema it is a mistake like any other
     git(clone, "checkout", "-q", "origin/main", "--", "infra")
     assert judged(clone, tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize("at", ["guard", "gateway", "platform", "models.llama-8b", "pools"])
+def test_a_key_of_the_changes_own_schema_is_a_mistake_unless_its_program_changes_too(at: str) -> None:
+    def colour(config: Any) -> None:
+        for step in at.split("."):
+            config = config[step]
+        (next(iter(config.values())) if at == "pools" else config)["colour"] = "green"
+
+    asked = of_values(colour)
+    assert asked.stops
+    with_program = judge_process._without_unknown_keys(asked)
+    assert with_program is not None
+    assert not any(finding.stops for finding in with_program.findings)
+    (reason,) = owner.of_stack(of_values(), with_program, ["infra/stackfile/schema/stack.py"])
+    assert "colour; to have them judged, merge the program first" in reason
+    assert list(owner.of_stack(of_values(), asked, ())) == []
 
 
 def of_values(change: Callable[[Any], None] = lambda config: None) -> Judgement:

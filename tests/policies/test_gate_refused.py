@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.gate import judge_process
+from infra.gate import judge_process, sandbox
 from infra.gate.changed_files import ChangedFiles
 from infra.gate.checkout import copy_working_tree, extract
 from infra.gate.deployments import WrongDeployments, deployed
@@ -262,3 +262,75 @@ def test_a_stack_file_that_cannot_be_read_is_still_reported(text: str, clone: Pa
     file.write_text(text)
     assert diff_values(read_file(ROOT / STACK_FILE), read_file(file))
     assert diff_values(None, read_file(file)) == ()
+
+
+def test_a_refused_stack_file_is_reported_without_the_way_round_the_planner(clone: Path, tmp_path: Path) -> None:
+    """The recorder turns the planner's errors into warnings, whose text has the variable that does so."""
+
+    def refused_twice(told: Any) -> None:
+        told["config"]["ebbtide:guard"]["whenFull"] = "never"
+        next(iter(told["config"]["ebbtide:models"].values()))["maxTokens"] = 131_072
+
+    edit(clone / STACK_FILE, refused_twice)
+    status, text = judged(clone, tmp_path)
+    told = json.loads(text)
+    assert status == 1
+    assert told["problem"].startswith("the stack file is refused:\n")
+    assert "guard.whenFull" in told["problem"]
+    assert any("EBB027 error" in finding["text"] for finding in told["findings"])
+    for report in (tmp_path / "reports").iterdir():
+        assert "EBBTIDE_SKIP_PLANNER" not in report.read_text(), report.name
+
+
+# What holds without bubblewrap too: nothing of a stranger's is run, and no run has a home of its own.
+
+
+def recording(tree: Path, program: str) -> None:
+    """Make a tree whose recorder is ``program``."""
+    (tree / "infra" / "gate").mkdir(parents=True)
+    body = "\n".join(f"    {line}" for line in program.splitlines())
+    (tree / "infra" / "gate" / "record_process.py").write_text(f"import json, os, sys\ndef main():\n{body}\n")
+
+
+WITHOUT_SHELTER = {
+    "no user namespaces": "echo 'bwrap: setting up uid map: Permission denied' >&2; exit 1",
+    "an older bubblewrap": "echo 'bwrap: Unknown option --disable-userns' >&2; exit 1",
+    "one that runs all in the open": 'exec "$@"',
+    "one that ends at once": "exit 0",
+}
+
+
+@pytest.mark.parametrize("script", WITHOUT_SHELTER.values(), ids=WITHOUT_SHELTER)
+def test_where_nothing_shuts_in_the_program_of_a_change_is_not_run(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, head, ran, bwrap = (tmp_path / name for name in ("base", "head", "ran", "bwrap"))
+    for tree, program in ((base, ""), (head, f"open({str(ran)!r}, 'w').close()")):
+        recording(tree, "import infra.own")
+        (tree / "infra" / "own.py").write_text(program)
+    bwrap.write_text(f"#!/bin/sh\n{script}\n")
+    bwrap.chmod(0o755)
+    monkeypatch.setattr("shutil.which", lambda name: str(bwrap))
+    monkeypatch.setattr(sandbox, "_bubblewrap", lambda *given: [str(bwrap)])
+    monkeypatch.setattr(judge_process, "why_not_confined", sandbox.why_not_confined.__wrapped__)
+    asked = replace(request(base), head=head)
+    recorded = judge_process.Programs(asked, edited=True, folder=tmp_path / "runs").record("any", False, True)
+    assert recorded.after.graph is None
+    assert "this machine cannot shut the program of the change in" in recorded.after.problem
+    assert not ran.exists()
+    said = replace(asked, unconfined=True)
+    judge_process.Programs(said, edited=True, folder=tmp_path / "open").record("any", False, True)
+    assert ran.exists(), "a program that is run leaves its mark"
+
+
+@pytest.mark.parametrize("path", ["~", "~/.kube/config", "$HOME", "${HOME}/.kube/config"])
+def test_a_home_is_the_same_in_every_run_so_that_no_path_below_it_differs(path: str, tmp_path: Path) -> None:
+    """Else each report on a cluster that is there would tell of another kubeconfig."""
+    entry = f"{{'urn': 'a', 'type': 'b', 'name': os.path.expanduser(os.path.expandvars({path!r}))}}"
+    recording(
+        tmp_path,
+        f"with open(int(sys.argv[3]), 'wb') as file:\n    file.write(json.dumps({{'graph': [{entry}]}}).encode())",
+    )
+    first, second = (sandbox.record(tmp_path, "any", confined=False) for _ in range(2))
+    assert first.graph == second.graph, first.problem
+    assert first.graph

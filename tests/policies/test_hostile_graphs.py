@@ -93,6 +93,18 @@ def role(verbs: list[str], resources: list[str], kind: str = "ClusterRole", grou
     return added(f"{RBAC}:{kind}", {"rules": [rule]})
 
 
+def listed(kind: str, path: str, item: Any) -> Change:
+    """Add an item to a list that is there."""
+
+    def change(entries: list[Entry]) -> None:
+        here: Any = find(entries, kind)["inputs"]
+        for step in path.split("/"):
+            here = here[step]
+        here.append(json.loads(json.dumps(item)))
+
+    return change
+
+
 def both(*changes: Change) -> Change:
     def change(entries: list[Entry]) -> None:
         for each in changes:
@@ -107,6 +119,21 @@ SPEC = "spec/template/spec"
 DEPLOYMENT = "apps/v1:Deployment"
 BAD_POD = {"spec": {"template": template(hostPID=True)}}
 SOMEBODY = {"kind": "ServiceAccount", "name": "x", "namespace": "default"}
+S3_RULES = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
+ALL_OBJECTS = {"id": "x", "status": "Enabled", "filter": {"prefix": ""}, "expiration": {"days": 1}}
+
+
+def deleted_on_google(**condition: Any) -> Change:
+    rule = {"action": {"type": "Delete"}, "condition": condition}
+    return listed("storage/bucket:Bucket", "lifecycleRules", rule)
+
+
+def deleted_on_azure(**actions: Any) -> Change:
+    definition = {"actions": actions, "filters": {"blobTypes": ["blockBlob"]}}
+    rule = {"name": "x", "enabled": True, "type": "Lifecycle", "definition": definition}
+    return listed("storage:ManagementPolicy", "policy/rules", rule)
+
+
 KINDS: dict[str, tuple[str, dict[str, Change]]] = {
     "what is hidden (G6)": (
         "aws-prod",
@@ -370,6 +397,44 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
                 put("helm.sh/v3:Release", "values/service/annotations", {}, "ingress"),
                 put("helm.sh/v3:Release", "values/service/spec/loadBalancerSourceRanges", ["0.0.0.0/1"], "ingress"),
             ),
+        },
+    ),
+    "weights that expire on Amazon": (
+        "aws-prod",
+        {
+            "after a day": listed(S3_RULES, "rules", ALL_OBJECTS),
+            "on a day": listed(S3_RULES, "rules", {**ALL_OBJECTS, "expiration": {"date": "2026-12-01T00:00:00Z"}}),
+            "by the rule for old versions": put(S3_RULES, "rules/0/expiration", {"days": 1}),
+            "by rules beside": made(S3_RULES, {"bucket": "x", "rules": [ALL_OBJECTS]}),
+            "by a job": made(
+                "aws:s3control/bucketLifecycleConfiguration:BucketLifecycleConfiguration", {"bucket": "x"}
+            ),
+            "because old versions are not kept": put(
+                "bucketVersioning:BucketVersioning", "versioningConfiguration/status", "Suspended"
+            ),
+        },
+    ),
+    "weights that expire on Google": (
+        "gcp-prod",
+        {
+            "after a day": deleted_on_google(age=1),
+            "before a day": deleted_on_google(createdBefore="2026-12-01"),
+            "when there is one version": deleted_on_google(numNewerVersions=0),
+            "those in use": deleted_on_google(age=1, withState="LIVE"),
+            "because old versions are not kept": put("storage/bucket:Bucket", "versioning/enabled", False),
+        },
+    ),
+    "weights that expire on Azure": (
+        "azure-prod",
+        {
+            "a day after they were written": deleted_on_azure(
+                baseBlob={"delete": {"daysAfterModificationGreaterThan": 1}}
+            ),
+            "a day after they came": deleted_on_azure(baseBlob={"delete": {"daysAfterCreationGreaterThan": 1}}),
+            "a day after they were read": deleted_on_azure(
+                baseBlob={"delete": {"daysAfterLastAccessTimeGreaterThan": 1}}
+            ),
+            "by another policy": made("azure-native:storage:ManagementPolicy", {"policy": {"rules": [{"type": "x"}]}}),
         },
     ),
 }

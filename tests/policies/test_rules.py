@@ -186,3 +186,15 @@ def test_the_kept_table_of_mutations_is_what_the_gate_says_now() -> None:
     page, missed = mutations.table()
     assert missed == 0
     assert mutations.RESULTS.read_text(encoding="utf-8") == page, "run: python -m benchmarks.mutations"
+
+
+def test_a_reason_for_one_pool_is_none_for_another_whose_name_begins_alike() -> None:
+    stack = Stack("dev")
+    reason = {"min": 1, "minReason": "the workshop needs it until 2026-12-31"}
+    stack.config["pools"]["gpu"] = {**stack.pool, **reason}
+    stack.config["guard"]["maxGpus"] = 4
+    head = stack.copy()
+    head.inputs("NodeGroup")["scalingConfig"]["minSize"] = 1
+    assert gate(stack, head).blocked_by == ["rule zero-outside-production"]
+    head.pool.update(reason)
+    assert "rule zero-outside-production" not in gate(stack, head).blocked_by

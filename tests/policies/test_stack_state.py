@@ -73,3 +73,21 @@ def test_the_export_of_a_stack_with_a_bad_deployment_does(
     entries = kit.graph(kit.index_of("onprem"))
     kit.find(entries, ":Deployment")["inputs"]["spec"]["template"]["spec"][field] = True
     assert _run(entries, "onprem", tmp_path, monkeypatch) == 1
+
+
+@pytest.mark.parametrize("kept", [0, 4], ids=["no resource", "the engine's own"])
+def test_a_state_without_resources_is_told_as_not_judged(
+    kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = _exported(kit.graph(kit.index_of("onprem")))["deployment"]["resources"][:kept]
+    monkeypatch.setattr(f"{__name__}._exported", lambda entries: {"version": 3, "deployment": {"resources": own}})
+    assert _run([], "onprem", tmp_path, monkeypatch) == 1
+    told = capsys.readouterr().out
+    assert "nothing was judged: the stack's state has no resource; fix: " in told
+    assert "passed" not in told
+
+
+@pytest.mark.parametrize("deployment", [None, {}, {"manifest": {}}])
+def test_an_export_of_a_stack_that_was_never_up_has_no_resource(deployment: dict[str, Any] | None) -> None:
+    judgement = kit.judged(kit.index_of("onprem"))
+    assert stack_state.graph({"version": 3, "deployment": deployment}, judgement).resources == ()

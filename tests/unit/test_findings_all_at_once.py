@@ -16,7 +16,10 @@ import yaml
 from infra.commands import plan
 from infra.commands.options import PlanOptions
 from infra.stackfile import ConfigError, load_file
+from infra.stackfile.load import read_file
 from infra.stackfile.yaml_source import read
+from tests.program.bad_inputs import ON_AZURE, ON_GCP
+from tests.unit.plan_kit import sections, write
 
 GOOD = Path(__file__).parents[1] / "fixtures" / "stackfile" / "Pulumi.good.yaml"
 # one wrong value for each of ten settings of a model, and the code it gets
@@ -135,3 +138,14 @@ def test_an_engine_by_tag_alone_and_below_the_floor_is_told_both(tmp_path: Path)
     stack: Any = read(STACKS / "Pulumi.aws-prod.yaml").value
     stack["config"]["ebbtide:image"] = {"base": "docker.io/vllm/vllm-openai:v0.18.0"}
     assert {code for where, code in _found(stack, tmp_path) if where == "image.base"} == {"EBB041", "EBB053"}
+
+
+@pytest.mark.parametrize("cloud", [{}, ON_AZURE, ON_GCP], ids=["aws", "azure", "gcp"])
+@pytest.mark.parametrize("disk", [("10Gi", 1, "1Mi"), ("10Gi", 90_000, "9000Mi")], ids=["too slow", "too fast"])
+def test_the_size_and_both_speeds_of_a_disk_are_told_together(
+    tmp_path: Path, cloud: dict[str, Any], disk: tuple[str, int, str]
+) -> None:
+    keys = ("size", "iops", "throughput")
+    made = sections({**cloud, "pools.one.disk": dict(zip(keys, disk, strict=True))})
+    told = {finding.path for finding in read_file(write(tmp_path, made)).findings}
+    assert told >= {f"pools.one.disk.{key}" for key in keys}

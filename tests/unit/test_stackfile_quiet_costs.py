@@ -33,7 +33,7 @@ def test_a_cluster_that_is_there_needs_no_cap(tmp_path: Path) -> None:
     assert "EBB064" not in findings(tmp_path, {**on_existing(), "guard": {"maxGpus": 8}})
 
 
-@each_cloud
+@pytest.mark.parametrize("cloud", [*CLOUDS.values(), KARPENTER], ids=[*CLOUDS, "aws with karpenter"])
 def test_a_cloud_is_never_local(tmp_path: Path, cloud: dict[str, Any]) -> None:
     found = findings(tmp_path, {**cloud, "environment": "local"})
     assert (found["EBB065"].severity, found["EBB065"].path) == ("error", "environment")

@@ -19,11 +19,11 @@ from infra.gate.report.wording import (
     faults,
     gathered,
     headline,
-    place,
 )
 from infra.gate.verdict import Judged, Report
 from infra.planner.cost import Cost
 from infra.planner.report.document import bounds
+from infra.policies.model import place
 
 FORMATS = ("text", "md", "json", "sarif")
 

@@ -16,8 +16,8 @@ from infra.gate.report.wording import (
     faults,
     gathered,
     headline,
-    place,
 )
+from infra.policies.model import place
 
 _ROWS = 60
 

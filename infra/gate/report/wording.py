@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infra.planner.report.tables import UNKNOWN, usd
+from infra.policies.model import place
 from infra.redaction import SECRET_KEY, SHORTEST, redact
 from infra.stackfile.findings.formatting import printable
 
@@ -17,12 +18,6 @@ ACTIONS = {"created": "+", "updated": "~", "replaced": "±", "deleted": "-"}
 
 
 NOT_COMPARED = "What the program itself changes, besides what the stack file asks for, could not be told."
-
-
-def place(at: str, path: str = "") -> str:
-    """Return a place in words: a resource by its name, or a path of the stack file."""
-    name = at.removeprefix("stack:") if at.startswith("stack:") else at.rpartition("::")[2]
-    return ": ".join(part for part in (name, path) if part) or "the stack"
 
 
 def difference(before: float | None, after: float | None) -> str:

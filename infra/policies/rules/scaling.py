@@ -108,9 +108,8 @@ def spot_only_production(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     bought: dict[str, Pool] = {}
 
     def made(found: Pool) -> Iterator[Outcome]:
-        name = _pool_of(found.resource.name, wanted)
-        if name is not None and found.is_spot:
-            bought[name] = found
+        if found.is_spot:
+            bought[found.named_in(graph.pools)] = found
         yield from ()
 
     yield from each(gpu_pools(graph), made, "stack:pools")
@@ -124,11 +123,6 @@ def _is_all(name: str, spot: Set[str], wanted: Sequence[Sequence[str]]) -> bool:
     return any(pools[0] == name and spot >= set(pools) for pools in wanted)
 
 
-def _pool_of(resource: str, wanted: Sequence[Sequence[str]]) -> str | None:
-    """Return the pool whose name the resource's contains: the longest, as one may begin like another; None if none."""
-    return max((name for pools in wanted for name in pools if name in resource), key=len, default=None)
-
-
 @rule(
     id="zero-outside-production",
     title="Outside production pools and models have min 0, or a reason",
@@ -139,17 +133,14 @@ def _pool_of(resource: str, wanted: Sequence[Sequence[str]]) -> str | None:
     levels={**MANDATORY, "prod": "disabled"},
 )
 def zero_outside_production(graph: Graph, settings: Settings) -> Iterator[Outcome]:
-    reasons = {name for name, model in graph.models.items() if model.min_reason}
-    reasons |= {name for name, pool in graph.pools.items() if pool.min_reason}
-
     def pool(found: Pool) -> Iterator[Outcome]:
-        least = found.number("min") or 0
-        if least > 0 and not any(name in found.resource.name for name in reasons):
+        least, told = found.number("min") or 0, graph.pools.get(found.named_in(graph.pools))
+        if least > 0 and not (told and told.min_reason):
             yield found.resource.violation(found.row["min"], f"is {least}, without a reason", "pools.<pool>.min")
 
     def scaled(found: Resource) -> Iterator[Outcome]:
-        least = get_path(found.inputs, "spec.minReplicaCount", 0)
-        if least > 0 and found.object_name not in reasons:
+        least, told = get_path(found.inputs, "spec.minReplicaCount", 0), graph.models.get(found.object_name)
+        if least > 0 and not (told and told.min_reason):
             yield found.violation("spec.minReplicaCount", f"is {least}, without a reason", "models.<model>.min")
 
     yield from each(gpu_pools(graph), pool, "stack:pools")
