@@ -30,6 +30,8 @@ class ModelSettings:
     engine may show no sign of life, with requests or without, before it is restarted. ``nodes`` machines with ``gpus``
     each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``) is all of
     its GPUs. ``task``: the kind of requests it serves; ``engine``: the implementation of the model that runs.
+    ``tool_parser`` and ``reasoning_parser``: the engine's parsers of what the model writes; ``chat_template``: the text
+    of a template in place of the model's own; ``quantization``: what the engine makes of the weights while it loads.
     """
 
     name: str
@@ -49,6 +51,10 @@ class ModelSettings:
     kv_cache_bytes: int | None = None
     task: Task = "chat"
     engine: Implementation = "auto"
+    tool_parser: str | None = None
+    reasoning_parser: str | None = None
+    chat_template: str | None = None
+    quantization: str | None = None
     dtype: str = "auto"
     cold_start_seconds: int = 600
     hold_seconds: int = 900
