@@ -25,7 +25,7 @@ def config_map(model: ModelSettings, namespace: str, labels: dict[str, str]) -> 
     }
 
 
-def annotations(model: ModelSettings) -> dict[str, str]:
+def pod_annotations(model: ModelSettings) -> dict[str, str]:
     """Return the pod's annotation: an engine reads the file once, so another template has to make other pods."""
     if model.chat_template is None:
         return {}

@@ -78,7 +78,7 @@ def deployment(model: ModelSettings, place: Placement) -> Manifest:
 
 def template(model: ModelSettings, place: Placement, headless: bool = False) -> Manifest:
     """Return a pod's template: ``pod`` with the labels by which it is found."""
-    annotations = chat_template.annotations(model)
+    annotations = chat_template.pod_annotations(model)
     return {
         "metadata": {"labels": {**place.pod_labels, **selector(model)}, "annotations": {**STAYS, **annotations}},
         "spec": pod(model, place, headless),
