@@ -130,10 +130,11 @@ def test_true_takes_the_parser_that_the_catalogue_knows_for_the_id(tmp_path: Pat
 
 @pytest.mark.parametrize("key", ["toolCalling", "reasoning"])
 def test_true_for_a_model_whose_parser_nobody_knows_asks_for_its_name(tmp_path: Path, key: str) -> None:
-    for model in ({"id": "me/own"}, {"id": "google/gemma-3-4b-it"}, {"id": "someone/qwen3-8b"}):
-        problem = next(each for each in judged(tmp_path, **{key: True}, **model)[1] if each.code == "EBB146")
+    for model in ("me/own", "google/gemma-3-4b-it", "someone/qwen3-8b"):
+        keys: dict[str, Any] = {key: True}
+        problem = next(each for each in judged(tmp_path, id=model, **keys)[1] if each.code == "EBB146")
         assert (problem.path, problem.severity) == (f"models.eight.{key}", "error")
-        assert str(model["id"]) in problem.message
+        assert model in problem.message
 
 
 @pytest.mark.parametrize(
