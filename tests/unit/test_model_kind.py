@@ -117,8 +117,8 @@ def test_the_catalogues_parsers_are_the_engines() -> None:
     for name in catalogue.names():
         preset = catalogue.preset(name)
         assert preset is not None
-        assert preset.tool_calling in (None, *engine_allowed().words["--tool-call-parser"])
-        assert preset.reasoning in (None, *engine_allowed().words["--reasoning-parser"])
+        assert preset.tool_calling in (None, *engine_allowed().parsers["toolCalling"])
+        assert preset.reasoning in (None, *engine_allowed().parsers["reasoning"])
 
 
 def test_true_takes_the_parser_that_the_catalogue_knows_for_the_id(tmp_path: Path) -> None:

@@ -31,10 +31,8 @@ def judge_kind(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Prob
                 )
         return
     severity: Severity = "warning" if own_image(draft) else "error"
-    for index, (field, flag) in enumerate(
-        (("tool_calling", "--tool-call-parser"), ("reasoning", "--reasoning-parser"))
-    ):
-        value, names = getattr(model, field), sorted(engine_allowed().words[flag])
+    for index, field in enumerate(("tool_calling", "reasoning")):
+        value, names = getattr(model, field), sorted(engine_allowed().parsers[_KEYS[field]])
         path = (*at, _KEYS[field])
         if not part.sound(field):
             continue
