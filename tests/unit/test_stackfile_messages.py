@@ -371,7 +371,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "maxQueued, maxSequences, "
             "maxTokens, min, minReason, nodes, pipelineParallel, pool, preset, quantization, queueTarget, reasoning, "
             "revision, routing, "
-            "schedules, sleepTtl, stall, task, tensorParallel, toolCalling, weights; fix: did you mean idleTtl? [EBB050 error]"
+            "schedules, sleepTtl, stall, task, tensorParallel, toolCalling, weights; "
+            "fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),
     "50 an unknown section": (
