@@ -81,7 +81,7 @@ def test_data_alone_may_pass_and_is_told_value_by_value(clone: Path, tmp_path: P
     assert {"path": "guard.whenFull", "before": "'wait'", "after": "'refuse'"} in told["stackFile"]
 
 
-def test_a_changed_chat_template_is_shown_and_needs_an_owner(clone: Path, tmp_path: Path) -> None:
+def test_a_changed_chat_template_is_told_and_needs_an_owner(clone: Path, tmp_path: Path) -> None:
     template = clone / "stacks" / "templates" / "own.jinja"
     template.parent.mkdir(exist_ok=True)
     template.write_text("{{ messages[0].content }}")
@@ -99,7 +99,7 @@ def test_a_changed_chat_template_is_shown_and_needs_an_owner(clone: Path, tmp_pa
     assert told["ownerFor"] == [
         "it changes what a model reads around every request, which no rule can judge: stacks/templates/own.jinja"
     ]
-    assert "Say nothing." in text
+    assert {each["name"].rpartition("-")[2] for each in told["changes"]} >= {"template", "deployment"}
     template.write_text("{{ messages[0].content")
     status, text = judged(clone, tmp_path, base="HEAD~1")
     assert (status, json.loads(text)["verdict"]) == (1, "block")
