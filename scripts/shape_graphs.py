@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from infra.planner.judgement import SKIP
 from infra.recorder.command import STACKS, recording_of
 from infra.recorder.recorder import graph
 from infra.recorder.stack_source import read_stack, stack_file, stack_names
+from infra.stackfile.schema.model import TEMPLATES
 
 VARIANTS = Path(__file__).with_name("shape_variants.yaml")
 PREFIX = "ebbtide:"
@@ -53,6 +55,7 @@ def recorded(stack: str, told: Mapping[str, Any]) -> list[Entry]:
     """Return the graph of a stack file that says this, on a machine where nothing is up. The planner's doubts stop
     nothing: what is asked for is looked at, not whether it can be served."""
     with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(STACKS / TEMPLATES, Path(folder) / TEMPLATES)
         file = Path(folder) / f"Pulumi.{stack}.yaml"
         file.write_text(yaml.safe_dump({"config": {f"{PREFIX}{key}": value for key, value in told.items()}}))
         environ = {"EBBTIDE_STATE": str(Path(folder) / "state"), SKIP: "shapes are looked at"}

@@ -22,7 +22,8 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([kKmMgG]i?)?")
 
 
 class EngineAllowed(BaseModel):
-    """The contents of ``engine_allowed.yaml``. ``engine`` is the vLLM version whose flags were read."""
+    """The contents of ``engine_allowed.yaml``. ``engine`` is the vLLM version whose flags were read, ``parsers`` are
+    its parsers by the key that may name them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -32,6 +33,7 @@ class EngineAllowed(BaseModel):
     switches: frozenset[str]
     numbers: frozenset[str]
     words: Mapping[str, frozenset[str]]
+    parsers: Mapping[str, frozenset[str]]
     variable_numbers: frozenset[str]
     variable_words: Mapping[str, frozenset[str]]
     packages: frozenset[str]

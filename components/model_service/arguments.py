@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from components.model_service.chat_template import TEMPLATE
 from components.model_service.managed_flags import (
     LEADER_ADDRESS,
     MANAGED_VARIABLES,
@@ -76,6 +77,14 @@ def engine_arguments(
         arguments += ["--runner", "pooling", "--convert", head]
     if model.engine != "auto":
         arguments += ["--model-impl", model.engine]
+    if model.tool_parser is not None:
+        arguments += ["--enable-auto-tool-choice", "--tool-call-parser", model.tool_parser]
+    if model.reasoning_parser is not None:
+        arguments += ["--reasoning-parser", model.reasoning_parser]
+    if model.chat_template is not None:
+        arguments += ["--chat-template", TEMPLATE]
+    if model.quantization is not None:
+        arguments += ["--quantization", model.quantization]
     if model.dtype != "auto":
         arguments += ["--dtype", model.dtype]
     if tensor > 1:

@@ -9,7 +9,7 @@ and, as argparse does, any prefix that only one flag has: all of these count as 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from components.platforms.kinds import STORE_VARIABLES
@@ -19,6 +19,8 @@ _NODES = "set nodes"
 _STORE = "the model store gives the path; set id and revision"
 _TURNS = "write sharing: {turns: {models: 4}} for the pool; elsewhere nobody would wake the engine"
 _PORT = "leave it out; the Service expects the port the product sets"
+_TOOLS = "set toolCalling"
+_ON_LOAD = "set quantization; how a checkpoint is quantized the engine reads from its files"
 _CACHES = "leave it out; caches lie on a volume of the pod"
 _USER = "leave it out; the pod runs as a user of its own"
 _QUIET = "leave it out; the engine reports its use to nobody"
@@ -61,6 +63,12 @@ MANAGED_FLAGS: Final[Mapping[str, str]] = {
     "--convert": "set task",
     "--task": "set task",
     "--model-impl": "set engine",
+    "--tool-call-parser": _TOOLS,
+    "--enable-auto-tool-choice": _TOOLS,
+    "--reasoning-parser": "set reasoning",
+    "--chat-template": "set chatTemplate; the file lies beside the stack file",
+    "--quantization": _ON_LOAD,
+    "-q": _ON_LOAD,
     "--load-format": _STORE,
     "--download-dir": _STORE,
     "--revision": "set revision",
@@ -151,10 +159,10 @@ def unsafe_flag(argument: str) -> str | None:
     return flag_meant(argument, UNSAFE_FLAGS)
 
 
-def flag_meant(argument: str, flags: Iterable[str]) -> str | None:
+def flag_meant(argument: str, flags: Collection[str]) -> str | None:
     """Return the one of ``flags`` that the engine's parser takes an argument for, spelled in full or cut short."""
     name = flag_name(argument)
-    if name is None or name in _WHOLE_FLAGS:
+    if name is None or (name in _WHOLE_FLAGS and name not in flags):
         return None
     if not name.startswith("--"):
         return next((flag for flag in flags if _is_short_form(name, flag)), None)

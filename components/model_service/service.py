@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.model_service import chat_template
 from components.model_service.network import Peer, model_policy
 from components.model_service.settings import PORT, ModelSettings
 from components.model_service.workload import (
@@ -23,7 +24,8 @@ from components.model_service.workload import (
 
 class ModelService(pulumi.ComponentResource):
     """Deployment, Service, NetworkPolicy and, where two replicas always run, a disruption budget; a LeaderWorkerSet in
-    place of the Deployment if one replica takes several machines.
+    place of the Deployment if one replica takes several machines; a ConfigMap if the model has a chat template of its
+    own.
 
     Costs nothing at rest when ``min_replicas`` is 0: the workload starts with ``min_replicas`` replicas, and KEDA owns
     the number from then on. Nothing here waits for a pod, creates a GPU node or decides when the model runs
@@ -51,10 +53,14 @@ class ModelService(pulumi.ComponentResource):
             **model_policy(model.name, place.namespace, selector(model), callers, place.weights, model.is_group),
             opts=child,
         )
+        needed: list[pulumi.Resource] = [policy]
+        template = chat_template.config_map(model, place.namespace, selector(model))
+        if template is not None:
+            needed.append(k8s.core.v1.ConfigMap(f"{name}-chat-template", **template, opts=child))
         self.service = k8s.core.v1.Service(f"{name}-service", **service(model, place), opts=child)
         guarded = pulumi.ResourceOptions(
             parent=self,
-            depends_on=[policy],
+            depends_on=needed,
             # as the API spells it: the snake-case form is silently ignored, and an update would put a woken
             # model back to its starting number
             ignore_changes=["spec.replicas"],

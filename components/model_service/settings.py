@@ -24,14 +24,15 @@ to four digits, whose pods carry a label of that name plus eleven characters, an
 class ModelSettings:
     """One served model. Durations in whole seconds, sizes in bytes; ``None`` leaves the engine's own default.
 
-    ``name`` is the name of every Kubernetes object of this model and the model name in the API; ``aliases`` are
-    further API names; ``asked_as`` is the name in its answers where another model's long prompts come here.
+    ``name`` is the name of every Kubernetes object of this model and the model name in the API; ``aliases`` are further
+    API names; ``asked_as`` is the name in its answers where another model's long prompts come here.
     ``max_queued``: requests that may wait beyond the ``max_sequences`` that run; one more gets 503.
-    ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``stall_seconds``: how long
-    an engine may show no sign of life, with requests or without, before it is restarted. ``nodes`` machines with
-    ``gpus`` each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None:
-    ``nodes``) is all of its GPUs. ``task``: the kind of requests it serves; ``engine``: the implementation of the
-    model that runs.
+    ``drain_seconds``: the longest answer that may finish when a replica is scaled in. ``stall_seconds``: how long an
+    engine may show no sign of life, with requests or without, before it is restarted. ``nodes`` machines with ``gpus``
+    each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``) is all of
+    its GPUs. ``task``: the kind of requests it serves; ``engine``: the implementation of the model that runs.
+    ``tool_parser`` and ``reasoning_parser``: the engine's parsers of what the model writes; ``chat_template``: the text
+    of a template in place of the model's own; ``quantization``: what the engine makes of the weights while it loads.
     """
 
     name: str
@@ -52,6 +53,10 @@ class ModelSettings:
     kv_cache_bytes: int | None = None
     task: Task = "chat"
     engine: Implementation = "auto"
+    tool_parser: str | None = None
+    reasoning_parser: str | None = None
+    chat_template: str | None = None
+    quantization: str | None = None
     dtype: str = "auto"
     cold_start_seconds: int = 600
     hold_seconds: int = 900

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pulumi
 
+from components.model_service import chat_template
 from components.model_service.arguments import CACHE, engine_arguments, engine_environment
 from components.model_service.settings import MODEL_LABEL, PORT, SERVICE_ACCOUNT, ModelSettings
 from components.model_service.timing import (
@@ -77,8 +78,9 @@ def deployment(model: ModelSettings, place: Placement) -> Manifest:
 
 def template(model: ModelSettings, place: Placement, headless: bool = False) -> Manifest:
     """Return a pod's template: ``pod`` with the labels by which it is found."""
+    annotations = chat_template.pod_annotations(model)
     return {
-        "metadata": {"labels": {**place.pod_labels, **selector(model)}, "annotations": dict(STAYS)},
+        "metadata": {"labels": {**place.pod_labels, **selector(model)}, "annotations": {**STAYS, **annotations}},
         "spec": pod(model, place, headless),
     }
 
@@ -130,7 +132,11 @@ def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manif
 
     Raises ``ValueError`` as ``deployment`` does.
     """
-    volumes = [*_scratch_volumes(model), *(dict(volume) for volume in place.weights.volumes)]
+    volumes = [
+        *_scratch_volumes(model),
+        *chat_template.volumes(model),
+        *(dict(volume) for volume in place.weights.volumes),
+    ]
     for volume in volumes:
         if "hostPath" in volume:
             raise ValueError(
@@ -172,6 +178,7 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108  what NCCL and the workers talk through
             {"name": "cache", "mountPath": CACHE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *chat_template.mounts(model),
             *(dict(mount) for mount in place.weights.mounts),
         ],
     }

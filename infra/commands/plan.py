@@ -23,6 +23,7 @@ from infra.planner.judgement import judge
 from infra.planner.report.document import Document, ResourceCounts, document
 from infra.planner.sizing import measured_starts
 from infra.redaction import redacted
+from infra.stackfile import chat_templates
 from infra.stackfile.findings.formatting import show
 from infra.stackfile.findings.waivers import WAIVERS_FILE, load_waivers
 from infra.stackfile.load import read_file
@@ -116,7 +117,8 @@ def _planned(
     if reading.partial is not None:
         facts.revisions = {model.id: model.revision for model in reading.partial.models.values()}
     starts = measured_starts.read(beside or file.parent)
-    judged = judge(reading, facts, more=facts.recorded.problems, measured=measured, starts=starts)
+    files = chat_templates.judge(reading.partial, beside or file.parent)
+    judged = judge(reading, facts, files=files, more=facts.recorded.problems, measured=measured, starts=starts)
     notes = [*(str(found) for found in waivers.findings if found not in waivers.unreadable), *facts.notes]
     findings = (*waivers.unreadable, *judged.findings)
     made = document(options.stack, reading.file, findings, judged.plan, None, notes)

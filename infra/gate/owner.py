@@ -16,6 +16,7 @@ from infra.planner.judgement import Judgement
 from infra.stackfile.findings.finding import Finding
 from infra.stackfile.findings.owner_needed import needs_owner
 from infra.stackfile.findings.waiver import Waiver
+from infra.stackfile.schema.model import TEMPLATES
 
 _SHOWN = 8
 
@@ -24,6 +25,9 @@ def of_change(files: ChangedFiles, before: Sequence[Waiver], after: Sequence[Wai
     """Yield why an owner has to agree, whatever the stack. ``before`` and ``after`` are the waivers of both sides."""
     if files.programs:
         yield f"it edits what is installed or run, which no rule can vouch for: {some(files.programs)}"
+    templates = [path for path in files.paths if path.startswith(f"stacks/{TEMPLATES}/")]
+    if templates:
+        yield f"it changes what a model reads around every request, which no rule can judge: {some(templates)}"
     old, new = files.deployed_before, files.deployed_after
     gone = [stack for stack in old if stack not in new]
     if gone:

@@ -228,7 +228,7 @@ def _host(model: ModelPlan, at: Path) -> Iterator[Problem]:
     machine, facts, gpus = model.pool.machine, model.facts, model.config.gpus
     if machine is None or facts is None or model.pool.device == "cpu":
         return
-    needed = host_memory.needed_bytes(facts, gpus, streamer_bytes(model.config))
+    needed = host_memory.needed_bytes(model.fetched, gpus, streamer_bytes(model.config))
     there = host_memory.there_bytes(machine, gpus)
     if needed is None or needed <= there:
         return

@@ -131,7 +131,10 @@ def _loads(facts: ModelFacts, tried: Fit) -> bool:
 
 
 def _host_short(facts: ModelFacts, machine: Machine, gpus: int) -> Problem:
-    needed, there = host_memory.needed_bytes(facts, gpus) or 0, host_memory.there_bytes(machine, gpus)
+    needed, there = (
+        host_memory.needed_bytes(facts.weights.total if facts.weights else None, gpus) or 0,
+        host_memory.there_bytes(machine, gpus),
+    )
     message = (
         f"has {there / GIB:.1f} GiB of main memory for {gpus} of its GPUs, and loading takes up to {needed / GIB:.1f}"
     )

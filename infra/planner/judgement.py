@@ -16,6 +16,7 @@ from infra.planner.facts import recorded_models
 from infra.planner.plan import FactsOf, Measured, Plan, plan_stack
 from infra.planner.sizing import measured_starts
 from infra.planner.sizing.measured_starts import MeasuredStarts
+from infra.stackfile import chat_templates
 from infra.stackfile.findings.finding import ConfigError, Finding
 from infra.stackfile.load import finding_in
 from infra.stackfile.reading import Loaded, Reading
@@ -49,26 +50,28 @@ def judge(
     reading: Reading,
     facts_of: FactsOf,
     *,
+    files: Iterable[Problem] = (),
     more: Iterable[Problem] = (),
     measured: Mapping[str, Measured] | None = None,
     starts: MeasuredStarts = measured_starts.NONE,
     skip_planner: str = "",
 ) -> Judgement:
-    """Judge what was read. ``facts_of`` returns the facts for a model id, None where nothing is known; ``more`` are
-    problems found on the way to these facts; ``measured`` and ``starts`` are what was measured (``plan_stack``);
-    ``skip_planner`` is the reason to make the planner's findings warnings."""
+    """Judge what was read. ``facts_of`` returns the facts for a model id, None where nothing is known; ``files`` are
+    problems with files of the stack's own, ``more`` those found on the way to these facts; ``measured`` and ``starts``
+    are what was measured (``plan_stack``); ``skip_planner`` is the reason to make the planner's findings warnings."""
     plan = plan_stack(reading.partial, facts_of, measured, starts) if reading.partial is not None else None
     problems = [*more, *starts.problems, *(plan.problems if plan is not None else ())]
     if skip_planner:
         problems = [_lifted(problem, skip_planner) for problem in problems]
-    found = [finding_in(reading, problem) for problem in problems]
+    found = [finding_in(reading, problem) for problem in (*files, *problems)]
     return Judgement(reading=reading, plan=plan, findings=merged(reading.findings, found))
 
 
 def judge_with_records(reading: Reading, stacks: Path, *, skip_planner: str = "") -> Judgement:
     """Judge by the catalogue, and by the models and starts recorded beside the stack files in ``stacks``."""
     recorded, starts = recorded_models.read(stacks), measured_starts.read(stacks)
-    return judge(reading, recorded.find, more=recorded.problems, starts=starts, skip_planner=skip_planner)
+    files = chat_templates.judge(reading.partial, stacks)
+    return judge(reading, recorded.find, files=files, more=recorded.problems, starts=starts, skip_planner=skip_planner)
 
 
 def merged(first: Iterable[Finding], then: Iterable[Finding]) -> tuple[Finding, ...]:

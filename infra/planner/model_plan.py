@@ -16,14 +16,16 @@ from infra.stackfile.timeouts import Hop
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPlan:
-    """Plan of one model. ``memory`` is for one GPU, None where it cannot be planned: ``why_not`` says why. ``silence``
-    is how long a request may go without a byte, in seconds; ``shortest`` is the hop that gives up first on a held
-    request. ``fallbacks`` is the same model planned on each of its fallback pools; ``starts`` are the measured ones
-    that say something of this model as it is to be started."""
+    """Plan of one model. ``fetched`` are the bytes of weights that a machine fetches; the engine may make them smaller.
+    ``memory`` is for one GPU, None where it cannot be planned: ``why_not`` says why. ``silence`` is how long a request
+    may go without a byte, in seconds; ``shortest`` is the hop that gives up first on a held request. ``fallbacks`` is
+    the same model planned on each of its fallback pools; ``starts`` are the measured ones that say something of this
+    model as it is to be started."""
 
     config: ModelConfig
     pool: PoolPlan
     facts: ModelFacts | None
+    fetched: int | None
     engine: Engine | None
     memory: MemoryPlan | None
     why_not: str | None

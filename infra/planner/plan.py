@@ -34,6 +34,7 @@ from infra.planner.sizing.planned_pool import (
     flags,
     overridden_context,
     pool_plan,
+    quantized_on_load,
     unfollowed,
 )
 from infra.stackfile import timeouts
@@ -120,13 +121,14 @@ def _model(
     measured: Measured,
     starts: MeasuredStarts,
 ) -> ModelPlan:
-    facts = as_loaded(found, model.dtype) if found is not None else None
+    fetched = as_loaded(found, model.dtype) if found is not None else None
+    facts = quantized_on_load(fetched, model.quantization) if fetched is not None else None
     if facts is not None and (longer := overridden_context(facts, model)) is not None:
         facts = replace(facts, context=longer)
     engine = engine_of(model, pool.gpu_bytes or 0, pool.product)
     starts = _usable(model, pool, starts)
     planned, why_not = _memory(facts, pool, engine, starts.find(model.id, pool.product))
-    weights = _weights_of_node(facts, model)
+    weights = _weights_of_node(fetched, model)
     path = cold_path(stack.platform.kind, int(limits().engine_image.pulled_gb * 10**9), weights, measured)
     timers = Timers(
         name=model.name,
@@ -142,6 +144,7 @@ def _model(
         config=model,
         pool=pool,
         facts=facts,
+        fetched=weights,
         engine=engine,
         memory=planned,
         why_not=why_not,
@@ -156,9 +159,10 @@ def _model(
 
 def _usable(model: ModelConfig, pool: PoolPlan, starts: MeasuredStarts) -> MeasuredStarts:
     """Return the measured starts that may say something of a model on a pool. A slice of a card is no card; an engine
-    that can sleep, or of another implementation, takes other memory; and so may flags that none of them had."""
-    other = pool.slice or pool.turns or model.engine != "auto" or measured_starts.unmeasured(flags(model.extra_args))
-    return measured_starts.NONE if other else starts
+    that can sleep, of another implementation, or that quantizes, takes other memory; and so may flags that none of them
+    had."""
+    other = pool.slice or pool.turns or model.engine != "auto" or model.quantization
+    return measured_starts.NONE if other or measured_starts.unmeasured(flags(model.extra_args)) else starts
 
 
 def _memory(
@@ -200,6 +204,7 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
         expert_parallel="--enable-expert-parallel" in given,
         scaled="rope" in given.get("--hf-overrides", ""),
         engine=model.engine,
+        quantization=model.quantization,
         licence_accepted=model.licence_accepted,
         pickle_accepted=model.allow_pickle,
         streamed=kind_of(stack.platform).makes_nodes,  # such a place keeps the weights in its own bucket

@@ -34,8 +34,10 @@ from components.wake_keeper.access import LABELS as KEEPER_LABELS
 from components.wake_keeper.access import load_url, waiting_url
 from infra.program import platform as place
 from infra.program.gateway import GATEWAY, MODELS, gateway_settings, keeper_settings
+from infra.stackfile import chat_templates
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.stack import StackConfig
+from infra.workspace import PROJECT
 
 STREAMER, STREAMER_FORMAT = "runai-model-streamer", "runai_streamer"
 
@@ -51,6 +53,7 @@ class Served:
 
 def model_settings(model: ModelConfig, asked_as: str | None = None) -> ModelSettings:
     """Return the stack file's model as the component's settings. ``asked_as``: whose long prompts it takes."""
+    tools, thoughts = model.parsers
     return ModelSettings(
         name=model.name,
         model_id=model.id,
@@ -71,6 +74,10 @@ def model_settings(model: ModelConfig, asked_as: str | None = None) -> ModelSett
         dtype=model.dtype,
         task=model.task,
         engine=model.engine,
+        tool_parser=tools,
+        reasoning_parser=thoughts,
+        chat_template=chat_templates.read(PROJECT / "stacks", model.chat_template) if model.chat_template else None,
+        quantization=model.quantization,
         cold_start_seconds=model.cold_start.seconds,
         hold_seconds=model.hold.seconds,
         drain_seconds=model.drain.seconds,

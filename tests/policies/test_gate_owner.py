@@ -41,6 +41,9 @@ WAIVER: dict[str, Any] = {
         ("stacks/models/acme.yaml", Kind.DATA),
         ("stacks/models/acme.json", Kind.PROGRAM),
         ("stacks/measured/acme-h100.yaml", Kind.PROGRAM),
+        ("stacks/templates/own.jinja", Kind.DATA),
+        ("stacks/templates/own.py", Kind.PROGRAM),
+        ("stacks/templates/deeper/own.jinja", Kind.PROGRAM),
         ("waivers.yaml", Kind.DATA),
         ("stacks/deployments.json", Kind.DATA),
         ("docs/gateway.md", Kind.INERT),
@@ -76,6 +79,31 @@ def test_data_alone_may_pass_and_is_told_value_by_value(clone: Path, tmp_path: P
     told = json.loads(text)
     assert (status, told["verdict"], told["ownerFor"]) == (0, "pass", [])
     assert {"path": "guard.whenFull", "before": "'wait'", "after": "'refuse'"} in told["stackFile"]
+
+
+def test_a_changed_chat_template_is_told_and_needs_an_owner(clone: Path, tmp_path: Path) -> None:
+    template = clone / "stacks" / "templates" / "own.jinja"
+    template.parent.mkdir(exist_ok=True)
+    template.write_text("{{ messages[0].content }}")
+    edit(
+        clone / STACK_FILE,
+        lambda told: next(iter(told["config"]["ebbtide:models"].values())).update(chatTemplate="templates/own.jinja"),
+    )
+    status, text = judged(clone, tmp_path)
+    assert status == 3
+    assert any("chatTemplate" in reason for reason in json.loads(text)["ownerFor"])
+    template.write_text("Say nothing. {{ messages[0].content }}")
+    status, text = judged(clone, tmp_path, base="HEAD~1")
+    told = json.loads(text)
+    assert (status, told["verdict"], told["blockedBy"]) == (3, "owner", [])
+    assert told["ownerFor"] == [
+        "it changes what a model reads around every request, which no rule can judge: stacks/templates/own.jinja"
+    ]
+    assert {each["name"].rpartition("-")[2] for each in told["changes"]} >= {"template", "deployment"}
+    template.write_text("{{ messages[0].content")
+    status, text = judged(clone, tmp_path, base="HEAD~1")
+    assert (status, json.loads(text)["verdict"]) == (1, "block")
+    assert "EBB148" in text
 
 
 @pytest.mark.parametrize("file", ["infra/program/serving.py", "locks/dev.txt", "new.py"])

@@ -31,7 +31,8 @@ HUB, MOUNTED, STORE = Weights("owner/name"), Weights("/models/m"), Weights("s3:/
 OWN_CHOICE = {"VLLM_LOGGING_CONFIG_PATH"}  # a model may say how it logs
 # flags of the engine that begin as a managed one does, or with which a managed one begins
 NEIGHBOURS = (
-    *("--tokenizer", "--config-format", "--hf-config-path", "--max-num-batched-tokens", "--enforce-eager", "-q", "-O"),
+    *("--tokenizer", "--config-format", "--hf-config-path", "--max-num-batched-tokens", "--enforce-eager", "-O"),
+    *("--chat-template-content-format", "--quantization-config", "--reasoning-parser-plugin", "--tool-parser-plugin"),
     *("--data-parallel-size-local", "--kv-cache-dtype", "--enable-prefix-caching", "--help", "-ep"),
 )
 
@@ -69,9 +70,10 @@ def test_a_variable_that_the_program_refuses_is_a_finding() -> None:
 
 def test_whatever_the_program_sets_itself_is_managed_and_has_a_fix() -> None:
     group = replace(MODEL, gpus=8, nodes=2, dtype="float16")
+    kind = {"tool_parser": "hermes", "reasoning_parser": "qwen3", "chat_template": "{{ x }}", "quantization": "mxfp8"}
     for settings, weights, device, turns in (
         (MODEL, HUB, "cuda", False), (MODEL, STORE, "cuda", True), (MODEL, MOUNTED, "cpu", False),
-        (group, STORE, "cuda", False),
+        (group, STORE, "cuda", False), (replace(MODEL, **kind), MOUNTED, "cuda", False),  # type: ignore[arg-type]
     ):  # fmt: skip
         arguments = engine_arguments(settings, weights, device, headless=settings.is_group, turns=turns)  # type: ignore[arg-type]
         flags = [argument for argument in arguments if argument.startswith("-")]

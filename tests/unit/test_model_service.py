@@ -149,7 +149,8 @@ def test_extra_arguments_come_last_as_written() -> None:
 
 
 def test_a_value_that_looks_like_a_managed_flag_is_none() -> None:
-    assert [managed_flag(argument) for argument in ("--chat-template", "port", "--enforce-eager")] == [None] * 3
+    values = ("--chat-template-content-format", "port", "--enforce-eager")
+    assert [managed_flag(argument) for argument in values] == [None] * 3
 
 
 def test_mounted_weights_are_served_offline_and_a_hub_id_is_not() -> None:

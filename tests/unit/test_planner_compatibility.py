@@ -333,7 +333,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
         replace(DEEPSEEK, raw=raw(DEEPSEEK, moe_intermediate_size=1536)),
         H100,
         Wanted(tensor_parallel=8),
-        "models.m.gpus: 8 cuts moe_intermediate_size 1536 into parts that are no whole FP8 blocks of 128; allowed:"
+        "models.m.gpus: 8 cuts moe_intermediate_size 1536 into parts that are no whole blocks of 128; allowed:"
         " 1, 2, 4; fix: set gpus: 4 [EBB242 error]",
     ),
     "quantization unknown": (

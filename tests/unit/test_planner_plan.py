@@ -103,7 +103,7 @@ def test_waiting_for_a_full_guard_counts_against_the_load_balancer_and_not_the_h
 
 
 def test_an_unknown_flag_turns_the_refusal_into_a_doubt(tmp_path: Path) -> None:
-    made = plan(tmp_path, LARGE, extraArgs=["--quantization=fp8"])
+    made = plan(tmp_path, LARGE, extraArgs=["--cpu-offload-gb=40"])
     assert found(made)["25 models.eight.gpus"].severity == "warning"
 
 

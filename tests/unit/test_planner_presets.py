@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from components.catalog import models
 from infra.planner.facts import estimate_weights, presets
 from infra.planner.facts.config_json import read
 from infra.planner.facts.model_facts import ModelFacts
@@ -153,14 +154,14 @@ def test_no_two_presets_answer_to_one_name() -> None:
 
 
 def test_a_data_file_with_a_short_commit_is_refused_by_its_name(tmp_path: Path) -> None:
-    good = (presets.FOLDER / "phi.yaml").read_text()
+    good = (models.FOLDER / "phi.yaml").read_text()
     (tmp_path / "phi.yaml").write_text(good.replace("187ef0342fff0eb3333be9f00389385e95ef0b61", "187ef03"))
     with pytest.raises(ValueError, match=r"^phi\.yaml: .*\n?.*models.phi-4.revision"):
-        presets._read(tmp_path)
+        models.read_all(tmp_path)
 
 
 def test_one_preset_in_two_files_is_refused(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
-        (tmp_path / name).write_text((presets.FOLDER / "phi.yaml").read_text())
+        (tmp_path / name).write_text((models.FOLDER / "phi.yaml").read_text())
     with pytest.raises(ValueError, match=r"b\.yaml: models\.phi-4 is in preset phi-4 \(a\.yaml, .*\) too"):
-        presets._read(tmp_path)
+        models.read_all(tmp_path)

@@ -363,14 +363,16 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "50 an unknown key": (
         model(idlettl="5m"),
         [
-            "models.llama-8b.idlettl: is not a known key; allowed: aliases, allowPickle, coldStart, "
+            "models.llama-8b.idlettl: is not a known key; allowed: aliases, allowPickle, chatTemplate, coldStart, "
             "concurrencyTarget, drain, dtype, engine, "
             "extraArgs, extraEnv, fallbackPools, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, "
             "licenceAccepted, "
             "max, "
             "maxQueued, maxSequences, "
-            "maxTokens, min, minReason, nodes, pipelineParallel, pool, queueTarget, revision, routing, "
-            "schedules, sleepTtl, stall, task, tensorParallel, weights; fix: did you mean idleTtl? [EBB050 error]"
+            "maxTokens, min, minReason, nodes, pipelineParallel, pool, preset, quantization, queueTarget, reasoning, "
+            "revision, routing, "
+            "schedules, sleepTtl, stall, task, tensorParallel, toolCalling, weights; "
+            "fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),
     "50 an unknown section": (
@@ -430,7 +432,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         model(id=REMOVED),
         [
             "models.llama-8b.id: is missing; allowed: owner/name on Hugging Face; "
-            "fix: add id: HuggingFaceTB/SmolLM2-135M-Instruct [EBB103 error]"
+            "fix: add id: HuggingFaceTB/SmolLM2-135M-Instruct, or a preset [EBB103 error]"
         ],
     ),
     "a place that does not exist": (

@@ -7,10 +7,10 @@ parameter; the tests of the presets compare with published counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.planner.facts import quantized
+from infra.planner.facts import config_json, quantized
 from infra.planner.facts.config_json import ENCODERS, ModelShape, number, text_part
 from infra.planner.facts.model_facts import ELEMENT_BYTES, PaddedExperts, WeightBytes
 
@@ -153,16 +153,38 @@ def estimate(shape: ModelShape, config: Mapping[str, Any]) -> tuple[WeightBytes,
     return WeightBytes(*parts, "architecture", padded(shape, config)), found.total
 
 
+def quantized_on_load(
+    weights: WeightBytes, config: Mapping[str, Any], dtype: str | None, linear: float | None, experts: float | None
+) -> WeightBytes:
+    """Return the bytes that are held once the engine has quantized a model of ``dtype`` while loading it: ``linear``
+    and ``experts`` are bytes a weight, None where they stay."""
+    shape = config_json.read(config)
+    found, plain = parameters(shape, config), ELEMENT_BYTES.get(dtype or "bfloat16", 2)
+    less, less_experts = (plain - size if size is not None else 0.0 for size in (linear, experts))
+    return replace(
+        weights,
+        sharded=max(0, weights.sharded - int(found.linear * less + found.experts * less_experts)),
+        kv_sharded=max(0, weights.kv_sharded - int(found.kv * less)),
+        replicated=max(0, weights.replicated - int(found.down * less)),
+        source="architecture",
+        padded=_padded(shape, experts) if experts == quantized.MXFP4_BYTES else None,
+    )
+
+
 def padded(shape: ModelShape, config: Mapping[str, Any]) -> PaddedExperts | None:
     """Return the experts in MXFP4, which the engine's kernels pad; None where there are none. Source: vLLM 0.32.0,
     model_executor/layers/fused_moe/oracle/mxfp4.py; gpt-oss-120b takes 65.97 GiB of one H100, 34.38 of each of two."""
     held = quantized.stored(config)
-    if not shape.experts or held is None or held.method != "mxfp4" or held.weight_bytes is None:
+    if held is None or held.method != "mxfp4" or held.weight_bytes is None:
+        return None
+    return _padded(shape, held.weight_bytes)
+
+
+def _padded(shape: ModelShape, weight_bytes: float) -> PaddedExperts | None:
+    if not shape.experts:
         return None
     count = (shape.layers - shape.dense_layers) * shape.experts
-    return PaddedExperts(
-        count=count, hidden=shape.hidden, width=shape.expert_intermediate, weight_bytes=held.weight_bytes
-    )
+    return PaddedExperts(count=count, hidden=shape.hidden, width=shape.expert_intermediate, weight_bytes=weight_bytes)
 
 
 def unloaded(shape: ModelShape, config: Mapping[str, Any]) -> int:

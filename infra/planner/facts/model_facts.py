@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Task = Literal["chat", "base", "embed", "classify", "transcribe", "image"]
+from components.catalog.models import Task as Task
+
 WeightsFrom = Literal["safetensors headers", "safetensors index", "architecture", "preset", "unknown"]
 
 # bytes of one element by the names safetensors and transformers give the type

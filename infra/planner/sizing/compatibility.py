@@ -35,7 +35,7 @@ from infra.planner.facts.architectures import Asked, choose, transcribes
 from infra.planner.facts.config_json import printable, text_part
 from infra.planner.facts.model_facts import ModelFacts, Task
 from infra.planner.sizing import memory
-from infra.planner.sizing.compatibility_gpu import Gpu, judge_cache, judge_gpu
+from infra.planner.sizing.compatibility_gpu import Gpu, judge_cache, judge_gpu, judge_on_load, table
 
 MOST_GPUS = 64
 _UNSERVED: Mapping[Task | None, str] = {"image": "makes images"}
@@ -53,7 +53,7 @@ class Wanted:
     """Demands of the stack on one model. ``context`` is in tokens; None: the model's own. The three consents are what
     the stack's owner has agreed to; ``plugins`` are the engine's plugins in the image; ``split_key`` is the key that
     says over how many GPUs a layer is cut; ``streamed``: the engine reads the weights from a bucket;
-    ``expert_parallel``: experts stay whole;
+    ``expert_parallel``: experts stay whole; ``quantization``: what the engine is to make of it while it loads;
     ``scaled``: positions are scaled by ``--hf-overrides``."""
 
     task: AskedTask = "chat"
@@ -64,6 +64,7 @@ class Wanted:
     dtype: str = "auto"
     kv_dtype: str = "auto"
     engine: Asked = "auto"
+    quantization: str | None = None
     licence_accepted: bool = False
     pickle_accepted: bool = False
     streamed: bool = False
@@ -83,6 +84,7 @@ def judge_model_facts(facts: ModelFacts, gpu: Gpu | None, wanted: Wanted, at: Pa
     yield from _architecture(facts, wanted, at)
     yield from _context(facts, wanted, at)
     yield from _split(facts, wanted, at)
+    yield from judge_on_load(facts, gpu, wanted.quantization, wanted.dtype, at)
     if gpu is not None:
         yield from judge_gpu(facts, gpu, wanted.dtype, wanted.plugins, wanted.tensor_parallel, at)
         yield from judge_cache(facts, gpu, wanted.kv_dtype, at)
@@ -226,7 +228,7 @@ def _split(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
         message = f"does not divide {facts.heads} attention heads{kv}"
         yield HEADS_NOT_DIVISIBLE.at(path, message, allowed=shown, fix=f"set {wanted.split_key}: {less}", value=count)
         return
-    block = _block(facts)
+    block = _block(facts, wanted.quantization)
     config = text_part(facts.raw)
     dense = "moe_intermediate_size" not in config or config.get("first_k_dense_replace")
     cut = () if wanted.expert_parallel else ("moe_intermediate_size",)
@@ -234,7 +236,7 @@ def _split(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
         width = config.get(name)
         if block and isinstance(width, int) and count > 1 and width % (count * block):
             whole = [n for n in splits(facts) if width % (n * block) == 0]
-            message = f"cuts {name} {width} into parts that are no whole FP8 blocks of {block}"
+            message = f"cuts {name} {width} into parts that are no whole blocks of {block}"
             less = max((n for n in whole if n < count), default=1)
             yield FP8_BLOCKS_CUT.at(
                 path, message, allowed=", ".join(map(str, whole)), fix=f"set {wanted.split_key}: {less}", value=count
@@ -242,8 +244,10 @@ def _split(facts: ModelFacts, wanted: Wanted, at: Path) -> Iterator[Problem]:
             return
 
 
-def _block(facts: ModelFacts) -> int | None:
-    """Return the side of an FP8 block; None where there are none. Source: vLLM, validate_fp8_block_shape."""
+def _block(facts: ModelFacts, on_load: str | None) -> int | None:
+    """Return the side of a quantized block; None where there are none. Source: vLLM, validate_fp8_block_shape."""
+    if on_load is not None and facts.quantization is None:
+        return table().on_load[on_load].block
     config = facts.raw.get("quantization_config")
     size = config.get("weight_block_size") if isinstance(config, dict) else None
     if facts.quantization == "fp8" and isinstance(size, list) and size and isinstance(size[0], int) and size[0] > 0:

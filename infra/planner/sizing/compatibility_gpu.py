@@ -20,7 +20,7 @@ from components.typed.rules.planner import (
     QUANTIZATION_NEEDS_NEWER_CARD,
     QUANTIZATION_UNSUPPORTED,
 )
-from components.typed.rules.stack import BFLOAT16_UNSUPPORTED, DRIVER_TOO_OLD, FP8_EMULATED
+from components.typed.rules.stack import BFLOAT16_UNSUPPORTED, DRIVER_TOO_OLD, FP8_EMULATED, QUANTIZATION_REFUSED
 from components.typed.tables import read_table
 from infra.planner.facts.config_json import dtype_in
 from infra.planner.facts.model_facts import ModelFacts
@@ -54,6 +54,17 @@ class _Removed(BaseModel):
     plugin: str | None = None
 
 
+class OnLoad(BaseModel):
+    """What one method makes of a model while it is loaded: bytes a weight, None where it leaves them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    linear: float | None
+    experts: float | None
+    least: str
+    block: int | None = None
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -63,6 +74,7 @@ class _Table(BaseModel):
     methods: Mapping[str, str]
     removed: Mapping[str, _Removed]
     fp8_hardware: str
+    on_load: Mapping[str, OnLoad]
 
 
 @cache
@@ -199,3 +211,31 @@ def _needed(facts: ModelFacts, gpu: str, found: Capability, at: Path) -> Iterato
         fix = "use cards from Ada or Hopper on for the speed, or leave it for the memory alone"
         allowed = f"compute capability {table().fp8_hardware} or more for FP8 computation"
         yield FP8_EMULATED.at((*at, "id"), message, allowed=allowed, fix=fix, value=facts.id)
+
+
+def judge_on_load(facts: ModelFacts, gpu: Gpu | None, method: str | None, dtype: str, at: Path) -> Iterator[Problem]:
+    """Check that the engine can quantize the model by ``method`` while it loads it; ``gpu`` None is a CPU."""
+    if method is None:
+        return
+    path, made = (*at, "quantization"), table().on_load[method]
+    why, fix, allowed = "", "take it out", "a model in 16 bits"
+    if facts.quantization is not None:
+        why = f"is made of 16 bits, and {facts.id} comes quantized already, with {facts.quantization}"
+    elif gpu is None:
+        why, allowed = "is made on GPUs, and the pool computes on a CPU", "a pool with GPUs"
+    elif made.linear is None and not facts.experts_per_token:
+        why = f"is for experts alone, and {facts.id} has none: nothing would get smaller"
+        fix, allowed = "use fp8_per_tensor, or take it out", "a model with experts"
+    elif dtype == "float32":
+        why, fix = "computes in 16 bits, and dtype is float32", "take one of the two out"
+    if why:
+        yield QUANTIZATION_REFUSED.at(path, why, allowed=allowed, fix=fix, value=method)
+    elif gpu is not None and gpu.capability is not None and gpu.capability < capability(made.least):
+        message = f"is what {gpu.name} (compute capability {_shown(gpu.capability)}) cannot compute"
+        yield QUANTIZATION_NEEDS_NEWER_CARD.at(
+            path,
+            message,
+            allowed=f"compute capability {made.least} or more",
+            fix="use a pool with newer cards, or another method",
+            value=method,
+        )

@@ -13,11 +13,12 @@ WORKER_BYTES = 2 * GIB  # a GPU's process: CUDA's own part of main memory, PyTor
 LEFT_OF_MACHINE = 0.93  # what the system and its agents leave to pods
 
 
-def needed_bytes(facts: ModelFacts, gpus: int, streamer: int = STREAMER_BYTES) -> int | None:
-    """Return what a replica needs of one machine on which it uses ``gpus``; None where its weights are unknown."""
-    if facts.weights is None:
+def needed_bytes(weights: int | None, gpus: int, streamer: int = STREAMER_BYTES) -> int | None:
+    """Return what a replica needs of one machine on which it uses ``gpus``; None where the bytes of ``weights`` that
+    it fetches are unknown."""
+    if weights is None:
         return None
-    return SERVER_BYTES + gpus * (WORKER_BYTES + min(streamer, facts.weights.total))
+    return SERVER_BYTES + gpus * (WORKER_BYTES + min(streamer, weights))
 
 
 def there_bytes(machine: Machine, gpus: int) -> int:
@@ -27,5 +28,5 @@ def there_bytes(machine: Machine, gpus: int) -> int:
 
 def holds(machine: Machine, facts: ModelFacts, gpus: int) -> bool:
     """Return True unless the machine is known to have too little main memory."""
-    needed = needed_bytes(facts, gpus)
+    needed = needed_bytes(facts.weights.total if facts.weights is not None else None, gpus)
     return needed is None or needed <= there_bytes(machine, gpus)

@@ -12,9 +12,10 @@ from components.catalog.gpus import gpus
 from components.catalog.machine import Machine
 from components.catalog.versions import pinned
 from components.gpu_layer.node_images import resolve_image
+from infra.planner.facts import estimate_weights
 from infra.planner.facts.config_json import context_of, text_part
 from infra.planner.facts.model_facts import ELEMENT_BYTES, ModelFacts, WeightBytes
-from infra.planner.sizing.compatibility_gpu import Gpu, capability
+from infra.planner.sizing.compatibility_gpu import Gpu, capability, table
 from infra.planner.sizing.host_memory import STREAMER_BYTES
 from infra.planner.sizing.memory import GIB, KV_ELEMENT_BYTES, Engine
 from infra.stackfile.pool_machine import find
@@ -120,7 +121,7 @@ def engine_cuda(base: str | None) -> str | None:
 
 # flags that change what the memory holds in ways this plan does not follow
 UNFOLLOWED = (
-    *("--quantization", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size", "--kv-cache-memory-bytes"),
+    *("--quantization-config", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size", "--kv-cache-memory-bytes"),
     *(
         "--speculative-config",
         "--decode-context-parallel-size",
@@ -219,6 +220,16 @@ def overridden_context(facts: ModelFacts, model: ModelConfig) -> int | None:
         if isinstance(base, int) and isinstance(factor, (int, float)):
             found = max(found, int(base * factor))
     return found if facts.context and found > facts.context else None
+
+
+def quantized_on_load(facts: ModelFacts, method: str | None) -> ModelFacts:
+    """Return the model as the engine holds it once it has quantized it by ``method`` while loading. One that comes
+    quantized stays as it is: that is refused elsewhere."""
+    if method is None or facts.quantization or facts.weights is None or not facts.layers:
+        return facts
+    made = table().on_load[method]
+    weights = estimate_weights.quantized_on_load(facts.weights, facts.raw, facts.dtype, made.linear, made.experts)
+    return replace(facts, weights=weights)
 
 
 def as_loaded(facts: ModelFacts, dtype: str) -> ModelFacts:

@@ -94,9 +94,16 @@ def unknown_key(path: Path, known: Iterable[str], meant: str | None = None) -> P
 
 def choice(path: Path, value: Any, allowed: list[str]) -> Problem:
     """Return the problem of a value that is none of ``allowed``."""
-    near = difflib.get_close_matches(str(value)[:100], allowed, n=1, cutoff=0.6)
-    fix = f"did you mean {near[0]}?" if near else "choose one of them"
+    near = nearest(str(value), allowed)
+    fix = f"did you mean {near}?" if near else "choose one of them"
     return CHOICE_UNKNOWN.at(path, "is not one of the choices", allowed=", ".join(allowed), fix=fix, value=value)
+
+
+def nearest(value: str, allowed: Iterable[str]) -> str | None:
+    """Return the one of ``allowed`` that a value most likely means: one that it begins, else one spelled alike."""
+    names = list(allowed)
+    begun = [name for name in names if value and name.startswith(value)]
+    return next(iter(begun or difflib.get_close_matches(value[:100], names, n=1, cutoff=0.6)), None)
 
 
 def _resolve(annotation: Any, loc: tuple[str | int, ...]) -> tuple[Path, type[BaseModel] | None, Any]:

@@ -31,6 +31,7 @@ from infra.stackfile.partial import Draft, Part
 from infra.stackfile.rules.engine_flags import judge_flags
 from infra.stackfile.rules.fallback import judge_fallback
 from infra.stackfile.rules.min_and_reason import more_than_max, without_reason
+from infra.stackfile.rules.model_kind import judge_kind
 from infra.stackfile.rules.schedules import judge_schedules
 from infra.stackfile.rules.split_replicas import judge_nodes
 from infra.stackfile.schema.model import ModelConfig
@@ -52,6 +53,7 @@ def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Pro
         yield from _pool(part, at, draft)
     yield from judge_nodes(part, at, draft)
     yield from judge_fallback(part, at, draft)
+    yield from judge_kind(part, at, draft)
     yield from _arguments(part.raw.get("extraArgs"), at)
     yield from judge_flags(part.raw.get("extraArgs"), at, draft)
     yield from _variables(part.raw.get("extraEnv"), at, draft)

@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import BeforeValidator, Field, StrictBool, ValidationInfo
+from pydantic_core import PydanticCustomError
 
+from components.catalog import models as catalogue
 from components.idle_scaling.calendar import DAYS, Days, Timezone
 from components.idle_scaling.schedule import Window
 from components.typed.fields import (
@@ -23,8 +25,17 @@ from components.typed.fields import (
     StackModel,
     text,
 )
-from components.typed.rules.stack import MODEL_ID_INVALID, REVISION_NOT_PINNED
+from components.typed.rules.file import KEY_MISSING
+from components.typed.rules.stack import (
+    CHAT_TEMPLATE_UNUSABLE,
+    MODEL_ID_INVALID,
+    PARSER_UNKNOWN,
+    PRESET_REVISION_UNKNOWN,
+    PRESET_UNKNOWN,
+    REVISION_NOT_PINNED,
+)
 from components.typed.units import Duration, Quantity, TimeOfDay
+from infra.stackfile.findings.pydantic_errors import FOLLOWS_ANOTHER
 from infra.stackfile.schema.money import Reason
 
 # Keep-warm windows, as the stack file declares them.
@@ -92,6 +103,81 @@ Revision = Annotated[
 ]
 
 
+# What a preset of the catalogue fills in. What is written beside it wins.
+
+OnLoad = Literal["fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "mxfp8", "mxfp4", "int8_per_channel_weight_only"]
+ServedTask = Literal["chat", "embed", "rerank", "score", "transcribe"]
+_TASKS: Mapping[str | None, ServedTask] = {"embed": "embed", "transcribe": "transcribe", "classify": "rerank"}
+
+
+def _check_preset(value: Any) -> str:
+    known = catalogue.names()
+    if value in known:
+        return str(value)
+    near = catalogue.near(value) if isinstance(value, str) else ()
+    fix = f"did you mean {near[0]}?" if near else "choose one of them, or set id and revision"
+    raise PRESET_UNKNOWN.refusal("is not a preset", allowed=", ".join(known), fix=fix)
+
+
+def _preset(beside: Mapping[str, Any]) -> catalogue.Preset | None:
+    """Return the preset that is named. Raises the error of a field that follows another, where its name is wrong."""
+    if "preset" not in beside:
+        raise PydanticCustomError(FOLLOWS_ANOTHER, "follows the preset")
+    return catalogue.preset(beside["preset"]) if beside["preset"] is not None else None
+
+
+def _fill_id(value: Any, info: ValidationInfo) -> Any:
+    if value is not None:
+        return value
+    if (preset := _preset(info.data)) is not None:
+        return preset.id
+    fix = "add id: HuggingFaceTB/SmolLM2-135M-Instruct, or a preset"
+    raise KEY_MISSING.refusal("is missing", allowed="owner/name on Hugging Face", fix=fix, has_value=False)
+
+
+def _fill_revision(value: Any, info: ValidationInfo) -> Any:
+    if value is not None:
+        return value
+    allowed, fix = "the 40 hexadecimal digits of a commit", "add revision: and the commit from the model's page"
+    preset = _preset(info.data)
+    if preset is None:
+        raise KEY_MISSING.refusal("is missing", allowed=allowed, fix=fix, has_value=False)
+    if "id" not in info.data:
+        raise PydanticCustomError(FOLLOWS_ANOTHER, "follows the id")
+    if preset.revision is not None and preset.is_model(info.data["id"]):
+        return preset.revision
+    message = f"is missing, and preset {info.data['preset']} has no commit of {info.data['id']}"
+    raise PRESET_REVISION_UNKNOWN.refusal(message, allowed=allowed, fix=fix, has_value=False)
+
+
+def _preset_task(fields: Mapping[str, Any]) -> ServedTask:
+    preset = _preset(fields)
+    return _TASKS.get(preset.task, "chat") if preset is not None else "chat"
+
+
+def _check_parser(value: Any) -> bool | str:
+    if isinstance(value, (bool, str)):
+        return value
+    raise PARSER_UNKNOWN.refusal("is neither true, false nor a parser's name", fix="write true, or a name in quotes")
+
+
+Parser = Annotated[bool | str, BeforeValidator(_check_parser)]
+
+TEMPLATES = "templates"
+"""Folder beside the stack files with the chat templates."""
+
+TemplateFile = Annotated[
+    str,
+    text(
+        CHAT_TEMPLATE_UNUSABLE,
+        rf"{TEMPLATES}/[A-Za-z0-9][A-Za-z0-9._-]{{0,62}}\.jinja",
+        "is not the path of a chat template of the stack",
+        allowed=f"{TEMPLATES}/NAME.jinja, of letters, digits, '.', '_' and '-'",
+        fix=f"put the file into stacks/{TEMPLATES} and write {TEMPLATES}/NAME.jinja",
+    ),
+]
+
+
 def _hold(fields: Mapping[str, Any]) -> Duration:
     """Return 1.5 times ``cold_start``, at least 60s: a request held for less would fail on a normal wake."""
     cold_start: Duration = fields["cold_start"]
@@ -110,18 +196,48 @@ class ModelConfig(StackModel):
     """
 
     name: str = Field(alias="<name>", description="The key it stands under; put here by the loader.")
-    id: HuggingFaceId = Field(
-        description="owner/name on Hugging Face", examples=["HuggingFaceTB/SmolLM2-135M-Instruct"]
+    preset: Annotated[str, BeforeValidator(_check_preset)] | None = Field(
+        default=None,
+        description="a model of the catalogue: fills id, revision, task, toolCalling and reasoning where they are not "
+        "written ([which](adding-a-model.md#presets))",
+        examples=["llama-3.1-8b"],
     )
-    revision: Revision = Field(
-        description="the 40 hexadecimal digits of a commit", examples=["and the commit from the model's page"]
+    id: Annotated[HuggingFaceId, BeforeValidator(_fill_id)] = Field(
+        default=None,
+        validate_default=True,
+        description="owner/name on Hugging Face; needed without a preset",
     )
-    task: Literal["chat", "embed", "rerank", "score", "transcribe"] = Field(
-        default="chat",
-        description="what it is asked for, which decides its paths (paths.md); transcribe needs vLLM's audio packages",
+    revision: Annotated[Revision, BeforeValidator(_fill_revision)] = Field(
+        default=None,
+        validate_default=True,
+        description="the 40 hexadecimal digits of a commit; needed without a preset, and with another id than its",
+    )
+    task: ServedTask = Field(
+        default_factory=_preset_task,
+        description="what it is asked for, which decides its paths (paths.md); transcribe needs vLLM's audio packages; "
+        "default: the preset's, else chat",
     )
     engine: Literal["auto", "vllm", "transformers"] = Field(
         default="auto", description="whose implementation of the model runs; auto: vLLM's own where it has one"
+    )
+    tool_calling: Parser | None = Field(
+        default=None,
+        description="tools in chat: true for the parser that the catalogue knows for the model, or a parser's name; "
+        "default: the preset's",
+    )
+    reasoning: Parser | None = Field(
+        default=None,
+        description="thoughts apart from the answer: true, or a parser's name, as for toolCalling; default: the "
+        "preset's",
+    )
+    chat_template: TemplateFile | None = Field(
+        default=None,
+        description="a file beside the stack file in place of the model's own template; a code owner has to agree",
+        examples=["templates/tools.jinja"],
+    )
+    quantization: OnLoad | None = Field(
+        default=None,
+        description="weights in 16 bits are made smaller by the engine while it loads them; default: as they are",
     )
     pool: str = Field(description="the name of a pool", examples=["gpu-1xa10"])
     fallback_pools: tuple[str, ...] = Field(
@@ -211,6 +327,24 @@ class ModelConfig(StackModel):
     def is_pinned(self) -> bool:
         """Return True if the revision is a commit; only a waiver allows anything else."""
         return re.fullmatch(COMMIT, self.revision) is not None
+
+    @property
+    def known_parsers(self) -> tuple[str | None, str | None]:
+        """Return the parsers of tool calls and of thoughts that the catalogue knows for the model."""
+        found = catalogue.preset(self.preset) if self.preset is not None else catalogue.of_model(self.id)
+        return (found.tool_calling, found.reasoning) if found is not None else (None, None)
+
+    @property
+    def parsers(self) -> tuple[str | None, str | None]:
+        """Return the parsers of tool calls and of thoughts that the engine starts with; None: without."""
+        tools, thoughts = self.known_parsers
+        return self._parser(self.tool_calling, tools), self._parser(self.reasoning, thoughts)
+
+    def _parser(self, given: bool | str | None, known: str | None) -> str | None:
+        if isinstance(given, str):
+            return given
+        wanted = self.preset is not None and self.task == "chat" if given is None else given
+        return known if wanted else None
 
     @property
     def windows(self) -> tuple[Window, ...]:
