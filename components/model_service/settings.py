@@ -30,6 +30,7 @@ class ModelSettings:
     engine may show no sign of life, with requests or without, before it is restarted. ``nodes`` machines with ``gpus``
     each make one replica; ``tensor_parallel`` (None: ``gpus``) times ``pipeline_parallel`` (None: ``nodes``) is all of
     its GPUs. ``task``: the kind of requests it serves; ``engine``: the implementation of the model that runs.
+    ``media_domains``: hosts from which the engine may fetch what a request names by address.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ModelSettings:
     task: Task = "chat"
     engine: Implementation = "auto"
     dtype: str = "auto"
+    media_domains: tuple[str, ...] = ()
     cold_start_seconds: int = 600
     hold_seconds: int = 900
     drain_seconds: int = 120
@@ -57,8 +59,9 @@ class ModelSettings:
     extra_args: tuple[str, ...] = ()
     extra_env: Mapping[str, str] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)
-    """CPU and memory to reserve (``{"cpu": "4", "memory": "32Gi"}``). No limit can be set: a throttled or killed engine
-    costs more than it saves on a node that the GPU already keeps for this model."""
+    """CPU and memory to reserve (``{"cpu": "4", "memory": "32Gi"}``) in place of what ``host_memory.py`` reckons. No
+    limit can be set: a throttled or killed engine costs more than it saves on a node that the GPU already keeps for
+    this model."""
 
     @property
     def split(self) -> tuple[int, int]:
