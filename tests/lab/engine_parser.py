@@ -1,4 +1,4 @@
-"""Program for the engine's own Python: prints its parser as JSON, in the terms of ``components/catalog/engine_flags.json``.
+"""Program for the engine's own Python: prints its parser as JSON, in the terms of ``engine_flags.json``.
 
 ``flags`` has the kind of each flag, ``other`` its short and second names, ``choices`` the words of those that take only
 such.

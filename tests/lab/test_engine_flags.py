@@ -16,10 +16,11 @@ PROGRAM = Path(__file__).with_name("engine_parser.py")
 
 def test_the_recorded_parser_is_the_one_in_the_image(awake: Lab) -> None:
     (pod,) = awake.pods(FIRST)
-    where = ("--namespace", NAMESPACE, pod["metadata"]["name"], "--container", "vllm")
-    command = [str(awake.paths.bin / "kubectl"), "--kubeconfig", str(awake.paths.kubeconfig), "exec", "-i", *where]
+    kubectl = (str(awake.paths.bin / "kubectl"), "--kubeconfig", str(awake.paths.kubeconfig), "--namespace", NAMESPACE)
+    inside = ("exec", "--stdin", pod["metadata"]["name"], "--container", "vllm", "--", "python3", "-")
+    program = PROGRAM.read_text()
     done = subprocess.run(
-        [*command, "--", "python3", "-"], input=PROGRAM.read_text(), capture_output=True, text=True, check=False, timeout=120
+        [*kubectl, *inside], input=program, capture_output=True, text=True, check=False, timeout=120
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     compare(json.loads(done.stdout.splitlines()[-1]))
