@@ -20,6 +20,16 @@ from infra.workspace import PROJECT
 FILE = PROJECT / "components" / "catalog" / "engine_flags.json"
 ENGINE, FRONTEND, CONFIGS = "engine/arg_utils.py", "entrypoints/launchers/cli_args.py", "config"
 Fields = Mapping[str, Mapping[str, str]]
+# What the engine's own parser makes of a field, where its source gives it by hand or by a name for a type;
+# ``tests/lab/test_engine_flags.py`` holds the whole record against that parser.
+BY_HAND = {
+    **dict.fromkeys(
+        ("--allowed-origins", "--allowed-methods", "--allowed-headers", "--custom-histogram-buckets"), "json"
+    ),
+    **dict.fromkeys(("--hf-overrides", "--limit-mm-per-prompt", "--logging-config"), "json"),
+    "--middleware": "value",
+    "--max-lora-rank": "number",
+}
 
 
 def fields(folder: Path) -> Fields:
@@ -58,7 +68,7 @@ def recorded(folder: Path, version: str, today: str) -> dict[str, object]:
     for names, found in (*_written(folder / ENGINE, known), *_written(folder / FRONTEND, known), *_frontend(known)):
         (long,) = [name for name in names if name.startswith("--")][:1] or [""]
         if long:
-            flags[long] = found
+            flags[long] = BY_HAND.get(long, found)
             short |= {name: long for name in names if name != long}
     return {
         "engine": "vllm",

@@ -121,7 +121,8 @@ def _read(arguments: Sequence[str], known: EngineFlags) -> Iterator[Given | Faul
             fix = f"write two items: {flag}, and {rest.strip()}; or one: {flag}={rest.strip()}"
             yield Fault(index=at, what="is two words in one item, which the engine takes for one", fix=fix)
             continue
-        name, dot, key = head.replace("_", "-").partition(".") if head.startswith("--") else (head, "", "")
+        name, dot, key = head.partition(".") if head.startswith("--") else (head, "", "")
+        name = name.replace("_", "-") if head.startswith("--") else name
         meant = known.meant(name)
         if len(meant) != 1:
             yield _unknown(at, name, meant, known)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 # the known cards with ECC give CUDA 0.985 to 0.999 of what they report to the cloud's API
 UNKNOWN_SHARE = 0.98
+# a vGPU keeps some of its frame buffer: a sixth of an A10, with 4 GiB, gave 3.83 (PyTorch on Standard_NV6ads_A10_v5,
+# published in May 2025); of the larger parts nobody's figure was at hand
+PART_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Machine:
     far as known (empty: unknown); ``prices`` are by region. ``gpu`` is the product's short name (``A10G``, ``H100``),
     ``gpus`` their number, ``gpu_memory_gib`` the memory of one. ``local_disk_gib`` is the fast disk that is created and
     deleted with the machine; 0: none. ``interconnect``: ``none`` (one GPU), ``PCIe``, ``NVLink`` or ``unknown``.
-    ``vgpu``: the card comes through NVIDIA's vGPU, which works only with the place's own driver."""
+    ``vgpu``: the card comes through NVIDIA's vGPU, which works only with the place's own driver; ``part``: it is a part
+    of one."""
 
     name: str
     place: str
@@ -42,6 +46,7 @@ class Machine:
     regions: tuple[str, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)
     vgpu: bool = False
+    part: bool = False
     cuda_gib: float | None = None
 
     @property

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from components.catalog.gpus import gpus
-from components.catalog.machine import Machine, Price
+from components.catalog.machine import PART_SHARE, Machine, Price
 from components.typed.tables import read_table
 
 _FOLDER = Path(__file__).with_name("machines")
@@ -78,8 +78,8 @@ def _machine(name: str, place: str, row: _Row, table: _Table) -> Machine:
         regions=tuple(sorted({*row.regions, *where})) if row.regions or table.regions_complete else (),
         prices={r: Price(row.on_demand.get(r), row.spot.get(r), read_on, source) for r in where},
         vgpu=row.vgpu,
-        # a part of a card has its own memory, of which nothing was looked up
-        cuda_gib=product.cuda_gib if row.gpu_memory_gib is None else None,
+        part=row.gpu_memory_gib is not None,
+        cuda_gib=product.cuda_gib if row.gpu_memory_gib is None else row.gpu_memory_gib * PART_SHARE,
     )
 
 

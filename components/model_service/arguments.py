@@ -32,6 +32,13 @@ _LOGGING: Final = ("VLLM_LOGGING_", "VLLM_CONFIGURE_LOGGING")
 _CPU_KV_CACHE_BYTES: Final = 1024**3
 """Default if nothing is set: left alone, the CPU back end takes a fraction of the whole machine's memory."""
 
+NOWHERE: Final = "media.invalid"
+"""A host that cannot exist (RFC 6761). With an empty list the engine would fetch from anywhere: a request could have it
+ask hosts that only the cluster reaches. Source: vLLM 0.32.0, multimodal/media/connector.py."""
+
+STREAMER_LIMIT: Final = "RUNAI_STREAMER_MEMORY_LIMIT"
+"""Variable of the streamer; the engine's own ``--model-loader-extra-config`` replaces it."""
+
 _MEETING_SECONDS: Final = 600
 _HEADS: Final[Mapping[Task, str]] = {"embed": "embed", "rerank": "classify", "score": "classify"}
 """What the engine makes of a model instead of a generator of text, by task."""
@@ -106,6 +113,7 @@ def engine_arguments(
         arguments += ["--kv-cache-memory-bytes", str(kv_cache_bytes)]
     if turns and device == "cuda":  # the CPU back end can sleep as well, and keeps its memory
         arguments += ["--enable-sleep-mode"]
+    arguments += ["--allowed-media-domains", *(model.media_domains or (NOWHERE,))]
     arguments += ["--shutdown-timeout", str(model.drain_seconds)]
     # a probe every two seconds would fill the log
     arguments += ["--disable-access-log-for-endpoints", "/health,/metrics"]
@@ -130,8 +138,16 @@ def asks_the_hub(weights: Weights) -> bool:
     return not weights.path.startswith("/") and "://" not in weights.path
 
 
-def engine_environment(model: ModelSettings, weights: Weights, turns: bool = False) -> dict[str, str]:
-    """Return the container's environment; ``turns`` as for ``engine_arguments``. Raises ``ValueError`` when
+def streams(weights: Weights) -> bool:
+    """Return True if the engine reads the weights itself through the Run:ai streamer."""
+    return (weights.load_format or "").startswith("runai_streamer")
+
+
+def engine_environment(
+    model: ModelSettings, weights: Weights, turns: bool = False, buffer: int | None = None
+) -> dict[str, str]:
+    """Return the container's environment; ``turns`` as for ``engine_arguments``, ``buffer`` is the most bytes of main
+    memory that the weights' streamer may take beside each GPU (None: its own default). Raises ``ValueError`` when
     ``extra_env`` sets what follows from the settings."""
     managed = sorted(MANAGED_VARIABLES.keys() & model.extra_env)
     if managed:
@@ -154,6 +170,8 @@ def engine_environment(model: ModelSettings, weights: Weights, turns: bool = Fal
         "VLLM_CONFIG_ROOT": f"{CACHE}/vllm-config",
         # the front end gives up on its engine after 600 s by default, before a large model is loaded
         "VLLM_ENGINE_READY_TIMEOUT_S": str(startup_budget_seconds(model.cold_start_seconds, model.hold_seconds)),
+        # the engine looks at the host of the first address alone
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
     }
@@ -163,6 +181,8 @@ def engine_environment(model: ModelSettings, weights: Weights, turns: bool = Fal
         # needed for vLLM to offer /sleep and /wake_up, beside other endpoints: on the engine's port, which the
         # NetworkPolicy opens to the gateway, KEDA's interceptor and the wake keeper; the gateway relays no such path
         environment |= {"VLLM_SERVER_DEV_MODE": "1", TURNS: "1"}
+    if buffer is not None:
+        environment[STREAMER_LIMIT] = str(buffer)
     if not asks_the_hub(weights):
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return dict(sorted({**environment, **weights.environment, **model.extra_env}.items()))

@@ -44,17 +44,23 @@ def model_policy(
     callers: Iterable[Peer],
     weights: Weights,
     is_group: bool = False,
+    *,
+    fetches: bool = False,
 ) -> Manifest:
     """Return the policy: ingress to the engine's port from ``callers`` alone, since its ``--api-key`` would guard only
     ``/v1``.
 
-    Mounted ``weights``: the engine needs no egress. From a bucket: DNS and port 443, but no link-local address, where
-    clouds hand out credentials, except where this pod gets its own. ``is_group``: a replica is several pods, which talk
-    to each other on ports the engine picks, and find each other by name: any port among the pods of this model's
-    LeaderWorkerSet, and DNS. A policy cannot name one group of the set, whose key is made when it starts.
+    Mounted ``weights``: the engine needs no egress. From a bucket, or where it ``fetches`` what requests name: DNS and
+    port 443, but no link-local address, where clouds hand out credentials, except where this pod gets its own.
+    ``is_group``: a replica is several pods, which talk to each other on ports the engine picks, and find each other by
+    name: any port among the pods of this model's LeaderWorkerSet, and DNS. A policy cannot name one group of the set,
+    whose key is made when it starts.
     """
     fellows = [{"podSelector": {"matchLabels": {**pods, SET_LABEL: name}}}]
-    ingress, egress = _ingress_rules([caller.selector() for caller in callers]), _egress_rules(weights, is_group)
+    ingress, egress = (
+        _ingress_rules([caller.selector() for caller in callers]),
+        _egress_rules(weights, is_group, fetches),
+    )
     if is_group:
         ingress, egress = [*ingress, {"from": fellows}], [*egress, {"to": fellows}]
     return {
@@ -75,8 +81,8 @@ def _ingress_rules(peers: list[Manifest]) -> list[Manifest]:
     return [{"from": peers, "ports": tcp(PORT)}]
 
 
-def _egress_rules(weights: Weights, is_group: bool) -> list[Manifest]:
+def _egress_rules(weights: Weights, is_group: bool, fetches: bool) -> list[Manifest]:
     dns = {"to": [of_namespace("kube-system")], "ports": dns_ports()}
-    if weights.path.startswith("/"):
+    if weights.path.startswith("/") and not fetches:
         return [dns] if is_group else []
     return [dns, anywhere(443), *credentials(weights.credentials)]

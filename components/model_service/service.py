@@ -50,7 +50,15 @@ class ModelService(pulumi.ComponentResource):
         # before the workload: a pod must never run unguarded
         policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-network",
-            **model_policy(model.name, place.namespace, selector(model), callers, place.weights, model.is_group),
+            **model_policy(
+                model.name,
+                place.namespace,
+                selector(model),
+                callers,
+                place.weights,
+                model.is_group,
+                fetches=bool(model.media_domains),
+            ),
             opts=child,
         )
         needed: list[pulumi.Resource] = [policy]

@@ -33,6 +33,7 @@ class ModelSettings:
     its GPUs. ``task``: the kind of requests it serves; ``engine``: the implementation of the model that runs.
     ``tool_parser`` and ``reasoning_parser``: the engine's parsers of what the model writes; ``chat_template``: the text
     of a template in place of the model's own; ``quantization``: what the engine makes of the weights while it loads.
+    ``media_domains``: hosts from which the engine may fetch what a request names by address.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ModelSettings:
     chat_template: str | None = None
     quantization: str | None = None
     dtype: str = "auto"
+    media_domains: tuple[str, ...] = ()
     cold_start_seconds: int = 600
     hold_seconds: int = 900
     drain_seconds: int = 120
@@ -65,8 +67,9 @@ class ModelSettings:
     extra_args: tuple[str, ...] = ()
     extra_env: Mapping[str, str] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)
-    """CPU and memory to reserve (``{"cpu": "4", "memory": "32Gi"}``). No limit can be set: a throttled or killed engine
-    costs more than it saves on a node that the GPU already keeps for this model."""
+    """CPU and memory to reserve (``{"cpu": "4", "memory": "32Gi"}``) in place of what ``host_memory.py`` reckons. No
+    limit can be set: a throttled or killed engine costs more than it saves on a node that the GPU already keeps for
+    this model."""
 
     @property
     def split(self) -> tuple[int, int]:

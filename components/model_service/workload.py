@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pulumi
 
-from components.model_service import chat_template
-from components.model_service.arguments import CACHE, engine_arguments, engine_environment
+from components.model_service import chat_template, host_memory
+from components.model_service.arguments import CACHE, engine_arguments, engine_environment, streams
 from components.model_service.settings import MODEL_LABEL, PORT, SERVICE_ACCOUNT, ModelSettings
 from components.model_service.timing import (
     CANARY_FAILURES,
@@ -30,7 +30,6 @@ UID: Final = 10001
 SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
 API: Final = "leaderworkerset.x-k8s.io/v1"
 KIND: Final = "LeaderWorkerSet"
-_SHARED_MEMORY_PER_GPU_GIB: Final = 2
 _MOST_WEIGHT: Final = 100  # for a node preference: Kubernetes takes 1 to 100
 
 
@@ -159,7 +158,11 @@ def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manif
 def _container(model: ModelSettings, place: Placement, headless: bool) -> Manifest:
     gpus = {place.pool.gpu_resource: str(model.gpus)}
     turns = place.pool.turns
-    environment = engine_environment(model, place.weights, turns)
+    pools = (place.pool, *place.fallbacks)
+    streamed, there = streams(place.weights), host_memory.pod_bytes(pools, model.gpus)
+    buffer = host_memory.buffer_bytes(there, model.gpus) if streamed and there is not None else None
+    environment = engine_environment(model, place.weights, turns, buffer)
+    asked = {**host_memory.requests(pools, model.gpus, streams=streamed), **model.requests}
     return {
         "name": "vllm",
         "image": place.image,
@@ -168,7 +171,7 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         **({} if headless else {"ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]}),
         # GPUs only as limits and requests alike: Kubernetes allows no difference for an extended resource
-        "resources": {"limits": gpus, "requests": {**model.requests, **gpus}},
+        "resources": {"limits": gpus, "requests": {**asked, **gpus}},
         # the last of the log becomes the container's message, from which the wake keeper says why an engine ended
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": confined_container(),
@@ -216,7 +219,7 @@ def _canary(model: ModelSettings) -> list[str]:
 
 
 def _scratch_volumes(model: ModelSettings) -> list[Manifest]:
-    size = f"{_SHARED_MEMORY_PER_GPU_GIB * model.gpus}Gi"
+    size = f"{host_memory.SHARED_MEMORY_GIB * model.gpus}Gi"
     return [
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": size}},
         {"name": "cache", "emptyDir": {}},

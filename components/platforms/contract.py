@@ -41,7 +41,8 @@ class Pool:
     ``gpu_resource`` is the extended resource a pod asks for (``nvidia.com/gpu`` or a MIG profile's name),
     ``gpus_per_node`` how many of them one node has. ``device`` is what the engine computes on: ``cpu`` only in the lab,
     where the GPUs are advertised to the scheduler but do not exist. ``turns``: its pods share a card, one engine
-    awake and the others asleep in main memory.
+    awake and the others asleep in main memory. ``node_memory_gib`` and ``node_vcpus`` are those of one machine by its
+    data sheet, None where it is not of the catalogue.
     """
 
     name: str
@@ -54,6 +55,8 @@ class Pool:
     node_image: str = "unknown"
     device: Device = "cuda"
     turns: bool = False
+    node_memory_gib: float | None = None
+    node_vcpus: int | None = None
 
     def tolerations(self) -> list[dict[str, str]]:
         """Return the tolerations of a pod that targets this pool."""

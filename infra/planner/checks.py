@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from components.catalog.gpus import gpus
 from components.catalog.machines import machines
+from components.model_service.host_memory import there_bytes
 from components.platforms.kinds import kind_of
 from components.typed.refusal import Path, Problem, Severity
 from components.typed.rules.planner import (
@@ -28,11 +29,12 @@ from components.typed.rules.planner import (
 from components.typed.rules.stack import CONTEXT_DOES_NOT_FIT, HOLD_CUT_BY_HOP, WEIGHTS_DO_NOT_FIT
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
-from infra.planner.sizing import fit, host_memory
+from infra.planner.sizing import fit
 from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
+from infra.planner.sizing.host_memory import loading_bytes
 from infra.planner.sizing.measured_starts import MeasuredStarts
 from infra.planner.sizing.memory import GIB, Engine
-from infra.planner.sizing.planned_pool import PoolPlan, streamer_bytes
+from infra.planner.sizing.planned_pool import LOADER, PoolPlan, streamer_bytes
 from infra.stackfile.findings.formatting import show
 from infra.stackfile.findings.owner_needed import AGREE
 from infra.stackfile.schema.pool import PoolConfig
@@ -225,24 +227,22 @@ def _shared(model: ModelPlan, at: Path) -> Iterator[Problem]:
 
 def _host(model: ModelPlan, at: Path) -> Iterator[Problem]:
     """Check the machine's main memory while its engines load: the streamer's buffers, and the processes."""
-    machine, facts, gpus = model.pool.machine, model.facts, model.config.gpus
-    if machine is None or facts is None or model.pool.device == "cpu":
+    machine, facts, gpus, pool = model.pool.machine, model.facts, model.config.gpus, model.pool
+    if machine is None or facts is None or pool.device == "cpu":
         return
-    needed = host_memory.needed_bytes(model.fetched, gpus, streamer_bytes(model.config))
-    there = host_memory.there_bytes(machine, gpus)
+    own = streamer_bytes(model.config)
+    needed = loading_bytes(model.fetched, gpus, own)
+    # of engines that take turns one loads at a time; for what the others keep there is a finding of its own
+    there = there_bytes(machine.memory_gib, gpus, pool.gpus_per_node // max(1, pool.turns))
     if needed is None or needed <= there:
         return
-    room = there - host_memory.SERVER_BYTES - gpus * host_memory.WORKER_BYTES
-    limit = max(0, room // gpus // GIB) * GIB
     message = (
-        f"has {there / GIB:.1f} GiB of main memory for this replica's {gpus} GPU{'s' if gpus > 1 else ''}, and loading "
-        f"takes up to {needed / GIB:.1f}: the pod may be killed while it loads"
+        f"leaves {there / GIB:.1f} GiB of main memory to this replica's {gpus} GPU{'s' if gpus > 1 else ''}, and "
+        f"loading takes up to {needed / GIB:.1f}: it is slow, and the pod may be killed while it loads"
     )
-    fix = "use a machine with more memory"
-    if limit:
-        fix += f", or add --model-loader-extra-config.memory_limit={limit}, which makes the load slower"
+    fix = "use a machine with more memory" + (f", or lower {LOADER}.memory_limit" if own is not None else "")
     yield HOST_MEMORY_SHORT.at(
-        (*at, "pool"), message, allowed="a machine whose memory holds what loads", fix=fix, value=model.pool.name
+        (*at, "pool"), message, allowed="a machine whose memory holds what loads", fix=fix, value=pool.name
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.catalog.machine import Machine
+from components.model_service.host_memory import there_bytes
 from components.typed.refusal import Problem
 from components.typed.rules.planner import (
     FIT_GPUS_LEFT_OVER,
@@ -18,10 +19,11 @@ from components.typed.rules.planner import (
 from components.typed.rules.stack import CONTEXT_ABOVE_MODEL, CONTEXT_DOES_NOT_FIT, WEIGHTS_DO_NOT_FIT
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.report.document import finding_of
-from infra.planner.sizing import fit, host_memory, measured_starts, memory
+from infra.planner.sizing import fit, measured_starts, memory
 from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
 from infra.planner.sizing.compatibility_gpu import Gpu
 from infra.planner.sizing.fit import Card, Fit, cheapest_with
+from infra.planner.sizing.host_memory import holds, loading_bytes
 from infra.planner.sizing.measured_starts import MeasuredStarts
 from infra.planner.sizing.memory import GIB, Engine, full_forward
 from infra.planner.sizing.planned_pool import as_loaded, batched_tokens
@@ -127,16 +129,14 @@ def answer(
 
 def _loads(facts: ModelFacts, tried: Fit) -> bool:
     machine = tried.card.machine
-    return machine is None or host_memory.holds(machine, facts, tried.tensor_parallel)
+    return machine is None or holds(machine, facts, tried.tensor_parallel)
 
 
 def _host_short(facts: ModelFacts, machine: Machine, gpus: int) -> Problem:
-    needed, there = (
-        host_memory.needed_bytes(facts.weights.total if facts.weights else None, gpus) or 0,
-        host_memory.there_bytes(machine, gpus),
-    )
+    needed = loading_bytes(facts.weights.total if facts.weights else None, gpus) or 0
+    there = there_bytes(machine.memory_gib, gpus, machine.gpus)
     message = (
-        f"has {there / GIB:.1f} GiB of main memory for {gpus} of its GPUs, and loading takes up to {needed / GIB:.1f}"
+        f"leaves {there / GIB:.1f} GiB of main memory to {gpus} of its GPUs, and loading takes up to {needed / GIB:.1f}"
     )
     return HOST_MEMORY_SHORT.at(
         ("--machine",),

@@ -158,10 +158,11 @@ def _model(
 
 
 def _usable(model: ModelConfig, pool: PoolPlan, starts: MeasuredStarts) -> MeasuredStarts:
-    """Return the measured starts that may say something of a model on a pool. A slice of a card is no card; an engine
+    """Return the measured starts that may say something of a model on a pool. A part of a card is no card; an engine
     that can sleep, of another implementation, or that quantizes, takes other memory; and so may flags that none of them
     had."""
-    other = pool.slice or pool.turns or model.engine != "auto" or model.quantization
+    part = pool.slice or (pool.machine is not None and pool.machine.part)
+    other = part or pool.turns or model.engine != "auto" or model.quantization
     return measured_starts.NONE if other or measured_starts.unmeasured(flags(model.extra_args)) else starts
 
 

@@ -72,6 +72,7 @@ def model_settings(model: ModelConfig, asked_as: str | None = None) -> ModelSett
         gpu_memory_utilization=model.gpu_memory_utilization,
         kv_cache_bytes=model.kv_cache.bytes if model.kv_cache else None,
         dtype=model.dtype,
+        media_domains=model.media_domains,
         task=model.task,
         engine=model.engine,
         tool_parser=tools,

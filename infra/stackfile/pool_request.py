@@ -28,7 +28,7 @@ def pool_request(declared: PoolConfig) -> PoolRequest:
 
 
 def _pool(declared: PoolConfig) -> Pool:
-    gpu = declared.gpu
+    gpu, machine = declared.gpu, find(declared.place, declared.machine)
     try:
         resource, count = shared_resource(gpu.resource, gpu.count, gpu.product, _sharing(declared.sharing))
     except ValueError:  # a profile the card does not have: the rules report it, and nothing is built
@@ -44,6 +44,8 @@ def _pool(declared: PoolConfig) -> Pool:
         node_image=declared.node_image,
         device=declared.device,
         turns=declared.sharing is not None and declared.sharing.turns is not None,
+        node_memory_gib=machine.memory_gib if machine else None,
+        node_vcpus=machine.vcpus if machine else None,
     )
 
 

@@ -134,6 +134,15 @@ def test_only_azures_a10_comes_through_vgpu() -> None:
     assert vgpu == {name for name in machines("azure") if "_A10_v5" in name}
 
 
+@pytest.mark.parametrize(("name", "gib"), [("NV6ads", 4), ("NV12ads", 8), ("NV18ads", 12)])
+def test_a_part_of_a_card_has_its_own_memory_and_no_more_of_it_than_was_seen(name: str, gib: float) -> None:
+    machine = machines("azure")[f"Standard_{name}_A10_v5"]
+    assert (machine.part, machine.vgpu, machine.gpu_memory_gib) == (True, True, gib)
+    # of 4 GiB PyTorch saw 3.83
+    assert 0.9 * gib < machine.cuda_memory_gib <= gib * 3.83 / 4
+    assert not machines("azure")["Standard_NV36ads_A10_v5"].part
+
+
 def write(folder: Path, text: str) -> Path:
     (folder / "x.yaml").write_text(text)
     return folder

@@ -145,6 +145,13 @@ def test_kinds_are_those_that_the_engine_makes_of_its_types(annotation: str, fou
     assert kind(annotation) == found
 
 
+def test_a_part_of_a_json_value_keeps_its_own_spelling() -> None:
+    (given,), faults = parse(["--model_loader_extra_config.memory_limit=8"])
+    assert (given.flag, given.key, given.values, faults) == (
+        "--model-loader-extra-config", "memory_limit", ("8",), (),
+    )  # fmt: skip
+
+
 def test_a_fault_hides_no_flag_behind_it() -> None:
     given, faults = parse(["--swap-space", "4", "--seed=1"])
     assert [each.flag for each in given] == ["--seed"]

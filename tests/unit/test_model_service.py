@@ -225,7 +225,7 @@ def test_the_pod_goes_to_its_pool_and_asks_for_its_gpus() -> None:
     ]
     assert pod["containers"][0]["resources"] == {
         "limits": {"nvidia.com/gpu": "2"},
-        "requests": {"nvidia.com/gpu": "2"},
+        "requests": {"cpu": "3000m", "memory": "11264Mi", "nvidia.com/gpu": "2"},
     }
 
 
@@ -333,6 +333,22 @@ def test_no_caller_means_nobody_and_not_everybody() -> None:
     spec = model_policy("m", "ns", {"a": "b"}, [], Weights("/models/m"))["spec"]
     assert "ingress" not in spec
     assert spec["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_the_engine_fetches_nothing_that_a_request_names_unless_its_host_is_given() -> None:
+    arguments = engine_arguments(MODEL, LOCAL, "cuda")
+    at = arguments.index("--allowed-media-domains")
+    # an empty list would be every host; this one cannot exist
+    assert arguments[at + 1 : at + 3] == ["media.invalid", "--shutdown-timeout"]
+    own = replace(MODEL, media_domains=("images.example.com", "cdn.example.com"))
+    assert engine_arguments(own, LOCAL, "cuda")[at + 1 : at + 3] == ["images.example.com", "cdn.example.com"]
+    assert engine_environment(own, LOCAL)["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+
+
+def test_a_model_that_may_fetch_is_let_out_where_its_weights_lie_beside_it() -> None:
+    dns, https = model_policy("m", "ns", {"a": "b"}, [], Weights("/models/m"), fetches=True)["spec"]["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53, 5353}
+    assert https["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
 
 
 def test_weights_from_a_bucket_open_dns_and_https_but_not_the_metadata_address() -> None:

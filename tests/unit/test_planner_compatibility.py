@@ -408,6 +408,12 @@ def test_what_works_is_left_alone(facts: ModelFacts, wanted: Wanted) -> None:
     assert messages(facts, H100, wanted) == []
 
 
+def test_whole_experts_on_each_gpu_cut_no_block() -> None:
+    facts, gpu, wanted, told = CASES["FP8 blocks cut"]
+    assert messages(facts, gpu, wanted) == [told]
+    assert messages(facts, gpu, replace(wanted, expert_parallel=True)) == []
+
+
 def test_a_cache_in_fp8_does_on_ampere_where_it_is_no_latent_one() -> None:
     assert messages(QWEN, A10G, Wanted(kv_dtype="fp8")) == []
 

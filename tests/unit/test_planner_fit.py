@@ -276,3 +276,12 @@ def test_a_machine_too_small_to_load_the_model_is_no_answer(folder: Path) -> Non
     named = fit(folder, cloud="aws")
     assert "EBB269" not in {finding["code"] for finding in named["findings"]}
     assert machines("aws")[named["machine"]].memory_gib >= 32
+
+
+def test_a_part_of_a_card_is_asked_by_its_machine_and_never_stands_for_the_card(folder: Path) -> None:
+    half = fit(folder, machine="Standard_NV18ads_A10_v5")
+    assert not half["fits"]
+    assert half["gpu_bytes"] < 12 * 2**30
+    whole = fit(folder, gpu="A10")
+    assert whole["fits"]
+    assert whole["machine"] == "Standard_NV36ads_A10_v5"

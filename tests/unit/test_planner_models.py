@@ -12,6 +12,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from infra.planner.facts.model_archive import UnreadableArchive
 from infra.planner.facts.model_facts import KvLayers
 from infra.planner.facts.model_source import UnknownModel, resolve
 from infra.planner.sizing.compatibility import judge_doubts
+from infra.planner.sizing.memory import Engine, activation_bytes
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -541,3 +543,46 @@ def test_the_hub_is_asked_only_when_that_is_asked_for(monkeypatch: pytest.Monkey
 
 def test_the_door_is_the_same_for_the_program_and_its_tests() -> None:
     assert model_source.facts is build.facts
+
+
+SPEECH = {
+    **CONFIG,
+    "architectures": ["Qwen2AudioForConditionalGeneration"],
+    "model_type": "qwen2_audio",
+    "audio_config": {"d_model": 1280, "encoder_ffn_dim": 5120, "max_source_positions": 1500},
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "tokens", "longest"),
+    [
+        (SPEECH, 750, 1),
+        (WHISPER, 1500, 1),
+        ({**SPEECH, "model_type": "ultravox"}, 187, 16),
+        ({**SPEECH, "model_type": "one_to_come"}, 187, 20),
+        ({"model_type": "qwen2_5_omni", "thinker_config": {**SPEECH, "model_type": "qwen2_5_omni_thinker"}}, 750, 1),
+        ({**CONFIG, "audio_config": None}, None, None),
+        (CONFIG, None, None),
+    ],
+)
+def test_an_encoder_of_speech_is_read_and_one_of_a_family_to_come_counts_as_the_worst(
+    tmp_path: Path, config: dict[str, Any], tokens: int | None, longest: int | None
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    audio = model_source.from_path(tmp_path).audio
+    assert (audio and (audio.tokens, audio.longest)) == (tokens and (tokens, longest))
+
+
+def test_the_trial_of_speech_has_as_many_recordings_as_a_step_has_tokens_for(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SPEECH))
+    facts = model_source.from_path(tmp_path)
+    assert facts.audio is not None
+    one = facts.audio.bytes
+    # 1,500 positions of 1,280 numbers in, through 5,120, in 16 bits: 46 MB, and what comes of them
+    assert one == 2 * (1500 * (4 * 1280 + 2 * 5120) + 750 * facts.hidden)
+    assert [facts.audio.tried_bytes(tokens, 16, 8192) // one for tokens in (64, 2048, 8192)] == [1, 2, 10]
+    assert facts.audio.tried_bytes(8192, 2, 512) == 2 * one, "no more than two sequences hold"
+    few = Engine(context=8192, sequences=1, max_batched_tokens=8192)
+    plain = replace(facts, audio=None)
+    assert activation_bytes(facts, few) == 10 * one > activation_bytes(plain, few)
+    assert activation_bytes(facts, replace(few, text_only=True)) == activation_bytes(plain, few)

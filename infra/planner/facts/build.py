@@ -13,7 +13,7 @@ from typing import Any
 from infra.planner.facts import estimate_weights, layer_kinds
 from infra.planner.facts.architectures import purpose
 from infra.planner.facts.config_json import ModelShape, number, printable
-from infra.planner.facts.model_facts import ModelFacts, Task, WeightBytes, WeightsFrom
+from infra.planner.facts.model_facts import AudioEncoder, ModelFacts, Task, WeightBytes, WeightsFrom
 
 FORMATS = {"safetensors": ".safetensors", "bin": ".bin", "gguf": ".gguf"}
 # files that show a repository is made for sentence-transformers, whatever its architecture
@@ -57,6 +57,7 @@ def facts(
         attention_width=shape.heads * shape.head_dim,
         experts_per_token=shape.experts_per_token if shape.experts else 0,
         encoder_bytes=encoder_bytes(config, shape.hidden),
+        audio=audio_encoder(config, shape.hidden),
         cache_unknown=shape.cache_unknown,
         fixed_cache_bytes=layer_kinds.FIXED_BYTES.get(shape.model_type, 0),
         weights=weights,
@@ -126,6 +127,31 @@ def encoder_bytes(config: Mapping[str, Any], hidden: int) -> int:
     merged = number(vision, "spatial_merge_size", default=1) ** 2
     patches = (size // patch) ** 2 if size and patch else LARGEST_IMAGE * merged
     return 2 * (patches * (4 * width + 2 * inner) + patches // merged * hidden)
+
+
+# Positions of the encoder that become one token, and the chunks of the longest recording, by family; others count as
+# the worst of them. Source: vLLM 0.32.0, model_executor/models (whisper.py, qwen2_audio.py, voxtral.py, ultravox.py).
+_AUDIO = {"whisper": (1, 1), "qwen2_audio": (2, 1), "qwen2_5_omni": (2, 1), "voxtral": (4, 1), "ultravox": (8, 16)}
+_OTHER_AUDIO = (8, 20)
+AUDIO_POSITIONS = 1500  # of 30 seconds, where the configuration does not say: Whisper's
+
+
+def audio_encoder(config: Mapping[str, Any], hidden: int) -> AudioEncoder | None:
+    """Return the encoder of speech, None where there is none: in each layer the widest numbers of every position."""
+    family = str(config.get("model_type", ""))
+    audio = config if family == "whisper" else config.get("audio_config")
+    if audio is None and isinstance(thinker := config.get("thinker_config"), Mapping):
+        audio = thinker.get("audio_config")
+    if not isinstance(audio, Mapping):
+        return None
+    width = number(audio, "d_model", "hidden_size", default=hidden, least=1)
+    inner = number(audio, "encoder_ffn_dim", "intermediate_size", default=4 * width)
+    positions = number(audio, "max_source_positions", default=AUDIO_POSITIONS, least=1)
+    each, longest = _AUDIO.get(family, _OTHER_AUDIO)
+    tokens = max(1, positions // each)
+    return AudioEncoder(
+        tokens=tokens, bytes=2 * (positions * (4 * width + 2 * inner) + tokens * hidden), longest=longest
+    )
 
 
 def formats(names: Iterable[str]) -> tuple[str, ...]:

@@ -117,12 +117,29 @@ class WeightBytes:
         return read + self.padded.added(tensor_parallel)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AudioEncoder:
+    """An encoder of speech, which works in chunks of 30 seconds: ``tokens`` that come of one, ``bytes`` that it takes
+    meanwhile; the longest recording has ``longest`` chunks."""
+
+    tokens: int
+    bytes: int
+    longest: int
+
+    def tried_bytes(self, batched_tokens: int, sequences: int, context: int) -> int:
+        """Return what the engine's trial takes: as many chunks as one step's tokens allow, and a whole recording at
+        least, but no more than all sequences can hold. Source: vLLM 0.32.0, multimodal/encoder_budget.py."""
+        most = min(batched_tokens // self.tokens, sequences * max(1, context // self.tokens))
+        return self.bytes * max(self.longest, most)
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """One model at one revision. ``None`` is unknown and reported as such wherever it matters; nothing is guessed.
 
     ``context`` is the longest the model was made for, in tokens. ``attention_width`` is that of all query heads,
-    ``encoder_bytes`` what its encoder of images takes for the largest one, ``cache_unknown`` why its layers are counted
+    ``encoder_bytes`` what its encoder of images takes for the largest one, ``audio`` its encoder of speech,
+    ``cache_unknown`` why its layers are counted
     as full attention without knowing whether they are, ``fixed_cache_bytes`` what a sequence of such a family took
     beyond that in a start log. ``quantization`` is the method's name in the config
     (``fp8``, ``awq``, ``gptq``, ``bitsandbytes``, ``mxfp4``, …). ``weight_files`` are the formats it comes in
@@ -145,6 +162,7 @@ class ModelFacts:
     attention_width: int = 0
     experts_per_token: int = 0
     encoder_bytes: int = 0
+    audio: AudioEncoder | None = None
     cache_unknown: str | None = None
     fixed_cache_bytes: int = 0
     dtype: str | None = None

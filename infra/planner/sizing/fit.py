@@ -280,7 +280,7 @@ def cheapest_with(product: str, count: int, region: str | None, facts: ModelFact
         card_of(machine, region)
         for place in clouds()
         for machine in machines(place).values()
-        if machine.gpu == product and machine.gpus >= count and _fits(machine, named)
+        if machine.gpu == product and not machine.part and machine.gpus >= count and _fits(machine, named)
     ]
     loading = [card for card in found if facts is None or card.machine is None or holds(card.machine, facts, count)]
     return min(

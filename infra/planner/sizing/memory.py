@@ -37,7 +37,7 @@ class Engine:
     """Engine settings that decide memory. ``max_batched_tokens`` is how many tokens one step computes;
     ``steps_in_flight`` how many steps are under way at once: vLLM prepares the next while one computes, except on the
     CPU and with ``--no-async-scheduling``, and has one more for each further stage of ``pipeline_parallel``.
-    ``text_only``: an encoder of images is not tried.
+    ``text_only``: an encoder of images or speech is not tried.
     Source: vLLM 0.32.0, config/vllm.py, max_concurrent_batches."""
 
     context: int
@@ -216,14 +216,21 @@ def _group_size(counts: Iterable[int]) -> int:
 def activation_bytes(facts: ModelFacts, engine: Engine) -> int:
     """Return the peak bytes of the largest step on one GPU: the widest layer's inputs and outputs for every token of
     the batch, what the experts of a token work on, and the sampler's trial with as many sequences as there may be; or
-    the trial of an encoder of images, where that takes more."""
+    the trial of an encoder of images or speech, where that takes more."""
     split = engine.tensor_parallel
     width = 2 * facts.hidden + 2 * max(facts.intermediate, facts.attention_width, facts.hidden) / split
     # each expert of a token gets its own copy of the token; these buffers stay
     experts = facts.experts_per_token * facts.hidden
     step = engine.max_batched_tokens * (width + experts) * 2
     sampler = min(engine.sequences, engine.max_batched_tokens) * facts.vocab * SAMPLER_BYTES
-    return int(max(step + sampler, 0 if engine.text_only else facts.encoder_bytes))
+    return int(max(step + sampler, 0 if engine.text_only else _encoder_bytes(facts, engine)))
+
+
+def _encoder_bytes(facts: ModelFacts, engine: Engine) -> int:
+    """Return what the trial of an encoder takes: the engine tries the kind of input that makes the most tokens."""
+    audio = facts.audio
+    heard = audio.tried_bytes(engine.max_batched_tokens, engine.sequences, engine.context) if audio else 0
+    return max(facts.encoder_bytes, heard)
 
 
 def overhead_bytes(facts: ModelFacts, engine: Engine) -> int:

@@ -12,11 +12,11 @@ from components.catalog.gpus import gpus
 from components.catalog.machine import Machine
 from components.catalog.versions import pinned
 from components.gpu_layer.node_images import resolve_image
+from components.model_service.arguments import STREAMER_LIMIT
 from infra.planner.facts import estimate_weights
 from infra.planner.facts.config_json import context_of, text_part
 from infra.planner.facts.model_facts import ELEMENT_BYTES, ModelFacts, WeightBytes
 from infra.planner.sizing.compatibility_gpu import Gpu, capability, table
-from infra.planner.sizing.host_memory import STREAMER_BYTES
 from infra.planner.sizing.memory import GIB, KV_ELEMENT_BYTES, Engine
 from infra.stackfile.pool_machine import find
 from infra.stackfile.pool_request import pool_request
@@ -180,13 +180,19 @@ def flags(arguments: Iterable[str]) -> Mapping[str, str]:
     }
 
 
-def streamer_bytes(model: ModelConfig) -> int:
-    """Return the most that the weights' streamer takes of main memory beside each GPU."""
+LOADER = "--model-loader-extra-config"
+
+
+def streamer_bytes(model: ModelConfig) -> int | None:
+    """Return the buffer that the model's own settings give the weights' streamer beside each GPU; None: none, and the
+    product does. An unlimited one counts as the most there is."""
+    given: str | None = model.extra_env.get(STREAMER_LIMIT)
     for each in parse(model.extra_args)[0]:
-        if each.flag == "--model-loader-extra-config" and each.values:
-            given = each.values[-1] if each.key == "memory_limit" else _memory_limit(each.values[-1])
-            return _whole(given, STREAMER_BYTES, 10**13)
-    return STREAMER_BYTES
+        if each.flag == LOADER and each.values:
+            given = each.values[-1] if each.key == "memory_limit" else _memory_limit(each.values[-1]) or given
+    if given is None or not re.fullmatch(r"-1|[0-9]{1,13}", given):
+        return None
+    return int(given) if given != "-1" else 10**13
 
 
 def _memory_limit(text: str) -> str | None:
@@ -194,11 +200,11 @@ def _memory_limit(text: str) -> str | None:
         read = json.loads(text)
     except ValueError:
         return None
-    return str(read.get("memory_limit")) if isinstance(read, dict) else None
+    return str(read["memory_limit"]) if isinstance(read, dict) and "memory_limit" in read else None
 
 
-def _whole(text: str | None, default: int, below: int = 10**8) -> int:
-    return int(text) if text is not None and text.isdecimal() and 0 < int(text) < below else default
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isdecimal() and 0 < int(text) < 10**8 else default
 
 
 def overridden_context(facts: ModelFacts, model: ModelConfig) -> int | None:

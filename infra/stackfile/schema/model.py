@@ -28,6 +28,7 @@ from components.typed.fields import (
 from components.typed.rules.file import KEY_MISSING
 from components.typed.rules.stack import (
     CHAT_TEMPLATE_UNUSABLE,
+    MEDIA_DOMAIN_INVALID,
     MODEL_ID_INVALID,
     PARSER_UNKNOWN,
     PRESET_REVISION_UNKNOWN,
@@ -99,6 +100,21 @@ Revision = Annotated[
         fix="copy the commit from the model's page on Hugging Face, under Files and versions, History",
         # a branch, tag or short commit that is also a valid folder name
         waived=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
+    ),
+]
+
+# At least two labels, and no last one by which a node or a cluster names its own parts
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+HOST = rf"(?=.{{4,253}}$)({_LABEL}\.)+(?!(local|localhost|internal|invalid|svc|arpa)$)[a-z][a-z0-9-]+"
+
+MediaDomain = Annotated[
+    str,
+    text(
+        MEDIA_DOMAIN_INVALID,
+        HOST,
+        "is not the name of a host outside the cluster",
+        allowed="a whole host name in small letters, like images.example.com",
+        fix="write the host as it stands in the addresses that requests have",
     ),
 ]
 
@@ -302,6 +318,12 @@ class ModelConfig(StackModel):
     )
     extra_env: Mapping[EnvName, str] = Field(
         default_factory=dict, description="variables for the engine, never a secret; some need a code owner"
+    )
+    media_domains: tuple[MediaDomain, ...] = Field(
+        default=(),
+        description="hosts from which the engine may fetch images, audio or video that a request names by https "
+        "address; default: none, a request brings its own",
+        examples=["[images.example.com]"],
     )
     licence_accepted: StrictBool = Field(
         default=False, description="you have read the licence of a gated model and accepted it on its page"
