@@ -20,9 +20,7 @@ WORKER_BYTES = 2 * GIB  # a GPU's process: CUDA's own part of main memory, PyTor
 SHARED_MEMORY_GIB = 2  # in /dev/shm for each GPU: what NCCL and the workers talk through
 # What a machine leaves to pods at least. Of the memory on its data sheet the kernel does not see all, and of a large
 # machine more is kept: 11 % count as gone. Kubelet, system and daemon sets keep a fifth besides, up to 6 GiB, and a
-# quarter of the processors. Source: Karpenter, Settings (vmMemoryOverheadPercent 7.5); GKE, Plan node sizes (keeps most
-# on small and large machines); AKS, Node resource reservations (20 MiB for each of 250 pods); the bootstrap of EKS's
-# images (11 MiB a pod).
+# quarter of the processors. Sources: docs/decisions/0036
 _SEEN, _KEPT_SHARE, _MOST_KEPT_BYTES, _PROCESSORS_LEFT = 0.89, 0.2, 6 * GIB, 0.75
 
 

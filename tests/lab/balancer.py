@@ -73,6 +73,9 @@ class Balancer:
         asyncio.set_event_loop(self._loop)
         self._loop.create_task(asyncio.start_server(self._connected, sock=self._listener, backlog=512))
         self._loop.run_forever()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         known = self._last_ready

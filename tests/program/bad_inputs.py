@@ -271,7 +271,7 @@ CASES = (
     _case("EBB250 a model that nobody knows", warnings=("250",), id="test/eight"),
     _case("EBB251 a card of unknown memory", warnings=("251",), _=on_existing(gpu={"count": 1})),
     _case("EBB252 a flag that changes memory unseen", warnings=("252",), extraArgs=["--cpu-offload-gb=4"]),
-    _case("EBB253 a card for two that one fills", "253",
+    _case("EBB253 a card for two that one fills", "253", warnings=("269",),
           _={"pools.one.sharing": {"timeSlicing": {"replicas": 2}}, "pools.one.machine": "g6e.xlarge"}),
     _case("EBB254 another commit than the facts'", warnings=("254",), revision="1" * 40),
     _own("EBB255 weights said to be small", warnings=("255",), weights="4Gi", facts={"disk_bytes": 15 * 2**30}),

@@ -132,7 +132,7 @@ def test_the_group_waits_for_its_policy_and_the_quota_counts_all_its_machines(gr
     templates = group.inputs["spec"]["leaderWorkerTemplate"]
     for which in ("leaderTemplate", "workerTemplate"):
         (container,) = templates[which]["spec"]["containers"]
-        assert container["resources"]["requests"] == {"nvidia.com/gpu": "8"}
+        assert container["resources"]["requests"]["nvidia.com/gpu"] == "8"
 
 
 def test_the_gateway_counts_a_whole_replica_and_may_read_groups(graph: Graph) -> None:

@@ -256,4 +256,4 @@ def test_locked_packages_are_installed_as_locked_and_nothing_is_resolved() -> No
                     around = " ".join(lines[max(0, number - 1) : number + 1])
                     seen.append(file.name)
                     assert "--no-deps" in around, f"{file.name}:{number + 1}: {line.strip()}"
-    assert {"setup.sh", "Dockerfile", "Dockerfile.cpu", "gateway_venv.py", "model_cache.py"} <= set(seen)
+    assert {"setup.sh", "Dockerfile", "Dockerfile.cpu", "installed.py", "model_cache.py"} <= set(seen)

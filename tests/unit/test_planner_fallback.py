@@ -14,7 +14,7 @@ from infra.planner.report.text import written
 from infra.program.gateway import wake_price
 from infra.stackfile.load import finding, read_file
 from infra.stackfile.node_price import node_price
-from tests.unit.plan_kit import EIGHT, facts, plan, sections, stack, write
+from tests.unit.plan_kit import COMMIT, EIGHT, ID, facts, plan, sections, stack, write
 
 FILE = "stacks/Pulumi.test.yaml"
 SECOND = {"machine": "g5.8xlarge", "max": 1, "capacity": "spot"}
@@ -125,3 +125,12 @@ def test_the_page_shows_the_model_on_each_of_its_pools(tmp_path: Path, pool: str
     assert drawn is not None
     on_it = {each["name"]: [(m["name"], m["falls_back"]) for m in each["on_it"]] for each in drawn["pools"]}
     assert on_it[pool] == [("eight", pool == "two")]
+
+
+def test_a_plan_shows_where_long_prompts_go(tmp_path: Path) -> None:
+    long = {"id": ID, "revision": COMMIT, "pool": "one", "max": 1, "maxTokens": 16384}
+    planned = plan(tmp_path, EIGHT, {"models.long": long}, longPrompts="long")
+    shown = document("test", FILE, [], planned, None)
+    assert [(model["name"], model["long_prompts"]) for model in shown["models"]] == [("eight", "long"), ("long", None)]
+    assert "eight: what may not fit into its context goes, under its name, to long" in written(shown)
+    assert "under its name" not in written(document("test", FILE, [], plan(tmp_path), None))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +10,10 @@ import pytest
 from components.gateway.config import gateway_document
 from components.model_service.arguments import engine_arguments
 from components.platforms.contract import Weights
-from infra.planner.report.document import document
-from infra.planner.report.text import written
 from infra.program.gateway import gateway_settings
 from infra.program.serving import model_settings
 from infra.stackfile import ConfigError, load
 from infra.stackfile.long_prompts import public_names
-from tests.unit import plan_kit as kit
 from tests.unit.test_stackfile_fallback import FILE, GOOD, MODEL, catalogue
 
 __all__ = ["catalogue"]
@@ -180,12 +176,3 @@ def test_both_answer_under_one_name() -> None:
         served.append(arguments[at + 1 : at + 3])
     # the first is the one in the answers; the gateway asks by the model's own
     assert served == [["chat", "talk"], ["chat", "chat-long"]]
-
-
-def test_a_plan_shows_where_long_prompts_go(tmp_path: Path) -> None:
-    long = {"id": kit.ID, "revision": kit.COMMIT, "pool": "one", "max": 1, "maxTokens": 16384}
-    planned = kit.plan(tmp_path, changes={"models.long": long}, longPrompts="long")
-    shown = document("test", FILE, [], planned, None)
-    assert [(model["name"], model["long_prompts"]) for model in shown["models"]] == [("eight", "long"), ("long", None)]
-    assert "eight: what may not fit into its context goes, under its name, to long" in written(shown)
-    assert "under its name" not in written(document("test", FILE, [], kit.plan(tmp_path), None))

@@ -78,7 +78,8 @@ def _named(draft: Draft, asked_as: Mapping[str, str]) -> Iterator[Problem]:
     for group, part in draft.groups.items():
         for key in ("models", "wake"):
             for index, model in enumerate((getattr(part.value, key) or ()) if part.sound(key) else ()):
-                if (public := asked_as.get(model)) is not None:
+                if model in asked_as:
+                    public = asked_as[model]
                     message = f"is asked for as {public} alone, whose long prompts it takes"
                     yield LONG_PROMPTS_NAMED.at(
                         ("gateway", "groups", group, key, index),
