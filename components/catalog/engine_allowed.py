@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([kKmMgG]i?)?")
 
 class EngineAllowed(BaseModel):
     """The contents of ``engine_allowed.yaml``. ``engine`` is the vLLM version whose flags were read, ``parsers`` are
-    its parsers by the key that may name them."""
+    the flags of its parsers by the key that may name one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -33,7 +33,7 @@ class EngineAllowed(BaseModel):
     switches: frozenset[str]
     numbers: frozenset[str]
     words: Mapping[str, frozenset[str]]
-    parsers: Mapping[str, frozenset[str]]
+    parsers: Mapping[str, str]
     variable_numbers: frozenset[str]
     variable_words: Mapping[str, frozenset[str]]
     packages: frozenset[str]
@@ -60,6 +60,10 @@ class EngineAllowed(BaseModel):
                 own = len(values) if named else 0
                 yield range(index, index + 1 + own)
             index += 1 + own
+
+    def parser_names(self, key: str) -> frozenset[str]:
+        """Return the parsers that a key may name."""
+        return self.words[self.parsers[key]]
 
     def variable(self, name: str, value: object) -> bool:
         """Return True if a variable with this value is on the list."""

@@ -19,8 +19,6 @@ _NODES = "set nodes"
 _STORE = "the model store gives the path; set id and revision"
 _TURNS = "write sharing: {turns: {models: 4}} for the pool; elsewhere nobody would wake the engine"
 _PORT = "leave it out; the Service expects the port the product sets"
-_TOOLS = "set toolCalling"
-_ON_LOAD = "set quantization; how a checkpoint is quantized the engine reads from its files"
 _CACHES = "leave it out; caches lie on a volume of the pod"
 _USER = "leave it out; the pod runs as a user of its own"
 _QUIET = "leave it out; the engine reports its use to nobody"
@@ -63,12 +61,6 @@ MANAGED_FLAGS: Final[Mapping[str, str]] = {
     "--convert": "set task",
     "--task": "set task",
     "--model-impl": "set engine",
-    "--tool-call-parser": _TOOLS,
-    "--enable-auto-tool-choice": _TOOLS,
-    "--reasoning-parser": "set reasoning",
-    "--chat-template": "set chatTemplate; the file lies beside the stack file",
-    "--quantization": _ON_LOAD,
-    "-q": _ON_LOAD,
     "--load-format": _STORE,
     "--download-dir": _STORE,
     "--revision": "set revision",
@@ -120,6 +112,13 @@ UNSAFE_FLAGS: Final = (
     *("--enable-scale-out", "--grpc", "--enable-tokenizer-info-endpoint", "--trust-request-chat-template"),
     "--trust-request-mm-kwargs",
 )
+KEY_FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "toolCalling": ("--tool-call-parser", "--enable-auto-tool-choice"),
+    "reasoning": ("--reasoning-parser",),
+    "chatTemplate": ("--chat-template",),
+    "quantization": ("--quantization", "-q"),
+}
+"""Flags that a key of the model sets where it is given, and that may be given by hand where it is not."""
 DEVELOPMENT: Final = "VLLM_SERVER_DEV_MODE"
 UNSAFE_VARIABLES: Final = re.compile(
     rf"{DEVELOPMENT}|VLLM_TORCH_PROFILER_.*|VLLM_TORCH_CUDA_PROFILE|VLLM_ALLOW_INSECURE_SERIALIZATION|VLLM_ALLOW_RUNTIME_LORA_UPDATING"
@@ -149,6 +148,11 @@ def flag_name(argument: str) -> str | None:
 def managed_flag(argument: str) -> str | None:
     """Return the managed flag an argument stands for, if any."""
     return flag_meant(argument, MANAGED_FLAGS)
+
+
+def flag_of_key(argument: str, key: str) -> str | None:
+    """Return the flag of a key of the model (``KEY_FLAGS``) that an argument stands for, if any."""
+    return flag_meant(argument, KEY_FLAGS[key])
 
 
 def secret_flag(argument: str) -> str | None:

@@ -28,9 +28,9 @@ STOPS: dict[str, tuple[list[str], str]] = {
     "two words in one item": (["--max-num-batched-tokens 8192"], "--max-num-batched-tokens=8192"),
     "two words in one item, and one that is gone": (["--swap-space 4"], "write two items"),
     "shell quotes around JSON": (["--limit-mm-per-prompt", "'{\"image\": 2}'"], '--limit-mm-per-prompt={"image": 2}'),
-    "shell quotes around a word": (['--tokenizer-mode="hf"'], "--tokenizer-mode=hf"),
+    "shell quotes around a word": (['--reasoning-parser="qwen3"'], "--reasoning-parser=qwen3"),
     "broken JSON": (["--speculative-config={'method': 'ngram'}"], "double quotes"),
-    "no value": (["--tokenizer-mode"], "VALUE"),
+    "no value": (["--reasoning-parser"], "VALUE"),
     "a word for a number": (["--max-logprobs=many"], "a number"),
     "a flag of another engine": (["--mem-fraction-static=0.8"], "take it out"),
 }
@@ -68,7 +68,7 @@ def test_what_the_engine_s_parser_stops_at_is_refused_with_what_to_write(tmp_pat
         ["--speculative-config.method=ngram", "--speculative-config.num_speculative_tokens", "3"],
         ["--limit-mm-per-prompt", '{"image": 2}'],
         ["--limit-mm-per-prompt.image=2"],
-        ["--tokenizer-mode", "hf", "--enable-log-requests", "--enable-log-outputs"],
+        ["--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser=hermes"],
         ["--default-chat-template-kwargs", '{"enable_thinking": false}'],
         ["--seed", "-1"],
     ],
@@ -79,14 +79,14 @@ def test_what_the_engine_takes_is_not_refused(tmp_path: Path, arguments: list[st
 
 
 def test_a_flag_that_needs_another_is_refused_without_it(tmp_path: Path) -> None:
-    assert "add --enable-log-requests" in judged(tmp_path, ["--enable-log-outputs"])["EBB067"][1]
-    assert "EBB067" not in judged(tmp_path, ["--enable-log-outputs", "--enable-log-requests"])
+    assert "add --tool-call-parser" in judged(tmp_path, ["--enable-auto-tool-choice"])["EBB067"][1]
+    assert "EBB067" not in judged(tmp_path, ["--enable-auto-tool-choice", "--tool-call-parser=hermes"])
 
 
 @pytest.mark.parametrize(
     "argument",
     [
-        "--log-config-file=/models/own.json",
+        "--chat-template=/models/own.jinja",
         "--tokenizer=meta-llama/Llama-3.1-8B-Instruct",
         '--speculative-config={"model": "yuhuili/EAGLE3-LLaMA3.1-Instruct-8B", "method": "eagle3"}',
         "--speculative-config.model=yuhuili/EAGLE3-LLaMA3.1-Instruct-8B",
@@ -97,8 +97,9 @@ def test_a_file_or_model_that_the_pod_has_not_is_refused(tmp_path: Path, argumen
     assert judged(tmp_path, ["--enable-lora", argument])["EBB068"][0] == "error"
 
 
-def test_a_file_of_the_engine_s_image_is_not(tmp_path: Path) -> None:
-    assert "EBB068" not in judged(tmp_path, ["--log-config-file=/vllm-workspace/examples/log.json"])
+def test_a_file_of_the_engine_s_image_or_a_template_s_text_is_not(tmp_path: Path) -> None:
+    for value in ("/vllm-workspace/examples/tool_chat_template_hermes.jinja", "{{ messages[0].content }}"):
+        assert "EBB068" not in judged(tmp_path, [f"--chat-template={value}"])
 
 
 def test_an_image_of_the_stack_s_own_may_have_another_engine(tmp_path: Path) -> None:

@@ -44,14 +44,15 @@ FOREIGN = (
     ["-O3"], ['--additional-config={"a": 1}'], ["--kv-transfer-config", '{"kv_connector": "X"}'],
     ['--speculative-config={"model": "a/b"}'], ["--model-loader-extra-config={}"], ["--limit-mm-per-prompt={}"],
     # files and addresses
-    ["--tokenizer", "evil/tokenizer"], ["--hf-config-path=evil/config"],
+    ["--chat-template=/models/x.jinja"], ["--tokenizer", "evil/tokenizer"], ["--hf-config-path=evil/config"],
     ["--generation-config=/models"], ["--otlp-traces-endpoint=http://x"], ["--lora-modules", "a=evil/lora", "b=x/y"],
     ["--ssl-certfile=/x"], ["--log-config-file=/x"],
     # names that a plugin or a class path could stand behind
-    ["--attention-backend=CUSTOM"], ["--tokenizer-mode=evil"], ["--config-format=evil"],
+    ["--tool-call-parser=evil"], ["--reasoning-parser", "evil"], ["--attention-backend=CUSTOM"],
+    ["--quantization=evil"], ["--tokenizer-mode=evil"], ["--config-format=evil"],
     # listed flags that are not spelled in full, have no value, a second one, or another kind of value
     ["--enforce-eag"], ["--enable-prefix"], ["--ENFORCE-EAGER"], ["--seed"], ["--seed=x"], ["--enforce-eager=1"],
-    ["--seed 1"], [" --enforce-eager"], ["--enforce-eager "], ["--enforce-eager.x"],
+    ["--seed 1"], [" --enforce-eager"], ["--enforce-eager "], ["--enforce-eager.x"], ["-q", "fp8"],
     # what the engine takes for a model, or for the end of its flags
     ["evil/model"], ["--enforce-eager", "evil/model"], ["--seed=1", "evil/model"], ["--"],
 )  # fmt: skip
@@ -68,7 +69,8 @@ def test_an_argument_that_is_not_on_the_list_needs_an_owner(tmp_path: Path, argu
 HARMLESS = (
     ["--enforce-eager"], ["--no-enable-prefix-caching"], ["--enforce_eager"], ["--seed", "1"], ["--seed=-1"],
     ["--seed", "-1"], ["--max-num-batched-tokens=8192"], ["--max_num_batched_tokens", "8k"],
-    ["--kv-cache-dtype", "fp8"], ["--cpu-offload-gb=4.5"], ["--generation-config=vllm"],
+    ["--tool-call-parser", "hermes", "--enable-auto-tool-choice"], ["--reasoning-parser=deepseek_r1"],
+    ["--quantization=fp8", "--kv-cache-dtype", "fp8"], ["--cpu-offload-gb=4.5"], ["--generation-config=vllm"],
 )  # fmt: skip
 
 

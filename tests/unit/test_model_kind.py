@@ -117,8 +117,8 @@ def test_the_catalogues_parsers_are_the_engines() -> None:
     for name in catalogue.names():
         preset = catalogue.preset(name)
         assert preset is not None
-        assert preset.tool_calling in (None, *engine_allowed().parsers["toolCalling"])
-        assert preset.reasoning in (None, *engine_allowed().parsers["reasoning"])
+        assert preset.tool_calling in (None, *engine_allowed().parser_names("toolCalling"))
+        assert preset.reasoning in (None, *engine_allowed().parser_names("reasoning"))
 
 
 def test_true_takes_the_parser_that_the_catalogue_knows_for_the_id(tmp_path: Path) -> None:
@@ -376,3 +376,21 @@ def test_nothing_says_that_an_image_model_can_be_served(tmp_path: Path) -> None:
     problem = next(each for each in judged(tmp_path, task="image")[1] if each.path.endswith("task"))
     assert problem.severity == "error"
     assert presets.find("flux.1-schnell") is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "arguments"),
+    [
+        ("toolCalling", ["--enable-auto-tool-choice", "--tool-call-parser=llama3_json"]),
+        ("reasoning", ["--reasoning-parser", "qwen3"]),
+        ("quantization", ["--quantization=fp8"]),
+    ],
+)
+def test_a_flag_by_hand_is_taken_without_its_key_and_refused_beside_it(
+    key: str, arguments: list[str], tmp_path: Path
+) -> None:
+    value = {"toolCalling": "hermes", "reasoning": "deepseek_r1", "quantization": "fp8_per_tensor"}[key]
+    _, alone = judged(tmp_path, extraArgs=arguments)
+    assert "EBB051" not in {each.code for each in alone}
+    _, beside = judged(tmp_path, extraArgs=arguments, **{key: value})
+    assert next(each.path for each in beside if each.code == "EBB051") == "models.eight.extraArgs[0]"

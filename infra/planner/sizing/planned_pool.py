@@ -121,8 +121,9 @@ def engine_cuda(base: str | None) -> str | None:
 
 # flags that change what the memory holds in ways this plan does not follow
 UNFOLLOWED = (
-    *("--quantization-config", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size", "--kv-cache-memory-bytes"),
+    *("--quantization", "--quantization-config", "--cpu-offload-gb", "--hf-overrides", "--kv-offloading-size"),
     *(
+        "--kv-cache-memory-bytes",
         "--speculative-config",
         "--decode-context-parallel-size",
         "--num-gpu-blocks-override",

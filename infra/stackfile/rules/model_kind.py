@@ -1,12 +1,13 @@
-"""Rules for what a chat model's answers are made into: its parsers of tool calls and thoughts, and its template."""
+"""Rules for what a model is served as: its parsers of tool calls and thoughts, its template, its quantization."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from components.catalog.engine_allowed import engine_allowed
+from components.model_service.managed_flags import flag_of_key
 from components.typed.refusal import Path, Problem, Severity
-from components.typed.rules.stack import CHAT_KEY_WITHOUT_CHAT, PARSER_UNKNOWN
+from components.typed.rules.stack import CHAT_KEY_WITHOUT_CHAT, FLAG_MANAGED, PARSER_UNKNOWN
 from infra.stackfile.findings.pydantic_errors import nearest
 from infra.stackfile.partial import Draft, Part
 from infra.stackfile.rules.engine_flags import own_image
@@ -16,8 +17,10 @@ _KEYS = {"tool_calling": "toolCalling", "reasoning": "reasoning", "chat_template
 
 
 def judge_kind(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Problem]:
-    """Yield keys of chat on a model for something else, and parsers that the engine lacks or nobody knows."""
+    """Yield keys of chat on a model for something else, parsers that the engine lacks or nobody knows, and flags by
+    hand beside the key for the same."""
     model = part.value
+    yield from _flags_beside_keys(part, at)
     if part.sound("task") and model.task != "chat":
         for field, key in _KEYS.items():
             value = getattr(model, field)
@@ -32,7 +35,7 @@ def judge_kind(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Prob
         return
     severity: Severity = "warning" if own_image(draft) else "error"
     for index, field in enumerate(("tool_calling", "reasoning")):
-        value, names = getattr(model, field), sorted(engine_allowed().parsers[_KEYS[field]])
+        value, names = getattr(model, field), sorted(engine_allowed().parser_names(_KEYS[field]))
         path = (*at, _KEYS[field])
         if not part.sound(field):
             continue
@@ -54,3 +57,24 @@ def judge_kind(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Prob
                 fix="name the parser that the model's card gives, or take it out",
                 value=value,
             )
+
+
+def _flags_beside_keys(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
+    tools, thoughts = part.value.parsers if part.sound("preset", "id", "tool_calling", "reasoning") else (None, None)
+    model = part.value
+    given = {
+        "toolCalling": tools,
+        "reasoning": thoughts,
+        "chatTemplate": model.chat_template if part.sound("chat_template") else None,
+        "quantization": model.quantization if part.sound("quantization") else None,
+    }
+    for key in (key for key, value in given.items() if value is not None):
+        for index, argument in enumerate(model.extra_args if part.sound("extra_args") else ()):
+            if (flag := flag_of_key(argument, key)) is not None:
+                yield FLAG_MANAGED.at(
+                    (*at, "extraArgs", index),
+                    f"overrides {flag}, which {key} sets",
+                    allowed="flags the product does not set",
+                    fix=f"take it out, or take {key} out",
+                    value=argument,
+                )
