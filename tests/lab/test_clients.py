@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,12 @@ WEATHER = {
     "required": ["city", "sunny"],
     "additionalProperties": False,
 }
+
+
+warm = pytest.mark.skipif(
+    not os.environ.get("EBBTIDE_WARM_CLIENTS"),
+    reason="takes minutes of a processor; EBBTIDE_WARM_CLIENTS=1 asks for it",
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +62,7 @@ def test_clients_ask_a_sleeping_model_and_are_answered(
     assert at_once(sleeping, tmp_path, asked) == {}
 
 
+@warm
 def test_clients_have_their_features_warm(clients: tuple[Client, ...], awake: Lab, tmp_path: Path) -> None:
     assert at_once(awake, tmp_path, {client: client.warm for client in clients}) == {}
 
@@ -80,6 +88,7 @@ WAYS: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]] = {
 }
 
 
+@warm
 @pytest.mark.parametrize("way", WAYS)
 def test_fifty_constrained_answers_are_all_well_formed(way: str, awake: Lab) -> None:
     """The engine promises it: a demanded call and a schema are kept, whatever the model would rather say."""
