@@ -70,7 +70,7 @@ def test_a_prompt_that_is_none_wakes_nothing(body: dict[str, Any]) -> None:
         *(("top_p", bad) for bad in (0, -1, 1.01)),
         *(("top_k", bad) for bad in (-2, 0.5)),
         *(("min_p", bad) for bad in (-0.1, 1.1)),
-        *(("max_tokens", bad) for bad in (-1, 1.5, "many")),
+        *(("max_tokens", bad) for bad in (-1, 1.5, "many", float("inf"), float("nan"))),
         ("max_completion_tokens", -1),
         ("min_tokens", -1),
         *(("presence_penalty", bad) for bad in (-2.1, 2.1)),

@@ -77,6 +77,8 @@ class _Range:
     def has(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
+        if isinstance(value, float) and not math.isfinite(value):  # JSON has none, but Python reads 1e999 and NaN
+            return False
         if self.whole and value != math.floor(value):
             return False
         return self.least < value <= self.most or (value == self.least and not self.open)
