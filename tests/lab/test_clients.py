@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from tests.clients.programs import CLIENTS, Client
-from tests.lab.conftest import FIRST, Lab
+from tests.lab.conftest import FIRST, Lab, on_request
 
 AT_ONCE = 4
 """Programs: they mostly wait, for the engine or for the disk."""
@@ -25,12 +24,6 @@ WEATHER = {
     "required": ["city", "sunny"],
     "additionalProperties": False,
 }
-
-
-warm = pytest.mark.skipif(
-    not os.environ.get("EBBTIDE_WARM_CLIENTS"),
-    reason="takes minutes of a processor; EBBTIDE_WARM_CLIENTS=1 asks for it",
-)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +55,7 @@ def test_clients_ask_a_sleeping_model_and_are_answered(
     assert at_once(sleeping, tmp_path, asked) == {}
 
 
-@warm
+@on_request
 def test_clients_have_their_features_warm(clients: tuple[Client, ...], awake: Lab, tmp_path: Path) -> None:
     assert at_once(awake, tmp_path, {client: client.warm for client in clients}) == {}
 
@@ -88,7 +81,7 @@ WAYS: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]] = {
 }
 
 
-@warm
+@on_request
 @pytest.mark.parametrize("way", WAYS)
 def test_fifty_constrained_answers_are_all_well_formed(way: str, awake: Lab) -> None:
     """The engine promises it: a demanded call and a schema are kept, whatever the model would rather say."""

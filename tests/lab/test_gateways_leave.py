@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.lab.balancer import Balancer
-from tests.lab.conftest import FIRST, MERGE, SECOND, Lab, deployment_of, wait_until
+from tests.lab.conftest import FIRST, MERGE, SECOND, Lab, deployment_of, on_request, wait_until
 
 STREAMS, HELD = 50, 20
 TOKENS, TOKEN_SECONDS = 32, 0.25
@@ -95,6 +95,7 @@ def scale_down(lab: Lab) -> None:
     lab.until_current("gateway")
 
 
+@on_request
 @pytest.mark.usefixtures("quick")
 def test_no_request_is_lost_when_gateways_come_and_go(sleeping: Lab) -> None:
     with (

@@ -136,7 +136,12 @@ def test_the_command_itself_ends_at_once_when_it_is_interrupted(tmp_path: Path) 
         # what is asked of registries stays on this machine too
         environ = {**os.environ, "HTTPS_PROXY": server["server"], "https_proxy": server["server"]}
         process = subprocess.Popen(
-            (*command, str(tmp_path / "Pulumi.onprem.yaml")), cwd=PROJECT, env=environ, stdout=subprocess.PIPE
+            (*command, str(tmp_path / "Pulumi.onprem.yaml")),
+            cwd=PROJECT,
+            env=environ,
+            stdout=subprocess.PIPE,
+            # also where the tests were started with SIGINT ignored, as a shell's `&` does
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         connection, _ = silent.accept()  # it asks, and is never answered
         process.send_signal(signal.SIGINT)
