@@ -17,7 +17,7 @@ LATE = "${"
 def differences(graph: Iterable[Mapping[str, Any]], state: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield each resource that only one of them has, and each value that they have differently."""
     recorded = {each["urn"]: each for each in graph}
-    made = {each["urn"]: each for each in state if each["type"] != "pulumi:pulumi:Stack"}
+    made = {each["urn"]: each for each in state if not _is_the_engines(each)}
     yield from (f"only in the graph: {urn}" for urn in recorded.keys() - made.keys())
     yield from (f"only in the state: {urn}" for urn in made.keys() - recorded.keys())
     for urn in sorted(recorded.keys() & made.keys()):
@@ -29,6 +29,12 @@ def differences(graph: Iterable[Mapping[str, Any]], state: Iterable[Mapping[str,
         yield from (f"{urn}: {each}" for each in _values(kept, made[urn].get("inputs") or {}, "inputs"))
         if recorded[urn]["protect"] != bool(made[urn].get("protect")):
             yield f"{urn}: protect"
+
+
+def _is_the_engines(resource: Mapping[str, Any]) -> bool:
+    """Return True for what the engine adds by itself: the stack, and a provider where the program names none."""
+    kind, name = resource["type"], resource["urn"].rpartition("::")[2]
+    return kind == "pulumi:pulumi:Stack" or (kind.startswith("pulumi:providers:") and name.startswith("default"))
 
 
 def _values(graph: Any, state: Any, path: str) -> Iterator[str]:
