@@ -8,7 +8,10 @@ from typing import Any
 from infra.policies.inputs import HIDDEN
 from tests.rehearsal.charts import RELEASE
 
-STAND_INS: Mapping[str, set[str]] = {RELEASE: {"chart", "repositoryOpts"}}
+STAND_INS: Mapping[str, set[str]] = {
+    RELEASE: {"chart", "repositoryOpts"},
+    "docker-build:index:Image": {"context", "dockerfile"},  # folders, from where the program lies
+}
 """Inputs that the rehearsal itself changes."""
 LATE = "${"
 """What `graph` writes for a value that is known only when the resource that it comes from is there."""

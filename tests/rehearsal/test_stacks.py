@@ -69,7 +69,8 @@ def test_a_stack_comes_up_stays_as_it_is_changes_in_place_and_protects_or_takes_
     record_property("seconds up", stage.up().seconds)
     record_property("resources", len(stage.resources()))
     _knows_every_type(stage, kind.package)
-    assert list(differences(stage.graph(), stage.resources())) == [], "`graph` says what `up` makes"
+    found = list(differences(stage.graph(), stage.resources()))
+    assert not found, "`graph` does not say what `up` makes:\n" + "\n".join(found)
     stage.steady()
     first = kind.of(stage, name)
 
