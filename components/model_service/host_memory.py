@@ -68,4 +68,9 @@ def requests(pools: Iterable[Pool], gpus: int, *, streams: bool) -> Mapping[str,
     ]
     # one for the server and the scheduler, and one for each GPU's process, which never rests
     cpu = int(min([1000.0 * (1 + gpus), *shares]))
-    return {"cpu": f"{cpu}m", "memory": f"{min(needed, there if there is not None else needed) // MIB}Mi"}
+    mib = min(needed, there if there is not None else needed) // MIB
+    # as the API server writes them, so that what is asked for and what is there are the same text
+    return {
+        "cpu": f"{cpu}m" if cpu % 1000 else f"{cpu // 1000}",
+        "memory": f"{mib}Mi" if mib % 1024 else f"{mib // 1024}Gi",
+    }

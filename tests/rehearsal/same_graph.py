@@ -9,7 +9,7 @@ from infra.policies.inputs import HIDDEN
 from tests.rehearsal.charts import RELEASE
 
 STAND_INS: Mapping[str, set[str]] = {
-    RELEASE: {"chart", "repositoryOpts"},
+    RELEASE: {"chart", "repositoryOpts", "compat"},  # the last is between SDK and provider alone
     "docker-build:index:Image": {"context", "dockerfile"},  # folders, from where the program lies
 }
 """Inputs that the rehearsal itself changes."""

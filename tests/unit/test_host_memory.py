@@ -96,13 +96,13 @@ def test_a_pod_asks_for_the_least_that_one_of_its_pools_has() -> None:
 def test_without_a_bucket_nothing_is_streamed_and_no_buffer_is_asked_for() -> None:
     found, environment = container(placed(FOLDER, pool(machines("aws")["g5.8xlarge"])))
     assert STREAMER_LIMIT not in environment
-    assert found["memory"] == f"{7 * 1024}Mi"
+    assert found["memory"] == "7Gi"
 
 
 def test_a_machine_that_nobody_knows_is_asked_for_what_an_engine_takes_anyhow() -> None:
     unknown = Pool("p", {}, (), 8)
     found, environment = container(placed(BUCKET, unknown), gpus=2)
-    assert (found["cpu"], found["memory"]) == ("3000m", f"{11 * 1024}Mi")
+    assert (found["cpu"], found["memory"]) == ("3", "11Gi")
     assert STREAMER_LIMIT not in environment
 
 
@@ -113,7 +113,7 @@ def test_an_engine_on_the_cpu_asks_for_no_memory_of_the_one_machine() -> None:
 
 def test_settings_of_the_component_s_caller_go_first() -> None:
     found, _ = container(placed(BUCKET, pool(machines("aws")["g5.8xlarge"])), requests={"memory": "8Gi"})
-    assert (found["memory"], found["cpu"]) == ("8Gi", "2000m")
+    assert (found["memory"], found["cpu"]) == ("8Gi", "2")
 
 
 def short(made: Plan) -> list[str]:

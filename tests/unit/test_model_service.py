@@ -225,7 +225,7 @@ def test_the_pod_goes_to_its_pool_and_asks_for_its_gpus() -> None:
     ]
     assert pod["containers"][0]["resources"] == {
         "limits": {"nvidia.com/gpu": "2"},
-        "requests": {"cpu": "3000m", "memory": "11264Mi", "nvidia.com/gpu": "2"},
+        "requests": {"cpu": "3", "memory": "11Gi", "nvidia.com/gpu": "2"},
     }
 
 
