@@ -133,7 +133,8 @@ def gateway_document(settings: GatewaySettings) -> Document:
     return {
         "interceptorUrl": settings.interceptor_url,
         **({"keeperUrl": settings.keeper.url} if settings.keeper is not None else {}),
-        "models": [_model(model) for model in settings.models],
+        # by name: an engine sorts the keys of a stack's configuration, a file has them in its own order
+        "models": [_model(model) for model in sorted(settings.models, key=lambda model: model.name)],
         "guard": {
             "whenFull": guard.when_full,
             **_given(maxGpus=guard.max_gpus, waitLimitSeconds=guard.wait_limit_seconds),

@@ -81,7 +81,7 @@ def keeper_yaml(settings: KeeperSettings) -> str:
                 **({"scalesIn": True} if model.scales_in else {}),
                 **({} if model.machines == 1 else {"machines": model.machines}),
             }
-            for model in settings.models
+            for model in sorted(settings.models, key=lambda model: model.name)
         ],
     }
     return yaml.safe_dump(document, sort_keys=False)
