@@ -88,6 +88,8 @@ def _renamed(told: dict[str, Any]) -> dict[str, Any]:
     for model in models.values():
         model["pool"] = _new_name(model["pool"])
         model["fallbackPools"] = [_new_name(pool) for pool in model.get("fallbackPools", ())]
+        if "longPrompts" in model:
+            model["longPrompts"] = _new_name(model["longPrompts"])
         model["schedules"] = {_new_name(name): window for name, window in model.get("schedules", {}).items()}
     for group in gateway.get("groups", {}).values():
         for key in ("models", "wake"):
