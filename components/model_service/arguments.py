@@ -11,7 +11,7 @@ from components.model_service.managed_flags import (
     MANAGED_VARIABLES,
     TURNS,
     WORKER_INDEX,
-    flag_of_key,
+    flag_beside_key,
     managed_flag,
     secret_flag,
 )
@@ -45,16 +45,6 @@ _HEADS: Final[Mapping[Task, str]] = {"embed": "embed", "rerank": "classify", "sc
 """What the engine makes of a model instead of a generator of text, by task."""
 
 
-def _set_by_key(argument: str, model: ModelSettings) -> bool:
-    keys = {
-        "toolCalling": model.tool_parser,
-        "reasoning": model.reasoning_parser,
-        "chatTemplate": model.chat_template,
-        "quantization": model.quantization,
-    }
-    return any(value is not None and flag_of_key(argument, key) for key, value in keys.items())
-
-
 def engine_arguments(
     model: ModelSettings, weights: Weights, device: Device, headless: bool = False, turns: bool = False
 ) -> list[str]:
@@ -64,7 +54,15 @@ def engine_arguments(
     Raises ``ValueError`` when ``extra_args`` sets a flag that follows from the settings, when one replica on a CPU is
     to span several GPUs or machines, and when the split does not use every GPU once.
     """
-    managed = [each for each in model.extra_args if managed_flag(each) or secret_flag(each) or _set_by_key(each, model)]
+    keys = {
+        "toolCalling": model.tool_parser,
+        "reasoning": model.reasoning_parser,
+        "chatTemplate": model.chat_template,
+        "quantization": model.quantization,
+    }
+    managed = [
+        each for each in model.extra_args if managed_flag(each) or secret_flag(each) or flag_beside_key(each, keys)
+    ]
     if managed:
         raise ValueError(
             f"{model.name}: extraArgs sets {', '.join(managed)}, which the model's own settings decide: "

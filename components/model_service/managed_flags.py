@@ -150,9 +150,12 @@ def managed_flag(argument: str) -> str | None:
     return flag_meant(argument, MANAGED_FLAGS)
 
 
-def flag_of_key(argument: str, key: str) -> str | None:
-    """Return the flag of a key of the model (``KEY_FLAGS``) that an argument stands for, if any."""
-    return flag_meant(argument, KEY_FLAGS[key])
+def flag_beside_key(argument: str, keys: Mapping[str, object]) -> tuple[str, str] | None:
+    """Return the flag (``KEY_FLAGS``) that an argument stands for and the key that sets it, if that key has a value."""
+    for key, flags in KEY_FLAGS.items():
+        if keys[key] is not None and (flag := flag_meant(argument, flags)) is not None:
+            return flag, key
+    return None
 
 
 def secret_flag(argument: str) -> str | None:

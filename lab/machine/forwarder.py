@@ -34,22 +34,27 @@ def send_at_once(writer: asyncio.StreamWriter) -> None:
     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
+    """Copy between an accepted connection and a new one to ``host``, until both are done. Raises ``OSError`` where that
+    does not open; the accepted one is closed in any case."""
+    there = None
+    try:
+        back, there = await asyncio.open_connection(host, port, limit=CHUNK)
+        send_at_once(writer)
+        send_at_once(there)
+        ends = [asyncio.create_task(copy(reader, there)), asyncio.create_task(copy(back, writer))]
+        # when the far side is done, so is the connection; when the near side is gone, the far side must notice
+        await asyncio.wait(ends, return_when=asyncio.ALL_COMPLETED)
+    finally:
+        for end in (writer, there):
+            if end is not None:
+                end.close()
+
+
 async def serve(listener: socket.socket, host: str, port: int) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = None
-        try:
-            back, there = await asyncio.open_connection(host, port, limit=CHUNK)
-            send_at_once(writer)
-            send_at_once(there)
-            ends = [asyncio.create_task(copy(reader, there)), asyncio.create_task(copy(back, writer))]
-            # when the far side is done, so is the connection; when the near side is gone, the far side must notice
-            await asyncio.wait(ends, return_when=asyncio.ALL_COMPLETED)
-        except (ConnectionError, OSError):
-            pass
-        finally:
-            for end in (writer, there):
-                if end is not None:
-                    end.close()
+        with contextlib.suppress(OSError):
+            await join(reader, writer, host, port)
 
     server = await asyncio.start_server(connected, sock=listener, limit=CHUNK, backlog=512)
     async with server:

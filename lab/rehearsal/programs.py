@@ -64,11 +64,8 @@ class RehearsalModule:
 
     def programs(self) -> list[ModuleProgram]:
         """Return the programs in the tool chain's terms."""
-        at = self.module
         return [
-            ModuleProgram(
-                name=name, module=at.path, version=at.version, sum=at.sum, package=package, ldflags=self.ldflags
-            )
+            ModuleProgram(name=name, module=self.module, package=package, ldflags=self.ldflags)
             for name, package in self.packages.items()
         ]
 

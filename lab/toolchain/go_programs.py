@@ -176,7 +176,7 @@ class _InCopy:
     system: str = ""
 
     def wanted(self) -> str:
-        built_from = [(p.name, p.version, p.sum, p.package, p.ldflags, p.tags) for p in self.programs]
+        built_from = [(p.name, p.module.version, p.module.sum, p.package, p.ldflags, p.tags) for p in self.programs]
         return build_stamps.key(built_from, *self.prepared)
 
 
@@ -210,7 +210,7 @@ def _in_copies(programs: Sequence[GoProgram], paths: Paths) -> Iterator[_InCopy]
         )
     folder = paths.cache / "keda"
     for module, rendering in ((keda.HTTP_ADD_ON, MANIFEST_FILES[1]), (keda.KEDA, MANIFEST_FILES[0])):
-        each = [p for p in keda.binaries() if p.module == module.path]
+        each = [p for p in keda.binaries() if p.module == module]
         render = functools.partial(keda.render_manifests, paths.bin / "kubectl", out=folder / rendering)
         stamp = _module_stamp(folder, module)
         # it runs in the cluster's containers, whatever this machine is

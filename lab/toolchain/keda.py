@@ -41,9 +41,7 @@ class ModuleProgram:
     """One program: ``package`` (below the module's root) becomes ``<cache>/bin/<name>``; ``ldflags`` lack ``-s -w``."""
 
     name: str
-    module: str
-    version: str
-    sum: str
+    module: GoModule
     package: str
     ldflags: str
     # the time zone database: an image FROM scratch has none, and a cron trigger without it never lets a model sleep
@@ -81,10 +79,7 @@ def binaries() -> list[ModuleProgram]:
 def _programs(module: GoModule, packages: Mapping[str, str], version_variable: str) -> list[ModuleProgram]:
     flags = f"-X {version_variable}={module.version}"
     return [
-        ModuleProgram(
-            name=name, module=module.path, version=module.version, sum=module.sum, package=package, ldflags=flags
-        )
-        for name, package in packages.items()
+        ModuleProgram(name=name, module=module, package=package, ldflags=flags) for name, package in packages.items()
     ]
 
 

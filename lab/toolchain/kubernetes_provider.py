@@ -23,9 +23,7 @@ MODULE: Final = GoModule(
 )
 PROGRAM: Final = ModuleProgram(
     name=NAME,
-    module=MODULE.path,
-    version=MODULE.version,
-    sum=MODULE.sum,
+    module=MODULE,
     package=f"./cmd/{NAME}",
     ldflags=f"-X {MODULE.path}/pkg/version.Version={VERSION}",
     tags="",

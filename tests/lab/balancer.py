@@ -7,7 +7,6 @@ from its endpoints, for as long as a controller and a cloud's API take; what is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import threading
 import time
@@ -82,12 +81,6 @@ class Balancer:
         pod = sorted(known)[next(self._turn) % len(known)]
         self.late += time.monotonic() - known[pod] > 2
         try:
-            back, there = await asyncio.open_connection(pod, PORT)
+            await forwarder.join(reader, writer, pod, PORT)
         except OSError:
             self.refused += 1
-            writer.close()
-            return
-        await asyncio.gather(forwarder.copy(reader, there), forwarder.copy(back, writer))
-        for end in (writer, there):
-            with contextlib.suppress(OSError):
-                end.close()

@@ -93,6 +93,13 @@ def scaler(model: str) -> str:
     return f"/apis/keda.sh/v1alpha1/namespaces/{NAMESPACE}/scaledobjects/{model}"
 
 
+def is_current(deployment: dict[str, Any]) -> bool:
+    """A change of the Deployment has reached its pods: as many as are wanted, all of the newest kind and ready."""
+    status, wanted = deployment["status"], int(deployment["spec"].get("replicas", 0))
+    counts = [int(status.get(key, 0)) for key in ("replicas", "updatedReplicas", "readyReplicas")]
+    return status.get("observedGeneration", 0) >= deployment["metadata"]["generation"] and counts == [wanted] * 3
+
+
 def deployment_of(part: str) -> str:
     """The path of the Deployment of the gateway or the keeper."""
     return f"/apis/apps/v1/namespaces/ebbtide/deployments/{part}"
@@ -218,10 +225,7 @@ class Lab:
 
         def done() -> bool:
             seen = self.deployment(model)
-            status, wanted = seen["status"], int(seen["spec"].get("replicas", 0))
-            current = status.get("observedGeneration", 0) >= seen["metadata"]["generation"]
-            counts = [int(status.get(key, 0)) for key in ("replicas", "updatedReplicas", "readyReplicas")]
-            return current and counts == [wanted] * 3 and len(self.pods(model, leaving=True)) == wanted
+            return is_current(seen) and len(self.pods(model, leaving=True)) == int(seen["spec"].get("replicas", 0))
 
         wait_until(done, seconds, f"{model} rolled out")
 
@@ -304,14 +308,7 @@ class Lab:
 
     def until_current(self, part: str, seconds: float = 90) -> None:
         """As many pods of a part as are wanted, all of its newest kind and ready."""
-
-        def current() -> bool:
-            seen = self.get(deployment_of(part))
-            status, wanted = seen["status"], int(seen["spec"]["replicas"])
-            counts = [int(status.get(key, 0)) for key in ("replicas", "updatedReplicas", "readyReplicas")]
-            return status.get("observedGeneration", 0) >= seen["metadata"]["generation"] and counts == [wanted] * 3
-
-        wait_until(current, seconds, f"{part}'s pods are current")
+        wait_until(lambda: is_current(self.get(deployment_of(part))), seconds, f"{part}'s pods are current")
 
     def disown(self, path: str) -> None:
         """What this client has changed and put back is its own no more: the next `pulumi up` may change it."""

@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import yaml
@@ -480,10 +480,23 @@ def serving(gateway: Gateway, seconds: float = 60) -> Iterator[Gateway]:
         gateway.process.wait(10)
 
 
+Fake = TypeVar("Fake", "Upstream", "KubeApi")
+
+
 @contextlib.contextmanager
-def running(upstream: Upstream, kube: KubeApi) -> Iterator[None]:
+def stopping(fake: Fake) -> Iterator[Fake]:
+    """It; ended after that."""
     try:
-        yield
+        yield fake
     finally:
-        upstream.served.stop()
-        kube.served.stop()
+        fake.served.stop()
+
+
+def settings_of(upstream: Upstream, kube: KubeApi, models: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """What a gateway before these two is told: the models, and ``more`` sections of its file."""
+    return {
+        "interceptorUrl": upstream.served.url,
+        "models": models,
+        "cluster": {"apiServer": kube.served.url},
+        **more,
+    }

@@ -36,18 +36,16 @@ SECRET_PROMPT = "the password of the vault"
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[kit.Upstream]:
-    served = kit.Upstream()
-    yield served
-    served.served.stop()
+    with kit.stopping(kit.Upstream()) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def kube() -> Iterator[kit.KubeApi]:
-    api = kit.KubeApi()
-    for model in ("small", "twin", "big"):
-        api.scale(model, 0)
-    yield api
-    api.served.stop()
+    with kit.stopping(kit.KubeApi()) as api:
+        for model in ("small", "twin", "big"):
+            api.scale(model, 0)
+        yield api
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +64,13 @@ def gateway(
         {"name": "big", "host": "big.ebbtide-models", "gpus": 2, "holdSeconds": HOLD},
         {"name": "vectors", "host": "vectors.ebbtide-models", "gpus": 0, "holdSeconds": HOLD, "task": "embed"},
     ]
-    settings = {
-        "interceptorUrl": upstream.served.url,
-        "models": models,
-        "guard": {"maxGpus": 2, "whenFull": "wait", "waitLimitSeconds": 3},
-        "limits": {"maxBodyBytes": 100_000, "shutdownSeconds": 5},
-        "cluster": {"apiServer": kube.served.url},
-    }
+    settings = kit.settings_of(
+        upstream,
+        kube,
+        models,
+        guard={"maxGpus": 2, "whenFull": "wait", "waitLimitSeconds": 3},
+        limits={"maxBodyBytes": 100_000, "shutdownSeconds": 5},
+    )
     folder = tmp_path_factory.mktemp("gateway")
     gateway = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS))
     try:

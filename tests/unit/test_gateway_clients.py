@@ -27,18 +27,16 @@ SILENCE = 0.2
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[kit.Upstream]:
-    served = kit.Upstream(answers)
-    yield served
-    served.served.stop()
+    with kit.stopping(kit.Upstream(answers)) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def kube() -> Iterator[kit.KubeApi]:
-    api = kit.KubeApi()
-    for name in MODELS.values():
-        api.scale(name, 0)
-    yield api
-    api.served.stop()
+    with kit.stopping(kit.KubeApi()) as api:
+        for name in MODELS.values():
+            api.scale(name, 0)
+        yield api
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +47,7 @@ def gateway(
         {"name": name, "host": f"{name}.ebbtide-models", "gpus": 1, "holdSeconds": 30, "task": task}
         for task, name in MODELS.items()
     ]
-    settings = {
-        "interceptorUrl": upstream.served.url,
-        "models": models,
-        "limits": {"silenceSeconds": SILENCE},
-        "cluster": {"apiServer": kube.served.url},
-    }
+    settings = kit.settings_of(upstream, kube, models, limits={"silenceSeconds": SILENCE})
     keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
     folder = tmp_path_factory.mktemp("gateway")
     with kit.serving(kit.start(gateway_python(), folder, settings, keys)) as up:

@@ -30,27 +30,25 @@ SILENCE = 0.3
 
 @pytest.fixture
 def upstream() -> Iterator[kit.Upstream]:
-    served = kit.Upstream()
-    yield served
-    served.served.stop()
+    with kit.stopping(kit.Upstream()) as served:
+        yield served
 
 
 @pytest.fixture
 def kube() -> Iterator[kit.KubeApi]:
-    api = kit.KubeApi()
-    api.scale("small", 0)
-    yield api
-    api.served.stop()
+    with kit.stopping(kit.KubeApi()) as api:
+        api.scale("small", 0)
+        yield api
 
 
 @pytest.fixture
 def gateway(upstream: kit.Upstream, kube: kit.KubeApi, tmp_path: Path) -> Iterator[kit.Gateway]:
-    settings = {
-        "interceptorUrl": upstream.served.url,
-        "models": [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30}],
-        "limits": {"silenceSeconds": SILENCE},
-        "cluster": {"apiServer": kube.served.url},
-    }
+    settings = kit.settings_of(
+        upstream,
+        kube,
+        [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30}],
+        limits={"silenceSeconds": SILENCE},
+    )
     keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
     with kit.serving(kit.start(gateway_python(), tmp_path, settings, keys)) as up:
         yield up

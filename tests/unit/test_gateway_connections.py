@@ -48,27 +48,20 @@ UPGRADES = {
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[kit.Upstream]:
-    served = kit.Upstream()
-    yield served
-    served.served.stop()
+    with kit.stopping(kit.Upstream()) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def kube() -> Iterator[kit.KubeApi]:
-    api = kit.KubeApi()
-    api.scale("small", 1)
-    yield api
-    api.served.stop()
+    with kit.stopping(kit.KubeApi()) as api:
+        api.scale("small", 1)
+        yield api
 
 
 def settings(upstream: kit.Upstream, kube: kit.KubeApi) -> dict[str, Any]:
     model = {"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30, "mostSequences": 48}
-    return {
-        "interceptorUrl": upstream.served.url,
-        "models": [model],
-        "limits": LIMITS,
-        "cluster": {"apiServer": kube.served.url},
-    }
+    return kit.settings_of(upstream, kube, [model], limits=LIMITS)
 
 
 @pytest.fixture(scope="module")

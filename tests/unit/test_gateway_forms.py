@@ -32,9 +32,8 @@ SOUND = bytes(range(256)) * 40
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[kit.Upstream]:
-    served = kit.Upstream()
-    yield served
-    served.served.stop()
+    with kit.stopping(kit.Upstream()) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +44,9 @@ def gateway(upstream: kit.Upstream, tmp_path_factory: pytest.TempPathFactory) ->
         ear | {"aliases": ["whisper-1"], "mostSequences": 8},
         {"name": "chat", "host": "chat.ebbtide-models", "gpus": 1, "holdSeconds": 5},
     ]
-    settings = {
-        "interceptorUrl": upstream.served.url,
-        "models": models,
-        "limits": {"maxBodyBytes": 100_000, "maxFileBytes": 40 * 1024 * 1024},
-        "cluster": {"apiServer": kube.served.url},
-    }
+    settings = kit.settings_of(
+        upstream, kube, models, limits={"maxBodyBytes": 100_000, "maxFileBytes": 40 * 1024 * 1024}
+    )
     keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
     with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as gateway:
         yield gateway

@@ -109,18 +109,16 @@ def test_the_first_that_it_fits_takes_it_and_the_last_what_is_left() -> None:
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[kit.Upstream]:
-    served = kit.Upstream()
-    yield served
-    served.served.stop()
+    with kit.stopping(kit.Upstream()) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def kube() -> Iterator[kit.KubeApi]:
-    api = kit.KubeApi()
-    for model in ("chat", "chat-long"):
-        api.scale(model, 0)
-    yield api
-    api.served.stop()
+    with kit.stopping(kit.KubeApi()) as api:
+        for model in ("chat", "chat-long"):
+            api.scale(model, 0)
+        yield api
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +130,7 @@ def gateway(
         {**common, "name": "chat", "host": SHORT, "aliases": ["talk"], "contextTokens": CONTEXT, "longer": "chat-long"},
         {**common, "name": "chat-long", "host": LONG, "askedAs": "chat"},
     ]
-    settings = {
-        "interceptorUrl": upstream.served.url,
-        "models": models,
-        "limits": {"maxBodyBytes": 100_000},
-        "cluster": {"apiServer": kube.served.url},
-    }
+    settings = kit.settings_of(upstream, kube, models, limits={"maxBodyBytes": 100_000})
     groups = {"everyone": ["chat"], "guests": ["chat"], "others": ["chat-long"]}
     keys = kit.key_file(KEYS, groups, {"guests": {"wake": []}})
     with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as gateway:

@@ -49,16 +49,14 @@ SERVED = [route for route in JSON if "image" not in route.tasks]
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[kit.Upstream]:
-    served = kit.Upstream()
-    yield served
-    served.served.stop()
+    with kit.stopping(kit.Upstream()) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def kube() -> Iterator[kit.KubeApi]:
-    api = kit.KubeApi()
-    yield api
-    api.served.stop()
+    with kit.stopping(kit.KubeApi()) as api:
+        yield api
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +66,7 @@ def gateway(
     models = [
         {"name": task, "host": f"{task}.ebbtide-models", "gpus": 1, "holdSeconds": 3, "task": task} for task in TASKS
     ]
-    settings = {
-        "interceptorUrl": upstream.served.url,
-        "models": models,
-        "limits": {"maxBodyBytes": 100_000},
-        "cluster": {"apiServer": kube.served.url},
-    }
+    settings = kit.settings_of(upstream, kube, models, limits={"maxBodyBytes": 100_000})
     keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
     with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as gateway:
         yield gateway

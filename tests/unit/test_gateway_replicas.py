@@ -159,10 +159,9 @@ def servers() -> Iterator[tuple[kit.Upstream, kit.Upstream, kit.Upstream]]:
 
 @pytest.fixture(scope="module")
 def kube() -> Iterator[kit.KubeApi]:
-    api = kit.KubeApi()
-    api.scale("small", 1)
-    yield api
-    api.served.stop()
+    with kit.stopping(kit.KubeApi()) as api:
+        api.scale("small", 1)
+        yield api
 
 
 @pytest.fixture(scope="module")

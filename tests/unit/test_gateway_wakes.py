@@ -32,18 +32,16 @@ RIGHTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def upstream() -> Iterator[kit.Upstream]:
-    served = kit.Upstream()
-    yield served
-    served.served.stop()
+    with kit.stopping(kit.Upstream()) as served:
+        yield served
 
 
 @pytest.fixture
 def kube() -> Iterator[kit.KubeApi]:
-    api = kit.KubeApi()
-    api.scale("small", 0)
-    api.scale("big", 0)
-    yield api
-    api.served.stop()
+    with kit.stopping(kit.KubeApi()) as api:
+        api.scale("small", 0)
+        api.scale("big", 0)
+        yield api
 
 
 @pytest.fixture
@@ -61,12 +59,7 @@ def gateway(
         },
         {"name": "big", "host": "big.ebbtide-models", "gpus": 2, "holdSeconds": 10},
     ]
-    settings = {
-        "interceptorUrl": upstream.served.url,
-        "models": models,
-        "guard": {"maxGpus": 2, "whenFull": "refuse"},
-        "cluster": {"apiServer": kube.served.url},
-    }
+    settings = kit.settings_of(upstream, kube, models, guard={"maxGpus": 2, "whenFull": "refuse"})
     folder = tmp_path_factory.mktemp("gateway")
     started = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS, RIGHTS))
     with kit.serving(started) as gateway:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.catalog.engine_allowed import engine_allowed
-from components.model_service.managed_flags import flag_of_key
+from components.model_service.managed_flags import flag_beside_key
 from components.typed.refusal import Path, Problem, Severity
 from components.typed.rules.stack import CHAT_KEY_WITHOUT_CHAT, FLAG_MANAGED, PARSER_UNKNOWN
 from infra.stackfile.findings.pydantic_errors import nearest
@@ -68,13 +68,13 @@ def _flags_beside_keys(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
         "chatTemplate": model.chat_template if part.sound("chat_template") else None,
         "quantization": model.quantization if part.sound("quantization") else None,
     }
-    for key in (key for key, value in given.items() if value is not None):
-        for index, argument in enumerate(model.extra_args if part.sound("extra_args") else ()):
-            if (flag := flag_of_key(argument, key)) is not None:
-                yield FLAG_MANAGED.at(
-                    (*at, "extraArgs", index),
-                    f"overrides {flag}, which {key} sets",
-                    allowed="flags the product does not set",
-                    fix=f"take it out, or take {key} out",
-                    value=argument,
-                )
+    for index, argument in enumerate(model.extra_args if part.sound("extra_args") else ()):
+        if (found := flag_beside_key(argument, given)) is not None:
+            flag, key = found
+            yield FLAG_MANAGED.at(
+                (*at, "extraArgs", index),
+                f"overrides {flag}, which {key} sets",
+                allowed="flags the product does not set",
+                fix=f"take it out, or take {key} out",
+                value=argument,
+            )
