@@ -34,8 +34,8 @@ def test_every_command_of_the_one_image_is_built() -> None:
 
 def test_every_program_is_pinned_by_version_and_sum_and_knows_its_version() -> None:
     for program in binaries():
-        assert program.sum.startswith("h1:")
-        assert program.ldflags.endswith(f"={program.version}")
+        assert program.module.sum.startswith("h1:")
+        assert program.ldflags.endswith(f"={program.module.version}")
         assert program.package.startswith("./")
 
 
