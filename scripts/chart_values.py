@@ -71,8 +71,8 @@ def record_file(chart: str, folder: Path = FOLDER) -> Path:
 
 def records(folder: Path = FOLDER) -> dict[str, ChartRecord]:
     """Return every record by the chart's name."""
-    found = (ChartRecord.model_validate(read_table(file)) for file in sorted(folder.glob("*.yaml")))
-    return {record.chart: record for record in found}
+    chart_records = (ChartRecord.model_validate(read_table(file)) for file in sorted(folder.glob("*.yaml")))
+    return {record.chart: record for record in chart_records}
 
 
 def kind_of(value: Any) -> Kind:
@@ -88,13 +88,13 @@ def kind_of(value: Any) -> Kind:
 
 def used_paths(record: ChartRecord, values: Mapping[str, Any]) -> set[str]:
     """Return the paths that ``values`` give, down to what the chart takes as it is: lists, and maps open to any key."""
-    return {path for path, _ in _given(record, values, "")}
+    return {path for path, _ in _leaves(record, values, "")}
 
 
-def _given(record: ChartRecord, value: Any, at: str) -> Iterator[tuple[str, Any]]:
+def _leaves(record: ChartRecord, value: Any, at: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value and record.values.get(at, "map") == "map":
         for key, item in value.items():
-            yield from _given(record, item, joined(at, key))
+            yield from _leaves(record, item, joined(at, key))
     elif at:
         yield at, value
 
@@ -104,7 +104,7 @@ def wrong_values(record: ChartRecord, values: Mapping[str, Any]) -> list[str]:
     value of another kind. A late value (``${URN#property}``) counts as text. Nothing where no values are recorded."""
     if record.reason:
         return []
-    return [sentence for path, value in _given(record, values, "") for sentence in _wrong(record, path, value)]
+    return [sentence for path, value in _leaves(record, values, "") for sentence in _wrong(record, path, value)]
 
 
 def _wrong(record: ChartRecord, path: str, value: Any) -> Iterator[str]:
@@ -112,6 +112,6 @@ def _wrong(record: ChartRecord, path: str, value: Any) -> Iterator[str]:
         near = difflib.get_close_matches(path, record.values, 1, 0.0)
         yield f"{path}: {record.chart} {record.version} takes no such value, perhaps {near[0]}"
         return
-    wanted, given = ("map" if kind == "open" else kind for kind in (record.values[path], kind_of(value)))
-    if wanted not in (given, *_OF_ANY_KIND):
-        yield f"{path}: is {given}; {record.chart} {record.version} takes {wanted}"
+    expected, actual = ("map" if kind == "open" else kind for kind in (record.values[path], kind_of(value)))
+    if expected not in (actual, *_OF_ANY_KIND):
+        yield f"{path}: is {actual}; {record.chart} {record.version} takes {expected}"

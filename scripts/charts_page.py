@@ -51,8 +51,13 @@ _KINDS = {
 
 def charts_page() -> str:
     """Return the whole page."""
-    found = records().values()
-    return _HEAD + "".join(map(_row, found)) + "".join(line for record in found for line in _section(record)) + _FOOT
+    chart_records = records().values()
+    return (
+        _HEAD
+        + "".join(map(_row, chart_records))
+        + "".join(line for record in chart_records for line in _section(record))
+        + _FOOT
+    )
 
 
 def _row(record: ChartRecord) -> str:

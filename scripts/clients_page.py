@@ -26,10 +26,10 @@ def _rows() -> Iterator[str]:
     yield f"| client | {' | '.join(_FEATURES.values())} |\n"
     yield "|---" * (len(_FEATURES) + 1) + "|\n"
     for client in CLIENTS:
-        yield f"| {client.title} {client.version} | {' | '.join(_seen(client, name) for name in _FEATURES)} |\n"
+        yield f"| {client.title} {client.version} | {' | '.join(_evidence(client, name) for name in _FEATURES)} |\n"
 
 
-def _seen(client: Client, feature: str) -> str:
+def _evidence(client: Client, feature: str) -> str:
     if VLLM_SEEN and feature in client.warm:
         return "vLLM, wake" if feature in client.wake else "vLLM"
     return "stand-in" if feature in (*client.warm, *client.stand_in) else ""

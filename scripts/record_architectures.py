@@ -33,28 +33,28 @@ FORMER = "_PREVIOUSLY_SUPPORTED_MODELS"
 
 def tables(source: str) -> dict[str, dict[str, str]]:
     """Return the registry's tables as written: architecture → the module or version beside it."""
-    found: dict[str, dict[str, str]] = {}
+    by_name: dict[str, dict[str, str]] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Dict):
             entries = zip(node.value.keys, node.value.values, strict=True)
-            found[node.targets[0].id] = {
+            by_name[node.targets[0].id] = {
                 key.value: ast.unparse(value)
                 for key, value in entries
                 if isinstance(key, ast.Constant) and isinstance(key.value, str)
             }
-    return found
+    return by_name
 
 
 def transcribing(sources: Iterable[str]) -> dict[str, set[str]]:
     """Return the classes that transcribe, and those that do nothing else."""
-    found: dict[str, set[str]] = {"transcribe": set(), "only_transcribe": set()}
+    classes: dict[str, set[str]] = {"transcribe": set(), "only_transcribe": set()}
     for source in sources:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ClassDef) and "SupportsTranscription" in map(ast.unparse, node.bases):
-                found["transcribe"].add(node.name)
+                classes["transcribe"].add(node.name)
                 if any(ast.unparse(each) == "supports_transcription_only = True" for each in node.body):
-                    found["only_transcribe"].add(node.name)
-    return found
+                    classes["only_transcribe"].add(node.name)
+    return classes
 
 
 def recorded(source: str, version: str, today: str, models: Iterable[str] = ()) -> dict[str, object]:

@@ -62,23 +62,23 @@ def releases(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
 
 def installed() -> dict[str, Installed]:
     """Return every chart that the shipped stacks and their variants install, by name."""
-    found: dict[str, Installed] = {}
-    for stack, told in files():
-        for given in releases(recorded(stack, told)):
-            repository = (given.get("repositoryOpts") or {}).get("repo")
-            name = chart_name(given["chart"])
-            one = found.setdefault(name, Installed(given["chart"], given["version"], repository))
-            one.values.append(given["values"])
-    return found
+    charts: dict[str, Installed] = {}
+    for stack, config in files():
+        for release in releases(recorded(stack, config)):
+            repository = (release.get("repositoryOpts") or {}).get("repo")
+            name = chart_name(release["chart"])
+            one = charts.setdefault(name, Installed(release["chart"], release["version"], repository))
+            one.values.append(release["values"])
+    return charts
 
 
 def chart_texts(chart: Path) -> dict[PurePosixPath, str]:
     """Return the values and templates of a chart and of the charts in it, by path from its top."""
     if chart.is_dir():
-        found = {
+        texts = {
             PurePosixPath(file.relative_to(chart)): file.read_text() for file in chart.rglob("*") if file.is_file()
         }
-        return {path: text for path, text in found.items() if _counts(path)}
+        return {path: text for path, text in texts.items() if _counts(path)}
     with tarfile.open(chart) as archive:
         members = (
             (PurePosixPath(*PurePosixPath(member.name).parts[1:]), archive.extractfile(member)) for member in archive
@@ -92,22 +92,22 @@ def _counts(path: PurePosixPath) -> bool:
 
 def kinds(texts: Mapping[PurePosixPath, str]) -> dict[str, Kind]:
     """Return the kind of every value of a chart by its path, those of the charts in it under their names."""
-    found: dict[str, Kind] = {}
+    by_path: dict[str, Kind] = {}
     charts: defaultdict[str, dict[PurePosixPath, str]] = defaultdict(dict)
     for path, text in texts.items():
         if path.parts[0] == "charts" and len(path.parts) > 2:
             charts[path.parts[1]][PurePosixPath(*path.parts[2:])] = text
     for name, inner in charts.items():
-        found[name] = "map"
-        found |= {f"{name}.{path}": kind for path, kind in kinds(inner).items()}
+        by_path[name] = "map"
+        by_path |= {f"{name}.{path}": kind for path, kind in kinds(inner).items()}
     values = yaml.safe_load(texts.get(PurePosixPath("values.yaml"), "")) or {}
     templates = [_COMMENT.sub("", text) for path, text in texts.items() if path.parts[0] == "templates"]
-    named = _Named(_found(_READ, templates), _found(_EACH, templates))
-    found |= dict(_kinds(values, "", named))
+    named = _Named(_matches(_READ, templates), _matches(_EACH, templates))
+    by_path |= dict(_kinds(values, "", named))
     for name in sorted(named.read | named.above):
-        if not any(found.get(parent) == "open" for parent in _parents(name)) and found.get(name, "null") == "null":
-            found[name] = "map" if name in named.above else found.get(name, "any")
-    return dict(sorted(found.items()))
+        if not any(by_path.get(parent) == "open" for parent in _parents(name)) and by_path.get(name, "null") == "null":
+            by_path[name] = "map" if name in named.above else by_path.get(name, "any")
+    return dict(sorted(by_path.items()))
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class _Named:
         return {parent for path in self.read for parent in _parents(path)}
 
 
-def _found(pattern: re.Pattern[str], templates: Iterable[str]) -> set[str]:
+def _matches(pattern: re.Pattern[str], templates: Iterable[str]) -> set[str]:
     return {match for text in templates for match in pattern.findall(text)}
 
 
@@ -142,14 +142,14 @@ def _kinds(values: Mapping[str, Any], at: str, named: _Named) -> Iterator[tuple[
 
 def _alike(entries: Mapping[str, Mapping[str, Any]], at: str, named: _Named) -> Iterator[tuple[str, Kind]]:
     """Yield for each entry of a map what any of them has: a template reads all of them by the same names."""
-    found: dict[str, Kind] = {}
+    by_path: dict[str, Kind] = {}
     for key, entry in entries.items():
         for path, kind in _kinds(entry, joined(at, key), named):
             rest = path.removeprefix(joined(at, key))
-            found[rest] = kind if found.get(rest, "null") == "null" else found[rest]
+            by_path[rest] = kind if by_path.get(rest, "null") == "null" else by_path[rest]
     for key in entries:
         yield joined(at, key), "map"
-        yield from ((joined(at, key) + rest, kind) for rest, kind in found.items())
+        yield from ((joined(at, key) + rest, kind) for rest, kind in by_path.items())
 
 
 def _parents(path: str) -> list[str]:
@@ -184,8 +184,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--source", help="where PATH was taken from: a repository and its tag, or an archive")
     asked = parser.parse_args(argv)
     known = installed()
-    for told in asked.charts:
-        name, _, path = told.partition("=")
+    for argument in asked.charts:
+        name, _, path = argument.partition("=")
         if name not in known:
             parser.error(f"{name}: no stack installs it; they install {', '.join(sorted(known))}")
         if path and known[name].version.removeprefix("v") not in (asked.source or ""):

@@ -35,7 +35,7 @@ BY_HAND = {
 def fields(folder: Path) -> Fields:
     """Return the annotation of every field of every class of the engine's settings."""
     files = [*sorted((folder / CONFIGS).rglob("*.py")), folder / FRONTEND]
-    found: dict[str, dict[str, str]] = {}
+    by_class: dict[str, dict[str, str]] = {}
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ClassDef):
@@ -44,8 +44,8 @@ def fields(folder: Path) -> Fields:
                     for each in node.body
                     if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
                 }
-                found.setdefault(node.name, {}).update(own)
-    return found
+                by_class.setdefault(node.name, {}).update(own)
+    return by_class
 
 
 def kind(annotation: str) -> str:
@@ -65,10 +65,10 @@ def recorded(folder: Path, version: str, today: str) -> dict[str, object]:
     flags: dict[str, str] = {}
     short: dict[str, str] = {}
     known = fields(folder)
-    for names, found in (*_written(folder / ENGINE, known), *_written(folder / FRONTEND, known), *_frontend(known)):
+    for names, flag_kind in (*_written(folder / ENGINE, known), *_written(folder / FRONTEND, known), *_frontend(known)):
         (long,) = [name for name in names if name.startswith("--")][:1] or [""]
         if long:
-            flags[long] = BY_HAND.get(long, found)
+            flags[long] = BY_HAND.get(long, flag_kind)
             short |= {name: long for name in names if name != long}
     return {
         "engine": "vllm",
@@ -101,13 +101,13 @@ def _written(file: Path, known: Fields) -> Iterator[tuple[list[str], str]]:
 
 
 def _kind_of_call(call: ast.Call, classes: Mapping[str, str], known: Fields) -> str:
-    given = {each.arg: ast.unparse(each.value) for each in call.keywords if each.arg}
-    action = given.get("action", "")
+    arguments = {each.arg: ast.unparse(each.value) for each in call.keywords if each.arg}
+    action = arguments.get("action", "")
     if "store_true" in action:
         return "alone"
     if "BooleanOptionalAction" in action:
         return "switch"
-    if given.get("type") in ("int", "float"):
+    if arguments.get("type") in ("int", "float"):
         return "number"
     # **config_kwargs["field"], or a copy of that with other defaults
     for node in (node for each in call.keywords if each.arg is None for node in ast.walk(each.value)):

@@ -82,7 +82,7 @@ def _quoted(value: str) -> str:
 
 def main() -> None:
     """Record all graphs and write the file."""
-    graphs: list[Any] = [recorded(stack, told) for stack, told in files()]
+    graphs: list[Any] = [recorded(stack, config) for stack, config in files()]
     components, types = shapes_of(graphs)
     FILE.write_text(text(components, types, datetime.date.today().isoformat()), encoding="utf-8")
     print(f"{FILE}: {len(types)} types, {sum(map(len, types.values()))} fields, from {len(graphs)} graphs")

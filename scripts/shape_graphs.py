@@ -31,15 +31,15 @@ def sections(stack: str) -> dict[str, Any]:
     return {key.removeprefix(PREFIX): value for key, value in read.items()}
 
 
-def changed(told: Any, changes: Any) -> Any:
-    """Return ``told`` with ``changes`` merged in; a None takes a key out."""
-    if not isinstance(told, Mapping) or not isinstance(changes, Mapping):
+def changed(original: Any, changes: Any) -> Any:
+    """Return ``original`` with ``changes`` merged in; a None takes a key out."""
+    if not isinstance(original, Mapping) or not isinstance(changes, Mapping):
         return copy.deepcopy(changes)
-    made = {key: copy.deepcopy(value) for key, value in told.items() if changes.get(key, "") is not None}
+    merged = {key: copy.deepcopy(value) for key, value in original.items() if changes.get(key, "") is not None}
     for key, value in changes.items():
         if value is not None:
-            made[key] = changed(told.get(key, {}), value)
-    return made
+            merged[key] = changed(original.get(key, {}), value)
+    return merged
 
 
 def files() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -51,13 +51,13 @@ def files() -> Iterator[tuple[str, dict[str, Any]]]:
         yield stack, changed(sections(stack), variant)
 
 
-def recorded(stack: str, told: Mapping[str, Any]) -> list[Entry]:
+def recorded(stack: str, config: Mapping[str, Any]) -> list[Entry]:
     """Return the graph of a stack file that says this, on a machine where nothing is up. The planner's doubts stop
     nothing: what is asked for is looked at, not whether it can be served."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(STACKS / TEMPLATES, Path(folder) / TEMPLATES)
         file = Path(folder) / f"Pulumi.{stack}.yaml"
-        file.write_text(yaml.safe_dump({"config": {f"{PREFIX}{key}": value for key, value in told.items()}}))
+        file.write_text(yaml.safe_dump({"config": {f"{PREFIX}{key}": value for key, value in config.items()}}))
         environ = {"EBBTIDE_STATE": str(Path(folder) / "state"), SKIP: "shapes are looked at"}
         with mock.patch.dict(os.environ, environ):
             return graph(recording_of(read_stack(file), stack).records)

@@ -157,10 +157,10 @@ def _shape(annotation: Any) -> tuple[type[StackModel] | None, str]:
         return annotation, ""
     origin = get_origin(annotation)
     for argument in get_args(annotation):
-        found, many = _shape(argument)
-        if found is not None:
+        shape, many = _shape(argument)
+        if shape is not None:
             mapping = isinstance(origin, type) and issubclass(origin, Mapping)
-            return found, "mapping" if mapping else "list" if origin is tuple else many
+            return shape, "mapping" if mapping else "list" if origin is tuple else many
     return None, ""
 
 

@@ -36,8 +36,8 @@ def request_fields(package: str, folder: str, operations: str, request: str, bod
 
 def api_version(package: str, folder: str, operations: str, request: str) -> str:
     """Return the API version that a request goes to."""
-    found = re.search(r'"api-version", "([^"]+)"', _function(package, f"{folder}/operations/{operations}", request))
-    return found[1] if found else ""
+    match = re.search(r'"api-version", "([^"]+)"', _function(package, f"{folder}/operations/{operations}", request))
+    return match[1] if match else ""
 
 
 @cache
@@ -48,7 +48,7 @@ def _function(package: str, file: str, name: str) -> str:
 
 
 def _address(function: str) -> Fields:
-    found = {}
+    fields = {}
     for node in ast.walk(ast.parse(function)):
         if (
             isinstance(node, ast.Assign)
@@ -58,44 +58,46 @@ def _address(function: str) -> Fields:
             for key, call in zip(node.value.keys, node.value.values, strict=True):
                 name = ast.unparse(key).strip("'") if key else ""
                 if isinstance(call, ast.Call) and name not in _NOT_OF_THE_STACK:
-                    told = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
-                    found[name] = _field(f"{{{name}}}", "text", {"required": True, **told})
-    return found
+                    arguments = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
+                    fields[name] = _field(f"{{{name}}}", "text", {"required": True, **arguments})
+    return fields
 
 
 @cache
 def _classes(package: str, folder: str) -> Mapping[str, str]:
     """Return the source of every class of the models, by name."""
     archive = wheel(package)
-    found = {}
+    sources = {}
     for file in archive.namelist():
         if re.fullmatch(rf"{folder}/models/_\w+\.py", file):
             for part in archive.read(file).decode().split("\nclass ")[1:]:
-                found[re.match(r"\w+", part)[0]] = f"class {part}"  # type: ignore[index]
-    return found
+                sources[re.match(r"\w+", part)[0]] = f"class {part}"  # type: ignore[index]
+    return sources
 
 
 @cache
 def _members(package: str, folder: str, model: str) -> Fields:
-    (made,) = (node for node in ast.parse(_classes(package, folder)[model]).body if isinstance(node, ast.ClassDef))
+    (class_node,) = (
+        node for node in ast.parse(_classes(package, folder)[model]).body if isinstance(node, ast.ClassDef)
+    )
     tables = {
         ast.unparse(node.targets[0]): ast.literal_eval(node.value)
-        for node in made.body
+        for node in class_node.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("_attribute_map", "_validation")
     }
-    start = next(n for n in made.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    start = next(n for n in class_node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
     named = {each.arg: ast.unparse(each.annotation) for each in start.args.kwonlyargs if each.annotation}
-    found: dict[str, Field] = {}
-    for attribute, told in tables["_attribute_map"].items():
-        at = told["key"].replace("\\\\.", "\0")
+    fields: dict[str, Field] = {}
+    for attribute, entry in tables["_attribute_map"].items():
+        at = entry["key"].replace("\\\\.", "\0")
         rules = tables.get("_validation", {}).get(attribute, {})
-        field = _typed(package, folder, at.replace("\0", "."), told["type"], named.get(attribute, ""), rules)
+        field = _typed(package, folder, at.replace("\0", "."), entry["type"], named.get(attribute, ""), rules)
         last, camel = at.rpartition(".")[2].replace("\0", "."), _camel(attribute)
         # the schema may give a property another name for clients, which SDKs then use; case alone makes no other name
         for name in (last,) if camel.lower() == last.lower() else (last, camel):
-            if name not in found or found[name].read_only:
-                found[name] = field
-    return found
+            if name not in fields or fields[name].read_only:
+                fields[name] = field
+    return fields
 
 
 def _typed(package: str, folder: str, at: str, kind: str, annotation: str, rules: Mapping[str, Any]) -> Field:

@@ -27,7 +27,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Seen:
+class CheckedValue:
     """One value that was looked at: its ``path`` as the program writes it, its place in the API, the checks that it
     went through, what is wrong with it; or why it could not be looked at."""
 
@@ -38,88 +38,92 @@ class Seen:
     apart: str = ""
 
 
-def look(inputs: Mapping[str, Any], fields: Fields, names: Names) -> Iterator[Seen]:
+def check_inputs(inputs: Mapping[str, Any], fields: Fields, names: Names) -> Iterator[CheckedValue]:
     """Yield everything that is sent, and what is required and missing."""
     yield from _members(inputs, fields, names, "", "")
 
 
-def _members(value: Mapping[str, Any], fields: Fields, names: Names, path: str, at: str) -> Iterator[Seen]:
-    given = set()
+def _members(value: Mapping[str, Any], fields: Fields, names: Names, path: str, at: str) -> Iterator[CheckedValue]:
+    present = set()
     for key, item in value.items():
         here = _joined(path, key)
         if here in names.apart:
-            yield Seen(here, apart=names.apart[here])
+            yield CheckedValue(here, apart=names.apart[here])
             continue
         first, *rest = names.renamed.get(here, key).split(".")
-        found = fields.get(first)
-        there = _joined(at, found.at if found else first)
-        given.add(found.at if found else "")
+        expected = fields.get(first)
+        there = _joined(at, expected.at if expected else first)
+        present.add(expected.at if expected else "")
         for step in rest:
-            inner = found.item if found and found.kind == "list" else found
-            found = inner.members().get(step) if inner and inner.members else None
+            inner = expected.item if expected and expected.kind == "list" else expected
+            expected = inner.members().get(step) if inner and inner.members else None
             there = _joined(there, step)
-        if found is None:
+        if expected is None:
             near = difflib.get_close_matches(key, fields, 1, 0.5)
             meant = f"perhaps {near[0]}" if near else f"allowed: {', '.join(sorted(fields))}"
-            yield Seen(here, fault=f"{here}: the API has no {there}; {meant}")
-        elif found.deprecated and here not in names.deprecated:
-            yield Seen(here, fault=f"{here}: {there} is deprecated")
-        elif found.read_only:
-            yield Seen(here, fault=f"{here}: the API only reads {there} out")
+            yield CheckedValue(here, fault=f"{here}: the API has no {there}; {meant}")
+        elif expected.deprecated and here not in names.deprecated:
+            yield CheckedValue(here, fault=f"{here}: {there} is deprecated")
+        elif expected.read_only:
+            yield CheckedValue(here, fault=f"{here}: the API only reads {there} out")
         else:
-            yield from _one(item, found, names, here, there)
+            yield from _one(item, expected, names, here, there)
     for name, each in {each.at: (name, each) for name, each in fields.items()}.values():
-        if each.required and each.at not in given and _joined(path, name) not in names.filled:
-            yield Seen(_joined(path, name), fault=f"{_joined(path, name)}: is missing, and the API requires it")
+        if each.required and each.at not in present and _joined(path, name) not in names.filled:
+            yield CheckedValue(_joined(path, name), fault=f"{_joined(path, name)}: is missing, and the API requires it")
 
 
-def _one(value: Any, told: Field, names: Names, path: str, at: str) -> Iterator[Seen]:
-    required = ("required",) if told.required else ()
+def _one(value: Any, expected: Field, names: Names, path: str, at: str) -> Iterator[CheckedValue]:
+    required = ("required",) if expected.required else ()
     if value is None or (isinstance(value, str) and (value == HIDDEN or _LATE.search(value))):
-        yield Seen(path, at, ("late", *required))
+        yield CheckedValue(path, at, ("late", *required))
         return
-    wrong = _wrong_sort(value, told)
+    wrong = _wrong_sort(value, expected)
     if wrong:
-        yield Seen(path, at, fault=f"{path}: is {value!r}; {at} is {wrong}")
+        yield CheckedValue(path, at, fault=f"{path}: is {value!r}; {at} is {wrong}")
         return
-    if told.kind == "object" and told.members:
-        yield Seen(path, at, ("type", *required))
-        yield from _members(value, told.members(), names, path, at)
-    elif isinstance(value, dict) and told.item:
-        yield Seen(path, at, ("type", *required))
+    if expected.kind == "object" and expected.members:
+        yield CheckedValue(path, at, ("type", *required))
+        yield from _members(value, expected.members(), names, path, at)
+    elif isinstance(value, dict) and expected.item:
+        yield CheckedValue(path, at, ("type", *required))
         for item in value.values():
-            yield from _one(item, told.item, names, f"{path}.*", f"{at}.*")
-    elif isinstance(value, list) and told.item and not (told.kind == "map" and all(isinstance(i, str) for i in value)):
-        yield Seen(path, at, ("type", *required))
+            yield from _one(item, expected.item, names, f"{path}.*", f"{at}.*")
+    elif (
+        isinstance(value, list)
+        and expected.item
+        and not (expected.kind == "map" and all(isinstance(i, str) for i in value))
+    ):
+        yield CheckedValue(path, at, ("type", *required))
         for item in value:
-            yield from _one(item, told.item, names, path, f"{at}.*" if told.kind == "map" else f"{at}[]")
+            yield from _one(item, expected.item, names, path, f"{at}.*" if expected.kind == "map" else f"{at}[]")
     else:
-        yield from _plain(value, told, path, at, required)
+        yield from _plain(value, expected, path, at, required)
 
 
-def _plain(value: Any, told: Field, path: str, at: str, required: tuple[str, ...]) -> Iterator[Seen]:
+def _plain(value: Any, expected: Field, path: str, at: str, required: tuple[str, ...]) -> Iterator[CheckedValue]:
     checks = ["type", *required]
     faults = []
-    if told.words:
+    if expected.words:
         checks.append("words")
-        if value not in told.words:
-            faults.append(f"allowed: {', '.join(sorted(told.words))}")
-    if told.pattern and isinstance(value, str):
+        if value not in expected.words:
+            faults.append(f"allowed: {', '.join(sorted(expected.words))}")
+    if expected.pattern and isinstance(value, str):
         checks.append("pattern")
-        if not re.search(told.pattern, value):
-            faults.append(f"must match {told.pattern}")
-    if told.lengths != (None, None):
+        if not re.search(expected.pattern, value):
+            faults.append(f"must match {expected.pattern}")
+    if expected.lengths != (None, None):
         checks.append("length")
-        if not _within(len(value), told.lengths):
-            faults.append(f"must be {_bounds(told.lengths)} long")
-    if told.span != (None, None):
+        if not _within(len(value), expected.lengths):
+            faults.append(f"must be {_bounds(expected.lengths)} long")
+    if expected.span != (None, None):
         checks.append("range")
-        if not _within(float(value), told.span):
-            faults.append(f"must be {_bounds(told.span)}")
-    yield Seen(path, at, tuple(checks), f"{path}: is {value!r}; {at} {'; '.join(faults)}" if faults else "")
+        if not _within(float(value), expected.span):
+            faults.append(f"must be {_bounds(expected.span)}")
+    yield CheckedValue(path, at, tuple(checks), f"{path}: is {value!r}; {at} {'; '.join(faults)}" if faults else "")
 
 
-def _wrong_sort(value: Any, told: Field) -> str:
+def _wrong_sort(value: Any, expected: Field) -> str:
     whole = isinstance(value, int) and not isinstance(value, bool)
     fits = {
         "any": True,
@@ -130,8 +134,8 @@ def _wrong_sort(value: Any, told: Field) -> str:
         "list": isinstance(value, list),
         "map": isinstance(value, (dict, list)),
         "object": isinstance(value, dict),
-    }[told.kind]
-    return "" if fits else told.kind
+    }[expected.kind]
+    return "" if fits else expected.kind
 
 
 def _within(value: float, bounds: tuple[float | None, float | None]) -> bool:

@@ -38,27 +38,27 @@ def document(name: str) -> Mapping[str, Any]:
 
 def request_fields(name: str, method: str, schema: str) -> Fields:
     """Return what a method takes: the properties of ``schema``, and the parameters of its address."""
-    found: Any = document(name)
+    node: Any = document(name)
     *folders, last = method.split(".")
     for folder in folders:
-        found = found["resources"][folder]
-    told = found["methods"][last]
-    body = _members(name, document(name)["schemas"][schema], told["id"])
+        node = node["resources"][folder]
+    method_spec = node["methods"][last]
+    body = _members(name, document(name)["schemas"][schema], method_spec["id"])
     address = {
         key: replace(_field(name, f"{{{key}}}", each, ""), required=False)  # the provider fills it
-        for key, each in told["parameters"].items()
+        for key, each in method_spec["parameters"].items()
         if key not in body or body[key].read_only
     }
     return {**body, **address}
 
 
 def _members(name: str, schema: Mapping[str, Any], method: str) -> Fields:
-    return {key: _field(name, key, told, method) for key, told in schema.get("properties", {}).items()}
+    return {key: _field(name, key, spec, method) for key, spec in schema.get("properties", {}).items()}
 
 
-def _field(name: str, at: str, told: Mapping[str, Any], method: str) -> Field:
-    text = told.get("description", "")
-    described = document(name)["schemas"][told["$ref"]] if "$ref" in told else told
+def _field(name: str, at: str, spec: Mapping[str, Any], method: str) -> Field:
+    text = spec.get("description", "")
+    described = document(name)["schemas"][spec["$ref"]] if "$ref" in spec else spec
     kind = _KINDS[described.get("type", "object")]
     item, members = None, None
     if kind == "list":
@@ -77,12 +77,12 @@ def _field(name: str, at: str, told: Mapping[str, Any], method: str) -> Field:
         words=frozenset(described.get("enum", ())),
         pattern=f"^(?:{pattern})$" if pattern else "",
         span=_SPANS.get(form, (None, None)),
-        required=told.get("required") is True
-        or method in told.get("annotations", {}).get("required", ())
+        required=spec.get("required") is True
+        or method in spec.get("annotations", {}).get("required", ())
         or text.startswith("Required."),
-        read_only=told.get("readOnly", False)
+        read_only=spec.get("readOnly", False)
         or text.lower().startswith(("output only", "[output only]", "[output-only]")),
-        deprecated=told.get("deprecated", False),
+        deprecated=spec.get("deprecated", False),
         item=item,
         members=members,
     )

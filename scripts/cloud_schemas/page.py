@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from infra.workspace import PROJECT
 from scripts.cloud_schemas import wheels
-from scripts.cloud_schemas.check import Seen, look
+from scripts.cloud_schemas.check import CheckedValue, check_inputs
 from scripts.cloud_schemas.resources import is_ours, request, table
 from scripts.shape_graphs import files, recorded
 
@@ -35,52 +35,52 @@ Not looked at: words that a schema gives in prose alone, what depends on a secon
 region, names that Pulumi makes, whether a service still offers an API version, and AWS.
 """
 
-Rows = dict[str, dict[str, list[Seen]]]
+Rows = dict[str, dict[str, list[CheckedValue]]]
 
 
-def everything() -> Iterator[tuple[str, Seen]]:
+def everything() -> Iterator[tuple[str, CheckedValue]]:
     """Yield the type of each resource in the graphs, with each value of it that was looked at."""
-    for stack, told in files():
+    for stack, config in files():
         if stack in table()["stacks"]:
-            for entry in recorded(stack, told):
+            for entry in recorded(stack, config):
                 if entry["custom"] and is_ours(entry["type"]):
                     if entry["type"] not in table()["resources"]:
-                        yield entry["type"], Seen("", fault="is not in resources.yaml")
+                        yield entry["type"], CheckedValue("", fault="is not in resources.yaml")
                         continue
-                    found = request(entry["type"])
-                    for seen in look(entry["inputs"], found.fields, found.names):
-                        yield entry["type"], seen
+                    schema = request(entry["type"])
+                    for checked in check_inputs(entry["inputs"], schema.fields, schema.names):
+                        yield entry["type"], checked
 
 
-def rows(found: Sequence[tuple[str, Seen]]) -> Rows:
+def rows(values: Sequence[tuple[str, CheckedValue]]) -> Rows:
     """Return what was looked at by type and path, both in order. Objects are left to the properties in them."""
-    made: Rows = {}
-    for kind, seen in sorted(found, key=lambda each: (each[0], each[1].path)):
-        made.setdefault(kind, {}).setdefault(seen.path, []).append(seen)
+    by_kind: Rows = {}
+    for kind, checked in sorted(values, key=lambda each: (each[0], each[1].path)):
+        by_kind.setdefault(kind, {}).setdefault(checked.path, []).append(checked)
     return {
         kind: {path: all_ for path, all_ in paths.items() if not any(each.startswith(f"{path}.") for each in paths)}
-        for kind, paths in made.items()
+        for kind, paths in by_kind.items()
     }
 
 
-def text(made: Rows) -> str:
+def text(by_kind: Rows) -> str:
     """Return the page."""
     stacks = table()["stacks"]
     head = _HEAD.format(stacks=f"{', '.join(f'`{stack}`' for stack in stacks[:-1])} and `{stacks[-1]}`")
-    return head + "".join(part for kind, paths in made.items() for part in _section(kind, paths))
+    return head + "".join(part for kind, paths in by_kind.items() for part in _section(kind, paths))
 
 
-def _section(kind: str, paths: Mapping[str, Sequence[Seen]]) -> Iterator[str]:
-    found = request(kind)
-    package = f"{found.package.replace('_', '-')} {wheels.version(found.package)}"
-    other = "" if found.sends == found.version else f"; the SDK sends {found.sends}, which no package carries"
-    yield f"\n## `{kind}`\n\n`{found.message}` of {found.version} ({package}{other}).\n\n"
+def _section(kind: str, paths: Mapping[str, Sequence[CheckedValue]]) -> Iterator[str]:
+    schema = request(kind)
+    package = f"{schema.package.replace('_', '-')} {wheels.version(schema.package)}"
+    other = "" if schema.sends == schema.version else f"; the SDK sends {schema.sends}, which no package carries"
+    yield f"\n## `{kind}`\n\n`{schema.message}` of {schema.version} ({package}{other}).\n\n"
     yield "| property | in the API | checks |\n|---|---|---|\n"
     for path, all_ in paths.items():
         apart = next((each.apart for each in all_ if each.apart), "")
         at = min(each.at for each in all_)
         done = {check for each in all_ for check in each.checks}
-        old = any(f"{path}.".startswith(f"{each}.") for each in found.names.deprecated)
+        old = any(f"{path}.".startswith(f"{each}.") for each in schema.names.deprecated)
         checks = ", ".join([check for check in CHECKS if check in done] + ["deprecated there"] * old)
         yield f"| `{path}` | {'' if at in ('', path) else f'`{at}`'} | {f'none: {apart}' if apart else checks} |\n"
 

@@ -38,20 +38,20 @@ def table() -> dict[str, Any]:
 @cache
 def request(kind: str) -> Request:
     """Return the request of a type of resource. Raises ``KeyError`` for one that is not in the table, ``NoSchemas``."""
-    told = table()["resources"][kind]
+    entry = table()["resources"][kind]
     names = Names(
-        renamed=told.get("renamed", {}),
-        apart=told.get("apart", {}),
-        filled=frozenset(told.get("filled", ())),
-        deprecated=frozenset(told.get("deprecated", ())),
+        renamed=entry.get("renamed", {}),
+        apart=entry.get("apart", {}),
+        filled=frozenset(entry.get("filled", ())),
+        deprecated=frozenset(entry.get("deprecated", ())),
     )
-    if "discovery" in told:
-        document, _, message = told["discovery"]
-        fields = discovery.request_fields(*told["discovery"])
+    if "discovery" in entry:
+        document, _, message = entry["discovery"]
+        fields = discovery.request_fields(*entry["discovery"])
         return Request(fields, names, message, document, document, discovery.PACKAGE)
-    package, *_, message = told["arm"]
-    version = arm.api_version(*told["arm"][:4])
-    return Request(arm.request_fields(*told["arm"]), names, message, version, told.get("sends", version), package)
+    package, *_, message = entry["arm"]
+    version = arm.api_version(*entry["arm"][:4])
+    return Request(arm.request_fields(*entry["arm"]), names, message, version, entry.get("sends", version), package)
 
 
 def is_ours(kind: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from infra.recorder import pulumi_internals
 from infra.workspace import PROJECT
 from scripts.cloud_schemas import page, wheels
-from scripts.cloud_schemas.check import Seen, look
+from scripts.cloud_schemas.check import CheckedValue, check_inputs
 from scripts.cloud_schemas.resources import request, table
 
 AGENT_POOL = "azure-native:containerservice:AgentPool"
@@ -53,7 +53,7 @@ def faults(kind: str, changes: dict[str, Any]) -> list[str]:
     """What is wrong with good inputs that are changed so; None takes one out."""
     found = request(kind)
     given = {key: value for key, value in {**GOOD[kind], **changes}.items() if value is not None}
-    return [seen.fault for seen in look(given, found.fields, found.names) if seen.fault]
+    return [seen.fault for seen in check_inputs(given, found.fields, found.names) if seen.fault]
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -152,18 +152,20 @@ def test_a_package_that_is_missing_is_named_with_what_to_do(tmp_path: Path, monk
 
 
 @pytest.fixture(scope="module")
-def everything() -> list[tuple[str, Seen]]:
+def everything() -> list[tuple[str, CheckedValue]]:
     """All that the shipped stacks and their variants send, once."""
     return list(page.everything())
 
 
 @pytest.mark.slow
-def test_the_apis_take_what_the_stacks_send(everything: list[tuple[str, Seen]]) -> None:
+def test_the_apis_take_what_the_stacks_send(everything: list[tuple[str, CheckedValue]]) -> None:
     assert {f"{kind}: {seen.fault}" for kind, seen in everything if seen.fault} == set()
 
 
 @pytest.mark.slow
-def test_each_kind_of_resource_is_held_and_none_of_the_table_is_left_over(everything: list[tuple[str, Seen]]) -> None:
+def test_each_kind_of_resource_is_held_and_none_of_the_table_is_left_over(
+    everything: list[tuple[str, CheckedValue]],
+) -> None:
     assert {kind for kind, _ in everything} == set(table()["resources"])
     for kind, told in table()["resources"].items():
         used = {seen.path for each, seen in everything if each == kind}
@@ -172,5 +174,5 @@ def test_each_kind_of_resource_is_held_and_none_of_the_table_is_left_over(everyt
 
 
 @pytest.mark.slow
-def test_the_page_is_what_was_looked_at(everything: list[tuple[str, Seen]]) -> None:
+def test_the_page_is_what_was_looked_at(everything: list[tuple[str, CheckedValue]]) -> None:
     assert page.FILE.read_text() == page.text(page.rows(everything)), "run: python -m scripts.cloud_schemas.page"
