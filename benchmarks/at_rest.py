@@ -57,7 +57,7 @@ def component(namespace: str, pod: str) -> str:
 
 def readings(summary: Mapping[str, Any]) -> list[Reading]:
     """Of one node's ``/stats/summary``. A pod whose figures are not there yet is left out."""
-    found = []
+    measured_pods = []
     for pod in summary.get("pods", []):
         of = pod["podRef"]
         containers = pod.get("containers", [])
@@ -67,8 +67,8 @@ def readings(summary: Mapping[str, Any]) -> list[Reading]:
         ]
         if cpu:
             spent = sum(int(each["usageCoreNanoSeconds"]) for each in cpu)
-            found.append(Reading(of["namespace"], of["name"], of["uid"], spent, cpu[0]["time"], sum(memory)))
-    return found
+            measured_pods.append(Reading(of["namespace"], of["name"], of["uid"], spent, cpu[0]["time"], sum(memory)))
+    return measured_pods
 
 
 def used(before: Iterable[Reading], after: Iterable[Reading], seconds: float, pss: Mapping[str, int]) -> list[Used]:
@@ -79,7 +79,7 @@ def used(before: Iterable[Reading], after: Iterable[Reading], seconds: float, ps
         spent = reading.cpu_ns - (earlier[reading.uid].cpu_ns if reading.uid in earlier else 0)
         row = (max(0, spent) / 1e9, reading.working_set, pss.get(reading.uid))
         grouped.setdefault(component(reading.namespace, reading.name), []).append(row)
-    found = [
+    usages = [
         Used(
             component=name,
             pods=len(rows),
@@ -90,32 +90,32 @@ def used(before: Iterable[Reading], after: Iterable[Reading], seconds: float, ps
         )
         for name, rows in grouped.items()
     ]
-    return sorted(found, key=lambda each: -each.cpu_seconds)
+    return sorted(usages, key=lambda each: -each.cpu_seconds)
 
 
 def pod_of(cgroup: str) -> str | None:
     """The pod's uid in a process's ``/proc/PID/cgroup``, as the API server writes it."""
-    found = _POD.search(cgroup)
-    return found.group(1).replace("_", "-") if found else None
+    match = _POD.search(cgroup)
+    return match.group(1).replace("_", "-") if match else None
 
 
 def pss_by_pod(proc: Path = Path("/proc")) -> dict[str, int]:
     """Bytes, of every pod whose processes are to be seen from here: shared pages are counted once, in shares."""
-    found: dict[str, int] = {}
+    pss_by_uid: dict[str, int] = {}
     for entry in proc.iterdir():
         with contextlib.suppress(OSError):  # it ended meanwhile
             if entry.name.isdigit() and (uid := pod_of((entry / "cgroup").read_text())):
                 rollup = (entry / "smaps_rollup").read_text()
                 line = next((each for each in rollup.splitlines() if each.startswith("Pss:")), "Pss: 0 kB")
-                found[uid] = found.get(uid, 0) + 1024 * int(line.split()[1])
-    return found
+                pss_by_uid[uid] = pss_by_uid.get(uid, 0) + 1024 * int(line.split()[1])
+    return pss_by_uid
 
 
-def look(at: Lab, namespaces: Collection[str] = PLATFORM) -> list[Reading]:
+def pod_readings(at: Lab, namespaces: Collection[str] = PLATFORM) -> list[Reading]:
     nodes = at.get("/api/v1/nodes")["items"]
     names = [node["metadata"]["name"] for node in nodes]
-    found = [each for name in names for each in readings(at.get(f"/api/v1/nodes/{name}/proxy/stats/summary"))]
-    return [each for each in found if each.namespace in namespaces]
+    all_readings = [each for name in names for each in readings(at.get(f"/api/v1/nodes/{name}/proxy/stats/summary"))]
+    return [each for each in all_readings if each.namespace in namespaces]
 
 
 def asleep(at: Lab) -> None:
@@ -128,16 +128,16 @@ def main(seconds: float) -> int:
     say("  until every model sleeps")
     asleep(at)
     time.sleep(15)  # what puts the last pod away has done so
-    before, began = look(at), time.monotonic()
+    before, began = pod_readings(at), time.monotonic()
     while time.monotonic() - began < seconds:
         say(f"    … {time.monotonic() - began:.0f} of {seconds:.0f} s")
         time.sleep(min(20.0, max(0.1, seconds - (time.monotonic() - began))))
-    after, took = look(at), time.monotonic() - began
+    after, took = pod_readings(at), time.monotonic() - began
     disturbed = [model for model in at.access.models if not at.asleep(model)]
-    found = used(before, after, took, pss_by_pod())
+    usages = used(before, after, took, pss_by_pod())
     at.api.close()
-    cores, gib = sum(each.cores for each in found), sum(each.working_set_mib for each in found) / 1024
-    known = [each.pss_mib for each in found if each.pss_mib is not None]
+    cores, gib = sum(each.cores for each in usages), sum(each.working_set_mib for each in usages) / 1024
+    known = [each.pss_mib for each in usages if each.pss_mib is not None]
     result = {
         "what": "CPU and memory of the platform's pods while every model sleeps",
         **about(),
@@ -145,12 +145,12 @@ def main(seconds: float) -> int:
         "goal": {"cores": GOAL_CORES, "gib": GOAL_GIB},
         "cores": round(cores, 4),
         "working_set_gib": round(gib, 3),
-        "pss_gib": round(sum(known) / 1024, 3) if len(known) == len(found) else None,
+        "pss_gib": round(sum(known) / 1024, 3) if len(known) == len(usages) else None,
         "disturbed_by": disturbed,
-        "components": [rounded(asdict(each), 4) for each in found],
+        "components": [rounded(asdict(each), 4) for each in usages],
     }
     keep("at-rest.json", result)
-    for each in found:
+    for each in usages:
         pss = "-" if each.pss_mib is None else f"{each.pss_mib:.0f}"
         say(f"  {each.component:<46} {each.cores:.4f} cores  {each.working_set_mib:7.1f} MiB  PSS {pss}")
     say(f"  together {cores:.3f} cores, {gib:.2f} GiB (goal {GOAL_CORES} and {GOAL_GIB}) → docs/results/at-rest.json")

@@ -62,13 +62,13 @@ def tokens(number: int) -> int:
 def due(requests: int, seed: str) -> list[float]:
     """Bursts at random moments: the times of a crowd that comes, goes silent for some seconds, comes again."""
     chance = random.Random(seed)
-    at, found = 0.0, []
+    at, times = 0.0, []
     for number in range(requests):
         # the silences are shorter than any idleTtl: the model stays up from its first request to its last
         pause = chance.uniform(2, 12) if number and chance.random() < 0.04 else 0.0
         at += chance.expovariate(4.0) + pause
-        found.append(at)
-    return found
+        times.append(at)
+    return times
 
 
 def count(sent: int, replies: Sequence[Reply]) -> Count:
@@ -92,10 +92,10 @@ def count(sent: int, replies: Sequence[Reply]) -> Count:
     )
 
 
-def clean(found: dict[str, Any]) -> bool:
+def clean(counts: dict[str, Any]) -> bool:
     """Of a cycle or of their sum. What the engine finished beyond what was answered is told, but is no failure by
     itself: a request that was sent anew before its first byte is run twice and answered once."""
-    return found["answered"] == found["sent"] and not found["duplicated"] and not found["foreign"]
+    return counts["answered"] == counts["sent"] and not counts["duplicated"] and not counts["foreign"]
 
 
 def finished(metrics: str) -> int:
@@ -132,7 +132,7 @@ async def ask_all(client: Client, first: int, times: list[float], at: Lab) -> tu
         text = f"Request {mine}: {prompt(_WORDS, f'cycles {mine}')}"
         return await client.ask(Question(text, tokens(mine), stream=mine % 2 == 0), mine, when)
 
-    async def look() -> None:
+    async def watch_replicas() -> None:
         nonlocal most
         while True:
             with contextlib.suppress(httpx.HTTPError):  # a moment without an answer tells nothing
@@ -140,7 +140,7 @@ async def ask_all(client: Client, first: int, times: list[float], at: Lab) -> tu
             say(f"    … {len(replies)} of {len(times)} answered")
             await asyncio.sleep(5)
 
-    looking = asyncio.create_task(look())
+    looking = asyncio.create_task(watch_replicas())
     try:
         await open_loop(ask, replies.append, times)
     finally:
@@ -160,10 +160,10 @@ def cycle(at: Lab, number: int, first: int, requests: int) -> tuple[dict[str, An
     took = time.monotonic() - began
     by_engine = engine_count(at)
     at.until_asleep(FIRST)
-    found = count(requests, replies)
-    extra = None if by_engine is None else by_engine - found.answered
+    tally = count(requests, replies)
+    extra = None if by_engine is None else by_engine - tally.answered
     return {
-        **asdict(found),
+        **asdict(tally),
         "seconds": round(took, 1),
         "replicas": most,
         "finished_by_engine": by_engine,
@@ -217,10 +217,10 @@ def measured(at: Lab, cycles: int, requests: int) -> bool:
     latencies: list[float] = []
     first = 0
     for number, share in enumerate(shares):
-        found, replies = cycle(at, number, first, share)
+        entry, replies = cycle(at, number, first, share)
         first += share
         latencies += [reply.latency for reply in replies if reply.whole]
-        result["cycles"].append(found)
+        result["cycles"].append(entry)
         of = spread(latencies)
         result |= {
             "complete": number + 1 == cycles,
@@ -229,10 +229,10 @@ def measured(at: Lab, cycles: int, requests: int) -> bool:
         }
         keep("cycles.json", result)
         say(
-            f"  cycle {number + 1} of {cycles}: {found['answered']} of {found['sent']} answered, lost {found['lost']}, "
-            f"refused {found['refused']}, cut {found['cut']}, duplicated {found['duplicated']}, "
-            f"foreign {found['foreign']}, engine {found['finished_by_engine']}, "
-            f"longest {found['longest_wait_seconds']} s"
+            f"  cycle {number + 1} of {cycles}: {entry['answered']} of {entry['sent']} answered, lost {entry['lost']}, "
+            f"refused {entry['refused']}, cut {entry['cut']}, duplicated {entry['duplicated']}, "
+            f"foreign {entry['foreign']}, engine {entry['finished_by_engine']}, "
+            f"longest {entry['longest_wait_seconds']} s"
         )
     say(f"  {result['total']} → docs/results/cycles.json")
     return clean(result["total"])
@@ -240,5 +240,5 @@ def measured(at: Lab, cycles: int, requests: int) -> bool:
 
 if __name__ == "__main__":
     arguments = [int(each) for each in sys.argv[1:]]
-    wanted = arguments[0] if arguments else 30
-    sys.exit(main(wanted, arguments[1] if len(arguments) > 1 else 100 * wanted))
+    cycle_count = arguments[0] if arguments else 30
+    sys.exit(main(cycle_count, arguments[1] if len(arguments) > 1 else 100 * cycle_count))

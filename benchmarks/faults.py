@@ -37,7 +37,7 @@ LONG = {"max_tokens": 400, "ignore_eos": True, "temperature": 0}
 
 
 @dataclass
-class Seen:
+class RequestOutcome:
     """One request as its client saw it. Seconds count from the request."""
 
     status: int | None = None
@@ -58,32 +58,32 @@ class Case:
 
     victim: str
     moment: Moment
-    first: Seen = field(default_factory=Seen)
-    again: Seen | None = None
+    first: RequestOutcome = field(default_factory=RequestOutcome)
+    again: RequestOutcome | None = None
     settled_seconds: float = 0.0
     """From the strike until the part is there again and a fresh request is answered."""
 
 
-def request(lab: Lab, seen: Seen) -> None:
-    """One streamed chat; what comes of it goes into ``seen`` as it comes."""
+def request(lab: Lab, outcome: RequestOutcome) -> None:
+    """One streamed chat; what comes of it goes into ``outcome`` as it comes."""
     body = {"model": FIRST, "messages": [{"role": "user", "content": "Count."}], "stream": True, **LONG}
     started = time.monotonic()
     try:
         with lab.client() as client, client.stream("POST", "/v1/chat/completions", json=body) as answer:
-            seen.status = answer.status_code
+            outcome.status = answer.status_code
             if answer.status_code != 200:
-                seen.error = answer.read().decode()[:300]
+                outcome.error = answer.read().decode()[:300]
                 return
             for line in answer.iter_lines():
                 if line == "data: [DONE]":
-                    seen.complete = True
+                    outcome.complete = True
                 elif line.startswith("data: "):
-                    seen.pieces += 1
-                    seen.first_seconds = seen.first_seconds or round(time.monotonic() - started, 2)
+                    outcome.pieces += 1
+                    outcome.first_seconds = outcome.first_seconds or round(time.monotonic() - started, 2)
     except httpx.HTTPError as problem:
-        seen.error = type(problem).__name__
+        outcome.error = type(problem).__name__
     finally:
-        seen.seconds = round(time.monotonic() - started, 2)
+        outcome.seconds = round(time.monotonic() - started, 2)
 
 
 def processes(at: Paths, program: str, word: str = "") -> list[int]:
@@ -92,18 +92,18 @@ def processes(at: Paths, program: str, word: str = "") -> list[int]:
     if first is None:
         raise SystemExit("the lab machine does not run")
     space = os.readlink(f"/proc/{first.pid}/ns/pid")
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and os.readlink(entry / "ns/pid") == space:
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
                 if program == Path(words[0]).name and any(word in each for each in words):
-                    found.append(int(entry.name))
+                    pids.append(int(entry.name))
         except OSError:
             continue
-    if not found:
+    if not pids:
         raise SystemExit(f"no {program} {word} runs in the machine")
-    return found
+    return pids
 
 
 def kill_kubelet(lab: Lab) -> None:
@@ -132,7 +132,7 @@ ABSENT = {("engine", "hold")}
 """Who is not there yet in that moment."""
 
 
-def reach(lab: Lab, moment: Moment, seen: Seen) -> None:
+def reach(lab: Lab, moment: Moment, outcome: RequestOutcome) -> None:
     """Returns once the request that is under way is in this moment."""
     if moment == "hold":
         time.sleep(0.3)  # it is in, and its pod is not: waking takes longer than this at every step
@@ -144,7 +144,7 @@ def reach(lab: Lab, moment: Moment, seen: Seen) -> None:
 
         wait_until(loading, 120, "the engine's container runs")
     else:
-        wait_until(lambda: seen.pieces > 20, 240, "tokens on their way", every=0.02)
+        wait_until(lambda: outcome.pieces > 20, 240, "tokens on their way", every=0.02)
 
 
 def run(lab: Lab, victim: str, moment: Moment) -> Case:
@@ -160,7 +160,7 @@ def run(lab: Lab, victim: str, moment: Moment) -> Case:
     VICTIMS[victim](lab)
     asking.join()
     if not case.first.answered:
-        case.again = Seen()
+        case.again = RequestOutcome()
         wait_until(lab.gateway_listens, 120, "the gateway takes connections again")
         request(lab, case.again)
     wait_until(lambda: answered(lab), 300, f"answered again after {victim} died", every=1)
@@ -175,10 +175,11 @@ def answered(lab: Lab) -> bool:
         return False
 
 
-def told(seen: Seen) -> str:
-    if seen.answered:
-        return f"200, first piece after {seen.first_seconds} s, complete"
-    return f"{seen.status or 'no status'}, {seen.pieces} pieces, {seen.error or 'broke off'} after {seen.seconds} s"
+def describe(outcome: RequestOutcome) -> str:
+    if outcome.answered:
+        return f"200, first piece after {outcome.first_seconds} s, complete"
+    status, error = outcome.status or "no status", outcome.error or "broke off"
+    return f"{status}, {outcome.pieces} pieces, {error} after {outcome.seconds} s"
 
 
 def main(victims: list[str]) -> None:
@@ -193,8 +194,8 @@ def main(victims: list[str]) -> None:
             if (victim, moment) in ABSENT:
                 continue
             cases.append(run(lab, victim, moment))
-            again = f"; again: {told(cases[-1].again)}" if cases[-1].again else ""
-            say(f"  {victim}, {moment}: {told(cases[-1].first)}{again}")
+            again = f"; again: {describe(cases[-1].again)}" if cases[-1].again else ""
+            say(f"  {victim}, {moment}: {describe(cases[-1].first)}{again}")
             done = {(case.victim, case.moment) for case in cases}
             result = {
                 "what": "one streamed chat while a part dies; no retry of the client's own",

@@ -34,8 +34,10 @@ the weights; **rough**: a finding says what is only estimated (EBB262).
 
 def models() -> list[tuple[str, ModelFacts]]:
     """Return the catalogue's models that keep a cache, by name."""
-    found = [(name, presets.find(name)) for name in presets.names()]
-    return [(name, facts) for name, facts in found if facts is not None and facts.kv and facts.weights is not None]
+    named_facts = [(name, presets.find(name)) for name in presets.names()]
+    return [
+        (name, facts) for name, facts in named_facts if facts is not None and facts.kv and facts.weights is not None
+    ]
 
 
 def measured() -> set[tuple[str, str]]:
@@ -53,11 +55,11 @@ def tried(facts: ModelFacts, product: str) -> Answer:
     return answer(facts, cards(Named(gpu=product)), Question(context=context, concurrency=1, priced=False))
 
 
-def _cell(facts: ModelFacts, found: Answer, product: str) -> str:
+def _cell(facts: ModelFacts, fit_answer: Answer, product: str) -> str:
     mark = "*" if (facts.id, product) in measured() else ""
-    if found.fits:
-        return f"{found.best.tensor_parallel} ({found.best.sequences:,}){mark}"
-    return f"✗{mark}" if found.best.fits else f"–{mark}"
+    if fit_answer.fits:
+        return f"{fit_answer.best.tensor_parallel} ({fit_answer.best.sequences:,}){mark}"
+    return f"✗{mark}" if fit_answer.best.fits else f"–{mark}"
 
 
 def lines(products: Sequence[str], only: str | None = None) -> Iterator[str]:
@@ -71,7 +73,7 @@ def lines(products: Sequence[str], only: str | None = None) -> Iterator[str]:
         rough = any(finding.code == "EBB262" for finding in answers[0].findings)
         held = any((facts.id, product) in measured() for product in products)
         word = "rough" if rough else "measured" if held else "computed"
-        cells = (_cell(facts, found, product) for found, product in zip(answers, products, strict=True))
+        cells = (_cell(facts, fit_answer, product) for fit_answer, product in zip(answers, products, strict=True))
         yield f"| {name} | {word} | {' | '.join(cells)} |"
 
 

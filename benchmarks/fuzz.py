@@ -67,13 +67,13 @@ def through_loader(folder: Path, content: bytes) -> str:
     """What the loader makes of a file."""
     file = folder / "Pulumi.fuzzed.yaml"
     file.write_bytes(content)
-    told = ""
+    message = ""
     try:
         load_file(file)
     except ConfigError as refused:
-        told = str(refused) or "nothing"
-    assert all("; allowed: " in line and "; fix: " in line for line in told.splitlines()), told
-    return "refused" if told else "accepted"
+        message = str(refused) or "nothing"
+    assert all("; allowed: " in line and "; fix: " in line for line in message.splitlines()), message
+    return "refused" if message else "accepted"
 
 
 def through_plan(folder: Path, content: bytes, form: str) -> str:
@@ -81,7 +81,7 @@ def through_plan(folder: Path, content: bytes, form: str) -> str:
     file = folder / "Pulumi.fuzzed.yaml"
     file.write_bytes(content)
     options = PlanOptions(stack="fuzzed", config_file=str(file), format=form, graph=False)
-    return _told(lambda: plan.run(options))
+    return _outcome(lambda: plan.run(options))
 
 
 def through_fit(folder: Path, files: Mapping[str, bytes], form: str) -> str:
@@ -90,10 +90,10 @@ def through_fit(folder: Path, files: Mapping[str, bytes], form: str) -> str:
         old.unlink()
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    return _told(lambda: fit.run(FitOptions(model=str(folder), format=form)))
+    return _outcome(lambda: fit.run(FitOptions(model=str(folder), format=form)))
 
 
-def _told(run: Callable[[], int]) -> str:
+def _outcome(run: Callable[[], int]) -> str:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = run()
@@ -131,18 +131,18 @@ def fuzzed(count: int, door: str, folder: Path) -> Tally:
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     began = time.monotonic()
-    found: dict[str, Tally] = {}
+    tallies: dict[str, Tally] = {}
     for door, share in SHARES.items():
         with tempfile.TemporaryDirectory(prefix="ebbtide-fuzz-") as root:
-            found[door] = fuzzed(round(count * share), door, Path(root))
+            tallies[door] = fuzzed(round(count * share), door, Path(root))
     written = {
         "what": "broken files: how many went in at each door, what came out, and tracebacks",
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": {"cpus": os.cpu_count(), "kernel": platform.release()},
         "corpus": {"stack files": len(CORPUS), "model configurations": len(CONFIGS)},
         "seed": SEED,
-        "inputs": sum(tally.outcomes.total() for tally in found.values()),
-        "tracebacks": sum(tally.outcomes["traceback"] for tally in found.values()),
+        "inputs": sum(tally.outcomes.total() for tally in tallies.values()),
+        "tracebacks": sum(tally.outcomes["traceback"] for tally in tallies.values()),
         "doors": {
             door: {
                 "inputs": tally.outcomes.total(),
@@ -150,16 +150,16 @@ def main() -> int:
                 "slowest_seconds": round(tally.slowest, 2),
                 "failures": sorted(tally.failures),
             }
-            for door, tally in found.items()
+            for door, tally in tallies.items()
         },
         "seconds": round(time.monotonic() - began),
     }
     (PROJECT / "docs" / "results" / "fuzz.json").write_text(json.dumps(written, indent=1) + "\n")
     print(json.dumps(written, indent=1))
-    for tally in found.values():
+    for tally in tallies.values():
         for where, what in tally.failures.items():
             print(f"\n--- {where}\n{what}", file=sys.stderr)
-    return 1 if any(tally.failures for tally in found.values()) else 0
+    return 1 if any(tally.failures for tally in tallies.values()) else 0
 
 
 if __name__ == "__main__":

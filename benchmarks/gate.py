@@ -75,10 +75,10 @@ def once(folder: Path, out: Path) -> dict[str, Any]:
         errors.seek(0)
         if process.returncode not in (0, 1) or not out.exists():
             raise RuntimeError(errors.read().decode())
-    (told,) = json.loads(out.read_text())["reports"]
-    if told["problem"] or told["baseProblem"]:
-        raise RuntimeError(told["problem"] or told["baseProblem"])
-    return {"wall": wall, "processor": used.ru_utime + used.ru_stime, "told": told}
+    (report,) = json.loads(out.read_text())["reports"]
+    if report["problem"] or report["baseProblem"]:
+        raise RuntimeError(report["problem"] or report["baseProblem"])
+    return {"wall": wall, "processor": used.ru_utime + used.ru_stime, "report": report}
 
 
 def main() -> int:
@@ -94,7 +94,7 @@ def main() -> int:
         after = os.times()
         recording = after.children_user + after.children_system - before.children_user - before.children_system
         runs = [once(folder, Path(root) / "report.json") for _ in range(rounds)]
-    told = runs[0]["told"]
+    report = runs[0]["report"]
     median = round(statistics.median(run["wall"] for run in runs), 2)
     written = {
         "what": f"`ebbtide gate --format json` on {STACK} with {MODELS} models, both sides recorded, cold interpreter",
@@ -104,12 +104,12 @@ def main() -> int:
             "python": platform.python_version(),
             "load_before": [round(each, 1) for each in load],
             "niceness": os.nice(0),
-            "program_shut_in": not any("cannot shut the program in" in note for note in told["notes"]),
+            "program_shut_in": not any("cannot shut the program in" in note for note in report["notes"]),
         },
-        "verdict": told["verdict"],
-        "blocked_by": told["blockedBy"],
-        "changes": told["counts"],
-        "rules": len(told["rules"]),
+        "verdict": report["verdict"],
+        "blocked_by": report["blockedBy"],
+        "changes": report["counts"],
+        "rules": len(report["rules"]),
         "wall_seconds": [round(run["wall"], 2) for run in runs],
         "processor_seconds": [round(run["processor"] + 2 * recording, 2) for run in runs],
         "processor_seconds_of_one_recording": round(recording, 2),

@@ -62,7 +62,7 @@ class Target:
     url: str
     process: int | None = None
     start_seconds: float | None = None
-    taken: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    latencies: dict[tuple[str, int], list[float]] = field(default_factory=dict)
     rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)
     cpu: dict[tuple[str, int], list[float]] = field(default_factory=dict)
 
@@ -97,7 +97,7 @@ async def load(target: Target, shape: str, at_once: int) -> None:
         await asyncio.gather(*(client(session) for _ in range(at_once)))
         spent = time.perf_counter() - began
     where = (shape, at_once)
-    target.taken.setdefault(where, []).extend(times)
+    target.latencies.setdefault(where, []).extend(times)
     target.rates.setdefault(where, []).append(len(times) / spent)
     if target.process:
         target.cpu.setdefault(where, []).append((target.cpu_seconds() - used) / len(times))
@@ -159,21 +159,21 @@ def percentile(times: list[float], share: float) -> float:
 
 def result(direct: Target, target: Target) -> dict[str, Any]:
     """One gateway against the upstream itself."""
-    found: dict[str, Any] = {"name": target.name, "start_s": target.start_seconds, "loads": []}
+    summary: dict[str, Any] = {"name": target.name, "start_s": target.start_seconds, "loads": []}
     if target.process:
-        found["resident_mib"] = round(resident_mib(target.process), 1)
-        found["start_s"] = round(target.start_seconds or 0, 2)
-    for where, times in target.taken.items():
+        summary["resident_mib"] = round(resident_mib(target.process), 1)
+        summary["start_s"] = round(target.start_seconds or 0, 2)
+    for where, times in target.latencies.items():
         row: dict[str, Any] = {"shape": where[0], "at_once": where[1], "requests": len(times)}
         for share, label in ((0.5, "p50_ms"), (0.99, "p99_ms")):
             row[label] = round(percentile(times, share), 2)
             if target is not direct:
-                row[f"added_{label}"] = round(percentile(times, share) - percentile(direct.taken[where], share), 2)
+                row[f"added_{label}"] = round(percentile(times, share) - percentile(direct.latencies[where], share), 2)
         row["requests_per_s"] = round(statistics.median(target.rates[where]), 1)
         if target is not direct:
             row["cpu_ms_per_request"] = round(statistics.median(target.cpu[where]) * 1000, 2)
-        found["loads"].append(row)
-    return found
+        summary["loads"].append(row)
+    return summary
 
 
 def main() -> int:
@@ -203,7 +203,7 @@ def main() -> int:
         targets = [direct, *builds]
         for target in targets:
             asyncio.run(load(target, "chat", 8))
-            target.taken.clear(), target.rates.clear(), target.cpu.clear()
+            target.latencies.clear(), target.rates.clear(), target.cpu.clear()
         for number in range(asked.rounds):
             for shape, loads in REQUESTS.items():
                 for at_once in loads:

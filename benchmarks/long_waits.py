@@ -27,27 +27,27 @@ TTL, COLD, HOLD = 300, 300, 1080
 LOAD, GONE_AFTER, IDLE = 900.0, 120.0, 45 * 60.0
 
 
-def stays(lab: Lab, seen: dict[str, Any]) -> None:
+def stays(lab: Lab, record: dict[str, Any]) -> None:
     started = time.monotonic()
     with lab.client(timeout=HOLD + 120) as client:
         body = {"model": FIRST, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
         answer = client.post("/v1/chat/completions", json=body)
-    seen |= {"status": answer.status_code, "answered_after_seconds": round(time.monotonic() - started, 1)}
+    record |= {"status": answer.status_code, "answered_after_seconds": round(time.monotonic() - started, 1)}
     if answer.status_code != 200:
-        seen["error"] = answer.text[:300]
+        record["error"] = answer.text[:300]
 
 
-def leaves(lab: Lab, seen: dict[str, Any]) -> None:
+def leaves(lab: Lab, record: dict[str, Any]) -> None:
     body = {"model": SECOND, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
     started = time.monotonic()
     try:
         with lab.client(timeout=GONE_AFTER) as client:
             client.post("/v1/chat/completions", json=body)
     except httpx.TimeoutException:
-        seen["left_after_seconds"] = round(time.monotonic() - started, 1)
+        record["left_after_seconds"] = round(time.monotonic() - started, 1)
     wait_until(lambda: lab.asleep(SECOND), HOLD + TTL + 300, f"{SECOND} gone", every=1)
-    seen["pod_gone_after_seconds"] = round(time.monotonic() - started, 1)
-    seen["bound_seconds"] = GONE_AFTER + TTL + 60
+    record["pod_gone_after_seconds"] = round(time.monotonic() - started, 1)
+    record["bound_seconds"] = GONE_AFTER + TTL + 60
 
 
 def load(lab: Lab) -> dict[str, Any]:
@@ -102,13 +102,13 @@ def idle(lab: Lab) -> dict[str, Any]:
 PARTS = {"load": load, "idle": idle}
 
 
-def main(wanted: list[str]) -> None:
-    if unknown := sorted(set(wanted) - set(PARTS)):
+def main(parts: list[str]) -> None:
+    if unknown := sorted(set(parts) - set(PARTS)):
         raise SystemExit(f"unknown: {', '.join(unknown)}; allowed: {', '.join(PARTS)}")
     lab = running()
     file = PROJECT / "docs/results/long-waits.json"
     result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    for part in wanted or PARTS:
+    for part in parts or PARTS:
         result[part] = {**PARTS[part](lab), **about()}
         say(f"  {part}: {json.dumps(result[part])}")
         keep("long-waits.json", result)

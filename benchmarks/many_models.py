@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.at_rest import look, used
+from benchmarks.at_rest import pod_readings, used
 from benchmarks.load_kit import about, keep, lab
 from infra.console import say
 from infra.workspace import PROJECT
@@ -56,40 +56,40 @@ def pulumi(*args: str) -> tuple[float, str]:
 
 def wakes(at: Lab, count: int) -> list[float]:
     """Seconds from the request at zero pods to the first token, through the gateway."""
-    found = []
+    seconds = []
     for _ in range(count):
         at.until_asleep(FIRST)
         answer = ask(at.paths, at.access, FIRST, PROMPT, lambda *_: None, lambda _: None, max_tokens=16)
         if answer.first_token is None:
             raise SystemExit("no token")
-        found.append(round(answer.first_token, 2))
-        say(f"    a wake: {found[-1]} s")
-    return found
+        seconds.append(round(answer.first_token, 2))
+        say(f"    a wake: {seconds[-1]} s")
+    return seconds
 
 
 def at_rest(at: Lab) -> dict[str, Any]:
     at.until_asleep(FIRST)
-    before, began = look(at), time.monotonic()
+    before, began = pod_readings(at), time.monotonic()
     time.sleep(REST_SECONDS)
-    after = look(at)
-    found = used(before, after, time.monotonic() - began, {})
+    after = pod_readings(at)
+    usages = used(before, after, time.monotonic() - began, {})
     return {
-        "cores": round(sum(each.cores for each in found), 3),
-        "working_set_mib": round(sum(each.working_set_mib for each in found)),
+        "cores": round(sum(each.cores for each in usages), 3),
+        "working_set_mib": round(sum(each.working_set_mib for each in usages)),
         "components": {
             each.component: {"cores": round(each.cores, 4), "working_set_mib": round(each.working_set_mib)}
-            for each in found
+            for each in usages
             if each.cores >= 0.001
         },
     }
 
 
 def objects(at: Lab) -> dict[str, int]:
-    found = {}
+    counts = {}
     for kind, path in KINDS.items():
         answer = at.api.get(path)
-        found[kind] = len(answer.json()["items"]) if answer.status_code == 200 else 0
-    return found
+        counts[kind] = len(answer.json()["items"]) if answer.status_code == 200 else 0
+    return counts
 
 
 def until_settled(at: Lab, models: int) -> float:
@@ -118,8 +118,8 @@ def many(config: dict[str, Any], models: int) -> None:
 
 def changes(output: str) -> str:
     """Pulumi's own closing count of what it did."""
-    found = re.search(r"Resources:\n((?:\s+.+\n)+)", output)
-    return ", ".join(line.strip() for line in found.group(1).splitlines() if line.strip()) if found else ""
+    match = re.search(r"Resources:\n((?:\s+.+\n)+)", output)
+    return ", ".join(line.strip() for line in match.group(1).splitlines() if line.strip()) if match else ""
 
 
 def main(models: int, rounds: int) -> None:

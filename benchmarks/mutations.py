@@ -23,8 +23,8 @@ def table() -> tuple[str, int]:
         blocked = gate(*mutated(mutation)).blocked_by
         caught = blocked == [f"rule {mutation.rule}"]
         missed += not caught
-        told = "yes, alone" if caught else f"no: {', '.join(blocked) or 'passed'}"
-        rows.append(f"| `{mutation.rule}` | {mutation.what} | {mutation.environment} | {told} |")
+        outcome = "yes, alone" if caught else f"no: {', '.join(blocked) or 'passed'}"
+        rows.append(f"| `{mutation.rule}` | {mutation.what} | {mutation.environment} | {outcome} |")
     mandatory = [rule.id for rule in rules() if "mandatory" in rule.levels.values()]
     covered = len({mutation.rule for mutation in MUTATIONS} & set(mandatory))
     page = [

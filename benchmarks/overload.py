@@ -32,7 +32,7 @@ from lab.ask import NAMESPACE
 from tests.lab.conftest import FIRST, Lab
 
 CAPACITY_SECONDS = 45.0
-RECOVERY_SECONDS, RECOVERY_GIVEN_UP = 30.0, 300.0
+RECOVERY_SECONDS, RECOVERY_LIMIT = 30.0, 300.0
 _TOKENS, _WORDS = 32, 60
 
 
@@ -53,7 +53,7 @@ def judged(replies: Sequence[Reply], limit: float) -> dict[str, Any]:
         "sent": len(replies),
         "accepted": len(accepted),
         "refused": len(refused),
-        "other": dict(Counter(_told(reply) for reply in other)),
+        "other": dict(Counter(_outcome(reply) for reply in other)),
         "accepted_ttft_seconds": first and asdict(first),
         "accepted_over_bound": sum(1 for reply in accepted if (reply.to_first or 0.0) > limit),
         "refusal_seconds": refusal and asdict(refusal),
@@ -68,7 +68,7 @@ def _as_promised(reply: Reply) -> bool:
     return reply.fault == "503" and (reply.retry_after or "").isdecimal()
 
 
-def _told(reply: Reply) -> str:
+def _outcome(reply: Reply) -> str:
     if reply.fault == "503":
         return "503 without Retry-After"
     return reply.fault or "?"
@@ -130,7 +130,7 @@ async def recovery(client: Client, usual: float, ended: float) -> list[tuple[flo
     """One request a second, until ten in a row are as quick as usual."""
     probes: list[tuple[float, Reply]] = []
     row = 0
-    while row < 10 and time.monotonic() - ended < RECOVERY_GIVEN_UP:
+    while row < 10 and time.monotonic() - ended < RECOVERY_LIMIT:
         at = time.monotonic() - ended
         reply = await _ask(client, "after", len(probes), time.monotonic())
         probes.append((at, reply))
@@ -145,11 +145,11 @@ def every_pod(at: Lab) -> list[dict[str, Any]]:
 
 def changed(before: dict[str, int], after: dict[str, int]) -> dict[str, str]:
     """Pods that started anew, are gone or came: nothing of it should happen under load."""
-    found = {
+    changes = {
         name: f"{after[name] - count} restarts" for name, count in before.items() if after.get(name, count) > count
     }
-    found |= {name: "gone" for name in before if name not in after}
-    return found | {name: "new" for name in after if name not in before}
+    changes |= {name: "gone" for name in before if name not in after}
+    return changes | {name: "new" for name in after if name not in before}
 
 
 async def run(at: Lab, seconds: float, times: float) -> dict[str, Any]:
@@ -182,32 +182,34 @@ async def run(at: Lab, seconds: float, times: float) -> dict[str, Any]:
     }
 
 
-def failures(found: dict[str, Any]) -> list[str]:
-    told = []
-    if found["other"]:
-        told.append(f"neither accepted nor refused with Retry-After: {found['other']}")
-    if found["accepted_over_bound"]:
-        told.append(f"{found['accepted_over_bound']} accepted requests waited beyond {found['bound_seconds']:.1f} s")
-    if not found["refused"]:
-        told.append("nobody was refused: this was no overload")
-    if found["recovered_after_seconds"] is None or found["recovered_after_seconds"] > RECOVERY_SECONDS:
-        told.append(f"recovered after {found['recovered_after_seconds']} s, not within {RECOVERY_SECONDS:.0f} s")
-    if found["restarts"]:
-        told.append(f"pods changed: {found['restarts']}")
-    return told
+def failures(figures: dict[str, Any]) -> list[str]:
+    messages = []
+    if figures["other"]:
+        messages.append(f"neither accepted nor refused with Retry-After: {figures['other']}")
+    if figures["accepted_over_bound"]:
+        messages.append(
+            f"{figures['accepted_over_bound']} accepted requests waited beyond {figures['bound_seconds']:.1f} s"
+        )
+    if not figures["refused"]:
+        messages.append("nobody was refused: this was no overload")
+    if figures["recovered_after_seconds"] is None or figures["recovered_after_seconds"] > RECOVERY_SECONDS:
+        messages.append(f"recovered after {figures['recovered_after_seconds']} s, not within {RECOVERY_SECONDS:.0f} s")
+    if figures["restarts"]:
+        messages.append(f"pods changed: {figures['restarts']}")
+    return messages
 
 
 def main(seconds: float, times: float) -> int:
     at = lab()
     where = about()
-    found = asyncio.run(run(at, seconds, times))
+    figures = asyncio.run(run(at, seconds, times))
     at.api.close()
-    wrong = failures(found)
-    result = {"what": "an open loop beyond what the model can do", **where, **rounded(found, 4), "failures": wrong}
+    wrong = failures(figures)
+    result = {"what": "an open loop beyond what the model can do", **where, **rounded(figures, 4), "failures": wrong}
     keep("overload.json", result)
     say(
-        f"  accepted {found['accepted']}, refused {found['refused']}, other {found['other']}, "
-        f"recovered after {found['recovered_after_seconds']} s → docs/results/overload.json"
+        f"  accepted {figures['accepted']}, refused {figures['refused']}, other {figures['other']}, "
+        f"recovered after {figures['recovered_after_seconds']} s → docs/results/overload.json"
     )
     for each in wrong:
         say(f"  not as promised: {each}")
@@ -215,5 +217,5 @@ def main(seconds: float, times: float) -> int:
 
 
 if __name__ == "__main__":
-    given = [float(each) for each in sys.argv[1:]]
-    sys.exit(main(given[0] if given else 300.0, given[1] if len(given) > 1 else 3.0))
+    arguments = [float(each) for each in sys.argv[1:]]
+    sys.exit(main(arguments[0] if arguments else 300.0, arguments[1] if len(arguments) > 1 else 3.0))

@@ -75,12 +75,12 @@ def many(folder: Path, count: int) -> Path:
 
 def measured(rounds: int, cache: Path, *arguments: str) -> dict[str, Any]:
     """Of so many runs, one after the other."""
-    found = [run(cache, *arguments) for _ in range(rounds)]
+    runs = [run(cache, *arguments) for _ in range(rounds)]
     return {
-        "wall_seconds": [round(wall, 2) for wall, _, _ in found],
-        "median_wall_seconds": round(statistics.median(wall for wall, _, _ in found), 2),
-        "median_processor_seconds": round(statistics.median(processor for _, processor, _ in found), 2),
-        "most_mebibytes": round(max(memory for _, _, memory in found)),
+        "wall_seconds": [round(wall, 2) for wall, _, _ in runs],
+        "median_wall_seconds": round(statistics.median(wall for wall, _, _ in runs), 2),
+        "median_processor_seconds": round(statistics.median(processor for _, processor, _ in runs), 2),
+        "most_mebibytes": round(max(memory for _, _, memory in runs)),
     }
 
 

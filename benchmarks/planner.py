@@ -70,22 +70,22 @@ def asked(command: str, folder: Path, gpus: int, kv_dtype: str, limit: float) ->
         env={**os.environ, "VLLM_NO_USAGE_STATS": "1"},
     )  # fmt: skip
     said = process.stdout
-    told, tokens, loaded = said.rpartition(planner_probe.MARK), _TOKENS.search(said), _LOADED.search(said)
-    if not told[1] or tokens is None:
+    parts, tokens, loaded = said.rpartition(planner_probe.MARK), _TOKENS.search(said), _LOADED.search(said)
+    if not parts[1] or tokens is None:
         raise NoAnswer(said[-3000:])
-    found: dict[str, Any] = json.JSONDecoder().raw_decode(told[2])[0]
-    found["logged_tokens"], found["logged_concurrency"] = int(tokens[1].replace(",", "")), float(tokens[2])
-    found["logged_weights_gib"] = float(loaded[1]) if loaded else None
-    return found
+    reported: dict[str, Any] = json.JSONDecoder().raw_decode(parts[2])[0]
+    reported["logged_tokens"], reported["logged_concurrency"] = int(tokens[1].replace(",", "")), float(tokens[2])
+    reported["logged_weights_gib"] = float(loaded[1]) if loaded else None
+    return reported
 
 
-def compared(folder: Path, gpus: int, kv_dtype: str, found: dict[str, Any]) -> dict[str, Any]:
+def compared(folder: Path, gpus: int, kv_dtype: str, reported: dict[str, Any]) -> dict[str, Any]:
     """Predicted and logged side by side. Everything predicted comes from the files and the settings alone, but for the
     kind of device, which decides the size of a block and how many steps are in flight."""
-    on_cpu = found["device"] == "cpu"
+    on_cpu = reported["device"] == "cpu"
     block = CPU_BLOCK if on_cpu else memory.BLOCK
     facts = as_loaded(model_source.from_folder(folder), "auto")
-    if facts.kv and not facts.kv[0].divides and on_cpu and found["block"] == memory.BLOCK:
+    if facts.kv and not facts.kv[0].divides and on_cpu and reported["block"] == memory.BLOCK:
         block = memory.BLOCK  # latent caches: the CPU's kernel for them takes no other, unless the machine has AMX
     engine = Engine(
         CONTEXT, SEQUENCES, BATCHED, kv_dtype=kv_dtype, tensor_parallel=gpus, steps_in_flight=1 if on_cpu else 2
@@ -99,8 +99,8 @@ def compared(folder: Path, gpus: int, kv_dtype: str, found: dict[str, Any]) -> d
     ratio = 0.5 if config["torch_dtype"] == "float32" else 1.0  # the engine holds those in 16 bits
     by_files = facts.weights.per_gpu(gpus, facts.kv_heads)
     by_shape = int(estimated.per_gpu(gpus, facts.kv_heads) * ratio)
-    held = found["workers"][0]["weights"]
-    per_token = sum(each["layers"] * each["block_bytes"] / each["block"] for each in found["groups"])
+    held = reported["workers"][0]["weights"]
+    per_token = sum(each["layers"] * each["block_bytes"] / each["block"] for each in reported["groups"])
     return {
         "predicted": {
             "weight_bytes": by_files,
@@ -113,15 +113,15 @@ def compared(folder: Path, gpus: int, kv_dtype: str, found: dict[str, Any]) -> d
         "engine": {
             "weight_bytes": held,
             "kv_bytes_per_token": per_token,
-            "kv_bytes_of_sequence": round(found["workers"][0]["cache"] / found["concurrency"]),
-            "blocks": found["blocks"],
-            "tokens": found["logged_tokens"],
-            "concurrency": found["logged_concurrency"],
-            "cache_bytes": found["workers"][0]["cache"],
-            "buffer_bytes": found["workers"][0]["buffers"],
-            "logged_weights_gib": found["logged_weights_gib"],
-            "tokens_in_a_block": found["block"],
-            **({"no_answer": found["no_answer"]} if found["no_answer"] else {}),
+            "kv_bytes_of_sequence": round(reported["workers"][0]["cache"] / reported["concurrency"]),
+            "blocks": reported["blocks"],
+            "tokens": reported["logged_tokens"],
+            "concurrency": reported["logged_concurrency"],
+            "cache_bytes": reported["workers"][0]["cache"],
+            "buffer_bytes": reported["workers"][0]["buffers"],
+            "logged_weights_gib": reported["logged_weights_gib"],
+            "tokens_in_a_block": reported["block"],
+            **({"no_answer": reported["no_answer"]} if reported["no_answer"] else {}),
         },
     }
 
@@ -146,11 +146,11 @@ def measured(command: str, folder: Path, name: str, gpus: int, kv_dtype: str, li
     """One model on one engine."""
     about = {"model": name, "tensor_parallel": gpus, "kv_cache_dtype": kv_dtype}
     try:
-        found = asked(command, folder, gpus, kv_dtype, limit)
+        reported = asked(command, folder, gpus, kv_dtype, limit)
     except (NoAnswer, subprocess.TimeoutExpired) as error:
         print(f"{name}: the engine did not answer\n{error}", file=sys.stderr)
         return {**about, "off": ["the engine did not start"]}
-    entry = compared(folder, gpus, kv_dtype, found)
+    entry = compared(folder, gpus, kv_dtype, reported)
     off = judged(entry)
     off_by = {
         "weights_percent": round(100 * (entry["predicted"]["weight_bytes"] / entry["engine"]["weight_bytes"] - 1), 3),
@@ -158,7 +158,7 @@ def measured(command: str, folder: Path, name: str, gpus: int, kv_dtype: str, li
             100 * (entry["predicted"]["weight_bytes_from_shape"] / entry["engine"]["weight_bytes"] - 1), 3
         ),
     }
-    return {**about, "vllm": found["vllm"], "device": found["device"], **entry, "off_by": off_by, "off": off}
+    return {**about, "vllm": reported["vllm"], "device": reported["device"], **entry, "off_by": off_by, "off": off}
 
 
 def written(out: Path, entries: list[dict[str, Any]], load: float) -> list[str]:
@@ -201,8 +201,8 @@ def main() -> int:
                 planner_models.write(planner_models.MODELS[name], model)
             entries.append(measured(chosen.engine, model, name, gpus, kv_dtype, chosen.limit))
             over = written(chosen.out, entries, load)
-            told = {key: entries[-1].get(key) for key in ("model", "tensor_parallel", "off_by", "off")}
-            print(json.dumps(told), flush=True)
+            line = {key: entries[-1].get(key) for key in ("model", "tensor_parallel", "off_by", "off")}
+            print(json.dumps(line), flush=True)
     print(json.dumps(over))
     return 1 if over else 0
 

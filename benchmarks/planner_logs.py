@@ -43,8 +43,8 @@ class Outcome:
 
     @property
     def reported(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.case["reported"]
-        return found
+        figures: Mapping[str, Any] = self.case["reported"]
+        return figures
 
     @property
     def stopped(self) -> bool:
@@ -79,20 +79,20 @@ def facts_of(case: Mapping[str, Any]) -> ModelFacts:
     """Return the facts: of the case's own files, or of the preset."""
     if "dir" in case:
         return model_source.from_folder(CASES / "models" / case["dir"], case["model"])
-    found = presets.find(case["model"])
-    assert found is not None, case["model"]
-    return found
+    facts = presets.find(case["model"])
+    assert facts is not None, case["model"]
+    return facts
 
 
 def sections(case: Mapping[str, Any], base: Path = BASE) -> dict[str, Any]:
     """Return the stack file that asks for what the case had."""
-    made: dict[str, Any] = copy.deepcopy(yaml.safe_load(base.read_text())["config"])
+    config: dict[str, Any] = copy.deepcopy(yaml.safe_load(base.read_text())["config"])
     gpus = case.get("gpus", 1)
-    (pool,) = made["ebbtide:pools"].values()
+    (pool,) = config["ebbtide:pools"].values()
     named = {key: case[key] for key in ("product", "memory") if key in case}
     pool["gpu"] = {"count": gpus, **named}
-    (name,) = made["ebbtide:models"]
-    model = made["ebbtide:models"][name]
+    (name,) = config["ebbtide:models"]
+    model = config["ebbtide:models"][name]
     model |= {
         "id": case["model"],
         "revision": case.get("revision", "0" * 40),
@@ -104,8 +104,8 @@ def sections(case: Mapping[str, Any], base: Path = BASE) -> dict[str, Any]:
     }
     if "dtype" in case:
         model["dtype"] = case["dtype"]
-    made["ebbtide:guard"]["maxGpus"] = gpus
-    return made
+    config["ebbtide:guard"]["maxGpus"] = gpus
+    return config
 
 
 def judged(case: Mapping[str, Any]) -> Judgement:
@@ -118,32 +118,32 @@ def judged(case: Mapping[str, Any]) -> Judgement:
 
 def planned(case: Mapping[str, Any]) -> Plan:
     """Plan the case."""
-    found = judged(case).plan
-    assert found is not None
-    return found
+    plan = judged(case).plan
+    assert plan is not None
+    return plan
 
 
 def outcome(name: str, case: Mapping[str, Any]) -> Outcome:
     """Return what the planner says of one case."""
-    found = judged(case)
-    assert found.plan is not None
-    about = [finding for finding in found.findings if finding.path.startswith("models.")]
+    judgement = judged(case)
+    assert judgement.plan is not None
+    about = [finding for finding in judgement.findings if finding.path.startswith("models.")]
     return Outcome(
         name=name,
         case=case,
-        model=found.plan.models[0],
+        model=judgement.plan.models[0],
         codes=tuple(sorted({finding.code for finding in about})),
         stops=any(finding.stops for finding in about),
     )
 
 
-def table(found: Iterable[Outcome]) -> str:
+def table(outcomes: Iterable[Outcome]) -> str:
     """Return the table, predicted beside reported."""
     lines = [
         "| case | KV cache, GiB: reported | planned | off | sequences: reported | planned | engine | plan | said |",
         "|---|---:|---:|---:|---:|---:|---|---|---|",
     ]
-    for each in found:
+    for each in outcomes:
         plan, said = each.model.memory, [code for code in each.codes if code in _SAID]
         assert plan is not None
         off = "" if each.off is None else f"{100 * each.off:+.1f} %"
@@ -157,14 +157,14 @@ def table(found: Iterable[Outcome]) -> str:
 
 def main() -> None:
     """Write the table."""
-    found = [outcome(name, case) for name, case in cases().items()]
+    outcomes = [outcome(name, case) for name, case in cases().items()]
     head = (
         "# The memory plan beside published start logs\n\nMade by `python -m benchmarks.planner_logs`; "
         "`tests/unit/test_planner_logs.py` holds each row to its limits. The cases and their sources are in\n"
         "`tests/fixtures/planner/logs.yaml`. Engines differ in version; the plan is that of the pinned one.\n\n"
     )
-    RESULTS.write_text(f"{head}{table(found)}\n")
-    print(table(found))
+    RESULTS.write_text(f"{head}{table(outcomes)}\n")
+    print(table(outcomes))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def main() -> None:
     engine = vllm.LLM(**settings, worker_extension_cls="planner_probe.Weighing")
     config = engine.llm_engine.vllm_config
     cache = config.cache_config
-    found = {
+    figures = {
         "vllm": vllm.__version__,
         "device": config.device_config.device_type,
         "workers": engine.collective_rpc("weighed"),
@@ -101,8 +101,8 @@ def main() -> None:
         "batched_tokens": config.scheduler_config.max_num_batched_tokens,
         "groups": _layers(engine.llm_engine.engine_core.engine_core.scheduler.kv_cache_config),
     }
-    found["no_answer"] = _answers(engine)
-    print(MARK + json.dumps(found), flush=True)
+    figures["no_answer"] = _answers(engine)
+    print(MARK + json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.at_rest import look
+from benchmarks.at_rest import pod_readings
 from benchmarks.load_kit import about, keep, lab
 from infra.console import say
 from lab.ask import NAMESPACE
@@ -31,7 +31,7 @@ def first_token(at: Lab, model: str) -> float:
 
 def working_sets(at: Lab) -> dict[str, float]:
     """MiB of each model's pod."""
-    return {each.name: round(each.working_set / 1024**2) for each in look(at, [NAMESPACE])}
+    return {each.name: round(each.working_set / 1024**2) for each in pod_readings(at, [NAMESPACE])}
 
 
 def rounds_of(at: Lab, count: int) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def window(lab: Lab) -> Result:
     closes = opens + dt.timedelta(seconds=OPEN_SECONDS)
 
     def change(config: dict[str, Any]) -> None:
-        told = {"from": opens.strftime("%H:%M"), "to": closes.strftime("%H:%M"), "timezone": "UTC", "ahead": "1s"}
-        config["ebbtide:models"][FIRST]["schedules"] = {"bench": told}
+        schedule = {"from": opens.strftime("%H:%M"), "to": closes.strftime("%H:%M"), "timezone": "UTC", "ahead": "1s"}
+        config["ebbtide:models"][FIRST]["schedules"] = {"bench": schedule}
 
     def after(moment: dt.datetime) -> float:
         return round((dt.datetime.now(dt.UTC) - moment).total_seconds(), 1)
@@ -100,26 +100,26 @@ def wedge(lab: Lab) -> Result:
 def engine_cores(pod: str) -> list[int]:
     """vLLM's engine cores in the pod of this UID, as the host counts them. A container's processes are in a pid
     namespace of their own, so they are found by their cgroup; vLLM names them itself (the kernel keeps 15 bytes)."""
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if f"pod{pod}" in (entry / "cgroup").read_text() and (entry / "comm").read_text().startswith(CORE):
-                found.append(int(entry.name))
-    if not found:
+                pids.append(int(entry.name))
+    if not pids:
         raise SystemExit("no engine core runs")
-    return found
+    return pids
 
 
 PARTS = {"window": window, "wedge": wedge}
 
 
-def main(wanted: list[str]) -> None:
-    if unknown := sorted(set(wanted) - set(PARTS)):
+def main(parts: list[str]) -> None:
+    if unknown := sorted(set(parts) - set(PARTS)):
         raise SystemExit(f"unknown: {', '.join(unknown)}; allowed: {', '.join(PARTS)}")
     lab = running()
     file = PROJECT / "docs/results/unattended.json"
     result: Result = json.loads(file.read_text()) if file.exists() else {}
-    for part in wanted or PARTS:
+    for part in parts or PARTS:
         result[part] = {**PARTS[part](lab), **about()}
         say(f"  {part}: {json.dumps(result[part])}")
         keep("unattended.json", result)
