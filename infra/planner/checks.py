@@ -30,7 +30,7 @@ from components.typed.rules.stack import CONTEXT_DOES_NOT_FIT, HOLD_CUT_BY_HOP, 
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import fit
-from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
+from infra.planner.sizing.compatibility import Demands, judge_doubts, judge_model_facts
 from infra.planner.sizing.host_memory import loading_bytes
 from infra.planner.sizing.measured_starts import MeasuredStarts
 from infra.planner.sizing.memory import GIB, Engine
@@ -46,11 +46,11 @@ _MOST_MAIN = 0.8  # the system, page cache and the engines themselves take the r
 _MORE_ROOM = "use a pool with more memory a GPU, more GPUs, several machines a replica (nodes), or a quantized build"
 
 
-def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> Iterator[Problem]:
+def judge_model_plan(model: ModelPlan, demands: Demands, stack: StackConfig) -> Iterator[Problem]:
     """Yield every problem the planner finds with one model."""
     at: Path = ("models", model.name)
     if model.facts is not None:
-        yield from judge_model_facts(model.facts, model.pool.gpu, wanted, at)
+        yield from judge_model_facts(model.facts, model.pool.gpu, demands, at)
         yield from judge_doubts(model.facts, at)
         yield from _revision(model, at)
         yield from _declared_weights(model, at)
@@ -62,15 +62,15 @@ def judge_model_plan(model: ModelPlan, wanted: Wanted, stack: StackConfig) -> It
     yield from _slow(model, at)
     for other in model.fallbacks:
         path = (*at, "fallbackPools", model.config.fallback_pools.index(other.pool.name))
-        for problem in _of_pool(other, wanted, at, stack):
+        for problem in _of_pool(other, demands, at, stack):
             yield _as_fallback(problem, path, other.pool.name)
 
 
-def _of_pool(model: ModelPlan, wanted: Wanted, at: Path, stack: StackConfig) -> Iterator[Problem]:
+def _of_pool(model: ModelPlan, demands: Demands, at: Path, stack: StackConfig) -> Iterator[Problem]:
     """Yield the problems that another pool might solve: those of the card, and of its memory."""
     if model.facts is not None:
-        anywhere = list(judge_model_facts(model.facts, None, wanted, at))
-        here = judge_model_facts(model.facts, model.pool.gpu, wanted, at)
+        anywhere = list(judge_model_facts(model.facts, None, demands, at))
+        here = judge_model_facts(model.facts, model.pool.gpu, demands, at)
         yield from (problem for problem in here if problem not in anywhere)
     yield from (problem for problem in _unknown(model, at) if problem.rule == MEMORY_UNKNOWN)
     yield from _memory(model, at, stack)
@@ -198,10 +198,10 @@ class _Key:
 def _smallest(place: str, region: str | None, key: _Key, engine: Engine) -> str | None:
     # a single machine, and for each card the engine's own default of tokens in a step
     alone = replace(engine, max_batched_tokens=0, pipeline_parallel=1, steps_in_flight=2)
-    found = fit.ranked(key.facts, machines(place).values(), alone, region, measured=key.starts)
-    if not found:
+    ranked = fit.ranked(key.facts, machines(place).values(), alone, region, measured=key.starts)
+    if not ranked:
         return None
-    best = found[0]
+    best = ranked[0]
     price = f", {best.card.usd_per_hour:.2f} USD an hour" if best.card.usd_per_hour else ""
     return f"{best.card.name} with gpus: {best.tensor_parallel} ({best.card.gpus} × {best.card.product}{price})"
 
@@ -314,8 +314,8 @@ def _held(model: ModelPlan, at: Path) -> Iterator[Problem]:
 
 def _cutting(hops: Iterable[Hop], seconds: int) -> list[Hop]:
     """Return the hops that cut a silence or a whole request of ``seconds``, the first to do so first."""
-    wanted = [h for h in hops if h.cuts in ("held request", "whole request") and h.seconds is not None]
-    others = [h for h in wanted if h.name not in ("client", "interceptor")]  # both derive from the hold
+    cutting = [h for h in hops if h.cuts in ("held request", "whole request") and h.seconds is not None]
+    others = [h for h in cutting if h.name not in ("client", "interceptor")]  # both derive from the hold
     return sorted((h for h in others if (h.seconds or 0) < seconds), key=lambda h: h.seconds or 0)
 
 

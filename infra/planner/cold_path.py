@@ -115,30 +115,32 @@ class BadMeasurement(ValueError):
 def read_measured(file: Path) -> dict[str, dict[str, float]]:
     """Read seconds by phase, under a model's name or ``*``, from YAML or JSON. Raises ``BadMeasurement``."""
     try:
-        found = yaml_source.read(file, "seconds by phase").value
+        document = yaml_source.read(file, "seconds by phase").value
     except yaml_source.Unreadable as error:
-        told = str(error).replace("is not YAML", "is neither YAML nor JSON")
-        raise BadMeasurement(f"{file} {told}; allowed: {_ALLOWED}; fix: {error.problem.fix}") from error
-    if not isinstance(found, Mapping):
+        message = str(error).replace("is not YAML", "is neither YAML nor JSON")
+        raise BadMeasurement(f"{file} {message}; allowed: {_ALLOWED}; fix: {error.problem.fix}") from error
+    if not isinstance(document, Mapping):
         raise BadMeasurement(f"{file} is not a mapping; allowed: {_ALLOWED}")
-    if "phases_seconds_since_request" in found:
-        return {ALL: _wakes(file, found["phases_seconds_since_request"])}
-    models = found.get("models", {})
+    if "phases_seconds_since_request" in document:
+        return {ALL: _wakes(file, document["phases_seconds_since_request"])}
+    models = document.get("models", {})
     if not isinstance(models, Mapping):
         raise BadMeasurement(f"{file}: models is not a mapping; allowed: {_ALLOWED}")
-    general = {key: value for key, value in found.items() if key not in ("models", "what", "date", "machine", "source")}
+    general = {
+        key: value for key, value in document.items() if key not in ("models", "what", "date", "machine", "source")
+    }
     return {ALL: _phases(file, "", general), **{str(n): _phases(file, f"models.{n}.", p) for n, p in models.items()}}
 
 
-def _phases(file: Path, at: str, given: object) -> dict[str, float]:
-    if not isinstance(given, Mapping):
+def _phases(file: Path, at: str, phases: object) -> dict[str, float]:
+    if not isinstance(phases, Mapping):
         raise BadMeasurement(f"{file}: {at.rstrip('.')} is not a mapping; allowed: {_ALLOWED}")
-    for name, seconds in given.items():
+    for name, seconds in phases.items():
         if name not in PHASES:
             raise BadMeasurement(f"{file}: {at}{name} is not a phase; allowed: {', '.join(PHASES)}")
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
             raise BadMeasurement(f"{file}: {at}{name} is not a time; allowed: a number of seconds from 0")
-    return {str(name): float(seconds) for name, seconds in given.items()}
+    return {str(name): float(seconds) for name, seconds in phases.items()}
 
 
 def _wakes(file: Path, rounds: Any) -> dict[str, float]:

@@ -183,11 +183,11 @@ def _standing(stack: StackConfig, pools: Sequence[PoolCost]) -> tuple[tuple[Line
         gpu_nodes=(sum(pool.floor_nodes for pool in pools), sum(pool.ceiling_nodes for pool in pools)),
         weights_gib=sum(size or 0 for size in sizes.values()) / _GIB,
     )
-    found = stands(stack.platform, asked)
+    standing = stands(stack.platform, asked)
     without = [name for name, size in sizes.items() if size is None]
     unsized = (f"weights of {', '.join(without)}, whose size the stack file does not give",) if without else ()
-    not_counted = (*found.elsewhere, *unsized, _NEVER_COUNTED[0], *prices(kind.name).by_use)
-    return lines(kind.name, found.items, stack.platform.region), not_counted
+    not_counted = (*standing.elsewhere, *unsized, _NEVER_COUNTED[0], *prices(kind.name).by_use)
+    return lines(kind.name, standing.items, stack.platform.region), not_counted
 
 
 def _pool(pool: PoolConfig, price: NodePrice, per_node: int, models: list[ModelConfig]) -> PoolCost:

@@ -58,14 +58,14 @@ def other_text(reference: str, stack: str) -> tuple[str, str]:
 
 def changes(before: Document, after: Document) -> list[Document]:
     """Return each change as ``{path, before, after}``; None means absent or unknown."""
-    found = [
+    differences = [
         *_named("models", before, after, _OF_MODEL),
         *_named("pools", before, after, _OF_POOL),
         *_fields("cost", before["cost"] or {}, after["cost"] or {}, _OF_COST),
         *_named("cold_path", before, after, _OF_COLD, key="model"),
         *_named("timeouts", before, after, ("silence_seconds", "shortest"), key="model"),
     ]
-    return [{"path": path, "before": old, "after": new} for path, old, new in found]
+    return [{"path": path, "before": old, "after": new} for path, old, new in differences]
 
 
 def _named(

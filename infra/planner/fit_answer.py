@@ -20,7 +20,7 @@ from components.typed.rules.stack import CONTEXT_ABOVE_MODEL, CONTEXT_DOES_NOT_F
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.report.document import finding_of
 from infra.planner.sizing import fit, measured_starts, memory
-from infra.planner.sizing.compatibility import Wanted, judge_doubts, judge_model_facts
+from infra.planner.sizing.compatibility import Demands, judge_doubts, judge_model_facts
 from infra.planner.sizing.compatibility_gpu import Gpu
 from infra.planner.sizing.fit import Card, Fit, cheapest_with
 from infra.planner.sizing.host_memory import holds, loading_bytes
@@ -87,14 +87,14 @@ def answer(
         memory_share=question.memory_share,
         kv_dtype=question.kv_dtype,
     )
-    found = [_try(loaded, card, engine, question, starts) for card in tried]
-    judged = [(each, _problems(loaded, each, question)) for each in found]
+    attempts = [_try(loaded, card, engine, question, starts) for card in tried]
+    judged = [(each, _problems(loaded, each, question)) for each in attempts]
     able = [each for each, problems in judged if each.fits and not _stopped(problems)]
     # where the engine refuses them all, a card that would hold the model explains best why; else the largest does
-    held = [each for each in able if _loads(loaded, each)] or able or [each for each in found if each.fits]
+    held = [each for each in able if _loads(loaded, each)] or able or [each for each in attempts if each.fits]
     # bare cards have no price: the fewest are the cheapest
     held.sort(key=fit.order if all(each.card.machine for each in held) else lambda each: (each.card.gpus,))
-    best = held[0] if held else _largest(found)
+    best = held[0] if held else _largest(attempts)
     problems = next(problems for each, problems in judged if each is best)
     machine = (
         best.card
@@ -112,7 +112,7 @@ def answer(
     if question.priced and (machine is None or machine.usd_per_hour is None):
         problems = [*problems, _no_price(best, machine, question)]
     stopped = _stopped(problems)
-    reason = best.reason if best.fits is not bool(stopped) or not stopped else _told(stopped[0])
+    reason = best.reason if best.fits is not bool(stopped) or not stopped else _explanation(stopped[0])
     return Answer(
         facts=loaded,
         question=question,
@@ -166,7 +166,7 @@ def _try(facts: ModelFacts, card: Card, engine: Engine, question: Question, star
 
 
 def _problems(facts: ModelFacts, tried: Fit, question: Question) -> list[Problem]:
-    wanted = Wanted(
+    demands = Demands(
         task="rerank" if facts.task == "classify" else facts.task or "base",
         tensor_parallel=tried.tensor_parallel,
         context=question.context,
@@ -175,20 +175,20 @@ def _problems(facts: ModelFacts, tried: Fit, question: Question) -> list[Problem
         licence_accepted=True,
     )
     card = tried.card
-    found = judge_model_facts(facts, Gpu(card.product, card.compute_capability), wanted, ())
-    return [*found, *judge_doubts(facts, ())]
+    problems = judge_model_facts(facts, Gpu(card.product, card.compute_capability), demands, ())
+    return [*problems, *judge_doubts(facts, ())]
 
 
 def _stopped(problems: Iterable[Problem]) -> list[Problem]:
     return [problem for problem in problems if problem.severity == "error"]
 
 
-def _told(problem: Problem) -> str:
+def _explanation(problem: Problem) -> str:
     return f"{problem.value} {problem.message}" if problem.has_value and problem.value is not None else problem.message
 
 
-def _largest(found: Sequence[Fit]) -> Fit:
-    return max(found, key=lambda each: (each.fits, each.plan.sequences, each.plan.kv_free, each.card.gpus))
+def _largest(attempts: Sequence[Fit]) -> Fit:
+    return max(attempts, key=lambda each: (each.fits, each.plan.sequences, each.plan.kv_free, each.card.gpus))
 
 
 def _too_small(best: Fit, question: Question) -> Problem:
@@ -228,11 +228,11 @@ def _no_price(best: Fit, machine: Card | None, question: Question) -> Problem:
     return FIT_PRICE_UNKNOWN.at(("usd_per_hour",), message, allowed="a machine with a known price", fix=fix, value=name)
 
 
-def as_json(found: Answer) -> dict[str, Any]:
+def as_json(outcome: Answer) -> dict[str, Any]:
     """Return the answer as plain data: sizes in bytes, null is unknown."""
-    best, facts, plan = found.best, found.facts, found.best.plan
+    best, facts, plan = outcome.best, outcome.facts, outcome.best.plan
     assert facts.weights is not None
-    machine = found.machine
+    machine = outcome.machine
     return {
         "model": facts.id,
         "revision": facts.revision,
@@ -243,26 +243,26 @@ def as_json(found: Answer) -> dict[str, Any]:
         "licence": facts.licence,
         "gated": facts.gated,
         "model_context_tokens": facts.context,
-        "fits": found.fits,
-        "reason": found.reason,
-        "context_tokens": found.question.context,
-        "concurrency": found.question.concurrency,
+        "fits": outcome.fits,
+        "reason": outcome.reason,
+        "context_tokens": outcome.question.context,
+        "concurrency": outcome.question.concurrency,
         "weights_bytes": facts.weights.total,
         "weights_bytes_per_gpu": plan.weights,
         "weights_from": facts.weights.source,
         "kv_bytes_per_token": _plain(plan.kv_bytes_per_token * best.tensor_parallel),
         "kv_bytes_per_token_per_gpu": _plain(plan.kv_bytes_per_token),
-        "kv_dtype": found.question.kv_dtype,
+        "kv_dtype": outcome.question.kv_dtype,
         "kv_bytes_free_per_gpu": plan.kv_free,
         "activation_bytes_per_gpu": plan.activations,
         "overhead_bytes_per_gpu": plan.overhead,
         "usable_bytes_per_gpu": plan.usable,
         "max_context_tokens": plan.longest_context if facts.kv or facts.context else None,
         "sequences_at_context": best.sequences if facts.kv else None,
-        "max_batched_tokens": found.question.started.max_batched_tokens
-        if found.question.started
+        "max_batched_tokens": outcome.question.started.max_batched_tokens
+        if outcome.question.started
         else batched_tokens(
-            best.card.memory_bytes, best.card.product, _sequences(found.question), found.question.context
+            best.card.memory_bytes, best.card.product, _sequences(outcome.question), outcome.question.context
         ),
         "tensor_parallel": best.tensor_parallel,
         "gpu": best.card.product,
@@ -276,7 +276,7 @@ def as_json(found: Answer) -> dict[str, Any]:
         "measured_bytes_per_gpu": plan.measured,
         "recorded": None,
         "full_forward_bytes": _full_forward_bytes(facts),
-        "findings": [finding_of(each) for each in found.findings],
+        "findings": [finding_of(each) for each in outcome.findings],
         "alternatives": [
             {
                 "machine": each.card.name,
@@ -289,7 +289,7 @@ def as_json(found: Answer) -> dict[str, Any]:
                 "usd_per_hour": each.card.usd_per_hour,
                 "region": each.card.region,
             }
-            for each in found.others
+            for each in outcome.others
         ],
     }
 

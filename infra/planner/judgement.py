@@ -63,8 +63,8 @@ def judge(
     problems = [*more, *starts.problems, *(plan.problems if plan is not None else ())]
     if skip_planner:
         problems = [_lifted(problem, skip_planner) for problem in problems]
-    found = [finding_in(reading, problem) for problem in (*files, *problems)]
-    return Judgement(reading=reading, plan=plan, findings=merged(reading.findings, found))
+    located = [finding_in(reading, problem) for problem in (*files, *problems)]
+    return Judgement(reading=reading, plan=plan, findings=merged(reading.findings, located))
 
 
 def judge_with_records(reading: Reading, stacks: Path, *, skip_planner: str = "") -> Judgement:
@@ -76,9 +76,9 @@ def judge_with_records(reading: Reading, stacks: Path, *, skip_planner: str = ""
 
 def merged(first: Iterable[Finding], then: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return one finding per rule and place: the file's own rules may have reported it already."""
-    found = {(each.code, each.path, each.message): each for each in first}
-    said = {(code, path) for code, path, _ in found}
-    return (*found.values(), *(each for each in then if (each.code, each.path) not in said))
+    by_place = {(each.code, each.path, each.message): each for each in first}
+    said = {(code, path) for code, path, _ in by_place}
+    return (*by_place.values(), *(each for each in then if (each.code, each.path) not in said))
 
 
 def reason_to_skip(environ: Mapping[str, str] = os.environ) -> str:

@@ -23,7 +23,7 @@ from infra.planner.cost import Cost
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import measured_starts
-from infra.planner.sizing.compatibility import Wanted
+from infra.planner.sizing.compatibility import Demands
 from infra.planner.sizing.measured_starts import MeasuredStarts, Start
 from infra.planner.sizing.memory import Engine, MemoryPlan
 from infra.planner.sizing.planned_pool import (
@@ -103,12 +103,12 @@ def _everywhere(
     stack: StackConfig,
     model: ModelConfig,
     pools: Sequence[PoolPlan],
-    found: ModelFacts | None,
+    source_facts: ModelFacts | None,
     before: Front,
     measured: Measured,
     starts: MeasuredStarts,
 ) -> ModelPlan:
-    first, *others = (_model(stack, model, pool, found, before, measured, starts) for pool in pools)
+    first, *others = (_model(stack, model, pool, source_facts, before, measured, starts) for pool in pools)
     return replace(first, fallbacks=tuple(others))
 
 
@@ -116,12 +116,12 @@ def _model(
     stack: StackConfig,
     model: ModelConfig,
     pool: PoolPlan,
-    found: ModelFacts | None,
+    source_facts: ModelFacts | None,
     before: Front,
     measured: Measured,
     starts: MeasuredStarts,
 ) -> ModelPlan:
-    fetched = as_loaded(found, model.dtype) if found is not None else None
+    fetched = as_loaded(source_facts, model.dtype) if source_facts is not None else None
     facts = quantized_on_load(fetched, model.quantization) if fetched is not None else None
     if facts is not None and (longer := overridden_context(facts, model)) is not None:
         facts = replace(facts, context=longer)
@@ -191,19 +191,19 @@ def _weights_of_node(facts: ModelFacts | None, model: ModelConfig) -> int | None
     return model.weights.bytes if model.weights else None
 
 
-def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
+def demands(stack: StackConfig, model: ModelConfig) -> Demands:
     """Return what the stack asks of a model, in the terms of ``compatibility.py``."""
-    given = flags(model.extra_args)
-    return Wanted(
+    engine_flags = flags(model.extra_args)
+    return Demands(
         task=model.task,
         tensor_parallel=model.split[0],
         pipeline_parallel=model.split[1],
         split_key="gpus" if model.tensor_parallel is None else "tensorParallel",
         context=model.max_tokens,
         dtype=model.dtype,
-        kv_dtype=given.get("--kv-cache-dtype", "auto"),
-        expert_parallel="--enable-expert-parallel" in given,
-        scaled="rope" in given.get("--hf-overrides", ""),
+        kv_dtype=engine_flags.get("--kv-cache-dtype", "auto"),
+        expert_parallel="--enable-expert-parallel" in engine_flags,
+        scaled="rope" in engine_flags.get("--hf-overrides", ""),
         engine=model.engine,
         quantization=model.quantization,
         licence_accepted=model.licence_accepted,
@@ -215,7 +215,7 @@ def wanted(stack: StackConfig, model: ModelConfig) -> Wanted:
 
 def _problems(stack: StackConfig, models: tuple[ModelPlan, ...], pools: Iterable[PoolPlan]) -> Iterator[Problem]:
     for model in models:
-        yield from judge_model_plan(model, wanted(stack, model.config), stack)
+        yield from judge_model_plan(model, demands(stack, model.config), stack)
     for declared in stack.pools.values():
         yield from judge_memory_of_pool(declared)
     for pool in pools:

@@ -96,8 +96,8 @@ def choose(facts: ModelFacts, asked: Asked = "auto") -> Choice:
 
 
 def _custom_class(facts: ModelFacts) -> bool:
-    found = facts.raw.get("auto_map")
-    return isinstance(found, Mapping) and any(str(key).startswith("AutoModel") for key in found)
+    auto_map = facts.raw.get("auto_map")
+    return isinstance(auto_map, Mapping) and any(str(key).startswith("AutoModel") for key in auto_map)
 
 
 def _without(name: str, version: str, asked: Asked) -> str:

@@ -109,9 +109,9 @@ def _bounded(name: str, value: int, least: int) -> int:
     if least <= value <= most:
         return value
     # a number of hundreds of digits cannot even be written out
-    told = str(value) if abs(value) < 10**20 else "a very large number"
+    shown = str(value) if abs(value) < 10**20 else "a very large number"
     raise UnreadableConfig(
-        f"config.json: {name} is {told}, which no model has; allowed: {least}..{most}; fix: fetch the file again"
+        f"config.json: {name} is {shown}, which no model has; allowed: {least}..{most}; fix: fetch the file again"
     )
 
 
@@ -172,29 +172,33 @@ def context_of(text: Config) -> int | None:
         return base or None
     factor = 1.0
     for scaling in _scalings(text.get("rope_parameters") or text.get("rope_scaling")):
-        given = scaling.get("factor")
+        scaling_factor = scaling.get("factor")
         kind = scaling.get("rope_type", scaling.get("type"))
-        if str(kind) not in ALREADY_SCALED and isinstance(given, (int, float)) and not isinstance(given, bool):
-            factor = _factor(given)
+        if (
+            str(kind) not in ALREADY_SCALED
+            and isinstance(scaling_factor, (int, float))
+            and not isinstance(scaling_factor, bool)
+        ):
+            factor = _factor(scaling_factor)
     return int(base * factor) or None
 
 
-def _factor(given: float) -> float:
+def _factor(factor: float) -> float:
     # compared before conversion to a float, which fails for the largest whole numbers
-    if 0 < given <= _MOST_FACTOR:
-        return float(given)
+    if 0 < factor <= _MOST_FACTOR:
+        return float(factor)
     raise UnreadableConfig(
         "config.json: the positions' factor is not one; "
         f"allowed: a number above 0 and at most {_MOST_FACTOR}; fix: fetch the file again"
     )
 
 
-def _scalings(found: object) -> list[Config]:
+def _scalings(settings: object) -> list[Config]:
     """Return the settings of the rotary positions: one mapping, or one for each kind of layer."""
-    if not isinstance(found, Mapping):
+    if not isinstance(settings, Mapping):
         return []
-    nested = [value for value in found.values() if isinstance(value, Mapping)]
-    return nested or [found]
+    nested = [value for value in settings.values() if isinstance(value, Mapping)]
+    return nested or [settings]
 
 
 def _ties_by_default(text: Config) -> bool:

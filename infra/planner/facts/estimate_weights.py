@@ -142,15 +142,15 @@ def _encoder(shape: ModelShape, text: Mapping[str, Any]) -> Parameters:
 
 def estimate(shape: ModelShape, config: Mapping[str, Any]) -> tuple[WeightBytes, int]:
     """Return the bytes and the number of parameters."""
-    found = parameters(shape, config)
+    counts = parameters(shape, config)
     plain = ELEMENT_BYTES.get(shape.dtype or "bfloat16", 2)
     held = quantized.stored(config)
     packed = plain if held is None or held.weight_bytes is None else held.weight_bytes
     linear = plain if shape.quantization == "mxfp4" else packed  # only the experts are in four bits there
-    sharded = (found.embedding + found.vision) * plain + found.linear * linear + found.experts * packed
-    replicated = found.small * plain + found.down * linear
-    parts = (int(sharded), int(found.kv * linear), int(replicated))
-    return WeightBytes(*parts, "architecture", padded(shape, config)), found.total
+    sharded = (counts.embedding + counts.vision) * plain + counts.linear * linear + counts.experts * packed
+    replicated = counts.small * plain + counts.down * linear
+    parts = (int(sharded), int(counts.kv * linear), int(replicated))
+    return WeightBytes(*parts, "architecture", padded(shape, config)), counts.total
 
 
 def quantized_on_load(
@@ -159,13 +159,13 @@ def quantized_on_load(
     """Return the bytes that are held once the engine has quantized a model of ``dtype`` while loading it: ``linear``
     and ``experts`` are bytes a weight, None where they stay."""
     shape = config_json.read(config)
-    found, plain = parameters(shape, config), ELEMENT_BYTES.get(dtype or "bfloat16", 2)
+    counts, plain = parameters(shape, config), ELEMENT_BYTES.get(dtype or "bfloat16", 2)
     less, less_experts = (plain - size if size is not None else 0.0 for size in (linear, experts))
     return replace(
         weights,
-        sharded=max(0, weights.sharded - int(found.linear * less + found.experts * less_experts)),
-        kv_sharded=max(0, weights.kv_sharded - int(found.kv * less)),
-        replicated=max(0, weights.replicated - int(found.down * less)),
+        sharded=max(0, weights.sharded - int(counts.linear * less + counts.experts * less_experts)),
+        kv_sharded=max(0, weights.kv_sharded - int(counts.kv * less)),
+        replicated=max(0, weights.replicated - int(counts.down * less)),
         source="architecture",
         padded=_padded(shape, experts) if experts == quantized.MXFP4_BYTES else None,
     )

@@ -44,7 +44,7 @@ def from_hub(
     full commit. ``token`` None: no token is used, even where the machine is logged in. Raises ``HubError`` and
     ``UnreadableConfig``."""
     client = api or HfApi(token=token or False)
-    with _told(model_id, revision, token is not None):
+    with _hub_errors(model_id, revision, token is not None):
         info = client.model_info(model_id, revision=revision, files_metadata=True, timeout=_TIMEOUT_SECONDS)
         commit = info.sha or revision
         sizes = {each.rfilename: each.size for each in info.siblings or ()}
@@ -93,12 +93,12 @@ def _fetched(client: HfApi, model_id: str, commit: str | None, name: str) -> dic
 def _tensors(client: HfApi, model_id: str, commit: str | None) -> list[Tensor] | None:
     """Return the tensors that the headers of the weight files list; None where they cannot be read so."""
     try:
-        found = client.get_safetensors_metadata(model_id, revision=commit)
+        metadata = client.get_safetensors_metadata(model_id, revision=commit)
     except (NotASafetensorsRepoError, SafetensorsParsingError, EntryNotFoundError):
         return None
     return [
         Tensor(name, str(each.dtype), tuple(each.shape), each.data_offsets[1] - each.data_offsets[0])
-        for file in found.files_metadata.values()
+        for file in metadata.files_metadata.values()
         for name, each in file.tensors.items()
     ]
 
@@ -106,15 +106,15 @@ def _tensors(client: HfApi, model_id: str, commit: str | None) -> list[Tensor] |
 def _licence(card: Any, tags: Sequence[str]) -> str | None:
     """Return the licence in the model card (its own name where it is none of the common ones), else in the tags."""
     for field in ("license_name", "license"):
-        found = getattr(card, field, None)
-        if isinstance(found, str):
-            return found
+        licence = getattr(card, field, None)
+        if isinstance(licence, str):
+            return licence
     tagged = [tag.removeprefix("license:") for tag in tags if tag.startswith("license:")]
     return tagged[0] if tagged else None
 
 
 @contextmanager
-def _told(model_id: str, revision: str | None, with_token: bool) -> Iterator[None]:
+def _hub_errors(model_id: str, revision: str | None, with_token: bool) -> Iterator[None]:
     """Turn what the client raises into one sentence for the user, a ``HubError``."""
     at = f"{model_id} at {revision}" if revision else model_id
     try:

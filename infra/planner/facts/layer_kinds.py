@@ -174,7 +174,7 @@ def is_state(kind: str) -> bool:
 
 def keeps_state(text: Mapping[str, Any], layers: int) -> bool:
     """Return True if any layer keeps a state for each sequence beside or instead of a cache."""
-    found = kinds(text, layers)
-    if found is not None and any(is_state(kind) for kind in found):
+    by_layer = kinds(text, layers)
+    if by_layer is not None and any(is_state(kind) for kind in by_layer):
         return True
     return any(text.get(key) for key in _STATE_KEYS)

@@ -22,7 +22,7 @@ from infra.planner.facts.build import MOST_HEADER
 
 METADATA = "model_metadata.json"
 _MOST_TEXT = 64 * 2**20
-_WANTED = ("config.json", "tokenizer_config.json", "model.safetensors.index.json", "README.md")
+_NEEDED_FILES = ("config.json", "tokenizer_config.json", "model.safetensors.index.json", "README.md")
 _ANYTHING = ("modules.json", "config_sentence_transformers.json", "chat_template.jinja", "chat_template.json")
 
 
@@ -74,11 +74,11 @@ def opened(path: Path) -> Iterator[Archive]:
 
 def _unpack_heads(path: Path, root: Path) -> int:
     """Write what is needed under ``root``; return the bytes of all the model's files."""
-    total, found = 0, False
+    total, has_metadata = 0, False
     for name, size, stream in _members(path):
         parts = PurePosixPath(name).parts
         if len(parts) <= 2 and parts[-1] == METADATA:
-            found = True
+            has_metadata = True
             _write(root / METADATA, stream.read(_MOST_TEXT))
         inside = _inside(parts)
         if inside is None:
@@ -86,7 +86,7 @@ def _unpack_heads(path: Path, root: Path) -> int:
         total += size
         if len(inside) == 1:
             _head(root / "model" / inside[0], stream)
-    if not found:
+    if not has_metadata:
         raise UnreadableArchive(f"{path} has no {METADATA} beside a model folder")
     return total
 
@@ -101,7 +101,7 @@ def _inside(parts: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def _head(file: Path, stream: IO[bytes]) -> None:
-    if file.name in _WANTED:
+    if file.name in _NEEDED_FILES:
         _write(file, stream.read(_MOST_TEXT))
     elif file.suffix == ".safetensors":
         first = stream.read(8)
@@ -126,9 +126,9 @@ def _members(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
         return
     with tarfile.open(path, "r|*") as packed_tar:
         for member in packed_tar:
-            taken = packed_tar.extractfile(member) if member.isfile() else None
-            if taken is not None:
-                yield member.name.removeprefix("./"), member.size, taken
+            content = packed_tar.extractfile(member) if member.isfile() else None
+            if content is not None:
+                yield member.name.removeprefix("./"), member.size, content
 
 
 def _described(root: Path, size: int) -> Archive:

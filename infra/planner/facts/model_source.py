@@ -71,9 +71,12 @@ def from_path(path: Path, revision: str | None = None) -> ModelFacts:
     """Return the facts from a folder, the folder of a hub's cache, or an archive."""
     if path.is_file() or model_archive.is_archive(path):
         with model_archive.opened(path) as archive:
-            found = from_folder(archive.model, archive.model_id, revision or archive.revision)
+            model_facts = from_folder(archive.model, archive.model_id, revision or archive.revision)
             return dataclasses.replace(
-                found, disk_bytes=archive.disk_bytes, licence=found.licence or archive.licence, source=str(path)
+                model_facts,
+                disk_bytes=archive.disk_bytes,
+                licence=model_facts.licence or archive.licence,
+                source=str(path),
             )
     return from_folder(path, revision=revision)
 
@@ -140,8 +143,8 @@ def _licence(card: Path) -> str | None:
     except OSError:
         return None
     head = text.split("\n---", 1)[0] if text.startswith("---") else ""
-    found = re.search(r"^licen[sc]e:\s*([\w.-]+)\s*$", head, re.MULTILINE)
-    return found[1] if found else None
+    match = re.search(r"^licen[sc]e:\s*([\w.-]+)\s*$", head, re.MULTILINE)
+    return match[1] if match else None
 
 
 def _json(file: Path) -> dict[str, Any] | None:

@@ -37,35 +37,35 @@ def find(name: str) -> ModelFacts | None:
     return _facts(presets[called], sources[called])
 
 
-def _text(found: Preset, config: Mapping[str, Any], source: str) -> ModelFacts:
+def _text(entry: Preset, config: Mapping[str, Any], source: str) -> ModelFacts:
     shape = config_json.read(config)
-    weights, parameters = build.weights(shape, config, None, found.tensor_bytes, "preset")
+    weights, parameters = build.weights(shape, config, None, entry.tensor_bytes, "preset")
     return build.facts(
         config,
         shape,
-        model_id=found.id,
-        revision=found.revision,
+        model_id=entry.id,
+        revision=entry.revision,
         weights=weights,
-        parameters=found.parameters or parameters,
-        chat_template=found.chat_template,
-        weight_files=found.weight_files,
-        disk_bytes=found.disk_bytes,
+        parameters=entry.parameters or parameters,
+        chat_template=entry.chat_template,
+        weight_files=entry.weight_files,
+        disk_bytes=entry.disk_bytes,
         source=source,
-        licence=found.licence,
-        gated=found.gated,
-        task=found.task,
-        context=found.context,
+        licence=entry.licence,
+        gated=entry.gated,
+        task=entry.task,
+        context=entry.context,
     )
 
 
-def _image(found: Preset, source: str) -> ModelFacts:
+def _image(entry: Preset, source: str) -> ModelFacts:
     """Return the facts of an image model, which is no decoder: nothing of it is cached or split."""
-    size = found.tensor_bytes
+    size = entry.tensor_bytes
     return ModelFacts(
-        id=found.id,
-        revision=found.revision,
-        architecture=found.architecture,
-        task=found.task,
+        id=entry.id,
+        revision=entry.revision,
+        architecture=entry.architecture,
+        task=entry.task,
         layers=0,
         hidden=0,
         intermediate=0,
@@ -75,13 +75,13 @@ def _image(found: Preset, source: str) -> ModelFacts:
         kv=(),
         weights=WeightBytes(0, 0, size, "preset") if size else None,
         dtype="bfloat16",
-        parameters=found.parameters,
-        active_parameters=found.parameters,
-        chat_template=found.chat_template,
-        licence=found.licence,
-        gated=found.gated,
-        weight_files=found.weight_files,
-        disk_bytes=found.disk_bytes,
+        parameters=entry.parameters,
+        active_parameters=entry.parameters,
+        chat_template=entry.chat_template,
+        licence=entry.licence,
+        gated=entry.gated,
+        weight_files=entry.weight_files,
+        disk_bytes=entry.disk_bytes,
         source=source,
-        raw={"least_card_gb": found.least_card_gb} if found.least_card_gb else {},
+        raw={"least_card_gb": entry.least_card_gb} if entry.least_card_gb else {},
     )

@@ -28,50 +28,50 @@ class Stored:
 def stored(config: Mapping[str, Any]) -> Stored | None:
     """Return how weights are stored; None where nothing is quantized. Raises ``ValueError`` where the settings are no
     mapping."""
-    found = config.get("quantization_config") or config.get("compression_config")
-    if not found:
+    settings = config.get("quantization_config") or config.get("compression_config")
+    if not settings:
         return None
-    if not isinstance(found, Mapping):
+    if not isinstance(settings, Mapping):
         raise ValueError("quantization_config is no mapping")
-    method = str(found.get("quant_method", "unknown")).lower()
+    method = str(settings.get("quant_method", "unknown")).lower()
     if method in ("awq", "gptq", "auto-round", "inc"):
-        return _grouped(method, _bits(found.get("bits") or found.get("w_bit")), found)
+        return _grouped(method, _bits(settings.get("bits") or settings.get("w_bit")), settings)
     if method == "bitsandbytes":
-        return _grouped(method, 4 if found.get("load_in_4bit") else 8, found)
+        return _grouped(method, 4 if settings.get("load_in_4bit") else 8, settings)
     if method == "compressed-tensors":
-        return _compressed(method, found)
+        return _compressed(method, settings)
     if method == "modelopt":
-        return _modelopt(found)
+        return _modelopt(settings)
     if method in ("fp8", "fbgemm_fp8"):
-        return Stored(method, 8, 1.0 + _block_scale(found.get("weight_block_size")))
+        return Stored(method, 8, 1.0 + _block_scale(settings.get("weight_block_size")))
     if method == "mxfp4":
         return Stored(method, 4, MXFP4_BYTES)
-    return Stored(method, _bits(found.get("bits") or found.get("w_bit")), None)
+    return Stored(method, _bits(settings.get("bits") or settings.get("w_bit")), None)
 
 
 def _bits(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 16 else None
 
 
-def _grouped(method: str, bits: int | None, found: Mapping[str, Any]) -> Stored:
+def _grouped(method: str, bits: int | None, settings: Mapping[str, Any]) -> Stored:
     """Return the size of integers in groups, each with a scale of 16 bits and a zero of as many bits as a weight."""
     bits = bits or (4 if method == "awq" else None)
-    size = found.get("group_size", found.get("q_group_size"))
+    size = settings.get("group_size", settings.get("q_group_size"))
     group = size if isinstance(size, int) and size > 0 else GROUP
     return Stored(method, bits, bits / 8 + (2 + bits / 8) / group if bits else None)
 
 
-def _compressed(method: str, found: Mapping[str, Any]) -> Stored:
+def _compressed(method: str, settings: Mapping[str, Any]) -> Stored:
     """Return the size for layers in groups quantized alike; the widest stands for all, so the sum is not too small."""
-    sizes = list(_groups(found))
+    sizes = list(_groups(settings))
     if not sizes or None in sizes:
         return Stored(method, None, None)
     bits, size = max((each for each in sizes if each), key=lambda each: each[1])
     return Stored(method, bits, size)
 
 
-def _groups(found: Mapping[str, Any]) -> Iterator[tuple[int, float] | None]:
-    groups = found.get("config_groups")
+def _groups(settings: Mapping[str, Any]) -> Iterator[tuple[int, float] | None]:
+    groups = settings.get("config_groups")
     for group in groups.values() if isinstance(groups, Mapping) else ():
         weights = group.get("weights") if isinstance(group, Mapping) else None
         bits = _bits(weights.get("num_bits")) if isinstance(weights, Mapping) else None
@@ -90,8 +90,8 @@ def _scale(bits: int, weights: Mapping[str, Any]) -> float:
     return _block_scale(weights.get("block_structure"))
 
 
-def _modelopt(found: Mapping[str, Any]) -> Stored:
-    algorithm = str(found.get("quant_algo") or "").upper()
+def _modelopt(settings: Mapping[str, Any]) -> Stored:
+    algorithm = str(settings.get("quant_algo") or "").upper()
     if algorithm == "NVFP4":
         return Stored("modelopt_fp4", 4, NVFP4_BYTES)
     if algorithm in ("FP8", "FP8_PER_CHANNEL_PER_TOKEN"):

@@ -45,7 +45,7 @@ def read(stacks: Path) -> RecordedModels:
     problems: list[Problem] = []
     for file in sorted((stacks / FOLDER).glob("*.yaml")):
         try:
-            found = presets.facts_in(file, lambda path: yaml_source.read(path, "a recorded model").value)
+            recorded = presets.facts_in(file, lambda path: yaml_source.read(path, "a recorded model").value)
         except (ValueError, TypeError, OverflowError, RecursionError, yaml_source.Unreadable) as error:
             why = f": it {error}" if isinstance(error, yaml_source.Unreadable) else ""
             message = f"of {FOLDER}/{file.name} cannot be read{why}"
@@ -53,7 +53,7 @@ def read(stacks: Path) -> RecordedModels:
             fix = "record the model anew, or delete the file"
             problems.append(RECORD_UNREADABLE.at(("models",), message, allowed=allowed, fix=fix))
             continue
-        facts |= {each.id.lower(): each for each in found}
+        facts |= {each.id.lower(): each for each in recorded}
     return RecordedModels(facts, tuple(problems))
 
 

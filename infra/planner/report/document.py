@@ -58,18 +58,18 @@ def document(
 
 def verdict(findings: Iterable[Finding]) -> str:
     """Return ``errors`` (nothing may be created), ``warnings`` or ``clean``."""
-    found = list(findings)
-    return "errors" if any(f.stops for f in found) else "warnings" if found else "clean"
+    all_findings = list(findings)
+    return "errors" if any(f.stops for f in all_findings) else "warnings" if all_findings else "clean"
 
 
 def policies(findings: Iterable[Finding]) -> list[Document]:
     """Return the verdict on every policy that a rule can report: ``holds``, ``waived`` or ``violated``."""
-    found = [finding for finding in findings if finding.policy is not None]
+    policy_findings = [finding for finding in findings if finding.policy is not None]
     states = {policy: "holds" for rule in rules() for policy in rule.policies}
-    states |= {str(finding.policy): "waived" for finding in found if finding.waiver is not None}
-    states |= {str(finding.policy): "violated" for finding in found if finding.stops}
+    states |= {str(finding.policy): "waived" for finding in policy_findings if finding.waiver is not None}
+    states |= {str(finding.policy): "violated" for finding in policy_findings if finding.stops}
     return [
-        {"id": policy, "state": state, "findings": sorted({f.code for f in found if f.policy == policy})}
+        {"id": policy, "state": state, "findings": sorted({f.code for f in policy_findings if f.policy == policy})}
         for policy, state in sorted(states.items())
     ]
 

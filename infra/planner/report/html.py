@@ -19,7 +19,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 @cache
 def environment(*folders: Path) -> Environment:
     """Return the template environment for this page and others in its style; ``folders`` are searched first."""
-    made = Environment(
+    templates = Environment(
         loader=FileSystemLoader([*folders, _TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -27,8 +27,8 @@ def environment(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     for name in ("gib", "usd", "span", "count", "parameters"):
-        made.filters[name] = getattr(report_tables, name)
-    return made
+        templates.filters[name] = getattr(report_tables, name)
+    return templates
 
 
 def page(document: Document) -> str:
@@ -97,15 +97,15 @@ def timeline(path: Document, longest: float) -> list[Part]:
 
 
 def _side_by_side(parts: list[tuple[str, str, float, str]], whole: float) -> list[Part]:
-    found: list[Part] = []
+    bars: list[Part] = []
     left = 0.0
-    for name, kind, size, told in parts:
+    for name, kind, size, label in parts:
         if size <= 0 or whole <= 0:
             continue
         width = max(_LEAST_PERCENT, 100 * size / whole)
-        found.append(Part(name=name, kind=kind, left=round(left, 3), width=round(min(width, 100 - left), 3), told=told))
+        bars.append(Part(name=name, kind=kind, left=round(left, 3), width=round(min(width, 100 - left), 3), told=label))
         left = min(100.0, left + width)
-    return found
+    return bars
 
 
 def money(document: Document) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ def _bar(name: str, sums: Document, top: float, cap: float | None = None) -> dic
     floor, ceiling = sums["floor_usd_per_hour"], sums["ceiling_usd_per_hour"]
     return {
         "name": name,
-        "told": f"{usd(floor)} to {usd(ceiling)}",
+        "figures": f"{usd(floor)} to {usd(ceiling)}",
         "floor": _percent(floor, top),
         "ceiling": _percent(ceiling, top),
         "cap": _percent(cap, top),

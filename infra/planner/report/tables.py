@@ -117,8 +117,8 @@ def _memory(document: Document) -> Table:
     )
     columns = ("model", "GPU", "weights", "engine", "KV cache", "a token", "longest", "sequences")
     below = "longest: the longest context that fits; sequences: of the model's context, at once"
-    found = [(model["name"], model["memory"]["measured_by"]) for model in document["models"] if model["memory"]]
-    below += "".join(f"; {name}: {measured_by}" for name, measured_by in found if measured_by)
+    sources = [(model["name"], model["memory"]["measured_by"]) for model in document["models"] if model["memory"]]
+    below += "".join(f"; {name}: {measured_by}" for name, measured_by in sources if measured_by)
     return Table(
         title="Memory of one GPU, in GiB", columns=columns, rows=rows, right=frozenset(range(1, 8)), below=below
     )
@@ -235,8 +235,8 @@ def _timeouts(document: Document) -> Table:
         )
         for chain in chains
     )
-    told = f"balancer: {chains[0]['load_balancer']}; " if chains else ""
-    below = f"{told}silence: the longest a request may wait without a byte; first: what gives up on it first"
+    balancer = f"balancer: {chains[0]['load_balancer']}; " if chains else ""
+    below = f"{balancer}silence: the longest a request may wait without a byte; first: what gives up on it first"
     columns = ("model", *heads, "silence", "first")
     title = "Time-outs from the client to the engine, in seconds"
     return Table(title=title, columns=columns, rows=rows, right=frozenset(range(1, len(names) + 2)), below=below)

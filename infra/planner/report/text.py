@@ -66,8 +66,8 @@ def _stacked(table: Table, console: Console) -> None:
     """Print each row under its first cell, for a terminal narrower than the table."""
     parts: list[Text | Padding] = []
     for row in table.rows:
-        told = "  ".join(f"{name} {cell}" for name, cell in zip(table.columns[1:], row[1:], strict=True) if cell)
-        parts += [Text(row[0] or table.columns[0], style="bold cyan"), Padding(Text(told), (0, 0, 0, 2))]
+        line = "  ".join(f"{name} {cell}" for name, cell in zip(table.columns[1:], row[1:], strict=True) if cell)
+        parts += [Text(row[0] or table.columns[0], style="bold cyan"), Padding(Text(line), (0, 0, 0, 2))]
     console.print(Group(*parts))
 
 

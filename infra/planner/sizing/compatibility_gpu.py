@@ -89,8 +89,8 @@ def capability(text: str) -> Capability:
     return int(major), int(minor or 0)
 
 
-def _shown(found: Capability) -> str:
-    return f"{found[0]}.{found[1]}"
+def _shown(level: Capability) -> str:
+    return f"{level[0]}.{level[1]}"
 
 
 def judge_gpu(
@@ -122,20 +122,20 @@ def _driver(gpu: Gpu, at: Path) -> Iterator[Problem]:
     yield DRIVER_TOO_OLD.at((*at, "pool"), message, allowed=f"driver {least} or newer", fix=fix, value=gpu.driver)
 
 
-def _number_type(facts: ModelFacts, gpu: str, found: Capability, dtype: str, at: Path) -> Iterator[Problem]:
+def _number_type(facts: ModelFacts, gpu: str, level: Capability, dtype: str, at: Path) -> Iterator[Problem]:
     family = str(facts.raw.get("model_type", ""))
     used = (facts.dtype or "bfloat16") if dtype == "auto" else dtype
-    if dtype == "auto" and found < BFLOAT16 and dtype_in(facts.raw) == "float32" and family not in NO_FLOAT16:
+    if dtype == "auto" and level < BFLOAT16 and dtype_in(facts.raw) == "float32" and family not in NO_FLOAT16:
         return  # for a model in 32 bits the engine takes either 16-bit type
     if used == "float16" and family in NO_FLOAT16:
-        fix = "leave dtype out" if found >= BFLOAT16 else "use a pool with cards of compute capability 8.0 or more"
+        fix = "leave dtype out" if level >= BFLOAT16 else "use a pool with cards of compute capability 8.0 or more"
         message = f"is not stable for {family} models, and the engine refuses it"
         yield FLOAT16_UNSTABLE.at((*at, "dtype"), message, allowed="bfloat16 or float32", fix=fix, value=used)
-    elif used == "bfloat16" and found < BFLOAT16:
+    elif used == "bfloat16" and level < BFLOAT16:
         stable = family not in NO_FLOAT16
         fix = "set dtype: float16" if stable else "use a pool with cards of compute capability 8.0 or more"
         says = "is what the model is in, and" if dtype == "auto" else "is asked for, but"
-        message = f"{says} {gpu} (compute capability {_shown(found)}) cannot compute it"
+        message = f"{says} {gpu} (compute capability {_shown(level)}) cannot compute it"
         allowed = "float16 here, bfloat16 from 8.0 on" if stable else "bfloat16, from compute capability 8.0 on"
         yield BFLOAT16_UNSUPPORTED.at((*at, "dtype"), message, allowed=allowed, fix=fix, value=used)
 
@@ -193,20 +193,20 @@ def _method(facts: ModelFacts, plugins: frozenset[str], tensor_parallel: int, at
         )
 
 
-def _needed(facts: ModelFacts, gpu: str, found: Capability, at: Path) -> Iterator[Problem]:
+def _needed(facts: ModelFacts, gpu: str, level: Capability, at: Path) -> Iterator[Problem]:
     """Check that this card has what the quantization method needs."""
     method = facts.quantization
     text = table().methods.get(method or "")
     if method is None or text is None:
         return
-    if found < capability(text):
-        message = f"is quantized with {method}, which {gpu} (compute capability {_shown(found)}) cannot compute"
+    if level < capability(text):
+        message = f"is quantized with {method}, which {gpu} (compute capability {_shown(level)}) cannot compute"
         fix = "use a pool with newer cards, or another build of the model"
         yield QUANTIZATION_NEEDS_NEWER_CARD.at(
             (*at, "id"), message, allowed=f"compute capability {text} or more", fix=fix, value=facts.id
         )
-    elif method in ("fp8", "fbgemm_fp8", "modelopt") and found < capability(table().fp8_hardware):
-        card = f"{gpu} (compute capability {_shown(found)})"
+    elif method in ("fp8", "fbgemm_fp8", "modelopt") and level < capability(table().fp8_hardware):
+        card = f"{gpu} (compute capability {_shown(level)})"
         message = f"is in FP8, which {card} keeps but computes in 16 bits: smaller, not faster"
         fix = "use cards from Ada or Hopper on for the speed, or leave it for the memory alone"
         allowed = f"compute capability {table().fp8_hardware} or more for FP8 computation"
@@ -217,25 +217,25 @@ def judge_on_load(facts: ModelFacts, gpu: Gpu | None, method: str | None, dtype:
     """Check that the engine can quantize the model by ``method`` while it loads it; ``gpu`` None is a CPU."""
     if method is None:
         return
-    path, made = (*at, "quantization"), table().on_load[method]
+    path, on_load = (*at, "quantization"), table().on_load[method]
     why, fix, allowed = "", "take it out", "a model in 16 bits"
     if facts.quantization is not None:
         why = f"is made of 16 bits, and {facts.id} comes quantized already, with {facts.quantization}"
     elif gpu is None:
         why, allowed = "is made on GPUs, and the pool computes on a CPU", "a pool with GPUs"
-    elif made.linear is None and not facts.experts_per_token:
+    elif on_load.linear is None and not facts.experts_per_token:
         why = f"is for experts alone, and {facts.id} has none: nothing would get smaller"
         fix, allowed = "use fp8_per_tensor, or take it out", "a model with experts"
     elif dtype == "float32":
         why, fix = "computes in 16 bits, and dtype is float32", "take one of the two out"
     if why:
         yield QUANTIZATION_REFUSED.at(path, why, allowed=allowed, fix=fix, value=method)
-    elif gpu is not None and gpu.capability is not None and gpu.capability < capability(made.least):
+    elif gpu is not None and gpu.capability is not None and gpu.capability < capability(on_load.least):
         message = f"is what {gpu.name} (compute capability {_shown(gpu.capability)}) cannot compute"
         yield QUANTIZATION_NEEDS_NEWER_CARD.at(
             path,
             message,
-            allowed=f"compute capability {made.least} or more",
+            allowed=f"compute capability {on_load.least} or more",
             fix="use a pool with newer cards, or another method",
             value=method,
         )

@@ -168,9 +168,9 @@ def ranked(
     )
     cards = (card_of(machine, region, gpus) for machine in there)
     tried = (try_card(facts, card, engine, sequences=sequences, measured=measured) for card in cards)
-    found = [each for each in tried if each.fits]
-    loading = [each for each in found if each.card.machine and holds(each.card.machine, facts, each.tensor_parallel)]
-    return sorted(loading or found, key=order)
+    fitting = [each for each in tried if each.fits]
+    loading = [each for each in fitting if each.card.machine and holds(each.card.machine, facts, each.tensor_parallel)]
+    return sorted(loading or fitting, key=order)
 
 
 def order(fit: Fit) -> tuple[bool, float, int, str]:
@@ -208,9 +208,9 @@ def clouds() -> tuple[str, ...]:
 
 def cards(named: Named) -> list[Card]:
     """Return the cards to try: of a bare GPU as many as asked for, or 1, 2, 4 and 8. Raises ``WrongChoice``."""
-    given = [f"--{name}" for name in ("gpu", "machine", "cloud") if getattr(named, name) is not None]
-    if len(given) > 1:
-        raise WrongChoice(f"{' and '.join(given)} name hardware twice; allowed: one of --gpu, --machine, --cloud")
+    flags = [f"--{name}" for name in ("gpu", "machine", "cloud") if getattr(named, name) is not None]
+    if len(flags) > 1:
+        raise WrongChoice(f"{' and '.join(flags)} name hardware twice; allowed: one of --gpu, --machine, --cloud")
     if named.gpu is not None:
         return _of_gpu(named.gpu, named.gpus)
     if named.machine is not None:
@@ -230,15 +230,15 @@ def _of_gpu(name: str, count: int | None) -> list[Card]:
 
 def _machine(name: str, count: int | None) -> Machine:
     known = {m.name.lower(): m for place in clouds() for m in machines(place).values()}
-    found = known.get(name.strip().lower())
-    if found is None:
+    machine = known.get(name.strip().lower())
+    if machine is None:
         near = difflib.get_close_matches(name.strip().lower(), known, n=3, cutoff=0.5)
         meant = f"; fix: did you mean {' or '.join(known[each].name for each in near)}?" if near else ""
         allowed = f"a machine with GPUs of {', '.join(clouds())}"
         raise WrongChoice(f"--machine: {show(name)} is not a machine of the catalogue; allowed: {allowed}{meant}")
-    if count is not None and count > found.gpus:
-        raise WrongChoice(f"--gpus: {count} is more than {found.name} has; allowed: 1..{found.gpus}")
-    return found
+    if count is not None and count > machine.gpus:
+        raise WrongChoice(f"--gpus: {count} is more than {machine.name} has; allowed: 1..{machine.gpus}")
+    return machine
 
 
 def _sold(named: Named) -> list[Machine]:
@@ -247,15 +247,15 @@ def _sold(named: Named) -> list[Machine]:
         meant = f"; fix: did you mean {near[0]}?" if near else ""
         raise WrongChoice(f"--cloud: {show(named.cloud)} is not a cloud; allowed: {', '.join(clouds())}{meant}")
     places = (named.cloud,) if named.cloud else clouds()
-    found = [machine for place in places for machine in machines(place).values() if _fits(machine, named)]
-    if not found:
+    sold = [machine for place in places for machine in machines(place).values() if _fits(machine, named)]
+    if not sold:
         where = f" in {named.region}" if named.region else ""
         most = max((machine.gpus for place in places for machine in machines(place).values()), default=0)
         raise WrongChoice(
             f"no machine of the catalogue has {named.gpus or 1} GPUs{where}; allowed: up to {most} GPUs, and a region "
             f"where machines are sold{_regions(places, named.region)}"
         )
-    return found
+    return sold
 
 
 def _fits(machine: Machine, named: Named) -> bool:
@@ -276,13 +276,15 @@ def cheapest_with(product: str, count: int, region: str | None, facts: ModelFact
     """Return the cheapest machine with ``count`` or more of a GPU, or the smallest where no price is known; one whose
     main memory holds what loading ``facts`` takes goes first."""
     named = Named(region=region)
-    found = [
+    candidates = [
         card_of(machine, region)
         for place in clouds()
         for machine in machines(place).values()
         if machine.gpu == product and not machine.part and machine.gpus >= count and _fits(machine, named)
     ]
-    loading = [card for card in found if facts is None or card.machine is None or holds(card.machine, facts, count)]
+    loading = [
+        card for card in candidates if facts is None or card.machine is None or holds(card.machine, facts, count)
+    ]
     return min(
-        loading or found, key=lambda c: (c.usd_per_hour is None, c.usd_per_hour or 0, c.gpus, c.name), default=None
+        loading or candidates, key=lambda c: (c.usd_per_hour is None, c.usd_per_hour or 0, c.gpus, c.name), default=None
     )

@@ -97,12 +97,12 @@ class MeasuredModel(_Model):
 class MeasuredStarts:
     """Starts by model and GPU, both in lower case, and the problems with the files."""
 
-    found: Mapping[tuple[str, str], tuple[Start, ...]]
+    by_model_and_gpu: Mapping[tuple[str, str], tuple[Start, ...]]
     problems: tuple[Problem, ...] = ()
 
     def find(self, model_id: str, product: str | None) -> tuple[Start, ...]:
         """Return the starts of a model on a GPU."""
-        return self.found.get((model_id.lower(), (product or "").lower()), ())
+        return self.by_model_and_gpu.get((model_id.lower(), (product or "").lower()), ())
 
 
 NONE = MeasuredStarts({})
@@ -110,7 +110,7 @@ NONE = MeasuredStarts({})
 
 def read(stacks: Path) -> MeasuredStarts:
     """Read the starts recorded beside the stack files in ``stacks``."""
-    found: dict[tuple[str, str], tuple[Start, ...]] = {}
+    by_model_and_gpu: dict[tuple[str, str], tuple[Start, ...]] = {}
     problems: list[Problem] = []
     for file in sorted((stacks / FOLDER).glob("*.yaml")):
         try:
@@ -122,8 +122,8 @@ def read(stacks: Path) -> MeasuredStarts:
             problems.append(RECORD_UNREADABLE.at(("models",), message, allowed=allowed, fix=fix))
             continue
         key = (one.model.lower(), one.gpu.lower())
-        found[key] = (*found.get(key, ()), *one.starts)
-    return MeasuredStarts(found, tuple(problems))
+        by_model_and_gpu[key] = (*by_model_and_gpu.get(key, ()), *one.starts)
+    return MeasuredStarts(by_model_and_gpu, tuple(problems))
 
 
 def _read(file: Path) -> MeasuredModel:
@@ -134,16 +134,20 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine, starts: Iterable[Sta
     """Plan the memory of one GPU, by the start that is nearest to what is asked for, if any can be used: the newest of
     the same settings and version, else of the same settings, else any. Raises ``ValueError`` as ``memory.plan``."""
     planned = memory.plan(facts, gpu_bytes, engine)
-    near = [(start, taken) for start in starts if (taken := _taken(start, facts, gpu_bytes, engine, planned.taken))]
+    near = [
+        (start, non_cache)
+        for start in starts
+        if (non_cache := _non_cache(start, facts, gpu_bytes, engine, planned.non_cache))
+    ]
     if not near:
         return planned
     version = pinned("vllm").version
     asked = _settings(facts, engine)
-    start, taken = max(near, key=lambda each: (each[0].settings == asked, each[0].engine == version, each[0].date))
-    return memory.plan(facts, gpu_bytes, engine, taken - planned.taken, start.source)
+    start, non_cache = max(near, key=lambda each: (each[0].settings == asked, each[0].engine == version, each[0].date))
+    return memory.plan(facts, gpu_bytes, engine, non_cache - planned.non_cache, start.source)
 
 
-def _taken(start: Start, facts: ModelFacts, gpu_bytes: int, engine: Engine, planned: int) -> int | None:
+def _non_cache(start: Start, facts: ModelFacts, gpu_bytes: int, engine: Engine, planned: int) -> int | None:
     """Return what is taken by the measured start; None where it says nothing of these settings.
 
     For what the start did, or less: the plan, and what the start took more than its own plan, at most what it took. For
@@ -152,7 +156,7 @@ def _taken(start: Start, facts: ModelFacts, gpu_bytes: int, engine: Engine, plan
     asked, did = _settings(facts, engine), start.settings
     if asked.dtype != did.dtype or any(getattr(asked, name) != getattr(did, name) for name in _ALIKE):
         return None
-    there = memory.plan(facts, gpu_bytes, _engine(did, engine)).taken
+    there = memory.plan(facts, gpu_bytes, _engine(did, engine)).non_cache
     fewer = (did.sequences - asked.sequences, did.max_batched_tokens - asked.max_batched_tokens)
     if min(fewer) >= 0:
         return min(start.taken_bytes, planned + max(0, start.taken_bytes - there))
@@ -194,18 +198,18 @@ def measurement(
     held = as_loaded(facts, log.words.get("dtype", "auto"))
     engine = _started(log, product, gpu_bytes, share)
     planned = memory.plan(held, gpu_bytes, engine)
-    taken = planned.usable - int(log.figures["kv_gib"] * GIB)
+    non_cache = planned.usable - int(log.figures["kv_gib"] * GIB)
     if numbers(log.version)[:2] < GRAPHS_WITHIN_SHARE and not engine.eager:
         graphs = log.figures.get("graph_gib")
-        taken += max(0, int(graphs * GIB)) if graphs is not None else held.layers * GRAPH_BYTES_PER_LAYER
-    if taken <= 0 or abs(taken - planned.taken) > _PLAN_OFF * gpu_bytes:
+        non_cache += max(0, int(graphs * GIB)) if graphs is not None else held.layers * GRAPH_BYTES_PER_LAYER
+    if non_cache <= 0 or abs(non_cache - planned.non_cache) > _PLAN_OFF * gpu_bytes:
         message = f"is too far from the plan of {facts.id} on {engine.tensor_parallel} × {product}"
         raise _no(message, "a log of this model and GPU", "check --gpu and the model, or give the log's own")
     start = Start(
         date=today,
         engine=log.version,
         settings=_settings(held, engine),
-        taken_bytes=taken,
+        taken_bytes=non_cache,
         measured={to_camel(name): round(log.figures[name], 2) for name in _SAID if name in log.figures},
         planned=_planned(planned),
     )
@@ -214,8 +218,8 @@ def measurement(
 
 def _planned(plan: MemoryPlan) -> dict[str, float]:
     gib = {"weights": plan.weights, "kv": plan.kv_free, "activation": plan.activations, "other": plan.overhead}
-    found = {f"{name}Gib": round(value / GIB, 2) for name, value in gib.items()}
-    return {**found, "kvTokens": plan.kv_tokens, "concurrency": round(min(plan.sequences, 1e9), 2)}
+    figures = {f"{name}Gib": round(value / GIB, 2) for name, value in gib.items()}
+    return {**figures, "kvTokens": plan.kv_tokens, "concurrency": round(min(plan.sequences, 1e9), 2)}
 
 
 def unmeasured(flags: Iterable[str]) -> list[str]:
@@ -285,5 +289,5 @@ def document(file: Path, model_id: str, product: str, start: Start) -> str:
             raise UsageError(f"{FOLDER}/{file.name} cannot be read; allowed: measured starts; fix: {fix}") from error
     starts = (*(each for each in kept if (each.settings, each.engine) != (start.settings, start.engine)), start)
     whole = MeasuredModel(model=model_id, gpu=product, starts=starts)
-    made: dict[str, Any] = whole.model_dump(by_alias=True)
-    return yaml.safe_dump(made | {"starts": list(made["starts"])}, sort_keys=False, allow_unicode=True, width=110)
+    content: dict[str, Any] = whole.model_dump(by_alias=True)
+    return yaml.safe_dump(content | {"starts": list(content["starts"])}, sort_keys=False, allow_unicode=True, width=110)

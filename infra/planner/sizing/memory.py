@@ -84,7 +84,7 @@ class MemoryPlan:
     measured_by: str = ""
 
     @property
-    def taken(self) -> int:
+    def non_cache(self) -> int:
         """Return all that is not the KV cache's."""
         return self.usable - self.kv_free
 
@@ -206,10 +206,10 @@ def block_bytes(facts: ModelFacts, engine: Engine, block: int = BLOCK) -> int:
 def _group_size(counts: Iterable[int]) -> int:
     """Return the layers of one block table: vLLM takes the fewest of any kind, or the most where the kinds differ
     little, because padding is then cheaper."""
-    found = sorted(counts)
-    if len(found) < 2:
-        return found[0] if found else 1
-    least, most = found[0], found[-1]
+    ordered = sorted(counts)
+    if len(ordered) < 2:
+        return ordered[0] if ordered else 1
+    least, most = ordered[0], ordered[-1]
     return most if most < 1.5 * least else least
 
 

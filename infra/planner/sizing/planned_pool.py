@@ -89,8 +89,8 @@ def _card_bytes(pool: PoolConfig, machine: Machine | None, product: str | None) 
     if machine is not None:
         return int(machine.cuda_memory_gib * GIB)
     known, own = gpus().get(product or ""), pool.gpu.memory
-    given = [int(known.usable_gib * GIB)] if known else []
-    return min([*given, *([own.bytes] if own is not None else [])], default=None)
+    sizes = [int(known.usable_gib * GIB)] if known else []
+    return min([*sizes, *([own.bytes] if own is not None else [])], default=None)
 
 
 def _slice_bytes(profile: str | None) -> int | None:
@@ -144,40 +144,42 @@ def batched_tokens(gpu_bytes: int, product: str | None, sequences: int, context:
 
 def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine:
     """Return the settings the pod's engine starts with on a card of ``gpu_bytes``."""
-    given = flags(model.extra_args)
+    engine_flags = flags(model.extra_args)
     default = batched_tokens(gpu_bytes, product, model.max_sequences, model.max_tokens)
-    kv_dtype = given.get("--kv-cache-dtype", "auto")
-    lora = "--enable-lora" in given
+    kv_dtype = engine_flags.get("--kv-cache-dtype", "auto")
+    lora = "--enable-lora" in engine_flags
     return Engine(
         context=model.max_tokens,
         sequences=model.max_sequences,
-        max_batched_tokens=_whole(given.get("--max-num-batched-tokens"), default),
+        max_batched_tokens=_whole(engine_flags.get("--max-num-batched-tokens"), default),
         memory_share=model.gpu_memory_utilization,
         kv_dtype=kv_dtype if kv_dtype in KV_ELEMENT_BYTES else "auto",
         tensor_parallel=model.split[0],
         pipeline_parallel=model.split[1],
         steps_in_flight=1 + model.split[1],
-        eager="--enforce-eager" in given,
-        lora_rank=_whole(given.get("--max-lora-rank"), 16) if lora else 0,
-        loras=_whole(given.get("--max-loras"), 1) if lora else 0,
-        expert_parallel="--enable-expert-parallel" in given,
-        text_only="--language-model-only" in given or "--skip-mm-profiling" in given,
+        eager="--enforce-eager" in engine_flags,
+        lora_rank=_whole(engine_flags.get("--max-lora-rank"), 16) if lora else 0,
+        loras=_whole(engine_flags.get("--max-loras"), 1) if lora else 0,
+        expert_parallel="--enable-expert-parallel" in engine_flags,
+        text_only="--language-model-only" in engine_flags or "--skip-mm-profiling" in engine_flags,
     )
 
 
 def unfollowed(model: ModelConfig) -> tuple[str, ...]:
     """Return the model's flags that make this plan's memory unreliable."""
-    given = flags(model.extra_args)
-    strange = given.get("--kv-cache-dtype", "auto") not in KV_ELEMENT_BYTES
-    return (*(flag for flag in UNFOLLOWED if flag in given), *(("--kv-cache-dtype",) if strange else ()))
+    engine_flags = flags(model.extra_args)
+    strange = engine_flags.get("--kv-cache-dtype", "auto") not in KV_ELEMENT_BYTES
+    return (*(flag for flag in UNFOLLOWED if flag in engine_flags), *(("--kv-cache-dtype",) if strange else ()))
 
 
 def flags(arguments: Iterable[str]) -> Mapping[str, str]:
     """Return the flags as the engine reads them, by their full names, each with its last value; a flag without a value,
     or one part of a JSON value, maps to an empty text."""
-    given = parse(list(arguments))[0]
+    parsed = parse(list(arguments))[0]
     return {
-        each.flag: each.values[-1].strip() if each.values and each.key is None else "" for each in given if not each.off
+        each.flag: each.values[-1].strip() if each.values and each.key is None else ""
+        for each in parsed
+        if not each.off
     }
 
 
@@ -187,13 +189,13 @@ LOADER = "--model-loader-extra-config"
 def streamer_bytes(model: ModelConfig) -> int | None:
     """Return the buffer that the model's own settings give the weights' streamer beside each GPU; None: none, and the
     product does. An unlimited one counts as the most there is."""
-    given: str | None = model.extra_env.get(STREAMER_LIMIT)
+    limit: str | None = model.extra_env.get(STREAMER_LIMIT)
     for each in parse(model.extra_args)[0]:
         if each.flag == LOADER and each.values:
-            given = each.values[-1] if each.key == "memory_limit" else _memory_limit(each.values[-1]) or given
-    if given is None or not re.fullmatch(r"-1|[0-9]{1,13}", given):
+            limit = each.values[-1] if each.key == "memory_limit" else _memory_limit(each.values[-1]) or limit
+    if limit is None or not re.fullmatch(r"-1|[0-9]{1,13}", limit):
         return None
-    return int(given) if given != "-1" else 10**13
+    return int(limit) if limit != "-1" else 10**13
 
 
 def _memory_limit(text: str) -> str | None:
@@ -216,17 +218,17 @@ def overridden_context(facts: ModelFacts, model: ModelConfig) -> int | None:
     scaled already. Source: vLLM 0.32.0, config/model.py, _get_and_verify_max_len.
     """
     try:
-        given = json.loads(flags(model.extra_args).get("--hf-overrides", ""))
-        merged = {**text_part(facts.raw), **given.get("text_config", {}), **given}
-        found = context_of(merged) or 0
+        overrides = json.loads(flags(model.extra_args).get("--hf-overrides", ""))
+        merged = {**text_part(facts.raw), **overrides.get("text_config", {}), **overrides}
+        longest = context_of(merged) or 0
     except (ValueError, AttributeError, TypeError):
         return None
     scaling = merged.get("rope_parameters") or merged.get("rope_scaling")
     if model.extra_env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1" and isinstance(scaling, dict):
         base, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
         if isinstance(base, int) and isinstance(factor, (int, float)):
-            found = max(found, int(base * factor))
-    return found if facts.context and found > facts.context else None
+            longest = max(longest, int(base * factor))
+    return longest if facts.context and longest > facts.context else None
 
 
 def quantized_on_load(facts: ModelFacts, method: str | None) -> ModelFacts:
@@ -234,8 +236,8 @@ def quantized_on_load(facts: ModelFacts, method: str | None) -> ModelFacts:
     quantized stays as it is: that is refused elsewhere."""
     if method is None or facts.quantization or facts.weights is None or not facts.layers:
         return facts
-    made = table().on_load[method]
-    weights = estimate_weights.quantized_on_load(facts.weights, facts.raw, facts.dtype, made.linear, made.experts)
+    on_load = table().on_load[method]
+    weights = estimate_weights.quantized_on_load(facts.weights, facts.raw, facts.dtype, on_load.linear, on_load.experts)
     return replace(facts, weights=weights)
 
 

@@ -24,8 +24,8 @@ _N, _W = r"(-?\d{1,9}(?:\.\d{1,9})?)", r"(\d[\d,]{0,15})"
 
 # A figure, how it is taken where every GPU says its own, and the forms in which engines say it.
 _FIGURES: Mapping[str, tuple[Callable[[float, float], float], re.Pattern[str]]] = {
-    name: (taken, re.compile("|".join(forms)))
-    for name, taken, forms in (
+    name: (combine, re.compile("|".join(forms)))
+    for name, combine, forms in (
         (
             "weights_gib",
             max,
@@ -141,40 +141,40 @@ def read(file: Path) -> StartLog:
         if status.st_size > LARGEST_LOG:
             raise UsageError(f"{where} is larger than 100 MB; allowed: a shorter one; fix: cut it to one start")
         with file.open(encoding="utf-8", errors="replace") as lines:
-            found = last_start(lines)
+            start = last_start(lines)
     except OSError as error:
         why = (error.strerror or "cannot be read").lower()
         raise UsageError(f"{where}: {why}; allowed: a text file with a start of vLLM; {fix}") from error
-    if "kv_gib" not in found.figures:
+    if "kv_gib" not in start.figures:
         needed = "how much memory its KV cache gets (since 0.6 every vLLM on a GPU does)"
         raise UsageError(f"{where} has no start of vLLM that says {needed}; allowed: a log of a GPU; {fix}")
-    if any(abs(value) > _MOST_GIB for name, value in found.figures.items() if name.endswith("_gib")):
+    if any(abs(value) > _MOST_GIB for name, value in start.figures.items() if name.endswith("_gib")):
         raise UsageError(f"{where} has a figure that no GPU has; allowed: a log as the engine wrote it; {fix}")
-    return found
+    return start
 
 
 def last_start(lines: Iterable[str]) -> StartLog:
     """Return what the last start in ``lines`` says."""
-    found = _Start()
+    start = _Start()
     for raw in lines:
         if not _OF_A_START.search(raw, 0, _LONGEST_LINE):
             continue
         line = _COLOUR.sub("", raw[:_LONGEST_LINE])
         version = _VERSION.search(line)
         if _ARGUMENTS.search(line):
-            found = _Start(arguments=frozenset(_ARGUMENT.findall(line)))
-        elif version and "kv_gib" in found.figures:  # the engine alone was started again
-            found = _Start(arguments=found.arguments, switches=found.switches, figures=found.given())
-        found.take(line)
+            start = _Start(arguments=frozenset(_ARGUMENT.findall(line)))
+        elif version and "kv_gib" in start.figures:  # the engine alone was started again
+            start = _Start(arguments=start.arguments, switches=start.switches, figures=start.requested())
+        start.take(line)
         if version:
-            found.version = version[1]
-            found.take_words(line)
+            start.version = version[1]
+            start.take_words(line)
     return StartLog(
-        version=found.version,
-        figures=found.figures,
-        switches=frozenset(found.switches),
-        words=found.words,
-        arguments=found.arguments,
+        version=start.version,
+        figures=start.figures,
+        switches=frozenset(start.switches),
+        words=start.words,
+        arguments=start.arguments,
     )
 
 
@@ -187,19 +187,19 @@ class _Start:
     arguments: frozenset[str] | None = None
 
     def take(self, line: str) -> None:
-        for name, (taken, form) in _FIGURES.items():
+        for name, (merge, form) in _FIGURES.items():
             for match in form.finditer(line):
                 text = next(part for part in match.groups() if part is not None)
                 value = float(text.replace(",", ""))
-                self.figures[name] = taken(self.figures.get(name, value), value)
+                self.figures[name] = merge(self.figures.get(name, value), value)
         self.switches |= {one or other for one, other in _SWITCH.findall(line)}
 
     def take_words(self, line: str) -> None:
         """Take words from the line with the settings: others say the like of other things."""
         for name, form in _WORDS.items():
-            if found := form.search(line):
-                self.words[name] = found[1]
+            if match := form.search(line):
+                self.words[name] = match[1]
 
-    def given(self) -> dict[str, float]:
+    def requested(self) -> dict[str, float]:
         """Return what was asked for, which a second start has too."""
         return {name: value for name, value in self.figures.items() if name in _ASKED}
