@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CHANGING = ("up", "update", "destroy", "down")
-_LOOK_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 
 
 def changes(arguments: Sequence[str]) -> bool:
@@ -54,9 +54,9 @@ def run(program: Path, arguments: Sequence[str], env: Mapping[str, str]) -> int:
     finally:
         signal.signal(signal.SIGINT, previous)
     if status != 0:
-        found = _found(program, next(reversed(stacks_named(arguments)), None), env)
-        if found:
-            sys.stderr.write(advice(arguments[0], *found) + "\n")
+        state = _stack_state(program, next(reversed(stacks_named(arguments)), None), env)
+        if state:
+            sys.stderr.write(advice(arguments[0], *state) + "\n")
     return status if status >= 0 else 128 - status
 
 
@@ -64,7 +64,7 @@ def _listen() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _found(program: Path, named: str | None, env: Mapping[str, str]) -> tuple[str, int | None] | None:
+def _stack_state(program: Path, named: str | None, env: Mapping[str, str]) -> tuple[str, int | None] | None:
     """Return the stack and its number of resources; None where there is no stack, and so nothing to go on with."""
     try:
         listed = subprocess.run(
@@ -72,7 +72,7 @@ def _found(program: Path, named: str | None, env: Mapping[str, str]) -> tuple[st
             env=dict(env),
             capture_output=True,
             text=True,
-            timeout=_LOOK_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             check=True,
         )
         stacks = json.loads(listed.stdout)

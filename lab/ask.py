@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "ebbtide-models"
 HOLD_SECONDS = 900.0
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _START = "run `make local` or `ebbtide local up`"
 
 
@@ -82,12 +82,12 @@ class Access:
     def model(self, name: str | None) -> str:
         """Return the model that a name or alias stands for; without a name, the stack's first."""
         known = self.listed()
-        found = known.get(name) if name is not None else next(iter((*self.models, *known)), None)
-        if found is None:
+        model = known.get(name) if name is not None else next(iter((*self.models, *known)), None)
+        if model is None:
             names = ", ".join(known) or "none"
             what = f"there is no model called {name}" if name is not None else "the stack has no model"
             raise LocalProblem(what, f"--model takes: {names}")
-        return found
+        return model
 
     def save(self, paths: Paths) -> None:
         file = paths.state / "access.json"
@@ -201,7 +201,7 @@ def _watch(
     on_phase: Callable[[str, float], None],
 ) -> None:
     """Watch the model's Deployment and pod until the first token; go on through moments without an answer."""
-    told: set[str] = set()
+    reported: set[str] = set()
     reason = ""
     try:
         client = api_client(paths)
@@ -209,14 +209,14 @@ def _watch(
         return  # nothing to watch; the answer, or the reason why there is none, comes anyway
     with client as api:
         asleep = not _ready(api, model)
-        while asleep and not finished.wait(_LOOK_SECONDS):
+        while asleep and not finished.wait(_POLL_SECONDS):
             try:
                 replicas, pod, log = observe(api, model)
             except (httpx.HTTPError, KeyError, ValueError):
                 continue
             for phase in wake_phases.passed(replicas, pod, log):
-                if phase not in told:
-                    told.add(phase)
+                if phase not in reported:
+                    reported.add(phase)
                     answer.phases[phase] = time.monotonic() - started
                     on_phase(phase, answer.phases[phase])
             new = wake_phases.trouble(pod) or ""
@@ -227,10 +227,10 @@ def _watch(
 
 def _ready(api: httpx.Client, model: str) -> bool:
     try:
-        found = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}").json()
+        deployment = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{model}").json()
     except (httpx.HTTPError, ValueError):
         return False
-    status = found.get("status") if isinstance(found, dict) else None
+    status = deployment.get("status") if isinstance(deployment, dict) else None
     return isinstance(status, dict) and bool(status.get("readyReplicas"))  # in a refusal ``status`` is a text
 
 
@@ -245,10 +245,10 @@ def observe(api: httpx.Client, model: str) -> tuple[int, dict[str, Any] | None, 
     pod = max(live, key=lambda p: p["metadata"]["creationTimestamp"])
     log = ""
     if wake_phases.passed(1, pod, "")[-1] in ("image", "engine ready"):
-        found = api.get(
+        response = api.get(
             f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/log", params={"limitBytes": 200000}
         )
-        log = found.text if found.status_code == 200 else ""
+        log = response.text if response.status_code == 200 else ""
     return int(deployment["spec"].get("replicas", 0)), pod, log
 
 

@@ -28,13 +28,13 @@ def key(*parts: Any) -> str:
     return digest.hexdigest()[:24]
 
 
-def is_done(stamp: Path, wanted: str) -> bool:
-    return stamp.exists() and stamp.read_text().strip() == wanted
+def is_done(stamp: Path, expected: str) -> bool:
+    return stamp.exists() and stamp.read_text().strip() == expected
 
 
-def mark_done(stamp: Path, wanted: str) -> None:
+def mark_done(stamp: Path, text: str) -> None:
     """Write the stamp last and rename it into place, so that a power cut leaves either no stamp or a true one."""
-    atomic_write(stamp, wanted + "\n")
+    atomic_write(stamp, text + "\n")
 
 
 @contextmanager

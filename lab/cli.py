@@ -36,8 +36,8 @@ def up(
     from lab import up as stack
     from lab.clusters.choice import cluster_options
 
-    wanted = cluster_options(os.environ, context, registry, gpu_node or (), models_dir, gateway_url)
-    stack.up(wanted=wanted, then_ask=not quiet)
+    options = cluster_options(os.environ, context, registry, gpu_node or (), models_dir, gateway_url)
+    stack.up(options=options, then_ask=not quiet)
 
 
 @app.command()

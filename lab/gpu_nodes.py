@@ -20,11 +20,11 @@ def listed(at: Paths) -> list[dict[str, Any]]:
 
 def all_ready(nodes: Iterable[Node]) -> bool:
     """Return True if there are nodes and every one of them reports Ready."""
-    found = [
+    ready = [
         any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
         for node in nodes
     ]
-    return bool(found) and all(found)
+    return bool(ready) and all(ready)
 
 
 def is_control_plane(node: Node) -> bool:
@@ -38,12 +38,12 @@ def with_gpus(nodes: Iterable[Node]) -> list[str]:
 
 def addresses(nodes: Iterable[Node]) -> list[str]:
     """Return the first address of each node, external before internal."""
-    found = []
+    first_addresses = []
     for node in nodes:
         by_type = {a["type"]: a["address"] for a in reversed(node["status"].get("addresses", []))}
         address = by_type.get("ExternalIP") or by_type.get("InternalIP")
-        found += [address] if address else []
-    return found
+        first_addresses += [address] if address else []
+    return first_addresses
 
 
 def advertisement(gpus: int) -> str:

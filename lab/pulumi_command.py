@@ -106,8 +106,8 @@ def outputs(at: Paths) -> dict[str, Any]:
         raise LocalProblem("the pulumi program is not there", "run `make local` or `ebbtide local up`") from None
     if done.returncode != 0:
         raise LocalProblem(f"pulumi stack output: {done.stderr.strip()}", "see the message above")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    exported: dict[str, Any] = json.loads(done.stdout)
+    return exported
 
 
 def changed_at(at: Paths) -> int:

@@ -117,12 +117,12 @@ def ensure_stand_ins(engine: Engine, environment: Path) -> Path:
     return here
 
 
-def search_path(engine: Engine, at: Paths, environment: Path, given: Mapping[str, str]) -> dict[str, str]:
+def search_path(engine: Engine, at: Paths, environment: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables by which the engine finds its plugins: its own stand-ins and the hosts beside a release."""
     own = [str(folder(engine, environment))] if engine.stand_ins else []
     beside = [str(program(engine, at).parent)] if engine.official else []
-    found = {"PATH": os.pathsep.join([*own, *beside, given.get("PATH", os.defpath)])}
+    variables = {"PATH": os.pathsep.join([*own, *beside, environ.get("PATH", os.defpath)])}
     if engine is Engine.OFFICIAL:
         # a stand-in that some older version left on the user's PATH must not be taken for the real one
-        found["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"
-    return found
+        variables["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"
+    return variables

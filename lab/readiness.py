@@ -53,7 +53,7 @@ def wait(
     namespaces = (*OURS, NAMES) if since else OURS
     with api_client(paths) as api:
         while True:
-            left = _look(api, namespaces, since) or _gateway(gateway_url)
+            left = _unready(api, namespaces, since) or _gateway(gateway_url)
             if not left:
                 return
             note(left[0])
@@ -65,12 +65,12 @@ def wait(
             time.sleep(0.25)
 
 
-def _look(api: httpx.Client, namespaces: Iterable[str], since: datetime | None) -> list[str]:
+def _unready(api: httpx.Client, namespaces: Iterable[str], since: datetime | None) -> list[str]:
     try:
-        found = [pod for each in namespaces for pod in api.get(f"/api/v1/namespaces/{each}/pods").json()["items"]]
+        pods = [pod for each in namespaces for pod in api.get(f"/api/v1/namespaces/{each}/pods").json()["items"]]
     except (httpx.HTTPError, KeyError, ValueError):
         return ["the API server does not answer"]
-    return unsettled(found, since)
+    return unsettled(pods, since)
 
 
 def gateway(url: str) -> str:

@@ -34,14 +34,14 @@ def settle(backend: Path, waiting: Callable[[], None], seconds: float = WAIT_SEC
 
     An engine whose caller was killed is asked to stop, but finishes what it is doing."""
     deadline = time.monotonic() + seconds
-    told = False
+    announced = False
     while True:
         release(backend)
         if not any((backend / ".pulumi" / "locks").rglob("*.json")):
             return True
         if time.monotonic() > deadline:
             return False
-        if not told:
+        if not announced:
             waiting()
-            told = True
+            announced = True
         time.sleep(0.5)

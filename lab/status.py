@@ -57,9 +57,9 @@ def _cluster(at: Paths) -> list[dict[str, Any]]:
             say(f"          {pod['metadata']['namespace']}/{pod['metadata']['name']}: {pod['status'].get('phase')}")
         for deployment in _models(api):
             name = deployment["metadata"]["name"]
-            wanted, awake = deployment["spec"].get("replicas", 0), deployment["status"].get("readyReplicas", 0)
-            word = "asleep" if not wanted else "awake" if awake else "waking"
-            say(f"model     {name}: {word} ({awake} of {wanted} ready)")
+            replicas, awake = deployment["spec"].get("replicas", 0), deployment["status"].get("readyReplicas", 0)
+            word = "asleep" if not replicas else "awake" if awake else "waking"
+            say(f"model     {name}: {word} ({awake} of {replicas} ready)")
         return bad
 
 
@@ -84,8 +84,8 @@ def kubectl(arguments: Sequence[str]) -> NoReturn:
 
 
 def _models(api: httpx.Client) -> list[dict[str, Any]]:
-    found = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments").json()
-    return sorted(found.get("items", []), key=lambda d: str(d["metadata"]["name"]))
+    listing = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments").json()
+    return sorted(listing.get("items", []), key=lambda d: str(d["metadata"]["name"]))
 
 
 def _well(pod: dict[str, Any]) -> bool:
@@ -157,8 +157,8 @@ def logs(part: str | None, lines: int) -> None:
             say(kubernetes.kubectl(at, "logs", "-n", namespace, name, f"--tail={lines}").rstrip())
             return
     if model in asleep:
-        found = json.loads(kubernetes.kubectl(at, "get", "events", "-n", NAMESPACE, "-o", "json", check=False) or "{}")
-        for line in sleeping(model, asleep[model], found.get("items", []), lines):
+        events = json.loads(kubernetes.kubectl(at, "get", "events", "-n", NAMESPACE, "-o", "json", check=False) or "{}")
+        for line in sleeping(model, asleep[model], events.get("items", []), lines):
             say(line)
         return
     known = ", ".join([*files, *names, *asleep])
@@ -184,15 +184,15 @@ def sleeping(model: str, scaled: Mapping[str, Any], events: Iterable[Mapping[str
     went = [when for when, event in happened if event.get("reason") == "KEDAScaleTargetDeactivated"]
     last = scaled.get("status", {}).get("lastActiveTime")
     since = f"since {went[-1]}" if went else f"nobody has needed it since {last}" if last else "nobody has asked it yet"
-    told = [f"{model} is asleep: {since}. It has no pod, and the last one's log went with it."]
+    report = [f"{model} is asleep: {since}. It has no pod, and the last one's log went with it."]
     if happened:
-        told.append("last events:")
-        told += [
+        report.append("last events:")
+        report += [
             f"  {when}  {event.get('involvedObject', {}).get('kind')}  {event.get('reason')}: "
             f"{' '.join(str(event.get('message', '')).split())}"
             for when, event in happened[-lines:]
         ]
-    return [*told, f"to wake it: ebbtide local ask --model {model} 'Hello'"]
+    return [*report, f"to wake it: ebbtide local ask --model {model} 'Hello'"]
 
 
 def _when(event: Mapping[str, Any]) -> str:

@@ -29,23 +29,23 @@ from lab.toolchain import go_programs, pulumi_release, reachable
 PROMPT = "What is the capital of France? Answer in one word."
 
 
-def up(*, wanted: ClusterOptions | None = None, then_ask: bool = True) -> None:
+def up(*, options: ClusterOptions | None = None, then_ask: bool = True) -> None:
     """Bring the stack up. Every step finds what an earlier run finished: after any interruption, run it again."""
     at = paths()
     with build_stamps.exclusive(
         at.state / "up.lock", lambda: say("another `ebbtide local up` is at work; waiting for it")
     ):
-        _up(at, wanted=wanted, then_ask=then_ask)
+        _up(at, options=options, then_ask=then_ask)
 
 
-def _up(at: Paths, *, wanted: ClusterOptions | None, then_ask: bool) -> None:
+def _up(at: Paths, *, options: ClusterOptions | None, then_ask: bool) -> None:
     started = time.monotonic()
     for folder in (at.cache, at.state):
         folder.mkdir(parents=True, exist_ok=True)
     at.state.chmod(0o700)
     pulumi_engine.refuse_stand_ins_state(at)
     sources, docker_answers = reachable.probe(), docker.answers()
-    choice = selection.find(at, wanted or ClusterOptions(), docker_answers=docker_answers, images=sources.images)
+    choice = selection.find(at, options or ClusterOptions(), docker_answers=docker_answers, images=sources.images)
     cluster = selection.cluster_of(choice, at)
     releases = sources.pulumi or pulumi_release.is_installed(at)
     chosen = pulumi_engine.choose(pulumi_engine.recorded(at), releases=releases, docker=docker_answers)
@@ -89,9 +89,9 @@ def install_tools(at: Paths, cluster: LocalCluster, chosen: Engine) -> None:
 
         def starting(name: str) -> None:
             is_program = not name.startswith(go_programs.MANIFESTS)
-            told = f"building {name} ({next(begun)} of {total})" if is_program else f"building {name}"
-            say(f"    {told}")
-            running.part(told)
+            message = f"building {name} ({next(begun)} of {total})" if is_program else f"building {name}"
+            say(f"    {message}")
+            running.part(message)
 
         go_programs.build(programs, at, lambda program: starting(program.name), running.note)
         go_programs.build_in_copies(programs, at, starting, running.note)
@@ -168,7 +168,7 @@ def _down(at: Paths, *, purge: bool) -> None:
     choice = Choice.load(at)
     if purge and choice and choice.kind == "context" and stacks(at).get(pulumi_command.STACK):
         raise LocalProblem(
-            f"the stack is still in the cluster of the context {choice.wishes.context}",
+            f"the stack is still in the cluster of the context {choice.options.context}",
             f"run `.venv/bin/pulumi destroy --yes --stack {pulumi_command.STACK}`, then this again",
         )
     with step("ending the cluster"):

@@ -14,7 +14,7 @@ STARTED = re.compile(r"vLLM API server version|Initializing .*LLM engine|api_ser
 def passed(replicas: int, pod: Mapping[str, Any] | None, log: str) -> list[str]:
     """Return the phases that have passed, in order. ``pod`` is as the API server shows it, None while there is none;
     ``log`` is what the engine printed so far. A later phase implies the earlier ones, even if a log line was missed."""
-    seen = {
+    reached = {
         "woken": replicas > 0 or pod is not None,
         "scheduled": _condition(pod, "PodScheduled"),
         "image": _running(pod),
@@ -22,7 +22,7 @@ def passed(replicas: int, pod: Mapping[str, Any] | None, log: str) -> list[str]:
         "weights": bool(WEIGHTS.search(log)),
         "engine ready": _condition(pod, "Ready"),
     }
-    last = max((i for i, phase in enumerate(PHASES[:-1]) if seen[phase]), default=-1)
+    last = max((i for i, phase in enumerate(PHASES[:-1]) if reached[phase]), default=-1)
     return list(PHASES[: last + 1])
 
 

@@ -33,7 +33,7 @@ class ClusterOptions:
     models_dir: str | None = None
     gateway_url: str | None = None
 
-    def given(self) -> dict[str, Any]:
+    def specified(self) -> dict[str, Any]:
         """Return the options that were given."""
         return {name: value for name, value in asdict(self).items() if value}
 
@@ -62,19 +62,20 @@ class Choice:
     """The choice in ``<state>/cluster.json``: the stack stays on its cluster, and `down` ends the right one."""
 
     kind: Kind
-    wishes: ClusterOptions = field(default_factory=ClusterOptions)
+    options: ClusterOptions = field(default_factory=ClusterOptions)
 
     @staticmethod
     def load(at: Paths) -> Choice | None:
         try:
             raw = json.loads((at.state / "cluster.json").read_text())
-            wished = {**raw["wishes"], "gpu_nodes": tuple(raw["wishes"]["gpu_nodes"])}
-            return Choice(raw["kind"], ClusterOptions(**wished))
+            options = {**raw["wishes"], "gpu_nodes": tuple(raw["wishes"]["gpu_nodes"])}
+            return Choice(raw["kind"], ClusterOptions(**options))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def save(self, at: Paths) -> None:
-        build_stamps.mark_done(at.state / "cluster.json", json.dumps(asdict(self), indent=1))
+        record = {"kind": self.kind, "wishes": asdict(self.options)}
+        build_stamps.mark_done(at.state / "cluster.json", json.dumps(record, indent=1))
 
 
 def choose(context: str | None, docker: bool, linux_root: bool) -> Kind:
@@ -93,17 +94,17 @@ def choose(context: str | None, docker: bool, linux_root: bool) -> Kind:
     )
 
 
-def settle(recorded: Choice | None, wanted: ClusterOptions, *, docker: bool, linux_root: bool) -> Choice:
+def settle(recorded: Choice | None, options: ClusterOptions, *, docker: bool, linux_root: bool) -> Choice:
     """Return this run's cluster. One that an earlier run chose is kept, with its options where none are given now.
     Raises ``LocalProblem`` for another context, or for options without one."""
-    if wanted.context is None and wanted.given() and (recorded is None or recorded.kind != "context"):
-        said = ", ".join(_FLAGS[name] for name in wanted.given())
+    if options.context is None and options.specified() and (recorded is None or recorded.kind != "context"):
+        said = ", ".join(_FLAGS[name] for name in options.specified())
         raise LocalProblem(f"{said}: said of a cluster of your own, but none is named", "name it too: --context NAME")
     if recorded is None:
-        return Choice(choose(wanted.context, docker, linux_root), wanted)
-    if wanted.context is None or wanted.context == recorded.wishes.context:
-        return replace(recorded, wishes=replace(recorded.wishes, **wanted.given()))
-    there = f"the context {recorded.wishes.context}" if recorded.kind == "context" else _NAMES[recorded.kind]
+        return Choice(choose(options.context, docker, linux_root), options)
+    if options.context is None or options.context == recorded.options.context:
+        return replace(recorded, options=replace(recorded.options, **options.specified()))
+    there = f"the context {recorded.options.context}" if recorded.kind == "context" else _NAMES[recorded.kind]
     raise LocalProblem(
-        f"--context {wanted.context}: the local stack is on {there} already", "run `ebbtide local down --purge` first"
+        f"--context {options.context}: the local stack is on {there} already", "run `ebbtide local down --purge` first"
     )

@@ -113,9 +113,9 @@ class KindCluster:
         with step("platform images") as running:
             keda = docker.push_keda(at, f"{REGISTRY}/{NAME}", running.note)
         with step("advertised GPUs"):
-            found = gpu_nodes.listed(at)
-            chosen = tuple(node["metadata"]["name"] for node in found if not gpu_nodes.is_control_plane(node))
-            for node in found:
+            nodes = gpu_nodes.listed(at)
+            chosen = tuple(node["metadata"]["name"] for node in nodes if not gpu_nodes.is_control_plane(node))
+            for node in nodes:
                 name = node["metadata"]["name"]
                 if gpu_nodes.is_control_plane(node):  # the only node that the GPU pool's taint leaves to the platform
                     kubernetes.kubectl(at, "taint", "node", name, f"{gpu_nodes.CONTROL_PLANE}-", check=False)
@@ -155,15 +155,15 @@ class KindCluster:
 
     def _connect_registry(self) -> None:
         """Run the registry, join it to the nodes' network and point every node at it; parts in place stay."""
-        seen: list[dict[str, Any]] = []
+        inspected: list[dict[str, Any]] = []
         if docker.has("container", REGISTRY_NAME):
-            seen = json.loads(docker.docker("container", "inspect", REGISTRY_NAME))
-        if not (seen and seen[0]["State"]["Running"]):
-            if seen:
+            inspected = json.loads(docker.docker("container", "inspect", REGISTRY_NAME))
+        if not (inspected and inspected[0]["State"]["Running"]):
+            if inspected:
                 docker.docker("rm", "--force", REGISTRY_NAME)
             docker.docker(*run_registry(self.at.registry, docker.run_as()))
-            seen = []
-        if not (seen and "kind" in seen[0]["NetworkSettings"]["Networks"]):
+            inspected = []
+        if not (inspected and "kind" in inspected[0]["NetworkSettings"]["Networks"]):
             docker.docker("network", "connect", "kind", REGISTRY_NAME)
         folder, text = hosts_toml()
         for node in gpu_nodes.listed(self.at):

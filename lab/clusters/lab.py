@@ -35,7 +35,7 @@ class LabCluster:
                 "run it on an x86-64 machine",
             )
         if not namespaces.running(self.at):
-            kubernetes.refuse_taken_doors(self.at)
+            kubernetes.refuse_occupied_ports(self.at)
 
     def packages(self) -> set[str]:
         return {*debian.PROGRAMS.values(), *debian.FILES.values()}

@@ -14,20 +14,20 @@ from lab.clusters.kind import NODE_IMAGE, KindCluster
 from lab.clusters.lab import LabCluster
 
 
-def find(at: Paths, wanted: ClusterOptions, *, docker_answers: bool, images: bool) -> Choice:
+def find(at: Paths, options: ClusterOptions, *, docker_answers: bool, images: bool) -> Choice:
     """Return this run's choice. ``images``: public ones can be pulled; otherwise Docker must have kind's node image.
     ``EBBTIDE_CLUSTER=lab`` selects the lab even where Docker runs, for the tests of the running stack."""
     kind_can = (
         os.environ.get("EBBTIDE_CLUSTER") != "lab" and docker_answers and (images or docker.has("image", NODE_IMAGE))
     )
     linux_root = sys.platform == "linux" and os.geteuid() == 0
-    return settle(Choice.load(at), wanted, docker=kind_can, linux_root=linux_root)
+    return settle(Choice.load(at), options, docker=kind_can, linux_root=linux_root)
 
 
 def cluster_of(choice: Choice, at: Paths) -> LocalCluster:
     """Return the cluster of a choice."""
     if choice.kind == "context":
-        return ContextCluster(at, choice.wishes)
+        return ContextCluster(at, choice.options)
     return KindCluster(at) if choice.kind == "kind" else LabCluster(at)
 
 

@@ -19,7 +19,7 @@ VALID = dt.timedelta(days=365 * 3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class CertificateSpec:
     """One certificate: for clients, and with ``hosts`` (names or addresses) for a server too."""
 
     name: str
@@ -29,19 +29,21 @@ class Wanted:
     authority: str = "ca"
 
 
-def control_plane_parts(api_hosts: tuple[str, ...]) -> list[Wanted]:
+def control_plane_parts(api_hosts: tuple[str, ...]) -> list[CertificateSpec]:
     """Return the certificates of any control plane: for its API server, which answers at ``api_hosts`` and identifies
     itself to extensions, and for the controller manager and the scheduler.
     """
     return [
-        Wanted(name="apiserver", common_name="kube-apiserver", hosts=api_hosts),
-        Wanted(name="front-proxy", common_name="front-proxy-client", authority="front-proxy-ca"),
-        Wanted(name="controller-manager", common_name="system:kube-controller-manager"),
-        Wanted(name="scheduler", common_name="system:kube-scheduler"),
+        CertificateSpec(name="apiserver", common_name="kube-apiserver", hosts=api_hosts),
+        CertificateSpec(name="front-proxy", common_name="front-proxy-client", authority="front-proxy-ca"),
+        CertificateSpec(name="controller-manager", common_name="system:kube-controller-manager"),
+        CertificateSpec(name="scheduler", common_name="system:kube-scheduler"),
     ]
 
 
-def ensure(folder: Path, wanted: Sequence[Wanted], authorities: Sequence[str] = ("ca", "front-proxy-ca")) -> None:
+def ensure(
+    folder: Path, specs: Sequence[CertificateSpec], authorities: Sequence[str] = ("ca", "front-proxy-ca")
+) -> None:
     """Write ``NAME.crt`` and ``NAME.key`` for each authority, each wanted certificate and the service-account signer
     ``sa``; existing ones stay."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -55,7 +57,7 @@ def ensure(folder: Path, wanted: Sequence[Wanted], authorities: Sequence[str] = 
         )
         _write(folder / "sa.pub", public)
         _write_key(folder / "sa.key", key)
-    for each in wanted:
+    for each in specs:
         if not (folder / f"{each.name}.crt").exists():
             _signed(folder, each)
 
@@ -93,24 +95,24 @@ def _authority(folder: Path, name: str) -> None:
     _write(folder / f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _signed(folder: Path, wanted: Wanted) -> None:
-    signer = serialization.load_pem_private_key((folder / f"{wanted.authority}.key").read_bytes(), None)
+def _signed(folder: Path, spec: CertificateSpec) -> None:
+    signer = serialization.load_pem_private_key((folder / f"{spec.authority}.key").read_bytes(), None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
-    authority = x509.load_pem_x509_certificate((folder / f"{wanted.authority}.crt").read_bytes())
+    authority = x509.load_pem_x509_certificate((folder / f"{spec.authority}.crt").read_bytes())
     key = ec.generate_private_key(ec.SECP256R1())
     purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    if wanted.hosts:
+    if spec.hosts:
         purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
     builder = (
-        _builder(_name(wanted.common_name, wanted.organization), authority.subject, key)
+        _builder(_name(spec.common_name, spec.organization), authority.subject, key)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
-    if wanted.hosts:
-        builder = builder.add_extension(x509.SubjectAlternativeName([_san(h) for h in wanted.hosts]), critical=False)
+    if spec.hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_san(h) for h in spec.hosts]), critical=False)
     certificate = builder.sign(signer, hashes.SHA256())
-    _write_key(folder / f"{wanted.name}.key", key)
-    _write(folder / f"{wanted.name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
+    _write_key(folder / f"{spec.name}.key", key)
+    _write(folder / f"{spec.name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _san(host: str) -> x509.GeneralName:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from lab.machine import network_policies
-from lab.machine.certificates import Wanted, control_plane_parts
+from lab.machine.certificates import CertificateSpec, control_plane_parts
 from lab.toolchain import kube_router
 
 CONTROL_ADDRESS = "10.99.0.1"
@@ -64,7 +64,7 @@ class Layout:
     sandbox_image: str
 
 
-def certificates() -> list[Wanted]:
+def certificates() -> list[CertificateSpec]:
     """Return every certificate the cluster needs, server names included."""
     names = (
         "kubernetes",
@@ -74,7 +74,7 @@ def certificates() -> list[Wanted]:
     )
     api_hosts = ("127.0.0.1", "localhost", CONTROL_ADDRESS, API_SERVICE, *names)
     kubelets = [
-        Wanted(
+        CertificateSpec(
             name=f"kubelet-{n.name}",
             common_name=f"system:node:{n.name}",
             organization="system:nodes",
@@ -84,10 +84,12 @@ def certificates() -> list[Wanted]:
     ]
     return [
         *control_plane_parts(api_hosts),
-        Wanted(name="apiserver-kubelet", common_name="kube-apiserver-kubelet-client", organization="system:masters"),
-        Wanted(name="admin", common_name="ebbtide-admin", organization="system:masters"),
-        Wanted(name="proxy", common_name="system:kube-proxy"),
-        Wanted(name="network-policies", common_name=network_policies.USER),
+        CertificateSpec(
+            name="apiserver-kubelet", common_name="kube-apiserver-kubelet-client", organization="system:masters"
+        ),
+        CertificateSpec(name="admin", common_name="ebbtide-admin", organization="system:masters"),
+        CertificateSpec(name="proxy", common_name="system:kube-proxy"),
+        CertificateSpec(name="network-policies", common_name=network_policies.USER),
         *kubelets,
     ]
 
@@ -320,15 +322,15 @@ def files(at: Layout) -> dict[str, str]:
     """Return configuration files by path; some carry keys, so all are for root alone."""
     server = f"https://127.0.0.1:{API_PORT}"
     users = ("controller-manager", "scheduler", "proxy", "network-policies", *(f"kubelet-{n.name}" for n in NODES))
-    made = {f"{at.pki}/{user}.kubeconfig": yaml.safe_dump(kubeconfig(at.pki, user, server)) for user in users}
-    made[f"{at.data}/registry.yaml"] = _registry_config(at)
-    made[f"{at.data}/resolv.conf"] = "# the lab has no resolver outside the cluster\n"
+    by_path = {f"{at.pki}/{user}.kubeconfig": yaml.safe_dump(kubeconfig(at.pki, user, server)) for user in users}
+    by_path[f"{at.data}/registry.yaml"] = _registry_config(at)
+    by_path[f"{at.data}/resolv.conf"] = "# the lab has no resolver outside the cluster\n"
     for node in NODES:
         root = at.data / node.name
-        made[f"{root}/containerd.toml"] = _containerd_config(node, at)
-        made[f"{root}/cni/10-{node.name}.conflist"] = _cni_config(node)
-        made[f"{root}/kubelet.yaml"] = yaml.safe_dump(_kubelet_config(node, at))
-    return made
+        by_path[f"{root}/containerd.toml"] = _containerd_config(node, at)
+        by_path[f"{root}/cni/10-{node.name}.conflist"] = _cni_config(node)
+        by_path[f"{root}/kubelet.yaml"] = yaml.safe_dump(_kubelet_config(node, at))
+    return by_path
 
 
 def machine_spec(at: Layout) -> dict[str, Any]:

@@ -61,9 +61,9 @@ def start(paths: Paths) -> None:
     """
     at = layout(paths)
     certificates.ensure(at.pki, control_plane.certificates())
-    wanted = build_stamps.key(control_plane.files(at), _spec_without_keys(at))
+    key = build_stamps.key(control_plane.files(at), _spec_without_keys(at))
     stamp = paths.state / "machine.stamp"
-    if namespaces.running(paths) and not build_stamps.is_done(stamp, wanted):
+    if namespaces.running(paths) and not build_stamps.is_done(stamp, key):
         stop(paths)  # its parts or their settings are of another version
     if not namespaces.running(paths):
         paths.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -71,7 +71,7 @@ def start(paths: Paths) -> None:
         _write_private(control_plane.files(at))
         kernel_settings.remember(paths.state)
         namespaces.start(control_plane.machine_spec(at), paths)
-        build_stamps.mark_done(stamp, wanted)
+        build_stamps.mark_done(stamp, key)
     _write_private(
         {
             str(paths.kubeconfig): yaml.safe_dump(
@@ -112,7 +112,7 @@ def open_doors(paths: Paths) -> None:
         PORTS.registry: f"127.0.0.1:{PORTS.registry}",
         PORTS.gateway: f"{control_plane.CONTROL_ADDRESS}:{NODE_PORT_GATEWAY}",
     }
-    refuse_taken_doors(paths)
+    refuse_occupied_ports(paths)
     log = paths.logs / "forwarder.log"
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -144,12 +144,12 @@ def open_doors(paths: Paths) -> None:
         time.sleep(0.02)
 
 
-def refuse_taken_doors(paths: Paths) -> None:
+def refuse_occupied_ports(paths: Paths) -> None:
     """Raise ``LocalProblem`` for a door that another program holds. A forwarder of ours whose pid was lost is ended
     first."""
     _end_stray_forwarders(paths)
     for port in (PORTS.api, PORTS.registry, PORTS.gateway):
-        _refuse_taken(port)
+        _refuse_occupied(port)
 
 
 def _end_stray_forwarders(paths: Paths) -> None:
@@ -157,14 +157,14 @@ def _end_stray_forwarders(paths: Paths) -> None:
         stray.end(5)
 
 
-def _refuse_taken(port: int) -> None:
+def _refuse_occupied(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as taken:
+        except OSError as error:
             raise LocalProblem(
-                f"127.0.0.1:{port} is taken by another program ({taken.strerror})",
+                f"127.0.0.1:{port} is taken by another program ({error.strerror})",
                 f"end that program (`ss -ltnp 'sport = :{port}'` names it), then run `make local` again",
             ) from None
 

@@ -64,8 +64,8 @@ class ProcessId:
             pid, started = (int(part) for part in file.read_text().split())
         except (FileNotFoundError, ValueError):
             return None
-        found = ProcessId(pid, started)
-        return found if found.alive() else None
+        process = ProcessId(pid, started)
+        return process if process.alive() else None
 
     def end(self, seconds: float) -> None:
         """Send SIGTERM, wait, then send SIGKILL; return when the process is gone."""
@@ -92,7 +92,7 @@ def running(paths: Paths) -> ProcessId | None:
 def strays(script: str, mark: str) -> list[ProcessId]:
     """Return our processes by their command line: ``script`` (a file's name) run with ``mark`` as a word. This also
     finds those that started just before an interruption, so that their pid was never written."""
-    found = []
+    processes = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -100,8 +100,8 @@ def strays(script: str, mark: str) -> list[ProcessId]:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             if mark in words and any(Path(word).name == script for word in words):
                 process = ProcessId.of(int(entry.name))
-                found += [process] if process else []
-    return found
+                processes += [process] if process else []
+    return processes
 
 
 def _spec_file(paths: Paths) -> Path:
@@ -153,9 +153,9 @@ def start(spec: dict[str, Any], paths: Paths) -> ProcessId:
     deadline = time.monotonic() + START_SECONDS
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
     while time.monotonic() < deadline and launcher.poll() is None:
-        found = children.read_text().split()
-        if found:
-            first = ProcessId.of(int(found[0]))
+        pids = children.read_text().split()
+        if pids:
+            first = ProcessId.of(int(pids[0]))
             if first:
                 first.save(_pid_file(paths))
                 return first
@@ -169,9 +169,9 @@ def start(spec: dict[str, Any], paths: Paths) -> ProcessId:
 
 def stop(paths: Paths) -> None:
     """End the machine and everything in it. Safe when nothing runs."""
-    found = running(paths)
-    if found:
-        found.end(STOP_SECONDS)
+    process = running(paths)
+    if process:
+        process.end(STOP_SECONDS)
     _end_strays(paths)
     _pid_file(paths).unlink(missing_ok=True)
     clear_cgroups()
@@ -193,11 +193,11 @@ def inside(paths: Paths, argv: Sequence[str], *, network_only: bool = False) -> 
 
     Raises ``LocalProblem`` when no machine runs.
     """
-    found = running(paths)
-    if not found:
+    process = running(paths)
+    if not process:
         raise LocalProblem("the local cluster is not running", "run `make local` or `ebbtide local up`")
     spaces = ["--net"] if network_only else ["--mount", "--pid", "--net", "--uts", "--ipc"]
-    return ["nsenter", "--target", str(found.pid), *spaces, "--", *argv]
+    return ["nsenter", "--target", str(process.pid), *spaces, "--", *argv]
 
 
 def clear_cgroups(seconds: float = 10.0) -> None:

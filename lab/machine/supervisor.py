@@ -22,7 +22,7 @@ RESTART_SECONDS = (0.5, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 30.0
 STOP_SECONDS = 8.0
 AFTER_SECONDS = 15.0
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 class Part:
@@ -76,14 +76,14 @@ def supervise(parts: list[Part], stopping: list[bool]) -> None:
             if part.pid is None and part.may_start():
                 part.start()
         collect(parts)
-        signal.sigtimedwait({signal.SIGCHLD}, LOOK_SECONDS)
+        signal.sigtimedwait({signal.SIGCHLD}, POLL_SECONDS)
 
 
 def answers(address: str) -> bool:
     """Return True if a connection to ``host:port`` is accepted."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=LOOK_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=POLL_SECONDS).close()
     except OSError:
         return False
     return True

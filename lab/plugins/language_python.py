@@ -56,8 +56,8 @@ class LanguageHost(LanguageServer):
         )
 
     def GetProgramDependencies(self, request: Any, context: Any) -> Any:  # noqa: N802
-        found = [language_pb2.DependencyInfo(name=d.name, version=d.version) for d in metadata.distributions()]
-        return language_pb2.GetProgramDependenciesResponse(dependencies=sorted(found, key=lambda d: d.name))
+        packages = [language_pb2.DependencyInfo(name=d.name, version=d.version) for d in metadata.distributions()]
+        return language_pb2.GetProgramDependenciesResponse(dependencies=sorted(packages, key=lambda d: d.name))
 
     def InstallDependencies(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         yield language_pb2.InstallDependenciesResponse(

@@ -147,7 +147,7 @@ def secret_strings(value: Any, inside: bool = False) -> Iterator[str]:
 
 def redact(text: str, *values: Any) -> str:
     """Return ``text`` with every secret string (4 characters or more) of ``values`` replaced by ``[secret]``."""
-    found = {item for value in values for item in secret_strings(value) if len(item) >= 4}
-    for item in sorted(found, key=len, reverse=True):
+    secret_texts = {item for value in values for item in secret_strings(value) if len(item) >= 4}
+    for item in sorted(secret_texts, key=len, reverse=True):
         text = text.replace(item, "[secret]")
     return text

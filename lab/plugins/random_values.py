@@ -36,14 +36,14 @@ def characters(inputs: dict[str, Any]) -> str:
         "Special": inputs.get("overrideSpecial") or SPECIAL,
     }
     allowed = {name: text for name, text in classes.items() if inputs[name.lower()]}
-    wanted = {name: int(inputs[f"min{name}"]) for name in classes}
+    minimums = {name: int(inputs[f"min{name}"]) for name in classes}
     length = int(inputs["length"])
-    if not allowed or sum(wanted.values()) > length:
+    if not allowed or sum(minimums.values()) > length:
         raise RefusedError(
-            f"length {length} cannot hold what is asked for ({wanted}, classes {list(allowed)}): "
+            f"length {length} cannot hold what is asked for ({minimums}, classes {list(allowed)}): "
             "allow a class of characters, or raise length"
         )
-    picked = [secrets.choice(classes[name]) for name, count in wanted.items() for _ in range(count)]
+    picked = [secrets.choice(classes[name]) for name, count in minimums.items() for _ in range(count)]
     everything = "".join(allowed.values())
     picked += [secrets.choice(everything) for _ in range(length - len(picked))]
     secrets.SystemRandom().shuffle(picked)
@@ -69,12 +69,12 @@ class RandomValues(StandIn):
         return Difference(compare(plain(old_inputs), plain(news), immutable=[()]))
 
     def create(self, call: Call, inputs: Values) -> tuple[str, Values]:
-        kind, given = _kind(call), plain(inputs)
-        if call.preview or has_unknown(given):
+        kind, plain_inputs = _kind(call), plain(inputs)
+        if call.preview or has_unknown(plain_inputs):
             return "", inputs
         if kind == "id":
-            return _random_id(given, inputs)
-        result = characters(given)
+            return _random_id(plain_inputs, inputs)
+        result = characters(plain_inputs)
         if kind == "password":
             # bcryptHash is left out: nothing in this project reads it and it would be one more secret at rest.
             return "none", {**inputs, "result": Secret(result)}
@@ -84,8 +84,8 @@ class RandomValues(StandIn):
         return {**olds, **news}
 
 
-def _random_id(given: Values, inputs: Values) -> tuple[str, Values]:
-    data, prefix = secrets.token_bytes(int(given["byteLength"])), given.get("prefix") or ""
+def _random_id(plain_inputs: Values, inputs: Values) -> tuple[str, Values]:
+    data, prefix = secrets.token_bytes(int(plain_inputs["byteLength"])), plain_inputs.get("prefix") or ""
     url = base64.urlsafe_b64encode(data).rstrip(b"=").decode()
     return url, {
         **inputs,

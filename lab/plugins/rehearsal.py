@@ -59,11 +59,11 @@ def current(environ: Mapping[str, str] = os.environ) -> Rehearsal | None:
 def load(folder: Path) -> Rehearsal:
     """Return what `Rehearsal.save` wrote; a folder without settings is a rehearsal without accounts and clusters."""
     try:
-        given: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+        settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
     except FileNotFoundError:
         return Rehearsal(folder)
     return Rehearsal(
         folder,
-        given.get("accounts") or {},
-        Api(**given["api"]) if given.get("api") else None,
+        settings.get("accounts") or {},
+        Api(**settings["api"]) if settings.get("api") else None,
     )

@@ -94,10 +94,10 @@ class Servicer(ResourceProviderServicer):
     def Read(self, request: Any, context: Any) -> Any:  # noqa: N802
         outputs, inputs = decode(request.properties), decode(request.inputs)
         with _Answering(context, inputs):
-            found = self._plugin.read(_call(request), outputs, inputs)
-            if found is None:
+            state = self._plugin.read(_call(request), outputs, inputs)
+            if state is None:
                 return provider_pb2.ReadResponse()
-            return provider_pb2.ReadResponse(id=request.id, properties=encode(found[0]), inputs=encode(found[1]))
+            return provider_pb2.ReadResponse(id=request.id, properties=encode(state[0]), inputs=encode(state[1]))
 
     def Update(self, request: Any, context: Any) -> Any:  # noqa: N802
         news = decode(request.news)
@@ -135,20 +135,20 @@ def _call(request: Any) -> Call:
     )
 
 
-def _diff_response(found: Difference) -> Any:
+def _diff_response(difference: Difference) -> Any:
     kinds = provider_pb2.PropertyDiff
     detailed = {
         property_path.show(change.path): kinds(
             kind=kinds.Kind.Value(f"{change.kind}_REPLACE" if change.replaces else change.kind),
             inputDiff=True,
         )
-        for change in found.changes
+        for change in difference.changes
     }
     answer = provider_pb2.DiffResponse
     return answer(
-        changes=answer.DIFF_SOME if found.changes else answer.DIFF_NONE,
-        replaces=[property_path.show(change.path) for change in found.changes if change.replaces],
-        deleteBeforeReplace=found.delete_first,
+        changes=answer.DIFF_SOME if difference.changes else answer.DIFF_NONE,
+        replaces=[property_path.show(change.path) for change in difference.changes if change.replaces],
+        deleteBeforeReplace=difference.delete_first,
         detailedDiff=detailed,
         hasDetailedDiff=True,
         diffs=list(detailed),

@@ -16,7 +16,7 @@ from infra.kube_client import client_of
 
 Manifest = dict[str, Any]
 FIELD_MANAGER: Final = "ebbtide-rehearsal"
-_LOOK_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.1
 
 
 class Refused(Exception):
@@ -70,8 +70,8 @@ class Api:
 
     def items(self, path: str) -> list[Manifest]:
         """Return the objects of a list; none where there is no list."""
-        found = self.get(path)
-        return list(found["items"]) if found else []
+        listing = self.get(path)
+        return list(listing["items"]) if listing else []
 
     def delete(self, path: str, **parameters: str) -> None:
         """Request the object's deletion; a missing object is no error. Raises ``Refused``."""
@@ -108,9 +108,9 @@ class Api:
             f"create {named(document)}", self._client.post(collection, params=parameters, json=dict(document))
         )
 
-    def apply_kinds(self, found: Iterable[Manifest]) -> list[str]:
-        """Create the CustomResourceDefinitions among ``found`` and wait until they are served; return their names."""
-        kinds = [each for each in found if each.get("kind") == "CustomResourceDefinition"]
+    def apply_kinds(self, manifests: Iterable[Manifest]) -> list[str]:
+        """Create the CustomResourceDefinitions among ``manifests``, wait until they are served; return their names."""
+        kinds = [each for each in manifests if each.get("kind") == "CustomResourceDefinition"]
         for each in kinds:
             self.apply(each)
         names = [str(each["metadata"]["name"]) for each in kinds]
@@ -150,8 +150,8 @@ class Api:
             except ValueError:
                 message = answer.text[:500]
             raise Refused(what, answer.status_code, message)
-        found: Manifest = answer.json()
-        return found
+        manifest: Manifest = answer.json()
+        return manifest
 
 
 def wait_for(
@@ -172,11 +172,11 @@ def wait_for(
             raise LocalProblem(
                 f"waited {seconds:.0f} s in vain for {what}{last}", "see the logs of the cluster's parts"
             )
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
-def has_condition(found: Manifest | None, condition: str) -> bool:
-    conditions = ((found or {}).get("status") or {}).get("conditions") or ()
+def has_condition(manifest: Manifest | None, condition: str) -> bool:
+    conditions = ((manifest or {}).get("status") or {}).get("conditions") or ()
     return any(each["type"] == condition and each["status"] == "True" for each in conditions)
 
 

@@ -143,19 +143,19 @@ class RehearsalCluster:
     def start_karpenter(self, pools: Iterable[PoolRequest], *, empty_seconds: int = EMPTY_SECONDS) -> None:
         """Start the autoscaler, buying for ``pools`` and no others: apply their NodePools and write their machines for
         it. A further call restarts it, because it reads the machines once."""
-        at, wanted = self._at, list(pools)
+        at, requests = self._at, list(pools)
         self._parts.end("karpenter-kwok")
-        at.instance_types.write_text(json.dumps(nodes.instance_types(wanted), indent=1))
+        at.instance_types.write_text(json.dumps(nodes.instance_types(requests), indent=1))
         self.api.apply_kinds(documents(at.karpenter_kinds.read_text()))
         self.api.apply(nodes.node_class())
-        for found in self.api.items(_NODE_POOLS):
-            if found["metadata"]["name"] not in {request.pool.name for request in wanted}:
-                self.api.delete(f"{_NODE_POOLS}/{found['metadata']['name']}")
-        for request in wanted:
+        for node_pool in self.api.items(_NODE_POOLS):
+            if node_pool["metadata"]["name"] not in {request.pool.name for request in requests}:
+                self.api.delete(f"{_NODE_POOLS}/{node_pool['metadata']['name']}")
+        for request in requests:
             self.api.apply(nodes.node_pool(request, empty_seconds=empty_seconds))
         self._parts.start(control.karpenter(at))
         self.wait(self._karpenter_is_ready, "Karpenter to be ready", _ACT_SECONDS)
-        for request in wanted:
+        for request in requests:
             self._wait_for_pool(request.pool.name)
 
     def _wait_for_pool(self, name: str) -> None:
@@ -189,9 +189,9 @@ class RehearsalCluster:
         return [each.process.pid for each in marked() if each.root == self._at.root]
 
 
-def takes_pods(found: Manifest | None) -> bool:
+def takes_pods(node: Manifest | None) -> bool:
     """Return True if the node is ready and has lost the taints it carries until the controllers have registered it."""
-    if found is None:
+    if node is None:
         return False
-    waiting = {taint["key"] for taint in found["spec"].get("taints") or ()}
-    return has_condition(found, "Ready") and not waiting & {"node.kubernetes.io/not-ready", "karpenter.sh/unregistered"}
+    waiting = {taint["key"] for taint in node["spec"].get("taints") or ()}
+    return has_condition(node, "Ready") and not waiting & {"node.kubernetes.io/not-ready", "karpenter.sh/unregistered"}

@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 
 from infra.errors import LocalProblem
-from lab.machine.certificates import Wanted, control_plane_parts
+from lab.machine.certificates import CertificateSpec, control_plane_parts
 from lab.machine.control_plane import controller_flags, flags, identity_flags, kubeconfig
 from lab.rehearsal.process import Part
 from lab.rehearsal.programs import FOLDER, KARPENTER_KINDS, STAGES
@@ -64,23 +64,25 @@ spec:
 """
 
 
-def certificates() -> list[Wanted]:
+def certificates() -> list[CertificateSpec]:
     """Return every certificate the cluster needs."""
     hosts = ("127.0.0.1", "localhost", API_SERVICE, "kubernetes", "kubernetes.default", "kubernetes.default.svc")
     return [
         *control_plane_parts(hosts),
-        Wanted(name=ADMIN, common_name="ebbtide-rehearsal", organization="system:masters"),
-        Wanted(name="kwok", common_name="kwok", organization="system:masters"),
-        Wanted(name="karpenter", common_name="karpenter", organization="system:masters"),
+        CertificateSpec(name=ADMIN, common_name="ebbtide-rehearsal", organization="system:masters"),
+        CertificateSpec(name="kwok", common_name="kwok", organization="system:masters"),
+        CertificateSpec(name="karpenter", common_name="karpenter", organization="system:masters"),
     ]
 
 
 def files(at: Layout) -> dict[str, str]:
     """Return configuration files by path; some carry keys, so the whole folder is for its owner alone."""
-    made = {str(at.kubeconfig(user)): yaml.safe_dump(kubeconfig(at.pki, user, at.server, CONTEXT)) for user in _USERS}
-    made[str(at.stages)] = f"{at.module_stages.read_text()}---{_OWN_STAGES}"
-    made[str(at.egress)] = yaml.safe_dump(_egress(at))
-    return made
+    by_path = {
+        str(at.kubeconfig(user)): yaml.safe_dump(kubeconfig(at.pki, user, at.server, CONTEXT)) for user in _USERS
+    }
+    by_path[str(at.stages)] = f"{at.module_stages.read_text()}---{_OWN_STAGES}"
+    by_path[str(at.egress)] = yaml.safe_dump(_egress(at))
+    return by_path
 
 
 def _egress(at: Layout) -> dict[str, Any]:
@@ -177,7 +179,7 @@ class Ports:
     @staticmethod
     def free() -> Ports:
         """Return ports that nothing listens on now; concurrent processes begin at different places."""
-        found: list[int] = []
+        ports: list[int] = []
         for n in range(len(_PORTS)):
             port = _PORTS[(os.getpid() * 16 + n) % len(_PORTS)]
             with socket.socket() as probe:
@@ -185,9 +187,9 @@ class Ports:
                     probe.bind(("127.0.0.1", port))
                 except OSError:
                     continue
-            found.append(port)
-            if len(found) == len(Ports.__dataclass_fields__):
-                return Ports(*found)
+            ports.append(port)
+            if len(ports) == len(Ports.__dataclass_fields__):
+                return Ports(*ports)
         raise LocalProblem(
             f"fewer than {len(Ports.__dataclass_fields__)} of the ports {_PORTS.start} to {_PORTS.stop - 1} are free",
             "end what listens on them (`ss -ltnp`), then run it again",

@@ -95,13 +95,13 @@ def node_pool(request: PoolRequest, *, empty_seconds: int) -> Manifest:
 def instance_types(requests: Iterable[PoolRequest]) -> list[Manifest]:
     """Return the autoscaler's machines, one row for each machine name with the offerings and GPU resources of its
     pools; a pool without a machine gets a roomy one."""
-    made: dict[str, Manifest] = {}
+    by_name: dict[str, Manifest] = {}
     for request in requests:
         name = machine_name(request)
-        row = made.setdefault(name, _instance_type(name, request))
+        row = by_name.setdefault(name, _instance_type(name, request))
         row["offerings"] += [o for o in _offerings(request) if o not in row["offerings"]]
         row["resources"][request.pool.gpu_resource] = str(request.pool.gpus_per_node)
-    return list(made.values())
+    return list(by_name.values())
 
 
 def _instance_type(name: str, request: PoolRequest) -> Manifest:

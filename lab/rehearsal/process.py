@@ -40,14 +40,14 @@ class Marked:
 
 
 def _own_id() -> ProcessId:
-    found = ProcessId.of(os.getpid())
-    assert found is not None
-    return found
+    process = ProcessId.of(os.getpid())
+    assert process is not None
+    return process
 
 
 def marked() -> list[Marked]:
     """Return every process of every rehearsal on this machine, as far as this user may see it."""
-    found = []
+    processes = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -57,8 +57,8 @@ def marked() -> list[Marked]:
             process = ProcessId.of(int(entry.name))
             if mark and process:
                 pid, started, root = mark.decode().partition("=")[2].split(" ", 2)
-                found.append(Marked(process, Path(root), ProcessId(int(pid), int(started))))
-    return found
+                processes.append(Marked(process, Path(root), ProcessId(int(pid), int(started))))
+    return processes
 
 
 def end_stale() -> int:

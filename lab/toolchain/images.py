@@ -43,9 +43,9 @@ def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: 
 
     Return its reference by digest.
     """
-    wanted = build_stamps.key([(name, _fingerprint(paths.bin / name)) for name in programs])
+    key = build_stamps.key([(name, _fingerprint(paths.bin / name)) for name in programs])
     record = paths.cache / "images" / f"{repository.rpartition('/')[2]}.json"
-    known = pushed(paths, record, wanted)
+    known = pushed(paths, record, key)
     if known:
         return known
     log = paths.cache / "logs" / "images.log"
@@ -77,16 +77,16 @@ def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: 
         run_logged(namespaces.inside(paths, push, network_only=True), log, fix=fix, note=note, env=env)
         subprocess.run(["buildah", "rmi", tag], env=env, capture_output=True, check=False)
         ref = f"{repository}@{digest_file.read_text().strip()}"
-    build_stamps.mark_done(record, json.dumps({"key": wanted, "ref": ref}))
+    build_stamps.mark_done(record, json.dumps({"key": key, "ref": ref}))
     return ref
 
 
-def pushed(paths: Paths, record: Path, wanted: str) -> str | None:
-    """Return the reference that ``record`` (written when the push was done) has for the content key ``wanted``, if the
+def pushed(paths: Paths, record: Path, key: str) -> str | None:
+    """Return the reference that ``record`` (written when the push was done) has for the content ``key``, if the
     registry still holds it. A record that cannot be read counts as none."""
     try:
         known = json.loads(record.read_text())
-        ref = str(known["ref"]) if known["key"] == wanted else None
+        ref = str(known["ref"]) if known["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return ref if ref and in_registry(paths, ref) else None

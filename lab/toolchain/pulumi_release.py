@@ -80,16 +80,16 @@ def ensure(at: Paths, note: Note, client: httpx.Client | None = None) -> Path:
                 "use Linux or macOS on x86-64 or arm64",
             )
         with client or httpx.Client(timeout=_SECONDS, follow_redirects=True) as http:
-            wanted = _published_sum(http, name)
+            published = _published_sum(http, name)
             archive = at.cache / "downloads" / name
             archive.parent.mkdir(parents=True, exist_ok=True)
             _download(http, f"{RELEASES}/{name}", archive, note)
         with archive.open("rb") as handle:
-            found = hashlib.file_digest(handle, "sha256").hexdigest()
-        if found != wanted:
+            downloaded = hashlib.file_digest(handle, "sha256").hexdigest()
+        if downloaded != published:
             archive.unlink()
             raise LocalProblem(
-                f"{RELEASES}/{name} has the SHA-256 {found}, published is {wanted}; the download is deleted",
+                f"{RELEASES}/{name} has the SHA-256 {downloaded}, published is {published}; the download is deleted",
                 "run `make local` again; if it happens twice, do not trust the network between",
             )
         _unpack(archive, home(at))
@@ -98,19 +98,19 @@ def ensure(at: Paths, note: Note, client: httpx.Client | None = None) -> Path:
 
 
 def _published_sum(http: httpx.Client, name: str) -> str:
-    seen = []
+    reasons = []
     for url in CHECKSUMS:
         try:
             answer = http.get(url)
         except httpx.HTTPError as error:
-            seen.append(f"{url}: {type(error).__name__}")
+            reasons.append(f"{url}: {type(error).__name__}")
             continue
         digest = sum_of(answer.text, name) if answer.status_code == 200 else None
         if digest:
             return digest
-        seen.append(f"{url}: {'no line for it' if answer.status_code == 200 else answer.status_code}")
+        reasons.append(f"{url}: {'no line for it' if answer.status_code == 200 else answer.status_code}")
     raise LocalProblem(
-        f"no published SHA-256 of {name} ({'; '.join(seen)}), and it is not used without one",
+        f"no published SHA-256 of {name} ({'; '.join(reasons)}), and it is not used without one",
         "run `make local` again when one of these can be reached",
     )
 

@@ -175,17 +175,17 @@ def test_a_program_is_built_anew_when_what_it_is_made_from_changes(
     (module / "go.sum").write_text("a")
     monkeypatch.setattr(go_programs, "MODULES", module.parent)
     program = go_programs.GoProgram("p", "m", "example.com/p")
-    before = program.wanted()
-    assert before == program.wanted()
-    assert before != go_programs.GoProgram("p", "m", "example.com/q").wanted()
-    assert before != go_programs.GoProgram("p", "m", "example.com/p", "-X v=1").wanted()
+    before = program.build_key()
+    assert before == program.build_key()
+    assert before != go_programs.GoProgram("p", "m", "example.com/q").build_key()
+    assert before != go_programs.GoProgram("p", "m", "example.com/p", "-X v=1").build_key()
     at.bin.mkdir(parents=True)
     go_programs.build_stamps.mark_done(at.bin / ".p.stamp", before)
     assert not go_programs.is_built(program, at), "a stamp without its program"
     (at.bin / "p").touch()
     assert go_programs.is_built(program, at)
     (module / "go.sum").write_text("b")
-    assert program.wanted() != before
+    assert program.build_key() != before
     assert not go_programs.is_built(program, at)
 
 
@@ -241,8 +241,8 @@ def test_a_port_that_somebody_holds_is_named_with_what_to_do() -> None:
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(LocalProblem, match=rf"127.0.0.1:{port} is taken by another program.*\n  fix: .*ss -ltnp"):
-            kubernetes._refuse_taken(port)
-    kubernetes._refuse_taken(port)
+            kubernetes._refuse_occupied(port)
+    kubernetes._refuse_occupied(port)
 
 
 def test_locked_packages_are_installed_as_locked_and_nothing_is_resolved() -> None:

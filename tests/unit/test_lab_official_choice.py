@@ -73,7 +73,7 @@ def test_what_is_said_anew_of_the_same_context_replaces_what_was_said_before() -
     again = settle(
         Choice("context", MINE), ClusterOptions(context="mine", models_dir="/mnt/m"), docker=False, linux_root=False
     )
-    assert again.wishes == ClusterOptions(
+    assert again.options == ClusterOptions(
         context="mine", registry="reg.example.com/x", gpu_nodes=("gpu-a",), models_dir="/mnt/m"
     )
 

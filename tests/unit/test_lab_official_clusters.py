@@ -233,7 +233,7 @@ def test_an_external_address_comes_before_an_internal_one() -> None:
 
 
 def test_the_refusal_is_one_message_with_a_line_for_each_thing(at: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_cluster, "_look", lambda context: [node("a", gpus=1)])
+    monkeypatch.setattr(context_cluster, "_nodes", lambda context: [node("a", gpus=1)])
     monkeypatch.setattr(docker, "answers", lambda: True)
     with pytest.raises(LocalProblem) as refused:
         ContextCluster(at, ClusterOptions(context="mine")).refuse()
@@ -354,8 +354,8 @@ def test_a_cluster_that_refuses_or_does_not_answer_is_told_by_its_context(
     refusing = kubeconfig(tmp_path / "refusing", api[0], "wrong")
     monkeypatch.setattr(kube_client, "client_of", lambda _, context: ask(str(refusing), context))
     with pytest.raises(LocalProblem, match="--context mine: listing nodes answered 401"):
-        context_cluster._look("mine")
+        context_cluster._nodes("mine")
     silent = kubeconfig(tmp_path / "silent", "http://127.0.0.1:1", "t0ken")
     monkeypatch.setattr(kube_client, "client_of", lambda _, context: ask(str(silent), context))
     with pytest.raises(LocalProblem, match="--context mine: no answer"):
-        context_cluster._look("mine")
+        context_cluster._nodes("mine")

@@ -39,16 +39,16 @@ def _parsed(value: Any) -> Any:
     return value
 
 
-def place(package: str, told: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
+def place(package: str, account: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return where resources go: account, region and whatever else ids contain. Raises `RefusedError` in the cloud's
     own words when the credentials are not those that the program allows: AWS and Azure while the provider is
     configured, Google Cloud (`RefusedAtFirstCallError`) only when it is asked for something of the project."""
-    own = _DEFAULTS[package] | dict(told)
+    own = _DEFAULTS[package] | dict(account)
     if package == "aws":
         return own | {"region": _aws(own, config), "partition": "aws"}
     if package == "azure-native":
-        return own | {"region": config.get("location")} | _azure(own, told, config)
-    return own | {"region": config.get("region"), "zone": config.get("zone")} | _gcp(own, told, config)
+        return own | {"region": config.get("location")} | _azure(own, account, config)
+    return own | {"region": config.get("region"), "zone": config.get("zone")} | _gcp(own, account, config)
 
 
 def _aws(own: Mapping[str, str], config: Mapping[str, Any]) -> str:
@@ -61,20 +61,21 @@ def _aws(own: Mapping[str, str], config: Mapping[str, Any]) -> str:
     return str(config["region"])
 
 
-def _azure(own: Mapping[str, str], told: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
+def _azure(own: Mapping[str, str], account: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
     # the provider asks the Azure CLI for the configured subscription, and for a token of the configured tenant
-    wanted, tenant = config.get("subscriptionId"), config.get("tenantId")
-    if told.get("subscription") and wanted not in (None, UNKNOWN, own["subscription"]):
-        raise RefusedError(f"could not get account info from Azure CLI: subscription '{wanted}' doesn't exist")
-    if told.get("tenant") and tenant not in (None, UNKNOWN, own["tenant"]):
+    subscription, tenant = config.get("subscriptionId"), config.get("tenantId")
+    if account.get("subscription") and subscription not in (None, UNKNOWN, own["subscription"]):
+        raise RefusedError(f"could not get account info from Azure CLI: subscription '{subscription}' doesn't exist")
+    if account.get("tenant") and tenant not in (None, UNKNOWN, own["tenant"]):
         raise RefusedError(f"AADSTS90002: Tenant '{tenant}' not found. Check that you have the correct tenant ID")
-    return {"subscription": wanted or own["subscription"], "tenant": tenant or own["tenant"]}
+    return {"subscription": subscription or own["subscription"], "tenant": tenant or own["tenant"]}
 
 
-def _gcp(own: Mapping[str, str], told: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = config.get("project")
-    if told.get("project") and wanted not in (None, UNKNOWN, own["project"]):
+def _gcp(own: Mapping[str, str], account: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
+    project = config.get("project")
+    if account.get("project") and project not in (None, UNKNOWN, own["project"]):
         raise RefusedAtFirstCallError(
-            f"googleapi: Error 403: Permission denied on resource project {wanted}. reason: CONSUMER_INVALID, forbidden"
+            f"googleapi: Error 403: Permission denied on resource project {project}. "
+            "reason: CONSUMER_INVALID, forbidden"
         )
-    return {"project": wanted or own["project"]}
+    return {"project": project or own["project"]}

@@ -73,13 +73,13 @@ class Cloud:
 
     def all(self, type_: str | None = None) -> list[Record]:
         """Return every resource, or every one of a type, in no particular order."""
-        found = [Record(**json.loads(file.read_text())) for file in sorted(self.root.glob("*.json"))]
-        return [record for record in found if type_ in (None, record.type)]
+        records = [Record(**json.loads(file.read_text())) for file in sorted(self.root.glob("*.json"))]
+        return [record for record in records if type_ in (None, record.type)]
 
     def named(self, type_: str, key: str) -> Record | None:
         """Return the resource of a type that ``key`` names: by id, name or another of its keys."""
-        found = (record for record in self.all(type_) if key == record.id or key in record.keys)
-        return next((record for record in found if not record.gone), None)
+        records = (record for record in self.all(type_) if key == record.id or key in record.keys)
+        return next((record for record in records if not record.gone), None)
 
     def _file(self, type_: str, id_: str) -> Path:
         return self.root / f"{hashlib.sha256(f'{type_} {id_}'.encode()).hexdigest()[:24]}.json"

@@ -23,11 +23,11 @@ def credential(program: str, arguments: Sequence[str], now: rehearsal.Rehearsal)
         parser = argparse.ArgumentParser("aws", exit_on_error=False)
         for option in ("--region", "--profile", "--role-arn", "--output", "--cluster-name"):
             parser.add_argument(option)
-        given, words = parser.parse_known_args(list(arguments))
+        options, words = parser.parse_known_args(list(arguments))
         if words != ["eks", "get-token"]:
             raise LookupError(f"aws: this stand-in only knows `eks get-token`, not {' '.join(words)!r}")
-        if Cloud(now.folder, "aws").named("aws:eks/cluster:Cluster", given.cluster_name or "") is None:
-            raise LookupError(f"ResourceNotFoundException: No cluster found for name: {given.cluster_name}.")
+        if Cloud(now.folder, "aws").named("aws:eks/cluster:Cluster", options.cluster_name or "") is None:
+            raise LookupError(f"ResourceNotFoundException: No cluster found for name: {options.cluster_name}.")
     if program == "kubelogin" and list(arguments[:1]) != ["get-token"]:
         raise LookupError(f"kubelogin: this stand-in only knows get-token, not {' '.join(arguments)!r}")
     if now.api is None:

@@ -70,15 +70,15 @@ class Book:
 @functools.cache
 def book(package: str) -> Book:
     """Return the facts of one package. Raises ``ValueError`` naming an entry that has a key nobody reads."""
-    told = read_table(FOLDER / f"{package}.yaml")
+    document = read_table(FOLDER / f"{package}.yaml")
     known = {each.name for each in fields(Facts)}
     types = {}
-    for token, given in told["types"].items():
-        if unknown := set(given) - known:
+    for token, raw_entry in document["types"].items():
+        if unknown := set(raw_entry) - known:
             raise ValueError(f"facts/{package}.yaml: {token}: {', '.join(sorted(unknown))}: nobody reads this")
-        entry: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+        entry: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in raw_entry.items()}
         types[token] = Facts(**entry)
-    return Book(told["version"], types, told["errors"], told.get("answers") or {})
+    return Book(document["version"], types, document["errors"], document.get("answers") or {})
 
 
 def fill(template: Any, holes: Mapping[str, Any]) -> Any:
@@ -91,7 +91,7 @@ def fill(template: Any, holes: Mapping[str, Any]) -> Any:
         return template
     if whole := _HOLE.fullmatch(template):
         return _hole(whole.group(1), holes)
-    return _HOLE.sub(lambda found: _text(_hole(found.group(1), holes)), template)
+    return _HOLE.sub(lambda match: _text(_hole(match.group(1), holes)), template)
 
 
 def _hole(path: str, holes: Mapping[str, Any]) -> Any:
@@ -107,9 +107,9 @@ def _text(value: Any) -> str:
 
 def at(value: Any, path: str) -> Iterator[Any]:
     """Yield everything at a path like ``vpcConfig.subnetIds[*]`` or ``name``; nothing where it leads nowhere."""
-    found = [value]
+    values = [value]
     for step, each in _STEP.findall(path):
-        found = [item[step] for item in found if isinstance(item, Mapping) and item.get(step) is not None]
+        values = [item[step] for item in values if isinstance(item, Mapping) and item.get(step) is not None]
         if each:
-            found = [part for item in found if isinstance(item, list) for part in item]
-    yield from found
+            values = [part for item in values if isinstance(item, list) for part in item]
+    yield from values

@@ -86,8 +86,8 @@ class Operations:
                 if key in known.keeps and record.outputs.get(key) is not None:
                     continue
                 if inputs.get(key) is not None:
-                    told = outputs.answered(inputs[key], shape.outputs.get(key), record.outputs | {"hex8": "0" * 8})
-                    record.outputs[key] = outputs.overlaid(_computed(known.outputs.get(key), record, key), told)
+                    returned = outputs.answered(inputs[key], shape.outputs.get(key), record.outputs | {"hex8": "0" * 8})
+                    record.outputs[key] = outputs.overlaid(_computed(known.outputs.get(key), record, key), returned)
                 elif key not in known.defaults and old_inputs.get(key) is not None:
                     record.outputs[key] = None
             if known.counter and _differ(inputs, old_inputs):
@@ -147,10 +147,10 @@ class Operations:
 
     def _check_references(self, type_: str, inputs: Mapping[str, Any]) -> None:
         known = self.book.of(type_)
-        for path, wanted in {**known.needs, **known.holds, **known.inside}.items():
+        for path, target_type in {**known.needs, **known.holds, **known.inside}.items():
             for value in at(inputs, path):
-                if isinstance(value, str) and self.cloud.named(wanted, value) is None:
-                    text = self._text(wanted, "missing", {"id": value, "type": wanted})
+                if isinstance(value, str) and self.cloud.named(target_type, value) is None:
+                    text = self._text(target_type, "missing", {"id": value, "type": target_type})
                     raise RefusedError(f"{path}: {text}")
 
     def _naming(self, record: Record, how: Literal["holds", "inside"]) -> list[Record]:
@@ -159,7 +159,9 @@ class Operations:
 
         def named_by(other: Record) -> bool:
             paths = getattr(self.book.of(other.type), how).items()
-            named = (value for path, wanted in paths if wanted == record.type for value in at(other.known, path))
+            named = (
+                value for path, target_type in paths if target_type == record.type for value in at(other.known, path)
+            )
             return any(isinstance(value, str) and value in names for value in named)
 
         return [other for other in self.cloud.all() if not other.gone and named_by(other)]
@@ -203,19 +205,19 @@ def answer(book: Book, cloud: Cloud, place: Mapping[str, Any], token: str, args:
     ``only`` is set. Raises `RefusedError` for a function or resource that is not there."""
     if token == _POLICY_DOCUMENT:
         return policy_document(args)
-    told = book.answers.get(token)
-    if told is None:
+    entry = book.answers.get(token)
+    if entry is None:
         raise RefusedError(f"{token}: no stand-in answer: add one under answers in the facts of the package")
     holes = {**place, **{key: value for key, value in args.items() if value is not None}}
-    if told.get("finds"):
-        key = str(fill(told["by"], holes))
-        record = cloud.named(told["finds"], key)
+    if entry.get("finds"):
+        key = str(fill(entry["by"], holes))
+        record = cloud.named(entry["finds"], key)
         if record is None:
-            raise RefusedError(book.text(told["finds"], "missing", {**holes, "id": key, "type": told["finds"]}))
+            raise RefusedError(book.text(entry["finds"], "missing", {**holes, "id": key, "type": entry["finds"]}))
         holes = {**holes, **record.outputs, "id": record.id}
-        own = {} if told.get("only") else {**record.outputs, "id": record.id}
-        return {**args, **own, **fill(told.get("result") or {}, holes)}
-    return {**args, **fill(told["result"], holes)}
+        own = {} if entry.get("only") else {**record.outputs, "id": record.id}
+        return {**args, **own, **fill(entry.get("result") or {}, holes)}
+    return {**args, **fill(entry["result"], holes)}
 
 
 def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,23 +232,23 @@ def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
     return {**args, "id": str(abs(hash(text)) % 10**10), "json": text, "minifiedJson": text}
 
 
-def _statement(given: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"Effect": given.get("effect") or "Allow"}
-    if given.get("sid"):
-        found["Sid"] = given["sid"]
+def _statement(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    statement: dict[str, Any] = {"Effect": arguments.get("effect") or "Allow"}
+    if arguments.get("sid"):
+        statement["Sid"] = arguments["sid"]
     for name, key in (
         ("Action", "actions"), ("NotAction", "notActions"), ("Resource", "resources"), ("NotResource", "notResources"),
     ):  # fmt: skip
-        if given.get(key):
-            found[name] = _single(given[key])
+        if arguments.get(key):
+            statement[name] = _single(arguments[key])
     for name, key in (("Principal", "principals"), ("NotPrincipal", "notPrincipals")):
-        if given.get(key):
-            found[name] = {each["type"]: _single(each["identifiers"]) for each in given[key]}
-            if found[name] == {"*": "*"}:
-                found[name] = "*"
-    for each in given.get("conditions") or []:
-        found.setdefault("Condition", {}).setdefault(each["test"], {})[each["variable"]] = _single(each["values"])
-    return found
+        if arguments.get(key):
+            statement[name] = {each["type"]: _single(each["identifiers"]) for each in arguments[key]}
+            if statement[name] == {"*": "*"}:
+                statement[name] = "*"
+    for each in arguments.get("conditions") or []:
+        statement.setdefault("Condition", {}).setdefault(each["test"], {})[each["variable"]] = _single(each["values"])
+    return statement
 
 
 def _single(values: list[Any]) -> Any:

@@ -36,45 +36,45 @@ def outputs_of(
     known: Facts, shape: sdk.ResourceType, filled: dict[str, Any], inputs: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Return id and outputs of a resource that was just created; ``filled`` are its `holes`."""
-    given = {key: value for key, value in inputs.items() if not key.startswith("__")}
-    filled |= {key: facts.fill(value, filled) for key, value in known.defaults.items() if given.get(key) is None}
+    own_inputs = {key: value for key, value in inputs.items() if not key.startswith("__")}
+    filled |= {key: facts.fill(value, filled) for key, value in known.defaults.items() if own_inputs.get(key) is None}
     for name in known.names:
-        if given.get(name) is None:
-            filled[name] = f"{given.get(f'{name}Prefix') or ''}{filled['hex17']}"
+        if own_inputs.get(name) is None:
+            filled[name] = f"{own_inputs.get(f'{name}Prefix') or ''}{filled['hex17']}"
     id_ = str(facts.fill(known.id or "{name}-{hex8}", filled)).strip("-")
     filled["id"] = id_
     outputs: dict[str, Any] = {}
     for key, template in known.outputs.items():
         filled[key] = outputs[key] = facts.fill(template, filled)
     for key, hint in shape.outputs.items():
-        if given.get(key) is not None:
-            outputs[key] = overlaid(known.outputs.get(key) and outputs[key], answered(given[key], hint, filled))
+        if own_inputs.get(key) is not None:
+            outputs[key] = overlaid(known.outputs.get(key) and outputs[key], answered(own_inputs[key], hint, filled))
         elif key in known.defaults:
             outputs[key] = filled[key]
         elif key not in outputs:
-            made_up = filled[key] if key in known.names else None
-            outputs[key] = made_up if key in shape.inputs else plausible(key, hint, filled)
+            generated = filled[key] if key in known.names else None
+            outputs[key] = generated if key in shape.inputs else plausible(key, hint, filled)
     return id_, outputs
 
 
-def overlaid(computed: Any, given: Any) -> Any:
+def overlaid(computed: Any, stated: Any) -> Any:
     """Merge a block that is partly given by the program, partly computed by the cloud: given values win."""
-    if isinstance(computed, Mapping) and isinstance(given, Mapping):
-        return {**computed, **{key: overlaid(computed.get(key), item) for key, item in given.items()}}
-    return given
+    if isinstance(computed, Mapping) and isinstance(stated, Mapping):
+        return {**computed, **{key: overlaid(computed.get(key), item) for key, item in stated.items()}}
+    return stated
 
 
-def answered(given: Any, hint: Any, filled: Mapping[str, Any]) -> Any:
+def answered(value: Any, hint: Any, filled: Mapping[str, Any]) -> Any:
     """Return a given value in the form in which it comes back: Azure takes a list of identities and returns a map."""
     form = next(iter(alternatives(hint)), None)
-    if isinstance(given, list) and typing.get_origin(form) in (dict, collections.abc.Mapping):
-        if not filled or UNKNOWN in given:
+    if isinstance(value, list) and typing.get_origin(form) in (dict, collections.abc.Mapping):
+        if not filled or UNKNOWN in value:
             return UNKNOWN
-        return {str(item): plausible("", typing.get_args(form)[1], filled) for item in given}
-    if isinstance(given, Mapping) and sdk.is_result(form):
+        return {str(item): plausible("", typing.get_args(form)[1], filled) for item in value}
+    if isinstance(value, Mapping) and sdk.is_result(form):
         hints = sdk.hints_of(form)
-        return {key: answered(item, hints[key], filled) if key in hints else item for key, item in given.items()}
-    return given
+        return {key: answered(item, hints[key], filled) if key in hints else item for key, item in value.items()}
+    return value
 
 
 def expected(known: Facts, shape: sdk.ResourceType, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def expected(known: Facts, shape: sdk.ResourceType, inputs: Mapping[str, Any]) -
     late = {key: UNKNOWN for key in shape.outputs if key not in shape.inputs or key in filled_in}
     # a block that the cloud computes in part stays unknown, or whatever reads that part would find nothing
     parts = {key for key, template in known.outputs.items() if isinstance(template, Mapping)}
-    told = {key: value for key, value in shown(shape, inputs).items() if key not in parts}
-    return {**late, **dict.fromkeys(parts, UNKNOWN), **told}
+    stated = {key: value for key, value in shown(shape, inputs).items() if key not in parts}
+    return {**late, **dict.fromkeys(parts, UNKNOWN), **stated}
 
 
 def shown(shape: sdk.ResourceType, inputs: Mapping[str, Any]) -> dict[str, Any]:

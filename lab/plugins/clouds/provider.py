@@ -47,9 +47,9 @@ class CloudStandIn(StandIn):
         return Difference(compare(plain(olds), plain(news), immutable=fixed))
 
     def configure(self, config: Values) -> None:
-        told = self._rehearsal.accounts.get(self._package) or {}
+        account = self._rehearsal.accounts.get(self._package) or {}
         try:
-            place = accounts.place(self._package, told, accounts.settings(config)) | self._api()
+            place = accounts.place(self._package, account, accounts.settings(config)) | self._api()
         except accounts.RefusedAtFirstCallError as error:
             self._operations = error
         else:
@@ -63,22 +63,22 @@ class CloudStandIn(StandIn):
         shape = self._shape(call.type)
         known = self._book.of(call.type)
         inputs = self._named(call, known, {k: v for k, v in news.items() if v is not None}, plain(olds), naming)
-        given = plain(inputs)
-        wrong = list(sdk.check(given, shape.inputs, shape.required))
+        plain_inputs = plain(inputs)
+        wrong = list(sdk.check(plain_inputs, shape.inputs, shape.required))
         for path, allowed in known.values.items():
-            for value in at(given, path):
+            for value in at(plain_inputs, path):
                 if value is not UNKNOWN and value not in allowed:
                     wrong.append((path, f"{value!r} is not one of {', '.join(map(repr, allowed))}"))
         return inputs, wrong
 
     def diff(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Difference:
         known = self._book.of(call.type)
-        old, new = _told(plain(old_inputs)), _told(plain(news))
+        old, new = _without_notes(plain(old_inputs)), _without_notes(plain(news))
         paths = [property_path.parse(path) for path in (*table(self._package).get(call.type, ()), *known.names)]
         changes = compare(old, new, immutable=paths)
         # a name that the program chose must be free before the successor can have it
-        made_up = {*(plain(news).get(_DEFAULTS) or []), *(name for name in known.names if new.get(name) is None)}
-        fixed = [path for path in known.unique if path not in made_up]
+        generated = {*(plain(news).get(_DEFAULTS) or []), *(name for name in known.names if new.get(name) is None)}
+        fixed = [path for path in known.unique if path not in generated]
         same_name = bool(known.unique) and len(fixed) == len(known.unique)
         return Difference(changes, delete_first=same_name and all(list(at(old, p)) == list(at(new, p)) for p in fixed))
 
@@ -87,17 +87,17 @@ class CloudStandIn(StandIn):
         if call.preview or has_unknown(inputs):
             return "", outputs.expected(known, shape, inputs)
         try:
-            record = self._hands.create(call, shape, _told(plain(inputs)))
+            record = self._hands.create(call, shape, _without_notes(plain(inputs)))
         except InitFailedError as error:
-            raise InitFailedError(error.id, inputs, self._seen(error.outputs, inputs), error.reasons) from None
-        return record.id, self._seen(record.outputs, inputs)
+            raise InitFailedError(error.id, inputs, self._as_returned(error.outputs, inputs), error.reasons) from None
+        return record.id, self._as_returned(record.outputs, inputs)
 
     def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
         record = self._hands.read(call)
         if record is None:
             return None
         shape = self._shape(call.type)
-        live = self._seen(record.outputs, outputs or inputs)
+        live = self._as_returned(record.outputs, outputs or inputs)
         if inputs:
             return live, mark_secrets(_still(plain(inputs), record.known), inputs)
         return live, {key: value for key, value in record.known.items() if key in shape.inputs and value is not None}
@@ -108,10 +108,12 @@ class CloudStandIn(StandIn):
             counted = {known.counter: UNKNOWN} if known.counter else {}
             return {**olds, **outputs.shown(self._shape(call.type), news), **counted}
         try:
-            record = self._hands.update(call, self._shape(call.type), _told(plain(news)), _told(plain(old_inputs)))
+            record = self._hands.update(
+                call, self._shape(call.type), _without_notes(plain(news)), _without_notes(plain(old_inputs))
+            )
         except InitFailedError as error:
-            raise InitFailedError(error.id, news, self._seen(error.outputs, news), error.reasons) from None
-        return self._seen(record.outputs, news)
+            raise InitFailedError(error.id, news, self._as_returned(error.outputs, news), error.reasons) from None
+        return self._as_returned(record.outputs, news)
 
     def delete(self, call: Call, outputs: Values, inputs: Values) -> None:
         self._hands.delete(call)
@@ -128,10 +130,10 @@ class CloudStandIn(StandIn):
         return self._operations
 
     def _shape(self, token: str) -> sdk.ResourceType:
-        found = sdk.shape(token)
-        if found is None:
+        shape = sdk.shape(token)
+        if shape is None:
             raise RefusedError(f"{token}: the {self._package} SDK {self._book.version} has no such type")
-        return found
+        return shape
 
     def _named(self, call: Call, known: Facts, inputs: Values, olds: Mapping[str, Any], naming: Naming) -> Values:
         """Return the inputs with names generated where the program gave none; a name generated before stays."""
@@ -145,11 +147,11 @@ class CloudStandIn(StandIn):
             inputs[_DEFAULTS] = missing
         return inputs
 
-    def _seen(self, live: Mapping[str, Any], like: Values) -> Values:
-        found = dict(live)
-        if "tagsAll" in found:
-            found["tagsAll"] = {**self._default_tags, **(found.get("tags") or {})}
-        return dict(mark_secrets(found, like))
+    def _as_returned(self, live: Mapping[str, Any], like: Values) -> Values:
+        values = dict(live)
+        if "tagsAll" in values:
+            values["tagsAll"] = {**self._default_tags, **(values.get("tags") or {})}
+        return dict(mark_secrets(values, like))
 
     def _api(self) -> Values:
         api = self._rehearsal.api
@@ -178,18 +180,18 @@ def _kubeconfig(server: str, authority: str) -> str:
     )
 
 
-def _told(values: Mapping[str, Any]) -> Values:
+def _without_notes(values: Mapping[str, Any]) -> Values:
     """Return inputs without the ``__`` notes that providers add to them."""
     return {key: value for key, value in values.items() if not key.startswith("__")}
 
 
-def _still(given: Any, live: Any) -> Any:
+def _still(inputs: Any, live: Any) -> Any:
     """Return the program's inputs as they are now in the cloud, without parts that the program never set."""
-    if isinstance(given, dict) and isinstance(live, dict):
-        kept = {k: _still(v, live.get(k)) for k, v in given.items() if live.get(k) is not None or k.startswith("__")}
-        return {**kept, **({_DEFAULTS: given[_DEFAULTS]} if _DEFAULTS in given else {})}
-    if isinstance(given, list) and isinstance(live, dict):
-        return given if {*map(str, given)} == live.keys() else list(live)
-    if isinstance(given, list) and isinstance(live, list) and len(given) == len(live):
-        return [_still(a, b) for a, b in zip(given, live, strict=True)]
+    if isinstance(inputs, dict) and isinstance(live, dict):
+        kept = {k: _still(v, live.get(k)) for k, v in inputs.items() if live.get(k) is not None or k.startswith("__")}
+        return {**kept, **({_DEFAULTS: inputs[_DEFAULTS]} if _DEFAULTS in inputs else {})}
+    if isinstance(inputs, list) and isinstance(live, dict):
+        return inputs if {*map(str, inputs)} == live.keys() else list(live)
+    if isinstance(inputs, list) and isinstance(live, list) and len(inputs) == len(live):
+        return [_still(a, b) for a, b in zip(inputs, live, strict=True)]
     return live

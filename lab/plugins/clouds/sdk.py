@@ -48,8 +48,8 @@ def classes(package: str) -> dict[str, tuple[str, str]]:
     spec = importlib.util.find_spec(module_of(package))
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{module_of(package)} is not installed: install the project's extra for this cloud")
-    found = _REGISTERED.search(Path(spec.origin).read_text())
-    modules = json.loads(found.group(1)) if found else []
+    match = _REGISTERED.search(Path(spec.origin).read_text())
+    modules = json.loads(match.group(1)) if match else []
     return {token: (module["fqn"], name) for module in modules for token, name in module["classes"].items()}
 
 
@@ -105,8 +105,8 @@ def hints_of(nested: type) -> Mapping[str, Any]:
 def required_of(arguments: type) -> frozenset[str]:
     """Return the wire names of an input class's arguments that have no default."""
     names = _types.input_type_py_to_pulumi_names(arguments)
-    given = inspect.signature(arguments.__init__).parameters.values()  # type: ignore[misc]
-    return frozenset(names[p.name] for p in given if p.name in names and p.default is inspect.Parameter.empty)
+    parameters = inspect.signature(arguments.__init__).parameters.values()  # type: ignore[misc]
+    return frozenset(names[p.name] for p in parameters if p.name in names and p.default is inspect.Parameter.empty)
 
 
 # A check of values against the SDK's types: unknown keys, missing ones, wrong kinds, values not in an enum.
@@ -125,10 +125,10 @@ def check(values: Mapping[str, Any], hints: Mapping[str, Any], required: frozens
 def _object(
     at: str, values: Mapping[str, Any], hints: Mapping[str, Any], required: frozenset[str]
 ) -> Iterator[Finding]:
-    given = {key: value for key, value in values.items() if value is not None and not key.startswith("__")}
-    for key in sorted(required - given.keys()):
+    present = {key: value for key, value in values.items() if value is not None and not key.startswith("__")}
+    for key in sorted(required - present.keys()):
         yield _below(at, key), "is missing and must be given"
-    for key, value in given.items():
+    for key, value in present.items():
         if key in hints:
             yield from _value(_below(at, key), value, hints[key])
         else:
@@ -142,10 +142,12 @@ def _value(at: str, value: Any, hint: Any) -> Iterator[Finding]:
     if any(_is_enum(choice) for choice in choices):
         # the SDKs accept any text for an enum; this must find a value that the API does not know
         choices = [choice for choice in choices if choice is not str]
-    found = [list(_one(at, value, choice)) for choice in choices]
-    if found and all(found):
+    by_choice = [list(_one(at, value, choice)) for choice in choices]
+    if by_choice and all(by_choice):
         # where several forms are possible, report the one that fits best
-        yield from min(found, key=lambda each: (sum("is not" in why and "but" in why for _, why in each), len(each)))
+        yield from min(
+            by_choice, key=lambda each: (sum("is not" in why and "but" in why for _, why in each), len(each))
+        )
 
 
 def alternatives(hint: Any) -> list[Any]:

@@ -45,14 +45,14 @@ def volumes(environ: Mapping[str, str] = os.environ) -> list[str]:
 
     Raises `RefusedError` for a malformed one, and for a host path that is not there: it is not made.
     """
-    found = [item.strip() for item in environ.get("EBBTIDE_BUILD_VOLUMES", "").split(",") if item.strip()]
-    for item in found:
+    items = [item.strip() for item in environ.get("EBBTIDE_BUILD_VOLUMES", "").split(",") if item.strip()]
+    for item in items:
         parts = item.split(":")
         if len(parts) not in (2, 3) or not all(part.startswith("/") for part in parts[:2]):
             raise RefusedError(f"EBBTIDE_BUILD_VOLUMES: {item!r} is not /host/path:/container/path[:ro]")
         if not Path(parts[0]).exists():
             raise RefusedError(f"EBBTIDE_BUILD_VOLUMES: {parts[0]} does not exist on this machine")
-    return found
+    return items
 
 
 def passed_arguments(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

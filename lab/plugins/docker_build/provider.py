@@ -38,92 +38,92 @@ class DockerBuildStandIn(StandIn):
         return news, refusals(plain(news))
 
     def diff(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Difference:
-        given = plain(news)
-        changes = compare(plain(old_inputs), given, ignored=_SAME_IMAGE)
-        known = not has_unknown(given.get("context")) and not has_unknown(given.get("dockerfile"))
-        if known and context_hash(given) != plain(olds).get("contextHash"):
+        new = plain(news)
+        changes = compare(plain(old_inputs), new, ignored=_SAME_IMAGE)
+        known = not has_unknown(new.get("context")) and not has_unknown(new.get("dockerfile"))
+        if known and context_hash(new) != plain(olds).get("contextHash"):
             changes += (Change(("contextHash",), "UPDATE"),)
         return Difference(changes)
 
     def create(self, call: Call, inputs: Values) -> tuple[str, Values]:
-        outputs = self._made(call, inputs)
+        outputs = self._outputs(call, inputs)
         return str(plain(outputs).get("digest") or ""), outputs
 
     def update(self, call: Call, olds: Values, old_inputs: Values, news: Values, ignored: list[str]) -> Values:
-        return self._made(call, news)
+        return self._outputs(call, news)
 
     def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
         """Return None when the registry says it no longer has the digest; unchanged values when it says nothing."""
-        given, known = plain(inputs), plain(outputs)
-        if given.get("push") and known.get("digest"):
-            logins = _credentials(given)
-            if any(registry.has(tag, known["digest"], logins) is False for tag in given.get("tags") or []):
+        plain_inputs, known = plain(inputs), plain(outputs)
+        if plain_inputs.get("push") and known.get("digest"):
+            logins = _credentials(plain_inputs)
+            if any(registry.has(tag, known["digest"], logins) is False for tag in plain_inputs.get("tags") or []):
                 return None
         return outputs, inputs
 
-    def _made(self, call: Call, inputs: Values) -> Values:
-        given = plain(inputs)
+    def _outputs(self, call: Call, inputs: Values) -> Values:
+        plain_inputs = plain(inputs)
         later = {**inputs, "digest": UNKNOWN, "ref": UNKNOWN, "contextHash": UNKNOWN}
-        if has_unknown(given):
+        if has_unknown(plain_inputs):
             return later
-        later["contextHash"] = context_hash(given)
-        if call.preview and not given.get("buildOnPreview"):
+        later["contextHash"] = context_hash(plain_inputs)
+        if call.preview and not plain_inputs.get("buildOnPreview"):
             return later
-        digest, ref = self._built(call, given)
+        digest, ref = self._built(call, plain_inputs)
         return later if call.preview else {**later, "digest": digest, "ref": ref}
 
-    def _built(self, call: Call, given: Values) -> tuple[str, str]:
+    def _built(self, call: Call, inputs: Values) -> tuple[str, str]:
         """Build the image, push it where the program says so and this is no preview; return digest and reference.
 
         Without a push they are the local image's id and the first tag.
         """
-        here, dockerfile = _source(given)
+        here, dockerfile = _source(inputs)
         buildah = Buildah(lambda line: self._tell(call, line), self.cancelled)
-        image = buildah.build(_build(given, here, dockerfile))
-        tags = given.get("tags") or []
-        if call.preview or not given.get("push"):
+        image = buildah.build(_build(inputs, here, dockerfile))
+        tags = inputs.get("tags") or []
+        if call.preview or not inputs.get("push"):
             return image, tags[0] if tags else ""
-        digests = [buildah.push(image, tag, _credentials(given)) for tag in tags]
+        digests = [buildah.push(image, tag, _credentials(inputs)) for tag in tags]
         return digests[0], f"{registry.repository(tags[0])}@{digests[0]}"
 
     def _tell(self, call: Call, line: str) -> None:
         self.engine.status(call.urn, line)
 
 
-def refusals(given: Values) -> list[tuple[str, str]]:
+def refusals(inputs: Values) -> list[tuple[str, str]]:
     """Return every input that this stand-in cannot honour, as (property, reason and way out)."""
-    found = [
-        (name, f"not offered by the docker-build stand-in: {fix}") for name, fix in _REFUSED.items() if given.get(name)
+    refused = [
+        (name, f"not offered by the docker-build stand-in: {fix}") for name, fix in _REFUSED.items() if inputs.get(name)
     ]
     native = _MACHINES.get(platform.machine(), f"linux/{platform.machine()}")
-    foreign = [item for item in given.get("platforms") or [] if item not in (native, UNKNOWN)]
+    foreign = [item for item in inputs.get("platforms") or [] if item not in (native, UNKNOWN)]
     if foreign:
-        found.append(("platforms", f"{', '.join(foreign)}: this machine builds {native} only"))
-    if given.get("push") and not given.get("tags"):
-        found.append(("tags", "missing: push: true needs at least one tag, host/name:tag"))
-    dockerfile = given.get("dockerfile") or {}
+        refused.append(("platforms", f"{', '.join(foreign)}: this machine builds {native} only"))
+    if inputs.get("push") and not inputs.get("tags"):
+        refused.append(("tags", "missing: push: true needs at least one tag, host/name:tag"))
+    dockerfile = inputs.get("dockerfile") or {}
     if dockerfile is not UNKNOWN and dockerfile.get("location") and dockerfile.get("inline"):
-        found.append(("dockerfile", "has both location and inline; leave one out"))
-    where = (given.get("context") or {}).get("location") if given.get("context") is not UNKNOWN else None
+        refused.append(("dockerfile", "has both location and inline; leave one out"))
+    where = (inputs.get("context") or {}).get("location") if inputs.get("context") is not UNKNOWN else None
     if isinstance(where, str) and "://" in where:
-        found.append(("context.location", f"{where}: only folders on this machine"))
-    if isinstance(given.get("context"), dict) and given["context"].get("named"):
-        found.append(("context.named", "not offered by the docker-build stand-in: put the files into the context"))
-    return found
+        refused.append(("context.location", f"{where}: only folders on this machine"))
+    if isinstance(inputs.get("context"), dict) and inputs["context"].get("named"):
+        refused.append(("context.named", "not offered by the docker-build stand-in: put the files into the context"))
+    return refused
 
 
-def context_hash(given: Values) -> str:
+def context_hash(inputs: Values) -> str:
     """Return one hash of everything that goes into the build."""
-    return context.digest_of(*_source(given))
+    return context.digest_of(*_source(inputs))
 
 
-def _source(given: Values) -> tuple[Path, str]:
+def _source(inputs: Values) -> tuple[Path, str]:
     """Return the context's folder and the Dockerfile's text; relative paths count from the program.
 
     The real provider does the same. Raises `RefusedError` for a Dockerfile that cannot be read.
     """
-    here = Path((given.get("context") or {}).get("location") or ".").absolute()
-    choice = given.get("dockerfile") or {}
+    here = Path((inputs.get("context") or {}).get("location") or ".").absolute()
+    choice = inputs.get("dockerfile") or {}
     if choice.get("inline"):
         return here, str(choice["inline"])
     path = Path(choice["location"]).absolute() if choice.get("location") else here / "Dockerfile"
@@ -133,29 +133,29 @@ def _source(given: Values) -> tuple[Path, str]:
         raise RefusedError(f"dockerfile.location: {path} cannot be read ({error.strerror})") from None
 
 
-def _build(given: Values, here: Path, dockerfile: str) -> Build:
+def _build(inputs: Values, here: Path, dockerfile: str) -> Build:
     return Build(
         context=here,
         dockerfile=dockerfile,
-        tags=tuple(given.get("tags") or ()),
-        arguments=given.get("buildArgs"),
-        labels=given.get("labels"),
-        secrets=given.get("secrets"),
-        hosts=tuple(given.get("addHosts") or ()),
-        target=given.get("target"),
-        network=given.get("network"),
-        no_cache=bool(given.get("noCache")),
-        pull=bool(given.get("pull")),
+        tags=tuple(inputs.get("tags") or ()),
+        arguments=inputs.get("buildArgs"),
+        labels=inputs.get("labels"),
+        secrets=inputs.get("secrets"),
+        hosts=tuple(inputs.get("addHosts") or ()),
+        target=inputs.get("target"),
+        network=inputs.get("network"),
+        no_cache=bool(inputs.get("noCache")),
+        pull=bool(inputs.get("pull")),
     )
 
 
-def _credentials(given: Values) -> dict[str, tuple[str, str]]:
+def _credentials(inputs: Values) -> dict[str, tuple[str, str]]:
     return {
         item["address"].removeprefix("https://").removeprefix("http://").split("/", 1)[0]: (
             item.get("username") or "",
             item.get("password") or "",
         )
-        for item in given.get("registries") or []
+        for item in inputs.get("registries") or []
         if item.get("username")
     }
 
@@ -170,9 +170,9 @@ class RecordedImages(DockerBuildStandIn):
     def read(self, call: Call, outputs: Values, inputs: Values) -> tuple[Values, Values] | None:
         return outputs, inputs
 
-    def _built(self, call: Call, given: Values) -> tuple[str, str]:
+    def _built(self, call: Call, inputs: Values) -> tuple[str, str]:
         self.engine.log("info", call.urn, "rehearsal: the image is neither built nor pushed, its digest is made up")
-        told = json.dumps([given.get("tags"), given.get("buildArgs"), context_hash(given)], sort_keys=True)
-        digest = f"sha256:{hashlib.sha256(told.encode()).hexdigest()}"
-        tags = given.get("tags") or []
+        recipe = json.dumps([inputs.get("tags"), inputs.get("buildArgs"), context_hash(inputs)], sort_keys=True)
+        digest = f"sha256:{hashlib.sha256(recipe.encode()).hexdigest()}"
+        tags = inputs.get("tags") or []
         return digest, f"{registry.repository(tags[0])}@{digest}" if tags else ""

