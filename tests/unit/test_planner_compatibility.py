@@ -14,7 +14,7 @@ from components.typed.refusal import Problem
 from infra.planner.facts import presets
 from infra.planner.facts.architectures import Choice, choose, recorded
 from infra.planner.facts.model_facts import ModelFacts
-from infra.planner.sizing.compatibility import Wanted, judge_model_facts, splits
+from infra.planner.sizing.compatibility import Demands, judge_model_facts, splits
 from infra.planner.sizing.compatibility_gpu import Gpu, capability, judge_gpu, table
 from infra.planner.sizing.planned_pool import as_loaded
 from infra.stackfile.findings.formatting import show, show_path
@@ -40,8 +40,8 @@ def told(problem: Problem) -> str:
     return f"{parts}; allowed: {problem.allowed}; fix: {problem.fix} [{problem.code} {problem.severity}]"
 
 
-def messages(facts: ModelFacts, gpu: Gpu | None = H100, wanted: Wanted | None = None) -> list[str]:
-    return [told(problem) for problem in judge_model_facts(facts, gpu, wanted or Wanted(), AT)]
+def messages(facts: ModelFacts, gpu: Gpu | None = H100, wanted: Demands | None = None) -> list[str]:
+    return [told(problem) for problem in judge_model_facts(facts, gpu, wanted or Demands(), AT)]
 
 
 def raw(facts: ModelFacts, **more: Any) -> Mapping[str, Any]:
@@ -52,11 +52,11 @@ def quantized(method: str, **more: Any) -> ModelFacts:
     return replace(QWEN, quantization=method, dtype="float16", **more)
 
 
-CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
+CASES: dict[str, tuple[ModelFacts, Gpu | None, Demands, str]] = {
     "gated": (
         known("llama-3.1-8b"),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'meta-llama/Llama-3.1-8B-Instruct' is gated under the licence llama3.1, which must be "
         "accepted by whoever runs it; allowed: a model whose licence is acknowledged; fix: read it on the model's "
         "page, accept it there, and record who accepted it in the stack [EBB019 mandatory]",
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "gated under no named licence": (
         replace(QWEN, gated=True, licence=None),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' is gated: its licence must be accepted by whoever runs it; "
         "allowed: a model whose licence is acknowledged; fix: read it on the model's page, accept it there, and "
         "record who accepted it in the stack [EBB019 mandatory]",
@@ -72,7 +72,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "gating unknown": (
         known("mistral-7b"),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'mistralai/Mistral-7B-Instruct-v0.3' may be gated: that could not be looked up; allowed: a "
         "model one may fetch; fix: look on its page; if it is, accept the licence there and give a token [EBB241 "
         "warning]",
@@ -80,14 +80,14 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "GGUF only": (
         replace(QWEN, weight_files=("gguf",)),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' comes as GGUF only, which this engine does not load; allowed: "
         "safetensors; fix: use the repository it was converted from, or an AWQ, GPTQ or FP8 build [EBB021 error]",
     ),
     "pickle only": (
         replace(QWEN, weight_files=("bin", "gguf")),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' comes as a pickle only (.bin), which can run code in the "
         "engine, on the node that loads it; allowed: safetensors; fix: use a revision or build with safetensors; or "
         "set allowPickle: true where you trust its publisher [EBB022 mandatory]",
@@ -95,7 +95,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "pickle only, in a bucket": (
         replace(QWEN, weight_files=("bin",)),
         H100,
-        Wanted(pickle_accepted=True, streamed=True),
+        Demands(pickle_accepted=True, streamed=True),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' comes as a pickle only (.bin), and the engine can read this place's "
         "bucket with safetensors alone; allowed: safetensors; fix: use a revision or build with safetensors, or "
         "publish a conversion under an id of your own [EBB022 error]",
@@ -103,7 +103,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "remote code": (
         replace(QWEN, architecture="OwnForCausalLM", raw=raw(QWEN, auto_map={"AutoModelForCausalLM": "own.Own"})),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' needs code from its own repository (auto_map) to run: vLLM 0.32.0"
         " has no OwnForCausalLM; its repository brings the class; allowed: no remote code; fix: use a model the "
         "engine has itself, or read that code at its commit and have the exception approved [EBB023 mandatory]",
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "unknown architecture": (
         replace(QWEN, architecture="OwnForCausalLM"),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' is of architecture OwnForCausalLM, which vLLM 0.32.0 does not "
         "know; allowed: an architecture of the engine's list, or one it serves through transformers; fix: use "
         "another model, or another version of the engine [EBB024 error]",
@@ -119,7 +119,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "architecture given up": (
         replace(QWEN, architecture="MPTForCausalLM"),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' is of architecture MPTForCausalLM, which vLLM had until 0.28.0 "
         "and 0.32.0 no longer has; allowed: an architecture of the engine's list, or one it serves through "
         "transformers; fix: use another model, or another version of the engine [EBB024 error]",
@@ -127,7 +127,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "architecture through transformers, but the engine's own is asked for": (
         replace(QWEN, architecture="GlmForCausalLM"),
         H100,
-        Wanted(engine="vllm"),
+        Demands(engine="vllm"),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' is of architecture GlmForCausalLM, which vLLM 0.32.0 serves "
         "through transformers only; allowed: an architecture of the engine's list, or one it serves through "
         "transformers; fix: set engine: auto [EBB024 error]",
@@ -135,28 +135,28 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "context too long": (
         QWEN,
         H100,
-        Wanted(context=40_000),
+        Demands(context=40_000),
         "models.m.maxTokens: 40000 is more than Qwen/Qwen2.5-7B-Instruct was made for, 32768 tokens; allowed: "
         "1..32768; fix: set maxTokens: 32768 or less [EBB027 error]",
     ),
     "heads not divided": (
         QWEN,
         H100,
-        Wanted(tensor_parallel=8),
+        Demands(tensor_parallel=8),
         "models.m.gpus: 8 does not divide 28 attention heads and 4 KV heads; allowed: 1, 2, 4, 28; fix: set gpus: "
         "4 [EBB028 error]",
     ),
     "heads divided but KV heads neither divided nor copied": (
         QWEN,
         H100,
-        Wanted(tensor_parallel=7),
+        Demands(tensor_parallel=7),
         "models.m.gpus: 7 does not divide 28 attention heads and 4 KV heads; allowed: 1, 2, 4, 28; fix: set gpus: "
         "4 [EBB028 error]",
     ),
     "FP8 on Ampere": (
         DEEPSEEK,
         A10G,
-        Wanted(),
+        Demands(),
         "models.m.id: 'deepseek-ai/DeepSeek-V3' is in FP8, which A10G (compute capability 8.6) keeps but computes "
         "in 16 bits: smaller, not faster; allowed: compute capability 8.9 or more for FP8 computation; fix: use "
         "cards from Ada or Hopper on for the speed, or leave it for the memory alone [EBB029 warning]",
@@ -164,21 +164,21 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "bfloat16 asked for on a T4": (
         quantized("awq"),
         T4,
-        Wanted(dtype="bfloat16"),
+        Demands(dtype="bfloat16"),
         "models.m.dtype: 'bfloat16' is asked for, but T4 (compute capability 7.5) cannot compute it; allowed: "
         "float16 here, bfloat16 from 8.0 on; fix: set dtype: float16 [EBB030 error]",
     ),
     "bfloat16 model on a T4": (
         QWEN,
         T4,
-        Wanted(),
+        Demands(),
         "models.m.dtype: 'bfloat16' is what the model is in, and T4 (compute capability 7.5) cannot compute it; "
         "allowed: float16 here, bfloat16 from 8.0 on; fix: set dtype: float16 [EBB030 error]",
     ),
     "a model that is unstable in float16 on a T4": (
         known("gemma-2-9b"),
         T4,
-        Wanted(licence_accepted=True),
+        Demands(licence_accepted=True),
         "models.m.dtype: 'bfloat16' is what the model is in, and T4 (compute capability 7.5) cannot compute it; "
         "allowed: bfloat16, from compute capability 8.0 on; fix: use a pool with cards of compute capability 8.0 "
         "or more [EBB030 error]",
@@ -186,63 +186,63 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "float16 for a model unstable in it": (
         known("gemma-3-4b"),
         L4,
-        Wanted(licence_accepted=True, dtype="float16"),
+        Demands(licence_accepted=True, dtype="float16"),
         "models.m.dtype: 'float16' is not stable for gemma3 models, and the engine refuses it; allowed: bfloat16 "
         "or float32; fix: leave dtype out [EBB243 error]",
     ),
     "base model on chat": (
         replace(QWEN, task="base", chat_template=False),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' is a base model: it has no chat template, and its route is for "
         "chat; allowed: a chat or instruct model; fix: use its instruct version [EBB031 error]",
     ),
     "chat template unknown": (
         replace(QWEN, task=None, chat_template=None),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' may have no chat template: that could not be looked up; allowed: "
         "a chat or instruct model; fix: look for chat_template in its tokenizer_config.json [EBB244 warning]",
     ),
     "embedding model on chat": (
         known("qwen3-embedding-0.6b"),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen3-Embedding-0.6B' is an embedding model, and its route is for chat; allowed: a "
         "chat or instruct model; fix: set task: embed [EBB033 error]",
     ),
     "classifier": (
         CROSS,
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' scores or classifies, and its route is for chat; allowed: a chat or "
         "instruct model; fix: set task: rerank [EBB033 error]",
     ),
     "a classifier for embeddings": (
         CROSS,
         H100,
-        Wanted(task="embed"),
+        Demands(task="embed"),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' scores or classifies, and gives no vectors; allowed: an embedding "
         "model; fix: set task: rerank [EBB245 error]",
     ),
     "a classifier with several labels": (
         replace(CROSS, raw=raw(CROSS, id2label={"0": "bad", "1": "good"})),
         H100,
-        Wanted(task="score"),
+        Demands(task="score"),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' sorts into 2 classes, and the engine scores with models that have "
         "one; allowed: a cross-encoder with one label; fix: use a reranker [EBB245 error]",
     ),
     "an embedding model to rank": (
         known("qwen3-embedding-0.6b"),
         H100,
-        Wanted(task="rerank"),
+        Demands(task="rerank"),
         "models.m.id: 'Qwen/Qwen3-Embedding-0.6B' is an embedding model: it has no head that scores; allowed: a "
         "cross-encoder; fix: set task: embed, which has the paths for rerank and score as well [EBB245 error]",
     ),
     "a chat model to rank": (
         QWEN,
         H100,
-        Wanted(task="rerank"),
+        Demands(task="rerank"),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' has no head that scores: the engine makes one only as told by "
         "--hf-overrides, else scores mean nothing; allowed: a cross-encoder; fix: use a cross-encoder, or give the "
         "overrides of its model card under extraArgs [EBB280 warning]",
@@ -250,28 +250,28 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "a chat model to transcribe": (
         QWEN,
         H100,
-        Wanted(task="transcribe"),
+        Demands(task="transcribe"),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' turns no speech into text; allowed: a model like Whisper or Voxtral; "
         "fix: use one, or set the task it is made for [EBB245 error]",
     ),
     "a model that transcribes on chat": (
         EAR,
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' turns speech into text and does nothing else, and its route is for "
         "chat; allowed: a chat or instruct model; fix: set task: transcribe [EBB033 error]",
     ),
     "chat model for embeddings": (
         QWEN,
         H100,
-        Wanted(task="embed"),
+        Demands(task="embed"),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' was not made for embeddings: the engine turns it into one, with "
         "poor vectors; allowed: an embedding model; fix: use an embedding model, or set task: chat [EBB246 warning]",
     ),
     "image model": (
         known("flux.1-schnell"),
         H100,
-        Wanted(licence_accepted=True),
+        Demands(licence_accepted=True),
         "models.m.id: 'black-forest-labs/FLUX.1-schnell' makes images, and no engine here serves that; its source asks "
         "for a card of 40 GB; allowed: a model for one of the tasks; fix: use one, or serve this one with an engine "
         "of its own kind [EBB245 error]",
@@ -279,21 +279,21 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "card too old": (
         QWEN,
         Gpu("P100", (6, 0)),
-        Wanted(),
+        Demands(),
         "models.m.pool: 'P100' has compute capability 6.0, and the engine's image has no code for it; allowed: 7.0"
         " or more; fix: use a pool with newer cards [EBB240 error]",
     ),
     "card too old for CUDA 13": (
         QWEN,
         Gpu("V100", (7, 0), cuda="13.0"),
-        Wanted(),
+        Demands(),
         "models.m.pool: 'V100' has compute capability 7.0, and the engine's image has no code for it; allowed: 7.5"
         " or more; fix: use a pool with newer cards [EBB240 error]",
     ),
     "driver too old": (
         QWEN,
         Gpu("A10G", (8, 6), driver="570.86.15", cuda="13.0"),
-        Wanted(),
+        Demands(),
         "models.m.pool: '570.86.15' is too old for the engine's image, which is built for CUDA 13.0; allowed: "
         "driver 580.65.06 or newer; fix: use a node image with a newer driver, or an engine image for an older "
         "CUDA [EBB043 error]",
@@ -301,7 +301,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "a cache in FP8 on a T4": (
         quantized("awq"),
         T4,
-        Wanted(kv_dtype="fp8"),
+        Demands(kv_dtype="fp8"),
         "models.m.extraArgs: 'fp8' is asked for, and the engine has no kernel that keeps a cache so on T4 (compute "
         "capability 7.5); allowed: auto, or a type the card's kernels have; fix: leave --kv-cache-dtype out, or use "
         "cards of compute capability 8.0 or more [EBB263 error]",
@@ -309,7 +309,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "a cache in bfloat16 on a T4": (
         quantized("awq"),
         T4,
-        Wanted(kv_dtype="bfloat16"),
+        Demands(kv_dtype="bfloat16"),
         "models.m.extraArgs: 'bfloat16' is asked for, and the engine has no kernel that keeps a cache so on T4 "
         "(compute capability 7.5); allowed: auto, or a type the card's kernels have; fix: leave --kv-cache-dtype out, "
         "or use cards of compute capability 8.0 or more [EBB263 error]",
@@ -317,7 +317,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "a latent cache in FP8 on Ampere": (
         replace(DEEPSEEK, quantization=None),
         A10G,
-        Wanted(kv_dtype="fp8"),
+        Demands(kv_dtype="fp8"),
         "models.m.extraArgs: 'fp8' is asked for, and the engine has no kernel that keeps a latent cache so on A10G "
         "(compute capability 8.6); allowed: auto, or a type the card's kernels have; fix: leave --kv-cache-dtype out, "
         "or use cards of compute capability 8.9 or more [EBB263 error]",
@@ -325,21 +325,21 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "a latent cache in the other FP8": (
         DEEPSEEK,
         H100,
-        Wanted(kv_dtype="fp8_e5m2"),
+        Demands(kv_dtype="fp8_e5m2"),
         "models.m.extraArgs: 'fp8_e5m2' is a cache type that no kernel of the engine has for latent attention; "
         "allowed: auto, fp8; fix: take fp8, or leave --kv-cache-dtype out [EBB263 error]",
     ),
     "FP8 blocks cut": (
         replace(DEEPSEEK, raw=raw(DEEPSEEK, moe_intermediate_size=1536)),
         H100,
-        Wanted(tensor_parallel=8),
+        Demands(tensor_parallel=8),
         "models.m.gpus: 8 cuts moe_intermediate_size 1536 into parts that are no whole blocks of 128; allowed:"
         " 1, 2, 4; fix: set gpus: 4 [EBB242 error]",
     ),
     "quantization unknown": (
         quantized("squeezellm"),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' is quantized with squeezellm, which vLLM 0.32.0 does not load; "
         "allowed: AWQ, GPTQ, FP8, compressed-tensors or MXFP4; fix: use a build of the model in one of these "
         "[EBB247 error]",
@@ -347,7 +347,7 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "bitsandbytes without its plugin": (
         quantized("bitsandbytes"),
         H100,
-        Wanted(),
+        Demands(),
         "models.m.id: 'Qwen/Qwen2.5-7B-Instruct' is quantized with bitsandbytes, which vLLM had until 0.27.1 and "
         "has as the plugin vllm-bnb-plugin since, which the image lacks; allowed: AWQ, GPTQ, FP8, compressed-"
         "tensors or MXFP4; fix: use a build of the model in one of these, or add vllm-bnb-plugin to the image's "
@@ -356,14 +356,14 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Wanted, str]] = {
     "bitsandbytes over two cards": (
         quantized("bitsandbytes"),
         H100,
-        Wanted(tensor_parallel=2, plugins=frozenset({"vllm-bnb-plugin"})),
+        Demands(tensor_parallel=2, plugins=frozenset({"vllm-bnb-plugin"})),
         "models.m.gpus: 2 cannot be split over GPUs: the model is quantized with bitsandbytes beforehand; allowed:"
         " 1; fix: set gpus: 1, or use an AWQ, GPTQ or FP8 build [EBB248 error]",
     ),
     "MXFP4 on a T4": (
         replace(known("gpt-oss-20b"), dtype="float16"),
         T4,
-        Wanted(),
+        Demands(),
         "models.m.id: 'openai/gpt-oss-20b' is quantized with mxfp4, which T4 (compute capability 7.5) cannot "
         "compute; allowed: compute capability 8.0 or more; fix: use a pool with newer cards, or another build of "
         "the model [EBB249 error]",
@@ -380,31 +380,31 @@ def test_what_cannot_work_is_refused_with_what_is_allowed_and_how_to_mend_it(cas
 @pytest.mark.parametrize(
     ("facts", "wanted"),
     [
-        (known("llama-3.1-8b"), Wanted(licence_accepted=True, context=131_072, tensor_parallel=8)),
-        (replace(QWEN, weight_files=("bin",)), Wanted(pickle_accepted=True)),
+        (known("llama-3.1-8b"), Demands(licence_accepted=True, context=131_072, tensor_parallel=8)),
+        (replace(QWEN, weight_files=("bin",)), Demands(pickle_accepted=True)),
         (
             replace(QWEN, architecture="OwnForCausalLM", raw=raw(QWEN, auto_map={"AutoModel": "own.Own"})),
-            Wanted(remote_code_accepted=True),
+            Demands(remote_code_accepted=True),
         ),
-        (DEEPSEEK, Wanted(tensor_parallel=8)),  # its auto_map is not needed: the engine has the architecture
-        (known("bge-m3"), Wanted(task="embed", pickle_accepted=True)),
-        (known("qwen2.5-vl-7b"), Wanted(tensor_parallel=4)),
-        (known("gpt-oss-120b"), Wanted(tensor_parallel=8)),
-        (quantized("awq"), Wanted()),
-        (quantized("gptq"), Wanted()),
-        (quantized("compressed-tensors"), Wanted()),
-        (quantized("bitsandbytes"), Wanted(plugins=frozenset({"vllm-bnb-plugin"}))),
-        (replace(QWEN, gated=None, disk_bytes=1), Wanted()),  # its files are at hand
-        (replace(QWEN, weight_files=()), Wanted()),  # unknown is not refused
-        (CROSS, Wanted(task="rerank")),
-        (replace(CROSS, raw=raw(CROSS, id2label={"0": "LABEL_0"})), Wanted(task="score")),
-        (EAR, Wanted(task="transcribe")),
-        (replace(QWEN, architecture="VoxtralForConditionalGeneration"), Wanted(task="transcribe")),
-        (QWEN, Wanted(kv_dtype="fp8")),
-        (DEEPSEEK, Wanted(kv_dtype="fp8")),
+        (DEEPSEEK, Demands(tensor_parallel=8)),  # its auto_map is not needed: the engine has the architecture
+        (known("bge-m3"), Demands(task="embed", pickle_accepted=True)),
+        (known("qwen2.5-vl-7b"), Demands(tensor_parallel=4)),
+        (known("gpt-oss-120b"), Demands(tensor_parallel=8)),
+        (quantized("awq"), Demands()),
+        (quantized("gptq"), Demands()),
+        (quantized("compressed-tensors"), Demands()),
+        (quantized("bitsandbytes"), Demands(plugins=frozenset({"vllm-bnb-plugin"}))),
+        (replace(QWEN, gated=None, disk_bytes=1), Demands()),  # its files are at hand
+        (replace(QWEN, weight_files=()), Demands()),  # unknown is not refused
+        (CROSS, Demands(task="rerank")),
+        (replace(CROSS, raw=raw(CROSS, id2label={"0": "LABEL_0"})), Demands(task="score")),
+        (EAR, Demands(task="transcribe")),
+        (replace(QWEN, architecture="VoxtralForConditionalGeneration"), Demands(task="transcribe")),
+        (QWEN, Demands(kv_dtype="fp8")),
+        (DEEPSEEK, Demands(kv_dtype="fp8")),
     ],
 )
-def test_what_works_is_left_alone(facts: ModelFacts, wanted: Wanted) -> None:
+def test_what_works_is_left_alone(facts: ModelFacts, wanted: Demands) -> None:
     assert messages(facts, H100, wanted) == []
 
 
@@ -415,17 +415,17 @@ def test_whole_experts_on_each_gpu_cut_no_block() -> None:
 
 
 def test_a_cache_in_fp8_does_on_ampere_where_it_is_no_latent_one() -> None:
-    assert messages(QWEN, A10G, Wanted(kv_dtype="fp8")) == []
+    assert messages(QWEN, A10G, Demands(kv_dtype="fp8")) == []
 
 
 def test_a_model_in_32_bits_does_on_a_t4_which_the_engine_takes_in_float16() -> None:
-    wanted = Wanted(task="embed", pickle_accepted=True)
+    wanted = Demands(task="embed", pickle_accepted=True)
     assert messages(as_loaded(known("bge-m3"), "auto"), T4, wanted) == []
     assert "EBB030" in messages(as_loaded(known("bge-m3"), "auto"), T4, replace(wanted, dtype="bfloat16"))[0]
 
 
 def test_float16_makes_a_t4_do() -> None:
-    assert messages(QWEN, T4, Wanted(dtype="float16")) == []
+    assert messages(QWEN, T4, Demands(dtype="float16")) == []
     assert messages(quantized("awq"), T4) == []
 
 
@@ -443,7 +443,7 @@ def test_all_that_is_wrong_comes_at_once() -> None:
         dtype="bfloat16",
     )
     gpu = Gpu("T4", (7, 5), driver="525.60.13", cuda="13.0")
-    found = list(judge_model_facts(worst, gpu, Wanted(context=10**6, tensor_parallel=3), AT))
+    found = list(judge_model_facts(worst, gpu, Demands(context=10**6, tensor_parallel=3), AT))
     assert sorted(int(problem.code[3:]) for problem in found) == [19, 21, 24, 27, 28, 30, 31, 43, 249]
 
 
@@ -468,7 +468,7 @@ def test_a_split_is_refused_exactly_when_it_is_not_listed(name: str, count: int)
     facts = known(name)
     if facts.task == "image":
         return
-    refused = {int(p.code[3:]) for p in judge_model_facts(facts, None, Wanted(tensor_parallel=count), AT)} & {28}
+    refused = {int(p.code[3:]) for p in judge_model_facts(facts, None, Demands(tensor_parallel=count), AT)} & {28}
     assert bool(refused) == (count not in splits(facts))
 
 
