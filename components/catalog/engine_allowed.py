@@ -49,12 +49,12 @@ class EngineAllowed(BaseModel):
         flag, or a value that follows no flag, which the engine takes for a model. Values of such a flag are its own."""
         index = 0
         while index < len(arguments):
-            flag, inline, given = str(arguments[index]).partition("=")
+            flag, inline, inline_value = str(arguments[index]).partition("=")
             values = _values(arguments, index + 1)
             named = flag.startswith("-")
             name = flag.replace("_", "-")
             takes = name in self.numbers or name in self.words
-            value = given if inline else values[0] if takes and values else None
+            value = inline_value if inline else values[0] if takes and values else None
             own = 1 if takes and not inline and values else 0
             if not named or not self._takes(name, value):
                 own = len(values) if named else 0
@@ -92,12 +92,12 @@ class EngineAllowed(BaseModel):
 
 def _values(arguments: Sequence[object], start: int) -> list[str]:
     """Return the values from ``start`` on, up to the next flag. A negative number is a value."""
-    found: list[str] = []
+    values: list[str] = []
     for argument in map(str, arguments[start:]):
         if argument.startswith("-") and not _NUMBER.fullmatch(argument):
             break
-        found.append(argument)
-    return found
+        values.append(argument)
+    return values
 
 
 @cache

@@ -49,14 +49,14 @@ class EngineFlags:
     @cached_property
     def spellings(self) -> Mapping[str, str]:
         """Return every long spelling with its flag: ``--no-`` forms and second names too."""
-        found = {flag: flag for flag in self.kinds}
-        found |= {f"--no-{flag[2:]}": flag for flag, kind in self.kinds.items() if kind == "switch"}
-        return found | {name: flag for name, flag in self.other.items() if name.startswith("--")}
+        spelled = {flag: flag for flag in self.kinds}
+        spelled |= {f"--no-{flag[2:]}": flag for flag, kind in self.kinds.items() if kind == "switch"}
+        return spelled | {name: flag for name, flag in self.other.items() if name.startswith("--")}
 
     def near(self, name: str) -> str | None:
         """Return the flag that a misspelled name most likely means."""
-        found = difflib.get_close_matches(name, self.spellings, n=1, cutoff=0.75)
-        return found[0] if found else None
+        nearest = difflib.get_close_matches(name, self.spellings, n=1, cutoff=0.75)
+        return nearest[0] if nearest else None
 
 
 @cache
@@ -99,11 +99,11 @@ class Fault:
 
 def parse(arguments: Sequence[str]) -> tuple[tuple[Given, ...], tuple[Fault, ...]]:
     """Read arguments as the pinned engine does. Nothing is raised: what it stops at is a fault."""
-    given: list[Given] = []
+    flags: list[Given] = []
     faults: list[Fault] = []
     for each in _read(arguments, engine_flags()):
-        (given if isinstance(each, Given) else faults).append(each)  # type: ignore[arg-type]
-    return tuple(given), tuple(faults)
+        (flags if isinstance(each, Given) else faults).append(each)  # type: ignore[arg-type]
+    return tuple(flags), tuple(faults)
 
 
 def _read(arguments: Sequence[str], known: EngineFlags) -> Iterator[Given | Fault]:
@@ -163,8 +163,8 @@ def _fault(at: int, flag: str, kind: str, values: Sequence[str], part: bool) -> 
     if kind in _NOTHING:
         if not values:
             return None
-        wanted = f"--no-{flag[2:]}" if kind == "switch" and values[0].lower() in ("false", "0", "no", "off") else flag
-        return Fault(index=at, what="has a value, and the flag takes none", fix=f"write {wanted}")
+        spelling = f"--no-{flag[2:]}" if kind == "switch" and values[0].lower() in ("false", "0", "no", "off") else flag
+        return Fault(index=at, what="has a value, and the flag takes none", fix=f"write {spelling}")
     if not values and kind != "perhaps":
         return Fault(index=at, what="has no value, and the flag takes one", fix=f"write {flag}=VALUE")
     for value in values:

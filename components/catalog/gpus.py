@@ -64,5 +64,5 @@ def gpus(file: Path = _FILE) -> Mapping[str, Gpu]:
 def near_gpu(product: str) -> str | None:
     """Return the product a misspelled name most likely means; None if nothing is near."""
     by_lower = {name.lower(): name for name in gpus()}
-    found = difflib.get_close_matches(product.lower(), by_lower, n=1, cutoff=0.5)
-    return by_lower[found[0]] if found else None
+    nearest = difflib.get_close_matches(product.lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[nearest[0]] if nearest else None

@@ -105,5 +105,5 @@ def find(place: str, name: str) -> Machine | None:
 def near(place: str, name: str) -> str | None:
     """Return the machine a misspelled name most likely means; None if nothing is near."""
     by_lower = {known.lower(): known for known in machines(place)}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+    nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[nearest[0]] if nearest else None

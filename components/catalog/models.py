@@ -73,15 +73,15 @@ class DataFile(BaseModel):
 @cache
 def read_all(folder: Path = FOLDER) -> tuple[Mapping[str, Preset], Mapping[str, str]]:
     """Return every preset by its name, and the source of each. Raises ``ValueError`` naming the file."""
-    found: dict[str, Preset] = {}
+    presets: dict[str, Preset] = {}
     sources: dict[str, str] = {}
     for file in sorted(folder.glob("*.yaml")):
         read = data_file(file)
         for name, preset in read.models.items():
-            if name in found:
+            if name in presets:
                 raise ValueError(f"{file.name}: models.{name} is in {sources[name]} too")
-            found[name], sources[name] = preset, f"preset {name} ({file.name}, {read.read_on.isoformat()})"
-    return found, sources
+            presets[name], sources[name] = preset, f"preset {name} ({file.name}, {read.read_on.isoformat()})"
+    return presets, sources
 
 
 def data_file(file: Path, read: Callable[[Path], Any] = read_table) -> DataFile:
@@ -115,14 +115,14 @@ def name_of(called: str) -> str | None:
 
 def preset(called: str) -> Preset | None:
     """Return a preset by what it may be called (see ``name_of``); None where there is none."""
-    found = name_of(called)
-    return read_all()[0][found] if found else None
+    name = name_of(called)
+    return read_all()[0][name] if name else None
 
 
 def of_model(model_id: str) -> Preset | None:
     """Return the preset of exactly this hub id; None where there is none."""
-    found = preset(model_id)
-    return found if found is not None and found.is_model(model_id) else None
+    candidate = preset(model_id)
+    return candidate if candidate is not None and candidate.is_model(model_id) else None
 
 
 def near(name: str) -> tuple[str, ...]:

@@ -137,14 +137,14 @@ def gateway_document(settings: GatewaySettings) -> Document:
         "models": [_model(model) for model in sorted(settings.models, key=lambda model: model.name)],
         "guard": {
             "whenFull": guard.when_full,
-            **_given(maxGpus=guard.max_gpus, waitLimitSeconds=guard.wait_limit_seconds),
+            **_without_none(maxGpus=guard.max_gpus, waitLimitSeconds=guard.wait_limit_seconds),
         },
         "limits": {
             "maxBodyBytes": settings.max_body_bytes,
             "maxHeldBytes": settings.max_held_bytes,
             "maxFileBytes": settings.max_file_bytes,
             "requestSeconds": settings.request_seconds,
-            **_given(silenceSeconds=settings.silence_seconds),
+            **_without_none(silenceSeconds=settings.silence_seconds),
             "leaveSeconds": settings.leave_seconds,
             "shutdownSeconds": settings.shutdown_seconds,
         },
@@ -163,7 +163,7 @@ def _model(model: RoutedModel) -> Document:
         "gpus": model.gpus,
         "holdSeconds": model.hold_seconds,
         "aliases": list(model.aliases),
-        **_given(
+        **_without_none(
             usdPerHour=model.usd_per_hour,
             byPrefix=model.by_prefix or None,
             mostWaiting=model.most_waiting,
@@ -177,7 +177,7 @@ def _model(model: RoutedModel) -> Document:
     }
 
 
-def _given(**values: Any) -> Document:
+def _without_none(**values: Any) -> Document:
     """Return the values that are not None: for those left out the process has its own."""
     return {key: value for key, value in values.items() if value is not None}
 
@@ -213,7 +213,7 @@ def keys_json(settings: GatewaySettings, digests: Mapping[str, str]) -> str:
 def _group(group: Group) -> Document:
     return {
         "models": list(group.models),
-        **_given(
+        **_without_none(
             wake=None if group.wake is None else list(group.wake),
             maxWakesPerDay=group.max_wakes_per_day,
             requestsPerMinute=group.requests_per_minute,

@@ -55,7 +55,7 @@ class Gateway(pulumi.ComponentResource):
         built = python_image(f"{name}-image", registry, "gateway", child)
         self.image = built.ref
         self.api_keys = {
-            key.name: self._made_key(f"{name}-key-{key.name}") for key in settings.keys if key.sha256 is None
+            key.name: self._new_key(f"{name}-key-{key.name}") for key in settings.keys if key.sha256 is None
         }
         account = k8s.core.v1.ServiceAccount(
             f"{name}-account",
@@ -100,15 +100,17 @@ class Gateway(pulumi.ComponentResource):
         self.endpoint = _endpoint(settings, ingress, front)
         self.register_outputs({"endpoint": self.endpoint, "apiKeys": dict(self.api_keys), "image": self.image})
 
-    def _made_key(self, name: str) -> pulumi.Output[str]:
-        made = random.RandomPassword(name, length=_KEY_LETTERS, special=False, opts=pulumi.ResourceOptions(parent=self))
-        return pulumi.Output.secret(pulumi.Output.concat("sk-", made.result))
+    def _new_key(self, name: str) -> pulumi.Output[str]:
+        password = random.RandomPassword(
+            name, length=_KEY_LETTERS, special=False, opts=pulumi.ResourceOptions(parent=self)
+        )
+        return pulumi.Output.secret(pulumi.Output.concat("sk-", password.result))
 
     def _key_file(self, settings: GatewaySettings) -> pulumi.Output[str]:
-        given = {key.name: key.sha256 for key in settings.keys if key.sha256 is not None}
-        made = pulumi.Output.all(**self.api_keys) if self.api_keys else pulumi.Output.from_input({})
+        digests = {key.name: key.sha256 for key in settings.keys if key.sha256 is not None}
+        generated = pulumi.Output.all(**self.api_keys) if self.api_keys else pulumi.Output.from_input({})
         return pulumi.Output.secret(
-            made.apply(lambda keys: keys_json(settings, given | {n: digest_of(key) for n, key in keys.items()}))
+            generated.apply(lambda keys: keys_json(settings, digests | {n: digest_of(key) for n, key in keys.items()}))
         )
 
 

@@ -21,16 +21,16 @@ CHART_REPOSITORY: Final = "https://helm.ngc.nvidia.com/nvidia"
 def gpu_pools(place: str, requests: Mapping[str, PoolRequest], pools: Mapping[str, Pool]) -> tuple[GpuPool, ...]:
     """Return the pools the GPU layer is for: ``requests`` as the stack asked, ``pools`` as the place made them (with
     further taints of its nodes). Raises ``ValueError`` for a node image that is not in the table."""
-    found = []
+    layer_pools = []
     for name, request in requests.items():
         if request.pool.device == "cpu":
             continue
-        made = pools.get(name, request.pool)
-        image = resolve_image(place, made.node_image) or resolve_image(place, request.pool.node_image)
+        pool = pools.get(name, request.pool)
+        image = resolve_image(place, pool.node_image) or resolve_image(place, request.pool.node_image)
         if image is None:
-            raise ValueError(f"pools.{name}.nodeImage: {made.node_image!r} is not in node_images.yaml for {place}")
-        found.append(GpuPool(name, image, request.sharing, tuple(made.taints)))
-    return tuple(found)
+            raise ValueError(f"pools.{name}.nodeImage: {pool.node_image!r} is not in node_images.yaml for {place}")
+        layer_pools.append(GpuPool(name, image, request.sharing, tuple(pool.taints)))
+    return tuple(layer_pools)
 
 
 def namespace_labels() -> dict[str, str]:

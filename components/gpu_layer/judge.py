@@ -56,12 +56,12 @@ def judge_gpu_layer(pools: Mapping[str, PoolRequest], place: str, cuda: str | No
     yield from judge_strategies({name: pools[name] for name in images})
 
 
-def _unknown(at: Path, place: str, wanted: str) -> Problem:
-    near = near_image(place, wanted)
+def _unknown(at: Path, place: str, image: str) -> Problem:
+    near = near_image(place, image)
     fix = f"write nodeImage: {near}" if near else "leave it out for the first of them"
     allowed = ", ".join(images_of(place))
     return NODE_IMAGE_UNKNOWN.at(
-        (*at, "nodeImage"), "is not a node image of this place", allowed=allowed, fix=fix, value=wanted
+        (*at, "nodeImage"), "is not a node image of this place", allowed=allowed, fix=fix, value=image
     )
 
 
@@ -84,8 +84,8 @@ def _driver(at: Path, request: PoolRequest, image: NodeImage, cuda: str | None) 
     # a driver that its place renews at will was that old at the lookup; one in a pinned image is that old. vGPU drivers
     # stay on one branch for years, so one that is too old remains so
     renewed = image.driver == "place"
-    seen = f" (looked up on {node_images_read_on()})" if renewed else ""
-    message = f"has {kind} {driver}{seen}, and the engine's image is built for CUDA {cuda}"
+    lookup = f" (looked up on {node_images_read_on()})" if renewed else ""
+    message = f"has {kind} {driver}{lookup}, and the engine's image is built for CUDA {cuda}"
     allowed = f"driver {least_driver(cuda)} or newer for CUDA {cuda.partition('.')[0]}"
     where = (*at, "machine") if vgpu else (*at, "nodeImage")
     fix = "give the stack a build of the engine for CUDA 12 (image.base), or take a machine with another driver"

@@ -75,14 +75,14 @@ def default_image(place: str) -> str | None:
     return next(iter(images_of(place)), None)
 
 
-def resolve_image(place: str, wanted: str) -> NodeImage | None:
+def resolve_image(place: str, name: str) -> NodeImage | None:
     """Return the row a pool means: the one it names, or the place's default if it names none (``unknown``)."""
-    key = default_image(place) if wanted in ("", "unknown") else wanted
+    key = default_image(place) if name in ("", "unknown") else name
     image = node_images().get(key) if key else None
     return image if image and image.place == place else None
 
 
-def near_image(place: str, wanted: str) -> str | None:
+def near_image(place: str, name: str) -> str | None:
     """Return the key of ``place`` that a misspelled one most likely means."""
-    found = difflib.get_close_matches(wanted.lower(), images_of(place), n=1, cutoff=0.5)
-    return found[0] if found else None
+    nearest = difflib.get_close_matches(name.lower(), images_of(place), n=1, cutoff=0.5)
+    return nearest[0] if nearest else None

@@ -111,9 +111,9 @@ def _patch_deployment(document: Document, settings: EngineSettings) -> None:
         container["startupProbe"] = {**answers, "periodSeconds": 1, "failureThreshold": 120}
 
 
-def _set_environment(container: Document, wanted: Mapping[str, str]) -> None:
-    kept = [entry for entry in container["env"] if entry["name"] not in wanted]
-    container["env"] = kept + [{"name": key, "value": value} for key, value in wanted.items()]
+def _set_environment(container: Document, variables: Mapping[str, str]) -> None:
+    kept = [entry for entry in container["env"] if entry["name"] not in variables]
+    container["env"] = kept + [{"name": key, "value": value} for key, value in variables.items()]
 
 
 def _disruption_budget(settings: EngineSettings) -> Document:

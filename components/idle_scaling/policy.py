@@ -150,7 +150,7 @@ def scaled_object(policy: IdlePolicy, scaler_address: str) -> dict[str, Any]:
                     "type": "external-push",
                     "metadata": {"scalerAddress": scaler_address, "interceptorRoute": policy.name},
                 },
-                _told(policy.load_url, "inFlight", policy.concurrency_target),
+                _metrics_trigger(policy.load_url, "inFlight", policy.concurrency_target),
                 *_waiting_trigger(policy),
                 *cron_triggers(policy.windows),
             ],
@@ -164,12 +164,12 @@ def _waiting_trigger(policy: IdlePolicy) -> list[dict[str, Any]]:
     """
     if policy.waiting_target is None:
         return []
-    return [_told(policy.waiting_url, "waiting", policy.waiting_target)]
+    return [_metrics_trigger(policy.waiting_url, "waiting", policy.waiting_target)]
 
 
-def _told(url: str, value: str, target: int) -> dict[str, Any]:
-    told = {"url": url, "valueLocation": value, "targetValue": str(target)}
-    return {"type": "metrics-api", "metricType": "AverageValue", "metadata": told}
+def _metrics_trigger(url: str, value: str, target: int) -> dict[str, Any]:
+    metadata = {"url": url, "valueLocation": value, "targetValue": str(target)}
+    return {"type": "metrics-api", "metricType": "AverageValue", "metadata": metadata}
 
 
 def _scale_in(policy: IdlePolicy) -> dict[str, Any]:

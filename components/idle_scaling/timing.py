@@ -34,4 +34,4 @@ def rhythm(models: int) -> Rhythm:
     second, measured in ``docs/results/many-models.json``. In steps, so that one more model leaves the others as they
     are.
     """
-    return next((found for most, found in _BY_MODELS if models <= most), _SLOWEST)
+    return next((candidate for most, candidate in _BY_MODELS if models <= most), _SLOWEST)

@@ -137,8 +137,8 @@ def _environment(model: MirroredModel, upload: Upload) -> list[Manifest]:
         "EBBTIDE_TARGET": f"{upload.root.rstrip('/')}/{model.folder}",
         "EBBTIDE_ALLOW_PICKLE": "true" if model.allow_pickle else "false",
     }
-    given = [{"name": name, "value": value} for name, value in plain.items()]
+    variables = [{"name": name, "value": value} for name, value in plain.items()]
     if model.token is None:
-        return given
+        return variables
     reference = {"name": model.token.name, "key": model.token.key}
-    return [*given, {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}}]
+    return [*variables, {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}}]

@@ -67,21 +67,21 @@ class MirrorSettings:
     @property
     def each(self) -> tuple[MirroredModel, ...]:
         """Return every model and revision once. Raises ``ValueError`` where two of one disagree."""
-        found: dict[tuple[str, str], MirroredModel] = {}
+        by_revision: dict[tuple[str, str], MirroredModel] = {}
         for model in self.models:
-            before = found.setdefault((model.model_id, model.revision), model)
+            before = by_revision.setdefault((model.model_id, model.revision), model)
             if before != model:
                 raise ValueError(
                     f"{model.model_id}@{model.revision[:12]} is mirrored twice, with different tokens or consents: "
                     "give both models the same"
                 )
-        return tuple(found.values())
+        return tuple(by_revision.values())
 
 
 def job_name(model: MirroredModel, root: str, environment: Mapping[str, str]) -> str:
     """Return a name that changes with everything that would change the copy, and with nothing else: a Job that ran is
     not run again because the image was rebuilt."""
-    told: dict[str, Any] = {
+    inputs: dict[str, Any] = {
         "model": model.model_id,
         "revision": model.revision,
         "pickle": model.allow_pickle,
@@ -89,5 +89,5 @@ def job_name(model: MirroredModel, root: str, environment: Mapping[str, str]) ->
         "root": root,
         "environment": dict(sorted(environment.items())),
     }
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]
     return f"{model.label}-{digest}"

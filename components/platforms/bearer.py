@@ -41,7 +41,7 @@ class Bearer:
         self._domains = domains
         self._switched_off = switched_off
         self._lock = threading.Lock()
-        self._found: str | NotSignedIn | None = None
+        self._login_result: str | NotSignedIn | None = None
 
     def get(self, url: str) -> Any:
         """Return the JSON behind a URL. Raises ``CannotAsk``."""
@@ -66,15 +66,15 @@ class Bearer:
         if httpx.URL(url).scheme != "https" or not httpx.URL(url).host.endswith(self._domains):
             raise CannotAsk(f"the token is for {' and '.join(self._domains)} alone")
         with self._lock:
-            if self._found is None:
+            if self._login_result is None:
                 try:
-                    self._found = self._login().strip()
-                    self.tools.secrets.add(self._found)
+                    self._login_result = self._login().strip()
+                    self.tools.secrets.add(self._login_result)
                 except CannotAsk as missing:
-                    self._found = NotSignedIn(f"no credentials: {missing.why}", f"sign in: {self._sign_in}")
-        if isinstance(self._found, NotSignedIn):
-            raise self._found
-        return {**self._headers, "authorization": f"Bearer {self._found}", "accept": "application/json"}
+                    self._login_result = NotSignedIn(f"no credentials: {missing.why}", f"sign in: {self._sign_in}")
+        if isinstance(self._login_result, NotSignedIn):
+            raise self._login_result
+        return {**self._headers, "authorization": f"Bearer {self._login_result}", "accept": "application/json"}
 
     def _read(self, answer: httpx.Response, what: str) -> Any:
         host, path = answer.url.host, answer.url.path

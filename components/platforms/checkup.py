@@ -114,8 +114,8 @@ class Tools:
 @cache
 def facts_beside(module: str) -> Mapping[str, Any]:
     """Return the facts beside a place's ``doctor.py``, whose ``__file__`` is given."""
-    found: Mapping[str, Any] = read_table(Path(module).with_suffix(".yaml"))
-    return found
+    facts: Mapping[str, Any] = read_table(Path(module).with_suffix(".yaml"))
+    return facts
 
 
 Checks = Callable[[Any, Mapping[str, PoolRequest], About, Tools], Iterator[Check]]

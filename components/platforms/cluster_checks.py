@@ -63,8 +63,8 @@ class Cluster:
         yield Check(subject="rights", ask=self._rights)
 
     def _answers(self) -> Iterator[Answer]:
-        found = self.get("/version")
-        version = str((found or {}).get("gitVersion", "")).removeprefix("v")
+        answer = self.get("/version")
+        version = str((answer or {}).get("gitVersion", "")).removeprefix("v")
         if not version:
             raise CannotAsk("it does not say its version")
         if numbers(version)[:2] < OLDEST:
@@ -86,9 +86,9 @@ class Cluster:
             for verb in (each for each in rule["verbs"] if each in _VERBS):
                 for group, each in asked:
                     resource, _, part = each.partition("/")
-                    wanted = {"group": group, "resource": resource, "verb": verb, "subresource": part}
+                    attributes = {"group": group, "resource": resource, "verb": verb, "subresource": part}
                     body = {"apiVersion": "authorization.k8s.io/v1", "kind": _REVIEW}
-                    spec = json.dumps({**body, "spec": {"resourceAttributes": wanted}}).encode()
+                    spec = json.dumps({**body, "spec": {"resourceAttributes": attributes}}).encode()
                     answer = tools.post(_REVIEW, url, {"content-type": "application/json"}, spec)
                     if not answer.is_success:
                         raise CannotAsk(f"the cluster answers {answer.status_code} to a {_REVIEW}")

@@ -103,8 +103,8 @@ class Row(BaseModel):
 
     def hourly(self, region: str | None) -> float | None:
         """Return dollars an hour in ``region``; None where unknown."""
-        found = self.regions.get(region or "", self.everywhere)
-        return None if found is None else found / _HOURS[self.each]
+        price = self.regions.get(region or "", self.everywhere)
+        return None if price is None else price / _HOURS[self.each]
 
     def highest(self) -> float | None:
         """Return the most dollars an hour of any region; None where no price is known."""

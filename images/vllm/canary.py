@@ -20,7 +20,7 @@ import socket
 import sys
 import time
 
-LOOK_SECONDS = 10.0
+PROBE_SECONDS = 10.0
 STATE = os.path.join(os.environ.get("TMPDIR", "/tmp"), "ebbtide-canary")  # noqa: S108  an emptyDir of this pod
 TOKENS = ("vllm:generation_tokens_total", "vllm:prompt_tokens_total")
 REQUESTS = ("vllm:num_requests_running", "vllm:num_requests_waiting")
@@ -66,7 +66,7 @@ def unchunked(body):
 
 def counters(port):
     """Return requests in the engine, tokens so far, and whether it was put to sleep; None if it keeps no counters."""
-    status, body = ask(port, "GET", "/metrics", LOOK_SECONDS)
+    status, body = ask(port, "GET", "/metrics", PROBE_SECONDS)
     sums, asleep = {}, False
     for line in body.decode(errors="replace").splitlines():
         if line.startswith("vllm:"):
@@ -99,12 +99,12 @@ def answers(port, model, seconds):
 def sign_of_life(port, model, seconds, tokens_before):
     """Return whether there was a sign, what it was or why not, and the tokens by now."""
     try:
-        seen = counters(port)
+        counts = counters(port)
     except Unanswered as error:
         return False, str(error), tokens_before
-    if seen is None:
+    if counts is None:
         return True, "no counters, /health alone", None
-    requests, tokens, asleep = seen
+    requests, tokens, asleep = counts
     if asleep:
         return True, "asleep, /health alone", tokens
     if requests > 0:
@@ -154,7 +154,7 @@ def keep(tokens, silent):
 
 def main(port, model, patience, seconds=20.0):
     try:
-        status, _ = ask(port, "GET", "/health", min(LOOK_SECONDS, seconds))
+        status, _ = ask(port, "GET", "/health", min(PROBE_SECONDS, seconds))
     except Unanswered as error:
         return str(error)
     if status != 200:

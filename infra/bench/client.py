@@ -23,12 +23,12 @@ class Endpoint:
     host: str | None = None  # a Host header other than the address's own
 
     def headers(self) -> dict[str, str]:
-        found = {"Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity"}
         if self.key:
-            found["Authorization"] = f"Bearer {self.key}"
+            headers["Authorization"] = f"Bearer {self.key}"
         if self.host:
-            found["Host"] = self.host
-        return found
+            headers["Host"] = self.host
+        return headers
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ class Client:
     async def version(self) -> str | None:
         """Return the engine's version, where the endpoint answers that; a gateway does not."""
         try:
-            told = (await self._http.get("/version", timeout=5)).json()["version"]
+            version = (await self._http.get("/version", timeout=5)).json()["version"]
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None
-        return str(told)[:40]
+        return str(version)[:40]
 
 
 def _whole(body: Any) -> dict[str, Any]:

@@ -23,24 +23,24 @@ from lab.wake_phases import PHASES
 Say = Callable[[str], None]
 PROMPT = "What is the capital of France?"
 ASLEEP_SECONDS = 900.0
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
 def steps(passed: dict[str, float]) -> dict[str, float]:
     """Return how long each phase took, from the seconds since the request at which each had passed."""
-    found, before = {}, 0.0
+    durations, before = {}, 0.0
     for name in PHASES:
         if name in passed:
-            found[name] = max(0.0, passed[name] - before)
+            durations[name] = max(0.0, passed[name] - before)
             before = max(before, passed[name])
-    return found
+    return durations
 
 
 def wake_summary(rounds: list[dict[str, Any]], complete: bool) -> Document:
     """Return the document's part on the wakes."""
     phases = {name: spread(each["phases"].get(name) for each in rounds) for name in PHASES}
     first = spread(each["first_token"] for each in rounds)
-    found: Document = rounded(
+    wakes: Document = rounded(
         {
             "complete": complete,
             "first_token": first and asdict(first),
@@ -49,7 +49,7 @@ def wake_summary(rounds: list[dict[str, Any]], complete: bool) -> Document:
         },
         3,
     )
-    return found
+    return wakes
 
 
 class Cold:
@@ -95,7 +95,7 @@ def until_asleep(at: Paths, model: str, seconds: float = ASLEEP_SECONDS) -> None
                 raise LocalProblem(
                     f"{model} does not sleep after {seconds:.0f} s", "somebody asks it, or its min is not 0"
                 )
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
 
 def _asleep(api: httpx.Client, model: str) -> bool:

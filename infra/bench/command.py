@@ -36,16 +36,16 @@ def run(options: Options) -> int:
         if options.plot and options.plot.endswith(".png"):
             html.program()  # before an hour of measuring, not after
         if options.from_file:
-            found, ended = read(options.from_file), False
+            document, ended = read(options.from_file), False
         else:
-            found, ended = _measured(options)
+            document, ended = _measured(options)
     except UsageError as wrong:
         say(f"error: {wrong}")
         return USAGE
-    _keep(found, options)
+    _keep(document, options)
     if options.plot:
-        _plot(found, Path(options.plot))
-    sys.stdout.write(_shown(found, options.format))
+        _plot(document, Path(options.plot))
+    sys.stdout.write(_shown(document, options.format))
     if ended:
         kept = f", and is in {options.out}" if options.out else ""
         say(f"ended early: what was measured until then is above{kept}, marked as incomplete")
@@ -55,15 +55,15 @@ def run(options: Options) -> int:
 def _measured(options: Options) -> tuple[Document, bool]:
     at = paths()
     measured, against = endpoints(options, at)
-    found: Document = begun(options)
+    document: Document = begun(options)
     ended = False
     if options.levels() or options.yardstick:
-        work = Measurement(options, measured, against, say, lambda _: _keep(found, options))
-        found = work.document
+        work = Measurement(options, measured, against, say, lambda _: _keep(document, options))
+        document = work.document
         ended = asyncio.run(until_stopped(work.run()))
         measured = work.measured
     if options.cold and not ended:
-        found["endpoints"].setdefault(
+        document["endpoints"].setdefault(
             "measured",
             {"url": measured.url, "model": measured.model, "host_header": measured.host, "engine_version": None},
         )
@@ -77,10 +77,10 @@ def _measured(options: Options) -> tuple[Document, bool]:
         except KeyboardInterrupt:
             ended = True
         finally:
-            found["cold"] = wake_summary(cold.rounds, len(cold.rounds) == options.cold)
-            _keep(found, options)
-    found["complete"] = not ended
-    return found, ended
+            document["cold"] = wake_summary(cold.rounds, len(cold.rounds) == options.cold)
+            _keep(document, options)
+    document["complete"] = not ended
+    return document, ended
 
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> bool:
@@ -101,23 +101,23 @@ async def until_stopped(work: Coroutine[Any, Any, None]) -> bool:
     return False
 
 
-def _keep(found: Document, options: Options) -> None:
+def _keep(document: Document, options: Options) -> None:
     """Write the result whole or not at all: a reader never meets half a file."""
     if options.out:
-        atomic_write(Path(options.out), json.dumps(found, indent=1) + "\n")
+        atomic_write(Path(options.out), json.dumps(document, indent=1) + "\n")
 
 
-def _plot(found: Document, file: Path) -> None:
+def _plot(document: Document, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    page = html.page(found)
+    page = html.page(document)
     if file.suffix == ".html":
         file.write_text(page)
     else:
-        rows = len(found["levels"]) + 2 * len((found["cold"] or {}).get("rounds", []))
-        html.picture(page, 1000 + 170 * rows + (400 if found["yardstick"] else 0), file)
+        rows = len(document["levels"]) + 2 * len((document["cold"] or {}).get("rounds", []))
+        html.picture(page, 1000 + 170 * rows + (400 if document["yardstick"] else 0), file)
 
 
-def _shown(found: Document, form: str) -> str:
+def _shown(document: Document, form: str) -> str:
     if form == "json":
-        return json.dumps(found, indent=1) + "\n"
-    return html.page(found) if form == "html" else text(found)
+        return json.dumps(document, indent=1) + "\n"
+    return html.page(document) if form == "html" else text(document)

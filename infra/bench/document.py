@@ -81,12 +81,12 @@ def rounded(value: Any, digits: int = 6) -> Any:
 def read(file: str) -> Document:
     """Read a kept result. Raises ``UsageError`` for any other file."""
     try:
-        found = json.loads(Path(file).read_text())
+        document = json.loads(Path(file).read_text())
     except (OSError, ValueError) as wrong:
         raise UsageError(f"--from {file}: {wrong}; allowed: a file that `ebbtide bench --out` wrote") from None
-    if not isinstance(found, dict) or found.get("form") != FORM or "levels" not in found:
+    if not isinstance(document, dict) or document.get("form") != FORM or "levels" not in document:
         raise UsageError(f"--from {file}: no result of this command; allowed: a file that `ebbtide bench --out` wrote")
-    return found
+    return document
 
 
 # Where and with what a result was measured: without them a figure is worth nothing.

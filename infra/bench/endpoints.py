@@ -35,9 +35,9 @@ def endpoints(options: Options, at: Paths, environ: Mapping[str, str] = os.envir
 def _key(variable: str | None, environ: Mapping[str, str]) -> str | None:
     if variable is None:
         return None
-    found = environ.get(variable, "").strip()
-    if not found:
+    key = environ.get(variable, "").strip()
+    if not key:
         raise LocalProblem(
             f"the environment has no {variable}, or it is empty", f"export {variable} with the endpoint's key in it"
         )
-    return found
+    return key

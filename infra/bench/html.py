@@ -20,26 +20,26 @@ from infra.planner.report.html import Part, environment, timeline
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def page(found: Document) -> str:
+def page(document: Document) -> str:
     """Return the whole HTML page."""
-    made = environment(_TEMPLATES)
+    templates = environment(_TEMPLATES)
     shown = {
-        "bench": found,
-        "heading": report_text.heading(found),
-        "load": report_text.load(found),
-        "where": report_text.where(found),
-        "charts": charts(found),
-        "wakes": _wakes(found),
+        "bench": document,
+        "heading": report_text.heading(document),
+        "load": report_text.load(document),
+        "where": report_text.where(document),
+        "charts": charts(document),
+        "wakes": _wakes(document),
         "guide": TABLE,
         "level_name": report_text.level_name,
         "share": report_text.share,
     }
-    return made.get_template("bench.html.j2").render(shown)
+    return templates.get_template("bench.html.j2").render(shown)
 
 
-def _wakes(found: Document) -> list[tuple[float, list[Part]]]:
+def _wakes(document: Document) -> list[tuple[float, list[Part]]]:
     """Return each wake as a bar of its phases, all on one scale."""
-    rounds = (found["cold"] or {}).get("rounds", [])
+    rounds = (document["cold"] or {}).get("rounds", [])
     longest = max((each["first_token"] for each in rounds), default=0.0)
     return [
         (
@@ -63,7 +63,7 @@ class Point:
 
     x: float
     y: float
-    told: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class _Kind:
     scale: float
 
 
-def charts(found: Document) -> list[Chart]:
+def charts(document: Document) -> list[Chart]:
     """Return the charts that have figures."""
-    sides = ["measured"] + (["against"] if "against" in found["endpoints"] else [])
+    sides = ["measured"] + (["against"] if "against" in document["endpoints"] else [])
 
     def over(names: tuple[tuple[str, str], ...], of: str, scale: float) -> list[_Kind]:
         return [
@@ -113,14 +113,14 @@ def charts(found: Document) -> list[Chart]:
 
     three = (("p50", "kv"), ("p90", "weights"), ("p99", "engine"))
     tokens = [_Kind(name=side, kind="kv", side=side, keys=("tokens_per_second",), scale=1) for side in sides]
-    wanted = [
+    contents = [
         ("First token", "ms", over(three, "ttft", 1000)),
         ("A token after the first", "ms", over(three, "tpot", 1000)),
         ("Whole request", "s", over(three, "latency", 1)),
         ("Throughput", "tokens a second", tokens),
     ]
-    made = (_chart(title, unit, kinds, found["levels"]) for title, unit, kinds in wanted)
-    return [chart for chart in made if chart.lines]
+    drawn = (_chart(title, unit, kinds, document["levels"]) for title, unit, kinds in contents)
+    return [chart for chart in drawn if chart.lines]
 
 
 def _chart(title: str, unit: str, kinds: list[_Kind], levels: list[Document]) -> Chart:
@@ -192,13 +192,13 @@ _WIDTH, _SECONDS = 1280, 120
 def program() -> str:
     """Return the Chromium on this machine; ``EBBTIDE_CHROMIUM`` names another. Raises ``LocalProblem``."""
     named = os.environ.get("EBBTIDE_CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    path = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
         raise LocalProblem(
             "a .png needs Chromium, and there is none on this machine",
             "install it (Debian: apt install chromium), name one in EBBTIDE_CHROMIUM, or ask for a .html",
         )
-    return found
+    return path
 
 
 def picture(html: str, height: int, file: Path) -> None:

@@ -51,10 +51,10 @@ async def open_loop(ask: Ask, heard: Heard, due: Sequence[float]) -> None:
 def poisson(rate: float, seed: str, requests: int | None, seconds: float | None) -> list[float]:
     """Return times in seconds since the start, ``rate`` per second on average, as independent people ask: ``requests``
     of them, or those within ``seconds``."""
-    chance, at, found = random.Random(seed), 0.0, list[float]()  # noqa: S311 - chance for load, not for secrets
-    while requests is None or len(found) < requests:
+    chance, at, times = random.Random(seed), 0.0, list[float]()  # noqa: S311 - chance for load, not for secrets
+    while requests is None or len(times) < requests:
         at += chance.expovariate(rate)
         if seconds is not None and at >= seconds:
             break
-        found.append(at)
-    return found
+        times.append(at)
+    return times

@@ -17,13 +17,13 @@ from infra.bench.side import Side
 from infra.bench.statistics import Summary, summary
 
 Say = Callable[[str], None]
-_LOOK_SECONDS = 5.0
+_REPORT_SECONDS = 5.0
 _LEAST_REQUESTS, _ROUNDS_OF_ALL = 32, 4
 _MOST_WARM_UP = 32
 
 
 @dataclass
-class Taken:
+class Samples:
     """Replies and time of one side on one level so far."""
 
     replies: list[Reply] = field(default_factory=list)
@@ -63,17 +63,17 @@ class Measurement:
                 await side.client.__aexit__()
 
     async def _level(self, level: Level) -> list[Summary]:
-        taken = [Taken() for _ in self._sides]
+        samples = [Samples() for _ in self._sides]
         complete = False
         try:
             await self._warm_up(level)
             for turn in range(self.options.turns):
-                order = list(zip(self._sides, taken, strict=True))
+                order = list(zip(self._sides, samples, strict=True))
                 for side, into in order if turn % 2 == 0 else reversed(order):
                     await self._turn(level, turn, side, into)
             complete = True
         finally:
-            summaries = [each.summary() for each in taken]
+            summaries = [each.summary() for each in samples]
             if any(each.sent for each in summaries):
                 against = summaries[1] if len(summaries) > 1 else None
                 self.document["levels"].append(doc.level(level, summaries[0], against, complete))
@@ -89,13 +89,13 @@ class Measurement:
             ask = self._asker(side, f"{level.description} warm-up")
             await closed_loop(ask, lambda _: None, min(count, level.concurrency or 8), count, None)
 
-    async def _turn(self, level: Level, turn: int, side: Side, into: Taken) -> None:
+    async def _turn(self, level: Level, turn: int, side: Side, into: Samples) -> None:
         ask = self._asker(side, f"{level.description} turn {turn}")
         requests, seconds = self.amount(level, turn)
         began = time.monotonic()
         already = len(into.replies)
         try:
-            async with self._told(level, turn, side, into, already, requests):
+            async with self._progress(level, turn, side, into, already, requests):
                 if level.concurrency is not None:
                     await closed_loop(ask, into.replies.append, level.concurrency, requests, seconds)
                 else:
@@ -122,8 +122,8 @@ class Measurement:
         )
 
     @contextlib.asynccontextmanager
-    async def _told(
-        self, level: Level, turn: int, side: Side, into: Taken, already: int, requests: int | None
+    async def _progress(
+        self, level: Level, turn: int, side: Side, into: Samples, already: int, requests: int | None
     ) -> AsyncIterator[None]:
         """Report a line at the end of the turn, and one every few seconds until then."""
         what = f"{level.description}, {side.name}, turn {turn + 1} of {self.options.turns}"
@@ -131,7 +131,7 @@ class Measurement:
 
         async def pulse() -> None:
             while True:
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_REPORT_SECONDS)
                 of = "" if requests is None else f" of {requests}"
                 self._say(f"    … {what}: {len(into.replies) - already}{of}, {time.monotonic() - began:.0f} s")
 
@@ -140,34 +140,34 @@ class Measurement:
             yield
         finally:
             ticking.cancel()
-        found = summary(into.replies[already:], time.monotonic() - began)
-        first = f", first token p50 {1000 * found.ttft.p50:.0f} ms" if found.ttft else ""
-        errors = f", errors {found.errors}" if found.errors else ""
-        self._say(f"  ✓ {what}: {found.whole} answers{first}, {found.tokens_per_second:.1f} tokens/s{errors}")
+        figures = summary(into.replies[already:], time.monotonic() - began)
+        first = f", first token p50 {1000 * figures.ttft.p50:.0f} ms" if figures.ttft else ""
+        errors = f", errors {figures.errors}" if figures.errors else ""
+        self._say(f"  ✓ {what}: {figures.whole} answers{first}, {figures.tokens_per_second:.1f} tokens/s{errors}")
 
     async def _yardstick(self) -> None:
         """Search on the measured side only: the yardstick is about people, not about the way."""
         options = self.options
-        told: doc.Document = {
+        search: doc.Document = {
             "ttft_p90_below_seconds": options.ttft_limit,
             "tpot_p90_below_seconds": options.tpot_limit,
             "most": options.most,
             "concurrency": None,
             "tries": [],
         }
-        self.document["yardstick"] = told
+        self.document["yardstick"] = search
         sides, self._sides = self._sides, self._sides[:1]
         try:
             trying = yardstick.search(options.most)
             try:
                 at = next(trying)
                 while True:
-                    found = await self._level(Level(concurrency=at))
-                    verdict = yardstick.judge(at, found[0], options.ttft_limit, options.tpot_limit)
+                    summaries = await self._level(Level(concurrency=at))
+                    verdict = yardstick.judge(at, summaries[0], options.ttft_limit, options.tpot_limit)
                     self._say(f"  {at} at once: {'served well' if verdict.good else '; '.join(verdict.why)}")
-                    told["tries"].append({"concurrency": at, "good": verdict.good, "why": list(verdict.why)})
+                    search["tries"].append({"concurrency": at, "good": verdict.good, "why": list(verdict.why)})
                     at = trying.send(verdict.good)
             except StopIteration as end:
-                told["concurrency"] = end.value
+                search["concurrency"] = end.value
         finally:
             self._sides = sides

@@ -129,16 +129,16 @@ def _addresses(options: Options) -> None:
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    found = []
+    counts = []
     for part in filter(None, (each.strip() for each in text.split(","))):
         if not part.isdecimal() or not 1 <= int(part) <= _MOST_AT_ONCE:
             raise UsageError(f"--concurrency {part}: allowed: whole numbers from 1 to {_MOST_AT_ONCE}, like 1,8,32")
-        found.append(int(part))
-    return tuple(dict.fromkeys(found))
+        counts.append(int(part))
+    return tuple(dict.fromkeys(counts))
 
 
 def _rates(text: str) -> tuple[float, ...]:
-    found = []
+    rates = []
     for part in filter(None, (each.strip() for each in text.split(","))):
         try:
             rate = float(part)
@@ -146,5 +146,5 @@ def _rates(text: str) -> tuple[float, ...]:
             rate = 0.0
         if not 0 < rate <= _MOST_AT_ONCE:
             raise UsageError(f"--rate {part}: allowed: requests a second above 0, like 2 or 0.5,2,8")
-        found.append(rate)
-    return tuple(dict.fromkeys(found))
+        rates.append(rate)
+    return tuple(dict.fromkeys(rates))

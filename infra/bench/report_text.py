@@ -10,42 +10,42 @@ from infra.bench.yardstick import TABLE
 _COLUMNS = "  {:<10}{:>8}{:>7}  {:>23}  {:>20}  {:>23}  {:>9}  {:>10}"
 
 
-def text(found: Document) -> str:
-    return "\n".join(_lines(found)) + "\n"
+def text(document: Document) -> str:
+    return "\n".join(_lines(document)) + "\n"
 
 
-def heading(found: Document) -> str:
-    measured = found["endpoints"].get("measured")
+def heading(document: Document) -> str:
+    measured = document["endpoints"].get("measured")
     return f"{measured['model']} at {measured['url']}" if measured else "nothing measured"
 
 
-def load(found: Document) -> str:
-    of = found["load"]
+def load(document: Document) -> str:
+    of = document["load"]
     exact = "exactly" if of["exact"] else "at most"
     way = "streamed" if of["stream"] else "in one piece"
     return f"about {of['input_tokens']} tokens in, {exact} {of['output_tokens']} out, {way}"
 
 
-def where(found: Document) -> str:
-    at, of = found["machine"], found["versions"]
-    engine = next((each["engine_version"] for each in found["endpoints"].values() if each["engine_version"]), None)
-    told = f"{found['date']}, asked from {at['cpus']} cores ({at['processor']}), load {at['load_before']} before"
-    return told + f", ebbtide {of['ebbtide']}" + (f", vLLM {engine}" if engine else "")
+def where(document: Document) -> str:
+    at, of = document["machine"], document["versions"]
+    engine = next((each["engine_version"] for each in document["endpoints"].values() if each["engine_version"]), None)
+    line = f"{document['date']}, asked from {at['cpus']} cores ({at['processor']}), load {at['load_before']} before"
+    return line + f", ebbtide {of['ebbtide']}" + (f", vLLM {engine}" if engine else "")
 
 
 def level_name(level: Document) -> str:
     return f"{level['concurrency']} at once" if level["rate"] is None else f"{level['rate']:g} a second"
 
 
-def _lines(found: Document) -> Iterator[str]:
-    yield heading(found)
-    yield f"  {load(found)}"
-    yield f"  {where(found)}"
-    if not found["complete"]:
+def _lines(document: Document) -> Iterator[str]:
+    yield heading(document)
+    yield f"  {load(document)}"
+    yield f"  {where(document)}"
+    if not document["complete"]:
         yield "  INCOMPLETE: the run was ended early; what follows was measured until then"
-    if against := found["endpoints"].get("against"):
+    if against := document["endpoints"].get("against"):
         yield f"  against {against['model']} at {against['url']}, in turns in the same run"
-    for level in found["levels"]:
+    for level in document["levels"]:
         yield ""
         yield level_name(level) + ("" if level["complete"] else " (incomplete)")
         yield _COLUMNS.format(
@@ -58,12 +58,12 @@ def _lines(found: Document) -> Iterator[str]:
                 yield from _errors(level[side])
         if level["ratio"]:
             yield _ratio(level["ratio"])
-    if found["yardstick"]:
+    if document["yardstick"]:
         yield ""
-        yield from _yardstick(found["yardstick"])
-    if found["cold"]:
+        yield from _yardstick(document["yardstick"])
+    if document["cold"]:
         yield ""
-        yield from _cold(found["cold"])
+        yield from _cold(document["cold"])
 
 
 def _side(name: str, of: Document) -> str:

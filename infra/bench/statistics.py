@@ -64,11 +64,11 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 
 def spread(values: Iterable[float | None]) -> Spread | None:
     """Return the spread of the known values; None where there are none."""
-    found = sorted(value for value in values if value is not None)
-    if not found:
+    known = sorted(value for value in values if value is not None)
+    if not known:
         return None
-    p50, p90, p99 = (percentile(found, percent) for percent in (50, 90, 99))
-    return Spread(count=len(found), mean=math.fsum(found) / len(found), p50=p50, p90=p90, p99=p99, most=found[-1])
+    p50, p90, p99 = (percentile(known, percent) for percent in (50, 90, 99))
+    return Spread(count=len(known), mean=math.fsum(known) / len(known), p50=p50, p90=p90, p99=p99, most=known[-1])
 
 
 def summary(replies: Sequence[Reply], seconds: float) -> Summary:

@@ -48,14 +48,16 @@ class Verdict:
         return not self.why
 
 
-def judge(concurrency: int, found: Summary, ttft_limit: float = TTFT_LIMIT, tpot_limit: float = TPOT_LIMIT) -> Verdict:
-    why = [f"{count} requests: {fault}" for fault, count in found.errors.items()]
-    if not found.whole:
+def judge(
+    concurrency: int, summary: Summary, ttft_limit: float = TTFT_LIMIT, tpot_limit: float = TPOT_LIMIT
+) -> Verdict:
+    why = [f"{count} requests: {fault}" for fault, count in summary.errors.items()]
+    if not summary.whole:
         why.append("no answer")
-    if found.ttft and found.ttft.p90 >= ttft_limit:
-        why.append(f"p90 of the first token {found.ttft.p90:.2f} s, not under {ttft_limit:g} s")
-    if found.tpot and found.tpot.p90 >= tpot_limit:
-        why.append(f"p90 a token {found.tpot.p90:.3f} s, not under {tpot_limit:g} s")
+    if summary.ttft and summary.ttft.p90 >= ttft_limit:
+        why.append(f"p90 of the first token {summary.ttft.p90:.2f} s, not under {ttft_limit:g} s")
+    if summary.tpot and summary.tpot.p90 >= tpot_limit:
+        why.append(f"p90 a token {summary.tpot.p90:.3f} s, not under {tpot_limit:g} s")
     return Verdict(concurrency, tuple(why))
 
 

@@ -104,21 +104,21 @@ def _refreshed(place: str, source: Source, options: Options, folder: Path, today
         raise NotRead("the price list was read and has none of the catalogue's machines; fix: look at its address")
     text = file.read_text()
     after = rewritten(text, prices, today.isoformat(), source.source)
-    found = changes(before, prices)
+    changed = changes(before, prices)
     if not options.dry_run:
         written(file, after, place)
         machines.cache_clear()
-    return found
+    return changed
 
 
 def _regions(known: Iterable[Machine], more: Iterable[str]) -> list[str]:
     return sorted({*(region for machine in known for region in machine.prices), *more})
 
 
-def _say(place: str, found: list[Change], dry_run: bool) -> None:
-    for change in found:
+def _say(place: str, changed: list[Change], dry_run: bool) -> None:
+    for change in changed:
         print(f"{place}: {change.description(_ODD)}")
-    moved = "no price is another" if not found else f"{len(found)} price{'s' if len(found) > 1 else ''} changed"
+    moved = "no price is another" if not changed else f"{len(changed)} price{'s' if len(changed) > 1 else ''} changed"
     print(f"{place}: {moved}{'; nothing was written (--dry-run)' if dry_run else ''}")
 
 
@@ -154,19 +154,19 @@ class Change:
 
 def changes(before: Mapping[str, Machine], prices: Prices) -> list[Change]:
     """Return the prices that changed, machine by machine; spot prices only if the list has some."""
-    found: list[Change] = []
+    changed: list[Change] = []
     for name, new in prices.items():
         had = before[name].prices
         kinds = [("on demand", {r: p.on_demand for r, p in had.items()}, new.on_demand)]
         if new.spot:
             kinds.append(("spot", {r: p.spot for r, p in had.items()}, new.spot))
         for kind, old, now in kinds:
-            found += [
+            changed += [
                 Change(machine=name, region=region, kind=kind, before=old.get(region), after=now.get(region))
                 for region in sorted({*old, *now})
                 if old.get(region) != now.get(region)
             ]
-    return found
+    return changed
 
 
 def rewritten(text: str, prices: Prices, read_on: str, source: str) -> str:

@@ -23,14 +23,14 @@ class NotRead(Exception):
 
 
 @dataclass
-class Found:
+class MachinePrices:
     """Prices of one machine by region."""
 
     on_demand: dict[str, float] = field(default_factory=dict)
     spot: dict[str, float] = field(default_factory=dict)
 
 
-Prices = Mapping[str, Found]
+Prices = Mapping[str, MachinePrices]
 
 
 def read(form: str, address: str, names: Collection[str], regions: Sequence[str]) -> Prices:
@@ -43,14 +43,14 @@ def read(form: str, address: str, names: Collection[str], regions: Sequence[str]
 def _offer_file(client: httpx.Client, address: str, names: Collection[str], regions: Sequence[str]) -> Prices:
     """Read one CSV per region, hundreds of megabytes long and therefore read line by line: some lines about the file,
     the columns' names, then a line for each price. Source: beside the address."""
-    found: dict[str, Found] = {}
+    prices: dict[str, MachinePrices] = {}
     for region in regions:
         where = address.replace("{region}", region)
         with _asked(where), client.stream("GET", where) as answer:
             answer.raise_for_status()
             for name, price in _offers(answer.iter_lines(), names):
-                _keep(found.setdefault(name, Found()).on_demand, region, price)
-    return _sound(found)
+                _keep(prices.setdefault(name, MachinePrices()).on_demand, region, price)
+    return _sound(prices)
 
 
 # The columns of a plain machine, among everything that is sold under its name.
@@ -91,11 +91,11 @@ def _offers(lines: Iterator[str], names: Collection[str]) -> Iterator[tuple[str,
 
 def _retail_prices(client: httpx.Client, address: str, names: Collection[str], regions: Sequence[str]) -> Prices:
     """Read pages of JSON for each machine, all its regions together. Source: beside the address."""
-    found: dict[str, Found] = {}
+    prices: dict[str, MachinePrices] = {}
     for name in names:
-        wanted = f"serviceName eq 'Virtual Machines' and priceType eq 'Consumption' and armSkuName eq '{name}'"
+        query = f"serviceName eq 'Virtual Machines' and priceType eq 'Consumption' and armSkuName eq '{name}'"
         since: dict[tuple[str, str], str] = {}
-        for item in _pages(client, address, {"$filter": wanted, "currencyCode": "USD"}):
+        for item in _pages(client, address, {"$filter": query, "currencyCode": "USD"}):
             product, meter = str(item.get("productName", "")), str(item.get("meterName", ""))
             region, price = str(item.get("armRegionName", "")), _dollars(item.get("retailPrice"))
             begins = str(item.get("effectiveStartDate", ""))
@@ -108,12 +108,12 @@ def _retail_prices(client: httpx.Client, address: str, names: Collection[str], r
             kind = "spot" if "Spot" in meter else "on_demand"
             if begins < since.get((kind, region), ""):
                 continue  # the price that took effect later counts
-            kept: dict[str, float] = getattr(found.setdefault(name, Found()), kind)
+            kept: dict[str, float] = getattr(prices.setdefault(name, MachinePrices()), kind)
             if begins > since.get((kind, region), ""):
                 kept.pop(region, None)
             since[kind, region] = begins
             _keep(kept, region, price)
-    return _sound(found)
+    return _sound(prices)
 
 
 def _now() -> str:
@@ -171,11 +171,11 @@ def _keep(kept: dict[str, float], region: str, price: float) -> None:
     kept[region] = price if kept.get(region, price) == price else math.nan
 
 
-def _sound(found: Mapping[str, Found]) -> Prices:
+def _sound(prices: Mapping[str, MachinePrices]) -> Prices:
     def sure(kept: Mapping[str, float]) -> dict[str, float]:
         return {region: price for region, price in kept.items() if not math.isnan(price)}
 
-    both = {name: Found(sure(each.on_demand), sure(each.spot)) for name, each in found.items()}
+    both = {name: MachinePrices(sure(each.on_demand), sure(each.spot)) for name, each in prices.items()}
     return {name: each for name, each in both.items() if each.on_demand}
 
 

@@ -39,8 +39,8 @@ def run(options: Options) -> int:
     except UsageError as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return USAGE
-    told = f"{file}: commit it beside the stack file; `plan`, `graph`, `gate` and `up` judge {options.model} by it"
-    print(redact(told))
+    message = f"{file}: commit it beside the stack file; `plan`, `graph`, `gate` and `up` judge {options.model} by it"
+    print(redact(message))
     return RECORDED
 
 
@@ -59,18 +59,18 @@ def recorded(options: Options) -> Path:
         raise UsageError(f"{options.model} is in the catalogue already ({known.source}); nothing has to be recorded")
     try:
         if options.folder is not None:
-            found = model_source.resolve(options.folder, revision=options.revision)
-            found = replace(found, id=options.model, source="the model's own files")
+            facts = model_source.resolve(options.folder, revision=options.revision)
+            facts = replace(facts, id=options.model, source="the model's own files")
         else:
             token = os.environ.get("HF_TOKEN")
-            found = model_source.resolve(options.model, ask_hub=True, revision=options.revision, token=token)
+            facts = model_source.resolve(options.model, ask_hub=True, revision=options.revision, token=token)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     except (TypeError, OverflowError) as error:
         raise UsageError(f"{options.folder or options.model}: its config.json is no model's") from error
     file = options.stacks / recorded_models.FOLDER / f"{_file_name(options.model)}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(file, recorded_models.document(_file_name(options.model), found, date.today()))
+    atomic_write(file, recorded_models.document(_file_name(options.model), facts, date.today()))
     return file
 
 

@@ -60,10 +60,10 @@ def run(options: DoctorOptions, tools: Tools | None = None) -> int:
     outcomes = [answer.outcome for _, answer in shown]
     status = ERRORS if "problem" in outcomes or "ok" not in outcomes else CLEAN
     if options.format == "json":
-        made = [{"subject": subject, **vars(answer)} for subject, answer in shown]
+        rows = [{"subject": subject, **vars(answer)} for subject, answer in shown]
         verdict = "problems" if status else "ok"
         sys.stdout.write(
-            json.dumps({"stack": redact(options.stack, secrets), "verdict": verdict, "lines": made}, indent=1) + "\n"
+            json.dumps({"stack": redact(options.stack, secrets), "verdict": verdict, "lines": rows}, indent=1) + "\n"
         )
     else:
         sys.stdout.write("".join(f"{line}\n" for line in _text(shown)))
@@ -90,40 +90,42 @@ def _images(tools: Tools) -> Iterator[Check]:
 def _image(image: ImageName, tools: Tools) -> Iterator[Answer]:
     by_digest = replace(image, tag=image.digest or image.tag, digest=None)
     try:
-        found = registry.digest_of(by_digest, tools.client)
+        digest = registry.digest_of(by_digest, tools.client)
     except registry.NotThere:
         yield problem(f"{by_digest.tag} is not in the registry any more", "ebbtide lock --update, then build anew")
     except registry.NotRead as unread:
         raise CannotAsk(str(unread)) from None
     else:
-        if image.digest not in (None, found):
-            raise CannotAsk(f"the registry answers {image.digest} with {found}")
+        if image.digest not in (None, digest):
+            raise CannotAsk(f"the registry answers {image.digest} with {digest}")
         yield good(f"{by_digest.tag[:19]} is there" + ("" if image.digest else "; it has no digest yet: ebbtide lock"))
 
 
-def asked(wanted: Sequence[Check], seconds: float = _ALL_SECONDS) -> Iterator[Line]:
+def asked(all_checks: Sequence[Check], seconds: float = _ALL_SECONDS) -> Iterator[Line]:
     """Ask all at once, each in a thread that nobody waits for at the end: an interruption ends them, and so does the
-    deadline. Yield the lines in the order of ``wanted``."""
+    deadline. Yield the lines in the order of ``all_checks``."""
     done: queue.SimpleQueue[tuple[int, list[Answer]]] = queue.SimpleQueue()
-    for index, check in enumerate(wanted):
+    for index, check in enumerate(all_checks):
         threading.Thread(target=lambda at=index, each=check: done.put((at, _answers(each))), daemon=True).start()
-    found: dict[int, list[Answer]] = {}
+    answers_by_index: dict[int, list[Answer]] = {}
     until = time.monotonic() + seconds
     console = Console(stderr=True, highlight=False)
     with console.status("") if console.is_terminal else nullcontext() as status:
-        while len(found) < len(wanted):
+        while len(answers_by_index) < len(all_checks):
             if status is not None:
                 # the first word is the check's own; the others come from the stack file, which may hold a secret
-                waiting = next(check.subject.split()[0] for at, check in enumerate(wanted) if at not in found)
-                status.update(f"{len(found)} of {len(wanted)} answered, waiting for: {waiting}")
+                waiting = next(
+                    check.subject.split()[0] for at, check in enumerate(all_checks) if at not in answers_by_index
+                )
+                status.update(f"{len(answers_by_index)} of {len(all_checks)} answered, waiting for: {waiting}")
             try:
                 at, answers = done.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 break
-            found[at] = answers
+            answers_by_index[at] = answers
     late = [CannotAsk(f"no answer within {seconds:g} s", "look at the network and its proxy").answer()]
-    for at, check in enumerate(wanted):
-        yield from ((check.subject, answer) for answer in found.get(at, late))
+    for at, check in enumerate(all_checks):
+        yield from ((check.subject, answer) for answer in answers_by_index.get(at, late))
 
 
 def _answers(check: Check) -> list[Answer]:

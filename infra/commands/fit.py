@@ -38,20 +38,20 @@ def run(options: FitOptions, stacks: Path = STACKS) -> int:
         recorded = None
         if options.from_log is not None:
             options, recorded = _recorded(options, options.from_log, stacks)
-        found = answered(options, stacks, recorded.found if recorded else None)
-        _put(found, recorded, options.format)
+        fit_answer = answered(options, stacks, recorded.measurement if recorded else None)
+        _put(fit_answer, recorded, options.format)
     except UsageError as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return FITS if found.fits else DOES_NOT
+    return FITS if fit_answer.fits else DOES_NOT
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Recorded:
     file: Path
-    found: Measurement
+    measurement: Measurement
 
 
 def _recorded(options: FitOptions, log: str, stacks: Path) -> tuple[FitOptions, _Recorded]:
@@ -61,7 +61,7 @@ def _recorded(options: FitOptions, log: str, stacks: Path) -> tuple[FitOptions, 
     if options.gpu is None and options.machine is None:
         raise UsageError("--from-log: a log does not say its GPU; allowed: --gpu or --machine; fix: name the log's")
     card = cards(Named(gpu=options.gpu, machine=options.machine))[0]
-    found = measured_starts.measurement(
+    measurement = measured_starts.measurement(
         start_log.read(Path(log)),
         _facts(options),
         card.product,
@@ -69,13 +69,13 @@ def _recorded(options: FitOptions, log: str, stacks: Path) -> tuple[FitOptions, 
         share=options.memory_share,
         today=date.today(),
     )
-    file = measured_starts.file_of(stacks, found.facts.id, card.product)
+    file = measured_starts.file_of(stacks, measurement.facts.id, card.product)
     try:
-        atomic_write(file, measured_starts.document(file, found.facts.id, card.product, found.start))
+        atomic_write(file, measured_starts.document(file, measurement.facts.id, card.product, measurement.start))
     except OSError as error:
         why = (error.strerror or "cannot be written").lower()
         raise UsageError(f"{show(str(file))}: {why}; allowed: a folder that can be written to") from error
-    started = found.engine
+    started = measurement.engine
     asked = replace(
         options,
         gpus=options.gpus or started.tensor_parallel,
@@ -83,7 +83,7 @@ def _recorded(options: FitOptions, log: str, stacks: Path) -> tuple[FitOptions, 
         tensor_parallel=options.tensor_parallel or started.tensor_parallel,
         memory_share=started.memory_share,
     )
-    return asked, _Recorded(file=file, found=found)
+    return asked, _Recorded(file=file, measurement=measurement)
 
 
 def answered(options: FitOptions, stacks: Path = STACKS, measured: Measurement | None = None) -> Answer:
@@ -162,13 +162,13 @@ def _strange(model: str) -> str:
     )
 
 
-def _put(found: Answer, recorded: _Recorded | None, form: str) -> None:
-    made = as_json(found)
+def _put(fit_answer: Answer, recorded: _Recorded | None, form: str) -> None:
+    document = as_json(fit_answer)
     if recorded is not None:
-        start = recorded.found.start
+        start = recorded.measurement.start
         figures = {"engine": start.engine, "measured": dict(start.measured), "planned": dict(start.planned)}
-        made["recorded"] = {"file": str(recorded.file), **figures}
-    read = redacted(made)
+        document["recorded"] = {"file": str(recorded.file), **figures}
+    read = redacted(document)
     if form == "json":
         sys.stdout.write(json.dumps(read, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         return

@@ -58,22 +58,22 @@ class Facts:
             token = os.environ.get("HF_TOKEN")
             return model_source.resolve(model_id, ask_hub=True, revision=self.revisions.get(model_id), token=token)
         except (ValueError, OSError, TypeError, OverflowError) as error:
-            told = isinstance(error, (ValueError, OSError))
-            self.notes.append(str(error) if told else f"{folder or model_id}: its config.json is no model's")
+            explained = isinstance(error, (ValueError, OSError))
+            self.notes.append(str(error) if explained else f"{folder or model_id}: its config.json is no model's")
             return self.recorded.find(model_id) if folder is None else None
 
 
 def run(options: PlanOptions) -> int:
     """Print the plan, or write it to ``--out``; return the exit status."""
     try:
-        made = planned(options)
-        _put(made, options)
+        plan = planned(options)
+        _put(plan, options)
     except UsageError as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has closed the pipe
-    return ERRORS if made["verdict"] == "errors" else CLEAN
+    return ERRORS if plan["verdict"] == "errors" else CLEAN
 
 
 def planned(options: PlanOptions) -> Document:
@@ -83,10 +83,10 @@ def planned(options: PlanOptions) -> Document:
         measured = cold_path.read_measured(Path(options.measured)) if options.measured else {}
     except cold_path.BadMeasurement as bad:
         raise UsageError(f"--measured: {bad}") from bad
-    made, reading, kind = _planned(file, options, measured)
+    plan, reading, kind = _planned(file, options, measured)
     secrets = reading.secrets.texts
     if options.graph and kind is not None:
-        made = _with_graph(made, file, options, kind)
+        plan = _with_graph(plan, file, options, kind)
     if options.against is not None:
         try:
             text, name = diff.other_text(options.against, options.stack)
@@ -97,11 +97,11 @@ def planned(options: PlanOptions) -> Document:
             other.write_text(text, errors="surrogateescape")
             before, old, _ = _planned(other, options, measured, file.parent)
         secrets = secrets | old.secrets.texts
-        made["changes"], made["against"] = diff.changes(before, made), name
+        plan["changes"], plan["against"] = diff.changes(before, plan), name
         stopped = sum(1 for each in before["findings"] if each["severity"] != "warning")
         if stopped:
-            made["notes"].append(f"{name} has {stopped} findings that stop it: only its sound parts are compared")
-    return redacted(made, secrets)  # type: ignore[no-any-return]
+            plan["notes"].append(f"{name} has {stopped} findings that stop it: only its sound parts are compared")
+    return redacted(plan, secrets)  # type: ignore[no-any-return]
 
 
 def _planned(
@@ -119,26 +119,26 @@ def _planned(
     starts = measured_starts.read(beside or file.parent)
     files = chat_templates.judge(reading.partial, beside or file.parent)
     judged = judge(reading, facts, files=files, more=facts.recorded.problems, measured=measured, starts=starts)
-    notes = [*(str(found) for found in waivers.findings if found not in waivers.unreadable), *facts.notes]
+    notes = [*(str(finding) for finding in waivers.findings if finding not in waivers.unreadable), *facts.notes]
     findings = (*waivers.unreadable, *judged.findings)
-    made = document(options.stack, reading.file, findings, judged.plan, None, notes)
+    plan = document(options.stack, reading.file, findings, judged.plan, None, notes)
     if reading.stops and judged.plan is not None:
-        made["notes"].append("the stack file is refused: only what is sound in it is planned")
+        plan["notes"].append("the stack file is refused: only what is sound in it is planned")
     config = reading.config
     stops = config is None or judged.stops or waivers.unreadable
-    return made, reading, None if stops or config is None else config.platform.kind
+    return plan, reading, None if stops or config is None else config.platform.kind
 
 
-def _with_graph(made: Document, file: Path, options: PlanOptions, kind: str) -> Document:
+def _with_graph(plan: Document, file: Path, options: PlanOptions, kind: str) -> Document:
     from infra.commands.plan_graph import NoGraph, graph_of
 
     try:
         graph: ResourceCounts = graph_of(file, options.stack, kind)
     except NoGraph as missing:
         note = f"the resources were not counted: {missing}"
-        return {**made, "notes": [*made["notes"], note]}
+        return {**plan, "notes": [*plan["notes"], note]}
     counted = {"resources": graph.total, "components": graph.components, "by_type": dict(graph.by_type)}
-    return {**made, "graph": counted}
+    return {**plan, "graph": counted}
 
 
 def file_of(stack: str, config_file: str | None) -> Path:
@@ -158,10 +158,10 @@ def file_of(stack: str, config_file: str | None) -> Path:
     return STACKS / f"Pulumi.{stack}.yaml"
 
 
-def _folders(given: Iterable[str]) -> dict[str, str]:
+def _folders(pairs: Iterable[str]) -> dict[str, str]:
     """Parse ``NAME=FOLDER`` pairs. Raises ``UsageError``."""
-    found: dict[str, str] = {}
-    for pair in given:
+    folders: dict[str, str] = {}
+    for pair in pairs:
         name, sign, folder = pair.partition("=")
         if not (name and sign and folder):
             raise UsageError(
@@ -171,8 +171,8 @@ def _folders(given: Iterable[str]) -> dict[str, str]:
             raise UsageError(
                 f"--model-dir: {show(folder)} is not there; allowed: a folder with config.json, or an archive"
             )
-        found[name] = folder
-    return found
+        folders[name] = folder
+    return folders
 
 
 def _ids(reading: Reading) -> dict[str, str]:
@@ -191,15 +191,15 @@ def _by_id(folders: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, str]
     return {ids.get(name, name): folder for name, folder in folders.items()}
 
 
-def _put(made: Document, options: PlanOptions) -> None:
+def _put(plan: Document, options: PlanOptions) -> None:
     if options.format == "text" and options.out is None:
         from rich.console import Console
 
         from infra.planner.report import text as report_text
 
-        report_text.show(made, Console(highlight=False))
+        report_text.show(plan, Console(highlight=False))
         return
-    text = _text(made, options.format)
+    text = _text(plan, options.format)
     if options.out is None:
         sys.stdout.write(text)
         return
@@ -209,17 +209,17 @@ def _put(made: Document, options: PlanOptions) -> None:
         raise UsageError(f"--out: {show(options.out)}: {(error.strerror or 'cannot be written').lower()}") from error
 
 
-def _text(made: Document, form: str) -> str:
+def _text(plan: Document, form: str) -> str:
     if form == "json":
-        return json.dumps(made, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(plan, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     if form == "md":
         from infra.planner.report.tables import markdown
 
-        return markdown(made)
+        return markdown(plan)
     if form == "html":
         from infra.planner.report.html import page
 
-        return page(made)
+        return page(plan)
     from infra.planner.report.text import written
 
-    return written(made)
+    return written(plan)

@@ -35,8 +35,8 @@ class NoGraph(Exception):
 def graph_of(file: Path, stack: str, kind: str) -> ResourceCounts:
     """Return the counts of the stack in ``file``. Raises ``NoGraph``."""
     kept = _kept(file, stack) if KINDS[kind].makes_nodes else None
-    if kept is not None and (found := _read(kept)) is not None:
-        return found
+    if kept is not None and (counts := _read(kept)) is not None:
+        return counts
     graph = _recorded(file, stack, kind)
     if kept is not None:
         _write(kept, graph)

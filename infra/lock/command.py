@@ -35,14 +35,14 @@ def run(options: Options, project: Path = PROJECT, client: httpx.Client | None =
     if options.check and options.update:
         print("error: --check with --update: one of them; --check asks no registry", file=sys.stderr)
         return USAGE
-    found = pins(project)
+    all_pins = pins(project)
     if options.check:
-        return _checked(found, project)
+        return _checked(all_pins, project)
     with client or registry.client() as asking:
-        told = {image: _told(image, asking) for image in _to_ask(found, options.update)}
+        answers = {image: _digest_or_problem(image, asking) for image in _to_ask(all_pins, options.update)}
     left = 0
-    for pin in found:
-        answer = told.get(pin.image.tagged, pin.image.digest)
+    for pin in all_pins:
+        answer = answers.get(pin.image.tagged, pin.image.digest)
         if isinstance(answer, registry.NotRead):
             _say(f"error: {_where(pin, project)}: {pin.image.tagged}: {answer}; nothing was changed", file=sys.stderr)
             left += 1
@@ -61,12 +61,12 @@ def run(options: Options, project: Path = PROJECT, client: httpx.Client | None =
     return NOT_ALL if left else DONE
 
 
-def _checked(found: list[Pin], project: Path) -> int:
-    open_ones = [pin for pin in found if pin.image.digest is None]
+def _checked(all_pins: list[Pin], project: Path) -> int:
+    open_ones = [pin for pin in all_pins if pin.image.digest is None]
     for pin in open_ones:
         _say(f"{_where(pin, project)}: {pin.image.tagged} has no digest; fix: ebbtide lock", file=sys.stderr)
     if not open_ones:
-        _say(f"{len(found)} images, each with its digest")
+        _say(f"{len(all_pins)} images, each with its digest")
     return NOT_ALL if open_ones else DONE
 
 
@@ -74,12 +74,12 @@ def _say(line: str, file: TextIO | None = None) -> None:
     print(redact(line), file=file)
 
 
-def _to_ask(found: list[Pin], update: bool) -> list[str]:
+def _to_ask(all_pins: list[Pin], update: bool) -> list[str]:
     """Return each image once, however often it is named: all its places get the same digest."""
-    return sorted({pin.image.tagged for pin in found if update or pin.image.digest is None})
+    return sorted({pin.image.tagged for pin in all_pins if update or pin.image.digest is None})
 
 
-def _told(tagged: str, client: httpx.Client) -> str | registry.NotRead:
+def _digest_or_problem(tagged: str, client: httpx.Client) -> str | registry.NotRead:
     try:
         return registry.digest_of(image_name(tagged), client)
     except registry.NotRead as problem:

@@ -52,11 +52,11 @@ def digest_of(image: ImageName, ask: httpx.Client) -> str:
         )
     if len(answer.content) > _MOST_BYTES or answer.headers.get("content-type", "").partition(";")[0] not in _MANIFESTS:
         raise NotRead("the registry's answer is no image manifest")
-    found = "sha256:" + hashlib.sha256(answer.content).hexdigest()
-    told = answer.headers.get("docker-content-digest")
-    if told is not None and told != found:
-        raise NotRead(f"the registry says {told if is_digest(told) else 'another digest'}, its answer is {found}")
-    return found
+    digest = "sha256:" + hashlib.sha256(answer.content).hexdigest()
+    stated = answer.headers.get("docker-content-digest")
+    if stated is not None and stated != digest:
+        raise NotRead(f"the registry says {stated if is_digest(stated) else 'another digest'}, its answer is {digest}")
+    return digest
 
 
 def _token(refused: httpx.Response, ask: httpx.Client) -> str:
@@ -68,8 +68,8 @@ def _token(refused: httpx.Response, ask: httpx.Client) -> str:
         raise NotRead("the registry wants an account")
     answer = ask.get(realm, params={name: fields[name] for name in ("service", "scope") if name in fields})
     try:
-        told = answer.json() if answer.status_code == 200 else {}
-        return str(told.get("token") or told["access_token"])
+        document = answer.json() if answer.status_code == 200 else {}
+        return str(document.get("token") or document["access_token"])
     except (ValueError, KeyError, AttributeError):
         raise NotRead("the registry gives no token without an account") from None
 

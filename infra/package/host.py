@@ -45,8 +45,8 @@ class Package(ComponentProvider):
             if isinstance(error.inner, InputPropertiesError):
                 raise error.inner from None
             if isinstance(error.inner, pulumi.RunError):
-                found = [{"property_path": "config.platform", "reason": str(error.inner)}]
-                raise InputPropertiesError("the stack cannot be built", found) from None  # type: ignore[arg-type]
+                errors = [{"property_path": "config.platform", "reason": str(error.inner)}]
+                raise InputPropertiesError("the stack cannot be built", errors) from None  # type: ignore[arg-type]
             raise
 
 

@@ -84,14 +84,14 @@ def node_pools(graph: Graph) -> list[Pool]:
 
 def gpu_pools(graph: Graph) -> list[Pool]:
     """Return the pools of machines with GPUs. A pool whose machine is not known yet counts as one."""
-    found = []
+    pools = []
     for pool in node_pools(graph):
         try:
             if pool.is_gpu:
-                found.append(pool)
+                pools.append(pool)
         except UnknownValue:
-            found.append(pool)
-    return found
+            pools.append(pool)
+    return pools
 
 
 def _taint(item: Any) -> tuple[str, str, str]:
@@ -116,7 +116,7 @@ def holds(check: Mapping[str, Any], inputs: Any) -> bool:
     if "not" in check:
         return value is not None and value not in check["not"]
     if "holds" in check:
-        return any(wanted in (value or ()) for wanted in check["holds"])
+        return any(item in (value or ()) for item in check["holds"])
     return value is not None
 
 

@@ -77,13 +77,13 @@ def judge(rule: Rule, graph: Graph, settings: Settings) -> Verdict:
     things: Iterable[Resource | Graph] = (graph,)
     if rule.scope == "resource":
         things = (resource for resource in graph.resources if rule.wants(resource))
-    found: list[Outcome] = list(from_stack_file(rule, graph.findings))
-    found += [outcome for thing in things for outcome in outcomes(rule, thing, settings)]
+    all_outcomes: list[Outcome] = list(from_stack_file(rule, graph.findings))
+    all_outcomes += [outcome for thing in things for outcome in outcomes(rule, thing, settings)]
     return Verdict(
         rule,
         level,
-        tuple(dict.fromkeys(item for item in found if isinstance(item, Violation))),
-        tuple(dict.fromkeys(item for item in found if isinstance(item, NotEvaluated))),
+        tuple(dict.fromkeys(item for item in all_outcomes if isinstance(item, Violation))),
+        tuple(dict.fromkeys(item for item in all_outcomes if isinstance(item, NotEvaluated))),
     )
 
 

@@ -250,8 +250,8 @@ def _resource(entry: Mapping[str, Any], urns: set[str], completed: bool) -> Reso
 
 def _marked(value: Any, urns: set[str]) -> Any:
     if isinstance(value, str):
-        for found in _LATE.finditer(value):
-            source = found["source"]
+        for match in _LATE.finditer(value):
+            source = match["source"]
             if source in urns or _INVOKE.match(source):
                 return Unknown(source.rpartition("::")[2] or source, value)
         return value

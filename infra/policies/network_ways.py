@@ -55,9 +55,9 @@ class Wide:
 
 def kinds(policy: Resource) -> set[str]:
     """Return the directions that a policy denies by default; without ``policyTypes``, those that Kubernetes assumes."""
-    told = get_path(policy.inputs, "spec.policyTypes")
-    if told:
-        return {str(kind) for kind in told}
+    policy_types = get_path(policy.inputs, "spec.policyTypes")
+    if policy_types:
+        return {str(kind) for kind in policy_types}
     return {"Ingress", "Egress"} if get_path(policy.inputs, "spec.egress") else {"Ingress"}
 
 
@@ -73,11 +73,11 @@ def ways(policy: Resource, direction: str) -> Iterator[Way]:
                 yield Way(policy, at, who, ports)
 
 
-def _ports(given: Any) -> Iterator[Ports]:
-    if not given:  # absent or empty: every port of every protocol
+def _ports(entries: Any) -> Iterator[Ports]:
+    if not entries:  # absent or empty: every port of every protocol
         yield from (Ports(protocol, 0, _LAST) for protocol in ("TCP", "UDP", "SCTP"))
         return
-    for each in given:
+    for each in entries:
         protocol, port = str(get_path(each, "protocol", "TCP")), get_path(each, "port")
         if isinstance(port, str) and not port.isdigit():
             yield Ports(protocol, 0, 0, port)
@@ -86,11 +86,11 @@ def _ports(given: Any) -> Iterator[Ports]:
             yield Ports(protocol, first, int(get_path(each, "endPort", first)) if port is not None else _LAST)
 
 
-def _peers(given: Any) -> Iterator[str]:
-    if not given:
+def _peers(peers: Any) -> Iterator[str]:
+    if not peers:
         yield EVERYBODY
         return
-    for peer in given:
+    for peer in peers:
         block, pods, spaces = (get_path(peer, key) for key in ("ipBlock.cidr", "podSelector", "namespaceSelector"))
         if block is not None:
             yield str(block)
@@ -101,12 +101,12 @@ def _peers(given: Any) -> Iterator[str]:
             yield "" if spaces is None or get_path(spaces, "matchLabels") else EVERY_POD
 
 
-def wide(found: Iterable[Way], own: Iterable[str]) -> Iterator[Wide]:
-    """Yield what ``found`` opens beyond named pods and networks of one's own; ``own`` are link-local ones that may be
+def wide(all_ways: Iterable[Way], own: Iterable[str]) -> Iterator[Wide]:
+    """Yield what ``all_ways`` open beyond named pods and networks of one's own; ``own`` are link-local ones that may be
     named. Networks add up over all ways that share a port."""
-    found = list(found)
-    networks = [way for way in found if way.who not in ("", EVERYBODY, EVERY_POD)]
-    for way in found:
+    all_ways = list(all_ways)
+    networks = [way for way in all_ways if way.who not in ("", EVERYBODY, EVERY_POD)]
+    for way in all_ways:
         if way.who in (EVERYBODY, EVERY_POD):
             yield Wide(way, way.who)
     for way in networks:

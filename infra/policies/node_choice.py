@@ -38,16 +38,16 @@ def choices(spec: Any) -> list[Choice]:
     if not terms:
         return [Choice("nodeSelector", selector)] if selector else []
     # a term without expressions selects no node. Source: Kubernetes API reference, NodeSelectorTerm
-    found = [(index, get_path(term, "matchExpressions") or ()) for index, term in enumerate(terms)]
-    return [Choice(f"{_REQUIRED}[{index}]", selector, expressions) for index, expressions in found if expressions]
+    indexed = [(index, get_path(term, "matchExpressions") or ()) for index, term in enumerate(terms)]
+    return [Choice(f"{_REQUIRED}[{index}]", selector, expressions) for index, expressions in indexed if expressions]
 
 
 def selects(selector: Any, labels: Mapping[str, str]) -> bool:
     """Return True if both parts of the selector hold; an empty one matches everything. An operator that Kubernetes does
     not know matches nothing: the API server will refuse it.
     """
-    wanted = get_path(selector, "matchLabels") or {}
-    if any(labels.get(key) != str(value) for key, value in wanted.items()):
+    match_labels = get_path(selector, "matchLabels") or {}
+    if any(labels.get(key) != str(value) for key, value in match_labels.items()):
         return False
     return all(_holds(term, labels) for term in get_path(selector, "matchExpressions") or ())
 
@@ -56,9 +56,9 @@ def _holds(expression: Any, labels: Mapping[str, str]) -> bool:
     """Return True if it holds. An operator not read here (``Gt``, ``Lt``) never does: what is not understood fails."""
     key, operator = str(get_path(expression, "key", "")), get_path(expression, "operator")
     values = [str(value) for value in get_path(expression, "values") or ()]
-    found = labels.get(key)
+    label_value = labels.get(key)
     if operator == "In":
-        return found in values
+        return label_value in values
     if operator == "NotIn":
-        return found not in values  # also without that label
-    return (operator == "Exists" and found is not None) or (operator == "DoesNotExist" and found is None)
+        return label_value not in values  # also without that label
+    return (operator == "Exists" and label_value is not None) or (operator == "DoesNotExist" and label_value is None)

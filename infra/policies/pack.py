@@ -54,27 +54,29 @@ def policies(known: StackKnown, today: date | None = None) -> list[Policy]:
 
 def level(known: StackKnown, asked: Policy) -> EnforcementLevel:
     """Return the level of a policy in the stack's environment."""
-    found = next((rule for rule in rules() if rule.id == asked.name), None)
-    return _LEVELS[found.level(known.environment)] if found is not None else EnforcementLevel.MANDATORY
+    policy_rule = next((rule for rule in rules() if rule.id == asked.name), None)
+    return _LEVELS[policy_rule.level(known.environment)] if policy_rule is not None else EnforcementLevel.MANDATORY
 
 
 def policy(rule: Rule, known: StackKnown, waivers: tuple[Waiver, ...] = ()) -> Policy:
     """Return one rule as a policy."""
 
     def resource(args: ResourceValidationArgs, report: Report) -> None:
-        found = from_engine(args)
-        if rule.wants(found):
-            _tell(rule, outcomes(rule, found, settings_for(known.environment)), waivers, report)
+        engine_resource = from_engine(args)
+        if rule.wants(engine_resource):
+            _tell(rule, outcomes(rule, engine_resource, settings_for(known.environment)), waivers, report)
 
     def whole(args: StackValidationArgs, report: Report) -> None:
-        found = (from_engine(entry) for entry in args.resources)
-        sent = tuple(replace(resource, inputs=known.inputs.get(resource.urn, resource.inputs)) for resource in found)
+        resources = (from_engine(entry) for entry in args.resources)
+        sent = tuple(
+            replace(resource, inputs=known.inputs.get(resource.urn, resource.inputs)) for resource in resources
+        )
         judgement = known.judgement
         stack, findings = (judgement.reading.partial, judgement.findings) if judgement is not None else (None, ())
         graph = Graph(sent, stack, findings)
-        found_in_file = from_stack_file(rule, graph.findings)
-        found_in_graph = outcomes(rule, graph, settings_for(known.environment))
-        _tell(rule, [*found_in_file, *found_in_graph], waivers, report)
+        outcomes_in_file = from_stack_file(rule, graph.findings)
+        outcomes_in_graph = outcomes(rule, graph, settings_for(known.environment))
+        _tell(rule, [*outcomes_in_file, *outcomes_in_graph], waivers, report)
 
     about: dict[str, Any] = {
         "name": rule.id,
@@ -133,9 +135,9 @@ def _dependencies(entry: ResourceValidationArgs | PolicyResource) -> Iterable[st
             yield from (dependency.urn for dependency in several)
 
 
-def _tell(rule: Rule, found: Iterable[Outcome], waivers: tuple[Waiver, ...], report: Report) -> None:
+def _tell(rule: Rule, all_outcomes: Iterable[Outcome], waivers: tuple[Waiver, ...], report: Report) -> None:
     unknown: list[NotEvaluated] = []
-    for outcome in found:
+    for outcome in all_outcomes:
         if isinstance(outcome, NotEvaluated) and not outcome.broken:
             unknown.append(outcome)
         elif waiver_for(rule, outcome, waivers) is None:
@@ -203,8 +205,8 @@ class StackKnown:
         return str((self.values or {}).get("environment", "prod"))
 
     def configure(self, config: Mapping[str, str], secret: list[str]) -> None:
-        found = {key: value for key, value in config.items() if key.startswith(PREFIX) and key not in secret}
-        self.values = {key.removeprefix(PREFIX): _value(value) for key, value in found.items()}
+        own_config = {key: value for key, value in config.items() if key.startswith(PREFIX) and key not in secret}
+        self.values = {key.removeprefix(PREFIX): _value(value) for key, value in own_config.items()}
         reading = read_values(self.values, "the stack's configuration", load_waivers(WAIVERS_FILE).waivers)
         self.judgement = judge_with_records(reading, STACKS)
 

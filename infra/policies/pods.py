@@ -56,12 +56,12 @@ class Pod:
     @property
     def gpus(self) -> dict[str, int]:
         """Return the GPUs of all its containers together, by resource name."""
-        found: dict[str, int] = {}
+        amounts: dict[str, int] = {}
         for _, container in self.containers():
             for name, amount in (get_path(container, "resources.limits") or {}).items():
                 if is_gpu(name):
-                    found[name] = found.get(name, 0) + int(amount)
-        return found
+                    amounts[name] = amounts.get(name, 0) + int(amount)
+        return amounts
 
 
 def is_gpu(name: str) -> bool:
@@ -100,10 +100,10 @@ def pods(graph: Graph) -> Iterator[Pod]:
 def flags(container: Any) -> dict[str, str]:
     """Parse the command line into flags and values; the last value of a repeated flag counts."""
     words = [str(word) for kind in ("command", "args") for word in (get_path(container, kind) or ())]
-    found: dict[str, str] = {}
+    flag_values: dict[str, str] = {}
     for index, word in enumerate(words):
         if word.startswith("--"):
             name, equals, value = word.partition("=")
             following = words[index + 1] if index + 1 < len(words) else ""
-            found[name.replace("_", "-")] = value if equals else "" if following.startswith("--") else following
-    return found
+            flag_values[name.replace("_", "-")] = value if equals else "" if following.startswith("--") else following
+    return flag_values

@@ -27,13 +27,13 @@ def rights_of_document(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     yield from (("field", str(key)) for key in document.keys() - {"Version", "Id", "Statement"})
 
 
-def _principals(given: Any) -> Iterator[str]:
-    if given is None:
+def _principals(principals: Any) -> Iterator[str]:
+    if principals is None:
         return
-    if not isinstance(given, Mapping):
-        yield ANYBODY if given == "*" else "a principal of no kind"
+    if not isinstance(principals, Mapping):
+        yield ANYBODY if principals == "*" else "a principal of no kind"
         return
-    for kind, several in given.items():
+    for kind, several in principals.items():
         for one in _listed(several):
             yield ANYBODY if "*" in str(one) else f"Service {one}" if kind == "Service" else str(kind)
 

@@ -151,7 +151,7 @@ def shapes(file: Path = FILE) -> Shapes:
 
 def shape_of(fields: Mapping[str, Any]) -> Shape:
     """Return the shape of one type from its fields as the file has them."""
-    return _shape({path: _field(given) for path, given in fields.items()})
+    return _shape({path: _field(entry) for path, entry in fields.items()})
 
 
 def _shape(known: Mapping[str, Field]) -> Shape:
@@ -163,8 +163,8 @@ def widened(shape: Shape | None, paths: Iterable[str]) -> Shape:
     return _shape({**(shape.fields if shape is not None else {}), **dict.fromkeys(paths, Field(hidden=True))})
 
 
-def _field(given: Any) -> Field:
-    words = [given] if isinstance(given, str) else given or ()
+def _field(entry: Any) -> Field:
+    words = [entry] if isinstance(entry, str) else entry or ()
     return Field(frozenset(words) - {HIDDEN}, HIDDEN in words)
 
 

@@ -17,8 +17,8 @@ from infra.workspace import PROJECT
 def usable_waivers() -> tuple[Waiver, ...]:
     """Return the project's waivers that can be used; log what is wrong with the others. Raises ``ConfigError``."""
     loaded = waivers.usable_waivers()
-    for found in loaded.findings:
-        pulumi.log.warn(str(found))
+    for finding in loaded.findings:
+        pulumi.log.warn(str(finding))
     return loaded.waivers
 
 

@@ -23,8 +23,8 @@ __all__ = ["about", "create", "inspect_machine", "local_facts", "requests"]
 def requests(stack: StackConfig) -> dict[str, PoolRequest]:
     """Return the requests to the place, by pool; the GPU layer needs them beside what the place made from them."""
     order, _ = preferences({name: model.pools for name, model in stack.models.items()})
-    made = {name: pool_request(declared) for name, declared in stack.pools.items()}
-    return {name: replace(request, preference=order.get(name, 0)) for name, request in made.items()}
+    unordered = {name: pool_request(declared) for name, declared in stack.pools.items()}
+    return {name: replace(request, preference=order.get(name, 0)) for name, request in unordered.items()}
 
 
 def about(stack: StackConfig, project: str, name: str) -> About:
@@ -51,8 +51,8 @@ def inspect_machine(stack: StackConfig, file: str) -> None:
 
 def create(stack: StackConfig) -> Platform:
     """Build the place the stack file names; ``inspect_machine`` comes before."""
-    told = about(stack, pulumi.get_project(), pulumi.get_stack())
-    return with_base(kind_of(stack.platform).build()(stack.platform, requests(stack), told), stack.image.base)
+    about_stack = about(stack, pulumi.get_project(), pulumi.get_stack())
+    return with_base(kind_of(stack.platform).build()(stack.platform, requests(stack), about_stack), stack.image.base)
 
 
 def with_base(platform: Platform, base: str | None) -> Platform:

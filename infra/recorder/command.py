@@ -43,7 +43,7 @@ def recording_of(source: StackSource, stack: str) -> Recording:
         except pulumi.RunError as stopped:
             raise GraphProblem(str(stopped)) from stopped
         except Exception as error:
-            raise GraphProblem(_told(error)) from error
+            raise GraphProblem(_description(error)) from error
 
 
 def _unasked_nodes(labels: Mapping[str, str], kubeconfig: str, context: str) -> tuple[str, ...]:
@@ -81,8 +81,8 @@ def show(stack: str, config_file: str | None, out: str | None, verbose: bool = F
     for note in recording.notes if verbose else ():
         print(redact(f"note: {note}", secrets), file=sys.stderr)
     if source.loaded.config.platform.kind == "local" and not fake_local_facts.machine_is_up():
-        told = "the local cluster is not up: what its machine would tell is made up and says so"
-        print(f"note: {told} ({fake_local_facts.MARK})", file=sys.stderr)
+        message = "the local cluster is not up: what its machine would tell is made up and says so"
+        print(f"note: {message} ({fake_local_facts.MARK})", file=sys.stderr)
     return 0
 
 
@@ -100,7 +100,7 @@ def _failed(message: str) -> int:
     return 1
 
 
-def _told(error: Exception) -> str:
+def _description(error: Exception) -> str:
     """Describe an error of the program itself: its text, and the last place in this project that it came through."""
     here = [frame for frame in traceback.extract_tb(error.__traceback__) if _ours(frame.filename)]
     place = f" ({Path(here[-1].filename).relative_to(PROJECT)}:{here[-1].lineno})" if here else ""

@@ -61,8 +61,8 @@ class DeclaredType:
     def wire_name(self, name: str) -> str | None:
         """Return the wire's name of a property given in either spelling; None if there is none."""
         known = self.properties or {}
-        found = self.names.get(name, name)
-        return found if found in known else None
+        wire = self.names.get(name, name)
+        return wire if wire in known else None
 
 
 @cache
@@ -150,9 +150,9 @@ def inputs_class(resource: type) -> type | None:
     """Return the ``…Args`` class of a resource class; None if there is none."""
     module = inspect.getmodule(resource)
     for name in (f"{resource.__name__}InitArgs", f"{resource.__name__}Args"):
-        found = getattr(module, name, None)
-        if is_input_type(found):
-            return cast(type, found)
+        candidate = getattr(module, name, None)
+        if is_input_type(candidate):
+            return cast(type, candidate)
     return None
 
 

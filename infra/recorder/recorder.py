@@ -102,9 +102,9 @@ class Recorder(pulumi_internals.Monitor):
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802  the protocol's name
         urn = self.make_urn(request.parent, request.type, request.name)
-        return self._record(request, urn, request.properties, custom=True, given=request.id)
+        return self._record(request, urn, request.properties, custom=True, existing_id=request.id)
 
-    def _record(self, request: Any, urn: str, struct: Any, *, custom: bool, given: str | None = None) -> _Answer:
+    def _record(self, request: Any, urn: str, struct: Any, *, custom: bool, existing_id: str | None = None) -> _Answer:
         if request.type == pulumi_internals.STACK_TYPE:
             return _Answer(urn, None, {}, frozenset())
         if urn in self._records:
@@ -119,18 +119,18 @@ class Recorder(pulumi_internals.Monitor):
             name=request.name,
             parent=request.parent,
             custom=custom,
-            inputs=shown if given is None else {**shown, "id": self.ledger.written(given)},
-            protect=given is None and bool(request.protect),
-            ignore_changes=tuple(request.ignoreChanges) if given is None else (),
+            inputs=shown if existing_id is None else {**shown, "id": self.ledger.written(existing_id)},
+            protect=existing_id is None and bool(request.protect),
+            ignore_changes=tuple(request.ignoreChanges) if existing_id is None else (),
             depends_on=tuple(request.dependencies),
             provider=request.provider.rpartition("::")[0],
             secrets=frozenset(secrets),
             secret_outputs=outputs,
-            external=given is not None,
+            external=existing_id is not None,
             options=tuple(pulumi_internals.set_beside(request)),
         )
         hidden = outputs | {path.partition(".")[0].partition("[")[0] for path in secrets}
-        identity = given if given is not None else UnknownOutput(self.ledger, urn, "id") if custom else None
+        identity = existing_id if existing_id is not None else UnknownOutput(self.ledger, urn, "id") if custom else None
         return _Answer(urn, identity, sent, hidden)
 
     def resolve(
@@ -154,12 +154,12 @@ class Recorder(pulumi_internals.Monitor):
         """Return the result of a provider's function."""
         needed: dict[str, list[pulumi.Resource]] = {}
         secrets: set[str] = set()
-        given = self._wire.values(await pulumi_internals.serialize(arguments, needed), secrets)
-        plain = [f"{key}={value}" for key, value in sorted(given.items()) if isinstance(value, str)]
+        sent = self._wire.values(await pulumi_internals.serialize(arguments, needed), secrets)
+        plain = [f"{key}={value}" for key, value in sorted(sent.items()) if isinstance(value, str)]
         source = f"{token}({','.join(self.ledger.written(text).replace('${', '').replace('}', '') for text in plain)})"
         result: Any = UnknownOutput(self.ledger, source, "result")
         if kind is not None:
-            result = pulumi_internals.instance_of(kind, dict(result_properties(self.ledger, source, kind, given)))
+            result = pulumi_internals.instance_of(kind, dict(result_properties(self.ledger, source, kind, sent)))
         dependencies = [resource for resources in needed.values() for resource in resources]
         return pulumi_internals.InvokeResult(result, is_secret=bool(secrets), dependencies=dependencies)
 

@@ -37,7 +37,7 @@ class OutputRegistry:
         meant = self._meant.get(text)
         return UnknownOutput(self, *meant) if meant else None
 
-    def found(self, text: str) -> list[str]:
+    def tokens_of(self, text: str) -> list[str]:
         """Return the tokens in ``text``, each once, in order."""
         return [token for token in dict.fromkeys(map(str.lower, _TOKEN.findall(text))) if token in self._meant]
 
@@ -63,9 +63,9 @@ class UnknownOutput(str):
     def __new__(
         cls, ledger: OutputRegistry, source: str, path: str, kind: Any = None, truth: bool = True
     ) -> UnknownOutput:
-        made = super().__new__(cls, ledger.token(source, path))
-        made.ledger, made.source, made.path, made.kind, made.truth = ledger, source, path, kind, truth
-        return made
+        output = super().__new__(cls, ledger.token(source, path))
+        output.ledger, output.source, output.path, output.kind, output.truth = ledger, source, path, kind, truth
+        return output
 
     def __getattr__(self, name: str) -> UnknownOutput:
         if name.startswith("_"):
@@ -131,19 +131,19 @@ def declared_child(kind: Any, name: str) -> tuple[str, Any]:
 
 def tokens_in(value: Any, ledger: OutputRegistry) -> list[str]:
     """Return the tokens in nested values, each once, in order."""
-    found: dict[str, None] = {}
+    tokens: dict[str, None] = {}
     queue = [value]
     while queue:
         here = queue.pop(0)
         if isinstance(here, str):
-            found.update(dict.fromkeys(ledger.found(str.__str__(here))))
+            tokens.update(dict.fromkeys(ledger.tokens_of(str.__str__(here))))
         elif isinstance(here, Mapping):
             queue += dict.values(here) if isinstance(here, dict) else here.values()
         elif isinstance(here, (list, tuple, set, frozenset)):
             queue += list(here)
         elif hasattr(here, "__dict__") and not isinstance(here, type) and not callable(here):
             queue += list(vars(here).values())
-    return list(found)
+    return list(tokens)
 
 
 def tolerant(
@@ -248,15 +248,15 @@ def program_view(ledger: OutputRegistry, source: str, path: str, sent: Any, kind
 
 
 def result_properties(
-    ledger: OutputRegistry, source: str, kind: type, given: Mapping[str, Any]
+    ledger: OutputRegistry, source: str, kind: type, arguments: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any]]:
     """Yield the properties of a provider function's result, by the wire's names: arguments that are neither list nor
     mapping stay, all else is unknown. The SDKs check these classes, so a list is a list and a mapping a mapping;
     numbers and booleans count as unset."""
     for wire, child in (declared(kind).properties or {}).items():
         shape = declared(child)
-        if wire in given and not isinstance(given[wire], (dict, list)):
-            yield wire, given[wire]
+        if wire in arguments and not isinstance(arguments[wire], (dict, list)):
+            yield wire, arguments[wire]
         elif "Sequence[" in repr(child) or "List[" in repr(child):
             yield wire, UnknownList(ledger, source, wire, child)
         elif shape.element is not None:

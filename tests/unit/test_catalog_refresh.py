@@ -22,7 +22,7 @@ from components.catalog.machines import machines
 from infra import cli
 from infra.catalog_refresh import command
 from infra.catalog_refresh.command import FOLDER, Options, Source, rewritten, run, sources, written
-from infra.catalog_refresh.price_lists import Found
+from infra.catalog_refresh.price_lists import MachinePrices
 
 TODAY = dt.date(2026, 12, 24)
 Answer = tuple[int, str]
@@ -322,7 +322,7 @@ def test_prices_written_anew_are_read_as_what_was_written_whatever_the_layout(pl
     """Long lists of regions are wrapped; every machine of each file is rewritten with the prices it has."""
     before = machines(place, folder)
     prices = {
-        name: Found(
+        name: MachinePrices(
             {region: price.on_demand for region, price in machine.prices.items() if price.on_demand is not None},
             {region: price.spot for region, price in machine.prices.items() if price.spot is not None},
         )

@@ -24,7 +24,7 @@ from ebbtide_mirror.hub import Hub  # isort: skip
 from ebbtide_mirror.mirror import MARK, mirror  # isort: skip
 from ebbtide_mirror.problem import Passing, Problem  # isort: skip
 from ebbtide_mirror.settings import Settings, settings  # isort: skip
-from ebbtide_mirror.store import Store, _told  # isort: skip
+from ebbtide_mirror.store import Store, _explained_errors  # isort: skip
 
 WEIGHTS = random.Random(1).randbytes(20 * 2**20)
 CONFIG = b'{"architectures": ["LlamaForCausalLM"]}\n'
@@ -289,5 +289,5 @@ def test_the_program_ends_with_0_when_done_and_2_when_no_further_try_can_help(fa
 
 def test_a_right_that_does_not_work_yet_is_waited_for() -> None:
     """Rights that the same `up` gave take minutes on every cloud: a first refusal must not be the last try."""
-    with pytest.raises(Passing, match="refuses this pod"), _told():
+    with pytest.raises(Passing, match="refuses this pod"), _explained_errors():
         raise PermissionDeniedError("403 Forbidden")

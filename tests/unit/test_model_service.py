@@ -408,7 +408,7 @@ def test_a_stalled_engine_is_restarted_no_sooner_than_its_bound() -> None:
 
 def test_the_kubelet_waits_for_the_canary_longer_than_it_waits_itself_and_less_than_to_the_next() -> None:
     source = (CONTEXT / "canary.py").read_text()
-    looks = float(source.split("LOOK_SECONDS = ")[1].split()[0])
+    looks = float(source.split("PROBE_SECONDS = ")[1].split()[0])
     answer = float(source.split("patience, seconds=")[1].split(")")[0])
     probe = container_of()["livenessProbe"]
     assert 3 * looks + answer < probe["timeoutSeconds"] < probe["periodSeconds"]

@@ -90,7 +90,7 @@ class Api:
     def __init__(self, tools: Tools, region: str, services: Mapping[str, Any]) -> None:
         self.tools, self.region, self._services = tools, region, services
         self._lock = threading.Lock()
-        self._found: Credentials | NotSignedIn | None = None
+        self._login_result: Credentials | NotSignedIn | None = None
 
     def host(self, service: str) -> str:
         """Return a service's host; IAM's is the same for all regions."""
@@ -136,14 +136,14 @@ class Api:
     def credentials(self) -> Credentials:
         """Return the user's credentials, asked for once. Raises ``NotSignedIn``."""
         with self._lock:
-            if self._found is None:
+            if self._login_result is None:
                 try:
-                    self._found = _credentials(self.tools)
+                    self._login_result = _credentials(self.tools)
                 except NotSignedIn as missing:
-                    self._found = missing
-        if isinstance(self._found, NotSignedIn):
-            raise self._found
-        return self._found
+                    self._login_result = missing
+        if isinstance(self._login_result, NotSignedIn):
+            raise self._login_result
+        return self._login_result
 
 
 def _credentials(tools: Tools) -> Credentials:
@@ -174,13 +174,13 @@ def _refuse(answer: httpx.Response, service: str, action: str) -> None:
 
 
 def _code(answer: httpx.Response) -> str:
-    found = answer.headers.get("x-amzn-errortype", "")
-    if not found and answer.text.lstrip().startswith("{"):
+    code = answer.headers.get("x-amzn-errortype", "")
+    if not code and answer.text.lstrip().startswith("{"):
         read = answer.json()
-        found = str(read.get("__type") or read.get("code") or "")
-    elif not found and answer.text.lstrip().startswith("<"):
-        found = _xml(answer.text, "").findtext(".//Code") or ""
-    return found.partition(":")[0].rpartition("#")[2] or str(answer.status_code)
+        code = str(read.get("__type") or read.get("code") or "")
+    elif not code and answer.text.lstrip().startswith("<"):
+        code = _xml(answer.text, "").findtext(".//Code") or ""
+    return code.partition(":")[0].rpartition("#")[2] or str(answer.status_code)
 
 
 def _xml(text: str, service: str) -> ElementTree.Element:

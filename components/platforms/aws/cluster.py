@@ -57,14 +57,14 @@ def cluster_arguments(settings: ClusterSettings) -> dict[str, Any]:
 
 def adopted(name: str, opts: pulumi.InvokeOptions) -> Cluster:
     """Read an existing cluster by name; nothing of it is changed."""
-    found = aws.eks.get_cluster_output(name=name, opts=opts)
+    cluster = aws.eks.get_cluster_output(name=name, opts=opts)
     return Cluster(
         name=name,
         ref=name,
-        endpoint=found.endpoint,
-        authority=found.certificate_authorities.apply(lambda authorities: authorities[0].data),
-        security_group=found.vpc_config.cluster_security_group_id,
-        version=found.version,
+        endpoint=cluster.endpoint,
+        authority=cluster.certificate_authorities.apply(lambda authorities: authorities[0].data),
+        security_group=cluster.vpc_config.cluster_security_group_id,
+        version=cluster.version,
     )
 
 

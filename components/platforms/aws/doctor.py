@@ -72,11 +72,11 @@ class _Account:
 
     def identity(self) -> Iterator[Answer]:
         try:
-            found = self.api.query("sts", "GetCallerIdentity")
+            answer = self.api.query("sts", "GetCallerIdentity")
         except NotSignedIn as missing:
             yield problem(missing.why, missing.fix)
             return
-        account, who = found.findtext(".//Account") or "", found.findtext(".//Arn") or ""
+        account, who = answer.findtext(".//Account") or "", answer.findtext(".//Arn") or ""
         if account != self.place.account:
             fix = f"sign in to {self.place.account} (AWS_PROFILE), or correct platform.account"
             yield problem(f"are of account {account}, the stack is for {self.place.account}", fix)
@@ -118,15 +118,15 @@ class _Account:
         asked, used = {"Filter.1.Name": "instance-state-name", "MaxResults": "1000"}, 0
         asked |= {"Filter.1.Value.1": "running", "Filter.1.Value.2": "pending"}
         while True:
-            found = self.api.query("ec2", "DescribeInstances", **asked)
-            for each in found.findall("reservationSet/item/instancesSet/item"):
+            page = self.api.query("ec2", "DescribeInstances", **asked)
+            for each in page.findall("reservationSet/item/instancesSet/item"):
                 tags = {tag.findtext("key"): tag.findtext("value") for tag in each.findall("tagSet/item")}
                 spot = each.findtext("instanceLifecycle") == "spot"
                 own = tags.get(f"kubernetes.io/cluster/{self.stack}") == "owned"
                 if not own and _counts(row, each.findtext("instanceType") or "", spot):
                     cores, threads = each.findtext("cpuOptions/coreCount"), each.findtext("cpuOptions/threadsPerCore")
                     used += int(cores or 0) * int(threads or 0)
-            if not (following := found.findtext("nextToken")):
+            if not (following := page.findtext("nextToken")):
                 return used
             asked["NextToken"] = following
 
@@ -145,8 +145,8 @@ class _Account:
         return len(self.api.query("ec2", "DescribeAddresses").findall("addressesSet/item"))
 
     def _balancers(self) -> int:
-        found = self.api.query("elasticloadbalancing", "DescribeLoadBalancers").findall(".//LoadBalancers/member")
-        return sum(1 for each in found if each.findtext("Type") == "application")
+        balancers = self.api.query("elasticloadbalancing", "DescribeLoadBalancers").findall(".//LoadBalancers/member")
+        return sum(1 for each in balancers if each.findtext("Type") == "application")
 
     def _nodes(self) -> Iterator[tuple[str, bool, int, int | None]]:
         """Yield machine, spot, nodes at most and vCPUs of one; None where the catalogue does not have the machine."""
@@ -158,20 +158,20 @@ class _Account:
 
     def _sizes(self, machines: list[str]) -> dict[str, int]:
         named = {f"InstanceType.{index}": name for index, name in enumerate(machines, 1)}
-        found = self.api.query("ec2", "DescribeInstanceTypes", **named).findall("instanceTypeSet/item")
-        sizes = {each.findtext("instanceType"): each.findtext("vCpuInfo/defaultVCpus") for each in found}
+        machine_types = self.api.query("ec2", "DescribeInstanceTypes", **named).findall("instanceTypeSet/item")
+        sizes = {each.findtext("instanceType"): each.findtext("vCpuInfo/defaultVCpus") for each in machine_types}
         return {name: int(sizes.get(name) or 0) for name in machines}
 
     def _limit(self, row: Mapping[str, Any]) -> float:
         try:
-            found = self.api.call("servicequotas", "GetServiceQuota", ServiceCode=row["service"], QuotaCode=row["code"])
+            quota = self.api.call("servicequotas", "GetServiceQuota", ServiceCode=row["service"], QuotaCode=row["code"])
         except Refused as refused:
             if refused.code != "NoSuchResourceException":
                 raise
             # an account that never had another value than the default
             action = "GetAWSDefaultServiceQuota"
-            found = self.api.call("servicequotas", action, ServiceCode=row["service"], QuotaCode=row["code"])
-        return float(found["Quota"]["Value"])
+            quota = self.api.call("servicequotas", action, ServiceCode=row["service"], QuotaCode=row["code"])
+        return float(quota["Quota"]["Value"])
 
     def _raise(self, row: Mapping[str, Any], needed: float) -> str:
         asked = f"--service-code {row['service']} --quota-code {row['code']} --desired-value {needed:g}"
@@ -195,63 +195,63 @@ class _Account:
 
     def reserved(self, request: PoolRequest) -> Iterator[Answer]:
         try:
-            found = self.api.query(
+            reservation = self.api.query(
                 "ec2", "DescribeCapacityReservations", **{"CapacityReservationId.1": str(request.reservation)}
             ).find("capacityReservationSet/item")
         except Refused as refused:
             if not refused.code.endswith(("NotFound", "Malformed")):
                 raise
-            found = None
-        if found is None:
+            reservation = None
+        if reservation is None:
             yield problem("is not in this account and region", "aws ec2 describe-capacity-reservations lists what is")
             return
-        state, machine = found.findtext("state"), found.findtext("instanceType")
-        zone, wanted = found.findtext("availabilityZone") or "", request.machine.name if request.machine else ""
+        state, machine = reservation.findtext("state"), reservation.findtext("instanceType")
+        zone, expected = reservation.findtext("availabilityZone") or "", request.machine.name if request.machine else ""
         if state not in ("active", "scheduled", "pending"):
             yield problem(f"is {state}", "buy another, or take reservation out of the pool")
-        elif machine != wanted or (request.zones and zone not in request.zones):
+        elif machine != expected or (request.zones and zone not in request.zones):
             fix = f"write machine: {machine} and zones: [{zone}], or another reservation"
             yield problem(f"is for {machine} in {zone}", fix)
         else:
-            yield good(f"{state}, {found.findtext('totalInstanceCount')} × {machine} in {zone}")
+            yield good(f"{state}, {reservation.findtext('totalInstanceCount')} × {machine} in {zone}")
 
     # cluster and version
 
     def _cluster(self, name: str) -> Mapping[str, Any] | None:
         try:
-            found: Mapping[str, Any] = self.api.rest("eks", "DescribeCluster", f"/clusters/{name}")["cluster"]
+            cluster: Mapping[str, Any] = self.api.rest("eks", "DescribeCluster", f"/clusters/{name}")["cluster"]
         except Refused as refused:
             if refused.code != "ResourceNotFoundException":
                 raise
             return None
-        return found
+        return cluster
 
     def cluster(self) -> Iterator[Answer]:
-        adopted, found = self.place.cluster.adopt, self._cluster(self.place.cluster.adopt or self.stack)
+        adopted, cluster = self.place.cluster.adopt, self._cluster(self.place.cluster.adopt or self.stack)
         if adopted is None:
-            yield name_of(None if found is None else found.get("tags") or {}, "ebbtide:stack", self.stack)
-        elif found is None:
+            yield name_of(None if cluster is None else cluster.get("tags") or {}, "ebbtide:stack", self.stack)
+        elif cluster is None:
             yield problem(f"is not in {self.place.region}", "aws eks list-clusters shows what is")
         else:
-            mode = (found.get("accessConfig") or {}).get("authenticationMode", "CONFIG_MAP")
-            if found.get("status") != "ACTIVE":
-                yield problem(f"is {found.get('status')}", "wait until it is ACTIVE")
+            mode = (cluster.get("accessConfig") or {}).get("authenticationMode", "CONFIG_MAP")
+            if cluster.get("status") != "ACTIVE":
+                yield problem(f"is {cluster.get('status')}", "wait until it is ACTIVE")
             elif mode not in ("API", "API_AND_CONFIG_MAP"):
                 command = f"aws eks update-cluster-config --name {adopted} --access-config authenticationMode="
                 yield problem(f"has authenticationMode {mode}", f"{command}API_AND_CONFIG_MAP")
             else:
-                yield good(f"ACTIVE, Kubernetes {found.get('version')}, {mode}")
+                yield good(f"ACTIVE, Kubernetes {cluster.get('version')}, {mode}")
 
     def version(self) -> Iterator[Answer]:
-        wanted = self.place.cluster.version
-        path = f"/cluster-versions?clusterVersions={wanted}&includeAll=true"
-        found = self.api.rest("eks", "DescribeClusterVersions", path).get("clusterVersions") or [{}]
-        status = found[0].get("versionStatus") or str(found[0].get("status", "")).upper().replace("-", "_")
-        end = _day(found[0].get("endOfStandardSupportDate"))
+        minor = self.place.cluster.version
+        path = f"/cluster-versions?clusterVersions={minor}&includeAll=true"
+        versions = self.api.rest("eks", "DescribeClusterVersions", path).get("clusterVersions") or [{}]
+        status = versions[0].get("versionStatus") or str(versions[0].get("status", "")).upper().replace("-", "_")
+        end = _day(versions[0].get("endOfStandardSupportDate"))
         if status == "STANDARD_SUPPORT":
             yield good(f"offered, standard support until {end}")
         elif status == "EXTENDED_SUPPORT" and self.place.cluster.extended:
-            yield good(f"offered, extended support until {_day(found[0].get('endOfExtendedSupportDate'))}")
+            yield good(f"offered, extended support until {_day(versions[0].get('endOfExtendedSupportDate'))}")
         elif status == "EXTENDED_SUPPORT":
             fix = "write a newer cluster.version, or support: extended, which costs more"
             yield problem(f"has left standard support on {end}", fix)
@@ -292,8 +292,8 @@ class _Account:
         yield self._left_over(f"aws ecr delete-repository --force --repository-name {name}")
 
     def logs(self) -> Iterator[Answer]:
-        found = self.api.call("logs", "DescribeLogGroups", logGroupNamePrefix=self.log_group).get("logGroups") or []
-        if any(each.get("logGroupName") == self.log_group for each in found):
+        groups = self.api.call("logs", "DescribeLogGroups", logGroupNamePrefix=self.log_group).get("logGroups") or []
+        if any(each.get("logGroupName") == self.log_group for each in groups):
             yield self._left_over(f"aws logs delete-log-group --log-group-name {self.log_group}")
         else:
             yield good("the name is free")
@@ -302,17 +302,18 @@ class _Account:
 
     def certificate(self, arn: str, host: str) -> Iterator[Answer]:
         try:
-            found = self.api.call("acm", "DescribeCertificate", CertificateArn=arn)["Certificate"]
+            certificate = self.api.call("acm", "DescribeCertificate", CertificateArn=arn)["Certificate"]
         except Refused as refused:
             if refused.code != "ResourceNotFoundException":
                 raise
             fix = f"aws acm request-certificate --region {self.place.region} --domain-name {host}, or correct the ARN"
             yield problem("is not in this account and region", fix)
             return
-        if found.get("Status") not in ("ISSUED", "EXPIRED"):
-            yield problem(f"is {found.get('Status')}", "validate it: ACM shows the DNS record to make")
+        if certificate.get("Status") not in ("ISSUED", "EXPIRED"):
+            yield problem(f"is {certificate.get('Status')}", "validate it: ACM shows the DNS record to make")
             return
-        names, end = [found.get("DomainName"), *(found.get("SubjectAlternativeNames") or [])], found.get("NotAfter")
+        names = [certificate.get("DomainName"), *(certificate.get("SubjectAlternativeNames") or [])]
+        end = certificate.get("NotAfter")
         until = None if end is None else datetime.fromtimestamp(end, UTC)
         yield checkup.certificate(names, until, host, self.tools.now)
 
@@ -361,10 +362,10 @@ class _Account:
             asked |= {f"{entry}.ContextKeyName": key, f"{entry}.ContextKeyType": "string"}
             asked[f"{entry}.ContextKeyValues.member.1"] = first
         try:
-            found = self.api.query("iam", "SimulatePrincipalPolicy", **asked).findall(".//EvaluationResults/member")
+            results = self.api.query("iam", "SimulatePrincipalPolicy", **asked).findall(".//EvaluationResults/member")
         except NotAllowed as refused:
             raise CannotAsk(refused.why, f"allow it, or compare with docs/clouds/{_POLICY} yourself") from None
-        for each in found:
+        for each in results:
             if each.findtext("EvalDecision") != "allowed":
                 yield each.findtext("EvalActionName") or "?"
 

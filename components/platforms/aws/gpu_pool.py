@@ -100,9 +100,9 @@ class AwsGpuPool(pulumi.ComponentResource):
         self.register_outputs({"autoscalingGroup": scaling_group})
 
 
-def _scaling_group(made: Sequence[aws.eks.outputs.NodeGroupResource]) -> str:
+def _scaling_group(resources: Sequence[aws.eks.outputs.NodeGroupResource]) -> str:
     """Return the name EKS gave the node group's auto scaling group: there is one."""
-    groups = made[0].autoscaling_groups or []
+    groups = resources[0].autoscaling_groups or []
     return str(groups[0].name)
 
 

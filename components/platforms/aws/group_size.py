@@ -22,11 +22,11 @@ def scaling_config(least: int, most: int) -> aws.eks.NodeGroupScalingConfigArgsD
     return {"min_size": least, "max_size": most, "desired_size": least}
 
 
-def resize_hint(cluster: str, group: str, known: tuple[int, int], wanted: tuple[int, int]) -> str | None:
+def resize_hint(cluster: str, group: str, known: tuple[int, int], declared: tuple[int, int]) -> str | None:
     """Return how to give a group its new limits, fewest and most; None if it has them."""
-    if known == wanted:
+    if known == declared:
         return None
-    least, most = wanted
+    least, most = declared
     more = f", with desiredSize={least} beside it where fewer run than that" if least > known[0] else ""
     return (
         f"{group} has {known[0]} to {known[1]} nodes and the stack file says {least} to {most}. `up` does not send "
@@ -39,11 +39,11 @@ def resize_hint(cluster: str, group: str, known: tuple[int, int], wanted: tuple[
 def report_size(group: aws.eks.NodeGroup, least: int, most: int) -> None:
     """Warn in every preview and `up` while the group that is there has other limits than these."""
 
-    def report(found: list[Any]) -> None:
-        cluster, name, limits = found
+    def report(outputs: list[Any]) -> None:
+        cluster, name, limits = outputs
         hint = resize_hint(cluster, name, tuple(limits), (least, most))
         if hint is not None:
             pulumi.log.warn(hint, group)
 
-    limits = group.scaling_config.apply(lambda made: [made.min_size, made.max_size])
+    limits = group.scaling_config.apply(lambda scaling: [scaling.min_size, scaling.max_size])
     pulumi.Output.all(group.cluster_name, group.node_group_name, limits).apply(report)

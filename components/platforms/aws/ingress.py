@@ -83,12 +83,12 @@ def ingress(
         return Ingress()
     where = network.public if settings.public else list(network.private.values())
     subnets = pulumi.Output.all(*where).apply(lambda ids: ",".join(sorted(str(one) for one in ids)))
-    told = alb_annotations(settings, about, subnets, default_networks, tags)
+    annotations = alb_annotations(settings, about, subnets, default_networks, tags)
     return Ingress(
         url=f"https://{settings.host}",
         idle_timeout_seconds=LONGEST_SILENCE_SECONDS,
         leave_seconds=LEAVE_SECONDS,
-        http=HttpIngress("alb", settings.host, told, namespace_labels=READINESS_GATE),
+        http=HttpIngress("alb", settings.host, annotations, namespace_labels=READINESS_GATE),
     )
 
 

@@ -37,7 +37,7 @@ def node_pool(request: PoolRequest, zones: Sequence[str], idle_seconds: int) -> 
     """
     pool = request.pool
     assert request.machine is not None  # already checked
-    wanted = {
+    requirements = {
         "kubernetes.io/arch": ["amd64"],
         "kubernetes.io/os": ["linux"],
         "node.kubernetes.io/instance-type": [request.machine.name],
@@ -52,7 +52,9 @@ def node_pool(request: PoolRequest, zones: Sequence[str], idle_seconds: int) -> 
             "metadata": {"labels": own_labels(request)},
             "spec": {
                 "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": pool.name},
-                "requirements": [{"key": key, "operator": "In", "values": values} for key, values in wanted.items()],
+                "requirements": [
+                    {"key": key, "operator": "In", "values": values} for key, values in requirements.items()
+                ],
                 "taints": [{"key": t.key, "value": t.value, "effect": t.effect} for t in pool.taints],
                 "expireAfter": "Never",
             },

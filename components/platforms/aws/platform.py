@@ -142,7 +142,7 @@ class AwsPlatform(pulumi.ComponentResource):
     def _kubernetes(self, cluster: Cluster) -> k8s.Provider:
         settings = self._settings
         known = pulumi.Output.all(cluster.endpoint, cluster.authority)
-        access = known.apply(lambda told: kubeconfig(cluster.name, told[0], told[1], settings.region))
+        access = known.apply(lambda outputs: kubeconfig(cluster.name, outputs[0], outputs[1], settings.region))
         return k8s.Provider(
             "cluster",
             kubeconfig=cast("pulumi.Output[str]", pulumi.Output.secret(access)),
@@ -183,13 +183,13 @@ class AwsPlatform(pulumi.ComponentResource):
                 region, account = settings.region, settings.account
                 brings.append(AwsKarpenter(name, region, account, cluster, role, replicas, base, self._inside))
             release = cast(str, settings.node_image_release)  # already checked
-            made = [
+            karpenter_pools = [
                 AwsKarpenterPool(
                     name, each, release, cluster, network, role, idle, self._tags, protect, brings, self._inside
                 )
                 for each in pools.values()
             ]
-            return [*brings, *made]
+            return [*brings, *karpenter_pools]
         groups = {
             key: AwsGpuPool(name, each, cluster, network, role, idle, self._tags, protect, base[:1], self._on_aws)
             for key, each in pools.items()
@@ -218,7 +218,7 @@ class AwsPlatform(pulumi.ComponentResource):
         Amazon EBS."""
         if self._settings.adopted:
             return []
-        made = k8s.storage.v1.StorageClass(
+        storage_class = k8s.storage.v1.StorageClass(
             f"{self._about.name}-storage",
             metadata={"name": STORAGE_CLASS},
             provisioner="ebs.csi.aws.com",
@@ -228,7 +228,7 @@ class AwsPlatform(pulumi.ComponentResource):
             volume_binding_mode="WaitForFirstConsumer",  # in the zone of the pod
             opts=pulumi.ResourceOptions(parent=self, provider=self._in_cluster, depends_on=[*base]),
         )
-        return [made]
+        return [storage_class]
 
 
 def _order(
@@ -240,7 +240,9 @@ def _order(
     names = pulumi.Output.all(**{key: groups[key].scaling_group for key in preferences})
     # the whole name is matched: one pool's may begin like another's
     return names.apply(
-        lambda told: priorities({f"^{re.escape(told[key])}$": wanted for key, wanted in preferences.items()})
+        lambda group_names: priorities(
+            {f"^{re.escape(group_names[key])}$": preference for key, preference in preferences.items()}
+        )
     )
 
 

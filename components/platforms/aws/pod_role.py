@@ -42,7 +42,7 @@ class PodRole(pulumi.ComponentResource):
             description=f"Pods of {namespace}/{service_account}",
             opts=mine,
         )
-        given = aws.iam.RolePolicy(name, role=role.name, policy=policy, opts=mine)
+        role_policy = aws.iam.RolePolicy(name, role=role.name, policy=policy, opts=mine)
         self.arn = role.arn
         self.association = aws.eks.PodIdentityAssociation(
             name,
@@ -50,6 +50,6 @@ class PodRole(pulumi.ComponentResource):
             namespace=namespace,
             service_account=service_account,
             role_arn=role.arn,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[given, *depends_on]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[role_policy, *depends_on]),
         )
         self.register_outputs({"arn": self.arn})

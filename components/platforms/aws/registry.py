@@ -59,7 +59,7 @@ class AwsRegistry(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("ebbtide:platforms:AwsRegistry", f"{name}-registry", None, opts)
-        made = []
+        repositories = []
         for image in IMAGES:
             repository = aws.ecr.Repository(
                 f"{name}-{image}",
@@ -78,10 +78,10 @@ class AwsRegistry(pulumi.ComponentResource):
                 policy=lifecycle(),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            made.append(repository)
+            repositories.append(repository)
         token = aws.ecr.get_authorization_token_output(registry_id=account, opts=invoke)
         # known only once the repositories exist: a push into a missing one is refused
-        address = pulumi.Output.all(*(repository.id for repository in made)).apply(
+        address = pulumi.Output.all(*(repository.id for repository in repositories)).apply(
             lambda _: f"{registry_host(account, region)}/{name}"
         )
         auth = RegistryAuth(token.user_name, pulumi.Output.secret(token.password))

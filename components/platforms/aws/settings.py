@@ -175,11 +175,11 @@ class AwsSettings(StackModel):
     @property
     def ignores_order(self) -> str | None:
         """Return None if the stack brings what brings nodes: each is told the order."""
-        told = self.node_provisioning == "karpenter" or self.installs_autoscaler
-        return None if told else "platform.autoscaler is existing, and whoever set it up has to tell it"
+        knows_order = self.node_provisioning == "karpenter" or self.installs_autoscaler
+        return None if knows_order else "platform.autoscaler is existing, and whoever set it up has to tell it"
 
     @property
     def installs_load_balancer_controller(self) -> bool:
         """Return True if the stack brings the controller, which is not needed without an ingress."""
-        wanted = self.load_balancer_controller or ("existing" if self.adopted else "helm")
-        return self.ingress is not None and wanted == "helm"
+        controller = self.load_balancer_controller or ("existing" if self.adopted else "helm")
+        return self.ingress is not None and controller == "helm"

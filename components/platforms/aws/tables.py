@@ -64,8 +64,8 @@ def pinned(name: str) -> Pinned:
 
 def autoscaler_image(minor: str) -> str | None:
     """Return the Cluster Autoscaler's tag for a Kubernetes minor version; None where the table has none."""
-    found = versions(_HERE / "versions.yaml").get(f"cluster-autoscaler-{minor}")
-    return found.version if found else None
+    row = versions(_HERE / "versions.yaml").get(f"cluster-autoscaler-{minor}")
+    return row.version if row else None
 
 
 def known_minors() -> tuple[str, ...]:

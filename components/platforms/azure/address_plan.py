@@ -34,7 +34,7 @@ def address_plan(cidr: str) -> AddressPlan:
 def overlaps(cidr: str) -> str | None:
     """Return the cluster's own range that ``cidr`` overlaps, if any."""
     network = ipaddress.IPv4Network(cidr)
-    for taken in (POD_RANGE, SERVICE_RANGE):
-        if network.overlaps(ipaddress.IPv4Network(taken)):
-            return taken
+    for own_range in (POD_RANGE, SERVICE_RANGE):
+        if network.overlaps(ipaddress.IPv4Network(own_range)):
+            return own_range
     return None

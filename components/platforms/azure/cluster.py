@@ -128,15 +128,15 @@ class AksCluster(pulumi.ComponentResource):
         if weekly is not None:
             self._maintenance(cluster, weekly)
         self._audit(cluster, keys)
-        look = pulumi.InvokeOutputOptions(parent=self)
+        invoke = pulumi.InvokeOutputOptions(parent=self)
         self.result = Cluster(
             id=cluster_id(settings.subscription, about.name, name),
             name=cluster.name,
             group=group.name,
             subnet=network.subnet,
-            issuer=cluster.oidc_issuer_profile.apply(lambda made: made.issuer_url if made else ""),
+            issuer=cluster.oidc_issuer_profile.apply(lambda profile: profile.issuer_url if profile else ""),
             kubelet=kubelet.principal_id,
-            kubeconfig=_access(cluster.name, group.name, name, settings.tenant, look),
+            kubeconfig=_access(cluster.name, group.name, name, settings.tenant, invoke),
             ready=(cluster,),
         )
         self.register_outputs({"cluster": cluster.id})
@@ -201,14 +201,14 @@ class AksCluster(pulumi.ComponentResource):
 
 def adopted_cluster(settings: AzureSettings, name: str, group: str, opts: pulumi.InvokeOutputOptions) -> Cluster:
     """Read an existing cluster; nothing of it is changed but the pools and identities the stack adds."""
-    found = aks.get_managed_cluster_output(resource_group_name=group, resource_name=name, opts=opts)
+    cluster = aks.get_managed_cluster_output(resource_group_name=group, resource_name=name, opts=opts)
     return Cluster(
         id=cluster_id(settings.subscription, group, name),
         name=name,
         group=group,
-        subnet=settings.network.adopt.subnet if settings.network.adopt else found.agent_pool_profiles.apply(_subnet),
-        issuer=found.oidc_issuer_profile.apply(_issuer),
-        kubelet=found.identity_profile.apply(_pulls),
+        subnet=settings.network.adopt.subnet if settings.network.adopt else cluster.agent_pool_profiles.apply(_subnet),
+        issuer=cluster.oidc_issuer_profile.apply(_issuer),
+        kubelet=cluster.identity_profile.apply(_pulls),
         kubeconfig=_access(name, group, name, settings.tenant, opts),
     )
 
@@ -224,20 +224,20 @@ def _secrets_encryption(keys: StackKeys) -> aks.AzureKeyVaultKmsArgs | None:
 
 
 def _access(
-    name: pulumi.Input[str], group: pulumi.Input[str], told: str, tenant: str, opts: pulumi.InvokeOutputOptions
+    name: pulumi.Input[str], group: pulumi.Input[str], plain_name: str, tenant: str, opts: pulumi.InvokeOutputOptions
 ) -> pulumi.Output[str]:
-    given = aks.list_managed_cluster_user_credentials_output(
+    user_credentials = aks.list_managed_cluster_user_credentials_output(
         resource_group_name=group, resource_name=name, format="exec", opts=opts
     )
 
     def own(credentials: list[aks.outputs.CredentialResultResponse] | None) -> str:
         if not credentials:
             raise pulumi.RunError(
-                f"cluster {told}: AKS hands out no kubeconfig; the deployer must be allowed to list it"
+                f"cluster {plain_name}: AKS hands out no kubeconfig; the deployer must be allowed to list it"
             )
-        return kubeconfig(credentials[0].value, told, tenant)
+        return kubeconfig(credentials[0].value, plain_name, tenant)
 
-    return pulumi.Output.secret(given.kubeconfigs.apply(own))
+    return pulumi.Output.secret(user_credentials.kubeconfigs.apply(own))
 
 
 def _issuer(profile: aks.outputs.ManagedClusterOIDCIssuerProfileResponse | None) -> str:
@@ -258,10 +258,10 @@ def _pulls(profile: object) -> str:
 
 def _subnet(pools: list[aks.outputs.ManagedClusterAgentPoolProfileResponse] | None) -> str:
     """Return the first pool's subnet: the pools of one cluster are all in one network."""
-    found = pools[0].vnet_subnet_id if pools else None
-    if not found:
+    subnet = pools[0].vnet_subnet_id if pools else None
+    if not subnet:
         raise pulumi.RunError(
             "the adopted cluster made its network itself: weights are let in by subnet, so it needs one of its own "
             "(az aks create --vnet-subnet-id …), with the service endpoint Microsoft.Storage"
         )
-    return str(found)
+    return str(subnet)

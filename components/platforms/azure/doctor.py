@@ -89,18 +89,18 @@ class _Subscription:
     def identity(self) -> Iterator[Answer]:
         fix = f"az login --tenant {self.place.tenant} as somebody of it, or correct platform.subscription"
         try:
-            found = self.api.get(self._url("", "subscription"))
+            subscription = self.api.get(self._url("", "subscription"))
         except NotSignedIn as missing:
             yield problem(missing.why, missing.fix)
         except (NotAllowed, NotFound):
             yield problem(f"do not see the subscription {self.place.subscription}", fix)
         else:
-            if found.get("state") != "Enabled":
-                yield problem(f"the subscription is {found.get('state')}", "enable it in the portal")
-            elif found.get("tenantId", self.place.tenant) != self.place.tenant:
-                yield problem(f"the subscription is in tenant {found['tenantId']}", "correct platform.tenant")
+            if subscription.get("state") != "Enabled":
+                yield problem(f"the subscription is {subscription.get('state')}", "enable it in the portal")
+            elif subscription.get("tenantId", self.place.tenant) != self.place.tenant:
+                yield problem(f"the subscription is in tenant {subscription['tenantId']}", "correct platform.tenant")
             else:
-                yield good(f"see {found.get('displayName', self.place.subscription)}")
+                yield good(f"see {subscription.get('displayName', self.place.subscription)}")
 
     # rights and resource providers
 
@@ -114,8 +114,10 @@ class _Subscription:
             yield good(f"those of docs/clouds/{_ROLE}, and to assign roles, on the subscription")
 
     def providers(self) -> Iterator[Answer]:
-        found = {each.get("namespace"): each.get("registrationState") for each in self._list("/providers", "providers")}
-        if missing := [name for name in _table()["providers"] if found.get(name) != "Registered"]:
+        states = {
+            each.get("namespace"): each.get("registrationState") for each in self._list("/providers", "providers")
+        }
+        if missing := [name for name in _table()["providers"] if states.get(name) != "Registered"]:
             fix = f"for each in {' '.join(missing)}; do az provider register --namespace $each --wait; done"
             yield problem(f"not registered: {', '.join(missing)}", fix)
         else:
@@ -137,10 +139,10 @@ class _Subscription:
         where = f"/providers/Microsoft.Compute/locations/{self.place.region}/usages"
         usages = {_squeezed(each["name"]["value"]): each for each in self._list(where, "usages")}
         for name, count in needed.items():
-            found = usages.get(_squeezed(name), {"limit": 0, "currentValue": 0})
-            most = found["currentValue"] + count
+            usage = usages.get(_squeezed(name), {"limit": 0, "currentValue": 0})
+            most = usage["currentValue"] + count
             fix = f"ask for {most:g} {name} in {self.place.region} in the portal (Usage + quotas)"
-            answer = within(count, found["limit"], found["currentValue"], "vCPUs", f"{fix}, or lower max")
+            answer = within(count, usage["limit"], usage["currentValue"], "vCPUs", f"{fix}, or lower max")
             yield Answer(outcome=answer.outcome, text=f"{name}: {answer.text}", fix=answer.fix)
 
     def _nodes(self) -> Iterator[tuple[str, bool, int]]:
@@ -163,9 +165,9 @@ class _Subscription:
 
     def counted(self) -> list[str]:
         """Return the network's quotas that a first `up` uses."""
-        wanted = _table()["network"].items()
-        made = {True: self.place.ingress is not None, False: self.place.network.adopt is None}
-        return [name for name, row in wanted if made[row["ingress"]]]
+        rows = _table()["network"].items()
+        created = {True: self.place.ingress is not None, False: self.place.network.adopt is None}
+        return [name for name, row in rows if created[row["ingress"]]]
 
     def network(self, name: str) -> Iterator[Answer]:
         where = f"/providers/Microsoft.Network/locations/{self.place.region}/usages"
@@ -173,9 +175,9 @@ class _Subscription:
         if name not in usages:
             raise CannotAsk(f"Azure lists no quota {name} here", "look in the portal (Usage + quotas)")
         needed = 0 if self._group() is not None else 1  # an earlier `up` has it
-        found = usages[name]
+        usage = usages[name]
         fix = f"ask for more {name} in {self.place.region} in the portal (Usage + quotas)"
-        yield within(needed, found["limit"], found["currentValue"], "", fix)
+        yield within(needed, usage["limit"], usage["currentValue"], "", fix)
 
     # machines and versions
 
@@ -203,21 +205,21 @@ class _Subscription:
     def reserved(self, request: PoolRequest) -> Iterator[Answer]:
         known = re.fullmatch(RESERVATION_ID, request.reservation or "") is not None
         url = f"{_MANAGEMENT}{request.reservation}?api-version={_table()['versions']['reservations']}"
-        found = self._there(url) if known else None
-        if found is None:
+        group = self._there(url) if known else None
+        if group is None:
             yield problem("is not there", "az capacity reservation group list shows what is")
-        elif missing := sorted(set(request.zones) - set(found.get("zones") or request.zones)):
-            yield problem(f"is not in zone {', '.join(missing)}", f"write zones: {found['zones']}, or another one")
+        elif missing := sorted(set(request.zones) - set(group.get("zones") or request.zones)):
+            yield problem(f"is not in zone {', '.join(missing)}", f"write zones: {group['zones']}, or another one")
         else:
             yield good("there")
 
-    def version(self, wanted: str) -> Iterator[Answer]:
+    def version(self, declared: str) -> Iterator[Answer]:
         where = f"/providers/Microsoft.ContainerService/locations/{self.place.region}/kubernetesVersions"
-        found = self.api.get(self._url(where, "kubernetes")).get("values") or ()
+        listed = self.api.get(self._url(where, "kubernetes")).get("values") or ()
         plan = "AKSLongTermSupport" if self.place.cluster.extended else "KubernetesOfficial"
-        offered = [each for each in found if plan in ((each.get("capabilities") or {}).get("supportPlan") or ())]
+        offered = [each for each in listed if plan in ((each.get("capabilities") or {}).get("supportPlan") or ())]
         versions = {version for each in offered for version in (each["version"], *(each.get("patchVersions") or ()))}
-        if wanted in versions:
+        if declared in versions:
             yield good(f"offered ({plan})")
         else:
             fix = f"write one of {', '.join(sorted(each['version'] for each in offered))}, or take version out"
@@ -227,17 +229,17 @@ class _Subscription:
 
     def _there(self, url: str) -> Mapping[str, Any] | None:
         try:
-            found: Mapping[str, Any] = self.api.get(url)
+            answer: Mapping[str, Any] = self.api.get(url)
         except NotFound:
             return None
-        return found
+        return answer
 
     def _group(self) -> Mapping[str, Any] | None:
         return self._there(self._url(f"/resourcegroups/{names.resource_group(self.about)}", "providers"))
 
     def group(self) -> Iterator[Answer]:
-        found = self._group()
-        yield name_of(None if found is None else found.get("tags") or {}, "ebbtide:stack", self.about.name)
+        group = self._group()
+        yield name_of(None if group is None else group.get("tags") or {}, "ebbtide:stack", self.about.name)
 
     def free(self, service: str, kind: str, version: str, name: str) -> Iterator[Answer]:
         space = f"Microsoft.{service}"
@@ -256,10 +258,10 @@ class _Subscription:
     def adopted(self) -> Iterator[Answer]:
         name, group = self.place.cluster.adopt, self.place.cluster.resource_group
         where = f"/resourceGroups/{group}/providers/Microsoft.ContainerService/managedClusters/{name}"
-        found = self._there(self._url(where, "kubernetes"))
-        properties = (found or {}).get("properties") or {}
+        cluster = self._there(self._url(where, "kubernetes"))
+        properties = (cluster or {}).get("properties") or {}
         power = (properties.get("powerState") or {}).get("code", "Running")
-        if found is None:
+        if cluster is None:
             yield problem(f"is not in resource group {group}", "az aks list --output table shows what is")
         elif (properties.get("provisioningState"), power) != ("Succeeded", "Running"):
             yield problem(
@@ -276,15 +278,15 @@ class _Subscription:
             raise CannotAsk("its id is no certificate's")
         where = f"https://{parts['vault_name']}.vault.azure.net/certificates/{parts['name']}"
         try:
-            found = self.vault.get(f"{where}?api-version={_table()['versions']['certificates']}")
+            certificate = self.vault.get(f"{where}?api-version={_table()['versions']['certificates']}")
         except NotFound:
             fix = (
                 f"az keyvault certificate import --vault-name {parts['vault_name']} --name {parts['name']} --file FILE"
             )
             yield problem("is not in the vault", fix)
             return
-        end, on = found["attributes"].get("exp"), found["attributes"].get("enabled", True)
-        x509 = (found.get("policy") or {}).get("x509_props") or {}
+        end, on = certificate["attributes"].get("exp"), certificate["attributes"].get("enabled", True)
+        x509 = (certificate.get("policy") or {}).get("x509_props") or {}
         hosts = set((x509.get("sans") or {}).get("dns_names") or ()) | {x509.get("subject", "").removeprefix("CN=")}
         if on:
             until = None if end is None else datetime.fromtimestamp(end, UTC)

@@ -81,10 +81,10 @@ def mig_profile(sharing: Sharing | None, cuts: str | None) -> str | None:
 def layer(request: PoolRequest) -> LayerImage:
     """Return the GPU layer's row for the pool's image. Raises ``ValueError`` for none; ``judge`` has refused it by
     then."""
-    found = resolve_image("azure", request.pool.node_image)
-    if found is None:
+    image = resolve_image("azure", request.pool.node_image)
+    if image is None:
         raise ValueError(f"pools.{request.pool.name}.nodeImage: {request.pool.node_image} is not an image of AKS's")
-    return found
+    return image
 
 
 def agent_pool_args(request: PoolRequest, about: About) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class GpuPool(pulumi.ComponentResource):
     """
 
     pool: Pool
-    made: azure.containerservice.AgentPool
+    agent_pool: azure.containerservice.AgentPool
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class GpuPool(pulumi.ComponentResource):
     ) -> None:
         super().__init__("ebbtide:platforms:AksGpuPool", request.pool.name, None, opts)
         self.pool = handed_on(request)
-        self.made = aks.AgentPool(
+        self.agent_pool = aks.AgentPool(
             request.pool.name,
             resource_group_name=group,
             resource_name_=cluster,
@@ -169,4 +169,4 @@ class GpuPool(pulumi.ComponentResource):
                 delete_before_replace=True,
             ),
         )
-        self.register_outputs({"name": self.made.name})
+        self.register_outputs({"name": self.agent_pool.name})

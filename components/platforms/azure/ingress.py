@@ -70,7 +70,7 @@ def secret_provider(tls: Certificate, tenant: str, client_id: pulumi.Input[str])
 
     Source: AKS documentation, Set up Secrets Store CSI driver to enable an NGINX ingress controller with TLS.
     """
-    wanted = f"array:\n  - |\n    objectName: {tls.name}\n    objectType: secret\n"
+    objects = f"array:\n  - |\n    objectName: {tls.name}\n    objectType: secret\n"
     data = [{"objectName": tls.name, "key": key} for key in ("tls.key", "tls.crt")]
     return {
         "apiVersion": "secrets-store.csi.x-k8s.io/v1",
@@ -84,13 +84,13 @@ def secret_provider(tls: Certificate, tenant: str, client_id: pulumi.Input[str])
                 "clientID": client_id,
                 "keyvaultName": tls.vault_name,
                 "tenantId": tenant,
-                "objects": wanted,
+                "objects": objects,
             },
         },
     }
 
 
-def controller_values(wanted: IngressSettings, provider: Mapping[str, Any], patience: int) -> dict[str, Any]:
+def controller_values(settings: IngressSettings, provider: Mapping[str, Any], patience: int) -> dict[str, Any]:
     """Build the chart's values: port 443 alone, its own class, no dashboard, and time-outs of ``patience`` seconds.
 
     ``readTimeout`` (60 s unless set) also runs while an answer is awaited, so it must outlast hold and stream.
@@ -111,8 +111,8 @@ def controller_values(wanted: IngressSettings, provider: Mapping[str, Any], pati
         "lifeCycle": {"requestAcceptGraceTimeout": f"{_LEAVE_SECONDS}s", "graceTimeOut": f"{patience}s"},
     }
     balancer: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
-    if wanted.allowed_networks:
-        balancer["loadBalancerSourceRanges"] = list(wanted.allowed_networks)
+    if settings.allowed_networks:
+        balancer["loadBalancerSourceRanges"] = list(settings.allowed_networks)
     return {
         "fullnameOverride": CONTROLLER,
         "image": {"digest": version.digest} if version.digest else {},
@@ -133,19 +133,19 @@ def controller_values(wanted: IngressSettings, provider: Mapping[str, Any], pati
         "api": {"dashboard": False},
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "ports": {"web": closed, "websecure": {"asDefault": True, "transport": patient}},
-        "service": {"annotations": service_annotations(wanted.public), "spec": balancer},
+        "service": {"annotations": service_annotations(settings.public), "spec": balancer},
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
         "extraObjects": [provider],
     }
 
 
-def ingress(wanted: IngressSettings, patience: int) -> Ingress:
+def ingress(settings: IngressSettings, patience: int) -> Ingress:
     """Return what the gateway must request to be reached this way. The controller itself holds the certificate."""
     annotations = {f"{_ROUTER}.entrypoints": "websecure", f"{_ROUTER}.tls": "true"}
     return Ingress(
-        url=f"https://{wanted.host}",
+        url=f"https://{settings.host}",
         idle_timeout_seconds=patience,
-        http=HttpIngress(class_name=CLASS, host=wanted.host, annotations=annotations),
+        http=HttpIngress(class_name=CLASS, host=settings.host, annotations=annotations),
     )
 
 
@@ -165,7 +165,7 @@ class AzureIngress(pulumi.ComponentResource):
 
     def __init__(
         self,
-        wanted: IngressSettings,
+        settings: IngressSettings,
         tenant: str,
         about: About,
         group: Group,
@@ -174,7 +174,7 @@ class AzureIngress(pulumi.ComponentResource):
     ) -> None:
         super().__init__("ebbtide:platforms:AzureIngress", "ingress", None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        tls = certificate(wanted.certificate)
+        tls = certificate(settings.certificate)
         identity = azure.managedidentity.UserAssignedIdentity(
             "ingress-identity",
             resource_name_=f"{about.name}-ingress",
@@ -212,10 +212,12 @@ class AzureIngress(pulumi.ComponentResource):
             version=pinned(CONTROLLER).version,
             namespace=NAMESPACE,
             repository_opts={"repo": _CHARTS},
-            values=controller_values(wanted, secret_provider(tls, tenant, identity.client_id), patience_seconds(about)),
+            values=controller_values(
+                settings, secret_provider(tls, tenant, identity.client_id), patience_seconds(about)
+            ),
             timeout=900,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace, trusted, may_read]),
         )
-        self.ingress = ingress(wanted, patience_seconds(about))
+        self.ingress = ingress(settings, patience_seconds(about))
         self.ready = (release,)
         self.register_outputs({"url": self.ingress.url})

@@ -35,7 +35,7 @@ from components.platforms.contract import PoolRequest
 from components.typed.refusal import Path, Problem
 from components.typed.rules.stack import ARCHITECTURE_MISMATCH, MIN_ABOVE_MAX, OPEN_TO_INTERNET
 
-_ONLY_WHEN_MADE = ("version", "support", "api_allowed_networks", "admin_groups", "system_pool", "maintenance")
+_ONLY_FOR_NEW = ("version", "support", "api_allowed_networks", "admin_groups", "system_pool", "maintenance")
 _CLUSTER: Path = ("platform", "cluster")
 _NETWORK: Path = ("platform", "network")
 _INGRESS: Path = ("platform", "ingress")
@@ -52,7 +52,7 @@ def judge(settings: AzureSettings, pools: Mapping[str, PoolRequest], environment
     """Yield every finding of this cloud; paths as in the stack file, below ``ebbtide:``."""
     yield from _adoption(settings.cluster, settings.network)
     if settings.cluster.adopt is None:
-        yield from _made_cluster(settings.cluster)
+        yield from _new_cluster(settings.cluster)
     yield from _node_idle(settings)
     yield from _network(settings.network)
     if settings.ingress is not None:
@@ -90,7 +90,7 @@ def _adoption(cluster: ClusterSettings, network: NetworkSettings) -> Iterator[Pr
             (*_CLUSTER, "resourceGroup"), message, allowed=both, fix="take it out", value=cluster.resource_group
         )
     if cluster.adopt is not None:
-        for field in _ONLY_WHEN_MADE:
+        for field in _ONLY_FOR_NEW:
             if field in cluster.model_fields_set:
                 message = f"has no effect: cluster.adopt names {cluster.adopt}, which somebody else set up"
                 path = (*_CLUSTER, _camel(field))
@@ -118,7 +118,7 @@ def _node_idle(settings: AzureSettings) -> Iterator[Problem]:
         )
 
 
-def _made_cluster(cluster: ClusterSettings) -> Iterator[Problem]:
+def _new_cluster(cluster: ClusterSettings) -> Iterator[Problem]:
     if not cluster.admin_groups:
         message = "is empty: the cluster has no local accounts, so nobody could get in, and `up` could not go on"
         allowed = "object ids of Entra groups; whoever runs `up` is a member of one"
@@ -154,9 +154,9 @@ def _network(network: NetworkSettings) -> Iterator[Problem]:
         what = f"is a /{block.prefixlen}" if block.is_private else "is not a private network"
         yield NETWORK_INVALID.at(path, what, allowed=allowed, fix="write 10.40.0.0/16", value=network.cidr)
         return
-    taken = overlaps(network.cidr)
-    if taken is not None:
-        message = f"overlaps {taken}, where the cluster has its pods and Services"
+    own_range = overlaps(network.cidr)
+    if own_range is not None:
+        message = f"overlaps {own_range}, where the cluster has its pods and Services"
         yield NETWORK_INVALID.at(path, message, allowed=allowed, fix="write 10.40.0.0/16", value=network.cidr)
 
 

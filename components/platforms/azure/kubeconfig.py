@@ -21,9 +21,9 @@ def kubeconfig(encoded: str, name: str, tenant: str) -> str:
     (``workloadidentity``, ``spn``, ``msi``), which overrides the arguments here. Source: kubelogin documentation, Login
     modes, and its command line's environment. Raises ``ValueError`` for a document that names no cluster.
     """
-    given: Any = yaml.safe_load(base64.b64decode(encoded))
+    original: Any = yaml.safe_load(base64.b64decode(encoded))
     try:
-        cluster = given["clusters"][0]["cluster"]
+        cluster = original["clusters"][0]["cluster"]
         known = {"server": cluster["server"], "certificate-authority-data": cluster["certificate-authority-data"]}
     except (KeyError, IndexError, TypeError):
         raise ValueError(f"cluster {name}: AKS gave a kubeconfig without an address and an authority") from None

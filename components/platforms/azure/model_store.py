@@ -97,7 +97,7 @@ def account_args(
         "encryption": storage.EncryptionArgs(
             key_source="Microsoft.Keyvault",
             key_vault_properties=storage.KeyVaultPropertiesArgs(
-                key_name=key.name, key_vault_uri=vault.properties.apply(lambda made: made.vault_uri)
+                key_name=key.name, key_vault_uri=vault.properties.apply(lambda properties: properties.vault_uri)
             ),
             encryption_identity=storage.EncryptionIdentityArgs(encryption_user_assigned_identity=identity),
             services=storage.EncryptionServicesArgs(

@@ -60,7 +60,7 @@ class AzurePlatform(pulumi.ComponentResource):
         zones = len(settings.network.zones)
         store = AzureModelStore(about, group, keys, zones, cluster.subnet, cluster.issuer, inside)
         after_cluster = pulumi.ResourceOptions(parent=self, providers=[provider], depends_on=list(cluster.ready))
-        made = {
+        gpu_pools = {
             name: GpuPool(request, about, cluster.name, cluster.group, cluster.subnet, after_cluster)
             for name, request in pools.items()
         }
@@ -78,12 +78,12 @@ class AzurePlatform(pulumi.ComponentResource):
         way_in: tuple[pulumi.Resource, ...] = ()
         if settings.ingress is not None:
             both = pulumi.ResourceOptions(parent=self, providers=[provider, kubernetes])
-            made_ingress = AzureIngress(settings.ingress, settings.tenant, about, group, cluster.issuer, both)
-            ingress, way_in = made_ingress.ingress, made_ingress.ready
+            azure_ingress = AzureIngress(settings.ingress, settings.tenant, about, group, cluster.issuer, both)
+            ingress, way_in = azure_ingress.ingress, azure_ingress.ready
         self.platform = Platform(
             kind=settings.kind,
             provider=kubernetes,
-            pools={name: pool.pool for name, pool in made.items()},
+            pools={name: pool.pool for name, pool in gpu_pools.items()},
             registry=registry.registry,
             model_store=store.store,
             identity=store.store.reader,
@@ -94,7 +94,7 @@ class AzurePlatform(pulumi.ComponentResource):
                 *registry.ready,
                 *store.ready,
                 *way_in,
-                *(pool.made for pool in made.values()),
+                *(pool.agent_pool for pool in gpu_pools.values()),
                 *order,
             ),
         )
@@ -102,14 +102,14 @@ class AzurePlatform(pulumi.ComponentResource):
 
     def _group(self, settings: AzureSettings, about: About, provider: azure.Provider) -> Group:
         name = resource_group(about)
-        made = azure.resources.ResourceGroup(
+        group = azure.resources.ResourceGroup(
             "group",
             resource_group_name=confirmed(name, settings.subscription, settings.tenant, provider),
             location=settings.region,
             tags=tags(about),
             opts=pulumi.ResourceOptions(parent=self, provider=provider, protect=about.protect),
         )
-        return Group(made.name, settings.region, settings.subscription)
+        return Group(group.name, settings.region, settings.subscription)
 
     def _cluster(
         self,
@@ -123,8 +123,8 @@ class AzurePlatform(pulumi.ComponentResource):
     ) -> Cluster:
         there, there_group = settings.cluster.adopt, settings.cluster.resource_group
         if there is not None and there_group is not None:
-            look = pulumi.InvokeOutputOptions(parent=self, provider=provider)
-            return adopted_cluster(settings, there, there_group, look)
+            invoke = pulumi.InvokeOutputOptions(parent=self, provider=provider)
+            return adopted_cluster(settings, there, there_group, invoke)
         network = adopted(settings.network) or AzureNetwork(settings.network, about, group, inside).result
         return AksCluster(settings, about, group, network, keys, ordered, inside).result
 
@@ -137,13 +137,13 @@ class AzurePlatform(pulumi.ComponentResource):
         safely with spot on AKS."""
         if settings.cluster.adopt is not None or not any_order(pools):
             return []
-        made = k8s.core.v1.ConfigMap(
+        table = k8s.core.v1.ConfigMap(
             "pool-order",
             metadata={"name": CONFIG_MAP, "namespace": NAMESPACE},
             data=config_map_data({scale_set(name): request.preference for name, request in pools.items()}),
             opts=pulumi.ResourceOptions(parent=self, provider=kubernetes),
         )
-        return [made]
+        return [table]
 
 
 def any_order(pools: Mapping[str, PoolRequest]) -> bool:

@@ -47,7 +47,7 @@ class AzureRegistry(pulumi.ComponentResource):
         self, about: About, group: Group, kubelet: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("ebbtide:platforms:AzureRegistry", "registry", None, opts)
-        made = acr.Registry(
+        registry = acr.Registry(
             "registry",
             registry_name=registry_name(about.name, group.subscription),
             resource_group_name=group.name,
@@ -56,7 +56,9 @@ class AzureRegistry(pulumi.ComponentResource):
             **registry_args(about.protect),
             opts=pulumi.ResourceOptions(parent=self, protect=about.protect),
         )
-        pull = grant("nodes-pull", "AcrPull", made.id, kubelet, group.subscription, pulumi.ResourceOptions(parent=self))
-        self.registry = Registry(pulumi.Output.concat(made.login_server, "/", REPOSITORIES), build_cache=True)
+        pull = grant(
+            "nodes-pull", "AcrPull", registry.id, kubelet, group.subscription, pulumi.ResourceOptions(parent=self)
+        )
+        self.registry = Registry(pulumi.Output.concat(registry.login_server, "/", REPOSITORIES), build_cache=True)
         self.ready = (pull,)
         self.register_outputs({"address": self.registry.address})

@@ -17,13 +17,13 @@ _ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 def refusal(expected_subscription: str, expected_tenant: str, subscription: object, tenant: object) -> str | None:
     """Return what is wrong with the account that is signed in; None if nothing is. An answer that is no id is ignored
     (a recorder's); Azure always gives both."""
-    for what, key, expected, found in (
+    for what, key, expected, actual in (
         ("tenant", "tenant", expected_tenant, tenant),
         ("subscription", "subscription", expected_subscription, subscription),
     ):
-        if isinstance(found, str) and _ID.fullmatch(found) and found.lower() != expected:
+        if isinstance(actual, str) and _ID.fullmatch(actual) and actual.lower() != expected:
             return (
-                f"platform.{key} is {expected}, but the account signed in belongs to the {what} {found}: "
+                f"platform.{key} is {expected}, but the account signed in belongs to the {what} {actual}: "
                 f"nothing was made; sign in with `az login --tenant {expected_tenant}` and "
                 f"`az account set --subscription {expected_subscription}`, or correct the stack file"
             )

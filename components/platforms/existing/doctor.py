@@ -30,10 +30,10 @@ def checks(place: ExistingSettings, pools: Mapping[str, PoolRequest], about: Abo
 
 
 def _context(place: ExistingSettings) -> Iterator[Answer]:
-    found = list(inspect_machine(place))
-    for each in found:
+    problems = list(inspect_machine(place))
+    for each in problems:
         yield problem(each.message, each.fix)
-    if not found:
+    if not problems:
         yield good("in the kubeconfig")
 
 
@@ -42,10 +42,10 @@ def _nodes(cluster: Cluster, request: PoolRequest) -> Iterator[Answer]:
     items = (cluster.get("/api/v1/nodes") or {}).get("items") or ()
     labelled = (cluster.get(f"/api/v1/nodes?labelSelector={selector}") or {}).get("items") or () if selector else ()
     there = {each["metadata"]["name"]: each for each in items}
-    wanted = {name: there.get(name) for name in request.nodes} | {each["metadata"]["name"]: each for each in labelled}
-    if not wanted:
+    nodes = {name: there.get(name) for name in request.nodes} | {each["metadata"]["name"]: each for each in labelled}
+    if not nodes:
         yield problem("no node carries the labels", "kubectl get nodes --show-labels shows what they carry")
-    for name, node in wanted.items():
+    for name, node in nodes.items():
         fix = "kubectl get nodes shows what is there"
         if node is None:
             yield problem(f"{name} is not in the cluster", fix)
@@ -66,14 +66,14 @@ def _nodes(cluster: Cluster, request: PoolRequest) -> Iterator[Answer]:
 
 def _claim(cluster: Cluster, place: ExistingSettings) -> Iterator[Answer]:
     name, mode = place.model_store.claim, place.model_store.access_mode
-    found = cluster.get(f"/api/v1/namespaces/{_MODELS}/persistentvolumeclaims/{name}")
-    if found is None:
+    claim = cluster.get(f"/api/v1/namespaces/{_MODELS}/persistentvolumeclaims/{name}")
+    if claim is None:
         yield problem(f"is not in namespace {_MODELS}", "make it there, and fill it as docs/clouds/on-prem.md says")
-    elif mode not in (found["spec"].get("accessModes") or ()):
-        modes = ", ".join(found["spec"].get("accessModes") or ())
+    elif mode not in (claim["spec"].get("accessModes") or ()):
+        modes = ", ".join(claim["spec"].get("accessModes") or ())
         yield problem(f"has {modes}", f"write one of them as modelStore.accessMode; it is {mode}")
     else:
-        yield good(f"{found.get('status', {}).get('phase')}, {mode}")
+        yield good(f"{claim.get('status', {}).get('phase')}, {mode}")
 
 
 def _storage_class(cluster: Cluster, name: str | None) -> Iterator[Answer]:

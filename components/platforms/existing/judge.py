@@ -67,8 +67,8 @@ def judge_context(settings: ExistingSettings, kubeconfig: Mapping[str, Any]) -> 
 
 def _named(kubeconfig: Mapping[str, Any], section: str, key: str) -> dict[str, Mapping[str, Any]]:
     entries = kubeconfig.get(section)
-    found = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
-    return {str(e.get("name")): e[key] for e in found if isinstance(e.get(key), Mapping)}
+    mappings = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+    return {str(e.get("name")): e[key] for e in mappings if isinstance(e.get(key), Mapping)}
 
 
 def _address(server: str) -> tuple[str, int | None, str]:

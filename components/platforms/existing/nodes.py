@@ -14,7 +14,7 @@ Find = Callable[[Mapping[str, str], str, str], tuple[str, ...]]
 ASK_SECONDS = 20
 
 
-def must_be_found(request: PoolRequest) -> bool:
+def needs_lookup(request: PoolRequest) -> bool:
     """Return True if the cluster must be asked for the pool's nodes. Nodes that carry the pool's labels already and get
     no taint need nothing put on them, and nodes that join later belong to the pool as well."""
     carried = request.pool.labels.items() <= request.node_labels.items()
@@ -29,19 +29,19 @@ def nodes_of(
     without a cluster warns and goes on without."""
     ask = find or nodes_with
     _refuse_absent(pools, kubeconfig, context, ask)
-    found: dict[str, tuple[str, ...]] = {}
+    nodes: dict[str, tuple[str, ...]] = {}
     owners: dict[str, str] = {}
     for name, request in pools.items():
-        more = _ask(name, request, kubeconfig, context, ask) if must_be_found(request) else ()
-        found[name] = (*request.nodes, *(node for node in more if node not in request.nodes))
-        for node in found[name]:
+        more = _ask(name, request, kubeconfig, context, ask) if needs_lookup(request) else ()
+        nodes[name] = (*request.nodes, *(node for node in more if node not in request.nodes))
+        for node in nodes[name]:
             first = owners.setdefault(node, name)
             if first != name:
                 raise pulumi.RunError(
                     f"pools.{name}.nodeLabels: node {node} belongs to pool {first} too; allowed: labels that no node "
                     f"of another pool carries; fix: add a label that tells the two apart"
                 )
-    return found
+    return nodes
 
 
 def _refuse_absent(pools: Mapping[str, PoolRequest], kubeconfig: str, context: str, ask: Find) -> None:

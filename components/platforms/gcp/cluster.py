@@ -41,17 +41,17 @@ def cluster_args(
     node_account: pulumi.Input[str],
 ) -> gcp.container.ClusterArgs:
     """Build the whole cluster but its pools. Sources: GKE documentation, Harden your cluster; pulumi-gcp 10.2."""
-    wanted = settings.cluster
+    cluster = settings.cluster
     return c.ClusterArgs(
         name=cluster_name(settings, about),
         location=settings.region,
         node_locations=list(settings.network.zones) or None,
         resource_labels=labels(about),
         # a lock in the provider, which `pulumi state unprotect` does not open
-        deletion_protection=about.protect if wanted.deletion_protection is None else wanted.deletion_protection,
-        min_master_version=wanted.version,
-        release_channel=c.ClusterReleaseChannelArgs(channel=wanted.release_channel),
-        maintenance_policy=maintenance_policy(window(wanted.maintenance, about.environment)),
+        deletion_protection=about.protect if cluster.deletion_protection is None else cluster.deletion_protection,
+        min_master_version=cluster.version,
+        release_channel=c.ClusterReleaseChannelArgs(channel=cluster.release_channel),
+        maintenance_policy=maintenance_policy(window(cluster.maintenance, about.environment)),
         # GKE makes a first pool with every cluster; it is removed at once, and until then must not run as the project's
         # default account, which many organisations have switched off
         remove_default_node_pool=True,
@@ -71,12 +71,12 @@ def cluster_args(
         # the models' NetworkPolicy lets them ask the DNS pods of kube-system, not an address outside the cluster
         dns_config=c.ClusterDnsConfigArgs(cluster_dns="KUBE_DNS"),
         private_cluster_config=c.ClusterPrivateClusterConfigArgs(
-            enable_private_nodes=True, enable_private_endpoint=not wanted.api_allowed_networks
+            enable_private_nodes=True, enable_private_endpoint=not cluster.api_allowed_networks
         ),
-        master_authorized_networks_config=authorized_networks(wanted.api_allowed_networks),
+        master_authorized_networks_config=authorized_networks(cluster.api_allowed_networks),
         control_plane_endpoints_config=c.ClusterControlPlaneEndpointsConfigArgs(
             dns_endpoint_config=c.ClusterControlPlaneEndpointsConfigDnsEndpointConfigArgs(
-                allow_external_traffic=wanted.dns_endpoint
+                allow_external_traffic=cluster.dns_endpoint
             )
         ),
         anonymous_authentication_config=c.ClusterAnonymousAuthenticationConfigArgs(mode="LIMITED"),
@@ -186,7 +186,7 @@ class GkeCluster(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("ebbtide:platforms:GkeCluster", "cluster", None, opts)
-        made = c.Cluster(
+        cluster = c.Cluster(
             "gke",
             cluster_args(settings, about, network, key.key.id, nodes.email),
             opts=pulumi.ResourceOptions(
@@ -199,7 +199,7 @@ class GkeCluster(pulumi.ComponentResource):
         )
         system = c.NodePool(
             "system-pool",
-            system_pool_args(settings, about, made.id, nodes.email),
+            system_pool_args(settings, about, cluster.id, nodes.email),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 delete_before_replace=True,  # the name is taken as long as the old one exists
@@ -212,19 +212,21 @@ class GkeCluster(pulumi.ComponentResource):
             name=name,
             path=cluster_path(settings.project, settings.region, name),
             subnet=network.subnet,
-            kubeconfig=pulumi.Output.secret(_kubeconfig(settings, name, made)),
+            kubeconfig=pulumi.Output.secret(_kubeconfig(settings, name, cluster)),
             ready=(system,),
         )
-        self.register_outputs({"name": made.name})
+        self.register_outputs({"name": cluster.name})
 
 
-def _kubeconfig(settings: GcpSettings, name: str, made: gcp.container.Cluster) -> pulumi.Output[str]:
+def _kubeconfig(settings: GcpSettings, name: str, cluster: gcp.container.Cluster) -> pulumi.Output[str]:
     if settings.cluster.dns_endpoint:
-        return made.control_plane_endpoints_config.apply(
-            lambda found: kubeconfig(name, str(found.dns_endpoint_config.endpoint), None)  # type: ignore[union-attr]
+        return cluster.control_plane_endpoints_config.apply(
+            lambda endpoints: kubeconfig(name, str(endpoints.dns_endpoint_config.endpoint), None)  # type: ignore[union-attr]
         )
-    certificate = made.master_auth.apply(lambda auth: str(auth.cluster_ca_certificate))
-    return pulumi.Output.all(made.endpoint, certificate).apply(lambda found: kubeconfig(name, found[0], found[1]))
+    certificate = cluster.master_auth.apply(lambda auth: str(auth.cluster_ca_certificate))
+    return pulumi.Output.all(cluster.endpoint, certificate).apply(
+        lambda outputs: kubeconfig(name, outputs[0], outputs[1])
+    )
 
 
 def adopted_cluster(settings: GcpSettings, name: str, provider: gcp.Provider) -> Cluster:
@@ -236,7 +238,7 @@ def adopted_cluster(settings: GcpSettings, name: str, provider: gcp.Provider) ->
     at = f"platform.cluster.adopt: {name!r}"
     where = f"{settings.project} in {settings.region}"
     try:
-        found = c.get_cluster(
+        cluster = c.get_cluster(
             name=name,
             location=settings.region,
             project=settings.project,
@@ -244,17 +246,17 @@ def adopted_cluster(settings: GcpSettings, name: str, provider: gcp.Provider) ->
         )
     except Exception as error:  # raised by the engine; its class is no part of the interface
         raise pulumi.RunError(f"{at} was not found in {where}: {error}; name a cluster of that region") from None
-    if not found.endpoint:
+    if not cluster.endpoint:
         raise pulumi.RunError(f"{at} is not a cluster of {where}; name a cluster of that region")
-    if workload_pool(settings.project) not in [one.workload_pool for one in found.workload_identity_configs or []]:
+    if workload_pool(settings.project) not in [one.workload_pool for one in cluster.workload_identity_configs or []]:
         raise pulumi.RunError(f"{at} has no Workload Identity; switch it on with --workload-pool, or adopt another")
-    dataplane_v2 = found.datapath_provider == "ADVANCED_DATAPATH"
-    if not dataplane_v2 and not any(policy.enabled for policy in found.network_policies or []):
+    dataplane_v2 = cluster.datapath_provider == "ADVANCED_DATAPATH"
+    if not dataplane_v2 and not any(policy.enabled for policy in cluster.network_policies or []):
         raise pulumi.RunError(f"{at} enforces no NetworkPolicy; adopt a cluster with Dataplane V2")
     if settings.cluster.dns_endpoint:
-        endpoint = found.control_plane_endpoints_configs[0].dns_endpoint_configs[0].endpoint
+        endpoint = cluster.control_plane_endpoints_configs[0].dns_endpoint_configs[0].endpoint
         text = kubeconfig(name, endpoint, None)
     else:
-        text = kubeconfig(name, found.endpoint, found.master_auths[0].cluster_ca_certificate)
+        text = kubeconfig(name, cluster.endpoint, cluster.master_auths[0].cluster_ca_certificate)
     path = cluster_path(settings.project, settings.region, name)
-    return Cluster(name, path, found.subnetwork, pulumi.Output.secret(text))
+    return Cluster(name, path, cluster.subnetwork, pulumi.Output.secret(text))

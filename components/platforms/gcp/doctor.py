@@ -86,37 +86,37 @@ class _Project:
             f"{_LOGIN} as somebody of that project, or correct platform.project",
         )
         try:
-            found = self.api.get(at)
+            project = self.api.get(at)
         except NotSignedIn as missing:
             yield problem(missing.why, missing.fix)
         except (NotAllowed, NotFound):
             yield problem(f"do not see the project {self.place.project}", fix)
         else:
-            state = found.get("lifecycleState")
+            state = project.get("lifecycleState")
             yield good(f"see {self.place.project}") if state == "ACTIVE" else problem(f"the project is {state}", fix)
 
     # rights and APIs
 
     def rights(self) -> Iterator[Answer]:
         role = read_table(self.tools.documents / _ROLE)["includedPermissions"]
-        wanted, held = [*role, *_table()["besides"]], set[str]()
-        for first in range(0, len(wanted), _MOST_PERMISSIONS):
-            body = {"permissions": wanted[first : first + _MOST_PERMISSIONS]}
+        needed, held = [*role, *_table()["besides"]], set[str]()
+        for first in range(0, len(needed), _MOST_PERMISSIONS):
+            body = {"permissions": needed[first : first + _MOST_PERMISSIONS]}
             url = f"{_PROJECTS}/{self.place.project}:testIamPermissions"
             held |= set(self.api.post("testIamPermissions", url, body).get("permissions") or ())
-        if missing := sorted(set(wanted) - held):
+        if missing := sorted(set(needed) - held):
             fix = f"give the role of docs/clouds/{_ROLE}, and roles/container.admin"
             yield problem(f"{len(missing)} permissions are missing: {', '.join(missing)}", fix)
         else:
             yield good(f"those of docs/clouds/{_ROLE} and of roles/container.admin (tested on the project)")
 
     def apis(self) -> Iterator[Answer]:
-        wanted = [*_table()["apis"], *([_table()["imageStreamingApi"]] if self.place.image_streaming else [])]
-        query = "&".join(f"names=projects/{self.place.project}/services/{name}" for name in wanted)
+        needed = [*_table()["apis"], *([_table()["imageStreamingApi"]] if self.place.image_streaming else [])]
+        query = "&".join(f"names=projects/{self.place.project}/services/{name}" for name in needed)
         url = f"https://serviceusage.googleapis.com/v1/projects/{self.place.project}/services:batchGet?{query}"
-        found = self.api.get(url).get("services") or ()
-        on = {each["name"].rpartition("/")[2] for each in found if each.get("state") == "ENABLED"}
-        if missing := [name for name in wanted if name not in on]:
+        services = self.api.get(url).get("services") or ()
+        on = {each["name"].rpartition("/")[2] for each in services if each.get("state") == "ENABLED"}
+        if missing := [name for name in needed if name not in on]:
             fix = f"gcloud services enable --project={self.place.project} {' '.join(missing)}"
             yield problem(f"{len(missing)} are not enabled", fix)
         else:
@@ -151,13 +151,13 @@ class _Project:
         pool, region = self.place.cluster.system_pool, f"{self._compute}/regions/{self.place.region}"
         zones = [url.rpartition("/")[2] for url in self.api.get(region).get("zones") or ()]
         zone = (*self.place.network.zones, *zones)[0]
-        found = self._there(f"{self._compute}/zones/{zone}/machineTypes/{pool.machine}")
-        if found is None:
+        machine = self._there(f"{self._compute}/zones/{zone}/machineTypes/{pool.machine}")
+        if machine is None:
             raise CannotAsk(f"{pool.machine} is not offered in {zone}")
         series = pool.machine.partition("-")[0].upper()
         metric = "CPUS" if series in ("E2", "N1") else f"{series}_CPUS"
         fix = f"ask for more {metric} in {self.place.region} in the console: IAM, Quotas; or lower systemPool.max"
-        yield self._room(region, metric, pool.max * found["guestCpus"], fix)
+        yield self._room(region, metric, pool.max * machine["guestCpus"], fix)
 
     def _room(self, at: str, metric: str, needed: float, fix: str) -> Answer:
         quotas = {each["metric"]: each for each in self.api.get(at).get("quotas") or ()}
@@ -167,10 +167,10 @@ class _Project:
 
     def _of_family(self, gpu: str) -> float:
         at = f"projects/{self.place.project}/locations/global/services/compute.googleapis.com/quotaInfos"
-        found = self.api.get(f"https://cloudquotas.googleapis.com/v1/{at}/{_table()['familyQuota']}")
+        quota = self.api.get(f"https://cloudquotas.googleapis.com/v1/{at}/{_table()['familyQuota']}")
         here = [
             each
-            for each in found.get("dimensionsInfos") or ()
+            for each in quota.get("dimensionsInfos") or ()
             if self.place.region in (each.get("applicableLocations") or ())
             and each.get("dimensions", {}).get("gpu_family", gpu) == gpu
         ]
@@ -180,8 +180,8 @@ class _Project:
 
     def counted(self) -> list[str]:
         """Return the project's other quotas that a first `up` uses."""
-        wanted = _table()["counts"].items()
-        return [metric for metric, row in wanted if self._uses(row)] if self.place.cluster.adopt is None else []
+        rows = _table()["counts"].items()
+        return [metric for metric, row in rows if self._uses(row)] if self.place.cluster.adopt is None else []
 
     def _uses(self, row: Mapping[str, Any]) -> bool:
         return self.place.ingress is not None if row["ingress"] else self.place.network.adopt is None
@@ -224,27 +224,29 @@ class _Project:
         if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):
             raise CannotAsk("it is another project's, or a block of one", "gcloud compute reservations describe")
         zone = request.zones[0]
-        found = self._there(f"{self._compute}/zones/{zone}/reservations/{name}")
-        made_for = (found or {}).get("specificReservation", {}).get("instanceProperties", {}).get("machineType")
-        if found is None:
+        reservation = self._there(f"{self._compute}/zones/{zone}/reservations/{name}")
+        reserved_machine = (
+            (reservation or {}).get("specificReservation", {}).get("instanceProperties", {}).get("machineType")
+        )
+        if reservation is None:
             yield problem(f"is not in {zone}", "gcloud compute reservations list shows what is")
-        elif found.get("status") != "READY":
-            yield problem(f"is {found.get('status')}", "wait until it is READY, or name another one")
-        elif made_for not in (None, machine):
-            yield problem(f"is for {made_for}", f"write machine: {made_for}, or name another one")
+        elif reservation.get("status") != "READY":
+            yield problem(f"is {reservation.get('status')}", "wait until it is READY, or name another one")
+        elif reserved_machine not in (None, machine):
+            yield problem(f"is for {reserved_machine}", f"write machine: {reserved_machine}, or name another one")
         else:
             yield good(f"READY in {zone}")
 
-    def version(self, wanted: str) -> Iterator[Answer]:
+    def version(self, declared: str) -> Iterator[Answer]:
         channel = self.place.cluster.release_channel
-        found = self.api.get(f"https://container.googleapis.com/v1/{self._location}/serverConfig")
+        server_config = self.api.get(f"https://container.googleapis.com/v1/{self._location}/serverConfig")
         offered = [
             version
-            for each in found.get("channels") or ()
+            for each in server_config.get("channels") or ()
             if each.get("channel") == channel
             for version in each.get("validVersions") or ()
         ]
-        if any(version == wanted or version.startswith((f"{wanted}.", f"{wanted}-")) for version in offered):
+        if any(version == declared or version.startswith((f"{declared}.", f"{declared}-")) for version in offered):
             yield good(f"offered in {channel}")
         else:
             minors = sorted({".".join(version.split(".")[:2]) for version in offered})
@@ -258,23 +260,23 @@ class _Project:
 
     def _there(self, url: str) -> Mapping[str, Any] | None:
         try:
-            found: Mapping[str, Any] = self.api.get(url)
+            answer: Mapping[str, Any] = self.api.get(url)
         except NotFound:
             return None
-        return found
+        return answer
 
     def cluster(self, name: str) -> Iterator[Answer]:
-        found = self._cluster(name)
+        cluster = self._cluster(name)
         if self.place.cluster.adopt is None:
-            yield self._free(None if found is None else found.get("resourceLabels") or {})
-        elif found is None:
+            yield self._free(None if cluster is None else cluster.get("resourceLabels") or {})
+        elif cluster is None:
             yield problem(f"is not in {self.place.region}", "gcloud container clusters list shows what is")
-        elif found.get("status") != "RUNNING":
-            yield problem(f"is {found.get('status')}", "wait until it is RUNNING")
-        elif not found.get("workloadIdentityConfig"):
+        elif cluster.get("status") != "RUNNING":
+            yield problem(f"is {cluster.get('status')}", "wait until it is RUNNING")
+        elif not cluster.get("workloadIdentityConfig"):
             yield problem("has no Workload Identity", "switch it on with --workload-pool, or adopt another")
         else:
-            yield good(f"RUNNING, Kubernetes {found.get('currentMasterVersion')}")
+            yield good(f"RUNNING, Kubernetes {cluster.get('currentMasterVersion')}")
 
     def _free(self, tags: Mapping[str, str] | None) -> Answer:
         return name_of(tags, "ebbtide-stack", labels(self.about)["ebbtide-stack"])
@@ -282,16 +284,16 @@ class _Project:
     def bucket(self) -> Iterator[Answer]:
         name = bucket_name(self.about.name, self.place.project)
         try:
-            found = self._there(f"https://storage.googleapis.com/storage/v1/b/{name}")
+            bucket = self._there(f"https://storage.googleapis.com/storage/v1/b/{name}")
         except NotAllowed:
             yield problem("is another project's, or you may not read it", "give the stack another name")
             return
-        yield self._free(None if found is None else found.get("labels") or {})
+        yield self._free(None if bucket is None else bucket.get("labels") or {})
 
     def repository(self) -> Iterator[Answer]:
         at = f"{self._location}/repositories/{fitted(self.about.name, 63)}"
-        found = self._there(f"https://artifactregistry.googleapis.com/v1/{at}")
-        yield self._free(None if found is None else found.get("labels") or {})
+        repository = self._there(f"https://artifactregistry.googleapis.com/v1/{at}")
+        yield self._free(None if repository is None else repository.get("labels") or {})
 
     # certificate
 
@@ -301,15 +303,15 @@ class _Project:
             yield good("Google makes it once the name points at the address")
             return
         where = "global" if ingress.public else f"regions/{self.place.region}"
-        found = self._there(f"{self._compute}/{where}/sslCertificates/{ingress.certificate}")
-        if found is None:
+        certificate = self._there(f"{self._compute}/{where}/sslCertificates/{ingress.certificate}")
+        if certificate is None:
             at = "--global" if ingress.public else f"--region={self.place.region}"
-            made = f"gcloud compute ssl-certificates create {ingress.certificate} {at}"
-            fix = f"{made} --certificate=FILE --private-key=FILE"
+            command = f"gcloud compute ssl-certificates create {ingress.certificate} {at}"
+            fix = f"{command} --certificate=FILE --private-key=FILE"
             yield problem(f"{ingress.certificate} is not in {where}", fix)
             return
-        names, end = set(found.get("subjectAlternativeNames") or ()), found.get("expireTime")
-        names |= set((found.get("managed") or {}).get("domains") or ())
+        names, end = set(certificate.get("subjectAlternativeNames") or ()), certificate.get("expireTime")
+        names |= set((certificate.get("managed") or {}).get("domains") or ())
         until = datetime.fromisoformat(end) if end else None
         yield checkup.certificate(names, until, ingress.host, self.tools.now)
 

@@ -63,7 +63,7 @@ class StackKey(pulumi.ComponentResource):
             "bucket-may-encrypt",
             crypto_key_id=self.key.id,
             role=ENCRYPTER_DECRYPTER,
-            member=storage.apply(lambda found: f"serviceAccount:{found.email_address or agents['bucket']}"),
+            member=storage.apply(lambda account: f"serviceAccount:{account.email_address or agents['bucket']}"),
             opts=child,
         )
         self.register_outputs({"key": self.key.id})

@@ -178,7 +178,7 @@ class GpuPool(pulumi.ComponentResource):
     are gone until the new one has nodes. Source: pulumi-gcp 10.2 NodePool."""
 
     pool: Pool
-    made: gcp.container.NodePool
+    node_pool: gcp.container.NodePool
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class GpuPool(pulumi.ComponentResource):
         name, request = request.pool.name, ordered(request, about)
         super().__init__("ebbtide:platforms:GkeGpuPool", name, None, opts)
         self.pool = offered(request)
-        self.made = c.NodePool(
+        self.node_pool = c.NodePool(
             name,
             pool_args(request, settings, about, cluster, node_account),
             opts=pulumi.ResourceOptions(
@@ -205,4 +205,4 @@ class GpuPool(pulumi.ComponentResource):
                 ignore_changes=["initialNodeCount", "nodeCount"],
             ),
         )
-        self.register_outputs({"name": self.made.name})
+        self.register_outputs({"name": self.node_pool.name})

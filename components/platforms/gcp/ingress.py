@@ -47,23 +47,23 @@ class GcpIngress(pulumi.ComponentResource):
         self, settings: GcpSettings, about: About, subnet: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("ebbtide:platforms:GcpIngress", "ingress", None, opts)
-        wanted = settings.ingress
-        if wanted is None:
+        ingress_settings = settings.ingress
+        if ingress_settings is None:
             raise ValueError("platform.ingress: nothing is asked for")
         child = pulumi.ResourceOptions(parent=self)
         name = fitted(f"{about.name}-gateway", 63)
         address: gcp.compute.Address | gcp.compute.GlobalAddress
-        if wanted.public:
+        if ingress_settings.public:
             address = gcp.compute.GlobalAddress("address", name=name, labels=labels(about), opts=child)
             gcp.compute.SecurityPolicy(
                 "allow-list",
                 name=name,
                 type="CLOUD_ARMOR",
-                rules=list(allow_rules(wanted.allowed_networks)),
+                rules=list(allow_rules(ingress_settings.allowed_networks)),
                 opts=child,
             )
             gcp.compute.SSLPolicy("tls", name=name, profile="MODERN", min_tls_version="TLS_1_2", opts=child)
-            self.ingress = ingress(wanted, about, name, security_policy=name, ssl_policy=name)
+            self.ingress = ingress(ingress_settings, about, name, security_policy=name, ssl_policy=name)
         else:
             address = gcp.compute.Address(
                 "address",
@@ -74,5 +74,5 @@ class GcpIngress(pulumi.ComponentResource):
                 labels=labels(about),
                 opts=child,
             )
-            self.ingress = ingress(wanted, about, name, security_policy=None, ssl_policy=None)
+            self.ingress = ingress(ingress_settings, about, name, security_policy=None, ssl_policy=None)
         self.register_outputs({"address": address.address})

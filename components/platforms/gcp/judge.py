@@ -37,7 +37,7 @@ from components.platforms.gcp.tables import (
 from components.typed.refusal import Path, Problem
 from components.typed.rules.stack import HOST_WITHOUT_TLS, MIN_ABOVE_MAX
 
-_ONLY_WHEN_MADE = (
+_ONLY_FOR_NEW = (
     "version",
     "release_channel",
     "api_allowed_networks",
@@ -75,7 +75,7 @@ def _camel(name: str) -> str:
 def _cluster(cluster: ClusterSettings, network_adopted: bool) -> Iterator[Problem]:
     at: Path = ("platform", "cluster")
     if cluster.adopt is not None:
-        for field in _ONLY_WHEN_MADE:
+        for field in _ONLY_FOR_NEW:
             if field in cluster.model_fields_set:
                 message = f"has no effect: cluster.adopt names {cluster.adopt}, which somebody else set up"
                 yield ADOPT_CONFLICT.at((*at, _camel(field)), message, allowed="adopt alone", fix="take it out")

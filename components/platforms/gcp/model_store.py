@@ -16,12 +16,12 @@ from components.platforms.gcp.names import bucket_name, labels, principal
 
 MODELS_NAMESPACE = "ebbtide-models"
 MIRROR_NAMESPACE = MIRROR_ACCOUNT = "ebbtide-mirror"
-LOOK_AT_BUCKET = "roles/storage.legacyBucketReader"
+BUCKET_READER = "roles/storage.legacyBucketReader"
 """The role for the bucket itself, which the streamer asks for before it lists it (``get_bucket``); ``objectViewer``
 does not include that. Source: runai-model-streamer, py/runai_model_streamer_gcs/files.py; Cloud Storage documentation,
 IAM roles."""
-READERS = (LOOK_AT_BUCKET, "roles/storage.objectViewer")
-WRITERS = (LOOK_AT_BUCKET, "roles/storage.objectUser")
+READERS = (BUCKET_READER, "roles/storage.objectViewer")
+WRITERS = (BUCKET_READER, "roles/storage.objectUser")
 _OLD_VERSIONS_DAYS = 30
 
 

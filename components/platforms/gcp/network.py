@@ -81,9 +81,9 @@ class GcpNetwork(pulumi.ComponentResource):
         plan, name = address_plan(settings.network.cidr), fitted(about.name, 63)
         vpc = gcp.compute.Network("vpc", name=name, auto_create_subnetworks=False, routing_mode="REGIONAL", opts=child)
         nodes = gcp.compute.Subnetwork("nodes-subnet", nodes_subnet(plan, settings.region, vpc.id), opts=child)
-        made: list[pulumi.Resource] = [nodes]
+        resources: list[pulumi.Resource] = [nodes]
         if settings.ingress is not None and not settings.ingress.public:
-            made += [
+            resources += [
                 gcp.compute.Subnetwork("proxies-subnet", proxies_subnet(plan, settings.region, vpc.id), opts=child),
                 gcp.compute.Firewall(
                     "proxies-in",
@@ -110,5 +110,5 @@ class GcpNetwork(pulumi.ComponentResource):
             log_config=gcp.compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
             opts=child,
         )
-        self.result = Network(vpc.id, nodes.id, PODS, SERVICES, ready=(*made, nat))
+        self.result = Network(vpc.id, nodes.id, PODS, SERVICES, ready=(*resources, nat))
         self.register_outputs({"network": vpc.id, "subnet": nodes.id})

@@ -62,16 +62,16 @@ class GcpPlatform(pulumi.ComponentResource):
         after_cluster = pulumi.ResourceOptions(parent=self, providers=[google], depends_on=list(cluster.ready))
         registry = GcpRegistry(settings.region, settings.project, about, nodes.member, inside)
         store = GcpModelStore(settings.region, settings.project, number, about, key, cluster.ready, inside)
-        made = {
+        gpu_pools = {
             name: GpuPool(request, settings, about, cluster.path, nodes.email, after_cluster)
             for name, request in pools.items()
         }
         ingress = Ingress()
         way_in: tuple[pulumi.Resource, ...] = ()
         if settings.ingress is not None:
-            made_ingress = GcpIngress(settings, about, cluster.subnet, inside)
+            gcp_ingress = GcpIngress(settings, about, cluster.subnet, inside)
             # the gateway's Ingress refers to these by name only: without this `destroy` would try what is still in use
-            ingress, way_in = made_ingress.ingress, (made_ingress,)
+            ingress, way_in = gcp_ingress.ingress, (gcp_ingress,)
         provider = k8s.Provider(
             "cluster",
             kubeconfig=cluster.kubeconfig,
@@ -81,19 +81,19 @@ class GcpPlatform(pulumi.ComponentResource):
             enable_secret_mutable=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(cluster.ready)),
         )
-        pools_made = [pool.made for pool in made.values()]
+        node_pools = [pool.node_pool for pool in gpu_pools.values()]
         in_cluster = pulumi.ResourceOptions(parent=self, provider=provider)
-        order = compute_class(pools, about, pools_made, in_cluster)
+        order = compute_class(pools, about, node_pools, in_cluster)
         self.platform = Platform(
             kind=settings.kind,
             provider=provider,
-            pools={name: pool.pool for name, pool in made.items()},
+            pools={name: pool.pool for name, pool in gpu_pools.items()},
             registry=registry.registry,
             model_store=store.store,
             identity=Identity(),  # IAM knows the models' service account by its own name: it needs no mark
             ingress=ingress,
             storage_class=STORAGE_CLASS,
-            ready=(*cluster.ready, *registry.ready, *way_in, *pools_made, *order),
+            ready=(*cluster.ready, *registry.ready, *way_in, *node_pools, *order),
         )
         self.register_outputs({"cluster": cluster.path, "bucket": store.store.bucket})
 
@@ -123,10 +123,10 @@ def confirmed_number(project: str, provider: gcp.Provider) -> str:
     at = f"platform.project: {project!r}"
     fix = f"log in to an account that may see it (gcloud auth application-default login), or mend {at}"
     try:
-        found = gcp.organizations.get_project(project_id=project, opts=pulumi.InvokeOptions(provider=provider))
+        answer = gcp.organizations.get_project(project_id=project, opts=pulumi.InvokeOptions(provider=provider))
     except Exception as error:  # raised by the engine; its class is no part of the interface
         raise pulumi.RunError(f"{at} is not visible to these credentials: {error}; {fix}") from None
-    if found.project_id != project or not found.number:
-        seen = found.project_id or "no project"
-        raise pulumi.RunError(f"{at} was asked for and {seen!r} answered; {fix}")
-    return str(found.number)
+    if answer.project_id != project or not answer.number:
+        other = answer.project_id or "no project"
+        raise pulumi.RunError(f"{at} was asked for and {other!r} answered; {fix}")
+    return str(answer.number)

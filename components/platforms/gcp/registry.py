@@ -72,24 +72,24 @@ class GcpRegistry(pulumi.ComponentResource):
     ) -> None:
         super().__init__("ebbtide:platforms:GcpRegistry", "registry", None, opts)
         args = repository_args(region, about)
-        made = gcp.artifactregistry.Repository(
+        images = gcp.artifactregistry.Repository(
             "images", args, opts=pulumi.ResourceOptions(parent=self, protect=about.protect or None)
         )
         pull = gcp.artifactregistry.RepositoryIamMember(
             "nodes-may-pull",
             project=project,
             location=region,
-            repository=made.repository_id,
+            repository=images.repository_id,
             role="roles/artifactregistry.reader",
             member=node_member,
             opts=pulumi.ResourceOptions(parent=self),
         )
         who = gcp.organizations.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=self))
         # through the repository's own output, so that nothing is pushed before it exists
-        where = made.repository_id.apply(lambda repository: address(region, project, repository))
+        where = images.repository_id.apply(lambda repository: address(region, project, repository))
         self.registry = Registry(
             address=where,
             auth=RegistryAuth(username=_USER, password=pulumi.Output.secret(who.access_token)),
         )
-        self.ready = (made, pull)
+        self.ready = (images, pull)
         self.register_outputs({"address": where})

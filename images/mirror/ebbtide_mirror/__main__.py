@@ -17,8 +17,8 @@ PASSING, FINAL = 1, 2
 def main() -> int:
     """Copy the model that the environment names."""
     try:
-        wanted = settings(os.environ)
-        mirror(wanted, Hub(wanted.model_id, wanted.revision, wanted.token), Store.at(wanted.target), _say)
+        job = settings(os.environ)
+        mirror(job, Hub(job.model_id, job.revision, job.token), Store.at(job.target), _say)
     except Problem as problem:
         _say(f"error: {problem}")
         return FINAL

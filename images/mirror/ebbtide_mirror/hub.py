@@ -41,10 +41,10 @@ class Hub:
                 self.model_id, revision=self.revision, files_metadata=True
             )
         except (HfHubHTTPError, httpx2.HTTPError) as error:
-            raise self._told(error) from None
+            raise self._explained(error) from None
         if info.sha != self.revision:
-            told = f"the hub calls this revision {info.sha}, asked was {self.revision}"
-            raise Problem(told, "copy the commit from the model's page")
+            message = f"the hub calls this revision {info.sha}, asked was {self.revision}"
+            raise Problem(message, "copy the commit from the model's page")
         return [self._file(each) for each in info.siblings or []]
 
     def _file(self, listed: object) -> File:
@@ -72,9 +72,9 @@ class Hub:
 
     def _from(self, file: File, at: int) -> Iterator[bytes]:
         url = hf_hub_url(self.model_id, file.name, revision=self.revision)
-        wanted = {"Range": f"bytes={at}-"} if at else {}
+        range_header = {"Range": f"bytes={at}-"} if at else {}
         # without compression: another encoding would transfer other bytes than the sum covers
-        headers = {**self._headers, **wanted, "Accept-Encoding": "identity"}
+        headers = {**self._headers, **range_header, "Accept-Encoding": "identity"}
         timeout = httpx2.Timeout(30.0, read=120.0)
         with get_session().stream("GET", url, headers=headers, follow_redirects=True, timeout=timeout) as answer:
             if answer.status_code in _MAY_PASS:
@@ -82,13 +82,13 @@ class Hub:
             try:
                 hf_raise_for_status(answer)
             except HfHubHTTPError as error:
-                raise self._told(error) from None
+                raise self._explained(error) from None
             if at and answer.status_code != 206:
                 raise Problem(f"{file.name}: the hub does not go on at byte {at}", "start the Job again")
             # as they come: bytes gathered into larger pieces are lost when the connection breaks
             yield from answer.iter_bytes()
 
-    def _told(self, error: Exception) -> Exception:
+    def _explained(self, error: Exception) -> Exception:
         """Return the library's error in words that say what to do. Its own may carry addresses with signatures."""
         what = f"{self.model_id}@{self.revision[:12]}"
         response = getattr(error, "response", None)

@@ -28,18 +28,19 @@ class Source(Protocol):
     def read(self, file: File) -> Iterator[bytes]: ...
 
 
-def mirror(wanted: Settings, source: Source, store: Store, say: Say, clock: Callable[[], float] = time.time) -> None:
-    """Copy ``wanted`` into the store. Files there with the right size and sum stay; the mark is written last.
+def mirror(settings: Settings, source: Source, store: Store, say: Say, clock: Callable[[], float] = time.time) -> None:
+    """Copy the model that ``settings`` names into the store. Files there with the right size and sum stay; the mark is
+    written last.
 
     Raises ``Problem`` or ``Passing``; the next run goes on from what is there.
     """
-    if _complete(store, wanted):
-        say(f"{wanted.model_id}@{wanted.revision[:12]} is there already")
+    if _complete(store, settings):
+        say(f"{settings.model_id}@{settings.revision[:12]} is there already")
         return
     listed = source.files()
-    files, left_out = chosen(listed, wanted.allow_pickle, _index(listed, source))
+    files, left_out = chosen(listed, settings.allow_pickle, _index(listed, source))
     total = sum(file.size for file in files)
-    say(f"{wanted!r}: {len(files)} files, {_gigabytes(total)}")
+    say(f"{settings!r}: {len(files)} files, {_gigabytes(total)}")
     if left_out:
         say(f"left out, since the engine reads others: {', '.join(file.name for file in left_out)}")
     sums: dict[str, str] = {}
@@ -53,46 +54,46 @@ def mirror(wanted: Settings, source: Source, store: Store, say: Say, clock: Call
             continue
         sums[file.name] = _copy(file, source, store, progress)
         say(f"[{number}/{len(files)}] {file.name}: {_gigabytes(file.size)}, checked")
-    mark = json.dumps(metadata(wanted, files, sums, clock()), indent=2).encode() + b"\n"
+    mark = json.dumps(metadata(settings, files, sums, clock()), indent=2).encode() + b"\n"
     store.put(MARK, mark, len(mark), {})
-    say(f"complete: {wanted.target}")
+    say(f"complete: {settings.target}")
 
 
 def _index(files: list[File], source: Source) -> frozenset[str]:
     """Return the weights that the model's index names; none where it has no index."""
-    found = next((file for file in files if file.name == INDEX), None)
-    if found is None:
+    index = next((file for file in files if file.name == INDEX), None)
+    if index is None:
         return frozenset()
-    sums, contents = Sums(found.size), b"".join(source.read(found))
+    sums, contents = Sums(index.size), b"".join(source.read(index))
     sums.add(contents)
-    if wrong := sums.differs(found):
-        raise Passing(f"{found.name}: {wrong}")
+    if wrong := sums.differs(index):
+        raise Passing(f"{index.name}: {wrong}")
     return indexed(contents)
 
 
-def metadata(wanted: Settings, files: list[File], sums: dict[str, str], now: float) -> dict[str, Any]:
+def metadata(settings: Settings, files: list[File], sums: dict[str, str], now: float) -> dict[str, Any]:
     """Return ``model_metadata.json``: the archive format's fields; under ``ebbtide`` every file's size and checksum."""
     sizes = {file.name: file.size for file in files}
     return {
-        "commitHash": wanted.revision,
+        "commitHash": settings.revision,
         "downloadDate": int(now * 1000),
         "downloadedBy": "ebbtide",
         "libraryName": "transformers",
-        "modelDefinition": {"key": f"hf@{wanted.model_id}@{wanted.revision}"},
+        "modelDefinition": {"key": f"hf@{settings.model_id}@{settings.revision}"},
         "pipelineName": "text-generation",
         "sizeInBytes": sum(sizes.values()),
-        "url": f"https://huggingface.co/{wanted.model_id}/tree/{wanted.revision}",
+        "url": f"https://huggingface.co/{settings.model_id}/tree/{settings.revision}",
         "version": 0,
         "ebbtide": {"source": "Hugging Face hub", "sizes": sizes, "sha256": sums},
     }
 
 
-def _complete(store: Store, wanted: Settings) -> bool:
+def _complete(store: Store, settings: Settings) -> bool:
     """Return True if the mark of this very revision is there, and every file it names at its size."""
     try:
         mark = json.loads(store.get(MARK) or b"null")
         sizes: dict[str, int] = mark["ebbtide"]["sizes"]
-        if mark["commitHash"] != wanted.revision or not sizes:
+        if mark["commitHash"] != settings.revision or not sizes:
             return False
     except (ValueError, TypeError, KeyError):
         return False

@@ -34,8 +34,8 @@ def settings(environ: Mapping[str, str]) -> Settings:
     if not _MODEL_ID.fullmatch(model_id):
         raise Problem(f"EBBTIDE_MODEL_ID is {model_id!r}, allowed is owner/name", "set it as on the model's page")
     if not _REVISION.fullmatch(revision):
-        told = f"EBBTIDE_REVISION is {revision!r}, allowed are the 40 hexadecimal digits of a commit"
-        raise Problem(told, "a branch or a tag names other files tomorrow: copy the commit from the model's page")
+        message = f"EBBTIDE_REVISION is {revision!r}, allowed are the 40 hexadecimal digits of a commit"
+        raise Problem(message, "a branch or a tag names other files tomorrow: copy the commit from the model's page")
     token = environ.get("HF_TOKEN", "").strip() or None
     pickle = environ.get("EBBTIDE_ALLOW_PICKLE", "false") == "true"
     return Settings(model_id, revision, _one(environ, "EBBTIDE_TARGET"), pickle, token)

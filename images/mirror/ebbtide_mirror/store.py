@@ -27,20 +27,20 @@ class Store:
         try:
             return Store(LocalStore.from_url(uri, mkdir=True) if uri.startswith("file:") else from_url(uri))
         except (BaseError, ValueError, OSError) as error:
-            told = f"{uri} is not a store: {_first_line(error)}"
-            raise Problem(told, "the stack's platform gives the address: check its model store") from None
+            message = f"{uri} is not a store: {_first_line(error)}"
+            raise Problem(message, "the stack's platform gives the address: check its model store") from None
 
     def facts(self, name: str) -> tuple[int, dict[str, str]] | None:
         """Return size and words of an object, None if there is none. Where a store keeps no words beside an object (a
         file system) the object is read instead and its sums are computed anew."""
-        with _told():
+        with _explained_errors():
             try:
-                found = obstore.get(self._objects, name, options={"head": True})
+                answer = obstore.get(self._objects, name, options={"head": True})
             except FileNotFoundError:
                 return None
-            words = {str(key): str(value) for key, value in found.attributes.items()}
-            size = found.meta["size"]
-            return size, words if not isinstance(self._objects, LocalStore) else self._taken(name, size)
+            words = {str(key): str(value) for key, value in answer.attributes.items()}
+            size = answer.meta["size"]
+            return size, words if not isinstance(self._objects, LocalStore) else self._sums(name, size)
 
     def put(self, name: str, contents: Iterator[bytes] | bytes, size: int, words: Mapping[str, str]) -> None:
         """Write all or nothing: until the last byte is there, and if ``contents`` raises, no object of that name
@@ -48,18 +48,18 @@ class Store:
         """
         part = max(_PART, -(-size // _MOST_PARTS))
         attributes = dict(words) if not isinstance(self._objects, LocalStore) else None
-        with _told():
+        with _explained_errors():
             obstore.put(self._objects, name, contents, attributes=attributes, chunk_size=part, max_concurrency=4)
 
     def get(self, name: str) -> bytes | None:
         """Return a small object's contents, None if there is none."""
-        with _told():
+        with _explained_errors():
             try:
                 return bytes(obstore.get(self._objects, name).bytes())
             except FileNotFoundError:
                 return None
 
-    def _taken(self, name: str, size: int) -> dict[str, str]:
+    def _sums(self, name: str, size: int) -> dict[str, str]:
         sha256, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
         for chunk in obstore.get(self._objects, name):
             sha256.update(chunk)
@@ -67,7 +67,7 @@ class Store:
         return {"sha256": sha256.hexdigest(), "gitblob": blob.hexdigest()}
 
 
-class _told:  # noqa: N801  reads as a word of the block it heads
+class _explained_errors:  # noqa: N801  reads as a word of the block it heads
     """Context that turns the library's errors into words that say what to do."""
 
     def __enter__(self) -> None:

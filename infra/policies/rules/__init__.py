@@ -13,11 +13,11 @@ from infra.policies.model import Rule
 def rules() -> tuple[Rule, ...]:
     """Return all rules, by id. Raises ``ValueError`` if two have one id."""
     files = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
-    found = [value for file in files for value in vars(file).values() if isinstance(value, Rule)]
-    ids = [rule.id for rule in found]
+    all_rules = [value for file in files for value in vars(file).values() if isinstance(value, Rule)]
+    ids = [rule.id for rule in all_rules]
     if len(set(ids)) != len(ids):
         raise ValueError(f"two rules have one id: {sorted(i for i in set(ids) if ids.count(i) > 1)}")
-    return tuple(sorted(found, key=lambda rule: rule.id))
+    return tuple(sorted(all_rules, key=lambda rule: rule.id))
 
 
 def rule_ids() -> tuple[str, ...]:

@@ -26,24 +26,24 @@ def cost_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
         return
     asked: dict[str, str] = {}
 
-    def pool(found: Pool) -> Iterator[Outcome]:
-        name = found.named_in(graph.pools)
+    def judge_pool(pool: Pool) -> Iterator[Outcome]:
+        name = pool.named_in(graph.pools)
         if name in asked:
-            yield found.resource.violation("", f"is a second group of nodes of {name}, beside {asked[name]}")
-        asked[name] = found.resource.name
+            yield pool.resource.violation("", f"is a second group of nodes of {name}, beside {asked[name]}")
+        asked[name] = pool.resource.name
         if name == _SYSTEM:
-            yield from _within_system(graph, found.resource, found.machine_name, found.number("max"), found.row)
+            yield from _within_system(graph, pool.resource, pool.machine_name, pool.number("max"), pool.row)
 
-    def cluster(found: Resource) -> Iterator[Outcome]:
-        for index, inner in enumerate(get_path(found.inputs, "agentPoolProfiles") or ()):
+    def judge_cluster(cluster: Resource) -> Iterator[Outcome]:
+        for index, inner in enumerate(get_path(cluster.inputs, "agentPoolProfiles") or ()):
             row = {
                 key: f"agentPoolProfiles[{index}].{name}" for key, name in (("machine", "vmSize"), ("max", "maxCount"))
             }
             most = get_path(inner, "maxCount", get_path(inner, "count"))
-            yield from _within_system(graph, found, str(get_path(inner, "vmSize", "")), most, row)
+            yield from _within_system(graph, cluster, str(get_path(inner, "vmSize", "")), most, row)
 
-    yield from each(node_pools(graph), pool, "stack:pools")
-    yield from each((r for r in graph.resources if r.kind == "ManagedCluster"), cluster, "stack:platform.cluster")
+    yield from each(node_pools(graph), judge_pool, "stack:pools")
+    yield from each((r for r in graph.resources if r.kind == "ManagedCluster"), judge_cluster, "stack:platform.cluster")
 
 
 _SYSTEM = ""
@@ -53,13 +53,13 @@ _SYSTEM = ""
 def _within_system(
     graph: Graph, resource: Resource, machine: str, most: int | None, row: Mapping[str, Any]
 ) -> Iterator[Outcome]:
-    wanted = getattr(getattr(getattr(graph.stack, "platform", None), "cluster", None), "system_pool", None)
-    if wanted is None:
+    system_pool = getattr(getattr(getattr(graph.stack, "platform", None), "cluster", None), "system_pool", None)
+    if system_pool is None:
         yield resource.violation("", "is a group of nodes that the stack file does not name")
         return
-    if machine != wanted.machine:
+    if machine != system_pool.machine:
         yield resource.violation(row["machine"], "is another machine than the stack file names for the system pool")
-    if most is None or most > wanted.max:
+    if most is None or most > system_pool.max:
         yield resource.violation(row["max"], "is above the max of the system pool in the stack file")
 
 
@@ -75,17 +75,17 @@ def gpu_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     most = settings.ceiling.gpus
 
     # the program may ask for more than the stack file says
-    def pool(found: Pool) -> Iterator[Outcome]:
-        told = graph.pools.get(found.named_in(graph.pools))
-        if told is None:
+    def judge_pool(pool: Pool) -> Iterator[Outcome]:
+        declared = graph.pools.get(pool.named_in(graph.pools))
+        if declared is None:
             return
-        if (found.number("max") or 0) > told.max:
-            yield found.resource.violation(found.row["max"], f"is above {told.max}, the max in the stack file")
+        if (pool.number("max") or 0) > declared.max:
+            yield pool.resource.violation(pool.row["max"], f"is above {declared.max}, the max in the stack file")
         # a launch template may name the machine instead
-        if told.machine and found.machine_name not in ("", told.machine):
-            yield found.resource.violation(found.row["machine"], "is another machine than the stack file names")
+        if declared.machine and pool.machine_name not in ("", declared.machine):
+            yield pool.resource.violation(pool.row["machine"], "is another machine than the stack file names")
 
-    yield from each(gpu_pools(graph), pool, "stack:pools")
+    yield from each(gpu_pools(graph), judge_pool, "stack:pools")
     asked = sum((pool.number("max") or 0) * (pool.machine.gpus if pool.machine else 0) for pool in gpu_pools(graph))
     if asked > most:
         yield Violation("stack:pools", "max", f"may hold {asked} GPUs; the ceiling of {settings.environment} is {most}")
@@ -162,14 +162,14 @@ def quota_present(graph: Graph, settings: Settings) -> Iterator[Outcome]:
         return  # a quota that nobody can read yet may be the one that is missing
     most = graph.stack.guard.max_gpus if graph.stack is not None else None
 
-    def pod(found: Pod) -> Iterator[Outcome]:
-        for resource in found.gpus:
-            limit = limits.get((found.owner.namespace, resource))
+    def judge_pod(pod: Pod) -> Iterator[Outcome]:
+        for resource in pod.gpus:
+            limit = limits.get((pod.owner.namespace, resource))
             if limit is None:
-                yield found.owner.violation("metadata.namespace", f"has no ResourceQuota for {resource}")
+                yield pod.owner.violation("metadata.namespace", f"has no ResourceQuota for {resource}")
             elif most is not None and limit > most:
-                yield found.owner.violation(
+                yield pod.owner.violation(
                     "metadata.namespace", f"has a quota of {limit}, above maxGpus, which is {most}"
                 )
 
-    yield from each(pods(graph), pod, "stack:guard")
+    yield from each(pods(graph), judge_pod, "stack:guard")

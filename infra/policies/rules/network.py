@@ -32,23 +32,23 @@ def default_deny(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     policies = list(graph.of_kind("NetworkPolicy"))
     own = clouds()["credentials"].get(graph.stack.platform.kind if graph.stack is not None else "", ())
 
-    def pod(found: Pod) -> Iterator[Outcome]:
-        if is_rendered(found.owner, settings):
+    def judge_pod(pod: Pod) -> Iterator[Outcome]:
+        if is_rendered(pod.owner, settings):
             return  # KEDA's own manifests come without policies
-        beside = [p for p in policies if p.namespace == found.owner.namespace]
-        mine = [p for p in beside if selects(get_path(p.inputs, "spec.podSelector"), found.labels)]
+        beside = [p for p in policies if p.namespace == pod.owner.namespace]
+        mine = [p for p in beside if selects(get_path(p.inputs, "spec.podSelector"), pod.labels)]
         for kind in sorted({"Ingress", "Egress"}.difference(*map(kinds, mine))):
-            yield found.owner.violation("spec", f"is under no NetworkPolicy for {kind.lower()}")
+            yield pod.owner.violation("spec", f"is under no NetworkPolicy for {kind.lower()}")
         judged.update(policy.urn for policy in mine)
-        yield from _wide_ways(mine, "models" if found.gpus else "others", own, settings, mounted=_is_mounted(found))
+        yield from _wide_ways(mine, "models" if pod.gpus else "others", own, settings, mounted=_is_mounted(pod))
 
-    def policy(found: Resource) -> Iterator[Outcome]:
-        if found.urn not in judged:  # for pods of a chart, or for none yet
-            yield from _wide_ways([found], "others", own, settings)
+    def judge_policy(policy: Resource) -> Iterator[Outcome]:
+        if policy.urn not in judged:  # for pods of a chart, or for none yet
+            yield from _wide_ways([policy], "others", own, settings)
 
     judged: set[str] = set()
-    yield from each(pods(graph), pod, "stack:")
-    yield from each(policies, policy, "stack:")
+    yield from each(pods(graph), judge_pod, "stack:")
+    yield from each(policies, judge_policy, "stack:")
 
 
 def _wide_ways(
@@ -56,12 +56,12 @@ def _wide_ways(
 ) -> Iterator[Outcome]:
     for direction, way_of in (("ingress", "in"), ("egress", "out")):
         allowed = settings.wide_ways.get(kind, {}).get(direction, {})
-        for found in wide((way for policy in policies for way in ways(policy, direction)), own):
-            ports, who = str(found.way.ports), found.who
+        for opening in wide((way for policy in policies for way in ways(policy, direction)), own):
+            ports, who = str(opening.way.ports), opening.who
             if ports in allowed.get(who, ()) and not (kind == "models" and mounted):
                 continue
-            told = _WHO.get(who, f"the link-local address {who}")
-            yield found.way.policy.violation(found.way.at, f"lets {told} {way_of}: {ports}")
+            peer = _WHO.get(who, f"the link-local address {who}")
+            yield opening.way.policy.violation(opening.way.at, f"lets {peer} {way_of}: {ports}")
 
 
 _WHO = {EVERYBODY: "everybody", EVERY_POD: "pods of every namespace", OPEN: "most of the internet"}
@@ -91,18 +91,18 @@ def load_balancer_timeouts(graph: Graph, settings: Settings) -> Iterator[Outcome
         )
 
 
-def _hop(hop: dict[str, Any], held: int, found: Resource) -> Iterator[Outcome]:
-    if "chart" in hop and get_path(found.inputs, "chart") != hop["chart"]:
+def _hop(hop: dict[str, Any], held: int, resource: Resource) -> Iterator[Outcome]:
+    if "chart" in hop and get_path(resource.inputs, "chart") != hop["chart"]:
         return
-    if "when" in hop and get_path(found.inputs, hop["when"]) is None:
+    if "when" in hop and get_path(resource.inputs, hop["when"]) is None:
         return
-    if "whenClass" in hop and get_path(found.inputs, "spec.ingressClassName") != hop["whenClass"]:
+    if "whenClass" in hop and get_path(resource.inputs, "spec.ingressClassName") != hop["whenClass"]:
         return
-    match = re.search(hop["pattern"], str(get_path(found.inputs, hop["path"], "")))
+    match = re.search(hop["pattern"], str(get_path(resource.inputs, hop["path"], "")))
     if match is None:
-        yield found.violation(hop["path"], f"says no time-out: the default of the hop is under {held:.0f} s")
+        yield resource.violation(hop["path"], f"says no time-out: the default of the hop is under {held:.0f} s")
     elif 0 < float(match[1]) < held:
-        yield found.violation(hop["path"], f"is {match[1]} s; a request is held for {held:.0f} s")
+        yield resource.violation(hop["path"], f"is {match[1]} s; a request is held for {held:.0f} s")
 
 
 @rule(
@@ -118,28 +118,28 @@ def public_listener(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     keys = graph.stack is not None and bool(graph.stack.gateway.keys)
     table = clouds()["ingress"]
 
-    def ingress(found: Resource) -> Iterator[Outcome]:
-        named = (get_path(found.inputs, path) for path in table["class"])
+    def judge_ingress(ingress: Resource) -> Iterator[Outcome]:
+        named = (get_path(ingress.inputs, path) for path in table["class"])
         way = table["classes"].get(next((name for name in named if name), None))
         if way is None:
-            yield found.violation("spec.ingressClassName", "is of a class of which nobody knows whom it lets in")
+            yield ingress.violation("spec.ingressClassName", "is of a class of which nobody knows whom it lets in")
             return
-        if not any(get_path(found.inputs, path) for path in way["tls"]):
-            yield found.violation("spec.tls", "has no TLS: keys and prompts would cross the network in clear")
-        if "internal" not in way or get_path(found.inputs, way["internal"]["path"]) in way["internal"]["is"]:
+        if not any(get_path(ingress.inputs, path) for path in way["tls"]):
+            yield ingress.violation("spec.tls", "has no TLS: keys and prompts would cross the network in clear")
+        if "internal" not in way or get_path(ingress.inputs, way["internal"]["path"]) in way["internal"]["is"]:
             return
         if "policies" in way:
-            open_ = not _is_behind_list(found, graph)
+            open_ = not _is_behind_list(ingress, graph)
         else:
-            networks = get_path(found.inputs, way["networks"])
+            networks = get_path(ingress.inputs, way["networks"])
             open_ = not networks or open_to_all(str(networks).split(","))
         if open_:
-            yield found.violation("metadata.annotations", "is open to the whole internet")
+            yield ingress.violation("metadata.annotations", "is open to the whole internet")
         if not keys:
-            yield found.violation("spec", "is public while no key says who may ask", "gateway.keys")
+            yield ingress.violation("spec", "is public while no key says who may ask", "gateway.keys")
 
-    yield from each(graph.of_kind("Ingress"), ingress, "stack:platform.ingress")
-    yield from each(graph.of_kind("Service"), lambda found: _service(found, graph), "stack:platform.ingress")
+    yield from each(graph.of_kind("Ingress"), judge_ingress, "stack:platform.ingress")
+    yield from each(graph.of_kind("Service"), lambda service: _service(service, graph), "stack:platform.ingress")
     yield from each(graph.of_kind("Release"), _balancer, "stack:platform.ingress")
     for kind, paths in clouds()["openings"].items():
         yield from _opened([r for r in graph.resources if r.type == kind and not r.external], frozenset(paths))
@@ -151,7 +151,7 @@ def _is_behind_list(ingress: Resource, graph: Graph) -> bool:
     lists = {get_path(r.inputs, "name"): r for r in graph.resources if r.type == clouds()["networkList"]}
     beside = [r for r in graph.of_kind("BackendConfig") if r.namespace == ingress.namespace]
     named = [lists.get(get_path(r.inputs, "spec.securityPolicy.name")) for r in beside]
-    return bool(named) and all(found is not None and _is_closed(found) for found in named)
+    return bool(named) and all(network_list is not None and _is_closed(network_list) for network_list in named)
 
 
 _FOR_ALL_OTHERS = 2147483647
@@ -170,38 +170,38 @@ def _allows(rule: Any) -> bool:
     return not str(get_path(rule, "action", "allow")).startswith("deny")
 
 
-def _service(found: Resource, graph: Graph) -> Iterator[Outcome]:
-    if get_path(found.inputs, "spec.externalIPs"):
-        yield found.violation("spec.externalIPs", "takes what is sent to addresses of the network")
+def _service(service: Resource, graph: Graph) -> Iterator[Outcome]:
+    if get_path(service.inputs, "spec.externalIPs"):
+        yield service.violation("spec.externalIPs", "takes what is sent to addresses of the network")
     place = graph.stack.platform.kind if graph.stack is not None else None
-    kind = get_path(found.inputs, "spec.type", "ClusterIP")
+    kind = get_path(service.inputs, "spec.type", "ClusterIP")
     if kind == "NodePort":
-        wanted = getattr(getattr(graph.stack, "platform", None), "ingress", None)
-        if getattr(wanted, "service_type", None) != "NodePort" or found.object_name != "gateway":
-            yield found.violation("spec.type", "listens on every node")
+        ingress = getattr(getattr(graph.stack, "platform", None), "ingress", None)
+        if getattr(ingress, "service_type", None) != "NodePort" or service.object_name != "gateway":
+            yield service.violation("spec.type", "listens on every node")
     if kind != "LoadBalancer":
         return
     for way in clouds()["internalServices"]:
-        if place in (way["place"], "existing") and get_path(found.inputs, way["path"]) in way["is"]:
+        if place in (way["place"], "existing") and get_path(service.inputs, way["path"]) in way["is"]:
             return
-    ranges = [str(network) for network in get_path(found.inputs, "spec.loadBalancerSourceRanges") or ()]
+    ranges = [str(network) for network in get_path(service.inputs, "spec.loadBalancerSourceRanges") or ()]
     if not ranges or open_to_all(ranges):
-        yield found.violation("spec.loadBalancerSourceRanges", "is open to the whole internet")
-    yield found.violation("spec.type", "is a public listener without TLS of its own")
+        yield service.violation("spec.loadBalancerSourceRanges", "is open to the whole internet")
+    yield service.violation("spec.type", "is a public listener without TLS of its own")
 
 
-def _balancer(found: Resource) -> Iterator[Outcome]:
-    way = clouds()["balancers"].get(get_path(found.inputs, "chart"))
-    if way is None or get_path(found.inputs, way["internal"]["path"]) in way["internal"]["is"]:
+def _balancer(release: Resource) -> Iterator[Outcome]:
+    way = clouds()["balancers"].get(get_path(release.inputs, "chart"))
+    if way is None or get_path(release.inputs, way["internal"]["path"]) in way["internal"]["is"]:
         return
-    networks = [str(network) for network in get_path(found.inputs, way["networks"]) or ()]
+    networks = [str(network) for network in get_path(release.inputs, way["networks"]) or ()]
     if not networks or open_to_all(networks):
-        yield found.violation(way["networks"], "is open to the whole internet")
+        yield release.violation(way["networks"], "is open to the whole internet")
 
 
-def _opened(found: Sequence[Resource], shapes: frozenset[str]) -> Iterator[Outcome]:
+def _opened(resources: Sequence[Resource], shapes: frozenset[str]) -> Iterator[Outcome]:
     """Yield the resources of one type that let networks in which are together larger than anybody's own."""
-    let_in = [(r, leaf) for r in found for leaf in leaves(r.type, r.inputs.raw) if leaf.shape in shapes]
+    let_in = [(r, leaf) for r in resources for leaf in leaves(r.type, r.inputs.raw) if leaf.shape in shapes]
     networks = [
         (r, leaf.path, leaf.value) for r, leaf in let_in if isinstance(leaf.value, str) and leaf.value != HIDDEN
     ]

@@ -48,40 +48,40 @@ def _node(node: Resource) -> Iterator[Outcome]:
 def placement(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     places: list[tuple[dict[str, str], list[tuple[str, str, str]]]] = []
 
-    def pool(found: Pool) -> Iterator[Outcome]:
-        places.append((found.labels, found.taints))
+    def add_pool(pool: Pool) -> Iterator[Outcome]:
+        places.append((pool.labels, pool.taints))
         yield from ()
 
     gpus = gpu_pools(graph)
-    unread = list(each(gpus, pool, "stack:pools"))
+    unread = list(each(gpus, add_pool, "stack:pools"))
 
-    def node(found: Resource) -> Iterator[Outcome]:
-        labels = {key: str(value) for key, value in (get_path(found.inputs, "metadata.labels") or {}).items()}
-        taints = get_path(found.inputs, "spec.taints") or ()
+    def add_node(node: Resource) -> Iterator[Outcome]:
+        labels = {key: str(value) for key, value in (get_path(node.inputs, "metadata.labels") or {}).items()}
+        taints = get_path(node.inputs, "spec.taints") or ()
         places.append((labels, [(str(t["key"]), str(get_path(t, "value", "")), str(t["effect"])) for t in taints]))
         yield from ()
 
-    unread += each(graph.of_kind("NodePatch"), node, "stack:pools")
+    unread += each(graph.of_kind("NodePatch"), add_node, "stack:pools")
     yield from unread
     if unread:
         return  # a pod may belong to the one that nobody can read yet
     if not places and not gpus:
         return  # another stack or a provisioner creates the nodes: their labels are not in this graph
 
-    def pod(found: Pod) -> Iterator[Outcome]:
-        if not found.gpus:
+    def judge_pod(pod: Pod) -> Iterator[Outcome]:
+        if not pod.gpus:
             return
-        alternatives = choices(found.spec)
+        alternatives = choices(pod.spec)
         if not alternatives:
-            yield found.owner.violation(f"{found.at}.nodeSelector", "is missing: the pod may land in any pool")
+            yield pod.owner.violation(f"{pod.at}.nodeSelector", "is missing: the pod may land in any pool")
         for choice in alternatives:
             fitting = [taints for labels, taints in places if choice.takes(labels)]
             if not fitting:
-                yield found.owner.violation(f"{found.at}.{choice.at}", f"matches no pool: {choice.keys}")
-            elif not any(all(_tolerated(taint, found.spec) for taint in taints) for taints in fitting):
-                yield found.owner.violation(f"{found.at}.tolerations", "do not cover the taints of the pool it selects")
+                yield pod.owner.violation(f"{pod.at}.{choice.at}", f"matches no pool: {choice.keys}")
+            elif not any(all(_tolerated(taint, pod.spec) for taint in taints) for taints in fitting):
+                yield pod.owner.violation(f"{pod.at}.tolerations", "do not cover the taints of the pool it selects")
 
-    yield from each(pods(graph), pod, "stack:models")
+    yield from each(pods(graph), judge_pod, "stack:models")
 
 
 def _tolerated(taint: tuple[str, str, str], spec: object) -> bool:
@@ -107,22 +107,22 @@ def _tolerated(taint: tuple[str, str, str], spec: object) -> bool:
     scope="stack",
 )
 def pod_security(graph: Graph, settings: Settings) -> Iterator[Outcome]:
-    def namespace(found: Resource) -> Iterator[Outcome]:
-        if found.object_name in settings.exempt_namespaces:
+    def judge_namespace(namespace: Resource) -> Iterator[Outcome]:
+        if namespace.object_name in settings.exempt_namespaces:
             return
-        labels = get_path(found.inputs, "metadata.labels", {})
+        labels = get_path(namespace.inputs, "metadata.labels", {})
         if labels.get(_ENFORCE) != "restricted":
-            yield found.violation("metadata.labels", "does not enforce pod-security.kubernetes.io: restricted")
+            yield namespace.violation("metadata.labels", "does not enforce pod-security.kubernetes.io: restricted")
         if labels.get(f"{_ENFORCE}-version", "latest") != "latest":
-            yield found.violation("metadata.labels", "enforces the profile of an older version")
+            yield namespace.violation("metadata.labels", "enforces the profile of an older version")
 
-    def volume(found: Resource) -> Iterator[Outcome]:
+    def judge_volume(volume: Resource) -> Iterator[Outcome]:
         # the lab's machine keeps the weights in a folder of its own
-        if settings.environment != "local" and any(get_path(found.inputs, f"spec.{kind}") for kind in _OF_NODES):
-            yield found.violation("spec", "is a folder of a node, which whoever claims it may write")
+        if settings.environment != "local" and any(get_path(volume.inputs, f"spec.{kind}") for kind in _OF_NODES):
+            yield volume.violation("spec", "is a folder of a node, which whoever claims it may write")
 
-    yield from each(graph.of_kind("Namespace"), namespace, "stack:")
-    yield from each(graph.of_kind("PersistentVolume"), volume, "stack:")
+    yield from each(graph.of_kind("Namespace"), judge_namespace, "stack:")
+    yield from each(graph.of_kind("PersistentVolume"), judge_volume, "stack:")
     yield from each(pods(graph), _powers, "stack:")
 
 
@@ -134,21 +134,21 @@ _VOLUMES = frozenset(
 )
 
 
-def _powers(found: Pod) -> Iterator[Outcome]:
+def _powers(pod: Pod) -> Iterator[Outcome]:
     """Yield what a pod may do beyond the restricted profile; namespaces that enforce none are no excuse."""
     for key in ("hostNetwork", "hostPID", "hostIPC"):
-        if get_path(found.spec, key):
-            yield found.owner.violation(f"{found.at}.{key}", "shares the node with the pod")
-    for volume in get_path(found.spec, "volumes") or ():
+        if get_path(pod.spec, key):
+            yield pod.owner.violation(f"{pod.at}.{key}", "shares the node with the pod")
+    for volume in get_path(pod.spec, "volumes") or ():
         if volume.keys() - _VOLUMES:
             what = "mounts a folder of the node" if "hostPath" in volume else "mounts what is no volume of the profile"
-            yield found.owner.violation(f"{found.at}.volumes", what)
+            yield pod.owner.violation(f"{pod.at}.volumes", what)
         if any("serviceAccountToken" in source for source in get_path(volume, "projected.sources") or ()):
-            yield found.owner.violation(f"{found.at}.volumes", "mounts a token of its service account")
-    for path, container in found.containers():
+            yield pod.owner.violation(f"{pod.at}.volumes", "mounts a token of its service account")
+    for path, container in pod.containers():
         if any(get_path(port, "hostPort") for port in get_path(container, "ports") or ()):
-            yield found.owner.violation(f"{path}.ports", "listens on a port of the node")
-        yield from (found.owner.violation(f"{path}.securityContext", text) for text in _missing(found, container))
+            yield pod.owner.violation(f"{path}.ports", "listens on a port of the node")
+        yield from (pod.owner.violation(f"{path}.securityContext", text) for text in _missing(pod, container))
 
 
 def _missing(pod: Pod, container: Any) -> Iterator[str]:

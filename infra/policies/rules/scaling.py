@@ -23,19 +23,19 @@ KEDA_DEFAULT = 300
 def cooldown(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     models = graph.models
 
-    def scaled(found: Resource) -> Iterator[Outcome]:
-        model = models.get(found.object_name)
-        if get_path(found.inputs, "spec.minReplicaCount", 0) > 0:
+    def judge_scaled_object(scaled: Resource) -> Iterator[Outcome]:
+        model = models.get(scaled.object_name)
+        if get_path(scaled.inputs, "spec.minReplicaCount", 0) > 0:
             return
         if model is None:
-            yield NotEvaluated(found.urn, "spec.cooldownPeriod", "belongs to no model of the stack file")
+            yield NotEvaluated(scaled.urn, "spec.cooldownPeriod", "belongs to no model of the stack file")
             return
         cold = model.cold_start.seconds
-        cooldown = get_path(found.inputs, "spec.cooldownPeriod", KEDA_DEFAULT)
+        cooldown = get_path(scaled.inputs, "spec.cooldownPeriod", KEDA_DEFAULT)
         if cooldown < cold:
-            yield found.violation("spec.cooldownPeriod", f"is {cooldown} s, under a cold start of {cold} s")
+            yield scaled.violation("spec.cooldownPeriod", f"is {cooldown} s, under a cold start of {cold} s")
 
-    yield from each(graph.of_kind("ScaledObject"), scaled, "stack:models")
+    yield from each(graph.of_kind("ScaledObject"), judge_scaled_object, "stack:models")
 
 
 @rule(
@@ -67,29 +67,29 @@ def idle_ttl(resource: Resource, settings: Settings) -> Iterator[Outcome]:
 def one_writer(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     targets: set[tuple[str, str, str]] = set()
 
-    def target(found: Resource) -> Iterator[Outcome]:
-        kind = str(get_path(found.inputs, "spec.scaleTargetRef.kind", "Deployment"))
-        targets.add((found.namespace, kind, str(found.inputs["spec"]["scaleTargetRef"]["name"])))
+    def add_target(scaled: Resource) -> Iterator[Outcome]:
+        kind = str(get_path(scaled.inputs, "spec.scaleTargetRef.kind", "Deployment"))
+        targets.add((scaled.namespace, kind, str(scaled.inputs["spec"]["scaleTargetRef"]["name"])))
         yield from ()
 
-    yield from each(graph.of_kind("ScaledObject"), target, "stack:models")
+    yield from each(graph.of_kind("ScaledObject"), add_target, "stack:models")
 
-    def workload(found: Resource) -> Iterator[Outcome]:
-        if (found.namespace, found.kind, found.object_name) not in targets:
+    def judge_workload(workload: Resource) -> Iterator[Outcome]:
+        if (workload.namespace, workload.kind, workload.object_name) not in targets:
             return
-        if get_path(found.inputs, "spec.replicas") is not None and "spec.replicas" not in found.ignore_changes:
-            yield found.violation("spec.replicas", "is written by the program and by the autoscaler")
+        if get_path(workload.inputs, "spec.replicas") is not None and "spec.replicas" not in workload.ignore_changes:
+            yield workload.violation("spec.replicas", "is written by the program and by the autoscaler")
 
-    def pool(found: Pool) -> Iterator[Outcome]:
-        desired = found.row["desired"]
-        left = any(desired == path or desired.startswith(f"{path}.") for path in found.resource.ignore_changes)
-        if get_path(found.resource.inputs, desired) is not None and not left:
-            yield found.resource.violation(
+    def judge_pool(pool: Pool) -> Iterator[Outcome]:
+        desired = pool.row["desired"]
+        left = any(desired == path or desired.startswith(f"{path}.") for path in pool.resource.ignore_changes)
+        if get_path(pool.resource.inputs, desired) is not None and not left:
+            yield pool.resource.violation(
                 desired, "is written by the program and by the autoscaler", "pools.<pool>.min"
             )
 
-    yield from each(graph.of_kind("Deployment", "StatefulSet", "LeaderWorkerSet"), workload, "stack:models")
-    yield from each(gpu_pools(graph), pool, "stack:pools")
+    yield from each(graph.of_kind("Deployment", "StatefulSet", "LeaderWorkerSet"), judge_workload, "stack:models")
+    yield from each(gpu_pools(graph), judge_pool, "stack:pools")
 
 
 @rule(
@@ -102,25 +102,25 @@ def one_writer(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     levels=PROD_ONLY,
 )
 def spot_only_production(graph: Graph, settings: Settings) -> Iterator[Outcome]:
-    wanted = [model.pools for model in graph.models.values()]
+    pools_of_models = [model.pools for model in graph.models.values()]
     spot = {name for name, pool in graph.pools.items() if pool.capacity == "spot"}
     # pools in the graph count as well: they may be spot where the stack file says otherwise
     bought: dict[str, Pool] = {}
 
-    def made(found: Pool) -> Iterator[Outcome]:
-        if found.is_spot:
-            bought[found.named_in(graph.pools)] = found
+    def add_pool(pool: Pool) -> Iterator[Outcome]:
+        if pool.is_spot:
+            bought[pool.named_in(graph.pools)] = pool
         yield from ()
 
-    yield from each(gpu_pools(graph), made, "stack:pools")
-    for name, found in bought.items():
-        if _is_all(name, spot | bought.keys(), wanted):
-            yield found.resource.violation(found.row["spot"]["path"], "is spot, and all that carries the models on it")
+    yield from each(gpu_pools(graph), add_pool, "stack:pools")
+    for name, pool in bought.items():
+        if _is_all(name, spot | bought.keys(), pools_of_models):
+            yield pool.resource.violation(pool.row["spot"]["path"], "is spot, and all that carries the models on it")
 
 
-def _is_all(name: str, spot: Set[str], wanted: Sequence[Sequence[str]]) -> bool:
+def _is_all(name: str, spot: Set[str], pools_of_models: Sequence[Sequence[str]]) -> bool:
     """Return True if a model's first choice is ``name`` and all its pools are spot."""
-    return any(pools[0] == name and spot >= set(pools) for pools in wanted)
+    return any(pools[0] == name and spot >= set(pools) for pools in pools_of_models)
 
 
 @rule(
@@ -133,15 +133,15 @@ def _is_all(name: str, spot: Set[str], wanted: Sequence[Sequence[str]]) -> bool:
     levels={**MANDATORY, "prod": "disabled"},
 )
 def zero_outside_production(graph: Graph, settings: Settings) -> Iterator[Outcome]:
-    def pool(found: Pool) -> Iterator[Outcome]:
-        least, told = found.number("min") or 0, graph.pools.get(found.named_in(graph.pools))
-        if least > 0 and not (told and told.min_reason):
-            yield found.resource.violation(found.row["min"], f"is {least}, without a reason", "pools.<pool>.min")
+    def judge_pool(pool: Pool) -> Iterator[Outcome]:
+        least, declared = pool.number("min") or 0, graph.pools.get(pool.named_in(graph.pools))
+        if least > 0 and not (declared and declared.min_reason):
+            yield pool.resource.violation(pool.row["min"], f"is {least}, without a reason", "pools.<pool>.min")
 
-    def scaled(found: Resource) -> Iterator[Outcome]:
-        least, told = get_path(found.inputs, "spec.minReplicaCount", 0), graph.models.get(found.object_name)
-        if least > 0 and not (told and told.min_reason):
-            yield found.violation("spec.minReplicaCount", f"is {least}, without a reason", "models.<model>.min")
+    def judge_scaled_object(scaled: Resource) -> Iterator[Outcome]:
+        least, model = get_path(scaled.inputs, "spec.minReplicaCount", 0), graph.models.get(scaled.object_name)
+        if least > 0 and not (model and model.min_reason):
+            yield scaled.violation("spec.minReplicaCount", f"is {least}, without a reason", "models.<model>.min")
 
-    yield from each(gpu_pools(graph), pool, "stack:pools")
-    yield from each(graph.of_kind("ScaledObject"), scaled, "stack:models")
+    yield from each(gpu_pools(graph), judge_pool, "stack:pools")
+    yield from each(graph.of_kind("ScaledObject"), judge_scaled_object, "stack:models")

@@ -49,9 +49,9 @@ def texts_with_secrets(value: Any, path: str = "") -> Iterator[str]:
         if value != HIDDEN and redact(value) != value and REDACTED not in value:
             yield path
     elif isinstance(value, Mapping):
-        name, given = value.get("name"), value.get("value")
-        named = isinstance(name, str) and isinstance(given, str) and bool(SECRET_VARIABLE.search(name))
-        if named and given not in ("", HIDDEN):
+        name, content = value.get("name"), value.get("value")
+        named = isinstance(name, str) and isinstance(content, str) and bool(SECRET_VARIABLE.search(name))
+        if named and content not in ("", HIDDEN):
             yield f"{path}.value"
             return
         for key, item in value.items():
@@ -97,9 +97,9 @@ def engine_floor(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
     def _below(names: list[str], resource: Resource, path: str) -> Iterator[Outcome]:
         for name in names:
-            found = TAG.search(name)
-            if found is not None and numbers(found[1]) < floor:
-                yield resource.violation(path, f"vLLM {found[1]} is below {settings.engine_floor}")
+            match = TAG.search(name)
+            if match is not None and numbers(match[1]) < floor:
+                yield resource.violation(path, f"vLLM {match[1]} is below {settings.engine_floor}")
 
     images = (r for r in graph.resources if r.type == "docker-build:index:Image")
     yield from each(images, built, "stack:image")
@@ -125,13 +125,13 @@ _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
     types=TYPES,
 )
 def image_digest(resource: Resource, settings: Settings) -> Iterator[Outcome]:
-    def container(found: tuple[str, Any]) -> Iterator[Outcome]:
-        path, inputs = found
+    def judge_container(entry: tuple[str, Any]) -> Iterator[Outcome]:
+        path, inputs = entry
         if not _DIGEST.fullmatch(str(get_path(inputs, "image", ""))):
             yield resource.violation(f"{path}.image", "is not named by digest")
 
     for pod in pods_of(resource):
-        yield from each(pod.containers(), container, resource.urn)
+        yield from each(pod.containers(), judge_container, resource.urn)
 
 
 _FLAGS = (*CODE_FLAGS, *UNSAFE_FLAGS)
@@ -149,19 +149,19 @@ def no_remote_code(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     # an engine that shares a card in turns is put to sleep through the endpoints of this mode
     asleep = {name for name, model in graph.models.items() if _takes_turns(graph.pools.get(model.pool))}
 
-    def pod(found: Pod) -> Iterator[Outcome]:
-        for path, container in found.containers():
-            meant = {flag_meant(given, _FLAGS) for given in flags(container)}
+    def judge_pod(pod: Pod) -> Iterator[Outcome]:
+        for path, container in pod.containers():
+            meant = {flag_meant(argument, _FLAGS) for argument in flags(container)}
             for flag in _FLAGS:
                 if flag in meant:
-                    yield found.owner.violation(f"{path}.args", f"{flag} lets foreign code or requests in")
+                    yield pod.owner.violation(f"{path}.args", f"{flag} lets foreign code or requests in")
             for variable in get_path(container, "env") or ():
                 name = str(get_path(variable, "name"))
                 opens = name in CODE_VARIABLES or UNSAFE_VARIABLES.fullmatch(name)
-                if opens and not (name == DEVELOPMENT and found.owner.object_name in asleep):
-                    yield found.owner.violation(f"{path}.env", f"{name} opens the engine to whoever reaches it")
+                if opens and not (name == DEVELOPMENT and pod.owner.object_name in asleep):
+                    yield pod.owner.violation(f"{path}.env", f"{name} opens the engine to whoever reaches it")
 
-    yield from each(pods(graph), pod, "stack:models")
+    yield from each(pods(graph), judge_pod, "stack:models")
 
 
 def _takes_turns(pool: PoolConfig | None) -> bool:
@@ -180,11 +180,11 @@ def _takes_turns(pool: PoolConfig | None) -> bool:
 def operator_floor(resource: Resource, settings: Settings) -> Iterator[Outcome]:
     if get_path(resource.inputs, "chart") != "gpu-operator":
         return
-    given = get_path(resource.inputs, "version")
-    if given is None:
+    version = get_path(resource.inputs, "version")
+    if version is None:
         yield resource.violation("version", "is not pinned")
-    elif numbers(str(given)) <= numbers(settings.operator_above):
-        yield resource.violation("version", f"{given} is not above {settings.operator_above}")
+    elif numbers(str(version)) <= numbers(settings.operator_above):
+        yield resource.violation("version", f"{version} is not above {settings.operator_above}")
 
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -199,14 +199,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
     scope="stack",
 )
 def pinned_revision(graph: Graph, settings: Settings) -> Iterator[Outcome]:
-    def engine(found: Pod) -> Iterator[Outcome]:
-        for path, container in found.main_containers():
-            given = flags(container)
+    def judge_engine(pod: Pod) -> Iterator[Outcome]:
+        for path, container in pod.main_containers():
+            flag_values = flags(container)
             for flag in ("--revision", "--tokenizer-revision", "--code-revision"):
-                if flag in given and not _COMMIT.fullmatch(given[flag]):
-                    yield found.owner.violation(f"{path}.args", f"{flag} is not a full commit")
+                if flag in flag_values and not _COMMIT.fullmatch(flag_values[flag]):
+                    yield pod.owner.violation(f"{path}.args", f"{flag} is not a full commit")
 
-    yield from each(pods(graph), engine, "stack:models")
+    yield from each(pods(graph), judge_engine, "stack:models")
 
 
 @rule(
@@ -220,10 +220,10 @@ def pinned_revision(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 def safetensors(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     yield from graph.unknown("EBB250")
 
-    def engine(found: Pod) -> Iterator[Outcome]:
-        for path, container in found.main_containers():
+    def judge_engine(pod: Pod) -> Iterator[Outcome]:
+        for path, container in pod.main_containers():
             form = flags(container).get("--load-format")
             if form is not None and form not in settings.safe_load_formats:
-                yield found.owner.violation(f"{path}.args", "--load-format may read weight files that run code")
+                yield pod.owner.violation(f"{path}.args", "--load-format may read weight files that run code")
 
-    yield from each(pods(graph), engine, "stack:models")
+    yield from each(pods(graph), judge_engine, "stack:models")
