@@ -14,6 +14,7 @@ from infra.errors import LocalProblem
 from infra.workspace import Paths
 from lab.processes import Note, run_logged
 from lab.toolchain import keda
+from lab.toolchain.images import containerfile
 
 _SECONDS = 15
 
@@ -63,7 +64,7 @@ def push_programs(at: Paths, repository: str, programs: Sequence[str], note: Not
         context = Path(folder)
         for name in programs:
             shutil.copy2(at.bin / name, context / name)
-        (context / "Dockerfile").write_text(keda.containerfile(programs))
+        (context / "Dockerfile").write_text(containerfile(programs))
         for command in (["build", "--quiet", "--tag", tag, folder], ["push", tag]):
             run_logged(["docker", *command], log, fix="see the log; then run `make local` again", note=note)
     return digest_of(docker("image", "inspect", tag), repository)

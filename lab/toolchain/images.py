@@ -17,7 +17,7 @@ from lab.processes import Note, run_logged
 
 # buildah always compresses when it pushes to a registry; this is the quickest way that containerd 1.6 can read
 COMPRESSION = ("--compression-format", "zstd", "--compression-level", "1")
-PLATFORM_USER = "65532:65532"
+PLATFORM_USER = "65532:65532"  # numeric, so that the kubelet can check runAsNonRoot
 
 
 def storage_env(paths: Paths) -> dict[str, str]:
@@ -38,6 +38,14 @@ def storage_env(paths: Paths) -> dict[str, str]:
     }
 
 
+def containerfile(programs: Sequence[str]) -> str:
+    """Return the Dockerfile of one image with every program in its root, for a context that holds them by name. A
+    program that is alone is what the image starts."""
+    copies = [f"COPY --chmod=0755 {name} /{name}" for name in sorted(programs)]
+    alone = [f'ENTRYPOINT ["/{programs[0]}"]'] if len(programs) == 1 else []
+    return "\n".join(["FROM scratch", *copies, f"USER {PLATFORM_USER}", *alone, ""])
+
+
 def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: Note) -> str:
     """Push an image FROM scratch with ``<cache>/bin/<program>`` at ``/<program>``, once.
 
@@ -55,10 +63,7 @@ def push_programs(paths: Paths, repository: str, programs: Sequence[str], note: 
         context = Path(folder)
         for name in programs:
             shutil.copy2(paths.bin / name, context / name)
-        lines = ["FROM scratch", *(f"COPY {name} /{name}" for name in programs), f"USER {PLATFORM_USER}"]
-        if len(programs) == 1:
-            lines.append(f'ENTRYPOINT ["/{programs[0]}"]')
-        (context / "Dockerfile").write_text("\n".join(lines) + "\n")
+        (context / "Dockerfile").write_text(containerfile(programs))
         tag = f"{repository}:1"
         build = ["buildah", "bud", "--isolation", "chroot", "--layers=false", "-t", tag, str(context)]
         run_logged(build, log, fix=fix, note=note, env=env)

@@ -11,15 +11,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.idle_scaling.versions import HTTP_ADD_ON_VERSION, KEDA_VERSION
 from infra.atomic_write import atomic_write
 from infra.errors import LocalProblem
-
-RUN_AS = "65532:65532"  # numeric, so that the kubelet can check runAsNonRoot
 
 
 @dataclass(frozen=True)
@@ -137,9 +135,3 @@ def render_manifests(kubectl: Path, module_dir: Path, out: Path) -> None:
             "remove the folder and run it again",
         )
     atomic_write(out, done.stdout)
-
-
-def containerfile(names: Iterable[str]) -> str:
-    """Return the Dockerfile of one image with every program in its root, for a context that holds them by name."""
-    copies = "".join(f"COPY --chmod=0755 {name} /{name}\n" for name in sorted(names))
-    return f"FROM scratch\n{copies}USER {RUN_AS}\n"

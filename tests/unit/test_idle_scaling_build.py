@@ -9,15 +9,8 @@ import pytest
 
 from components.idle_scaling.settings import one_image
 from infra.errors import LocalProblem
-from lab.toolchain.keda import (
-    HTTP_ADD_ON,
-    KEDA,
-    binaries,
-    containerfile,
-    render_manifests,
-    verified_source,
-    writable_copy,
-)
+from lab.toolchain.images import containerfile
+from lab.toolchain.keda import HTTP_ADD_ON, KEDA, binaries, render_manifests, verified_source, writable_copy
 
 
 def kubectl(folder: Path, script: str) -> Path:
@@ -85,7 +78,7 @@ def test_a_failed_rendering_leaves_the_old_manifests(tmp_path: Path, script: str
 
 
 def test_the_image_runs_as_a_numeric_user() -> None:
-    text = containerfile(program.name for program in binaries())
+    text = containerfile([program.name for program in binaries()])
     assert text.startswith("FROM scratch\n")
     assert text.endswith("USER 65532:65532\n")
     assert text.count("COPY ") == 6

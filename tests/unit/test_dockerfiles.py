@@ -1,0 +1,63 @@
+"""Every Dockerfile before hadolint, the shell of its steps too: those that are kept, and the one that the lab writes.
+What is found and meant so is ignored in the Dockerfile, beside its reason."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from infra.workspace import PROJECT
+from lab.toolchain.images import containerfile
+
+HADOLINT = Path(sys.executable).with_name("hadolint")
+IGNORED = re.compile(r"hadolint ignore=(\S+)")
+
+
+def kept() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    names = [Path(name) for name in listed.stdout.split("\0")]
+    return [PROJECT / name for name in names if name.name.startswith(("Dockerfile", "Containerfile"))]
+
+
+def found(files: Iterable[Path], *options: str) -> list[str]:
+    """What hadolint says of the files, at its strictest."""
+    command = [str(HADOLINT), "--no-color", "--failure-threshold", "style", *options, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
+    assert done.returncode in (0, 1), done.stderr
+    said = done.stdout.splitlines()
+    assert bool(said) == bool(done.returncode), done.stderr
+    return said
+
+
+def test_hadolint_finds_nothing_but_what_is_ignored_with_its_reason() -> None:
+    assert {file.parent.name for file in kept()} >= {"gateway", "mirror", "vllm"}
+    assert found(kept()) == []
+
+
+def test_nothing_is_ignored_that_hadolint_does_not_find() -> None:
+    every = "\n".join(found(kept(), "--disable-ignore-pragma"))
+    for file in kept():
+        for codes in IGNORED.findall(file.read_text()):
+            for code in codes.split(","):
+                assert re.search(rf"{re.escape(str(file))}:\d+ {code} ", every), f"{file}: {code} is ignored in vain"
+
+
+@pytest.mark.parametrize("programs", [["pause"], ["keda", "keda-adapter"]])
+def test_hadolint_finds_nothing_in_the_dockerfile_of_the_platforms_own_programs(
+    programs: list[str], tmp_path: Path
+) -> None:
+    written = tmp_path / "Dockerfile"
+    written.write_text(containerfile(programs))
+    assert found([written]) == []
+
+
+def test_hadolint_is_told_to_fail_on_the_least_of_its_findings(tmp_path: Path) -> None:
+    written = tmp_path / "Dockerfile"
+    written.write_text("FROM scratch\nUSER engine\n")
+    (finding,) = found([written])
+    assert " DL3066 " in finding
