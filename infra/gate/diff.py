@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from infra.gate.hidden_values import COMPARED, WHOLE, compared
 from infra.gate.replacement import property_path
-from infra.gate.replacement.differences import compare
+from infra.gate.replacement.differences import Change, compare
 from infra.gate.replacement.tables import Known, forcing
+from infra.policies.inputs import HIDDEN
 from infra.policies.providers import repointed
 from infra.stackfile.nested import walk
 
@@ -73,10 +75,26 @@ def all_differences(expected: Sequence[Mapping[str, Any]], head: Sequence[Mappin
 
 def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for key in dict.fromkeys([*old, *new]):
+        if key == COMPARED:
+            continue
+        before, after = (compared(side) if key == "inputs" else side.get(key) for side in (old, new))
         # as text: true and 1 are equal in Python, and not to a cluster
-        if json.dumps(old.get(key), sort_keys=True) != json.dumps(new.get(key), sort_keys=True):
-            below = compare(old.get(key), new.get(key)) if key == "inputs" else ()
-            yield from (property_path.show(change.path) for change in below) if below else (key,)
+        if json.dumps(before, sort_keys=True) != json.dumps(after, sort_keys=True):
+            paths = tuple(_shown(compare(before, after), old, new)) if key == "inputs" else ()
+            yield from paths or (key,)
+
+
+def _shown(changes: Sequence[Change], old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the paths of changes as people read them; a hidden value is told by its path alone."""
+    paths = [change.path for change in changes]
+    for path in paths:
+        at = path[:-1] if path[-1:] == (WHOLE,) else path
+        if at != path and any(other != path and other[: len(at)] == at for other in paths):
+            continue  # what has changed in the text is told
+        hidden = any(
+            _at(side.get("inputs"), path[:length]) == HIDDEN for side in (old, new) for length in range(len(path) + 1)
+        )
+        yield f"{property_path.show(at)} (changed, hidden)" if hidden else property_path.show(at)
 
 
 def _compared(old: Mapping[str, Any] | None, new: Mapping[str, Any], was: str, kept: bool) -> Changed | None:
@@ -84,10 +102,10 @@ def _compared(old: Mapping[str, Any] | None, new: Mapping[str, Any], was: str, k
         return _told(new, "created", "")
     ignored = [property_path.parse(str(path)) for path in new.get("ignoreChanges") or ()]
     known, immutable = forcing(new)
-    changes = compare(old.get("inputs") or {}, new.get("inputs") or {}, immutable, ignored)
+    changes = compare(compared(old), compared(new), immutable, ignored)
     changes = tuple(change for change in changes if not _only_renamed(change.path, old, new))
-    forced = tuple(property_path.show(change.path) for change in changes if change.replaces)
-    paths = tuple(property_path.show(change.path) for change in changes)
+    forced = tuple(_shown([change for change in changes if change.replaces], old, new))
+    paths = tuple(_shown(changes, old, new))
     protected = bool(old.get("protect"))
     if was and not kept:
         why = "it has another name in the program, which the engine takes for another resource"

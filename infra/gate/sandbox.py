@@ -26,6 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from infra.gate.hidden_values import without_secrets
 from infra.gate.sandbox_use import Sandbox
 from infra.gate.system_calls import assemble, read_system_calls
 from infra.planner.judgement import SKIP
@@ -277,7 +278,7 @@ def _read(written: bytes, status: int) -> Recorded:
         return Recorded(None, str(problem))
     if not isinstance(graph, list) or not all(_is_entry(entry) for entry in graph):
         return Recorded(None, "the program gave something that is no graph")
-    return Recorded(graph)
+    return Recorded([without_secrets(entry) for entry in graph])
 
 
 def _is_entry(entry: Any) -> bool:

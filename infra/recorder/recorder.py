@@ -19,8 +19,9 @@ PROJECT_NAME = "ebbtide"
 @dataclass(frozen=True)
 class Record:
     """One registration as it went over the wire. ``inputs`` are in the API's own spelling; ``secrets`` are the paths in
-    them that held a secret. ``external``: read, not created. ``options`` are the names of what else the engine was
-    asked for, beyond what this project's own program asks for (``remote``, ``pluginDownloadURL``, ``importId`` …)."""
+    them that held a secret; where there are any, ``in_clear`` is the inputs with them. ``external``: read, not created.
+    ``options`` are the names of what else the engine was asked for, beyond what this project's own program asks for
+    (``remote``, ``pluginDownloadURL``, ``importId`` …)."""
 
     urn: str
     type: str
@@ -36,6 +37,7 @@ class Record:
     secret_outputs: frozenset[str]
     external: bool = False
     options: tuple[str, ...] = ()
+    in_clear: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass
@@ -128,6 +130,7 @@ class Recorder(pulumi_internals.Monitor):
             secret_outputs=outputs,
             external=existing_id is not None,
             options=tuple(pulumi_internals.set_beside(request)),
+            in_clear=self._wire.shown(sent, set()) if secrets else None,
         )
         hidden = outputs | {path.partition(".")[0].partition("[")[0] for path in secrets}
         identity = existing_id if existing_id is not None else UnknownOutput(self.ledger, urn, "id") if custom else None

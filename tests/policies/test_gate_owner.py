@@ -127,13 +127,20 @@ def test_what_the_program_changes_is_told_apart_from_what_the_stack_file_asks_fo
         "import pulumi\n"
         "pulumi.CustomResource('kubernetes:core/v1:ConfigMap', 'extra', {'metadata': {'name': 'extra'}, 'data': {}})",
     )
+    keys = clone / "components" / "gateway" / "config.py"
+    assert 'digests[key.name].lower(), "group"' in keys.read_text()
+    keys.write_text(keys.read_text().replace('digests[key.name].lower(), "group"', '"f" * 64, "group"'))
     status, text = judged(clone, tmp_path)
     told = json.loads(text)
     assert status == 3
-    assert [(each["action"], each["name"]) for each in told["beyondStackFile"]] == [("created", "extra")]
-    assert {change["name"] for change in told["changes"]} > {"extra"}
+    found = {each["name"]: (each["action"], each["paths"]) for each in told["beyondStackFile"]}
+    hidden = 'stringData["keys.json"].keys[0].sha256 (changed, hidden)'
+    assert found == {"extra": ("created", []), "gateway-keys": ("updated", [hidden])}
+    assert {change["name"] for change in told["changes"]} > {"extra", "gateway-keys"}
+    assert "f" * 64 not in text
     shown = judged(clone, tmp_path, "md")[1]
-    assert "**1 resource differs by the program itself**" in shown
+    assert "**2 resources differ by the program itself**" in shown
+    assert hidden in shown
 
 
 def test_a_new_waiver_needs_an_owner_and_one_less_does_not(clone: Path, tmp_path: Path) -> None:

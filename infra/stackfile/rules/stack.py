@@ -21,6 +21,7 @@ from components.typed.rules.stack import (
     COST_ABOVE_GUARD,
     COST_CAP_MISSING,
     ENGINE_BELOW_SECURITY_FLOOR,
+    HUB_TOKENS_DIFFER,
     LOCAL_IN_CLOUD,
     MAX_MISSING,
     NAME_INVALID,
@@ -63,6 +64,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from judge_orders(draft)
     yield from judge_long_prompts(draft)
     yield from _aliases(draft)
+    yield from _hub_tokens(draft)
     yield from _groups(draft)
     yield from _keys(draft)
     yield from _guard(draft)
@@ -121,6 +123,28 @@ def _aliases(draft: Draft) -> Iterator[Problem]:
             yield ALIAS_SHARED.at(
                 path, message, allowed="an alias that no other model answers to", fix=fix, value=alias
             )
+
+
+def _hub_tokens(draft: Draft) -> Iterator[Problem]:
+    """Yield a problem for each model whose weights the mirror already copies with another token, or with none."""
+    if draft.platform is None or not kind_of(draft.platform).makes_nodes:
+        return  # the weights of a cluster that is there are in its own store: nothing copies them
+    firsts: dict[tuple[str, str], tuple[str, str | None]] = {}
+    for name, part in draft.models.items():
+        model = part.value
+        if not part.sound("id", "revision", "hub_token") or not model.is_pinned:
+            continue
+        first, token = firsts.setdefault((model.id, model.revision), (name, model.hub_token))
+        if model.hub_token == token:
+            continue
+        others = f"hubToken {token}" if token else "no hubToken"
+        yield HUB_TOKENS_DIFFER.at(
+            ("models", name, "hubToken"),
+            f"{'is another' if model.hub_token else 'is missing'}: model {first} has the same weights, which are "
+            f"copied once, and {others}",
+            fix=f"give {name} and {first} the same",
+            value=model.hub_token or ABSENT,
+        )
 
 
 def _groups(draft: Draft) -> Iterator[Problem]:
