@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.load_kit import about, keep, lab
 from infra.console import say
 from tests.lab.conftest import FIRST, Lab
-from tests.lab.constrained import BY_THE_SERVER, CALLS, PROMISED, STRICTEST, forms
+from tests.lab.constrained import CALLS, STRICTEST, WAYS, forms
 
 
 def as_the_engine_has_it(config: dict[str, Any]) -> None:
@@ -22,7 +22,7 @@ def as_the_engine_has_it(config: dict[str, Any]) -> None:
 def count(at: Lab) -> dict[str, dict[str, int]]:
     at.wake(FIRST)
     found = {}
-    for way, asked in {**PROMISED, **BY_THE_SERVER}.items():
+    for way, asked in WAYS.items():
         found[way] = forms(at, asked)
         say(f"    {way}: {found[way]}")
     return found

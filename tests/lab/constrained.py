@@ -46,6 +46,7 @@ BY_THE_SERVER: Final[Mapping[str, Mapping[str, Any]]] = {
     "tool call, named": _call(_NAMED),
 }
 """Promised where the server has ``STRICTEST``."""
+WAYS: Final[Mapping[str, Mapping[str, Any]]] = {**PROMISED, **BY_THE_SERVER}
 
 
 def form(answer: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.clients.programs import CLIENTS, Client
 from tests.lab.conftest import FIRST, Lab, on_request
-from tests.lab.constrained import BY_THE_SERVER, CALLS, PROMISED, WELL_FORMED, forms
+from tests.lab.constrained import CALLS, WAYS, WELL_FORMED, forms
 
 AT_ONCE = 4
 """Programs: they mostly wait, for the engine or for the disk."""
@@ -51,9 +51,9 @@ def test_clients_have_their_features_warm(clients: tuple[Client, ...], awake: La
 
 
 @on_request
-@pytest.mark.parametrize("way", {**PROMISED, **BY_THE_SERVER})
+@pytest.mark.parametrize("way", WAYS)
 def test_fifty_constrained_answers_are_all_well_formed(way: str, awake: Lab) -> None:
     """The engine promises it, whatever the model would rather say: to a tool that is strict, to a schema, and by the
     local stack's flag to every tool.
     """
-    assert forms(awake, {**PROMISED, **BY_THE_SERVER}[way]) == {WELL_FORMED: CALLS}
+    assert forms(awake, WAYS[way]) == {WELL_FORMED: CALLS}
