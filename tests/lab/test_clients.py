@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from tests.clients.programs import CLIENTS, Client
 from tests.lab.conftest import FIRST, Lab, on_request
+from tests.lab.constrained import CALLS, WAYS, WELL_FORMED, forms
 
 AT_ONCE = 4
 """Programs: they mostly wait, for the engine or for the disk."""
-CALLS, CITIES = 50, ("Paris", "Rome")
-WEATHER = {
-    "type": "object",
-    "properties": {"city": {"type": "string", "enum": CITIES}, "sunny": {"type": "boolean"}},
-    "required": ["city", "sunny"],
-    "additionalProperties": False,
-}
 
 
 @pytest.fixture(scope="module")
@@ -60,40 +50,10 @@ def test_clients_have_their_features_warm(clients: tuple[Client, ...], awake: La
     assert at_once(awake, tmp_path, {client: client.warm for client in clients}) == {}
 
 
-def called(message: dict[str, Any]) -> Any:
-    (call,) = message["tool_calls"]
-    assert call["function"]["name"] == "weather"
-    return json.loads(call["function"]["arguments"])
-
-
-WAYS: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]] = {
-    "tool call": (
-        {
-            "tools": [{"type": "function", "function": {"name": "weather", "parameters": WEATHER}}],
-            "tool_choice": "required",
-        },
-        called,
-    ),
-    "JSON schema": (
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "weather", "schema": WEATHER}}},
-        lambda message: json.loads(message["content"]),
-    ),
-}
-
-
 @on_request
 @pytest.mark.parametrize("way", WAYS)
 def test_fifty_constrained_answers_are_all_well_formed(way: str, awake: Lab) -> None:
-    """The engine promises it: a demanded call and a schema are kept, whatever the model would rather say."""
-    constraint, read = WAYS[way]
-    more = {"max_tokens": 64, "temperature": 1, **constraint}
-
-    def ask(number: int) -> httpx.Response:
-        return awake.chat(FIRST, f"Is it sunny in place number {number}?", **more)
-
-    for answer in (*awake.at_once(CALLS // 2, ask), *awake.at_once(CALLS // 2, ask)):
-        (choice,) = answer.raise_for_status().json()["choices"]
-        told = read(choice["message"])
-        assert told.keys() == {"city", "sunny"}, told
-        assert told["city"] in CITIES, told
-        assert isinstance(told["sunny"], bool), told
+    """The engine promises it, whatever the model would rather say: to a tool that is strict, to a schema, and by the
+    local stack's flag to every tool.
+    """
+    assert forms(awake, WAYS[way]) == {WELL_FORMED: CALLS}
