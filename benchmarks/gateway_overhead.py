@@ -87,11 +87,11 @@ async def load(target: Target, shape: str, at_once: int) -> None:
             began = time.perf_counter()
             async with session.post(target.url + "/v1/chat/completions", json=body, headers=headers) as answer:
                 assert answer.status == 200, (target.name, answer.status, await answer.text())
-                await answer.content.readany()
+                begun = await answer.content.readany()
                 first = time.perf_counter()
-                rest = await answer.read()
+                whole = begun + await answer.content.read()
                 times.append((first if shape == "stream" else time.perf_counter()) - began)
-                assert shape == "chat" or rest.endswith(b"[DONE]\n\n")
+                assert shape == "chat" or whole.endswith(b"[DONE]\n\n")
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         used = target.cpu_seconds() if target.process else 0.0
