@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: help local fresh setup setup-all browser bubblewrap running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-autoscaler test-long lint docs types bench lock down
+.PHONY: help local fresh setup setup-all browser bubblewrap nginx running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-autoscaler test-long lint docs types bench lock down
 .DEFAULT_GOAL := local
 
 help: ## this list
@@ -48,6 +48,13 @@ browser:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 		echo "  no Chromium: the tests of pages are skipped"
 
+# a held stream is tried behind a real proxy: Debian's, where this may be installed
+nginx:
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "  • nginx, for the test of held streams" && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } || \
+		echo "  no nginx: the test of held streams behind a proxy is skipped"
+
 # units and the program under Pulumi's mocks, in two minutes: builds nothing, starts no cluster, needs root for the tests of
 # namespaces. Few examples of each property; EBBTIDE_EXAMPLES=ci tries as many as a change is judged by
 test-fast: setup-all browser ## units and the program under mocks
@@ -68,7 +75,7 @@ rehearsal-programs: setup-all
 ENGINE = EBBTIDE_STEP="engine tier" .venv/bin/pytest -n 3 --dist loadgroup -m "engine or slow"
 POLICIES = EBBTIDE_STEP="policies" .venv/bin/pytest -n 2 --dist loadgroup -m "engine or slow" tests/policies \
 	$(COVERAGE) --cov-append --cov-report=term
-test-engine: bubblewrap running rehearsal-programs ## what needs the real Pulumi engine or an API server
+test-engine: bubblewrap nginx running rehearsal-programs ## what needs the real Pulumi engine or an API server
 	$(ENGINE) tests/karpenter tests/unit tests/program \
 		$(if $(COVERAGE),$(COVERAGE) --cov-append --cov-report= --cov-fail-under=0,tests/policies)
 

@@ -3,7 +3,8 @@
 ``python -m benchmarks.gateway_overhead [--against NAME=FOLDER]...``. The upstream is a process of its own that answers
 as vLLM does, at once (``chat``) or as a stream of tokens some milliseconds apart (``stream``, timed to its first byte).
 FOLDER is the ``images/gateway`` of another checkout: that build is measured beside this one, in turns, so that a drift
-of the machine's speed meets all. Results go to ``docs/results/gateway.json``, or to ``--out``.
+of the machine's speed meets all. This one watches for silence as a stack deploys it, another as its own default is.
+Results go to ``docs/results/gateway.json``, or to ``--out``.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ import aiohttp
 import httpx
 from aiohttp import web
 
+from components.gateway.config import GatewaySettings
 from infra.workspace import PROJECT
 from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 # requests by shape and by how many are under way at once
-REQUESTS = {"chat": {1: 150, 8: 400, 32: 640}, "stream": {1: 30, 8: 120, 32: 320}}
+REQUESTS = {"chat": {1: 150, 8: 400, 32: 640, 128: 1280}, "stream": {1: 30, 8: 120, 32: 320, 128: 640}}
 TOKENS, TOKEN_SECONDS = 32, 0.005
 MODEL, KEY = "small", "sk-bench"
 RESULTS = PROJECT / "docs" / "results" / "gateway.json"
@@ -85,11 +87,11 @@ async def load(target: Target, shape: str, at_once: int) -> None:
             began = time.perf_counter()
             async with session.post(target.url + "/v1/chat/completions", json=body, headers=headers) as answer:
                 assert answer.status == 200, (target.name, answer.status, await answer.text())
-                await answer.content.readany()
+                begun = await answer.content.readany()
                 first = time.perf_counter()
-                rest = await answer.read()
+                whole = begun + await answer.content.read()
                 times.append((first if shape == "stream" else time.perf_counter()) - began)
-                assert shape == "chat" or rest.endswith(b"[DONE]\n\n")
+                assert shape == "chat" or whole.endswith(b"[DONE]\n\n")
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         used = target.cpu_seconds() if target.process else 0.0
@@ -129,6 +131,7 @@ def gateway(name: str, image: Path, upstream_url: str, kube: kit.KubeApi) -> Ite
         "interceptorUrl": upstream_url,
         "models": [{"name": MODEL, "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 60}],
         "cluster": {"apiServer": kube.served.url},
+        **({"limits": {"silenceSeconds": GatewaySettings.silence_seconds}} if image == kit.IMAGE else {}),
     }
     # twice: the first start writes nothing but warms the disk's cache, as an image that has run on a node before
     for attempt in range(2):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 import typer
 
 from infra.bench.options import Options as BenchOptions
-from infra.commands.options import DoctorOptions, FitOptions, PlanOptions
+from infra.commands.options import AskOptions, DoctorOptions, FitOptions, PlanOptions, StatusOptions
 from infra.console import console, say
 from infra.errors import LocalProblem
 from lab import cli as local
@@ -75,6 +75,25 @@ def doctor(options: DoctorOptions) -> None:
     from infra.commands import doctor
 
     raise typer.Exit(doctor.run(options))
+
+
+@app.command()
+@_takes(StatusOptions)
+def status(options: StatusOptions) -> None:
+    """Show what each model of a stack does: asleep, waking (in which phase, for how long, of how long), awake, failing;
+    what it costs an hour, and how long its last wakes took."""
+    from infra.commands import status
+
+    raise typer.Exit(status.run(options))
+
+
+@app.command()
+@_takes(AskOptions)
+def ask(options: AskOptions) -> None:
+    """Ask a model of a stack through its gateway; if it sleeps, the phases of its wake are shown."""
+    from infra.commands import ask
+
+    raise typer.Exit(ask.run(options))
 
 
 @app.command()

@@ -14,6 +14,7 @@ import httpx
 from infra.console import console, say
 from infra.errors import LocalProblem
 from infra.kube_client import api_client
+from infra.served import access as served
 from infra.workspace import Paths
 from lab import pulumi_command, wake_phases
 
@@ -53,7 +54,7 @@ class Access:
     @staticmethod
     def record(paths: Paths, url: str) -> Access:
         """Read the stack's demo key and models and save them for `ebbtide local ask`, readable by the owner only."""
-        outputs = pulumi_command.outputs(paths)
+        outputs = served.outputs(pulumi_command.STACK)
         keys = outputs.get("api_keys") or {}
         if not keys:
             raise LocalProblem("the local stack is not up: its state has no API key", _START)

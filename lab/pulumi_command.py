@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import os
 import ssl
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from infra.errors import LocalProblem
-from infra.workspace import PROJECT, Paths, paths
+from infra.served.access import on_stack
+from infra.workspace import Paths, paths
 from lab import after_failure, pulumi_engine
 from lab.pulumi_engine import Engine
 from lab.toolchain import kubernetes_provider
@@ -90,24 +89,7 @@ def environment(
 
 def on_local_stack(*arguments: str) -> list[str]:
     """Return this environment's `pulumi …` command for the local stack, for callers that cannot answer questions."""
-    return [
-        str(Path(sys.executable).with_name("pulumi")),
-        *arguments,
-        *("--stack", STACK, "--non-interactive", "--color=never"),
-    ]
-
-
-def outputs(at: Paths) -> dict[str, Any]:
-    """Return what the local stack exports now, secrets too; empty where it exports nothing. Raises ``LocalProblem``."""
-    command = on_local_stack("stack", "output", "--json", "--show-secrets")
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False)
-    except OSError:
-        raise LocalProblem("the pulumi program is not there", "run `make local` or `ebbtide local up`") from None
-    if done.returncode != 0:
-        raise LocalProblem(f"pulumi stack output: {done.stderr.strip()}", "see the message above")
-    exported: dict[str, Any] = json.loads(done.stdout)
-    return exported
+    return on_stack(STACK, *arguments)
 
 
 def changed_at(at: Paths) -> int:

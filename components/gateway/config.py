@@ -21,8 +21,9 @@ class RoutedModel:
     replica. ``most_waiting``: requests that may wait at once while no replica answers (None: any number).
     ``most_sequences``: how many one replica works on or queues, so no request may ask for more at once (None: any
     number). ``task``: the one its engine was started for. ``cold_start_seconds``: the longest a
-    start may take, from which ``Retry-After`` follows while it goes on (None: the hold). ``longer``: the model that
-    gets requests which might not fit into ``context_tokens``; it is asked for as ``asked_as`` alone."""
+    start may take, from which ``Retry-After`` follows while it goes on (None: the hold). ``wake_seconds``: how
+    long each phase of a wake should take by the plan, where it knows, until there were wakes. ``longer``: the model
+    that gets requests which might not fit into ``context_tokens``; it is asked for as ``asked_as`` alone."""
 
     name: str
     host: str
@@ -35,6 +36,7 @@ class RoutedModel:
     most_sequences: int | None = None
     task: str = "chat"
     cold_start_seconds: float | None = None
+    wake_seconds: Mapping[str, float] = field(default_factory=dict)
     context_tokens: int | None = None
     longer: str | None = None
     asked_as: str | None = None
@@ -89,7 +91,7 @@ class GatewaySettings:
     ``max_held_bytes``: limit for the bodies of all requests of one pod together, ``max_file_bytes``: for the files in
     their forms (audio), which lie on disk. ``request_seconds`` bounds the silence of one answer. A stopping pod takes
     requests for ``leave_seconds`` more, until no balancer sends it any, and then lets those it has end for
-    ``shutdown_seconds``, held ones too. ``silence_seconds``: how often a held stream is sent a comment (None: never).
+    ``shutdown_seconds``, held ones too. ``silence_seconds``: how often a held stream is sent a comment.
     ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server. ``groups_of_pods``: some model
     runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group has
     ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas; without one each process counts for
@@ -107,7 +109,7 @@ class GatewaySettings:
     interceptor_port: int = 8080
     replicas: int = 1
     request_seconds: int = 3600
-    silence_seconds: int | None = None
+    silence_seconds: int = 10
     leave_seconds: int = 5
     shutdown_seconds: int = 300
     max_body_bytes: int = 32 * 1024 * 1024
@@ -144,7 +146,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
             "maxHeldBytes": settings.max_held_bytes,
             "maxFileBytes": settings.max_file_bytes,
             "requestSeconds": settings.request_seconds,
-            **_without_none(silenceSeconds=settings.silence_seconds),
+            "silenceSeconds": settings.silence_seconds,
             "leaveSeconds": settings.leave_seconds,
             "shutdownSeconds": settings.shutdown_seconds,
         },
@@ -170,6 +172,7 @@ def _model(model: RoutedModel) -> Document:
             mostSequences=model.most_sequences,
             task=None if model.task == "chat" else model.task,
             coldStartSeconds=model.cold_start_seconds,
+            wakeSeconds=dict(model.wake_seconds) or None,
             contextTokens=model.context_tokens if model.longer else None,
             longer=model.longer,
             askedAs=model.asked_as,

@@ -241,8 +241,7 @@ class Ingress:
     """The way to the gateway's Service. ``url`` is what a client types, without ``/v1``; None: read it from the
     Service's load balancer once it exists. ``idle_timeout_seconds`` is when the place itself cuts a silent connection
     (None: never). ``leave_seconds`` is how long new requests may still be sent to a pod that is to go: the endpoints of
-    a Service are forgotten in a moment, a load balancer outside the cluster takes longer. ``silence_seconds`` is how
-    often a stream that is held must say something to it (None: it bears silence)."""
+    a Service are forgotten in a moment, a load balancer outside the cluster takes longer."""
 
     service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     node_port: int | None = None
@@ -250,7 +249,6 @@ class Ingress:
     url: pulumi.Input[str] | None = None
     idle_timeout_seconds: int | None = None
     leave_seconds: int = 5
-    silence_seconds: int | None = None
     http: HttpIngress | None = None
 
 

@@ -1,4 +1,4 @@
-"""The options of ``ebbtide plan``, ``fit`` and ``doctor``. Imported for every command, therefore light."""
+"""The options of commands. Imported for every command, therefore light."""
 
 from __future__ import annotations
 
@@ -28,6 +28,32 @@ class DoctorOptions:
     stack: Annotated[str, typer.Option("--stack", "-s", help="The stack: the NAME of stacks/Pulumi.NAME.yaml.")]
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text"
     config_file: Annotated[str | None, typer.Option(help="Another stack file to read in its place.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedOptions:
+    """Which gateway, and with which key."""
+
+    stack: Annotated[
+        str | None, typer.Option("--stack", "-s", help="A stack that is up; its outputs have the address and a key.")
+    ] = None
+    url: Annotated[str | None, typer.Option(help="A gateway's address, in place of a stack.")] = None
+    key: Annotated[str | None, typer.Option(help="A key that the stack made, by its name; default: its first.")] = None
+    key_env: Annotated[str | None, typer.Option(help="The variable with the key, for any other.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOptions(ServedOptions):
+    prompt: Annotated[str, typer.Argument()]
+    model: Annotated[str | None, typer.Option(help="A model's name or alias; default: the stack's first.")] = None
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="The longest answer; a longer one is cut, and that is said.")
+    ] = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusOptions(ServedOptions):
+    format: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text"
 
 
 @dataclass(frozen=True, kw_only=True)

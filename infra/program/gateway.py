@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from components.gateway.config import ApiKey, GatewaySettings, Group, Keeper, RoutedModel, WakeGuard
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.timing import rhythm
@@ -27,10 +30,14 @@ def wake_price(stack: StackConfig, model: ModelConfig) -> float | None:
 
 
 def gateway_settings(
-    stack: StackConfig, interceptor_url: str, interceptor_namespace: str, ingress: Ingress = _INSIDE
+    stack: StackConfig,
+    interceptor_url: str,
+    interceptor_namespace: str,
+    ingress: Ingress = _INSIDE,
+    wakes: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> GatewaySettings:
     """Return the gateway's settings: who may ask which model, where it sends the request, and what it owes to what
-    stands before it.
+    stands before it. ``wakes``: by model, how long each phase of a wake should take.
     """
     guard, asked_as = stack.guard, stack.asked_as
     return GatewaySettings(
@@ -49,6 +56,7 @@ def gateway_settings(
                 # an engine counts each of a request's sequences as one
                 most_sequences=model.max_sequences + model.max_queued or None,
                 cold_start_seconds=model.cold_start.seconds,
+                wake_seconds=wakes.get(model.name, {}),
                 task=model.task,
                 context_tokens=model.max_tokens,
                 longer=model.long_prompts,
@@ -66,7 +74,7 @@ def gateway_settings(
         models_namespace=MODELS,
         interceptor_namespace=interceptor_namespace,
         replicas=stack.gateway_replicas,
-        silence_seconds=every.seconds if (every := stack.gateway.comment_every) else ingress.silence_seconds,
+        silence_seconds=every.seconds if (every := stack.gateway.comment_every) else GatewaySettings.silence_seconds,
         leave_seconds=ingress.leave_seconds,
         shutdown_seconds=longest_silence_seconds(stack),
         groups_of_pods=stack.has_groups,

@@ -60,6 +60,7 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
         "most_sequences": None,
         "task": "chat",
         "cold_start_seconds": None,
+        "wake_seconds": {},
         "context_tokens": None,
         "longer": None,
         "asked_as": None,
@@ -133,9 +134,9 @@ def test_what_stands_before_the_gateway_says_what_it_owes_and_a_stack_may_say_mo
         told = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda", *ingress)
         return dict(yaml.safe_load(gateway_yaml(told))["limits"])
 
-    assert (limits()["leaveSeconds"], limits().get("silenceSeconds")) == (5, None)
-    balancer = Ingress(leave_seconds=90, silence_seconds=240)
-    assert (limits(balancer)["leaveSeconds"], limits(balancer)["silenceSeconds"]) == (90, 240)
+    assert (limits()["leaveSeconds"], limits()["silenceSeconds"]) == (5, 10)
+    balancer = Ingress(leave_seconds=90)
+    assert (limits(balancer)["leaveSeconds"], limits(balancer)["silenceSeconds"]) == (90, 10)
     raw["gateway"] = {**raw["gateway"], "commentEvery": "30s"}
     assert (limits()["silenceSeconds"], limits(balancer)["silenceSeconds"]) == (30, 30)
 
@@ -401,3 +402,22 @@ def test_the_component_makes_keys_that_have_no_digest_and_stores_only_digests() 
     assert container["image"] == digest
     location = recorder.made["gateway-image"][1]["context"]["location"]
     assert not location.startswith("/"), "an absolute path would differ from machine to machine"
+
+
+def test_the_plan_says_how_long_a_wake_takes_until_there_was_one() -> None:
+    from ebbtide_kube.wake_progress import PHASES
+
+    from infra.program.gateway import gateway_settings
+    from infra.program.serving import wake_estimates
+    from infra.stackfile import load
+
+    config = yaml.safe_load(GOOD.read_text())["config"]
+    raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
+    stack = load(raw, "stacks/Pulumi.x.yaml").config
+    estimates = wake_estimates(stack)
+    assert estimates.keys() == stack.models.keys()
+    told = gateway_yaml(gateway_settings(stack, "http://hop", "keda", wakes=estimates))
+    for model in process_settings.Settings.model_validate(yaml.safe_load(told)).models:
+        assert dict(model.wake_seconds) == estimates[model.name]
+        assert set(model.wake_seconds) <= set(PHASES)
+        assert model.wake_seconds["engine"] > 0

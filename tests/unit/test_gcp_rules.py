@@ -263,9 +263,6 @@ def test_no_hop_of_the_load_balancer_cuts_a_held_request_or_an_hour_of_stream() 
     assert config["kind"] == "BackendConfig"
     assert config["spec"]["timeoutSec"] >= ABOUT.longest_silence_seconds + 3600
     assert made.idle_timeout_seconds == config["spec"]["timeoutSec"]
-    # inside it is Envoy, outside Google's own front end
-    assert 0 < made.silence_seconds < 300
-    assert _ingress(public=True, certificate="managed", allowedNetworks=["203.0.113.0/24"]).silence_seconds is None
     # a request that comes at the last moment may be held to its end; Google asks for 60 s and more until that moment
     assert made.leave_seconds > 60
     assert (

@@ -17,6 +17,7 @@ ROOMS = (
     "infra.atomic_write",
     "infra.console",
     "infra.kube_client",
+    "infra.served",
     "infra.stackfile",
     "infra.planner",
     "infra.policies",

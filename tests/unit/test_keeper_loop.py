@@ -18,6 +18,8 @@ from tests.unit.keeper_kit import running, waiting
 from tests.unit.keeper_stage import PAUSE, Stage
 
 from ebbtide_kube.wake_failure import ANNOTATION  # isort: skip
+from ebbtide_kube.wake_progress import ANNOTATION as WAKE  # isort: skip
+from ebbtide_kube.wake_progress import LAST_WAKES, current_wake, last_wakes  # isort: skip
 from ebbtide_keeper.app import LIVE, LOAD, METRICS, WAITING, WAKES, KeeperApp  # isort: skip
 from ebbtide_keeper.engine_end import ANNOTATION as ENGINE_END  # isort: skip
 from ebbtide_keeper.in_flight import Unknown  # isort: skip
@@ -25,6 +27,11 @@ from ebbtide_keeper.settings import load  # isort: skip
 
 WEIGHTS = "RuntimeError: Cannot find any model weights with `/models/secret`"
 BROKEN = waiting("CrashLoopBackOff", 2, keeper_kit.ended(WEIGHTS))
+
+
+def judgements(stage: Stage) -> list[dict[str, Any]]:
+    """What was written beside how far a wake has got."""
+    return [patch for patch in stage.kube.patches if set(patch["metadata"]["annotations"]) - {WAKE, LAST_WAKES}]
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ def test_a_wake_that_fails_is_paused_told_tried_again_and_forgotten_once_it_succ
     assert "RuntimeError: Cannot find any model weights with …" in ended["message"]
     assert "secret" not in json.dumps([ended, event, stage.annotations])
     stage.two_ticks()
-    assert len(stage.kube.patches) == 1, "one failure is one write while its pod is still there"
+    assert len(judgements(stage)) == 1, "one failure is one write while its pod is still there"
     stage.asleep()
     stage.now = stage.until
     gateway_kit.until(lambda: PAUSE not in stage.annotations, "resumed when its time was over")
@@ -61,9 +68,60 @@ def test_a_wake_that_fails_is_paused_told_tried_again_and_forgotten_once_it_succ
     stage.pod(running(), ready=("True", 40))
     gateway_kit.until(lambda: ANNOTATION not in stage.annotations, "forgotten")
     stage.sees("ready")
-    assert stage.annotations.keys() == {"other", ENGINE_END}
+    # pod and Deployment come by two watches: whether it was seen to load in between is chance
+    assert stage.annotations.keys() - {LAST_WAKES} == {"other", ENGINE_END}
     assert (stage.told.wakes, stage.told.failures) == (["small", "small"], [("small", "weights")])
     assert stage.kube.tokens == {"Bearer pod-token"}
+
+
+def test_each_phase_of_a_wake_is_told_and_the_wake_is_remembered_once_it_is_over(stage: Stage) -> None:
+    def phase() -> str | None:
+        wake = current_wake(stage.annotations)
+        return wake.phase if wake is not None else None
+
+    scheduled = keeper_kit.condition("PodScheduled", "True", 30)
+    steps: list[tuple[str, dict[str, Any] | None]] = [
+        ("decision", None),
+        ("node", keeper_kit.pod("small-7d9f-1", 0, keeper_kit.unschedulable(1))),
+        ("image", keeper_kit.pod("small-7d9f-1", 0, scheduled, container=waiting("ContainerCreating"))),
+        ("engine", keeper_kit.on_node(running())),
+    ]
+    stage.kube.put("deployments", keeper_kit.deployment(1))
+    for number, (name, pod) in enumerate(steps):
+        if pod is not None:
+            stage.later(1)
+            stage.kube.put("pods", pod)
+        gateway_kit.until(lambda name=name: phase() == name, name)
+        if number == 1:
+            stage.end()  # a keeper that is replaced in the middle goes on with what it finds
+            stage.start()
+            stage.sees("loading")
+    stage.later(2)
+    stage.pod(running(), ready=("True", 40))
+    gateway_kit.until(lambda: WAKE not in stage.annotations, "over")
+    assert last_wakes(stage.annotations) == ({"decision": 1.0, "node": 1.0, "image": 1.0, "engine": 2.0},)
+    assert len(stage.kube.patches) == 5, "one write for each phase, and one at the end"
+
+
+def test_a_wake_that_fails_teaches_nothing_and_is_told_no_longer(stage: Stage) -> None:
+    stage.pod(running())
+    gateway_kit.until(lambda: WAKE in stage.annotations, "told")
+    stage.pod(BROKEN)
+    gateway_kit.until(lambda: PAUSE in stage.annotations, "given up")
+    assert WAKE not in stage.annotations
+    assert LAST_WAKES not in stage.annotations
+
+
+def test_an_engine_that_comes_back_after_its_end_is_told_and_teaches_nothing(stage: Stage) -> None:
+    stage.end()
+    stage.pod(running(), ready=("True", 40))
+    stage.start()  # finds it ready; seen by one that runs, pod and Deployment come one after the other, as in a wake
+    stage.sees("ready")
+    stage.pod(running(1), ready=("False", 60))
+    gateway_kit.until(lambda: WAKE in stage.annotations, "it loads again")
+    stage.pod(running(1), ready=("True", 80))
+    gateway_kit.until(lambda: WAKE not in stage.annotations, "it is back")
+    assert LAST_WAKES not in stage.annotations
 
 
 def test_a_load_that_says_nothing_is_ended_by_the_clock(stage: Stage) -> None:
@@ -71,7 +129,7 @@ def test_a_load_that_says_nothing_is_ended_by_the_clock(stage: Stage) -> None:
     stage.sees("loading")
     stage.later(89)
     stage.two_ticks()
-    assert not stage.kube.patches
+    assert not judgements(stage)
     stage.later(1)
     stage.sees("held_off")
     assert json.loads(stage.annotations[ANNOTATION])["reason"] == "load_too_long"
@@ -86,7 +144,7 @@ def test_a_model_that_waits_for_anothers_pod_to_go_is_not_given_up(stage: Stage)
     stage.later(60)
     stage.sees("loading")
     stage.two_ticks()
-    assert not stage.kube.patches
+    assert not judgements(stage)
     stage.kube.put("pods", other, "DELETED")
     stage.two_ticks()
     stage.later(6)

@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from infra import cli
+from infra.served import access as served
 from infra.workspace import PROJECT, Paths
 from lab import ask as asking
-from lab import pulumi_command
 from lab.ask import Access
 
 Ebbtide = Callable[..., tuple[int, str]]
@@ -173,7 +173,7 @@ def test_the_key_is_the_stacks_own_of_now(tmp_path: Path, ebbtide: Ebbtide, monk
     later = (at.state / "access.json").stat().st_mtime_ns + 10**9
     os.utime(state, ns=(later, later))
     made: dict[str, Any] = {"api_keys": {"demo": "sk-new"}, "models": ["smollm"]}
-    monkeypatch.setattr(pulumi_command, "outputs", lambda at: made)
+    monkeypatch.setattr(served, "outputs", lambda stack: made)
     assert ebbtide("local", "key") == (0, "sk-new\n")
     os.utime(state, ns=(later * 2, later * 2))
     made.clear()  # destroyed, and not there again

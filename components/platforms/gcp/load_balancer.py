@@ -18,10 +18,6 @@ LEAVE_SECONDS = 90
 """How long an endpoint that is being taken out may still get new requests: Google asks for 60 s or more. GKE itself
 keeps a new pod from being ready until its endpoint is healthy. Source: GKE documentation, Container-native load
 balancing; kubernetes/ingress-gce 1072, 1718."""
-SILENCE_SECONDS = 240
-"""The internal load balancer is Envoy, which ends a stream after five minutes without a byte unless told otherwise.
-Whether Google tells it otherwise is unknown; the backend service's time-out bounds whole answers. Source: Envoy
-documentation, How do I configure timeouts; GoogleCloudPlatform/esp-v2 455."""
 _CLASS = "kubernetes.io/ingress.class"
 
 
@@ -98,6 +94,5 @@ def ingress(
         url=f"https://{settings.host}",
         idle_timeout_seconds=timeout_seconds(about),
         leave_seconds=LEAVE_SECONDS,
-        silence_seconds=None if settings.public else SILENCE_SECONDS,
         http=HttpIngress(class_name="", host=settings.host, annotations=annotations, objects=tuple(objects)),
     )

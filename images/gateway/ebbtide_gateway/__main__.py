@@ -24,6 +24,7 @@ from .failed_wakes import FailedWakes
 from .guard import Taken, WakeGuard
 from .keys import KeyFile
 from .metrics import Metrics
+from .model_states import ModelStates
 from .replicas import Replicas
 from .server import Connections
 from .settings import Settings, load
@@ -83,6 +84,7 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         metrics,
         budgets,
         SharedUsage(settings.keeper_url, budgets),
+        ModelStates(guard, observe, lambda: scaled.items),
     )
     return gateway
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import tempfile
@@ -21,6 +22,7 @@ from .failed_wakes import FailedWakes
 from .guard import Places, WakeGuard
 from .keys import Caller, KeyFile
 from .metrics import Metrics
+from .model_states import ModelStates
 from .relay import Reply, deliver
 from .request import (
     LIVE,
@@ -66,6 +68,7 @@ class Gateway:
         metrics: Metrics,
         budgets: Budgets,
         elsewhere: SharedUsage,
+        states: ModelStates,
     ) -> None:
         self._settings = settings
         self._models = settings.by_any_name()
@@ -77,6 +80,7 @@ class Gateway:
         self._metrics = metrics
         self._budgets = budgets
         self._elsewhere = elsewhere
+        self._states = states
         self._places = Places()
         self._bodies = BodyMemory(settings.limits.max_held_bytes)
         self._files = BodyMemory(settings.limits.max_file_bytes)
@@ -172,11 +176,12 @@ class Gateway:
         record.key, record.group = caller.name, caller.group
         connection.show_key()
         if path == MODELS:
-            listed = {"object": "list", "data": [described(model) for model in usable(self._models, caller)]}
-            await reply.send(200, error_headers(None), json.dumps(listed).encode())
+            listed = [described(model, self._states.described(model)) for model in usable(self._models, caller)]
+            await reply.send(200, error_headers(None), json.dumps({"object": "list", "data": listed}).encode())
         elif path.startswith(MODELS + "/"):
             model = choose(self._models, caller, path.removeprefix(MODELS + "/"))
-            await reply.send(200, error_headers(None), json.dumps(described(model)).encode())
+            found = described(model, self._states.described(model))
+            await reply.send(200, error_headers(None), json.dumps(found).encode())
         elif is_of_a_stored_response(path):
             raise not_stored()
         elif ROUTES[path].body == "form":
@@ -217,7 +222,7 @@ class Gateway:
         model, silence = asked.model, self._settings.limits.silence_seconds
         call = Call(model, asked.path, asked.api, asked.prompt, asked.body, asked.form, held=self._guard.waking(model))
         if asked.stream and silence is not None:
-            reply.comment(silence, {"x-ebbtide-model": model.name}, asked.api)
+            reply.comment(silence, functools.partial(self._states.comment, call), call)
         try:
             self._transport.refuse(call)
             await self._failed.unless_failing(

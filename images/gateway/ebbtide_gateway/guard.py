@@ -94,6 +94,10 @@ class WakeGuard:
         taken = self._observe()
         return taken is not None and taken.ready.get(model.name, 0) == 0
 
+    def has_room(self, model: Model) -> bool:
+        """Return True if a request for this model may be sent now."""
+        return self._fits(model)
+
     def first(self, model: Model) -> bool:
         """Return True, for a call just admitted, if the model sleeps and no other request is waking it."""
         return self.asleep(model) and self._waking[model.name] == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -18,7 +19,6 @@ from .upstream_call import Answer, Call, Failure
 # A buffering proxy on the way would turn a stream into one late block.
 _UNBUFFERED = {"x-accel-buffering": "no"}
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", **_UNBUFFERED}
-COMMENT = b": waiting\n\n"
 
 
 class Reply:
@@ -34,30 +34,39 @@ class Reply:
         self._record = record
         self.response: web.StreamResponse | None = None
         self.waiting = False
+        self._timer: asyncio.TimerHandle | None = None
         self._comments: asyncio.Task[None] | None = None
         self._commenting = asyncio.Lock()
         self._api: Api = "openai"
 
-    def comment(self, seconds: float, headers: Mapping[str, str], api: Api) -> None:
+    def comment(self, seconds: float, text: Callable[[float], bytes], call: Call) -> None:
         """Send a comment each ``seconds`` until the answer begins, after a head that says 200: proxies cut what is
-        silent. A client library skips comments (docs/decisions/0029). An error after them is an event of ``api``.
+        silent. A client library skips comments (docs/decisions/0029). ``text`` returns one, for the seconds since now.
+        An error after them is an event of the call's API.
         """
-        self._api = api
-        self._comments = asyncio.create_task(self._comment(seconds, {**_EVENTS, **headers}))
+        self._api = call.api
+        began = time.monotonic()
 
-    async def _comment(self, seconds: float, headers: Mapping[str, str]) -> None:
+        def begin() -> None:
+            self._comments = asyncio.create_task(self._comment(seconds, lambda: text(time.monotonic() - began), call))
+
+        # a task for each request that is answered at once would cost every one of them
+        self._timer = asyncio.get_running_loop().call_later(seconds, begin)
+
+    async def _comment(self, seconds: float, text: Callable[[], bytes], call: Call) -> None:
         with contextlib.suppress(ConnectionError):  # whoever answers the request finds that its client has left
             while True:
-                await asyncio.sleep(seconds)
                 async with self._commenting:
                     if not self.waiting:
-                        await self._start(web.StreamResponse(headers=self._with_own(headers)))
+                        await self._start(web.StreamResponse(headers=self._with_own(_EVENTS | head_of(call))))
                         self.waiting = True
-                    await self.write(COMMENT)
+                    await self.write(text())
+                await asyncio.sleep(seconds)
 
     async def _no_more_comments(self) -> bool:
         """Return True if the answer has begun with comments. None is cut off in its middle."""
         if self._comments is None:
+            self.close()
             return False
         async with self._commenting:
             self.close()
@@ -66,6 +75,8 @@ class Reply:
 
     def close(self) -> None:
         """Send no more comments."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._comments is not None:
             self._comments.cancel()
 
@@ -124,14 +135,20 @@ def answer_headers(found: Answer) -> dict[str, str]:
 
 
 def call_headers(call: Call) -> dict[str, str]:
-    """Return the gateway's headers about a call: its model, its wait, its wake."""
-    headers = {"x-ebbtide-model": call.model.name}
+    """Return the gateway's headers about a call: its model, its wake, its wait."""
+    headers = head_of(call)
     if call.held:
         headers["x-ebbtide-wait-seconds"] = f"{call.waited_seconds:.3f}"
-    if call.woken:
-        headers["x-ebbtide-woken"] = "true"
-        if call.model.usd_per_hour is not None:
-            headers["x-ebbtide-usd-per-hour"] = f"{call.model.usd_per_hour:.2f}"
+    return headers
+
+
+def head_of(call: Call) -> dict[str, str]:
+    """Return those of the headers that are known while it waits."""
+    headers = {"x-ebbtide-model": call.model.name}
+    if call.woken is not None:
+        headers["x-ebbtide-woken"] = "true" if call.woken else "false"
+    if call.woken and call.model.usd_per_hour is not None:
+        headers["x-ebbtide-usd-per-hour"] = f"{call.model.usd_per_hour:.2f}"
     return headers
 
 

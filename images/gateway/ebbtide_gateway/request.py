@@ -170,14 +170,15 @@ def _checked(path: str, document: dict[str, Any], models: Mapping[str, Model], c
         raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
 
 
-def described(model: Model) -> dict[str, Any]:
-    """Return one entry of the models list."""
+def described(model: Model, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one entry of the models list. ``state`` is this project's own part of it."""
     return {
         "id": model.name,
         "object": "model",
         "created": 0,
         "owned_by": "ebbtide",
         "aliases": list(model.aliases),
+        "ebbtide": dict(state),
     }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import yaml
+from ebbtide_kube.wake_progress import Phase
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
@@ -21,9 +23,10 @@ class Model(_Frozen):
     of the nodes that a wake may start; None: unknown. ``by_prefix``: prompts that begin alike go to the same replica.
     ``most_waiting``: requests that may wait at once while no replica answers; None: any number. ``most_sequences``: how
     many one replica works on or queues, so no request may ask for more; None: any number. ``task``: the one its engine
-    was started for. ``cold_start_seconds``: the longest a start may take. ``longer``: the model that gets the requests
-    which might not fit into ``context_tokens``, prompt and answer together; it has no name of its own to clients, and
-    is asked for as ``asked_as``.
+    was started for. ``cold_start_seconds``: the longest a start may take. ``wake_seconds``: how long each phase
+    of a wake should take by the plan, as far as it knows, until there were wakes. ``longer``: the model that gets the
+    requests which might not fit into ``context_tokens``, prompt and answer together; it has no name of its own to
+    clients, and is asked for as ``asked_as``.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Model(_Frozen):
     most_sequences: int | None = Field(default=None, ge=1)
     task: Task = "chat"
     cold_start_seconds: float | None = Field(default=None, gt=0)
+    wake_seconds: Mapping[Phase, float] = {}
     context_tokens: int | None = Field(default=None, ge=1)
     longer: str | None = None
     asked_as: str | None = None

@@ -46,10 +46,10 @@ class Call:
     """Call made by the front after the caller was admitted, filled in by the transport.
 
     ``held``: the model slept or had to be asked more than once; ``waited_seconds`` then counts until its first byte.
-    ``woken``: this request began the wake. ``leave`` tells the replica's count that it has ended. ``prompt``: its
-    beginning, if that decides which replica gets it. ``fingerprint``: recognizes a request after an engine died with
-    it. ``api``: whose errors its client expects. ``form``: what is sent instead of ``body``, which only says what is in
-    it.
+    ``woken``: this request began the wake; None: not known yet. ``leave`` tells the replica's count that it has ended.
+    ``prompt``: its beginning, if that decides which replica gets it. ``fingerprint``: recognizes a request after an
+    engine died with it. ``api``: whose errors its client expects. ``form``: what is sent instead of ``body``, which
+    only says what is in it.
     """
 
     model: Model
@@ -61,7 +61,7 @@ class Call:
     fingerprint: bytes | None = None
     began: float = field(default_factory=time.monotonic)
     held: bool = False
-    woken: bool = False
+    woken: bool | None = None
     waited_seconds: float = 0.0
     attempts: int = 0
     response: aiohttp.ClientResponse | None = None

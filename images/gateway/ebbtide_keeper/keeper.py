@@ -17,13 +17,14 @@ from ebbtide_kube.api import authorization, deployments, describe, groups, model
 from ebbtide_kube.informer import Informer
 from ebbtide_kube.wake_failure import failure_in_force
 
-from .decisions import decide
+from .decisions import decide, somebody_elses
 from .engine_end import ANNOTATION as ENGINE_END
 from .engine_end import engine_ended, is_news, last_end, wake_failed
 from .groups import Wake, follow, judge_group
 from .in_flight import ENGINE_PORT, gateways, url
 from .model_state import ModelState, Object, Observation, is_ready, judge
 from .settings import Model, Settings
+from .wake_phase import notes
 
 _TICK_SECONDS = 1.0
 _ALIVE_SECONDS = 30.0
@@ -69,6 +70,7 @@ class Keeper:
         self._gateways = Informer(client, pods(settings.gateway_namespace), token, lambda: None, without, _GATEWAY)
         self._room_since: datetime | None = None
         self._before: dict[str, str] = {}
+        self._woken_at: dict[str, datetime] = {}
         self._looked = time.monotonic()
 
     @property
@@ -143,7 +145,12 @@ class Keeper:
         self._tell(model.name, doing, annotations, now)
         end = last_end(observation.pods)
         news = end if end is not None and is_news(end, annotations) else None
-        changes = {**step.annotations, **({} if news is None else {ENGINE_END: news.text()})}
+        wake = (
+            {}
+            if somebody_elses(annotations)
+            else notes(doing, observation.pods, model, annotations, now, self._woken_at.get(model.name))
+        )
+        changes = {**step.annotations, **wake, **({} if news is None else {ENGINE_END: news.text()})}
         if not changes or not await self._write(scaled, changes):
             return
         if news is not None:
@@ -169,6 +176,9 @@ class Keeper:
     def _tell(self, name: str, doing: ModelState, annotations: Mapping[str, str], now: datetime) -> None:
         if self._before.get(name) == "asleep" and doing.what != "asleep":
             self._metrics.woken(name)
+            self._woken_at[name] = now
+        if doing.what != "loading":
+            self._woken_at.pop(name, None)
         self._before[name] = doing.what
         held_off = doing.what != "ready" and failure_in_force(annotations, now) is not None
         self._metrics.state(name, "held_off" if held_off else doing.what)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from ebbtide_kube.wake_progress import NODE_MADE_SECONDS
+
 from .causes import (
     CRASHES,
     IMAGE,
@@ -38,9 +40,6 @@ PULL_SHARE = 0.5
 """Part of ``coldStart`` within which a pull may fail and be tried again, from the pod's arrival on its node: there the
 runtime starts anew, a registry answers 429, a name is not known yet. The kubelet tries after 10 s, 20 s, 40 s, ….
 """
-
-NODE_MADE_SECONDS = 20.0
-"""A pod that waited longer for its node waited for a new one, whose right to the registry may still be on its way."""
 
 _STATUS_WRITTEN_WITHIN = timedelta(seconds=5)
 
@@ -113,7 +112,7 @@ def of_pod(pod: Object, observation: Observation, model: Model, now: datetime) -
 
 def _no_node(pod: Object, observation: Observation, model: Model, now: datetime) -> Cause | None:
     condition = _condition(pod, "PodScheduled", "False")
-    if condition is None or condition.get("reason") != "Unschedulable":
+    if condition is None or not is_refused_a_node(pod):
         return None
     refused = _time(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     if model.growable:
@@ -135,6 +134,7 @@ def _of_pull(pod: Object, since: datetime, model: Model, now: datetime) -> Cause
     arrived = max(since, _time(scheduled.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]))
     is_patient = now - arrived < timedelta(seconds=model.cold_start_seconds * PULL_SHARE)
     if "denied" in found:
+        # the right of a new node to the registry may still be on its way
         node_made = arrived - since > timedelta(seconds=NODE_MADE_SECONDS)
         return None if model.growable and node_made and is_patient else IMAGE_DENIED
     return None if is_patient else IMAGE
@@ -196,6 +196,23 @@ def is_live(pod: Object) -> bool:
 def is_ready(pod: Object) -> bool:
     """Return True if a pod takes requests."""
     return "deletionTimestamp" not in pod["metadata"] and _is(pod, "Ready", "True")
+
+
+def ready_at(pod: Object) -> datetime | None:
+    """Return since when a pod takes requests, in whole seconds; None: it takes none."""
+    condition = _condition(pod, "Ready", "True")
+    return _time(condition["lastTransitionTime"]) if condition is not None and is_ready(pod) else None
+
+
+def has_node(pod: Object) -> bool:
+    """Return True if a pod has been given a node."""
+    return _is(pod, "PodScheduled", "True")
+
+
+def is_refused_a_node(pod: Object) -> bool:
+    """Return True if no node has room for a pod."""
+    condition = _condition(pod, "PodScheduled", "False")
+    return condition is not None and condition.get("reason") == "Unschedulable"
 
 
 def _is(item: Object, kind: str, status: str) -> bool:

@@ -164,8 +164,8 @@ class GatewayConfig(StackModel):
     )
     comment_every: Duration | None = Field(
         default=None,
-        description="how often a held stream is sent a comment, for proxies that cut what is silent; default: as the "
-        "place's load balancer needs it",
+        description="how often a held stream is sent a comment with the phase of the wake, so that no proxy takes "
+        "silence for death; default: `10s`",
         examples=["30s"],
     )
     groups: Mapping[str, GroupConfig] = Field(default_factory=dict, description="who may ask which models")
