@@ -193,7 +193,7 @@ class Gateway:
     async def _count(self, asked: Generation, connection: Connection, record: Record, reply: Reply) -> None:
         """Take a checked request from its group's budget, and serve it."""
         rights = asked.caller.rights
-        record.model = asked.model.name
+        record.model = asked.model.engine_name
         if rights.requests_per_minute is not None:
             self._elsewhere.refresh()
         self._budgets.ask(rights)
@@ -217,7 +217,7 @@ class Gateway:
         model, silence = asked.model, self._settings.limits.silence_seconds
         call = Call(model, asked.path, asked.api, asked.prompt, asked.body, asked.form, held=self._guard.waking(model))
         if asked.stream and silence is not None:
-            reply.comment(silence, {"x-ebbtide-model": model.name}, asked.api)
+            reply.comment(silence, {"x-ebbtide-model": model.engine_name}, asked.api)
         try:
             self._transport.refuse(call)
             await self._failed.unless_failing(

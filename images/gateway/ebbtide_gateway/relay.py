@@ -125,7 +125,7 @@ def answer_headers(found: Answer) -> dict[str, str]:
 
 def call_headers(call: Call) -> dict[str, str]:
     """Return the gateway's headers about a call: its model, its wait, its wake."""
-    headers = {"x-ebbtide-model": call.model.name}
+    headers = {"x-ebbtide-model": call.model.engine_name}
     if call.held:
         headers["x-ebbtide-wait-seconds"] = f"{call.waited_seconds:.3f}"
     if call.woken:
