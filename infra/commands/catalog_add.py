@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from infra.atomic_write import atomic_write
 from infra.errors import UsageError
-from infra.planner.facts import presets, recorded_models
+from infra.planner.facts import adapters, presets, recorded_models
+from infra.planner.facts.adapters import AdapterFacts
 from infra.redaction import redact
 from infra.stackfile.schema.model import COMMIT, HUB_ID
 from infra.workspace import PROJECT
@@ -45,9 +46,7 @@ def run(options: Options) -> int:
 
 
 def recorded(options: Options) -> Path:
-    """Record the model's facts; return the file. Raises ``UsageError``."""
-    from dataclasses import replace
-
+    """Record the facts of the model, or of the adapter; return the file. Raises ``UsageError``."""
     from infra.planner.facts import model_source
 
     if not re.fullmatch(HUB_ID, options.model):
@@ -58,6 +57,8 @@ def recorded(options: Options) -> Path:
     if known is not None:
         raise UsageError(f"{options.model} is in the catalogue already ({known.source}); nothing has to be recorded")
     try:
+        if (adapter := _adapter(options)) is not None:
+            return _written(options, adapters.FOLDER, adapters.document(adapter, date.today()))
         if options.folder is not None:
             found = model_source.resolve(options.folder, revision=options.revision)
             found = replace(found, id=options.model, source="the model's own files")
@@ -68,9 +69,24 @@ def recorded(options: Options) -> Path:
         raise UsageError(str(error)) from error
     except (TypeError, OverflowError) as error:
         raise UsageError(f"{options.folder or options.model}: its config.json is no model's") from error
-    file = options.stacks / recorded_models.FOLDER / f"{_file_name(options.model)}.yaml"
+    text = recorded_models.document(_file_name(options.model), found, date.today())
+    return _written(options, recorded_models.FOLDER, text)
+
+
+def _adapter(options: Options) -> AdapterFacts | None:
+    """Return the facts of a LoRA adapter; None where the id or the folder is a model's."""
+    if options.folder is not None:
+        found = adapters.from_folder(Path(options.folder).expanduser(), options.model, options.revision)
+        return replace(found, source="the adapter's own files") if found is not None else None
+    from infra.planner.facts import hub
+
+    return hub.adapter_from_hub(options.model, options.revision, os.environ.get("HF_TOKEN"))
+
+
+def _written(options: Options, folder: str, text: str) -> Path:
+    file = options.stacks / folder / f"{_file_name(options.model)}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(file, recorded_models.document(_file_name(options.model), found, date.today()))
+    atomic_write(file, text)
     return file
 
 

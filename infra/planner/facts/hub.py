@@ -23,7 +23,8 @@ from huggingface_hub.errors import (
     SafetensorsParsingError,
 )
 
-from infra.planner.facts import build, config_json
+from infra.planner.facts import adapters, build, config_json
+from infra.planner.facts.adapters import AdapterFacts
 from infra.planner.facts.build import Tensor
 from infra.planner.facts.model_facts import ModelFacts
 
@@ -78,6 +79,22 @@ def from_hub(
         gated=None if info.gated is None else bool(info.gated),
         task=build.task_of(sizes),
     )
+
+
+def adapter_from_hub(
+    adapter_id: str, revision: str | None = None, token: str | None = None, api: HfApi | None = None
+) -> AdapterFacts | None:
+    """Return the facts of a LoRA adapter, as ``from_hub`` does those of a model; None for what is no adapter."""
+    client = api or HfApi(token=token or False)
+    with _told(adapter_id, revision, token is not None):
+        info = client.model_info(adapter_id, revision=revision, files_metadata=True, timeout=_TIMEOUT_SECONDS)
+        commit, names = info.sha or revision, [each.rfilename for each in info.siblings or ()]
+        config = _fetched(client, adapter_id, commit, adapters.CONFIG) if adapters.CONFIG in names else None
+    if config is None:
+        return None
+    source = f"the hub, {adapter_id} at {commit or 'an unknown commit'}"
+    held = build.formats(names)
+    return adapters.facts(config, adapter_id=info.id or adapter_id, revision=commit, weight_files=held, source=source)
 
 
 def _has(sizes: dict[str, int | None], name: str) -> bool:
