@@ -1,8 +1,9 @@
 """Copy of LoRA adapters from the stack's bucket into the pod, before its engine starts: the engine streams its own
 weights from a bucket, but takes adapters from a folder alone.
 
-Arguments: pairs of an adapter's URI in the store and its folder. What reads the bucket is the engine's own streamer, with
-the pod's own identity. Status 1 where an adapter is not there: the pod's next try may find it, once it has been mirrored.
+Arguments: pairs of an adapter's URI in the store and its folder. What reads the bucket is the engine's own streamer,
+with the pod's own identity. Status 1 where an adapter is not there: the pod's next try may find it, once it has been
+mirrored.
 """
 
 from __future__ import annotations

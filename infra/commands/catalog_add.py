@@ -1,4 +1,5 @@
-"""``ebbtide catalog add``: record a model's facts beside the stack files, so that every command can judge it.
+"""``ebbtide catalog add``: record the facts of a model, or of a LoRA adapter, beside the stack files, so that every
+command can judge it.
 
 Exit status: 0 recorded, 2 wrong usage.
 """
@@ -25,7 +26,8 @@ RECORDED, USAGE = 0, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options. ``model`` is an id on the hub; ``folder`` has at least its config.json (None: ask the hub)."""
+    """The options. ``model`` is an id on the hub; ``folder`` has at least its config.json, or an adapter's
+    adapter_config.json (None: ask the hub)."""
 
     model: str
     folder: str | None = None
@@ -57,14 +59,22 @@ def recorded(options: Options) -> Path:
     if known is not None:
         raise UsageError(f"{options.model} is in the catalogue already ({known.source}); nothing has to be recorded")
     try:
-        if (adapter := _adapter(options)) is not None:
-            return _written(options, adapters.FOLDER, adapters.document(adapter, date.today()))
         if options.folder is not None:
+            folder = Path(options.folder).expanduser()
+            if (adapter := adapters.from_folder(folder, options.model, options.revision)) is not None:
+                return _of_adapter(options, replace(adapter, source="the adapter's own files"))
             found = model_source.resolve(options.folder, revision=options.revision)
             found = replace(found, id=options.model, source="the model's own files")
         else:
+            from infra.planner.facts import hub
+
             token = os.environ.get("HF_TOKEN")
-            found = model_source.resolve(options.model, ask_hub=True, revision=options.revision, token=token)
+            try:
+                found = model_source.resolve(options.model, ask_hub=True, revision=options.revision, token=token)
+            except hub.NoModel:
+                if (adapter := hub.adapter_from_hub(options.model, options.revision, token)) is None:
+                    raise
+                return _of_adapter(options, adapter)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     except (TypeError, OverflowError) as error:
@@ -73,14 +83,8 @@ def recorded(options: Options) -> Path:
     return _written(options, recorded_models.FOLDER, text)
 
 
-def _adapter(options: Options) -> AdapterFacts | None:
-    """Return the facts of a LoRA adapter; None where the id or the folder is a model's."""
-    if options.folder is not None:
-        found = adapters.from_folder(Path(options.folder).expanduser(), options.model, options.revision)
-        return replace(found, source="the adapter's own files") if found is not None else None
-    from infra.planner.facts import hub
-
-    return hub.adapter_from_hub(options.model, options.revision, os.environ.get("HF_TOKEN"))
+def _of_adapter(options: Options, found: AdapterFacts) -> Path:
+    return _written(options, adapters.FOLDER, adapters.document(found, date.today()))
 
 
 def _written(options: Options, folder: str, text: str) -> Path:

@@ -136,9 +136,7 @@ def _planned(
     facts.folders = _by_id(facts.folders, ids)
     if reading.partial is not None:
         models = reading.partial.models.values()
-        facts.revisions = {
-            each.id: each.revision for model in models for each in (model, *model.adapters.values())
-        }
+        facts.revisions = {each.id: each.revision for model in models for each in (model, *model.adapters.values())}
     judged = judge(
         reading,
         facts,

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from components.typed.refusal import Problem
 from infra.planner.facts import adapters, recorded_models
-from infra.planner.facts.adapters import RecordedAdapters
 from infra.planner.plan import AdapterOf, FactsOf, Measured, Plan, plan_stack
 from infra.planner.sizing import measured_starts
 from infra.planner.sizing.measured_starts import MeasuredStarts
@@ -55,12 +54,13 @@ def judge(
     more: Iterable[Problem] = (),
     measured: Mapping[str, Measured] | None = None,
     starts: MeasuredStarts = measured_starts.NONE,
-    adapter_of: AdapterOf = RecordedAdapters().find,
+    adapter_of: AdapterOf = adapters.NONE.find,
     skip_planner: str = "",
 ) -> Judgement:
     """Judge what was read. ``facts_of`` returns the facts for a model id, None where nothing is known, ``adapter_of``
-    those for an adapter's; ``files`` are problems with files of the stack's own, ``more`` those found on the way to these facts; ``measured`` and ``starts``
-    are what was measured (``plan_stack``); ``skip_planner`` is the reason to make the planner's findings warnings."""
+    those for an adapter's; ``files`` are problems with files of the stack's own, ``more`` those found on the way to
+    these facts; ``measured`` and ``starts`` are what was measured (``plan_stack``); ``skip_planner`` is the reason to
+    make the planner's findings warnings."""
     plan = plan_stack(reading.partial, facts_of, measured, starts, adapter_of) if reading.partial is not None else None
     problems = [*more, *starts.problems, *(plan.problems if plan is not None else ())]
     if skip_planner:

@@ -20,7 +20,8 @@ from infra.planner import cost as costs
 from infra.planner.checks import judge_asleep, judge_memory_of_pool, judge_model_plan
 from infra.planner.cold_path import cold_path
 from infra.planner.cost import Cost
-from infra.planner.facts.adapters import AdapterFacts, RecordedAdapters
+from infra.planner.facts import adapters
+from infra.planner.facts.adapters import AdapterFacts
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import measured_starts
@@ -74,7 +75,7 @@ def plan_stack(
     facts_of: FactsOf,
     measured: Mapping[str, Measured] | None = None,
     starts: MeasuredStarts = measured_starts.NONE,
-    adapter_of: AdapterOf = RecordedAdapters().find,
+    adapter_of: AdapterOf = adapters.NONE.find,
 ) -> Plan:
     """Plan a stack. ``facts_of`` returns the facts for a model id, None where nothing is known, ``adapter_of`` those
     for an adapter's. ``measured`` are seconds by phase under a model's name, or under ``*`` for all models, that

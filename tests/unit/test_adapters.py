@@ -16,7 +16,7 @@ from components.model_service import lora_adapters
 from components.model_service.arguments import engine_arguments
 from components.model_service.settings import Adapter
 from infra.commands import catalog_add
-from infra.planner.facts import adapters, build, config_json
+from infra.planner.facts import adapters
 from infra.planner.facts.config_json import UnreadableConfig
 from infra.planner.judgement import judge
 from infra.planner.plan import plan_stack
@@ -24,7 +24,7 @@ from infra.planner.sizing.memory import Engine, lora_bytes
 from infra.program.gateway import gateway_settings
 from infra.program.serving import model_settings
 from infra.stackfile.load import read_file
-from tests.unit.plan_kit import COMMIT, EIGHT, ID, facts, sections, stack, write
+from tests.unit.plan_kit import EIGHT, ID, facts, sections, stack, write
 from tests.unit.test_model_service import BUCKET, LOCAL, MODEL, PLACE, container_of, pod_of, value_of
 
 ADAPTER = {"id": "test/support-lora", "revision": "a" * 40, "rank": 16}
@@ -254,7 +254,9 @@ def test_a_recorded_adapter_is_judged_without_a_network(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text(json.dumps(CONFIG))
     (folder / "adapter_model.safetensors").write_bytes(b"")
-    given = catalog_add.Options(model="test/support-lora", folder=str(folder.parent), revision="a" * 40, stacks=tmp_path)
+    given = catalog_add.Options(
+        model="test/support-lora", folder=str(folder.parent), revision="a" * 40, stacks=tmp_path
+    )
     file = catalog_add.recorded(given)
     assert file == tmp_path / "adapters" / "test-support-lora.yaml"
     found = adapters.read(tmp_path)

@@ -96,7 +96,10 @@ def test_an_unknown_adapter_is_404_in_the_shape_of_the_api_and_wakes_nobody(
     error = answer.json()["error"]
     assert answer.status_code == 404
     assert error["message"].endswith("models you may use: base, legal, support")
-    assert ("code" in error) is (path != MESSAGES)
+    assert (answer.json().get("type") == "error") is (path == MESSAGES)
+    assert error["type" if path == MESSAGES else "code"] == (
+        "not_found_error" if path == MESSAGES else "model_not_found"
+    )
     assert upstream.untouched
 
 

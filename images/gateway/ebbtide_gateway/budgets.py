@@ -105,8 +105,8 @@ class Budgets:
         most = group.max_wakes_per_day
         if most is not None and self._today()[group.name] + self._others[group.name] >= most:
             message = (
-                f"model {model.engine_name!r} sleeps, and group {group.name!r} may wake models {most} time(s) a day (UTC), "
-                "which it has; models that are awake still answer"
+                f"model {model.engine_name!r} sleeps, and group {group.name!r} may wake models {most} time(s) a day "
+                "(UTC), which it has; models that are awake still answer"
             )
             raise ApiError(429, "wake_budget", message, retry_after=_DAY - self._wall() % _DAY)
 

@@ -59,8 +59,8 @@ def facts(
     ranks = [config.get("r"), *(more.values() if isinstance(more, Mapping) else (None,))]
     if not all(type(rank) is int and 0 < rank < _MOST_RANK for rank in ranks):
         raise UnreadableConfig(
-            f"the {CONFIG} of {printable(adapter_id)} names no rank; allowed: r, a whole number above 0, as PEFT writes "
-            "it; fix: fetch the file again"
+            f"the {CONFIG} of {printable(adapter_id)} names no rank; allowed: r, a whole number above 0; "
+            "fix: fetch the file again, as PEFT writes it"
         )
     base = config.get("base_model_name_or_path")
     return AdapterFacts(
@@ -110,6 +110,9 @@ class RecordedAdapters:
     def find(self, adapter_id: str) -> AdapterFacts | None:
         """Return the facts of an adapter; None where it is not recorded."""
         return self.facts.get(adapter_id.lower())
+
+
+NONE = RecordedAdapters()
 
 
 def read(stacks: Path) -> RecordedAdapters:

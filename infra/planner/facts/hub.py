@@ -38,6 +38,10 @@ class HubError(ValueError):
     """A failure to get the facts from the hub; the text says why and how to fix it, and never holds the token."""
 
 
+class NoModel(HubError):
+    """A repository without a model's configuration: it may be an adapter."""
+
+
 def from_hub(
     model_id: str, revision: str | None = None, token: str | None = None, api: HfApi | None = None
 ) -> ModelFacts:
@@ -51,7 +55,7 @@ def from_hub(
         sizes = {each.rfilename: each.size for each in info.siblings or ()}
         config = _fetched(client, model_id, commit, "config.json") if "config.json" in sizes else None
         if config is None:
-            raise HubError(
+            raise NoModel(
                 f"{model_id} has no config.json; allowed: a model in the format of transformers; "
                 "fix: look for a repackaged version of it"
             )

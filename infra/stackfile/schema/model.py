@@ -208,9 +208,7 @@ def _hold(fields: Mapping[str, Any]) -> Duration:
     return Duration(max(SHORTEST_DEFAULT_HOLD_SECONDS, -(-cold_start.seconds * 3 // 2)))
 
 
-AdapterRank = Annotated[
-    int, integer(ADAPTER_RANK_INVALID, 1, 512, fix="copy r from the adapter's adapter_config.json")
-]
+AdapterRank = Annotated[int, integer(ADAPTER_RANK_INVALID, 1, 512, fix="copy r from the adapter's adapter_config.json")]
 
 
 class AdapterConfig(StackModel):
@@ -222,7 +220,6 @@ class AdapterConfig(StackModel):
     rank: AdapterRank = Field(
         description="`r` in its adapter_config.json, or the highest of its rank_pattern", examples=["16"]
     )
-
 
     @property
     def is_pinned(self) -> bool:

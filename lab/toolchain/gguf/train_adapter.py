@@ -57,7 +57,9 @@ def main(source: Path, target: Path, base: str) -> None:
     if loss.item() > 0.1:
         raise SystemExit(f"the adapter was not learned: the loss is {loss.item():.3f}")
     target.mkdir(parents=True, exist_ok=True)
-    save_file({name: each.detach().contiguous() for name, each in trained.items()}, target / "adapter_model.safetensors")
+    save_file(
+        {name: each.detach().contiguous() for name, each in trained.items()}, target / "adapter_model.safetensors"
+    )
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
