@@ -173,7 +173,7 @@ def _checked(path: str, document: dict[str, Any], models: Mapping[str, Model], c
 
 def described(model: Model) -> dict[str, Any]:
     """Return one entry of the models list; an adapter's with ``root`` and ``parent``, as vLLM shows them."""
-    entry = {"id": model.public_name, "object": "model", "created": 0, "owned_by": "ebbtide"}
+    entry: dict[str, Any] = {"id": model.public_name, "object": "model", "created": 0, "owned_by": "ebbtide"}
     if model.adapter is not None:
         return entry | {"aliases": [], "root": model.adapter.root, "parent": model.name}
     return entry | {"aliases": list(model.aliases)}
