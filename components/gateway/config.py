@@ -23,7 +23,8 @@ class RoutedModel:
     number). ``task``: the one its engine was started for. ``cold_start_seconds``: the longest a
     start may take, from which ``Retry-After`` follows while it goes on (None: the hold). ``wake_seconds``: how
     long each phase of a wake should take by the plan, where it knows, until there were wakes. ``longer``: the model
-    that gets requests which might not fit into ``context_tokens``; it is asked for as ``asked_as`` alone."""
+    that gets requests which might not fit into ``context_tokens``; it is asked for as ``asked_as`` alone.
+    ``adapters``: LoRA adapters in its engines, each a name of its own to clients, with the id of its weights."""
 
     name: str
     host: str
@@ -40,6 +41,7 @@ class RoutedModel:
     context_tokens: int | None = None
     longer: str | None = None
     asked_as: str | None = None
+    adapters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ def _model(model: RoutedModel) -> Document:
             contextTokens=model.context_tokens if model.longer else None,
             longer=model.longer,
             askedAs=model.asked_as,
+            adapters=[{"name": name, "root": root} for name, root in sorted(model.adapters.items())] or None,
         ),
     }
 

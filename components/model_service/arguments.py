@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from components.model_service import lora_adapters
 from components.model_service.chat_template import TEMPLATE
 from components.model_service.managed_flags import (
     LEADER_ADDRESS,
@@ -59,6 +60,7 @@ def engine_arguments(
         "reasoning": model.reasoning_parser,
         "chatTemplate": model.chat_template,
         "quantization": model.quantization,
+        "adapters": model.adapters or None,
     }
     managed = [
         each for each in model.extra_args if managed_flag(each) or secret_flag(each) or flag_beside_key(each, keys)
@@ -101,6 +103,7 @@ def engine_arguments(
         arguments += ["--chat-template", TEMPLATE]
     if model.quantization is not None:
         arguments += ["--quantization", model.quantization]
+    arguments += lora_adapters.arguments(model)
     if model.dtype != "auto":
         arguments += ["--dtype", model.dtype]
     if tensor > 1:

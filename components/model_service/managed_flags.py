@@ -117,6 +117,7 @@ KEY_FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "reasoning": ("--reasoning-parser",),
     "chatTemplate": ("--chat-template",),
     "quantization": ("--quantization", "-q"),
+    "adapters": ("--enable-lora", "--lora-modules", "--max-loras", "--max-lora-rank", "--max-cpu-loras"),
 }
 """Flags that a key of the model sets where it is given, and that may be given by hand where it is not."""
 DEVELOPMENT: Final = "VLLM_SERVER_DEV_MODE"

@@ -20,6 +20,16 @@ LONGEST_GROUP_NAME: Final = 47
 to four digits, whose pods carry a label of that name plus eleven characters, and a label has 63 at most."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """A LoRA adapter that the engine has beside the model: its name in the API, and its highest rank. ``weights``:
+    where the store has it, a folder in the pod or a store's URI."""
+
+    name: str
+    rank: int
+    weights: str
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """One served model. Durations in whole seconds, sizes in bytes; ``None`` leaves the engine's own default.
@@ -33,7 +43,8 @@ class ModelSettings:
     its GPUs. ``task``: the kind of requests it serves; ``engine``: the implementation of the model that runs.
     ``tool_parser`` and ``reasoning_parser``: the engine's parsers of what the model writes; ``chat_template``: the text
     of a template in place of the model's own; ``quantization``: what the engine makes of the weights while it loads.
-    ``media_domains``: hosts from which the engine may fetch what a request names by address.
+    ``media_domains``: hosts from which the engine may fetch what a request names by address. ``adapters``: LoRA
+    adapters, of which ``adapter_slots`` are in the GPU's memory at once.
     """
 
     name: str
@@ -60,6 +71,8 @@ class ModelSettings:
     quantization: str | None = None
     dtype: str = "auto"
     media_domains: tuple[str, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
+    adapter_slots: int = 0
     cold_start_seconds: int = 600
     hold_seconds: int = 900
     drain_seconds: int = 120

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pulumi
 
-from components.model_service import chat_template, host_memory
+from components.model_service import chat_template, host_memory, lora_adapters
 from components.model_service.arguments import CACHE, engine_arguments, engine_environment, streams
 from components.model_service.settings import MODEL_LABEL, PORT, SERVICE_ACCOUNT, ModelSettings
 from components.model_service.timing import (
@@ -134,6 +134,7 @@ def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manif
     volumes = [
         *_scratch_volumes(model),
         *chat_template.volumes(model),
+        *lora_adapters.volumes(model),
         *(dict(volume) for volume in place.weights.volumes),
     ]
     for volume in volumes:
@@ -142,6 +143,7 @@ def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manif
                 f"{model.name}: volume {volume['name']} is a hostPath, which restricted Pod Security refuses: "
                 "offer the folder as a PersistentVolume and mount its claim"
             )
+    copying = lora_adapters.copying(model, place.weights, place.image)
     return {
         "serviceAccountName": SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
@@ -150,6 +152,7 @@ def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manif
         **where((place.pool, *place.fallbacks)),
         "terminationGracePeriodSeconds": termination_grace_seconds(model.drain_seconds),
         "securityContext": confined_pod(UID),
+        **({"initContainers": copying} if copying else {}),
         "containers": [_container(model, place, headless)],
         "volumes": volumes,
     }
@@ -182,6 +185,7 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
             {"name": "cache", "mountPath": CACHE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
             *chat_template.mounts(model),
+            *lora_adapters.mounts(model),
             *(dict(mount) for mount in place.weights.mounts),
         ],
     }

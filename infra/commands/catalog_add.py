@@ -1,4 +1,5 @@
-"""``ebbtide catalog add``: record a model's facts beside the stack files, so that every command can judge it.
+"""``ebbtide catalog add``: record the facts of a model, or of a LoRA adapter, beside the stack files, so that every
+command can judge it.
 
 Exit status: 0 recorded, 2 wrong usage.
 """
@@ -8,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from infra.atomic_write import atomic_write
 from infra.errors import UsageError
-from infra.planner.facts import presets, recorded_models
+from infra.planner.facts import adapters, presets, recorded_models
+from infra.planner.facts.adapters import AdapterFacts
 from infra.redaction import redact
 from infra.stackfile.schema.model import COMMIT, HUB_ID
 from infra.workspace import PROJECT
@@ -24,7 +26,8 @@ RECORDED, USAGE = 0, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options. ``model`` is an id on the hub; ``folder`` has at least its config.json (None: ask the hub)."""
+    """The options. ``model`` is an id on the hub; ``folder`` has at least its config.json, or an adapter's
+    adapter_config.json (None: ask the hub)."""
 
     model: str
     folder: str | None = None
@@ -45,9 +48,7 @@ def run(options: Options) -> int:
 
 
 def recorded(options: Options) -> Path:
-    """Record the model's facts; return the file. Raises ``UsageError``."""
-    from dataclasses import replace
-
+    """Record the facts of the model, or of the adapter; return the file. Raises ``UsageError``."""
     from infra.planner.facts import model_source
 
     if not re.fullmatch(HUB_ID, options.model):
@@ -59,18 +60,37 @@ def recorded(options: Options) -> Path:
         raise UsageError(f"{options.model} is in the catalogue already ({known.source}); nothing has to be recorded")
     try:
         if options.folder is not None:
+            folder = Path(options.folder).expanduser()
+            if (adapter := adapters.from_folder(folder, options.model, options.revision)) is not None:
+                return _of_adapter(options, replace(adapter, source="the adapter's own files"))
             facts = model_source.resolve(options.folder, revision=options.revision)
             facts = replace(facts, id=options.model, source="the model's own files")
         else:
+            from infra.planner.facts import hub
+
             token = os.environ.get("HF_TOKEN")
-            facts = model_source.resolve(options.model, ask_hub=True, revision=options.revision, token=token)
+            try:
+                facts = model_source.resolve(options.model, ask_hub=True, revision=options.revision, token=token)
+            except hub.NoModel:
+                if (adapter := hub.adapter_from_hub(options.model, options.revision, token)) is None:
+                    raise
+                return _of_adapter(options, adapter)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     except (TypeError, OverflowError) as error:
         raise UsageError(f"{options.folder or options.model}: its config.json is no model's") from error
-    file = options.stacks / recorded_models.FOLDER / f"{_file_name(options.model)}.yaml"
+    text = recorded_models.document(_file_name(options.model), facts, date.today())
+    return _written(options, recorded_models.FOLDER, text)
+
+
+def _of_adapter(options: Options, found: AdapterFacts) -> Path:
+    return _written(options, adapters.FOLDER, adapters.document(found, date.today()))
+
+
+def _written(options: Options, folder: str, text: str) -> Path:
+    file = options.stacks / folder / f"{_file_name(options.model)}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(file, recorded_models.document(_file_name(options.model), facts, date.today()))
+    atomic_write(file, text)
     return file
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from infra.commands.options import PlanOptions
 from infra.errors import UsageError
 from infra.planner import cold_path, diff
-from infra.planner.facts import recorded_models
+from infra.planner.facts import adapters, recorded_models
+from infra.planner.facts.adapters import AdapterFacts, RecordedAdapters
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.facts.recorded_models import RecordedModels
 from infra.planner.judgement import judge
@@ -43,6 +44,7 @@ class Facts:
     folders: Mapping[str, str] = field(default_factory=dict)
     hub: bool = False
     revisions: Mapping[str, str] = field(default_factory=dict)
+    adapters: RecordedAdapters = field(default_factory=RecordedAdapters)
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, model_id: str) -> ModelFacts | None:
@@ -61,6 +63,22 @@ class Facts:
             explained = isinstance(error, (ValueError, OSError))
             self.notes.append(str(error) if explained else f"{folder or model_id}: its config.json is no model's")
             return self.recorded.find(model_id) if folder is None else None
+
+    def adapter(self, adapter_id: str) -> AdapterFacts | None:
+        """Return the facts of an adapter, from the same places."""
+        folder = self.folders.get(adapter_id)
+        try:
+            if folder is not None:
+                return adapters.from_folder(Path(folder).expanduser(), adapter_id)
+            if self.hub:
+                from infra.planner.facts import hub
+
+                return hub.adapter_from_hub(adapter_id, self.revisions.get(adapter_id), os.environ.get("HF_TOKEN"))
+        except (ValueError, OSError) as error:
+            self.notes.append(str(error))
+            if folder is not None:
+                return None
+        return self.adapters.find(adapter_id)
 
 
 def run(options: PlanOptions) -> int:
@@ -111,14 +129,23 @@ def _planned(
     Models and starts are recorded beside the stack file, or in ``beside``."""
     waivers = load_waivers(WAIVERS_FILE)
     reading = read_file(file, waivers.waivers)
-    facts = Facts(recorded_models.read(beside or file.parent), _folders(options.model_dir or ()), options.hub)
+    stacks = beside or file.parent
+    facts = Facts(recorded_models.read(stacks), _folders(options.model_dir or ()), options.hub)
+    facts.adapters = adapters.read(stacks)
     ids = _ids(reading)
     facts.folders = _by_id(facts.folders, ids)
     if reading.partial is not None:
-        facts.revisions = {model.id: model.revision for model in reading.partial.models.values()}
-    starts = measured_starts.read(beside or file.parent)
-    files = chat_templates.judge(reading.partial, beside or file.parent)
-    judged = judge(reading, facts, files=files, more=facts.recorded.problems, measured=measured, starts=starts)
+        models = reading.partial.models.values()
+        facts.revisions = {each.id: each.revision for model in models for each in model.all_weights}
+    judged = judge(
+        reading,
+        facts,
+        files=chat_templates.judge(reading.partial, stacks),
+        more=(*facts.recorded.problems, *facts.adapters.problems),
+        measured=measured,
+        starts=measured_starts.read(stacks),
+        adapter_of=facts.adapter,
+    )
     notes = [*(str(finding) for finding in waivers.findings if finding not in waivers.unreadable), *facts.notes]
     findings = (*waivers.unreadable, *judged.findings)
     plan = document(options.stack, reading.file, findings, judged.plan, None, notes)
@@ -176,10 +203,13 @@ def _folders(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def _ids(reading: Reading) -> dict[str, str]:
-    """Return the models' ids by name, including models that are refused for something else."""
+    """Return the ids of models and adapters by name, including those of models that are refused for something else."""
     models = reading.values.get("models")
-    items = models.items() if isinstance(models, Mapping) else ()
-    return {str(name): str(model["id"]) for name, model in items if isinstance(model, Mapping) and "id" in model}
+    items = dict(models) if isinstance(models, Mapping) else {}
+    for model in list(items.values()):
+        more = model.get("adapters") if isinstance(model, Mapping) else None
+        items = {**(more if isinstance(more, Mapping) else {}), **items}
+    return {str(name): str(each["id"]) for name, each in items.items() if isinstance(each, Mapping) and "id" in each}
 
 
 def _by_id(folders: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, str]:

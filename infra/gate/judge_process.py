@@ -129,10 +129,10 @@ def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...],
         if not any(waiver.covers("clear-text-secret", f"file:{found.path}") for waiver in in_force):
             blocked.append(str(found))
     notes = [*request.notes]
-    facts = [path for path in files.paths if path.startswith("stacks/models/")]
+    facts = [path for path in files.paths if path.startswith(("stacks/models/", "stacks/adapters/"))]
     if facts:
         notes.append(
-            f"this change edits recorded facts of models, by which their memory is judged: {owner.some(facts)}"
+            f"this change edits recorded facts of models or adapters, by which they are judged: {owner.some(facts)}"
         )
     return WholeChange(
         tuple(blocked),

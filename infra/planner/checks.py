@@ -27,6 +27,7 @@ from components.typed.rules.planner import (
     WEIGHTS_UNDERSTATED,
 )
 from components.typed.rules.stack import CONTEXT_DOES_NOT_FIT, HOLD_CUT_BY_HOP, WEIGHTS_DO_NOT_FIT
+from infra.planner.adapter_checks import judge_adapters
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import fit
@@ -54,6 +55,7 @@ def judge_model_plan(model: ModelPlan, demands: Demands, stack: StackConfig) -> 
         yield from judge_doubts(model.facts, at)
         yield from _revision(model, at)
         yield from _declared_weights(model, at)
+    yield from judge_adapters(model.config, model.facts, dict(model.adapters), demands, at)
     yield from _unknown(model, at)
     yield from _memory(model, at, stack)
     yield from _shared(model, at)

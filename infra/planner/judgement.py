@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.typed.refusal import Problem
-from infra.planner.facts import recorded_models
-from infra.planner.plan import FactsOf, Measured, Plan, plan_stack
+from infra.planner.facts import adapters, recorded_models
+from infra.planner.plan import AdapterOf, FactsOf, Measured, Plan, plan_stack
 from infra.planner.sizing import measured_starts
 from infra.planner.sizing.measured_starts import MeasuredStarts
 from infra.stackfile import chat_templates
@@ -54,12 +54,14 @@ def judge(
     more: Iterable[Problem] = (),
     measured: Mapping[str, Measured] | None = None,
     starts: MeasuredStarts = measured_starts.NONE,
+    adapter_of: AdapterOf = adapters.NONE.find,
     skip_planner: str = "",
 ) -> Judgement:
-    """Judge what was read. ``facts_of`` returns the facts for a model id, None where nothing is known; ``files`` are
-    problems with files of the stack's own, ``more`` those found on the way to these facts; ``measured`` and ``starts``
-    are what was measured (``plan_stack``); ``skip_planner`` is the reason to make the planner's findings warnings."""
-    plan = plan_stack(reading.partial, facts_of, measured, starts) if reading.partial is not None else None
+    """Judge what was read. ``facts_of`` returns the facts for a model id, None where nothing is known, ``adapter_of``
+    those for an adapter's; ``files`` are problems with files of the stack's own, ``more`` those found on the way to
+    these facts; ``measured`` and ``starts`` are what was measured (``plan_stack``); ``skip_planner`` is the reason to
+    make the planner's findings warnings."""
+    plan = plan_stack(reading.partial, facts_of, measured, starts, adapter_of) if reading.partial is not None else None
     problems = [*more, *starts.problems, *(plan.problems if plan is not None else ())]
     if skip_planner:
         problems = [_lifted(problem, skip_planner) for problem in problems]
@@ -68,10 +70,18 @@ def judge(
 
 
 def judge_with_records(reading: Reading, stacks: Path, *, skip_planner: str = "") -> Judgement:
-    """Judge by the catalogue, and by the models and starts recorded beside the stack files in ``stacks``."""
-    recorded, starts = recorded_models.read(stacks), measured_starts.read(stacks)
+    """Judge by the catalogue, and by the models, adapters and starts recorded beside the stack files in ``stacks``."""
+    recorded, starts, beside = recorded_models.read(stacks), measured_starts.read(stacks), adapters.read(stacks)
     files = chat_templates.judge(reading.partial, stacks)
-    return judge(reading, recorded.find, files=files, more=recorded.problems, starts=starts, skip_planner=skip_planner)
+    return judge(
+        reading,
+        recorded.find,
+        files=files,
+        more=(*recorded.problems, *beside.problems),
+        starts=starts,
+        adapter_of=beside.find,
+        skip_planner=skip_planner,
+    )
 
 
 def merged(first: Iterable[Finding], then: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from infra.planner.cold_path import ColdPath
+from infra.planner.facts.adapters import AdapterFacts
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import measured_starts
 from infra.planner.sizing.measured_starts import MeasuredStarts
@@ -20,7 +22,7 @@ class ModelPlan:
     ``memory`` is for one GPU, None where it cannot be planned: ``why_not`` says why. ``silence`` is how long a request
     may go without a byte, in seconds; ``shortest`` is the hop that gives up first on a held request. ``fallbacks`` is
     the same model planned on each of its fallback pools; ``starts`` are the measured ones that say something of this
-    model as it is to be started."""
+    model as it is to be started; ``adapters`` the facts of its LoRA adapters by name, None where none are known."""
 
     config: ModelConfig
     pool: PoolPlan
@@ -36,6 +38,7 @@ class ModelPlan:
     silence: int
     fallbacks: tuple[ModelPlan, ...] = ()
     starts: MeasuredStarts = measured_starts.NONE
+    adapters: Mapping[str, AdapterFacts | None] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -20,6 +20,8 @@ from infra.planner import cost as costs
 from infra.planner.checks import judge_asleep, judge_memory_of_pool, judge_model_plan
 from infra.planner.cold_path import cold_path
 from infra.planner.cost import Cost
+from infra.planner.facts import adapters
+from infra.planner.facts.adapters import AdapterFacts
 from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.model_plan import ModelPlan
 from infra.planner.sizing import measured_starts
@@ -45,6 +47,7 @@ from infra.stackfile.schema.stack import StackConfig
 from infra.stackfile.timeouts import Front, Timers, front, silence_seconds
 
 FactsOf = Callable[[str], ModelFacts | None]
+AdapterOf = Callable[[str], AdapterFacts | None]
 Measured = Mapping[str, float]
 
 
@@ -72,24 +75,28 @@ def plan_stack(
     facts_of: FactsOf,
     measured: Mapping[str, Measured] | None = None,
     starts: MeasuredStarts = measured_starts.NONE,
+    adapter_of: AdapterOf = adapters.NONE.find,
 ) -> Plan:
-    """Plan a stack. ``facts_of`` returns the facts for a model id, None where nothing is known. ``measured`` are
-    seconds by phase under a model's name, or under ``*`` for all models, that replace the table's; ``starts`` are what
-    engines took of their GPUs."""
+    """Plan a stack. ``facts_of`` returns the facts for a model id, None where nothing is known, ``adapter_of`` those
+    for an adapter's. ``measured`` are seconds by phase under a model's name, or under ``*`` for all models, that
+    replace the table's; ``starts`` are what engines took of their GPUs."""
     cuda, judge_driver = engine_cuda(stack.image.base), stack.gpu_layer_install != "helm"
     pools = {name: pool_plan(pool, cuda, judge_driver) for name, pool in stack.pools.items()}
     before = front(stack)
     known = {model.id: facts_of(model.id) for model in stack.models.values()}
     seconds = measured or {}
     models = tuple(
-        _everywhere(
-            stack,
-            model,
-            [pools[each] for each in model.pools if each in pools],
-            known[model.id],
-            before,
-            {**seconds.get("*", {}), **seconds.get(name, {})},
-            starts,
+        replace(
+            _everywhere(
+                stack,
+                model,
+                [pools[each] for each in model.pools if each in pools],
+                known[model.id],
+                before,
+                {**seconds.get("*", {}), **seconds.get(name, {})},
+                starts,
+            ),
+            adapters={each: adapter_of(adapter.id) for each, adapter in model.adapters.items()},
         )
         for name, model in stack.models.items()
         if model.pool in pools

@@ -61,6 +61,7 @@ def gateway_settings(
                 context_tokens=model.max_tokens,
                 longer=model.long_prompts,
                 asked_as=asked_as.get(model.name),
+                adapters={name: adapter.id for name, adapter in model.adapters.items()},
             )
             for model in stack.models.values()
         ],

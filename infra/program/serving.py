@@ -22,11 +22,11 @@ from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, 
 from components.model_service.namespace import ModelNamespace
 from components.model_service.network import Peer
 from components.model_service.service import ModelService
-from components.model_service.settings import ModelSettings
+from components.model_service.settings import Adapter, ModelSettings
 from components.model_service.workload import API as GROUP_API
 from components.model_service.workload import KIND as GROUP_KIND
 from components.model_service.workload import Placement
-from components.platforms.contract import Platform
+from components.platforms.contract import ModelStore, Platform
 from components.platforms.local.facts import LocalFacts
 from components.vllm_image import VllmImage
 from components.wake_keeper import WakeKeeper
@@ -54,8 +54,9 @@ class Served:
     images: Mapping[str, pulumi.Output[str]]
 
 
-def model_settings(model: ModelConfig, asked_as: str | None = None) -> ModelSettings:
-    """Return the stack file's model as the component's settings. ``asked_as``: whose long prompts it takes."""
+def model_settings(model: ModelConfig, store: ModelStore, asked_as: str | None = None) -> ModelSettings:
+    """Return the stack file's model as the component's settings. ``store`` has its adapters; ``asked_as``: whose long
+    prompts it takes."""
     tools, thoughts = model.parsers
     return ModelSettings(
         name=model.name,
@@ -76,6 +77,12 @@ def model_settings(model: ModelConfig, asked_as: str | None = None) -> ModelSett
         kv_cache_bytes=model.kv_cache.bytes if model.kv_cache else None,
         dtype=model.dtype,
         media_domains=model.media_domains,
+        # by name: an engine sorts the keys of a stack's configuration, a file has them in its own order
+        adapters=tuple(
+            Adapter(name=name, rank=adapter.rank, weights=store.weights(adapter.id, adapter.revision).path)
+            for name, adapter in sorted(model.adapters.items())
+        ),
+        adapter_slots=model.slots,
         task=model.task,
         engine=model.engine,
         tool_parser=tools,
@@ -146,15 +153,16 @@ def group_controller(stack: StackConfig, after_place: pulumi.ResourceOptions) ->
 
 
 def mirror_models(stack: StackConfig, platform: Platform, store: Sequence[pulumi.Resource]) -> None:
-    """Fill the place's store if the stack may. Nothing waits for it: weights may be large.
+    """Fill the place's store with models and adapters if the stack may. Nothing waits for it: weights may be large.
 
     A branch or tag, which needs a waiver, is not copied: the folder is written once, the commit may differ tomorrow.
     """
     upload = platform.model_store.upload
     models = tuple(
-        MirroredModel(model.id, model.revision, token=TokenSecret(model.hub_token) if model.hub_token else None)
+        MirroredModel(each.id, each.revision, token=TokenSecret(model.hub_token) if model.hub_token else None)
         for model in stack.models.values()
-        if model.is_pinned
+        for each in model.all_weights
+        if each.is_pinned
     )
     if upload is None or not models:
         return
@@ -211,7 +219,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         pool = platform.pools[model.pool]
         service = ModelService(
             model.name,
-            model_settings(model, stack.asked_as.get(model.name)),
+            model_settings(model, platform.model_store, stack.asked_as.get(model.name)),
             Placement(
                 namespace=MODELS,
                 pool=pool,

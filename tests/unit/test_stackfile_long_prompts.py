@@ -10,6 +10,7 @@ import pytest
 from components.gateway.config import gateway_document
 from components.model_service.arguments import engine_arguments
 from components.platforms.contract import Weights
+from components.platforms.folder_store import ClaimStore
 from infra.program.gateway import gateway_settings
 from infra.program.serving import model_settings
 from infra.stackfile import ConfigError, load
@@ -170,7 +171,7 @@ def test_both_answer_under_one_name() -> None:
     loaded = load(pair(), FILE).config
     served = []
     for model in loaded.models.values():
-        settings = model_settings(model, loaded.asked_as.get(model.name))
+        settings = model_settings(model, ClaimStore("models"), loaded.asked_as.get(model.name))
         arguments = engine_arguments(settings, Weights("/models/a"), "cuda")
         at = arguments.index("--served-model-name")
         served.append(arguments[at + 1 : at + 3])

@@ -198,7 +198,7 @@ class Gateway:
     async def _count(self, asked: Generation, connection: Connection, record: Record, reply: Reply) -> None:
         """Take a checked request from its group's budget, and serve it."""
         rights = asked.caller.rights
-        record.model = asked.model.name
+        record.model = asked.model.engine_name
         if rights.requests_per_minute is not None:
             self._elsewhere.refresh()
         self._budgets.ask(rights)

@@ -105,8 +105,8 @@ class Budgets:
         most = group.max_wakes_per_day
         if most is not None and self._today()[group.name] + self._others[group.name] >= most:
             message = (
-                f"model {model.name!r} sleeps, and group {group.name!r} may wake models {most} time(s) a day (UTC), "
-                "which it has; models that are awake still answer"
+                f"model {model.engine_name!r} sleeps, and group {group.name!r} may wake models {most} time(s) a day "
+                "(UTC), which it has; models that are awake still answer"
             )
             raise ApiError(429, "wake_budget", message, retry_after=_DAY - self._wall() % _DAY)
 
@@ -141,7 +141,7 @@ def not_allowed(group: Group, model: Model, groups: Collection[Group]) -> ApiErr
     """Return the 403 that names the groups that may wake the model instead."""
     who = sorted(other.name for other in groups if other.may_wake(model.public_name))
     ask = f"ask somebody with a key of group {' or '.join(who)}" if who else "no group may wake it"
-    message = f"model {model.name!r} sleeps, and group {group.name!r} may use it only while it is awake; {ask}"
+    message = f"model {model.engine_name!r} sleeps, and group {group.name!r} may use it only while it is awake; {ask}"
     return ApiError(403, "wake_not_allowed", message)
 
 

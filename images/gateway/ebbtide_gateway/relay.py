@@ -144,7 +144,7 @@ def call_headers(call: Call) -> dict[str, str]:
 
 def head_of(call: Call) -> dict[str, str]:
     """Return those of the headers that are known while it waits."""
-    headers = {"x-ebbtide-model": call.model.name}
+    headers = {"x-ebbtide-model": call.model.engine_name}
     if call.woken is not None:
         headers["x-ebbtide-woken"] = "true" if call.woken else "false"
     if call.woken and call.model.usd_per_hour is not None:

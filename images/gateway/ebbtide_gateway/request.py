@@ -109,20 +109,21 @@ def unknown_key() -> ApiError:
 
 
 def usable(models: Mapping[str, Model], caller: Caller) -> list[Model]:
-    """Return the models this caller may use, each once, by name."""
-    distinct = {model.name: model for model in models.values() if model.asked_as is None}
+    """Return the models and adapters this caller may use, each once, by name."""
+    distinct = {model.public_name: model for model in models.values() if model.asked_as is None}
     return [model for name, model in sorted(distinct.items()) if caller.may_use(name)]
 
 
 def choose(models: Mapping[str, Model], caller: Caller, asked: str) -> Model:
-    """Return the model with this name or alias. Raises ``ApiError`` 404 (with the names the caller may use) or 403."""
+    """Return the model with this name or alias, or with this adapter. Raises ``ApiError`` 404 (with the names the
+    caller may use) or 403."""
     model = models.get(asked)
     if model is None or model.asked_as is not None:
-        names = ", ".join(found.name for found in usable(models, caller)) or "none"
+        names = ", ".join(found.public_name for found in usable(models, caller)) or "none"
         message = f"there is no model {asked[:100]!r}; models you may use: {names}"
         raise ApiError(404, "model_not_found", message)
-    if not caller.may_use(model.name):
-        message = f"your key's group {caller.group!r} may not use model {model.name!r}"
+    if not caller.may_use(model.public_name):
+        message = f"your key's group {caller.group!r} may not use model {model.public_name!r}"
         raise ApiError(403, "model_not_allowed", message)
     return model
 
@@ -150,7 +151,7 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
 def parse_form(path: str, form: Form, models: Mapping[str, Model], caller: Caller) -> Generation:
     """Check a form and put the model's own name into it. Raises ``ApiError`` 400, 403 or 404."""
     model, body = _checked(path, form.document(), models, caller)
-    return Generation(path, model, body, caller, form=form.for_model(model.name))
+    return Generation(path, model, body, caller, form=form.for_model(model.engine_name))
 
 
 def _checked(path: str, document: dict[str, Any], models: Mapping[str, Model], caller: Caller) -> tuple[Model, bytes]:
@@ -164,22 +165,21 @@ def _checked(path: str, document: dict[str, Any], models: Mapping[str, Model], c
     try:
         model = shortest(path, document, model, models)
         check(path, document, model)
-        document["model"] = model.name
+        document["model"] = model.engine_name
         return model, json.dumps(document, separators=(",", ":")).encode()
     except RecursionError:
         raise ApiError(400, "invalid_json", "the request body is nested too deeply") from None
 
 
 def described(model: Model, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one entry of the models list. ``state`` is this project's own part of it."""
-    return {
-        "id": model.name,
-        "object": "model",
-        "created": 0,
-        "owned_by": "ebbtide",
-        "aliases": list(model.aliases),
-        "ebbtide": dict(state),
-    }
+    """Return one entry of the models list; an adapter's with ``root`` and ``parent``, as vLLM shows them.
+
+    ``state`` is this project's own part of it.
+    """
+    entry: dict[str, Any] = {"id": model.public_name, "object": "model", "created": 0, "owned_by": "ebbtide"}
+    if model.adapter is not None:
+        return entry | {"aliases": [], "root": model.adapter.root, "parent": model.name, "ebbtide": dict(state)}
+    return entry | {"aliases": list(model.aliases), "ebbtide": dict(state)}
 
 
 class BodyMemory:

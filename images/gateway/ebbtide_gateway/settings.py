@@ -18,6 +18,13 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
+class Adapter(_Frozen):
+    """A LoRA adapter in a model's engines. ``root``: the id of its weights, which the list of models shows."""
+
+    name: str
+    root: str
+
+
 class Model(_Frozen):
     """One served model. ``host``: the name the interceptor routes by. ``gpus``: of one replica. ``usd_per_hour``: cost
     of the nodes that a wake may start; None: unknown. ``by_prefix``: prompts that begin alike go to the same replica.
@@ -26,7 +33,8 @@ class Model(_Frozen):
     was started for. ``cold_start_seconds``: the longest a start may take. ``wake_seconds``: how long each phase
     of a wake should take by the plan, as far as it knows, until there were wakes. ``longer``: the model that gets the
     requests which might not fit into ``context_tokens``, prompt and answer together; it has no name of its own to
-    clients, and is asked for as ``asked_as``.
+    clients, and is asked for as ``asked_as``. ``adapters`` are further names, each with rights of its own; ``adapter``
+    is the one that a request asked for (``by_any_name``), and all else is that of the model in whose engines it runs.
     """
 
     name: str
@@ -44,11 +52,18 @@ class Model(_Frozen):
     context_tokens: int | None = Field(default=None, ge=1)
     longer: str | None = None
     asked_as: str | None = None
+    adapters: tuple[Adapter, ...] = ()
+    adapter: Adapter | None = None
 
     @property
     def public_name(self) -> str:
         """Return the name that clients ask for and groups have rights to."""
-        return self.asked_as or self.name
+        return self.asked_as or self.engine_name
+
+    @property
+    def engine_name(self) -> str:
+        """Return the name by which the engine is asked: the adapter's, else the model's own."""
+        return self.adapter.name if self.adapter is not None else self.name
 
 
 class Guard(_Frozen):
@@ -121,10 +136,15 @@ class Settings(_Frozen):
     cors: Cors = Cors()
 
     def by_any_name(self) -> dict[str, Model]:
-        """Return the models by name and by alias; a name wins over another model's alias. Those that clients may not
-        ask by name are among them."""
+        """Return the models by name, by alias and by each adapter; a name wins over another model's alias. Those that
+        clients may not ask by name are among them."""
         names = {alias: model for model in self.models for alias in model.aliases}
-        return names | {model.name: model for model in self.models}
+        adapters = {
+            adapter.name: model.model_copy(update={"adapter": adapter})
+            for model in self.models
+            for adapter in model.adapters
+        }
+        return adapters | names | {model.name: model for model in self.models}
 
 
 def load(path: Path) -> Settings:

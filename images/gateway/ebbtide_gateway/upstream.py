@@ -263,6 +263,9 @@ async def _judged(call: Call, replica: str | None, response: aiohttp.ClientRespo
         raise EngineDied("its engine ended")
     if error is None and status in _HOP_STATUSES:
         raise Interrupted(f"{_who(replica)} answered {status}")
+    if error is not None and status == 404 and call.model.adapter is not None:
+        # the name was checked here: a replica from before the adapter, which its update replaces
+        raise Interrupted(f"{_who(replica)} does not have adapter {call.model.adapter.name!r} yet")
     if error is None and status == 404 and replica is None:
         message = f"the interceptor has no route for {call.model.host}; is the model's InterceptorRoute there?"
         return Failure(502, message, "route_missing")

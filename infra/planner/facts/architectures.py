@@ -17,7 +17,8 @@ Purpose = Literal["chat", "embed", "classify", "transcribe"]
 @dataclass(frozen=True)
 class Recorded:
     """Recorded list of one version. ``until`` names architectures given up and the last version that had them;
-    ``transcribe`` those that turn speech into text, of which ``only_transcribe`` do nothing else."""
+    ``transcribe`` those that turn speech into text, of which ``only_transcribe`` do nothing else; ``lora`` those that
+    take LoRA adapters."""
 
     version: str
     chat: frozenset[str]
@@ -25,6 +26,7 @@ class Recorded:
     classify: frozenset[str]
     transcribe: frozenset[str]
     only_transcribe: frozenset[str]
+    lora: frozenset[str]
     through_transformers: frozenset[str]
     until: dict[str, str]
 
@@ -33,7 +35,7 @@ class Recorded:
 def recorded() -> Recorded:
     """Return the list in ``architectures.json``."""
     read = json.loads(Path(__file__).with_name("architectures.json").read_text())
-    names = ("chat", "embed", "classify", "transcribe", "only_transcribe", "through_transformers")
+    names = ("chat", "embed", "classify", "transcribe", "only_transcribe", "lora", "through_transformers")
     return Recorded(version=read["version"], until=read["until"], **{name: frozenset(read[name]) for name in names})
 
 
@@ -52,6 +54,11 @@ def purpose(architecture: str | None) -> Purpose | None:
 def transcribes(architecture: str | None) -> bool:
     """Return True if the engine turns speech into text with it."""
     return architecture in recorded().transcribe
+
+
+def takes_adapters(architecture: str | None) -> bool:
+    """Return True if the engine's own implementation takes LoRA adapters; that of transformers does for every model."""
+    return architecture in recorded().lora
 
 
 def last_version_with(architecture: str) -> str | None:

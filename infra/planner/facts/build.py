@@ -55,6 +55,7 @@ def facts(
         kv=shape.kv,
         state=shape.state,
         attention_width=shape.heads * shape.head_dim,
+        experts=shape.experts,
         experts_per_token=shape.experts_per_token if shape.experts else 0,
         encoder_bytes=encoder_bytes(config, shape.hidden),
         audio=audio_encoder(config, shape.hidden),

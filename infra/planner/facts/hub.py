@@ -23,7 +23,8 @@ from huggingface_hub.errors import (
     SafetensorsParsingError,
 )
 
-from infra.planner.facts import build, config_json
+from infra.planner.facts import adapters, build, config_json
+from infra.planner.facts.adapters import AdapterFacts
 from infra.planner.facts.build import Tensor
 from infra.planner.facts.model_facts import ModelFacts
 
@@ -35,6 +36,10 @@ _UNREACHABLE = (OfflineModeIsEnabled, LocalEntryNotFoundError, _NO_ANSWER, Conne
 
 class HubError(ValueError):
     """A failure to get the facts from the hub; the text says why and how to fix it, and never holds the token."""
+
+
+class NoModel(HubError):
+    """A repository without a model's configuration: it may be an adapter."""
 
 
 def from_hub(
@@ -50,7 +55,7 @@ def from_hub(
         sizes = {each.rfilename: each.size for each in info.siblings or ()}
         config = _fetched(client, model_id, commit, "config.json") if "config.json" in sizes else None
         if config is None:
-            raise HubError(
+            raise NoModel(
                 f"{model_id} has no config.json; allowed: a model in the format of transformers; "
                 "fix: look for a repackaged version of it"
             )
@@ -78,6 +83,22 @@ def from_hub(
         gated=None if info.gated is None else bool(info.gated),
         task=build.task_of(sizes),
     )
+
+
+def adapter_from_hub(
+    adapter_id: str, revision: str | None = None, token: str | None = None, api: HfApi | None = None
+) -> AdapterFacts | None:
+    """Return the facts of a LoRA adapter, as ``from_hub`` does those of a model; None for what is no adapter."""
+    client = api or HfApi(token=token or False)
+    with _hub_errors(adapter_id, revision, token is not None):
+        info = client.model_info(adapter_id, revision=revision, files_metadata=True, timeout=_TIMEOUT_SECONDS)
+        commit, names = info.sha or revision, [each.rfilename for each in info.siblings or ()]
+        config = _fetched(client, adapter_id, commit, adapters.CONFIG) if adapters.CONFIG in names else None
+    if config is None:
+        return None
+    source = f"the hub, {adapter_id} at {commit or 'an unknown commit'}"
+    held = build.formats(names)
+    return adapters.facts(config, adapter_id=info.id or adapter_id, revision=commit, weight_files=held, source=source)
 
 
 def _has(sizes: dict[str, int | None], name: str) -> bool:

@@ -160,6 +160,7 @@ class ModelFacts:
     weights: WeightBytes | None
     state: StateLayers | None = None
     attention_width: int = 0
+    experts: int = 0
     experts_per_token: int = 0
     encoder_bytes: int = 0
     audio: AudioEncoder | None = None

@@ -240,9 +240,24 @@ def overhead_bytes(facts: ModelFacts, engine: Engine) -> int:
 
 
 def lora_bytes(facts: ModelFacts, engine: Engine) -> int:
-    """Return the bytes of the adapters held at once: two thin matrices beside every linear layer, on one GPU."""
-    per_layer = engine.lora_rank * (4 * 2 * facts.hidden + 3 * (facts.hidden + facts.intermediate))
-    return int(engine.loras * facts.layers * per_layer * 2 / engine.tensor_parallel)
+    """Return the bytes of the room for adapters on one GPU: for each of ``loras`` two thin matrices of the rank beside
+    every linear layer, every expert, the embedding and the output layer, whether an adapter has them or not. Tensor
+    parallelism cuts one of the two, on the side on which it cuts the layer. Source: vLLM 0.32.0, lora/layers."""
+    if not engine.loras:
+        return 0
+    split, hidden, queries = engine.tensor_parallel, facts.hidden, facts.attention_width or facts.hidden
+    keys_and_values = sum(group.count * group.heads * group.elements for group in facts.kv) / max(1, facts.layers)
+    attention = 3 * hidden + (queries + keys_and_values) / split + queries / split + hidden
+    width, experts = facts.intermediate, 1
+    if facts.experts and facts.experts_per_token:
+        width, experts = facts.intermediate // facts.experts_per_token, facts.experts
+    if engine.expert_parallel:
+        mlp = experts / split * (3 * hidden + 3 * width)
+    else:
+        mlp = experts * (3 * hidden + 3 * width / split)
+    ends = 2 * (facts.vocab + hidden)
+    numbers = engine.loras * engine.lora_rank * (facts.layers * (attention + mlp) + ends)
+    return int(numbers * max(2.0, ELEMENT_BYTES.get(facts.dtype or "", 2.0)))
 
 
 def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine, measured: int = 0, measured_by: str = "") -> MemoryPlan:

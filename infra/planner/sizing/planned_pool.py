@@ -13,6 +13,7 @@ from components.catalog.machine import Machine
 from components.catalog.versions import pinned
 from components.gpu_layer.node_images import resolve_image
 from components.model_service.arguments import STREAMER_LIMIT
+from components.model_service.lora_adapters import room_for
 from infra.planner.facts import estimate_weights
 from infra.planner.facts.config_json import context_of, text_part
 from infra.planner.facts.model_facts import ELEMENT_BYTES, ModelFacts, WeightBytes
@@ -148,6 +149,7 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
     default = batched_tokens(gpu_bytes, product, model.max_sequences, model.max_tokens)
     kv_dtype = engine_flags.get("--kv-cache-dtype", "auto")
     lora = "--enable-lora" in engine_flags
+    rank, slots = (room_for(model.adapter_rank), model.slots) if model.adapters else (0, 0)
     return Engine(
         context=model.max_tokens,
         sequences=model.max_sequences,
@@ -158,8 +160,8 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
         pipeline_parallel=model.split[1],
         steps_in_flight=1 + model.split[1],
         eager="--enforce-eager" in engine_flags,
-        lora_rank=_whole(engine_flags.get("--max-lora-rank"), 16) if lora else 0,
-        loras=_whole(engine_flags.get("--max-loras"), 1) if lora else 0,
+        lora_rank=_whole(engine_flags.get("--max-lora-rank"), 16) if lora else rank,
+        loras=_whole(engine_flags.get("--max-loras"), 1) if lora else slots,
         expert_parallel="--enable-expert-parallel" in engine_flags,
         text_only="--language-model-only" in engine_flags or "--skip-mm-profiling" in engine_flags,
     )

@@ -67,6 +67,7 @@ def _flags_beside_keys(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
         "reasoning": thoughts,
         "chatTemplate": model.chat_template if part.sound("chat_template") else None,
         "quantization": model.quantization if part.sound("quantization") else None,
+        "adapters": (model.adapters or None) if part.sound("adapters") else None,
     }
     for index, argument in enumerate(model.extra_args if part.sound("extra_args") else ()):
         if (found := flag_beside_key(argument, given)) is not None:

@@ -28,6 +28,7 @@ from components.typed.rules.stack import (
 )
 from infra.stackfile.limits import limits
 from infra.stackfile.partial import Draft, Part
+from infra.stackfile.rules.adapters import judge_adapters
 from infra.stackfile.rules.engine_flags import judge_flags
 from infra.stackfile.rules.fallback import judge_fallback
 from infra.stackfile.rules.min_and_reason import more_than_max, without_reason
@@ -54,6 +55,7 @@ def judge_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Pro
     yield from judge_nodes(part, at, draft)
     yield from judge_fallback(part, at, draft)
     yield from judge_kind(part, at, draft)
+    yield from judge_adapters(part, at, draft)
     yield from _arguments(part.raw.get("extraArgs"), at)
     yield from judge_flags(part.raw.get("extraArgs"), at, draft)
     yield from _variables(part.raw.get("extraEnv"), at, draft)

@@ -36,6 +36,7 @@ from infra.stackfile.node_price import NodePrice, node_price
 from infra.stackfile.partial import Draft, Part
 from infra.stackfile.pool_machine import find
 from infra.stackfile.pool_order import users
+from infra.stackfile.rules.adapters import adapter_names, judge_adapter_names
 from infra.stackfile.rules.engine_listed import judge_listed_image, judge_listed_model
 from infra.stackfile.rules.fallback import judge_orders, spot_alone
 from infra.stackfile.rules.long_prompts import judge_long_prompts
@@ -59,12 +60,15 @@ def judge(draft: Draft) -> Iterator[Problem]:
         yield from judge_disk(pool, ("pools", name), draft)
     yield from judge_pools(draft)
     for name, model in draft.models.items():
+        if model.sound("adapters"):
+            yield from _names(("models", name, "adapters"), model.value.adapters)
         yield from judge_model(model, ("models", name), draft)
         yield from judge_listed_model(model, ("models", name), draft)
     yield from judge_orders(draft)
     yield from judge_long_prompts(draft)
     yield from _aliases(draft)
     yield from _hub_tokens(draft)
+    yield from judge_adapter_names(draft)
     yield from _groups(draft)
     yield from _keys(draft)
     yield from _guard(draft)
@@ -132,19 +136,23 @@ def _hub_tokens(draft: Draft) -> Iterator[Problem]:
     firsts: dict[tuple[str, str], tuple[str, str | None]] = {}
     for name, part in draft.models.items():
         model = part.value
-        if not part.sound("id", "revision", "hub_token") or not model.is_pinned:
+        if not part.sound("id", "revision", "hub_token", "adapters"):
             continue
-        first, token = firsts.setdefault((model.id, model.revision), (name, model.hub_token))
-        if model.hub_token == token:
-            continue
-        others = f"hubToken {token}" if token else "no hubToken"
-        yield HUB_TOKENS_DIFFER.at(
-            ("models", name, "hubToken"),
-            f"{'is another' if model.hub_token else 'is missing'}: model {first} has the same weights, which are "
-            f"copied once, and {others}",
-            fix=f"give {name} and {first} the same",
-            value=model.hub_token or ABSENT,
-        )
+        for weights in model.all_weights:
+            if not weights.is_pinned:
+                continue
+            first, token = firsts.setdefault((weights.id, weights.revision), (name, model.hub_token))
+            if model.hub_token == token:
+                continue
+            others = f"hubToken {token}" if token else "no hubToken"
+            yield HUB_TOKENS_DIFFER.at(
+                ("models", name, "hubToken"),
+                f"{'is another' if model.hub_token else 'is missing'}: model {first} has the same weights, which are "
+                f"copied once, and {others}",
+                fix=f"give {name} and {first} the same",
+                value=model.hub_token or ABSENT,
+            )
+            break
 
 
 def _groups(draft: Draft) -> Iterator[Problem]:
@@ -158,9 +166,10 @@ def _groups(draft: Draft) -> Iterator[Problem]:
 
 
 def _known_models(draft: Draft, models: Iterable[str], at: Path) -> Iterator[Problem]:
+    named = (*draft.model_names, *adapter_names(draft))
     for index, model in enumerate(models):
-        if model != ALL_MODELS and model not in draft.model_names:
-            allowed = ", ".join([f"'{ALL_MODELS}'", *draft.model_names])
+        if model != ALL_MODELS and model not in named:
+            allowed = ", ".join([f"'{ALL_MODELS}'", *named])
             owner = _alias_owner(draft, model)
             fix = f"write its name, {owner}" if owner else "use one of them, or add the model"
             yield GROUP_MODEL_UNKNOWN.at(
@@ -173,7 +182,7 @@ def _wake(draft: Draft, part: Part[GroupConfig], path: Path) -> Iterator[Problem
     wake = group.wake or ()
     if part.sound("models"):
         for index, model in enumerate(wake):
-            if model in draft.model_names and not group.may_use(model):
+            if model in (*draft.model_names, *adapter_names(draft)) and not group.may_use(model):
                 message = "is a model this group may not use, so it cannot wake it"
                 allowed = ", ".join(group.models) or "none: the group may use no model"
                 fix = "add it to the group's models, or take it out here"

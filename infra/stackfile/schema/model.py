@@ -23,10 +23,12 @@ from components.typed.fields import (
     NodeCount,
     SplitCount,
     StackModel,
+    integer,
     text,
 )
 from components.typed.rules.file import KEY_MISSING
 from components.typed.rules.stack import (
+    ADAPTER_RANK_INVALID,
     CHAT_TEMPLATE_UNUSABLE,
     MEDIA_DOMAIN_INVALID,
     MODEL_ID_INVALID,
@@ -102,6 +104,12 @@ Revision = Annotated[
         waived=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
     ),
 ]
+
+
+def is_commit(revision: str) -> bool:
+    """Return True for a full commit, as opposed to a branch or tag that a waiver allows."""
+    return re.fullmatch(COMMIT, revision) is not None
+
 
 # At least two labels, and no last one by which a node or a cluster names its own parts
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -198,6 +206,25 @@ def _hold(fields: Mapping[str, Any]) -> Duration:
     """Return 1.5 times ``cold_start``, at least 60s: a request held for less would fail on a normal wake."""
     cold_start: Duration = fields["cold_start"]
     return Duration(max(SHORTEST_DEFAULT_HOLD_SECONDS, -(-cold_start.seconds * 3 // 2)))
+
+
+AdapterRank = Annotated[int, integer(ADAPTER_RANK_INVALID, 1, 512, fix="copy r from the adapter's adapter_config.json")]
+
+
+class AdapterConfig(StackModel):
+    """A LoRA adapter of a model: a small set of weights beside the model's own, trained for it. Its name is one that
+    requests ask for; it runs in the model's engines, so a request for it wakes the model."""
+
+    id: HuggingFaceId = Field(description="owner/name on Hugging Face", examples=["my-team/support-lora"])
+    revision: Revision = Field(description="the 40 hexadecimal digits of a commit")
+    rank: AdapterRank = Field(
+        description="`r` in its adapter_config.json, or the highest of its rank_pattern", examples=["16"]
+    )
+
+    @property
+    def is_pinned(self) -> bool:
+        """Return True if the revision is a commit; only a waiver allows anything else."""
+        return is_commit(self.revision)
 
 
 class ModelConfig(StackModel):
@@ -308,6 +335,13 @@ class ModelConfig(StackModel):
     kv_cache: Quantity | None = Field(default=None, description="KV cache in main memory; device cpu only.")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(default="auto", description="what it computes in")
     aliases: tuple[Name, ...] = Field(default=(), description="further names a request may use")
+    adapters: Mapping[str, AdapterConfig] = Field(
+        default_factory=dict, description="LoRA adapters, each a model's name of its own for requests and groups"
+    )
+    adapter_slots: Limit | None = Field(
+        default=None,
+        description="adapters in the GPU's memory at once, the others in main memory; default: all of them",
+    )
     long_prompts: str | None = Field(
         default=None,
         description="the model that gets, under this one's name, what may not fit into maxTokens here",
@@ -348,7 +382,12 @@ class ModelConfig(StackModel):
     @property
     def is_pinned(self) -> bool:
         """Return True if the revision is a commit; only a waiver allows anything else."""
-        return re.fullmatch(COMMIT, self.revision) is not None
+        return is_commit(self.revision)
+
+    @property
+    def all_weights(self) -> tuple[ModelConfig | AdapterConfig, ...]:
+        """Return what the store holds for it: its own weights and its adapters'."""
+        return (self, *self.adapters.values())
 
     @property
     def known_parsers(self) -> tuple[str | None, str | None]:
@@ -367,6 +406,16 @@ class ModelConfig(StackModel):
             return given
         wanted = self.preset is not None and self.task == "chat" if given is None else given
         return known if wanted else None
+
+    @property
+    def slots(self) -> int:
+        """Return how many adapters are in the GPU's memory at once."""
+        return self.adapter_slots or len(self.adapters)
+
+    @property
+    def adapter_rank(self) -> int:
+        """Return the highest rank of its adapters, 0 without any."""
+        return max((adapter.rank for adapter in self.adapters.values()), default=0)
 
     @property
     def windows(self) -> tuple[Window, ...]:
