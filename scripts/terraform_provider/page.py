@@ -1,4 +1,4 @@
-"""Generator of ``docs/results/aws-provider.md``: which property of which resource AWS's own Terraform provider took.
+"""Generator of ``docs/results/aws-provider.md``: which property of which resource is put before AWS's own provider.
 
 ``python -m scripts.terraform_provider.page`` writes it from the graphs of the shipped stacks and their variants. It
 needs Terraform and the provider on this machine.
@@ -21,18 +21,19 @@ from scripts.terraform_provider.translation import Known, Translation
 
 FILE = PROJECT / "docs" / "results" / "aws-provider.md"
 _HEAD = """\
-# What AWS's own Terraform provider took
+# What is put before AWS's own Terraform provider
 
 Pulumi's AWS provider is a bridge over Terraform's. The graphs of {stacks} and of their variants in
 `scripts/shape_variants.yaml` are written as Terraform's configuration by the schema of its AWS provider {version},
 which then judges them: names, types, words, patterns, address ranges and policies' JSON (`terraform validate`). The
-graph of `{applied}` is also applied against a simulated AWS, read back without a difference{but}, and destroyed.
-`tests/program/test_engine_aws_provider.py` does it where Terraform and the provider are on the machine, and says so
-where it is skipped; `python -m scripts.terraform_provider.page` writes this page
+test also applies the graph of `{applied}` against a simulated AWS, wants it read back without a difference{but}, and
+destroys it. `tests/program/test_engine_aws_provider.py` does it where Terraform and the provider are on the machine,
+and says so where it is skipped; `python -m scripts.terraform_provider.page` writes this page out of the schema and the
+graphs. What of all this has been seen to pass is in the decision
 ([what is real in it](../decisions/0043-awss-own-provider-judges-its-graphs.md)).
 
-**made**: made, read back and taken away against the simulated AWS. **judged**: judged by the provider, of no resource
-that was made. **not shown**: this version of the provider does not take it; the program's (pulumi-aws 7) bridges 6.x.
+**applied**: in the graph that the test applies. **judged**: in others alone, which the provider judges. **not shown**:
+this version of the provider does not take it; the program's (pulumi-aws 7) bridges 6.x.
 """
 
 
@@ -85,7 +86,7 @@ def _differences() -> str:
 def _section(kind: str, made: dict[str, str], properties: dict[str, str]) -> str:
     instead = table()["instead"].get(kind, {})
     rows = {
-        path: f"| `{path}` | `{at}` | {'made' if path in made else 'judged'} |\n" for path, at in properties.items()
+        path: f"| `{path}` | `{at}` | {'applied' if path in made else 'judged'} |\n" for path, at in properties.items()
     }
     for name, sent in instead.items():
         rows = {path: row for path, row in rows.items() if path.partition(".")[0] != name}
