@@ -32,7 +32,8 @@ Then, as far as the schema says it: **type**; **words**, one of an enumeration; 
 beside it no value was seen. A place in braces is part of the address, not of the body.
 
 Not looked at: words that a schema gives in prose alone, what depends on a second property, on the account or on the
-region, names that Pulumi makes, whether a service still offers an API version, and AWS.
+region, names that Pulumi makes, and whether a service still offers an API version. AWS publishes no such schemas: its
+own Terraform provider is asked ([about what](results/aws-provider.md)).
 """
 
 Rows = dict[str, dict[str, list[CheckedValue]]]

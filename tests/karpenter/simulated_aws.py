@@ -22,10 +22,11 @@ _VERSIONS = {"autoscaling": "2011-01-01", "ec2": "2016-11-15"}
 _NAMESPACE = re.compile(r' xmlns="[^"]*"')
 
 
-def server(port: int) -> Part:
-    """moto's server on loopback, in a virtual environment of its own."""
+def server(port: int, *, managed_policies: bool = False) -> Part:
+    """moto's server on loopback, in a virtual environment of its own; with AWS's own policies if they are needed."""
     python = locked_python("moto", Path(__file__).with_name("moto.txt"))
-    return Part("moto", (str(python), "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)))
+    environment = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"} if managed_policies else {}
+    return Part("moto", (str(python), "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)), environment)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ class SimulatedAws:
             for group in self._groups()
             for one in group.iterfind("Instances/member")
         ]
+
+    def networks(self) -> list[str]:
+        """The address ranges of the VPCs, without the one that an account begins with."""
+        found = self._call("ec2", "DescribeVpcs").iterfind("vpcSet/item")
+        return [_text(each, "cidrBlock") for each in found if _text(each, "isDefault") != "true"]
 
     def size_of(self, machine: str) -> Size:
         (found,) = self._call("ec2", "DescribeInstanceTypes", **{"InstanceType.1": machine}).iterfind(
