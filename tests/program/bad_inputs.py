@@ -9,7 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from infra.planner.facts import presets, recorded_models
+from infra.planner.facts import adapters, presets, recorded_models
+from infra.planner.facts.adapters import AdapterFacts
 from infra.planner.facts.model_facts import ModelFacts
 from tests.unit import plan_kit
 
@@ -59,7 +60,7 @@ def on_existing(**pool: Any) -> dict[str, Any]:
 class BadInput:
     """``changes`` are dotted paths of the stack file and their values. ``codes`` are the findings that stop the stack,
     ``warnings`` those that only tell; there are no others. ``recorded`` is a model outside the catalogue, recorded
-    beside the stack file; ``record`` a text in place of such a file."""
+    beside the stack file; ``record`` a text in place of such a file; ``adapter`` an adapter recorded there."""
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class BadInput:
     warnings: tuple[str, ...] = ()
     recorded: ModelFacts | None = None
     record: str | None = None
+    adapter: AdapterFacts | None = None
 
     def write(self, folder: Path) -> Path:
         """The stack file in ``folder/stacks``, with the model that is recorded beside it."""
@@ -78,6 +80,10 @@ class BadInput:
         if record is not None:
             (stacks / recorded_models.FOLDER).mkdir()
             (stacks / recorded_models.FOLDER / "own.yaml").write_text(record)
+        if self.adapter is not None:
+            (stacks / adapters.FOLDER).mkdir()
+            text = adapters.document(self.adapter, date(2026, 11, 28))
+            (stacks / adapters.FOLDER / "own.yaml").write_text(text)
         return plan_kit.write(stacks, self.sections)
 
     @property
@@ -96,6 +102,21 @@ class BadInput:
                 here = here[step]
             here.pop(last, None)
         return made
+
+
+def _adapted(
+    name: str, *codes: str, warnings: tuple[str, ...] = (), config: Mapping[str, Any] | None = None
+) -> BadInput:
+    """The model ``eight`` has an adapter. ``config``: how its recorded adapter_config.json differs; None: no record."""
+    adapter = {"id": "test/own", "revision": "1" * 40, "rank": 16}
+    case = _case(name, *codes, warnings=warnings, adapters={"own": adapter})
+    if config is None:
+        return case
+    whole = {"peft_type": "LORA", "base_model_name_or_path": LLAMA_8B, "r": 16, **config}
+    facts = adapters.facts(
+        whole, adapter_id="test/own", revision="1" * 40, weight_files=("safetensors",), source="its own files"
+    )
+    return replace(case, adapter=facts)
 
 
 def _case(name: str, *codes: str, warnings: tuple[str, ...] = (), **changes: Any) -> BadInput:
@@ -278,6 +299,11 @@ CASES = (
     _case("EBB256 a wait for the guard and the wake", warnings=("256",),
           _={"guard.whenFull": "wait", "guard.waitLimit": "60m"}),
     _case("EBB257 a cold start shorter than a wake", warnings=("257",), coldStart="1m", idleTtl="20m"),
+    _adapted("EBB281 an adapter that nobody recorded", warnings=("281",)),
+    _adapted("EBB282 an adapter of another model", "282", config={"base_model_name_or_path": "Qwen/Qwen3-8B"}),
+    _adapted("EBB283 a rank that is not the adapter's", "283", config={"r": 32}),
+    _adapted("EBB284 an adapter with what the engine refuses", "284", config={"use_dora": True}),
+    _adapted("nothing is wrong with an adapter of its model", config={}),
     _own("EBB262 a family that nobody has counted", warnings=("262",),
          config={"architectures": ["Olmo2ForCausalLM"], "model_type": "olmo2"}),
     _case("EBB263 a cache that no kernel keeps", "263", extraArgs=["--kv-cache-dtype=fp8"],

@@ -64,6 +64,8 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
         "context_tokens": None,
         "longer": None,
         "asked_as": None,
+        "adapters": (),
+        "adapter": None,
     }
     assert read.guard.model_dump() == {"max_gpus": 2, "when_full": "refuse", "wait_limit_seconds": 60}
     assert (read.interceptor_url, read.cluster.namespace) == (SETTINGS.interceptor_url, "ebbtide-models")

@@ -120,7 +120,7 @@ def test_a_choice_is_read_back_as_it_was_written(at: Paths) -> None:
 
 def test_the_command_line_hands_every_wish_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[ClusterOptions] = []
-    monkeypatch.setattr(up, "up", lambda wanted, then_ask: seen.append(wanted))
+    monkeypatch.setattr(up, "up", lambda options, then_ask: seen.append(options))
     words = ["local", "up", "--context", "mine", "--registry", "reg.example.com/x", "--gpu-node", "a"]
     words += ["--gpu-node", "b", "--models-dir", "/srv", "--gateway-url", "http://llm.example.com/"]
     done = CliRunner(env={"EBBTIDE_CONTEXT": None}).invoke(cli.app, words)

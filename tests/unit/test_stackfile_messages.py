@@ -363,7 +363,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "50 an unknown key": (
         model(idlettl="5m"),
         [
-            "models.llama-8b.idlettl: is not a known key; allowed: aliases, allowPickle, chatTemplate, coldStart, "
+            "models.llama-8b.idlettl: is not a known key; allowed: adapterSlots, adapters, "
+            "aliases, allowPickle, chatTemplate, coldStart, "
             "concurrencyTarget, drain, dtype, engine, "
             "extraArgs, extraEnv, fallbackPools, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, "
             "licenceAccepted, longPrompts, max, maxQueued, maxSequences, maxTokens, mediaDomains, min, minReason, "
