@@ -187,9 +187,12 @@ def stage(cluster: RehearsalCluster, tmp_path_factory: pytest.TempPathFactory) -
         finally:
             parts.end_all()
             cluster.api.delete(STATUS)
+            world.close()
+            # a pod whose node went first would stay, and the next test's has its name
+            gone = lambda: all(cluster.api.get(path) is None for path in world.made)  # noqa: E731
+            cluster.wait(gone, "this test's pods to be gone", NODE_SECONDS)
             for node in world.machines():
                 cluster.api.delete(f"/api/v1/nodes/{node['metadata']['name']}")
-            world.close()
 
     yield opened
     parts.end_all()
