@@ -26,11 +26,11 @@ _HEAD = """\
 Pulumi's AWS provider is a bridge over Terraform's. The graphs of {stacks} and of their variants in
 `scripts/shape_variants.yaml` are written as Terraform's configuration by the schema of its AWS provider {version},
 which then judges them: names, types, words, patterns, address ranges and policies' JSON (`terraform validate`). The
-test also applies the graph of `{applied}` against a simulated AWS, wants it read back without a difference{but}, and
-destroys it. `tests/program/test_engine_aws_provider.py` does it where Terraform and the provider are on the machine,
-and says so where it is skipped; `python -m scripts.terraform_provider.page` writes this page out of the schema and the
-graphs. What of all this has been seen to pass is in the decision
-([what is real in it](../decisions/0043-awss-own-provider-judges-its-graphs.md)).
+test also applies the graph of `{applied}` against a simulated AWS but for what that does not serve ({left_out}), wants
+it read back without a difference{but}, and destroys it. `tests/program/test_engine_aws_provider.py` does it where
+Terraform and the provider are on the machine, and says so where it is skipped. `python -m
+scripts.terraform_provider.page` writes this page out of the schema and the graphs. What of all this has been seen to
+pass is in the decision ([what is real in it](../decisions/0043-awss-own-provider-judges-its-graphs.md)).
 
 **applied**: in the graph that the test applies. **judged**: in others alone, which the provider judges. **not shown**:
 this version of the provider does not take it; the program's (pulumi-aws 7) bridges 6.x.
@@ -62,6 +62,8 @@ def text(translations: Sequence[Translation]) -> str:
     for translation in translations:
         for kind, properties in translation.properties().items():
             everything.setdefault(kind, {}).update(properties)
+    for kind in table()["notSimulated"]:
+        made.pop(kind, None)
     parts = [_section(kind, made.get(kind, {}), everything[kind]) for kind in sorted(everything)]
     back = sorted(table()["readBack"])
     return (
@@ -69,6 +71,7 @@ def text(translations: Sequence[Translation]) -> str:
             stacks=" and ".join(f"`{each}`" for each in stacks),
             version=table()["version"],
             applied=applied,
+            left_out=", ".join(f"`{each}`" for each in sorted(table()["notSimulated"])),
             but=f" (but {', '.join(f'`{each}`' for each in back)}, below)" if back else "",
         )
         + _differences()

@@ -8,19 +8,21 @@ which would have to guess.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Shape:
     """What one value may be: a list or set (``element``), a mapping with names of the user's own (``values``), an
-    object (``fields``, by Terraform's names), or else a single value."""
+    object (``fields``, by Terraform's names), or else a single value. ``whole``: an object of which every field has to
+    be there, if only as null."""
 
     element: Shape | None = None
     values: Shape | None = None
     fields: Mapping[str, Shape] | None = None
     settable: bool = True
+    whole: bool = False
 
     def field(self, wire: str) -> tuple[str, Shape] | None:
         """Return Terraform's name and the shape of the field that Pulumi calls ``wire``; None if there is none."""
@@ -109,7 +111,7 @@ def _attribute(told: Mapping[str, Any]) -> Shape:
         made = _nested(told["nested_type"]["nesting_mode"], Shape(fields=inner))
     else:
         made = _type(told["type"])
-    return Shape(made.element, made.values, made.fields, settable)
+    return replace(made, settable=settable)
 
 
 def _nested(mode: str, inner: Shape) -> Shape:
@@ -123,5 +125,5 @@ def _type(told: Any) -> Shape:
         return Shape()
     kind, inner = told
     if kind == "object":
-        return Shape(fields={name: _type(each) for name, each in inner.items()})
+        return Shape(fields={name: _type(each) for name, each in inner.items()}, whole=True)
     return _nested(kind, _type(inner))

@@ -135,7 +135,8 @@ class Translation:
             below = at.below("*", "*")
             return {self._text(key, at): self._value(each, shape.values, below) for key, each in value.items()}
         if shape.fields is not None and isinstance(value, dict):
-            return dict(self._field(key, each, shape, at) for key, each in value.items())
+            missing = dict.fromkeys(shape.fields) if shape.whole else {}
+            return missing | dict(self._field(key, each, shape, at) for key, each in value.items())
         if isinstance(value, (dict, list)) or shape.fields is not None or shape.values is not None:
             raise CannotTranslate(f"{at.ours}: the provider has another shape there")
         return self._text(value, at) if isinstance(value, str) else value
