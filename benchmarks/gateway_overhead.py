@@ -16,7 +16,6 @@ import datetime as dt
 import json
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import sys
@@ -111,16 +110,11 @@ def upstream() -> Iterator[str]:
     port = kit.free_port()
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.gateway_overhead", "--upstream", str(port)])
     try:
-        kit.until(lambda: _listens(port), "the upstream listens", 30)
+        kit.until(lambda: kit.listens(port), "the upstream listens", 30)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(10)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextlib.contextmanager

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.gateway_kit import free_port, until
+from tests.unit.gateway_kit import free_port, listens, until
 
 _CONFIG = """
 daemon off;
@@ -61,13 +60,8 @@ def before(target: str, idle_seconds: int, folder: Path) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
-        until(lambda: _listens(port), "nginx listens", 30)
+        until(lambda: listens(port), "nginx listens", 30)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(10)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
