@@ -56,7 +56,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What one wake of vLLM can serve stands together, what begins asleep before it; what takes the stack down comes
     last.
     """
-    first = ("test_doors.py", "test_engine.py", "test_clients.py", "test_paths.py", "test_request_options.py")
+    first = (
+        "test_doors.py",
+        "test_engine.py",
+        "test_clients.py",
+        "test_paths.py",
+        "test_request_options.py",
+        "test_engine_flags.py",
+    )
     order = {name: place for place, name in enumerate(first)} | {"test_interruptions.py": len(first) + 1}
 
     def place(item: pytest.Item) -> tuple[bool, int]:

@@ -10,7 +10,7 @@ import pytest
 
 from lab.model_cache import ADAPTER, ensure_adapter
 from lab.toolchain.gguf.train_adapter import ANSWER, QUESTION, RANK
-from tests.lab.conftest import SECOND, Lab
+from tests.lab.conftest import SECOND, Lab, on_request
 
 NAME = "lighthouse"
 
@@ -36,6 +36,13 @@ def said(response: httpx.Response) -> str:
     return str(response.json()["choices"][0]["message"]["content"])
 
 
+def test_an_unknown_adapter_wakes_nobody(adapted: Lab) -> None:
+    adapted.put_to_sleep(SECOND)
+    refused = answer(adapted, f"{NAME}-2")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+    assert adapted.replicas(SECOND) == 0
+
+
 def test_asking_an_adapter_wakes_its_model_and_its_answer_is_the_one_it_was_trained_to(adapted: Lab) -> None:
     adapted.put_to_sleep(SECOND)
     learned = answer(adapted, NAME)
@@ -48,15 +55,9 @@ def test_asking_an_adapter_wakes_its_model_and_its_answer_is_the_one_it_was_trai
     assert plain.json()["model"] == SECOND
 
 
+@on_request
 def test_after_a_restart_of_the_engine_it_is_still_there(adapted: Lab) -> None:
     before = adapted.wake(SECOND)
     adapted.kill("ebbtide-models", SECOND)
     assert ANSWER in said(answer(adapted, NAME))
     assert adapted.wake(SECOND) != before
-
-
-def test_an_unknown_adapter_wakes_nobody(adapted: Lab) -> None:
-    adapted.put_to_sleep(SECOND)
-    refused = answer(adapted, f"{NAME}-2")
-    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
-    assert adapted.replicas(SECOND) == 0

@@ -13,6 +13,8 @@ import pytest
 from infra.workspace import PROJECT
 from tests.lab.conftest import FIRST, MERGE, SECOND, Lab, wait_until
 
+pytestmark = pytest.mark.usefixtures("quick")  # queues and quotas are the gateway's, whatever the engine
+
 
 def test_no_more_wait_for_a_wake_than_the_model_takes(sleeping: Lab) -> None:
     answers = sleeping.at_once(12, lambda n: sleeping.chat(SECOND, f"Say the number {n}."))
@@ -50,7 +52,6 @@ def test_clients_that_come_back_to_a_full_model_are_all_answered(
     assert "Retrying request" in caplog.text
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_days_wakes_stay_used_when_the_gateway_ends(sleeping: Lab) -> None:
     """The new process has begun none: the wake keeper tells it of the one before."""
 
@@ -72,7 +73,6 @@ def test_a_days_wakes_stay_used_when_the_gateway_ends(sleeping: Lab) -> None:
         assert sleeping.chat(SECOND).status_code == 200, "what is awake still answers"
 
 
-@pytest.mark.usefixtures("quick")
 def test_two_gateways_count_a_groups_requests_together(sleeping: Lab) -> None:
     """At a model that the group may not wake: counted all the same, and no engine is needed."""
 
