@@ -95,7 +95,7 @@ class Tools:
             raise ValueError(f"{action} may write")
         return self._sent("POST", url, headers, body)
 
-    def _sent(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> httpx.Response:
+    def _response(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> httpx.Response:
         try:
             # a redirect could lead a signed request elsewhere
             return self.client.request(method, url, headers=headers, content=body, follow_redirects=False)

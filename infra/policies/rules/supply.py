@@ -151,9 +151,9 @@ def no_remote_code(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
     def judge_pod(pod: Pod) -> Iterator[Outcome]:
         for path, container in pod.containers():
-            meant = {full_name(argument, _FLAGS) for argument in flags(container)}
+            names = {full_name(argument, _FLAGS) for argument in flags(container)}
             for flag in _FLAGS:
-                if flag in meant:
+                if flag in names:
                     yield pod.owner.violation(f"{path}.args", f"{flag} lets foreign code or requests in")
             for variable in get_path(container, "env") or ():
                 name = str(get_path(variable, "name"))
