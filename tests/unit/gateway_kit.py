@@ -16,14 +16,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
+import pytest
 import yaml
 from aiohttp import web
+
+from tests.gateway_venv import gateway_python
 
 PROJECT = Path(__file__).resolve().parents[2]
 IMAGE = PROJECT / "images" / "gateway"
@@ -505,3 +508,36 @@ def settings_of(upstream: Upstream, kube: KubeApi, models: list[dict[str, Any]],
         "cluster": {"apiServer": kube.served.url},
         **more,
     }
+
+
+def fixtures(
+    models: list[dict[str, Any]],
+    keys: str,
+    *,
+    replicas: Mapping[str, int],
+    otherwise: Behaviour | None = None,
+    scope: Literal["module", "function"] = "module",
+    **sections: Any,
+) -> tuple[Any, Any, Any]:
+    """Return the fixtures ``upstream``, ``kube`` and ``gateway``: the real process before both fakes, once it is ready.
+    ``replicas`` are the models' at first; ``sections`` are further ones of the gateway's file."""
+
+    @pytest.fixture(scope=scope)
+    def upstream() -> Iterator[Upstream]:
+        with stopping(Upstream(otherwise)) as fake:
+            yield fake
+
+    @pytest.fixture(scope=scope)
+    def kube() -> Iterator[KubeApi]:
+        with stopping(KubeApi()) as fake:
+            for name, number in replicas.items():
+                fake.scale(name, number)
+            yield fake
+
+    @pytest.fixture(scope=scope)
+    def gateway(upstream: Upstream, kube: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+        settings = settings_of(upstream, kube, models, **sections)
+        with serving(start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as process:
+            yield process
+
+    return upstream, kube, gateway

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,52 +33,18 @@ HOLD = 3.0
 SECRET_PROMPT = "the password of the vault"
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        for model in ("small", "twin", "big"):
-            api.scale(model, 0)
-        yield api
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[kit.Gateway]:
-    models = [
-        {
-            "name": "small",
-            "host": "small.ebbtide-models",
-            "gpus": 1,
-            "holdSeconds": HOLD,
-            "aliases": ["tiny"],
-        },
+upstream, kube, gateway = kit.fixtures(
+    [
+        {"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": HOLD, "aliases": ["tiny"]},
         {"name": "twin", "host": "twin.ebbtide-models", "gpus": 1, "holdSeconds": HOLD},
         {"name": "big", "host": "big.ebbtide-models", "gpus": 2, "holdSeconds": HOLD},
         {"name": "vectors", "host": "vectors.ebbtide-models", "gpus": 0, "holdSeconds": HOLD, "task": "embed"},
-    ]
-    settings = kit.settings_of(
-        upstream,
-        kube,
-        models,
-        guard={"maxGpus": 2, "whenFull": "wait", "waitLimitSeconds": 3},
-        limits={"maxBodyBytes": 100_000, "shutdownSeconds": 5},
-    )
-    folder = tmp_path_factory.mktemp("gateway")
-    gateway = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS))
-    try:
-        kit.until(lambda: httpx.get(gateway.url + "/health/liveness").status_code == 200, "liveness", 60)
-        kit.until(lambda: httpx.get(gateway.url + "/health/readiness").status_code == 200, "readiness", 60)
-        yield gateway
-    finally:
-        gateway.process.kill()
-        gateway.process.wait(10)
+    ],
+    kit.key_file(KEYS, GROUPS),
+    replicas={"small": 0, "twin": 0, "big": 0},
+    guard={"maxGpus": 2, "whenFull": "wait", "waitLimitSeconds": 3},
+    limits={"maxBodyBytes": 100_000, "shutdownSeconds": 5},
+)
 
 
 @pytest.fixture(autouse=True)

@@ -7,16 +7,13 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from aiohttp import web
 
-from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 from ebbtide_gateway.errors import as_event, error_body  # isort: skip
@@ -29,30 +26,13 @@ SILENCE = 0.3
 COMMENT = re.compile(rb": ebbtide phase=([a-z-]+) seconds=([0-9]+) estimate=([0-9]+|unknown)\n\n")
 
 
-@pytest.fixture
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        api.scale("small", 0)
-        yield api
-
-
-@pytest.fixture
-def gateway(upstream: kit.Upstream, kube: kit.KubeApi, tmp_path: Path) -> Iterator[kit.Gateway]:
-    settings = kit.settings_of(
-        upstream,
-        kube,
-        [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30}],
-        limits={"silenceSeconds": SILENCE},
-    )
-    keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
-    with kit.serving(kit.start(gateway_python(), tmp_path, settings, keys)) as up:
-        yield up
+upstream, kube, gateway = kit.fixtures(
+    [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30}],
+    kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]}),
+    replicas={"small": 0},
+    scope="function",
+    limits={"silenceSeconds": SILENCE},
+)
 
 
 def held(go_on: threading.Event) -> kit.Behaviour:

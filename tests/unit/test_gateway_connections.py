@@ -46,38 +46,16 @@ UPGRADES = {
 }
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        api.scale("small", 1)
-        yield api
-
-
-def settings(upstream: kit.Upstream, kube: kit.KubeApi) -> dict[str, Any]:
-    model = {"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30, "mostSequences": 48}
-    return kit.settings_of(upstream, kube, [model], limits=LIMITS)
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[kit.Gateway]:
-    folder = tmp_path_factory.mktemp("gateway")
-    with kit.serving(kit.start(gateway_python(), folder, settings(upstream, kube), kit.key_file(KEYS, GROUPS))) as up:
-        yield up
+MODELS = [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30, "mostSequences": 48}]
+upstream, kube, gateway = kit.fixtures(MODELS, kit.key_file(KEYS, GROUPS), replicas={"small": 1}, limits=LIMITS)
 
 
 @pytest.fixture
 def own_gateway(upstream: kit.Upstream, kube: kit.KubeApi, tmp_path: Path) -> Iterator[kit.Gateway]:
     """One that a test may end."""
-    with kit.serving(kit.start(gateway_python(), tmp_path, settings(upstream, kube), kit.key_file(KEYS, GROUPS))) as up:
-        yield up
+    settings = kit.settings_of(upstream, kube, MODELS, limits=LIMITS)
+    with kit.serving(kit.start(gateway_python(), tmp_path, settings, kit.key_file(KEYS, GROUPS))) as process:
+        yield process
 
 
 @pytest.fixture(autouse=True)
@@ -396,9 +374,8 @@ def told_to_go(
     upstream: kit.Upstream, kube: kit.KubeApi, folder: Path, leave_seconds: float
 ) -> Iterator[tuple[kit.Gateway, socket.socket]]:
     """A gateway that was just told to go, and a connection that a balancer kept open to it."""
-    told = settings(upstream, kube)
-    told["limits"] = {**LIMITS, "leaveSeconds": leave_seconds}
-    made = kit.start(gateway_python(), folder, told, kit.key_file(KEYS, GROUPS))
+    settings = kit.settings_of(upstream, kube, MODELS, limits=LIMITS | {"leaveSeconds": leave_seconds})
+    made = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS))
     with kit.serving(made) as up, connected(up) as kept:
         kept.sendall(WITH_KEY + length(BODY) + BODY)
         status, headers, _ = answer(kept)

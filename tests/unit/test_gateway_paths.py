@@ -47,29 +47,12 @@ JSON = [route for route in ROUTES.values() if route.body == "json"]
 SERVED = [route for route in JSON if "image" not in route.tasks]
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        yield api
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[kit.Gateway]:
-    models = [
-        {"name": task, "host": f"{task}.ebbtide-models", "gpus": 1, "holdSeconds": 3, "task": task} for task in TASKS
-    ]
-    settings = kit.settings_of(upstream, kube, models, limits={"maxBodyBytes": 100_000})
-    keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
-    with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as gateway:
-        yield gateway
+upstream, kube, gateway = kit.fixtures(
+    [{"name": task, "host": f"{task}.ebbtide-models", "gpus": 1, "holdSeconds": 3, "task": task} for task in TASKS],
+    kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]}),
+    replicas={},
+    limits={"maxBodyBytes": 100_000},
+)
 
 
 @pytest.fixture(autouse=True)
