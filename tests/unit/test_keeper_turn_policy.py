@@ -16,12 +16,12 @@ assert keeper_kit
 TURN = 30.0
 
 
-def awake(pod: str = "a", since: float = 0, asked: float | None = None, **others: float | bool | None) -> Engine:
-    return Engine(pod, "awake", since, asked, turn=TURN, **others)  # type: ignore[arg-type]
+def awake(pod: str = "a", since: float = 0, busy_since: float | None = None, **others: float | bool | None) -> Engine:
+    return Engine(pod, "awake", since, busy_since, turn=TURN, **others)  # type: ignore[arg-type]
 
 
-def asleep(pod: str = "b", since: float = 0, asked: float | None = None) -> Engine:
-    return Engine(pod, "asleep", since, asked, turn=TURN)
+def asleep(pod: str = "b", since: float = 0, busy_since: float | None = None) -> Engine:
+    return Engine(pod, "asleep", since, busy_since, turn=TURN)
 
 
 def waiting(pod: str = "c", since: float = 0) -> Engine:
