@@ -61,14 +61,14 @@ def client(gateway: kit.Gateway, key: str = "sk-demo-secret") -> openai.OpenAI:
 
 
 def error(response: httpx.Response) -> dict[str, Any]:
-    found = response.json()["error"]
-    assert {"message", "type", "code"} <= set(found)
-    return dict(found)
+    body = response.json()["error"]
+    assert {"message", "type", "code"} <= set(body)
+    return dict(body)
 
 
 def failure(seconds: float, reason: str = "weights") -> str:
     """As the wake keeper writes it."""
     now = datetime.now(UTC)
     until = (now + timedelta(seconds=seconds)).isoformat()
-    told = {"reason": reason, "message": "its weights are missing", "since": now.isoformat(), "until": until}
-    return json.dumps(told | {"failures": 1})
+    record = {"reason": reason, "message": "its weights are missing", "since": now.isoformat(), "until": until}
+    return json.dumps(record | {"failures": 1})

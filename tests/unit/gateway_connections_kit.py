@@ -46,9 +46,9 @@ def fixtures() -> tuple[Any, Any, Any, Any]:
 @contextlib.contextmanager
 def connected(gateway: kit.Gateway) -> Iterator[socket.socket]:
     host, _, port = gateway.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port))) as made:
-        made.settimeout(LATE)
-        yield made
+    with socket.create_connection((host, int(port))) as connection:
+        connection.settimeout(LATE)
+        yield connection
 
 
 def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
@@ -62,8 +62,8 @@ def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
     return status, headers, stream.read(int(headers.get("content-length", 0)))
 
 
-def code(found: tuple[int, dict[str, str], bytes]) -> tuple[int, Any]:
-    return found[0], json.loads(found[2])["error"]["code"]
+def code(response: tuple[int, dict[str, str], bytes]) -> tuple[int, Any]:
+    return response[0], json.loads(response[2])["error"]["code"]
 
 
 def ended(connection: socket.socket) -> bool:

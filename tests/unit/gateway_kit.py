@@ -50,8 +50,8 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 10) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):
-            if found := condition():
-                return found
+            if result := condition():
+                return result
         time.sleep(0.02)
     raise AssertionError(f"not within {seconds} s: {what}")
 
@@ -157,16 +157,16 @@ class Upstream:
 
 async def _form(request: web.Request) -> dict[str, Any]:
     """A form's fields; of the file its name, its kind, its size and its digest, with the field names in their order."""
-    found: dict[str, Any] = {"order": []}
+    fields: dict[str, Any] = {"order": []}
     async for part in await request.multipart():
         content = bytes(await part.read())
-        found["order"].append(part.name)
+        fields["order"].append(part.name)
         if part.filename is None:
-            found[part.name] = content.decode()
+            fields[part.name] = content.decode()
         else:
             kind = part.headers["content-type"]
-            found[part.name] = [part.filename, kind, len(content), hashlib.sha256(content).hexdigest()]
-    return found
+            fields[part.name] = [part.filename, kind, len(content), hashlib.sha256(content).hexdigest()]
+    return fields
 
 
 async def answers(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
@@ -181,9 +181,9 @@ async def answers(request: web.Request, body: dict[str, Any]) -> web.StreamRespo
         return await streams(5)(request, body)
     chat = request.path.endswith("/chat/completions")
     text: dict[str, Any] = {"text": " Paris"}
-    said = {"message": {"role": "assistant", "content": "Paris"}} if chat else text
+    text_part = {"message": {"role": "assistant", "content": "Paris"}} if chat else text
     kind = "chat.completion" if chat else "text_completion"
-    choices = [{"index": 0, "finish_reason": "stop"} | said]
+    choices = [{"index": 0, "finish_reason": "stop"} | text_part]
     return web.json_response(
         {"id": "r", "object": kind, "created": 1, "model": body["model"], "choices": choices, "usage": usage}
     )
@@ -236,9 +236,9 @@ async def holds(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
 
 def chunk(request: web.Request, body: dict[str, Any], text: str, finish: str | None = None) -> bytes:
     chat = request.path.endswith("/chat/completions")
-    said: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
+    text_part: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
     kind = "chat.completion.chunk" if chat else "text_completion"
-    choice = {"index": 0, "finish_reason": finish} | said
+    choice = {"index": 0, "finish_reason": finish} | text_part
     event = {"id": "r", "object": kind, "created": 1, "model": body["model"], "choices": [choice]}
     return f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode()  # without blanks, as vLLM does
 

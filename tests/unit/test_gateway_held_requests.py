@@ -115,10 +115,10 @@ def test_a_request_for_a_model_that_cannot_be_woken_is_told_so_and_wakes_nobody(
     gateway: kit.Gateway, upstream: kit.Upstream, kube: kit.KubeApi
 ) -> None:
     kube.fail("small", failure(40))
-    response = kit.until(lambda: (found := ask(gateway)).status_code == 503 and found, "the failure seen")
-    found = error(response)
-    assert (found["code"], found["param"], found["type"]) == ("wake_failed", "weights", "server_error")
-    assert found["message"] == "model 'small' cannot be woken: its weights are missing"
+    response = kit.until(lambda: (answer := ask(gateway)).status_code == 503 and answer, "the failure seen")
+    answer = error(response)
+    assert (answer["code"], answer["param"], answer["type"]) == ("wake_failed", "weights", "server_error")
+    assert answer["message"] == "model 'small' cannot be woken: its weights are missing"
     assert 30 < int(response.headers["retry-after"]) <= 40
     upstream.reset()
     with pytest.raises(openai.InternalServerError, match="cannot be woken"):

@@ -50,10 +50,10 @@ def test_a_post_that_offers_an_upgrade_is_served_with_its_body_and_the_body_is_n
 
 def answer_without_body(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
     """The answer to a HEAD, after which nothing may come."""
-    found = b""
-    while b"\r\n\r\n" not in found:
-        found += connection.recv(65536)
-    head, _, rest = found.partition(b"\r\n\r\n")
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(65536)
+    head, _, rest = received.partition(b"\r\n\r\n")
     assert rest == b"", "a body after a HEAD"
     status, *lines = head.decode().split("\r\n")
     return int(status.split()[1]), dict(line.lower().split(": ", 1) for line in lines), rest
@@ -95,8 +95,8 @@ def test_a_key_that_is_missing_or_unknown_is_asked_for(gateway: kit.Gateway) -> 
 def test_every_answer_has_a_request_id_the_clients_own_where_it_can_be_one(
     gateway: kit.Gateway, upstream: kit.Upstream
 ) -> None:
-    def ask(given: str | None, path: str = "/v1/models") -> str:
-        headers = {"authorization": f"Bearer {KEY}"} | ({"x-request-id": given} if given is not None else {})
+    def ask(sent_id: str | None, path: str = "/v1/models") -> str:
+        headers = {"authorization": f"Bearer {KEY}"} | ({"x-request-id": sent_id} if sent_id is not None else {})
         return str(httpx.get(gateway.url + path, headers=headers).headers["x-request-id"])
 
     assert ask("req-1.a:b/c") == "req-1.a:b/c"
@@ -107,10 +107,10 @@ def test_every_answer_has_a_request_id_the_clients_own_where_it_can_be_one(
     for stream in (True, False):
         body = {"model": "small", "messages": kit.HI, "stream": stream}
         headers = {"authorization": f"Bearer {KEY}", "x-request-id": f"stream-{stream}"}
-        found = httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers)
-        assert found.headers["x-request-id"] == f"stream-{stream}"
-    wanted = {"req-1.a:b/c", "stream-True", "stream-False"}
-    kit.until(lambda: wanted <= {record["request_id"] for record in gateway.records()}, "the log has all three")
+        response = httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers)
+        assert response.headers["x-request-id"] == f"stream-{stream}"
+    ids = {"req-1.a:b/c", "stream-True", "stream-False"}
+    kit.until(lambda: ids <= {record["request_id"] for record in gateway.records()}, "the log has all three")
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_what_is_no_http_is_answered_in_openais_shape_and_repeats_nothing(
 ) -> None:
     with connected(gateway) as connection:
         connection.sendall(sent)
-        found = answer(connection)
-        assert code(found) == (400, "malformed_request")
-        assert found[1]["content-type"] == "application/json"
-        assert len(found[1]["x-request-id"]) == 32
+        response = answer(connection)
+        assert code(response) == (400, "malformed_request")
+        assert response[1]["content-type"] == "application/json"
+        assert len(response[1]["x-request-id"]) == 32
         assert ended(connection)
-    assert KEY.encode() not in found[2]
+    assert KEY.encode() not in response[2]
     assert upstream.untouched
     assert KEY not in gateway.log()
 
@@ -147,10 +147,10 @@ def test_a_stream_to_http_1_0_is_not_chunked_and_ends_with_the_connection(gatewa
     body = json.dumps({"model": "small", "messages": kit.HI, "stream": True}).encode()
     with connected(gateway) as connection:
         connection.sendall(WITH_KEY.replace(b"HTTP/1.1", b"HTTP/1.0") + length(body) + body)
-        found = b""
+        received = b""
         while piece := connection.recv(65536):
-            found += piece
-    head, _, events = found.partition(b"\r\n\r\n")
+            received += piece
+    head, _, events = received.partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head.lower()
     assert events.startswith(b"data: {")
     assert events.endswith(b"data: [DONE]\n\n")

@@ -62,8 +62,8 @@ def test_told_to_go_it_ends_at_once_what_is_no_admitted_request_and_waits_for_wh
         streaming = open_.enter_context(connected(own_gateway))
         body = json.dumps({"model": "small", "messages": kit.HI, "stream": True}).encode()
         streaming.sendall(WITH_KEY + length(body) + body)
-        got = streaming.recv(65536)
-        assert got.startswith(b"HTTP/1.1 200 OK")
+        received = streaming.recv(65536)
+        assert received.startswith(b"HTTP/1.1 200 OK")
         own_gateway.process.terminate()
         started = time.monotonic()
         assert all(ended(connection) for connection in (*idle, used))
@@ -71,9 +71,9 @@ def test_told_to_go_it_ends_at_once_what_is_no_admitted_request_and_waits_for_wh
         assert own_gateway.process.poll() is None
         go_on.set()
         while piece := streaming.recv(65536):
-            got += piece
-        assert b"[DONE]" in got
-        assert got.endswith(b"0\r\n\r\n")
+            received += piece
+        assert b"[DONE]" in received
+        assert received.endswith(b"0\r\n\r\n")
         assert own_gateway.process.wait(LATE) == 0
 
 
@@ -85,8 +85,8 @@ def test_told_to_go_it_is_gone_at_once_when_only_slow_clients_are_left(own_gatew
         assert uploading.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n", "the body is being read"
         own_gateway.process.terminate()
         assert own_gateway.process.wait(LATE) == 0
-        found = answer(uploading)
-        assert (code(found), found[1].get("connection")) == ((503, "stopping"), "close"), found
+        response = answer(uploading)
+        assert (code(response), response[1].get("connection")) == ((503, "stopping"), "close"), response
         assert ended(half)
         assert ended(silent)
 
@@ -97,8 +97,8 @@ def told_to_go(
 ) -> Iterator[tuple[kit.Gateway, socket.socket]]:
     """A gateway that was just told to go, and a connection that a balancer kept open to it."""
     settings = kit.settings_of(upstream, kube, MODELS, limits=LIMITS | {"leaveSeconds": leave_seconds})
-    made = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS))
-    with kit.serving(made) as up, connected(up) as kept:
+    process = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS))
+    with kit.serving(process) as up, connected(up) as kept:
         kept.sendall(WITH_KEY + length(BODY) + BODY)
         status, headers, _ = answer(kept)
         assert (status, headers.get("connection")) == (200, None)
@@ -130,15 +130,15 @@ def test_a_request_that_comes_while_the_gateway_goes_is_held_and_answered(
         upstream.script = [kit.streams(3, gate=lambda number: number == 0 or go_on.is_set())]
         body = json.dumps({"model": "small", "messages": kit.HI, "stream": True}).encode()
         new.sendall(WITH_KEY + length(body) + body)
-        got = new.recv(65536)
-        assert got.startswith(b"HTTP/1.1 200 OK")
+        received = new.recv(65536)
+        assert received.startswith(b"HTTP/1.1 200 OK")
         gateway.process.terminate()  # the time for balancers is over
         assert ended(kept), "a connection without a request"
         assert gateway.process.poll() is None
         go_on.set()
         while piece := new.recv(65536):
-            got += piece
-        assert b"[DONE]" in got
+            received += piece
+        assert b"[DONE]" in received
         assert gateway.process.wait(LATE) == 0
 
 

@@ -147,12 +147,12 @@ def test_sigterm_lets_a_running_stream_finish_and_a_held_request_be_answered(
     upstream.script.append(kit.streams(4, gate=lambda number: number < 2 or go_on.is_set()))
     chat = client(gateway).chat.completions.create(model="small", messages=kit.HI, stream=True)
     parts = iter(chat)
-    got = [next(parts).choices[0].delta.content]
+    pieces = [next(parts).choices[0].delta.content]
     gateway.process.terminate()
     kit.until(lambda: _refused(gateway), "no new connections are taken", 5)
     go_on.set()
-    got += [part.choices[0].delta.content for part in parts]
-    assert [text for text in got if text] == ["0", "1", "2", "3"]
+    pieces += [part.choices[0].delta.content for part in parts]
+    assert [text for text in pieces if text] == ["0", "1", "2", "3"]
     assert held.result(10).status_code == 200
     assert gateway.process.wait(10) in (0, -15)
 

@@ -144,10 +144,10 @@ def test_an_unknown_model_gets_404_with_the_names_the_caller_may_use(gateway: ki
 def test_the_models_list_shows_what_the_group_may_use(gateway: kit.Gateway) -> None:
     assert [model.id for model in client(gateway).models.list()] == ["big", "small", "twin", "vectors"]
     assert [model.id for model in client(gateway, "sk-intern-secret").models.list()] == ["small"]
-    found = client(gateway).models.retrieve("tiny")
-    assert found.id == "small"
-    told = (found.model_extra or {})["ebbtide"]
-    assert (told["state"], told["usd_per_hour"], told["last_wakes_seconds"]) == ("asleep", None, [])
+    retrieved = client(gateway).models.retrieve("tiny")
+    assert retrieved.id == "small"
+    state = (retrieved.model_extra or {})["ebbtide"]
+    assert (state["state"], state["usd_per_hour"], state["last_wakes_seconds"]) == ("asleep", None, [])
     with pytest.raises(openai.PermissionDeniedError):
         client(gateway, "sk-intern-secret").models.retrieve("big")
 

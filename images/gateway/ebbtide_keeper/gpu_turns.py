@@ -93,7 +93,7 @@ class GpuTurns:
         self._metrics = metrics
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_ASK_SECONDS)
         self._clock = clock
-        self._seen: dict[str, _EngineState] = {}
+        self._states: dict[str, _EngineState] = {}
         self._busy_since: dict[str, float] = {}
         self._load = Load({}, {})
         self._moving: dict[str, asyncio.Task[None]] = {}
@@ -121,8 +121,8 @@ class GpuTurns:
             self._moving[name].cancel()  # its engine will never answer
         states = dict(zip(running, await asyncio.gather(*map(self._state, running.values())), strict=True))
         now = self._clock()
-        before = self._seen
-        self._seen = {name: _since(before.get(name), state, now) for name, state in states.items()}
+        before = self._states
+        self._states = {name: _since(before.get(name), state, now) for name, state in states.items()}
         self._count(running, states)
         if running:
             await self._ask_gateways(now)
@@ -151,7 +151,7 @@ class GpuTurns:
         self._busy_since = {model: self._busy_since.get(model, now) for model in busy}
 
     def _engine(self, name: str, pod: Object) -> Engine:
-        model, observation = self._models[model_of(pod)], self._seen[name]
+        model, observation = self._models[model_of(pod)], self._states[name]
         return Engine(
             pod=name,
             state=observation.state,
