@@ -187,7 +187,7 @@ def main(victims: list[str]) -> None:
         raise SystemExit(f"unknown: {', '.join(unknown)}; allowed: {', '.join(VICTIMS)}")
     lab = running()
     file = PROJECT / "docs/results/faults.json"
-    kept = json.loads(file.read_text())["cases"] if victims and file.exists() else []
+    earlier = json.loads(file.read_text())["cases"] if victims and file.exists() else []
     cases: list[Case] = []
     for victim in victims or VICTIMS:
         for moment in MOMENTS:
@@ -200,7 +200,7 @@ def main(victims: list[str]) -> None:
             result = {
                 "what": "one streamed chat while a part dies; no retry of the client's own",
                 **about(),
-                "cases": [c for c in kept if (c["victim"], c["moment"]) not in done] + [asdict(c) for c in cases],
+                "cases": [c for c in earlier if (c["victim"], c["moment"]) not in done] + [asdict(c) for c in cases],
             }
             keep("faults.json", result)
     lab.api.close()

@@ -180,13 +180,13 @@ def main() -> int:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--out", type=Path, default=RESULTS)
     arguments.add_argument("--upstream", type=int)
-    asked = arguments.parse_args()
-    if asked.upstream:
+    options = arguments.parse_args()
+    if options.upstream:
         app = web.Application()
         app.router.add_post("/{path:.*}", _upstream)
-        web.run_app(app, host="127.0.0.1", port=asked.upstream, access_log=None, print=None)
+        web.run_app(app, host="127.0.0.1", port=options.upstream, access_log=None, print=None)
         return 0
-    others = [(name, Path(folder).resolve()) for name, _, folder in (each.partition("=") for each in asked.against)]
+    others = [(name, Path(folder).resolve()) for name, _, folder in (each.partition("=") for each in options.against)]
     kube = kit.KubeApi()
     kube.scale(MODEL, 1)
     before = os.getloadavg()[0]
@@ -201,7 +201,7 @@ def main() -> int:
         for target in targets:
             asyncio.run(load(target, "chat", 8))
             target.latencies.clear(), target.rates.clear(), target.cpu.clear()
-        for number in range(asked.rounds):
+        for number in range(options.rounds):
             for shape, loads in REQUESTS.items():
                 for at_once in loads:
                     for target in targets if number % 2 == 0 else reversed(targets):
@@ -212,10 +212,10 @@ def main() -> int:
         "what": "a request to a warm model through the gateway against the same upstream asked directly, same run",
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "load_before": round(before, 1)},
-        "settings": {"rounds": asked.rounds, "tokens": TOKENS, "token_ms": TOKEN_SECONDS * 1000},
+        "settings": {"rounds": options.rounds, "tokens": TOKENS, "token_ms": TOKEN_SECONDS * 1000},
         "targets": rows,
     }
-    asked.out.write_text(json.dumps(document, indent=1) + "\n")
+    options.out.write_text(json.dumps(document, indent=1) + "\n")
     print(json.dumps(document, indent=1))
     return 0
 

@@ -89,13 +89,13 @@ def idle(lab: Lab) -> dict[str, Any]:
         time.sleep(min(300.0, left))
     undisturbed = lab.asleep(SECOND)
     idle_for = round(time.monotonic() - began)
-    asked = time.monotonic()
+    began_asking = time.monotonic()
     answer = lab.chat(SECOND)
     return {
         "idle_seconds": idle_for,
         "asleep_until_asked": undisturbed,
         "status": answer.status_code,
-        "answered_after_seconds": round(time.monotonic() - asked, 1),
+        "answered_after_seconds": round(time.monotonic() - began_asking, 1),
     }
 
 

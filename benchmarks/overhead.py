@@ -43,9 +43,9 @@ def main(turns: str) -> None:
     with lab.stack_with(change):
         lab.wake(FIRST)
         gateway, engine = addresses(lab)
-        kept = ("--out", str(RESULTS / "overhead.json"), "--plot", str(RESULTS / "overhead.html"))
+        outputs = ("--out", str(RESULTS / "overhead.json"), "--plot", str(RESULTS / "overhead.html"))
         argv = (sys.executable, "-m", "infra.cli", "bench", "--url", gateway, "--model", FIRST, "--key-env", KEY)
-        argv += ("--against", engine, "--turns", turns, *LOAD, *kept)
+        argv += ("--against", engine, "--turns", turns, *LOAD, *outputs)
         command = namespaces.inside(lab.paths, argv, network_only=True)
         subprocess.run(command, cwd=PROJECT, env={**os.environ, KEY: lab.access.key}, check=True)
     lab.api.close()

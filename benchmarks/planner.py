@@ -50,7 +50,7 @@ class NoAnswer(RuntimeError):
     """The engine did not come up; the text is the end of what it said."""
 
 
-def asked(command: str, folder: Path, gpus: int, kv_dtype: str, limit: float) -> dict[str, Any]:
+def ask_engine(command: str, folder: Path, gpus: int, kv_dtype: str, limit: float) -> dict[str, Any]:
     """What the engine says of itself: the probe's line, and ``logged_…`` off vLLM's log. Raises ``NoAnswer``."""
     settings = {
         "model": str(folder),
@@ -69,10 +69,10 @@ def asked(command: str, folder: Path, gpus: int, kv_dtype: str, limit: float) ->
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=limit, check=False,
         env={**os.environ, "VLLM_NO_USAGE_STATS": "1"},
     )  # fmt: skip
-    said = process.stdout
-    parts, tokens, loaded = said.rpartition(planner_probe.MARK), _TOKENS.search(said), _LOADED.search(said)
+    log = process.stdout
+    parts, tokens, loaded = log.rpartition(planner_probe.MARK), _TOKENS.search(log), _LOADED.search(log)
     if not parts[1] or tokens is None:
-        raise NoAnswer(said[-3000:])
+        raise NoAnswer(log[-3000:])
     reported: dict[str, Any] = json.JSONDecoder().raw_decode(parts[2])[0]
     reported["logged_tokens"], reported["logged_concurrency"] = int(tokens[1].replace(",", "")), float(tokens[2])
     reported["logged_weights_gib"] = float(loaded[1]) if loaded else None
@@ -146,7 +146,7 @@ def measured(command: str, folder: Path, name: str, gpus: int, kv_dtype: str, li
     """One model on one engine."""
     about = {"model": name, "tensor_parallel": gpus, "kv_cache_dtype": kv_dtype}
     try:
-        reported = asked(command, folder, gpus, kv_dtype, limit)
+        reported = ask_engine(command, folder, gpus, kv_dtype, limit)
     except (NoAnswer, subprocess.TimeoutExpired) as error:
         print(f"{name}: the engine did not answer\n{error}", file=sys.stderr)
         return {**about, "off": ["the engine did not start"]}

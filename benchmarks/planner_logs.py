@@ -28,7 +28,7 @@ from infra.workspace import PROJECT
 CASES = PROJECT / "tests" / "fixtures" / "planner"
 RESULTS = PROJECT / "docs" / "results" / "planner-logs.md"
 BASE = PROJECT / "stacks" / "Pulumi.onprem.yaml"
-_SAID = ("EBB025", "EBB026", "EBB069", "EBB262", "EBB267")
+_SHOWN_CODES = ("EBB025", "EBB026", "EBB069", "EBB262", "EBB267")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,13 +144,13 @@ def table(outcomes: Iterable[Outcome]) -> str:
         "|---|---:|---:|---:|---:|---:|---|---|---|",
     ]
     for each in outcomes:
-        plan, said = each.model.memory, [code for code in each.codes if code in _SAID]
+        plan, codes = each.model.memory, [code for code in each.codes if code in _SHOWN_CODES]
         assert plan is not None
         off = "" if each.off is None else f"{100 * each.off:+.1f} %"
         lines.append(
             f"| {each.name} | {each.reported.get('kv_gib', '')} | {each.kv_gib:.2f} | {off} | "
             f"{each.reported.get('conc', '')} | {plan.sequences:.2f} | {'stopped' if each.stopped else 'ran'} | "
-            f"{'fits' if each.fits else 'does not fit'} | {', '.join(said)} |"
+            f"{'fits' if each.fits else 'does not fit'} | {', '.join(codes)} |"
         )
     return "\n".join(lines)
 

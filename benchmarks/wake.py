@@ -92,7 +92,7 @@ def bare(lab: Lab) -> float:
     command = bare_command(lab.deployment(FIRST), at.models, at.state / "bench")
     started = time.monotonic()
     ctr(at, *command)
-    asked = subprocess.run(
+    answer = subprocess.run(
         namespaces.inside(at, [sys.executable, "-c", ASK_BARE, FIRST, PROMPT], network_only=True),
         capture_output=True,
         text=True,
@@ -103,8 +103,8 @@ def bare(lab: Lab) -> float:
     deadline = time.monotonic() + 30
     while ctr(at, "containers", "rm", CONTAINER, check=False).returncode and time.monotonic() < deadline:
         time.sleep(0.2)
-    if asked.returncode:
-        raise SystemExit(f"the bare engine did not answer: {asked.stderr[-500:]}")
+    if answer.returncode:
+        raise SystemExit(f"the bare engine did not answer: {answer.stderr[-500:]}")
     return took
 
 

@@ -21,11 +21,11 @@ def as_the_engine_has_it(config: dict[str, Any]) -> None:
 
 def count(at: Lab) -> dict[str, dict[str, int]]:
     at.wake(FIRST)
-    found = {}
-    for way, asked in WAYS.items():
-        found[way] = forms(at, asked)
-        say(f"    {way}: {found[way]}")
-    return found
+    counts = {}
+    for way, request in WAYS.items():
+        counts[way] = forms(at, request)
+        say(f"    {way}: {counts[way]}")
+    return counts
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ def atomic_write(file: Path, text: str, mode: int | None = None) -> None:
             opened.write(text)
             opened.flush()
             os.fsync(opened.fileno())
-        kept = file.stat().st_mode & 0o777 if file.exists() else 0o644
-        Path(name).chmod(kept if mode is None else mode)
+        existing_mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
+        Path(name).chmod(existing_mode if mode is None else mode)
         Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -30,10 +30,10 @@ class Step:
         self.skipped = False
         self._started = time.monotonic()
         self._part, self._part_began = "", self._started
-        self._detail, self._heard = "", self._started
+        self._detail, self._noted = "", self._started
 
     def note(self, detail: str) -> None:
-        self._detail, self._heard = detail.strip(), time.monotonic()
+        self._detail, self._noted = detail.strip(), time.monotonic()
 
     def part(self, name: str) -> None:
         """Begin the next of several parts, like ``building kubelet (5 of 17)``; it is timed by itself."""
@@ -51,10 +51,10 @@ class Step:
         """Return the current state: the part and its time; the last note only while it is fresh, because a program
         silent since then is long past it."""
         now = time.monotonic()
-        told = [f"{self.title}, {self.seconds:.0f} s"]
-        told += [f"{self._part}, {now - self._part_began:.0f} s"] if self._part else []
-        told += [self._detail[:90]] if self._detail and now - self._heard < _FRESH_SECONDS else []
-        return ": ".join(told)
+        parts = [f"{self.title}, {self.seconds:.0f} s"]
+        parts += [f"{self._part}, {now - self._part_began:.0f} s"] if self._part else []
+        parts += [self._detail[:90]] if self._detail and now - self._noted < _FRESH_SECONDS else []
+        return ": ".join(parts)
 
 
 @contextmanager

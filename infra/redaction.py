@@ -64,14 +64,14 @@ def looks(text: str) -> Iterator[Look]:
 
 def first_look(text: str) -> str | None:
     """Return the first text within ``text`` that looks like a secret; all of it where line breaks cut one up."""
-    found = next(looks(text), None)
-    return found.written if found is not None else text if is_broken(text) else None
+    look = next(looks(text), None)
+    return look.written if look is not None else text if is_broken(text) else None
 
 
 def is_broken(text: str) -> bool:
     """Return True if ``text`` is a token but for the white space in it, as YAML folds a long text."""
     whole = "".join(text.split())
-    return whole != text and any(_kind(found) in _TOKENS for found in _LOOKS.finditer(whole))
+    return whole != text and any(_kind(match) in _TOKENS for match in _LOOKS.finditer(whole))
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
@@ -88,7 +88,7 @@ def _kind(match: re.Match[str]) -> str:
 
 def _hidden(word: re.Match[str]) -> re.Match[str] | None:
     """Return the first secret that a word is once it is decoded."""
-    return next((found for plain in _decoded(word[0], _DEEPEST) for found in _LOOKS.finditer(plain)), None)
+    return next((match for plain in _decoded(word[0], _DEEPEST) for match in _LOOKS.finditer(plain)), None)
 
 
 def _decoded(word: str, depth: int) -> Iterator[str]:

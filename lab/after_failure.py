@@ -49,7 +49,7 @@ def run(program: Path, arguments: Sequence[str], env: Mapping[str, str]) -> int:
     try:
         process = subprocess.Popen([program, *arguments], env=dict(env), restore_signals=True, preexec_fn=_listen)
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda got, _: process.send_signal(got))
+            signal.signal(number, lambda received, _: process.send_signal(received))
         status = process.wait()
     finally:
         signal.signal(signal.SIGINT, previous)

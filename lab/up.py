@@ -136,7 +136,7 @@ def pulumi_up(at: Paths, note: object) -> list[str]:
     stale_locks.settle(at.pulumi_backend, lambda: say("    another pulumi is at work on this machine; waiting for it"))
     lines: list[str] = []
 
-    def heard(line: str) -> None:
+    def on_line(line: str) -> None:
         lines.append(line.rstrip())
         assert callable(note)
         note(line)
@@ -148,7 +148,11 @@ def pulumi_up(at: Paths, note: object) -> list[str]:
     if not moved:
         build_stamps.mark_done(deployed, cluster_id)
     run_logged(
-        pulumi_command.on_local_stack("up", "--yes", "--skip-preview", *refresh), log, fix=fix, note=heard, cwd=PROJECT
+        pulumi_command.on_local_stack("up", "--yes", "--skip-preview", *refresh),
+        log,
+        fix=fix,
+        note=on_line,
+        cwd=PROJECT,
     )
     build_stamps.mark_done(deployed, cluster_id)
     marks = [i for i, line in enumerate(lines) if line.startswith(("Resources:", "Outputs:"))]

@@ -11,7 +11,7 @@ from infra.gate.file_kinds import Kind, patterns
 
 # Data that still has owners (production, leave to break a rule), and the file among the inert ones that names the
 # owners where a forge would take it from.
-KEPT = (
+OWNED = (
     ("Production", "/stacks/Pulumi.*prod*.yaml", "@example/platform-leads"),
     ("Production", "/stacks/Pulumi.onprem.yaml", "@example/platform-leads"),
     ("Waivers", "/waivers.yaml", "@example/security"),
@@ -29,7 +29,7 @@ def github() -> str:
         "# judged completely by the gate, or read by nothing that is run",
         *_free(),
         "# and still somebody's",
-        *(f"{pattern:<32}{owners}" for _, pattern, owners in KEPT),
+        *(f"{pattern:<32}{owners}" for _, pattern, owners in OWNED),
     ]
     return "\n".join(lines) + "\n"
 
@@ -44,7 +44,7 @@ def gitlab() -> str:
         "[Program]",
         f"{'*':<32}{_EVERYTHING}",
         *(f"!{pattern}" for pattern in _free()),
-        *(f"\n[{section}]\n{pattern:<32}{owners}" for section, pattern, owners in KEPT),
+        *(f"\n[{section}]\n{pattern:<32}{owners}" for section, pattern, owners in OWNED),
     ]
     return "\n".join(lines) + "\n"
 

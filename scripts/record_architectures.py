@@ -64,10 +64,10 @@ def with_adapters(sources: Iterable[str]) -> set[str]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ClassDef):
                 bases.setdefault(node.name, set()).update(ast.unparse(base).rpartition(".")[2] for base in node.bases)
-    found: set[str] = {"SupportsLoRA"}
-    while more := {name for name, above in bases.items() if name not in found and above & found}:
-        found |= more
-    return found
+    classes: set[str] = {"SupportsLoRA"}
+    while more := {name for name, above in bases.items() if name not in classes and above & classes}:
+        classes |= more
+    return classes
 
 
 def recorded(source: str, version: str, today: str, models: Sequence[str] = ()) -> dict[str, object]:
@@ -80,11 +80,11 @@ def recorded(source: str, version: str, today: str, models: Sequence[str] = ()) 
     purposes: dict[str, list[str]] = {}
     for table, purpose in TABLES.items():
         purposes[purpose] = sorted({*purposes.get(purpose, []), *read[table]})
-    heard = {**transcribing(models), "lora": with_adapters(models)}
+    by_capability = {**transcribing(models), "lora": with_adapters(models)}
     class_of = {name: text for table in TABLES for name, text in read[table].items()}
     hearing = {
         kind: sorted(name for name, text in class_of.items() if any(f"'{each}'" in text for each in classes))
-        for kind, classes in heard.items()
+        for kind, classes in by_capability.items()
     }
     return {
         "engine": "vllm",

@@ -182,17 +182,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.record_chart_values", description=__doc__)
     parser.add_argument("charts", nargs="*", metavar="CHART[=PATH]", help="a chart's name; PATH: its folder or archive")
     parser.add_argument("--source", help="where PATH was taken from: a repository and its tag, or an archive")
-    asked = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     known = installed()
-    for argument in asked.charts:
+    for argument in options.charts:
         name, _, path = argument.partition("=")
         if name not in known:
             parser.error(f"{name}: no stack installs it; they install {', '.join(sorted(known))}")
-        if path and known[name].version.removeprefix("v") not in (asked.source or ""):
+        if path and known[name].version.removeprefix("v") not in (options.source or ""):
             parser.error(f"--source must say where {path} was taken from, with the version {known[name].version}")
         with tempfile.TemporaryDirectory() as folder:
             at = Path(path) if path else fetched(known[name], Path(folder))
-            _write(known[name], kinds(chart_texts(at)), asked.source or known[name].repository or known[name].chart)
+            _write(known[name], kinds(chart_texts(at)), options.source or known[name].repository or known[name].chart)
     for name, chart in known.items():
         if not record_file(name).exists():
             say(f"{name}: there is no record; run this with its name")

@@ -38,7 +38,7 @@ class EngineFlags:
     in_image: tuple[str, ...]
     measured: frozenset[str]
 
-    def meant(self, name: str) -> tuple[str, ...]:
+    def full_names(self, name: str) -> tuple[str, ...]:
         """Return the flags that a name may stand for: one, or several where it is too short, or none."""
         if not name.startswith("--"):
             return tuple({self.other[name]}) if name in self.other else ()
@@ -77,7 +77,7 @@ def engine_flags() -> EngineFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class Flag:
     """One flag as the engine reads it: by its full name, with its values. ``off``: in its ``--no-`` form. ``key``: a
     part of its JSON value. ``index`` is the argument that names it."""
 
@@ -97,16 +97,16 @@ class Fault:
     fix: str
 
 
-def parse(arguments: Sequence[str]) -> tuple[tuple[Given, ...], tuple[Fault, ...]]:
+def parse(arguments: Sequence[str]) -> tuple[tuple[Flag, ...], tuple[Fault, ...]]:
     """Read arguments as the pinned engine does. Nothing is raised: what it stops at is a fault."""
-    flags: list[Given] = []
+    flags: list[Flag] = []
     faults: list[Fault] = []
     for each in _read(arguments, engine_flags()):
-        (flags if isinstance(each, Given) else faults).append(each)  # type: ignore[arg-type]
+        (flags if isinstance(each, Flag) else faults).append(each)  # type: ignore[arg-type]
     return tuple(flags), tuple(faults)
 
 
-def _read(arguments: Sequence[str], known: EngineFlags) -> Iterator[Given | Fault]:
+def _read(arguments: Sequence[str], known: EngineFlags) -> Iterator[Flag | Fault]:
     index = 0
     while index < len(arguments):
         text, at = arguments[index], index
@@ -123,13 +123,13 @@ def _read(arguments: Sequence[str], known: EngineFlags) -> Iterator[Given | Faul
             continue
         name, dot, key = head.partition(".") if head.startswith("--") else (head, "", "")
         name = name.replace("_", "-") if head.startswith("--") else name
-        meant = known.meant(name)
-        if len(meant) != 1:
-            yield _unknown(at, name, meant, known)
+        full_names = known.full_names(name)
+        if len(full_names) != 1:
+            yield _unknown(at, name, full_names, known)
             while index < len(arguments) and not _is_flag(arguments[index]):
                 index += 1
             continue
-        flag, kind = meant[0], known.kinds[meant[0]]
+        flag, kind = full_names[0], known.kinds[full_names[0]]
         values = [inline] if sign else []
         most = 0 if kind in _NOTHING else 10_000 if kind == "values" else 1
         while not sign and index < len(arguments) and len(values) < most and not _is_flag(arguments[index]):
@@ -140,16 +140,16 @@ def _read(arguments: Sequence[str], known: EngineFlags) -> Iterator[Given | Faul
         if fault is not None:
             yield fault
         else:
-            yield Given(index=at, flag=flag, values=tuple(values), off=off, key=key or None)
+            yield Flag(index=at, flag=flag, values=tuple(values), off=off, key=key or None)
 
 
 def _is_flag(text: str) -> bool:
     return text.startswith("-") and not re.fullmatch(r"-?[0-9.]+", text)
 
 
-def _unknown(at: int, name: str, meant: Sequence[str], known: EngineFlags) -> Fault:
-    if meant:
-        what = f"is short for {len(meant)} flags of vLLM {known.version}: {', '.join(meant[:4])}"
+def _unknown(at: int, name: str, full_names: Sequence[str], known: EngineFlags) -> Fault:
+    if full_names:
+        what = f"is short for {len(full_names)} flags of vLLM {known.version}: {', '.join(full_names[:4])}"
         return Fault(index=at, what=what, fix="write the one that is meant in full")
     if name in known.gone:
         what = f"is a flag that vLLM {known.version} no longer has"

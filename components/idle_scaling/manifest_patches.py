@@ -112,8 +112,8 @@ def _patch_deployment(document: Document, settings: EngineSettings) -> None:
 
 
 def _set_environment(container: Document, variables: Mapping[str, str]) -> None:
-    kept = [entry for entry in container["env"] if entry["name"] not in variables]
-    container["env"] = kept + [{"name": key, "value": value} for key, value in variables.items()]
+    others = [entry for entry in container["env"] if entry["name"] not in variables]
+    container["env"] = others + [{"name": key, "value": value} for key, value in variables.items()]
 
 
 def _disruption_budget(settings: EngineSettings) -> Document:

@@ -21,13 +21,13 @@ SHARED_MEMORY_GIB = 2  # in /dev/shm for each GPU: what NCCL and the workers tal
 # What a machine leaves to pods at least. Of the memory on its data sheet the kernel does not see all, and of a large
 # machine more is kept: 11 % count as gone. Kubelet, system and daemon sets keep a fifth besides, up to 6 GiB, and a
 # quarter of the processors. Sources: docs/decisions/0036
-_SEEN, _KEPT_SHARE, _MOST_KEPT_BYTES, _PROCESSORS_LEFT = 0.89, 0.2, 6 * GIB, 0.75
+_VISIBLE_SHARE, _KEPT_SHARE, _MOST_KEPT_BYTES, _PROCESSORS_LEFT = 0.89, 0.2, 6 * GIB, 0.75
 
 
 def there_bytes(memory_gib: float, gpus: int, of: int) -> int:
     """Return the share that ``gpus`` of a machine's ``of`` GPUs have of the memory it leaves to pods."""
     memory = memory_gib * GIB
-    return int((memory * _SEEN - min(_MOST_KEPT_BYTES, memory * _KEPT_SHARE)) * min(1.0, gpus / of))
+    return int((memory * _VISIBLE_SHARE - min(_MOST_KEPT_BYTES, memory * _KEPT_SHARE)) * min(1.0, gpus / of))
 
 
 def buffer_bytes(there: int | None, gpus: int) -> int:

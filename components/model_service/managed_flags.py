@@ -148,28 +148,28 @@ def flag_name(argument: str) -> str | None:
 
 def managed_flag(argument: str) -> str | None:
     """Return the managed flag an argument stands for, if any."""
-    return flag_meant(argument, MANAGED_FLAGS)
+    return full_name(argument, MANAGED_FLAGS)
 
 
 def flag_beside_key(argument: str, keys: Mapping[str, object]) -> tuple[str, str] | None:
     """Return the flag (``KEY_FLAGS``) that an argument stands for and the key that sets it, if that key has a value."""
     for key, flags in KEY_FLAGS.items():
-        if keys[key] is not None and (flag := flag_meant(argument, flags)) is not None:
+        if keys[key] is not None and (flag := full_name(argument, flags)) is not None:
             return flag, key
     return None
 
 
 def secret_flag(argument: str) -> str | None:
     """Return the flag with a secret value that an argument stands for, if any."""
-    return flag_meant(argument, SECRET_FLAGS)
+    return full_name(argument, SECRET_FLAGS)
 
 
 def unsafe_flag(argument: str) -> str | None:
     """Return the flag opening the engine to others that an argument stands for, if any."""
-    return flag_meant(argument, UNSAFE_FLAGS)
+    return full_name(argument, UNSAFE_FLAGS)
 
 
-def flag_meant(argument: str, flags: Collection[str]) -> str | None:
+def full_name(argument: str, flags: Collection[str]) -> str | None:
     """Return the one of ``flags`` that the engine's parser takes an argument for, spelled in full or cut short."""
     name = flag_name(argument)
     if name is None or (name in _WHOLE_FLAGS and name not in flags):
@@ -177,10 +177,10 @@ def flag_meant(argument: str, flags: Collection[str]) -> str | None:
     if not name.startswith("--"):
         return next((flag for flag in flags if _is_short_form(name, flag)), None)
     candidates = (name, name.replace("--no-", "--", 1)) if name.startswith("--no-") else (name,)
-    for given in candidates:
-        if given in flags:
-            return given
-        begun = (flag for flag in flags if len(given) >= _SHORTEST_BEGINNING and flag.startswith(given))
+    for spelling in candidates:
+        if spelling in flags:
+            return spelling
+        begun = (flag for flag in flags if len(spelling) >= _SHORTEST_BEGINNING and flag.startswith(spelling))
         if flag := next(begun, None):
             return flag
     return None

@@ -23,10 +23,10 @@ class Peer:
     pod_labels: Mapping[str, str] = field(default_factory=dict)
 
     def selector(self) -> Manifest:
-        found = of_namespace(self.namespace)
+        peer = of_namespace(self.namespace)
         if self.pod_labels:
-            found["podSelector"] = {"matchLabels": dict(self.pod_labels)}
-        return found
+            peer["podSelector"] = {"matchLabels": dict(self.pod_labels)}
+        return peer
 
 
 def default_deny(namespace: str) -> Manifest:

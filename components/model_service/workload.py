@@ -165,7 +165,7 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
     streamed, there = streams(place.weights), host_memory.pod_bytes(pools, model.gpus)
     buffer = host_memory.buffer_bytes(there, model.gpus) if streamed and there is not None else None
     environment = engine_environment(model, place.weights, turns, buffer)
-    asked = {**host_memory.requests(pools, model.gpus, streams=streamed), **model.requests}
+    requests = {**host_memory.requests(pools, model.gpus, streams=streamed), **model.requests}
     return {
         "name": "vllm",
         "image": place.image,
@@ -174,7 +174,7 @@ def _container(model: ModelSettings, place: Placement, headless: bool) -> Manife
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         **({} if headless else {"ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]}),
         # GPUs only as limits and requests alike: Kubernetes allows no difference for an extended resource
-        "resources": {"limits": gpus, "requests": {**asked, **gpus}},
+        "resources": {"limits": gpus, "requests": {**requests, **gpus}},
         # the last of the log becomes the container's message, from which the wake keeper says why an engine ended
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": confined_container(),

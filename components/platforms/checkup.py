@@ -87,15 +87,15 @@ class Tools:
         """Return the answer to a GET or HEAD. Raises ``CannotAsk`` if there is none."""
         if method not in ("GET", "HEAD"):
             raise ValueError(f"{method} may write")
-        return self._sent(method, url, headers or {}, None)
+        return self._response(method, url, headers or {}, None)
 
     def post(self, action: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
         """Return the answer to a POST that only reads, as its ``action`` says. Raises ``CannotAsk``."""
         if not _READS.match(action):
             raise ValueError(f"{action} may write")
-        return self._sent("POST", url, headers, body)
+        return self._response("POST", url, headers, body)
 
-    def _sent(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> httpx.Response:
+    def _response(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> httpx.Response:
         try:
             # a redirect could lead a signed request elsewhere
             return self.client.request(method, url, headers=headers, content=body, follow_redirects=False)

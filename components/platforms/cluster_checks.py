@@ -82,9 +82,9 @@ class Cluster:
         url, role = f"{address}/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", self.documents / _ROLE
         missing = []
         for rule in yaml.safe_load(role.read_text(encoding="utf-8"))["rules"]:
-            asked = [(group, each) for group in rule["apiGroups"] for each in rule["resources"]]
+            resources = [(group, each) for group in rule["apiGroups"] for each in rule["resources"]]
             for verb in (each for each in rule["verbs"] if each in _VERBS):
-                for group, each in asked:
+                for group, each in resources:
                     resource, _, part = each.partition("/")
                     attributes = {"group": group, "resource": resource, "verb": verb, "subresource": part}
                     body = {"apiVersion": "authorization.k8s.io/v1", "kind": _REVIEW}

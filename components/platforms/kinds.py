@@ -21,11 +21,11 @@ from components.typed.refusal import Problem
 if TYPE_CHECKING:
     from components.platforms.checkup import Checks
     from components.platforms.contract import About, Platform, PoolRequest
-    from components.platforms.standing import Asked, Standing
+    from components.platforms.standing import Standing, StandingFacts
 
     Judge = Callable[["PlaceSettings", Mapping[str, PoolRequest], str], Iterator[Problem]]
     Build = Callable[["PlaceSettings", Mapping[str, PoolRequest], About], Platform]
-    Stands = Callable[["PlaceSettings", Asked], Standing]
+    Stands = Callable[["PlaceSettings", StandingFacts], Standing]
 
 
 class PlaceSettings(Protocol):

@@ -35,6 +35,6 @@ class MaintenanceWindow(StackModel):
         return _FIRST_MONDAY + timedelta(days=DAYS.index(self.day), minutes=minutes)
 
 
-def window(asked: MaintenanceWindow | None, environment: str) -> MaintenanceWindow | None:
+def window(setting: MaintenanceWindow | None, environment: str) -> MaintenanceWindow | None:
     """Return the window: in production a weekend's night if none is asked for, elsewhere any time."""
-    return asked or (MaintenanceWindow() if environment == "prod" else None)
+    return setting or (MaintenanceWindow() if environment == "prod" else None)

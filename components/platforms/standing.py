@@ -26,7 +26,7 @@ Dollars = Annotated[float, Field(gt=0, lt=10_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class StandingFacts:
     """The facts that set the quantities, besides the place's own settings. ``protect`` is as in ``About``;
     ``gpu_nodes`` is the minimum and maximum number of GPU nodes; ``weights_gib`` is the size of the models' weights in
     the store, as far as the stack file says."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-_SAID = 200
+_LONGEST_MESSAGE = 200
 
 
 @dataclass(frozen=True)
@@ -83,46 +83,46 @@ class Client:
         began = time.monotonic()
         sent = began if due is None else due
         known: dict[str, Any] = {"number": number, "sent": sent, "late": began - sent}
-        heard = Stream()
+        stream = Stream()
         status: list[int] = []
         try:
             async with asyncio.timeout(self._limit):
-                known |= await self._answer(question, heard, status)
+                known |= await self._answer(question, stream, status)
         except (TimeoutError, httpx.TimeoutException):
             known["fault"] = "time-out"
         except httpx.ConnectError as broken:
-            known |= {"fault": "no connection", "said": str(broken)[:_SAID]}
+            known |= {"fault": "no connection", "said": str(broken)[:_LONGEST_MESSAGE]}
         except (httpx.HTTPError, ValueError) as broken:
-            known |= {"fault": "cut off" if status else "no answer", "said": str(broken)[:_SAID]}
+            known |= {"fault": "cut off" if status else "no answer", "said": str(broken)[:_LONGEST_MESSAGE]}
         known.setdefault("ended", time.monotonic())
         known["status"] = status[0] if status else None
         return Reply(**known)
 
-    async def _answer(self, question: Question, heard: Stream, status: list[int]) -> dict[str, Any]:
+    async def _answer(self, question: Question, stream: Stream, status: list[int]) -> dict[str, Any]:
         body = question.body(self.endpoint.model)
         async with self._http.stream("POST", "/v1/chat/completions", json=body) as answer:
             status.append(answer.status_code)
             if answer.status_code != httpx.codes.OK:
-                said = (await answer.aread()).decode(errors="replace")
+                message = (await answer.aread()).decode(errors="replace")
                 retry = answer.headers.get("retry-after")
-                return {"fault": str(answer.status_code), "said": said[:_SAID], "retry_after": retry}
+                return {"fault": str(answer.status_code), "said": message[:_LONGEST_MESSAGE], "retry_after": retry}
             if not question.stream:
                 await answer.aread()
                 return _whole(answer.json())
             async for data in answer.aiter_raw():
-                heard.feed(data, time.monotonic())
+                stream.feed(data, time.monotonic())
             ended = time.monotonic()
         return {
             "ended": ended,
-            "first": heard.first or heard.last,
-            "last": heard.last,
-            "tokens": heard.pieces if heard.tokens is None else heard.tokens,
-            "prompt_tokens": heard.prompt_tokens,
-            "gaps": tuple(heard.gaps),
-            "ids": tuple(heard.ids),
-            "endings": heard.closed,
-            "fault": heard.fault,
-            "said": heard.error or "",
+            "first": stream.first or stream.last,
+            "last": stream.last,
+            "tokens": stream.pieces if stream.tokens is None else stream.tokens,
+            "prompt_tokens": stream.prompt_tokens,
+            "gaps": tuple(stream.gaps),
+            "ids": tuple(stream.ids),
+            "endings": stream.closed,
+            "fault": stream.fault,
+            "said": stream.error or "",
         }
 
     async def models(self) -> tuple[str, ...]:

@@ -47,8 +47,8 @@ def run(options: Options) -> int:
         _plot(document, Path(options.plot))
     sys.stdout.write(_shown(document, options.format))
     if ended:
-        kept = f", and is in {options.out}" if options.out else ""
-        say(f"ended early: what was measured until then is above{kept}, marked as incomplete")
+        where = f", and is in {options.out}" if options.out else ""
+        say(f"ended early: what was measured until then is above{where}, marked as incomplete")
     return INTERRUPTED if ended else DONE
 
 

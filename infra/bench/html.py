@@ -23,7 +23,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 def page(document: Document) -> str:
     """Return the whole HTML page."""
     templates = environment(_TEMPLATES)
-    shown = {
+    context = {
         "bench": document,
         "heading": report_text.heading(document),
         "load": report_text.load(document),
@@ -34,7 +34,7 @@ def page(document: Document) -> str:
         "level_name": report_text.level_name,
         "share": report_text.share,
     }
-    return templates.get_template("bench.html.j2").render(shown)
+    return templates.get_template("bench.html.j2").render(context)
 
 
 def _wakes(document: Document) -> list[tuple[float, list[Part]]]:

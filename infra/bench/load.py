@@ -12,10 +12,10 @@ from infra.bench.client import Reply
 
 # takes the number of a request and when it is due; never raises
 Ask = Callable[[int, float], Awaitable[Reply]]
-Heard = Callable[[Reply], None]
+Report = Callable[[Reply], None]
 
 
-async def closed_loop(ask: Ask, heard: Heard, concurrency: int, requests: int | None, seconds: float | None) -> None:
+async def closed_loop(ask: Ask, report: Report, concurrency: int, requests: int | None, seconds: float | None) -> None:
     """Send ``requests`` in all, or as many as start within ``seconds``; return when the last is answered."""
     until = None if seconds is None else time.monotonic() + seconds
     numbers = itertools.count()
@@ -25,19 +25,19 @@ async def closed_loop(ask: Ask, heard: Heard, concurrency: int, requests: int | 
             now = time.monotonic()
             if (requests is not None and number >= requests) or (until is not None and now >= until):
                 return
-            heard(await ask(number, now))
+            report(await ask(number, now))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
             group.create_task(one_after_the_other())
 
 
-async def open_loop(ask: Ask, heard: Heard, due: Sequence[float]) -> None:
+async def open_loop(ask: Ask, report: Report, due: Sequence[float]) -> None:
     """Send each request at its time, ``due`` seconds from now, however many wait; return when the last is answered."""
     began = time.monotonic()
 
     async def one(number: int, at: float) -> None:
-        heard(await ask(number, at))
+        report(await ask(number, at))
 
     async with asyncio.TaskGroup() as group:
         for number, offset in enumerate(due):

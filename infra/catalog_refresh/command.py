@@ -194,11 +194,14 @@ _SLOT = "refreshed: {}"
 
 def _dated(text: str, before: str, read_on: str, source: str) -> str:
     """Return ``text`` with this refresh, and the earlier ones that some machine's price is still from."""
-    had = yaml.safe_load(before).get("refreshed") or {}
+    earlier = yaml.safe_load(before).get("refreshed") or {}
     used = {str(row.get("readOn")) for row in yaml.safe_load(text)["machines"].values() if "readOn" in row}
-    days = {str(day): said for day, said in had.items() if str(day) in used} | {read_on: source}
+    days = {str(day): origin for day, origin in earlier.items() if str(day) in used} | {read_on: source}
     # a quoted JSON string is also a YAML string
-    block = ["refreshed:", *(f"  {day}: {json.dumps(said, ensure_ascii=False)}" for day, said in sorted(days.items()))]
+    block = [
+        "refreshed:",
+        *(f"  {day}: {json.dumps(origin, ensure_ascii=False)}" for day, origin in sorted(days.items())),
+    ]
     return text.replace(_SLOT, "\n".join(block), 1)
 
 

@@ -46,7 +46,7 @@ def _offer_file(client: httpx.Client, address: str, names: Collection[str], regi
     prices: dict[str, MachinePrices] = {}
     for region in regions:
         where = address.replace("{region}", region)
-        with _asked(where), client.stream("GET", where) as answer:
+        with _reading(where), client.stream("GET", where) as answer:
             answer.raise_for_status()
             for name, price in _offers(answer.iter_lines(), names):
                 _keep(prices.setdefault(name, MachinePrices()).on_demand, region, price)
@@ -108,11 +108,11 @@ def _retail_prices(client: httpx.Client, address: str, names: Collection[str], r
             kind = "spot" if "Spot" in meter else "on_demand"
             if begins < since.get((kind, region), ""):
                 continue  # the price that took effect later counts
-            kept: dict[str, float] = getattr(prices.setdefault(name, MachinePrices()), kind)
+            by_region: dict[str, float] = getattr(prices.setdefault(name, MachinePrices()), kind)
             if begins > since.get((kind, region), ""):
-                kept.pop(region, None)
+                by_region.pop(region, None)
             since[kind, region] = begins
-            _keep(kept, region, price)
+            _keep(by_region, region, price)
     return _sound(prices)
 
 
@@ -125,7 +125,7 @@ def _pages(client: httpx.Client, address: str, query: Mapping[str, str]) -> Iter
     for _ in range(_MOST_PAGES):
         if where is None:
             return
-        with _asked(address):
+        with _reading(address):
             answer = client.get(where)
             answer.raise_for_status()
             page = answer.json()
@@ -140,7 +140,7 @@ def _pages(client: httpx.Client, address: str, query: Mapping[str, str]) -> Iter
 
 
 @contextmanager
-def _asked(where: str) -> Iterator[None]:
+def _reading(where: str) -> Iterator[None]:
     host = urlsplit(where).netloc
     try:
         yield
@@ -166,14 +166,14 @@ def _dollars(value: object) -> float | None:
     return price if math.isfinite(price) and 0 < price < MOST_DOLLARS else None
 
 
-def _keep(kept: dict[str, float], region: str, price: float) -> None:
+def _keep(by_region: dict[str, float], region: str, price: float) -> None:
     """Keep a price. Two different prices for one thing count as none: the right one is unknown."""
-    kept[region] = price if kept.get(region, price) == price else math.nan
+    by_region[region] = price if by_region.get(region, price) == price else math.nan
 
 
 def _sound(prices: Mapping[str, MachinePrices]) -> Prices:
-    def sure(kept: Mapping[str, float]) -> dict[str, float]:
-        return {region: price for region, price in kept.items() if not math.isnan(price)}
+    def sure(by_region: Mapping[str, float]) -> dict[str, float]:
+        return {region: price for region, price in by_region.items() if not math.isnan(price)}
 
     both = {name: MachinePrices(sure(each.on_demand), sure(each.spot)) for name, each in prices.items()}
     return {name: each for name, each in both.items() if each.on_demand}

@@ -28,8 +28,8 @@ def run(options: AskOptions) -> int:
     say("")
     if cut:
         say(f"  (cut after {options.max_tokens} tokens; --max-tokens N lets it go on for longer)")
-    told = ", and this request woke the model" if woken else ""
-    say(f"  (first token after {waited:.1f} s{told})")
+    wake = ", and this request woke the model" if woken else ""
+    say(f"  (first token after {waited:.1f} s{wake})")
     return 0
 
 

@@ -83,8 +83,8 @@ def recorded(options: Options) -> Path:
     return _written(options, recorded_models.FOLDER, text)
 
 
-def _of_adapter(options: Options, found: AdapterFacts) -> Path:
-    return _written(options, adapters.FOLDER, adapters.document(found, date.today()))
+def _of_adapter(options: Options, facts: AdapterFacts) -> Path:
+    return _written(options, adapters.FOLDER, adapters.document(facts, date.today()))
 
 
 def _written(options: Options, folder: str, text: str) -> Path:

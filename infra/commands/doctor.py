@@ -54,7 +54,7 @@ def run(options: DoctorOptions, tools: Tools | None = None) -> int:
         )
         return ERRORS
     tools = tools or _tools()
-    lines = list(asked(checks(reading.config, options.stack, tools)))
+    lines = list(answered(checks(reading.config, options.stack, tools)))
     secrets = reading.secrets.texts | tools.secrets
     shown = [_without_secrets(subject, answer, secrets) for subject, answer in lines]
     outcomes = [answer.outcome for _, answer in shown]
@@ -101,7 +101,7 @@ def _image(image: ImageName, tools: Tools) -> Iterator[Answer]:
         yield good(f"{by_digest.tag[:19]} is there" + ("" if image.digest else "; it has no digest yet: ebbtide lock"))
 
 
-def asked(all_checks: Sequence[Check], seconds: float = _ALL_SECONDS) -> Iterator[Line]:
+def answered(all_checks: Sequence[Check], seconds: float = _ALL_SECONDS) -> Iterator[Line]:
     """Ask all at once, each in a thread that nobody waits for at the end: an interruption ends them, and so does the
     deadline. Yield the lines in the order of ``all_checks``."""
     done: queue.SimpleQueue[tuple[int, list[Answer]]] = queue.SimpleQueue()

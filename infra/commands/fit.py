@@ -76,14 +76,14 @@ def _recorded(options: FitOptions, log: str, stacks: Path) -> tuple[FitOptions, 
         why = (error.strerror or "cannot be written").lower()
         raise UsageError(f"{show(str(file))}: {why}; allowed: a folder that can be written to") from error
     started = measurement.engine
-    asked = replace(
+    settled = replace(
         options,
         gpus=options.gpus or started.tensor_parallel,
         context=options.context or started.context,
         tensor_parallel=options.tensor_parallel or started.tensor_parallel,
         memory_share=started.memory_share,
     )
-    return asked, _Recorded(file=file, measurement=measurement)
+    return settled, _Recorded(file=file, measurement=measurement)
 
 
 def answered(options: FitOptions, stacks: Path = STACKS, measured: Measurement | None = None) -> Answer:

@@ -180,8 +180,8 @@ def file_of(stack: str, config_file: str | None) -> Path:
         import difflib
 
         near = difflib.get_close_matches(stack, names, n=1, cutoff=0.5)
-        meant = f"; fix: did you mean {near[0]}?" if near else ""
-        raise UsageError(f"{show(stack)} is not a stack; allowed: {', '.join(names) or 'none is there'}{meant}")
+        suggestion = f"; fix: did you mean {near[0]}?" if near else ""
+        raise UsageError(f"{show(stack)} is not a stack; allowed: {', '.join(names) or 'none is there'}{suggestion}")
     return STACKS / f"Pulumi.{stack}.yaml"
 
 

@@ -34,12 +34,12 @@ class NoGraph(Exception):
 
 def graph_of(file: Path, stack: str, kind: str) -> ResourceCounts:
     """Return the counts of the stack in ``file``. Raises ``NoGraph``."""
-    kept = _kept(file, stack) if KINDS[kind].makes_nodes else None
-    if kept is not None and (counts := _read(kept)) is not None:
+    cached = _cache_file(file, stack) if KINDS[kind].makes_nodes else None
+    if cached is not None and (counts := _read(cached)) is not None:
         return counts
     graph = _recorded(file, stack, kind)
-    if kept is not None:
-        _write(kept, graph)
+    if cached is not None:
+        _write(cached, graph)
     return graph
 
 
@@ -75,7 +75,7 @@ def _missing(error: ImportError, kind: str) -> str:
     return f"{named or error} cannot be imported; fix: install ebbtide with the extra {kind}"
 
 
-def _kept(file: Path, stack: str) -> Path:
+def _cache_file(file: Path, stack: str) -> Path:
     digest = hashlib.sha256(f"{stack}\n".encode())
     for part in _depends_on(file):
         digest.update(part)
@@ -101,19 +101,19 @@ def _bytes(file: Path) -> bytes:
         return b""
 
 
-def _read(kept: Path) -> ResourceCounts | None:
+def _read(cached: Path) -> ResourceCounts | None:
     try:
-        read = json.loads(kept.read_text())
+        read = json.loads(cached.read_text())
         return ResourceCounts(int(read["total"]), int(read["components"]), dict(read["by_type"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write(kept: Path, graph: ResourceCounts) -> None:
+def _write(cached: Path, graph: ResourceCounts) -> None:
     """Write the file whole or not at all; a folder that cannot be written only costs time."""
     try:
-        atomic_write(kept, json.dumps(asdict(graph)))
-        old = sorted(kept.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)[_KEPT_FILES:]
+        atomic_write(cached, json.dumps(asdict(graph)))
+        old = sorted(cached.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)[_KEPT_FILES:]
         for each in old:
             each.unlink(missing_ok=True)
     except OSError:

@@ -16,16 +16,16 @@ def run(options: StatusOptions) -> int:
     """Print the models' states. Returns the exit status: 1 if a model cannot be woken. Raises ``LocalProblem``."""
     at = access.find(options.stack, options.url, options.key, options.key_env)
     models = gateway.states(at)
-    told = {str(each["id"]): each.get("ebbtide") or {} for each in models}
+    states = {str(each["id"]): each.get("ebbtide") or {} for each in models}
     if options.format == "json":
-        console.print(json.dumps({"endpoint": at.url, "models": told}, indent=1), markup=False, soft_wrap=True)
+        console.print(json.dumps({"endpoint": at.url, "models": states}, indent=1), markup=False, soft_wrap=True)
     else:
         say(f"gateway   {at.url}")
-        for name, state in told.items():
+        for name, state in states.items():
             say(f"model     {name}: {sentence(state)}")
-        if not told:
+        if not states:
             say("no model that this key may use")
-    return 1 if any(state.get("state") == "failing" for state in told.values()) else 0
+    return 1 if any(state.get("state") == "failing" for state in states.values()) else 0
 
 
 def sentence(state: Mapping[str, Any]) -> str:

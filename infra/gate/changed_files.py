@@ -38,7 +38,7 @@ def compare(base: Path, head: Path, refused: Iterable[str] = ()) -> ChangedFiles
     ``WrongDeployments`` for a list in the head that cannot be read; one that only the base has wrong is empty."""
     paths = {str(path.relative_to(top)) for top in (base, head) for path in top.rglob("*") if path.is_file()}
     changed = sorted({path for path in paths if _content(base / path) != _content(head / path)} | set(refused))
-    touched = tuple(found[1] for path in changed if (found := STACK_FILE.fullmatch(path)))
+    touched = tuple(match[1] for path in changed if (match := STACK_FILE.fullmatch(path)))
     try:
         before = deployed(base)
     except WrongDeployments:

@@ -59,15 +59,15 @@ def extract(repository: Path, ref: str, folder: Path) -> Checkout:
     Files are read object by object: `git archive` and `git checkout` obey the commit's own attributes, with which its
     author could hide or rewrite what is judged. Raises ``NoCheckout``.
     """
-    found = commit(repository, ref)
-    listed = _git(repository, "ls-tree", "-r", "-z", "--full-tree", found)
+    sha = commit(repository, ref)
+    listed = _git(repository, "ls-tree", "-r", "-z", "--full-tree", sha)
     if listed.returncode != 0:
-        raise NoCheckout(f"git ls-tree {found} failed: {listed.stderr.decode(errors='replace').strip()[:200]}")
+        raise NoCheckout(f"git ls-tree {sha} failed: {listed.stderr.decode(errors='replace').strip()[:200]}")
     folder.mkdir(parents=True)
     entries = [_entry(line) for line in listed.stdout.split(b"\0") if line]
     files = [each for each in entries if each.is_file and not each.leads_out]
-    asked = b"".join(each.object + b"\n" for each in files)
-    contents = _git(repository, "cat-file", "--batch", stdin=asked)
+    objects = b"".join(each.object + b"\n" for each in files)
+    contents = _git(repository, "cat-file", "--batch", stdin=objects)
     if contents.returncode != 0:
         raise NoCheckout(f"git cat-file failed: {contents.stderr.decode(errors='replace').strip()[:200]}")
     stream = BytesIO(contents.stdout)
@@ -82,14 +82,14 @@ def extract(repository: Path, ref: str, folder: Path) -> Checkout:
         if each.executable:
             target.chmod(0o755)
         stream.read(1)
-    return Checkout(found, _refused(each.path for each in entries if not each.is_file or each.leads_out))
+    return Checkout(sha, _refused(each.path for each in entries if not each.is_file or each.leads_out))
 
 
 def _entry(line: bytes) -> _Entry:
     """Parse one line of `git ls-tree`. A name that would lead out of the folder is kept, to be told: git refuses those,
     and a forged tree may hold them."""
-    told, _, name = line.partition(b"\t")
-    mode, kind, sha = told.split()
+    metadata, _, name = line.partition(b"\t")
+    mode, kind, sha = metadata.split()
     return _Entry(os.fsdecode(name), sha, mode == b"100755", kind == b"blob" and mode != b"120000")
 
 
@@ -112,10 +112,10 @@ def copy_working_tree(repository: Path, folder: Path) -> Checkout:
 
 def _own_excludes() -> tuple[str, ...]:
     """Return the option that names the files which this user always ignores: nothing else of their settings is read."""
-    asked = subprocess.run(
+    answer = subprocess.run(
         ["git", "config", "--global", "--type=path", "core.excludesFile"], capture_output=True, check=False
     )
-    file = asked.stdout.decode(errors="replace").strip() or os.path.expanduser("~/.config/git/ignore")
+    file = answer.stdout.decode(errors="replace").strip() or os.path.expanduser("~/.config/git/ignore")
     return ("-c", f"core.excludesFile={file}")
 
 

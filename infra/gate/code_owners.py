@@ -22,8 +22,8 @@ _MEANS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 def in_force(checkout: Path) -> str:
     """Return the text of the file that counts in ``checkout``, with ``UNREADABLE`` where it is not UTF-8; empty if
     there is none."""
-    found = (checkout / place for place in PLACES if (checkout / place).is_file())
-    file = next(found, None)
+    files = (checkout / place for place in PLACES if (checkout / place).is_file())
+    file = next(files, None)
     return "" if file is None else file.read_text(encoding="utf-8", errors="replace")
 
 

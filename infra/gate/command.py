@@ -57,8 +57,8 @@ def gate(
     """Judge a change. Returns the exit status. 0: it may pass; 1: it is blocked, or could not be judged; 2: the call
     was wrong; 3: nothing blocks it, and a code owner has to agree."""
     try:
-        with tempfile.TemporaryDirectory(prefix="ebbtide-gate-") as made:
-            room = Path(made)
+        with tempfile.TemporaryDirectory(prefix="ebbtide-gate-") as folder:
+            room = Path(folder)
             bases, heads = _check_out(options, repository, room)
             status = _judge(room, options, bases, heads, today or date.today())
             _deliver(room / "reports", options, worth_hiding(environ))
@@ -144,8 +144,8 @@ def _whole(reports: Path, form: str) -> str:
     whole = json.loads((reports / f"{overview.NAME}.json").read_text(encoding="utf-8"))
     texts = [(reports / f"{stack}.{form}").read_text(encoding="utf-8") for stack in whole["stacks"]]
     if form == "json":
-        told = {**whole, "reports": [json.loads(text) for text in texts]}
-        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+        combined = {**whole, "reports": [json.loads(text) for text in texts]}
+        return json.dumps(combined, indent=2, ensure_ascii=False) + "\n"
     if form == "sarif":
         runs = [run for text in texts for run in json.loads(text)["runs"]] or [overview.sarif_run(whole)]
         return json.dumps(sarif_of(runs), indent=2, ensure_ascii=False) + "\n"

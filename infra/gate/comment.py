@@ -44,17 +44,17 @@ class Owners:
 
     program: tuple[str, ...] = ()  # files that no judge can vouch for
     data: tuple[str, ...] = ()  # files that are judged as data
-    said: bool = False  # the run's own word: a code owner has to approve
+    required: bool = False  # the run's own word: a code owner has to approve
     missing: str = ""  # what to turn on, in words, so that the forge asks for one
 
     @property
     def needed(self) -> bool:
-        return self.said or bool(self.program)
+        return self.required or bool(self.program)
 
     @property
     def files(self) -> tuple[str, ...]:
         """Return the files that need an owner: where no program is changed, the data asks for something."""
-        return self.program or (self.data if self.said else ())
+        return self.program or (self.data if self.required else ())
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def reports(archive: bytes) -> dict[str, str]:
         raise NotAReport(f"it is larger than {LARGEST_ARCHIVE // 2**20} MiB")
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            named = {found[1]: item for item in opened.infolist() if (found := _NAME.fullmatch(item.filename))}
+            named = {match[1]: item for item in opened.infolist() if (match := _NAME.fullmatch(item.filename))}
             if not named:
                 raise NotAReport("it has no reports")
             order = sorted(named, key=lambda stack: (stack != HEAD_PAGE, stack))
@@ -109,11 +109,11 @@ def fetch(api: Api, path: str, size: int) -> dict[str, str] | str:
         return str(problem)
 
 
-def owners_of(names: Iterable[str], *, said: bool, missing: str = "") -> Owners:
-    """Return what needs an owner among a change's files; ``said``: the run's own word."""
+def owners_of(names: Iterable[str], *, required: bool, missing: str = "") -> Owners:
+    """Return what needs an owner among a change's files; ``required``: the run's own word."""
     listed = list(names)
     data = (name for name in listed if kind_of(name) is Kind.DATA)
-    return Owners(program=tuple(programs(listed)), data=tuple(data), said=said, missing=missing)
+    return Owners(program=tuple(programs(listed)), data=tuple(data), required=required, missing=missing)
 
 
 def _read(opened: zipfile.ZipFile, item: zipfile.ZipInfo) -> str:
@@ -136,8 +136,8 @@ def harmless(text: str) -> str:
     return re.sub(r"(?m)^(\s*)/(?=\w)", "\\1\u200b/", text)  # commands that a forge or a bot would obey
 
 
-def body(found: Mapping[str, str] | str, run: Run) -> str:
-    """Return the comment. ``found`` are the reports by stack, or why there is none."""
+def body(texts: Mapping[str, str] | str, run: Run) -> str:
+    """Return the comment. ``texts`` are the reports by stack, or why there is none."""
     lines = [MARK]
     if run.edited:
         named = ", ".join(f"`{_plain(name)}`" for name in run.edited[:5])
@@ -148,15 +148,15 @@ def body(found: Mapping[str, str] | str, run: Run) -> str:
     lines += _owners(run.owners)
     if run.note:
         lines.append(f"> ℹ️ {_plain(run.note)}.\n")
-    if isinstance(found, str):
-        lines.append(f"## ⛔ Not judged\n\nThe report of the gate cannot be shown: {_plain(found)}.\n")
+    if isinstance(texts, str):
+        lines.append(f"## ⛔ Not judged\n\nThe report of the gate cannot be shown: {_plain(texts)}.\n")
     else:
-        shown = [item for item in found.items() if item[1]]
+        shown = [item for item in texts.items() if item[1]]
         each = (LONGEST - _AROUND) // max(1, len(shown))
         # the head page comes first, then blocked stacks
         order = sorted(shown, key=lambda item: (item[0] != HEAD_PAGE, "⛔" not in item[1]))
         lines += [_cut(harmless(text), each) for _, text in order]
-        if rest := len(found) - len(shown):
+        if rest := len(texts) - len(shown):
             lines.append(f"And {rest} more stack{'s' * (rest != 1)}, not shown here; the job's log has all of them.\n")
     lines.append(f"<sub>The gate for {run.commit[:12]}: {_plain(run.verdict[1])} ([log]({run.page})).</sub>")
     return "\n".join(lines) + "\n"

@@ -28,7 +28,7 @@ JUDGE, OWNER = "judge", "owner"  # the run's jobs: blocked, and needs an owner
 _MOST_FILES = 3000  # GitHub lists no more
 _LONGEST_STATUS = 140
 # what a rule of the branch must ask for, and the words for it on the ruleset's page
-_ASKED = (
+_PROTECTIONS = (
     ("require_code_owner_review", "Require review from Code Owners"),
     # an approval must not outlive what was approved
     ("dismiss_stale_reviews_on_push", "Dismiss stale pull request approvals when new commits are pushed"),
@@ -62,31 +62,35 @@ def comment(api: Api, repository: str, event: Mapping[str, Any], code_owners: st
     pulls = _pulls(api, home, run, base)
     if not pulls:
         return "no open pull request has this head any more"
-    found, ended, rules = _found(api, home, int(run["id"])), _ended(api, home, int(run["id"])), _rules(api, home, base)
-    said = []
+    texts, ended, rules = (
+        _reports(api, home, int(run["id"])),
+        _ended(api, home, int(run["id"])),
+        _rules(api, home, base),
+    )
+    actions = []
     for pull in pulls:
         number = int(pull["number"])
         names = _names(api, home, number)
         # the list is of the head as it was when asked: a push before that would have shown another change's files
         if api.get(f"{home}/pulls/{number}")["head"]["sha"] != run["head_sha"]:
-            said.append(f"#{number} was pushed to meanwhile")
+            actions.append(f"#{number} was pushed to meanwhile")
             continue
         # by the run's word or by this job's own look at the files, whichever says so
-        owners = owners_of(names or (), said=ended.get(JUDGE) == "success" and ended.get(OWNER) != "success")
+        owners = owners_of(names or (), required=ended.get(JUDGE) == "success" and ended.get(OWNER) != "success")
         if owners.needed:
             owners = replace(owners, missing=_missing(api, home, base, owners, rules, code_owners))
-        told = Run(
+        judged = Run(
             commit=str(run["head_sha"]),
             page=str(run["html_url"]),
-            passed=ended.get(JUDGE) == "success" and OWNER in ended and not isinstance(found, str),
+            passed=ended.get(JUDGE) == "success" and OWNER in ended and not isinstance(texts, str),
             edited=_edited(names),
             owners=owners,
             note=_note(base, rules),
         )
-        _write(api, home, number, body(found, told))
-        _status(api, home, told)
-        said.append(f"commented on #{number}")
-    return ", ".join(said)
+        _write(api, home, number, body(texts, judged))
+        _status(api, home, judged)
+        actions.append(f"commented on #{number}")
+    return ", ".join(actions)
 
 
 def _ended(api: Api, home: str, run: int) -> dict[str, str]:
@@ -124,18 +128,18 @@ def _missing(
     api: Api,
     home: str,
     branch: str,
-    wanted: Owners,
+    change: Owners,
     rules: Sequence[Mapping[str, Any]] | None,
     code_owners: str,
 ) -> str:
     """Return what to turn on so that GitHub asks for a code owner's approval; empty if it does."""
     if rules is None:
         return f"the rules of {branch} cannot be read; put it under a ruleset"
-    asked = _parameters(rules, "pull_request")
-    for key, words in _ASKED:
-        if not any(one.get(key) is True for one in asked):
+    parameters = _parameters(rules, "pull_request")
+    for key, words in _PROTECTIONS:
+        if not any(one.get(key) is True for one in parameters):
             return f"turn on {words} in a ruleset of {branch}"
-    if not any(int(one.get("required_approving_review_count") or 0) for one in asked):
+    if not any(int(one.get("required_approving_review_count") or 0) for one in parameters):
         return f"ask for at least 1 approval in a ruleset of {branch}"
     try:
         if api.get(f"{home}/codeowners/errors", ref=branch)["errors"]:
@@ -144,11 +148,11 @@ def _missing(
         return f"{branch} has no CODEOWNERS; docs/examples/ has one"
     if UNREADABLE in code_owners:
         return "CODEOWNERS is not UTF-8; write it anew as that"
-    free = unowned(code_owners, wanted.files)
+    free = unowned(code_owners, change.files)
     # an approval is for the whole change: where the data asks for it, one owned file makes GitHub ask for one
-    if free and wanted.program:
+    if free and change.program:
         return f"CODEOWNERS names nobody for {free[0]}"
-    if free and len(free) == len(wanted.files):
+    if free and len(free) == len(change.files):
         return f"add owners for {free[0]} to CODEOWNERS first, or leave out what asks for one"
     return ""
 
@@ -184,7 +188,7 @@ def _edited(names: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name for name in names if name.startswith(".github/") or name in PLACES)
 
 
-def _found(api: Api, home: str, run: int) -> dict[str, str] | str:
+def _reports(api: Api, home: str, run: int) -> dict[str, str] | str:
     listed = api.get(f"{home}/actions/runs/{run}/artifacts", name=ARTIFACT, per_page=100)["artifacts"]
     left = [each for each in listed if each["name"] == ARTIFACT and not each["expired"]]
     if not left:
@@ -195,9 +199,9 @@ def _found(api: Api, home: str, run: int) -> dict[str, str] | str:
 
 def _write(api: Api, home: str, number: int, text: str) -> None:
     """Write the comment, over our earlier one if there is one; another author's with our marker is left alone."""
-    for said in api.pages(f"{home}/issues/{number}/comments"):
-        if said["user"]["login"] == BOT and str(said["body"]).startswith(MARK):
-            api.send("PATCH", f"{home}/issues/comments/{int(said['id'])}", {"body": text})
+    for earlier in api.pages(f"{home}/issues/{number}/comments"):
+        if earlier["user"]["login"] == BOT and str(earlier["body"]).startswith(MARK):
+            api.send("PATCH", f"{home}/issues/comments/{int(earlier['id'])}", {"body": text})
             return
     api.send("POST", f"{home}/issues/{number}/comments", {"body": text})
 

@@ -58,7 +58,7 @@ def comment(api: Api, project: str, number: int, me: int, missing: str) -> str:
     passed = job["status"] == "success"
     if passed and owner.get("status") not in ("success", "failed"):
         return "its head is not judged yet"
-    found = _found(api, jobs, job)
+    texts = _reports(api, jobs, job)
     names, edited = _names(api, home)
     # the list is of the head as it was when asked: a push before that would have shown another change's files
     if api.get(home)["sha"] != request["sha"]:
@@ -66,11 +66,11 @@ def comment(api: Api, project: str, number: int, me: int, missing: str) -> str:
     run = Run(
         commit=str(request["sha"]),
         page=str(job["web_url"]),
-        passed=passed and not isinstance(found, str),
+        passed=passed and not isinstance(texts, str),
         edited=edited,
-        owners=owners_of(names, said=passed and owner["status"] != "success", missing=missing),
+        owners=owners_of(names, required=passed and owner["status"] != "success", missing=missing),
     )
-    return _write(api, home, me, body(found, run))
+    return _write(api, home, me, body(texts, run))
 
 
 def _names(api: Api, home: str) -> tuple[list[str], tuple[str, ...]]:
@@ -106,7 +106,7 @@ def _asks(rule: Mapping[str, Any], branch: str) -> bool:
     return named and (not branches or branch in branches or rule.get("applies_to_all_protected_branches") is True)
 
 
-def _found(api: Api, jobs: str, job: Mapping[str, Any]) -> dict[str, str] | str:
+def _reports(api: Api, jobs: str, job: Mapping[str, Any]) -> dict[str, str] | str:
     file = job.get("artifacts_file")
     if not file:
         return "the job left none behind"
@@ -114,11 +114,11 @@ def _found(api: Api, jobs: str, job: Mapping[str, Any]) -> dict[str, str] | str:
 
 
 def _write(api: Api, home: str, me: int, text: str) -> str:
-    for said in api.pages(f"{home}/notes"):
-        if int(said["author"]["id"]) == me and str(said["body"]).startswith(MARK):
-            if str(said["body"]).strip() == text.strip():
+    for earlier in api.pages(f"{home}/notes"):
+        if int(earlier["author"]["id"]) == me and str(earlier["body"]).startswith(MARK):
+            if str(earlier["body"]).strip() == text.strip():
                 return "nothing new"
-            api.send("PUT", f"{home}/notes/{int(said['id'])}", {"body": text})
+            api.send("PUT", f"{home}/notes/{int(earlier['id'])}", {"body": text})
             return "comment updated"
     api.send("POST", f"{home}/notes", {"body": text})
     return "commented"

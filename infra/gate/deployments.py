@@ -89,7 +89,7 @@ def deployed(folder: Path) -> tuple[str, ...]:
     if (folder / DEPLOYMENTS).is_file():
         return tuple(each["stack"] for each in listed(folder))
     files = (f"stacks/{path.name}" for path in sorted((folder / "stacks").glob("Pulumi.*.yaml")))
-    return tuple(found[1] for file in files if (found := STACK_FILE.fullmatch(file)))
+    return tuple(match[1] for file in files if (match := STACK_FILE.fullmatch(file)))
 
 
 def for_pipelines(folder: Path) -> list[dict[str, str]]:
@@ -106,13 +106,13 @@ def for_pipelines(folder: Path) -> list[dict[str, str]]:
 
 def clouds(files: Iterable[Path]) -> list[str]:
     """Return the clouds in these lists. One of a stranger's, which may be anything, adds none but clouds."""
-    found: set[str] = set()
+    names: set[str] = set()
     for file in files:
         try:
-            found |= {str(each["cloud"]) for each in json.loads(file.read_text(encoding="utf-8"))["stacks"]}
+            names |= {str(each["cloud"]) for each in json.loads(file.read_text(encoding="utf-8"))["stacks"]}
         except _UNREADABLE:
             continue  # the gate says what is wrong with it
-    return sorted(found & _known())
+    return sorted(names & _known())
 
 
 def _known() -> set[str]:

@@ -43,34 +43,36 @@ def diff(base: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]]) -
     olds = {str(entry["urn"]): entry for entry in base if _is_real(entry)}
     news = {str(entry["urn"]): entry for entry in head if _is_real(entry)}
     renamed = pairs(olds, news)
-    found: dict[str, Changed] = {}
+    changes: dict[str, Changed] = {}
     for urn, new in news.items():
         pair = renamed.get(urn)
         old = olds.get(urn) or (olds[pair.was] if pair else None)
-        change = _compared(old, new, pair.was if pair else "", pair.kept if pair else True)
+        change = _compared(old, new, pair.was if pair else "", pair.aliased if pair else True)
         if change is not None:
-            found[urn] = change
-    taken = {pair.was for pair in renamed.values()}
+            changes[urn] = change
+    renamed_from = {pair.was for pair in renamed.values()}
     for urn, old in olds.items():
-        if urn not in news and urn not in taken:
-            found[urn] = _told(old, "deleted", "it is not in the program any more")
+        if urn not in news and urn not in renamed_from:
+            changes[urn] = _changed(old, "deleted", "it is not in the program any more")
     for provider in repointed(base, head):
         for urn in set(provider.takes) & set(news):
-            found[urn] = replace(_told(news[urn], "replaced", provider.why), protected=bool(olds[urn].get("protect")))
-    _cascade(found, news)
-    return sorted(found.values(), key=lambda c: (not c.protected, ORDER.index(c.action), c.type, c.name))
+            changes[urn] = replace(
+                _changed(news[urn], "replaced", provider.why), protected=bool(olds[urn].get("protect"))
+            )
+    _cascade(changes, news)
+    return sorted(changes.values(), key=lambda c: (not c.protected, ORDER.index(c.action), c.type, c.name))
 
 
 def all_differences(expected: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]]) -> list[Changed]:
     """Return every entry that is not the same in both graphs, whatever an engine would make of it: components, options
     and properties that an autoscaler owns too."""
     olds, news = ({str(entry["urn"]): entry for entry in graph} for graph in (expected, head))
-    found = [_told(news[urn], "created", "") for urn in news if urn not in olds]
-    found += [_told(olds[urn], "deleted", "") for urn in olds if urn not in news]
+    changes = [_changed(news[urn], "created", "") for urn in news if urn not in olds]
+    changes += [_changed(olds[urn], "deleted", "") for urn in olds if urn not in news]
     for urn in news:
         if urn in olds and (paths := tuple(_different(olds[urn], news[urn]))):
-            found.append(replace(_told(news[urn], "updated", ""), paths=paths))
-    return found
+            changes.append(replace(_changed(news[urn], "updated", ""), paths=paths))
+    return changes
 
 
 def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -97,9 +99,9 @@ def _shown(changes: Sequence[Change], old: Mapping[str, Any], new: Mapping[str, 
         yield f"{property_path.show(at)} (changed, hidden)" if hidden else property_path.show(at)
 
 
-def _compared(old: Mapping[str, Any] | None, new: Mapping[str, Any], was: str, kept: bool) -> Changed | None:
+def _compared(old: Mapping[str, Any] | None, new: Mapping[str, Any], was: str, aliased: bool) -> Changed | None:
     if old is None:
-        return _told(new, "created", "")
+        return _changed(new, "created", "")
     ignored = [property_path.parse(str(path)) for path in new.get("ignoreChanges") or ()]
     known, immutable = forcing(new)
     changes = compare(compared(old), compared(new), immutable, ignored)
@@ -107,36 +109,36 @@ def _compared(old: Mapping[str, Any] | None, new: Mapping[str, Any], was: str, k
     forced = tuple(_shown([change for change in changes if change.replaces], old, new))
     paths = tuple(_shown(changes, old, new))
     protected = bool(old.get("protect"))
-    if was and not kept:
+    if was and not aliased:
         why = "it has another name in the program, which the engine takes for another resource"
-        return replace(_told(new, "replaced", why), paths=paths, forced=forced, was=was, protected=protected)
+        return replace(_changed(new, "replaced", why), paths=paths, forced=forced, was=was, protected=protected)
     if forced:
         why = f"{', '.join(forced)} cannot change in place"
-        return replace(_told(new, "replaced", why), paths=paths, forced=forced, was=was, protected=protected)
+        return replace(_changed(new, "replaced", why), paths=paths, forced=forced, was=was, protected=protected)
     if _provider(old) != _provider(new):
-        return replace(_told(new, "replaced", "it is made by another provider"), paths=paths, protected=protected)
+        return replace(_changed(new, "replaced", "it is made by another provider"), paths=paths, protected=protected)
     if old.get("protect") and not new.get("protect"):
-        change = _told(new, "updated", "it is not protected any more")
+        change = _changed(new, "updated", "it is not protected any more")
         return replace(change, paths=("protect", *paths), was=was, protected=True, known=known is Known.YES)
     if not paths:
         return None
     why = "" if known is Known.YES else "whether that can be done in place is not known for this type"
-    return replace(_told(new, "updated", why), paths=paths, was=was, protected=protected, known=known is Known.YES)
+    return replace(_changed(new, "updated", why), paths=paths, was=was, protected=protected, known=known is Known.YES)
 
 
-def _cascade(found: dict[str, Changed], news: Mapping[str, Mapping[str, Any]]) -> None:
+def _cascade(changes: dict[str, Changed], news: Mapping[str, Mapping[str, Any]]) -> None:
     """Mark as replaced each resource that names a replaced one in a property that cannot change in place."""
     while True:
-        gone = {urn: news[urn] for urn, change in found.items() if change.action == "replaced"}
+        gone = {urn: news[urn] for urn, change in changes.items() if change.action == "replaced"}
         fresh = {urn: entry for urn, entry in news.items() if urn not in gone}
         hit = [(urn, *pair) for urn, entry in fresh.items() for pair in _hangs_on(entry, gone)]
-        hit = [item for item in hit if item[0] not in found or found[item[0]].action == "updated"]
+        hit = [item for item in hit if item[0] not in changes or changes[item[0]].action == "updated"]
         if not hit:
             return
         for urn, path, on in hit:
-            protected = bool(news[urn].get("protect")) or (urn in found and found[urn].protected)
+            protected = bool(news[urn].get("protect")) or (urn in changes and changes[urn].protected)
             why = f"{path} comes from {on.rpartition('::')[2]}, which is replaced"
-            found[urn] = replace(_told(news[urn], "replaced", why), forced=(path,), protected=protected)
+            changes[urn] = replace(_changed(news[urn], "replaced", why), forced=(path,), protected=protected)
 
 
 def _hangs_on(entry: Mapping[str, Any], gone: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -170,7 +172,7 @@ def _at(value: Any, path: tuple[str | int, ...]) -> Any:
     return value
 
 
-def _told(entry: Mapping[str, Any], action: str, why: str) -> Changed:
+def _changed(entry: Mapping[str, Any], action: str, why: str) -> Changed:
     protected = bool(entry.get("protect"))
     return Changed(
         action=action,
@@ -201,33 +203,33 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Pair:
-    """The old URN of a renamed resource. ``kept``: an alias says that it is the same, so that the engine keeps it."""
+    """The old URN of a renamed resource. ``aliased``: an alias says that it is the same, so the engine keeps it."""
 
     was: str
-    kept: bool
+    aliased: bool
 
 
 def pairs(olds: Mapping[str, Mapping[str, Any]], news: Mapping[str, Mapping[str, Any]]) -> dict[str, Pair]:
     """Map new URNs to the old resource that each one is. An alias is believed, and what it hides is judged by the
     properties; without one, the same type with the same physical name is the same thing under another name."""
     gone = {urn: entry for urn, entry in olds.items() if urn not in news}
-    found: dict[str, Pair] = {}
+    matches: dict[str, Pair] = {}
     for urn, entry in news.items():
         if urn in olds:
             continue
         for alias in entry.get("aliases") or ():
             if alias in gone:
-                found[urn] = Pair(str(alias), True)
+                matches[urn] = Pair(str(alias), True)
                 del gone[str(alias)]
                 break
     by_name = {(str(entry["type"]), _physical(entry)): urn for urn, entry in gone.items() if _physical(entry)}
     for urn, entry in news.items():
-        if urn in olds or urn in found:
+        if urn in olds or urn in matches:
             continue
         was = by_name.pop((str(entry["type"]), _physical(entry)), None)
         if was is not None:
-            found[urn] = Pair(was, False)
-    return found
+            matches[urn] = Pair(was, False)
+    return matches
 
 
 def _physical(entry: Mapping[str, Any]) -> tuple[str, ...]:

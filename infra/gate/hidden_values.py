@@ -24,10 +24,10 @@ _LEVELS = 64
 
 def without_secrets(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry as the recorder sends it with keyed hashes of its secrets in place of the secrets."""
-    kept = {key: value for key, value in entry.items() if key not in (IN_CLEAR, COMPARED)}
+    cleaned = {key: value for key, value in entry.items() if key not in (IN_CLEAR, COMPARED)}
     if IN_CLEAR in entry:
-        kept[COMPARED] = _hashed(entry.get("inputs"), entry[IN_CLEAR])
-    return kept
+        cleaned[COMPARED] = _hashed(entry.get("inputs"), entry[IN_CLEAR])
+    return cleaned
 
 
 def compared(entry: Mapping[str, Any]) -> Any:

@@ -79,8 +79,8 @@ def main() -> None:
     whole = whole_change(request, files, stacks, waivers)
     reports = []
     if stacks:
-        with tempfile.TemporaryDirectory(prefix="ebbtide-runs-", ignore_cleanup_errors=True) as made:
-            programs = Programs(request, bool(files.programs), Path(made))
+        with tempfile.TemporaryDirectory(prefix="ebbtide-runs-", ignore_cleanup_errors=True) as folder:
+            programs = Programs(request, bool(files.programs), Path(folder))
             reports = [_report(request, whole, waivers, programs, stack) for stack in stacks if is_stack_name(stack)]
     sys.exit(_conclude(request, reports, whole.blocked, whole.owner_for))
 
@@ -125,9 +125,9 @@ def whole_change(request: Request, files: ChangedFiles, stacks: tuple[str, ...],
                 f"stacks/Pulumi.{stack}.yaml changes and is not judged; fix: name it too, or leave --stack out"
             )
     in_force = [waiver for waiver in waivers.waivers if waiver.in_force(request.today)]
-    for found in new_secrets(request.base, request.head, files.paths):
-        if not any(waiver.covers("clear-text-secret", f"file:{found.path}") for waiver in in_force):
-            blocked.append(str(found))
+    for secret in new_secrets(request.base, request.head, files.paths):
+        if not any(waiver.covers("clear-text-secret", f"file:{secret.path}") for waiver in in_force):
+            blocked.append(str(secret))
     notes = [*request.notes]
     facts = [path for path in files.paths if path.startswith(("stacks/models/", "stacks/adapters/"))]
     if facts:
@@ -179,9 +179,9 @@ def _conclude(request: Request, reports: Sequence[Report], blocked: Sequence[str
     verdicts |= ({"block"} if blocked else set()) | ({"owner"} if owner_for else set())
     verdict = next((each for each in ("block", "owner") if each in verdicts), "pass")
     reasons = dict.fromkeys([*owner_for, *(reason for report in reports for reason in report.owner_for)])
-    told = overview.overview(verdict, {report.stack: report.verdict for report in reports}, blocked, list(reasons))
+    content = overview.overview(verdict, {report.stack: report.verdict for report in reports}, blocked, list(reasons))
     for form in overview.FORMATS:
-        (request.out / f"{overview.NAME}.{form}").write_text(overview.render(told, form), encoding="utf-8")
+        (request.out / f"{overview.NAME}.{form}").write_text(overview.render(content, form), encoding="utf-8")
     return overview.STATUS[verdict]
 
 
@@ -263,8 +263,8 @@ def _without_unknown_keys(judgement: Judgement | None) -> Judgement | None:
     if judgement is None:
         return None
     unknown = owner.unknown_keys(judgement)
-    found = (replace(each, severity="warning") if each in unknown else each for each in judgement.findings)
-    return replace(judgement, findings=tuple(found))
+    findings = (replace(each, severity="warning") if each in unknown else each for each in judgement.findings)
+    return replace(judgement, findings=tuple(findings))
 
 
 # Renamed pools: another name means another pool; its nodes are taken away, with what they serve, and new ones made.

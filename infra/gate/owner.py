@@ -59,9 +59,9 @@ def of_stack(before: Judgement | None, after: Judgement | None, programs: Sequen
 def of_values(values: Iterable[ChangedValue]) -> Iterator[str]:
     """Yield why an owner has to agree to values that no rule can judge (``owner_values.yaml``)."""
     for row in _rows():
-        found = [each.path for each in values if any(fnmatch.fnmatchcase(each.path, glob) for glob in row["paths"])]
-        if found:
-            yield f"{row['why']}: {some(found)}"
+        paths = [each.path for each in values if any(fnmatch.fnmatchcase(each.path, glob) for glob in row["paths"])]
+        if paths:
+            yield f"{row['why']}: {some(paths)}"
 
 
 @cache
@@ -72,8 +72,8 @@ def _rows() -> Sequence[Mapping[str, Any]]:
 
 def unknown_keys(judgement: Judgement | None) -> tuple[Finding, ...]:
     """Return the findings about keys that the base's schema lacks."""
-    found = judgement.findings if judgement is not None else ()
-    return tuple(finding for finding in found if finding.code == KEY_UNKNOWN.code)
+    findings = judgement.findings if judgement is not None else ()
+    return tuple(finding for finding in findings if finding.code == KEY_UNKNOWN.code)
 
 
 def some(names: Sequence[str]) -> str:

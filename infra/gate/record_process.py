@@ -22,10 +22,10 @@ def main() -> None:
     """Write ``{"graph": […]}`` or ``{"problem": "…"}`` to the open file whose number is the third argument."""
     _, tree, stack, out, *more = sys.argv
     with _expired_too() if AS_DEPLOYED in more else nullcontext():
-        told = _told(Path(tree), stack)
+        answer = _recording(Path(tree), stack)
     # written at the very end, and nothing of the program runs after it
     with open(int(out), "wb") as file:
-        file.write(json.dumps(told).encode())
+        file.write(json.dumps(answer).encode())
     os._exit(0)
 
 
@@ -41,7 +41,7 @@ def _expired_too() -> Iterator[None]:
         yield
 
 
-def _told(tree: Path, stack: str) -> dict[str, Any]:
+def _recording(tree: Path, stack: str) -> dict[str, Any]:
     try:
         from infra.recorder.command import recording_of
         from infra.recorder.recorder import graph
@@ -51,9 +51,11 @@ def _told(tree: Path, stack: str) -> dict[str, Any]:
         return {"problem": f"the recorder does not fit this program: {type(error).__name__}: {error}"[:4000]}
     try:
         records = recording_of(read_stack(stack_file(tree / "stacks", stack)), stack).records
-        told = {"graph": with_secrets(graph(records), records)}
+        recording = {"graph": with_secrets(graph(records), records)}
         foreign = sorted(_foreign_modules(tree))
-        return {"problem": f"the program loads what is not part of it: {', '.join(foreign[:5])}"} if foreign else told
+        return (
+            {"problem": f"the program loads what is not part of it: {', '.join(foreign[:5])}"} if foreign else recording
+        )
     except ConfigError as refused:
         # the rest is told by the judge: here the planner's errors are warnings, which say how one turns them into some
         return {"problem": "the stack file is refused:\n" + render(each for each in refused.findings if each.stops)}

@@ -115,10 +115,10 @@ def why_not_confined() -> str:
         command = [sys.executable, "-I", "-c", "pass"]
         process, sandbox = _start_shut_in(command, Path(tree), (), errors=subprocess.PIPE)
         _, errors = process.communicate()
-    said = errors.decode(errors="replace").strip().rpartition("\n")[2][:200]
+    message = errors.decode(errors="replace").strip().rpartition("\n")[2][:200]
     if sandbox is None:
-        return said or "its processes cannot be seen"
-    return said or f"status {process.returncode}" if process.returncode else ""
+        return message or "its processes cannot be seen"
+    return message or f"status {process.returncode}" if process.returncode else ""
 
 
 def _start(command: list[str], files: tuple[int, ...], home: Path, errors: int) -> subprocess.Popen[bytes]:
@@ -138,7 +138,7 @@ def _start_shut_in(
     assert calls is not None, "no command is started here where there is a reason against it"
     info, info_in = os.pipe()
     go_out, go = os.pipe()
-    with open(info, "rb") as made, open(go, "wb", buffering=0) as start, tempfile.TemporaryFile() as filter_:
+    with open(info, "rb") as info_file, open(go, "wb", buffering=0) as start, tempfile.TemporaryFile() as filter_:
         filter_.write(assemble(calls))
         filter_.seek(0)
         inside = (filter_.fileno(), info_in, go_out)
@@ -147,7 +147,7 @@ def _start_shut_in(
         finally:
             os.close(info_in)
             os.close(go_out)
-        namespaces = json.loads(made.read() or "{}")
+        namespaces = json.loads(info_file.read() or "{}")
         if not namespaces:
             return process, None
         sandbox = Sandbox(first=namespaces["child-pid"], namespace=namespaces["pid-namespace"], scratch=_HOME)
@@ -186,10 +186,10 @@ def _python_files() -> tuple[str, ...]:
     """Return what Python needs: its own files, the environment's, and the libraries that they are linked to."""
     prefixes = dict.fromkeys((sys.prefix, os.path.realpath(sys.prefix)))
     environment = [os.path.join(at, name) for at in prefixes for name in ("bin", "lib", "lib64", "pyvenv.cfg")]
-    wanted = [*environment, *_links(sys.executable), os.path.join(sys.base_prefix, "lib"), *_LIBRARIES]
-    wanted += [path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))]
-    found = sorted({os.path.abspath(path) for path in wanted if os.path.exists(path)})
-    return tuple(path for path in found if not any(path.startswith(f"{other}/") for other in found))
+    paths = [*environment, *_links(sys.executable), os.path.join(sys.base_prefix, "lib"), *_LIBRARIES]
+    paths += [path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))]
+    existing = sorted({os.path.abspath(path) for path in paths if os.path.exists(path)})
+    return tuple(path for path in existing if not any(path.startswith(f"{other}/") for other in existing))
 
 
 def _links(path: str) -> Iterator[str]:
@@ -268,12 +268,12 @@ def _read(written: bytes, status: int) -> Recorded:
     if len(written) > LARGEST_BYTES:
         return Recorded(None, f"the graph is larger than {LARGEST_BYTES // 2**20} MiB")
     try:
-        told = json.loads(written)
+        answer = json.loads(written)
     except (ValueError, RecursionError):
         return Recorded(None, "the program gave something that is no graph")
-    if not isinstance(told, dict) or not ("graph" in told or "problem" in told):
+    if not isinstance(answer, dict) or not ("graph" in answer or "problem" in answer):
         return Recorded(None, "the program gave something that is no graph")
-    problem, graph = told.get("problem"), told.get("graph")
+    problem, graph = answer.get("problem"), answer.get("graph")
     if problem is not None:
         return Recorded(None, str(problem))
     if not isinstance(graph, list) or not all(_is_entry(entry) for entry in graph):

@@ -134,20 +134,22 @@ def _whole(text: str) -> str:
 
 def secrets_in(path: str, text: str) -> list[FoundSecret]:
     """Return every secret in a file of the repository and in its path, by line; each line and kind once. Pure."""
-    found = {FoundSecret(path, 0, look.kind) for look in looks(path)}
+    secrets = {FoundSecret(path, 0, look.kind) for look in looks(path)}
     known: set[str] = set()
     for reading in dict.fromkeys((text, _whole(text))):
         begins = [0, *accumulate(len(line) + 1 for line in reading.split("\n"))]
-        told = [each for each in looks(reading) if each.secret not in known and not _harmless(each.kind, each.secret)]
+        matches = [
+            each for each in looks(reading) if each.secret not in known and not _harmless(each.kind, each.secret)
+        ]
         # a pattern of several lines is told by its first
-        found |= {FoundSecret(path, bisect_right(begins, each.start), each.kind) for each in told}
-        known = {each.secret for each in told}
-    read = {each.line for each in found}
+        secrets |= {FoundSecret(path, bisect_right(begins, each.start), each.kind) for each in matches}
+        known = {each.secret for each in matches}
+    lines = {each.line for each in secrets}
     for number, line in enumerate(text.split("\n"), 1):
-        if number not in read:
+        if number not in lines:
             pieces = (line[at : at + _LONGEST_PIECE] for at in range(0, len(line), _LONGEST_PIECE // 2))
-            found |= {FoundSecret(path, number, kind) for piece in pieces for kind in _in_line(path, piece)}
-    return sorted(found)
+            secrets |= {FoundSecret(path, number, kind) for piece in pieces for kind in _in_line(path, piece)}
+    return sorted(secrets)
 
 
 def _in_line(path: str, line: str) -> Iterator[str]:

@@ -53,9 +53,9 @@ def main() -> int:
 
 def graph(export: Mapping[str, Any], judgement: Judgement) -> Graph:
     """Build the graph of an export for the rules; resources that an interrupted run left to be deleted are left out."""
-    found = (export["deployment"] or {}).get("resources") or []
+    resources = (export["deployment"] or {}).get("resources") or []
     return graph_of(
-        [_entry(each) for each in found if each["type"] != "pulumi:pulumi:Stack" and not each.get("delete")],
+        [_entry(each) for each in resources if each["type"] != "pulumi:pulumi:Stack" and not each.get("delete")],
         judgement,
         completed=True,
     )

@@ -74,9 +74,9 @@ def _check(restriction: Restriction | None) -> list[bytes]:
     allow = _instruction(_RETURN, ALLOW)
     if restriction is None:
         return [allow]
-    taken = [_instruction(_LOAD, _ARGUMENTS + 8 * restriction.argument), _instruction(_MASK, restriction.mask)]
+    argument = [_instruction(_LOAD, _ARGUMENTS + 8 * restriction.argument), _instruction(_MASK, restriction.mask)]
     fits = [instruction for value in restriction.values for instruction in _if_equal(value, [allow])]
-    return [*taken, *fits, _instruction(_RETURN, NOT_ALLOWED)]
+    return [*argument, *fits, _instruction(_RETURN, NOT_ALLOWED)]
 
 
 def _if_equal(value: int, then: list[bytes]) -> list[bytes]:

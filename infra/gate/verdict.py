@@ -100,17 +100,17 @@ class Report:
 
     @property
     def blocked_by(self) -> list[str]:
-        found = [f"rule {judged.verdict.rule.id}" for judged in self.judged if judged.blocks]
+        reasons = [f"rule {judged.verdict.rule.id}" for judged in self.judged if judged.blocks]
         if self.head.recorded.graph is None:
-            found.insert(0, "the program of this change, which gives no graph")
+            reasons.insert(0, "the program of this change, which gives no graph")
         if any(finding.stops for finding in self.findings):
-            found.append("findings in files of this change")
-        found += self.unjudged
+            reasons.append("findings in files of this change")
+        reasons += self.unjudged
         # GPU nodes only, like every cap: docs/decisions/0017-the-floor-counts-the-cluster-caps-count-gpu-nodes.md
         most = month(self.costs[1].gpu_nodes.ceiling) if self.costs[1] is not None else None
         if self.budget is not None and most is not None and most > self.budget:
-            found.append(f"the budget of {self.budget:,.0f} $/month")
-        return found
+            reasons.append(f"the budget of {self.budget:,.0f} $/month")
+        return reasons
 
     def used(self, waiver: Waiver) -> bool:
         return any(waiver == by for judged in self.judged for _, by in judged.waived) or any(
@@ -138,17 +138,17 @@ def judge(
     the base's program makes of the head's stack file, where the head's program is another; ``own_shapes`` is then the
     head's list of known shapes: what it alone has is for an owner to judge, with the list."""
     environment = _stricter(base.environment, head.environment)
-    told = list(notes)
+    all_notes = list(notes)
     stack_findings = head.judgement.findings if head.judgement is not None else ()
     before, after = base.recorded.graph or [], head.recorded.graph or []
     comparable = head.recorded.graph is not None and base.recorded.graph is not None
     changes = diff(before, after) if comparable else []
     graph = graph_of(after, head.judgement, [_change(changed) for changed in changes])
-    settings, asked = settings_for(environment), list(owner_for)
+    settings, reasons = settings_for(environment), list(owner_for)
     verdicts = judge_all(rules(), graph, settings) if head.recorded.graph is not None else []
     if own_shapes is not None:
         verdicts, new = _without_new_shapes(verdicts, graph, replace(settings, shapes=own_shapes))
-        asked += [f"only its own list of known shapes has what it asks for: {some(new)}"] if new else []
+        reasons += [f"only its own list of known shapes has what it asks for: {some(new)}"] if new else []
     if head.recorded.graph is None:
         verdicts = _from_stack_file_alone(graph, environment)
     if not comparable:
@@ -156,7 +156,9 @@ def judge(
         verdicts = [_without_both(verdict, unknown) for verdict in verdicts]
     judged = tuple(_waive(verdict, waivers.waivers, today) for verdict in verdicts)
     if base.environment not in (None, head.environment):
-        told.append(f"this change turns the environment of the stack; it is judged as {environment}, the stricter one")
+        all_notes.append(
+            f"this change turns the environment of the stack; it is judged as {environment}, the stricter one"
+        )
     report = Report(
         stack=stack,
         environment=environment,
@@ -171,19 +173,19 @@ def judge(
         cold=_cold(base.stack, head.stack),
         findings=tuple(_beside_rules([*stack_findings, *findings], judged)),
         values=tuple(values),
-        owner_for=tuple(asked),
+        owner_for=tuple(reasons),
         beyond=_beyond(expected, head.recorded),
         beyond_problem=expected.problem if expected is not None else "",
         unjudged=tuple(unjudged),
-        notes=tuple(told),
+        notes=tuple(all_notes),
     )
-    idle = [unused(w) for w in waivers.waivers if w.in_force(today) and not report.used(w) and _meant(w, report)]
+    idle = [unused(w) for w in waivers.waivers if w.in_force(today) and not report.used(w) and _is_for_stack(w, report)]
     return replace(report, findings=(*report.findings, *idle))
 
 
 def _without_new_shapes(verdicts: list[Verdict], graph: Graph, settings: Settings) -> tuple[list[Verdict], list[str]]:
     """Return the verdicts without what the shapes of ``settings`` allow, and what that is."""
-    kept, new = [], []
+    remaining, new = [], []
     for verdict in verdicts:
         if verdict.rule.id == "known-shape":
             still = set(judge_rule(verdict.rule, graph, settings).violations)
@@ -191,8 +193,8 @@ def _without_new_shapes(verdicts: list[Verdict], graph: Graph, settings: Setting
                 f"{each.at.rpartition('::')[2]} {each.path}".strip() for each in verdict.violations if each not in still
             ]
             verdict = replace(verdict, violations=tuple(each for each in verdict.violations if each in still))
-        kept.append(verdict)
-    return kept, new
+        remaining.append(verdict)
+    return remaining, new
 
 
 def _beyond(expected: Recorded | None, recorded: Recorded) -> tuple[Changed, ...] | None:
@@ -203,7 +205,7 @@ def _beyond(expected: Recorded | None, recorded: Recorded) -> tuple[Changed, ...
     return tuple(all_differences(expected.graph, recorded.graph))
 
 
-def _meant(waiver: Waiver, report: Report) -> bool:
+def _is_for_stack(waiver: Waiver, report: Report) -> bool:
     """Return True if a waiver is meant for this stack: one for another stack is not unused for having no use here."""
     urns = [str(entry.get("urn")) for entry in (report.base.recorded.graph or []) + (report.head.recorded.graph or [])]
     return waiver.resource.startswith("stack:") or any(waiver.covers(waiver.rule, urn) for urn in urns)
@@ -257,8 +259,8 @@ def _change(changed: Changed) -> Change:
     )
 
 
-def _stricter(*given: str | None) -> str:
-    known = [name for name in given if name is not None]
+def _stricter(*environments: str | None) -> str:
+    known = [name for name in environments if name is not None]
     return max(known, key=ENVIRONMENTS.index) if known else "prod"
 
 

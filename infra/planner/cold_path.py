@@ -70,7 +70,7 @@ class ColdPath:
 
 # what a running wake shows of itself, as images/gateway/ebbtide_kube/wake_progress.py names it: the driver is not told
 # from the node, and the engine reads its weights without a word to the outside
-_SEEN = {
+_OBSERVED = {
     "decision": ("decision",),
     "node": ("node", "driver"),
     "image": ("image",),
@@ -78,12 +78,12 @@ _SEEN = {
 }
 
 
-def seen_phases(path: ColdPath) -> dict[str, float]:
+def observed_phases(path: ColdPath) -> dict[str, float]:
     """Return the seconds of each phase that is seen of a running wake; one with an unknown part is left out."""
     seconds = {phase.name: phase.seconds for phase in path.phases}
-    parts = {seen: [seconds[name] for name in names] for seen, names in _SEEN.items()}
-    known = {seen: [part for part in each if part is not None] for seen, each in parts.items()}
-    return {seen: round(sum(each), 1) for seen, each in known.items() if len(each) == len(parts[seen])}
+    parts = {observed: [seconds[name] for name in names] for observed, names in _OBSERVED.items()}
+    known = {observed: [part for part in each if part is not None] for observed, each in parts.items()}
+    return {observed: round(sum(each), 1) for observed, each in known.items() if len(each) == len(parts[observed])}
 
 
 @cache

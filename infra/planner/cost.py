@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from components.platforms.kinds import kind_of
-from components.platforms.standing import HOURS_A_MONTH, Asked, Line, lines, prices
+from components.platforms.standing import HOURS_A_MONTH, Line, StandingFacts, lines, prices
 from infra.stackfile.keep_warm import Replicas, week
 from infra.stackfile.node_price import NodePrice, node_price
 from infra.stackfile.pool_request import pool_request
@@ -177,13 +177,13 @@ def _standing(stack: StackConfig, pools: Sequence[PoolCost]) -> tuple[tuple[Line
         return (), ("the cluster itself, which is there already", *_NEVER_COUNTED)
     stored = {(model.id, model.revision): model for model in stack.models.values()}
     sizes = {model.name: model.weights.bytes if model.weights else None for model in stored.values()}
-    asked = Asked(
+    facts = StandingFacts(
         environment=stack.environment,
         protect=stack.protect,
         gpu_nodes=(sum(pool.floor_nodes for pool in pools), sum(pool.ceiling_nodes for pool in pools)),
         weights_gib=sum(size or 0 for size in sizes.values()) / _GIB,
     )
-    standing = stands(stack.platform, asked)
+    standing = stands(stack.platform, facts)
     without = [name for name, size in sizes.items() if size is None]
     unsized = (f"weights of {', '.join(without)}, whose size the stack file does not give",) if without else ()
     not_counted = (*standing.elsewhere, *unsized, _NEVER_COUNTED[0], *prices(kind.name).by_use)
@@ -191,9 +191,9 @@ def _standing(stack: StackConfig, pools: Sequence[PoolCost]) -> tuple[tuple[Line
 
 
 def _pool(pool: PoolConfig, price: NodePrice, per_node: int, models: list[ModelConfig]) -> PoolCost:
-    kept = [(share, nodes_kept(pool, per_node, models, replicas)) for share, replicas in week(models)]
-    least = min(nodes for _, nodes in kept)
-    average = sum(share * (nodes - least) for share, nodes in kept)
+    warm = [(share, nodes_kept(pool, per_node, models, replicas)) for share, replicas in week(models)]
+    least = min(nodes for _, nodes in warm)
+    average = sum(share * (nodes - least) for share, nodes in warm)
     return PoolCost(name=pool.name, price=price, floor_nodes=least, ceiling_nodes=pool.max, warm_nodes=average)
 
 

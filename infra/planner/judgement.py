@@ -87,8 +87,8 @@ def judge_with_records(reading: Reading, stacks: Path, *, skip_planner: str = ""
 def merged(first: Iterable[Finding], then: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return one finding per rule and place: the file's own rules may have reported it already."""
     by_place = {(each.code, each.path, each.message): each for each in first}
-    said = {(code, path) for code, path, _ in by_place}
-    return (*by_place.values(), *(each for each in then if (each.code, each.path) not in said))
+    reported = {(code, path) for code, path, _ in by_place}
+    return (*by_place.values(), *(each for each in then if (each.code, each.path) not in reported))
 
 
 def reason_to_skip(environ: Mapping[str, str] = os.environ) -> str:

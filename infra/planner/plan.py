@@ -143,7 +143,7 @@ def _model(
         hold=model.hold.seconds,
         idle_ttl=model.idle_ttl.seconds,
         drain=model.drain.seconds,
-        seen=rhythm(len(stack.models)).window_seconds,
+        window=rhythm(len(stack.models)).window_seconds,
     )
     hops = timeouts.chain(timers, before.seconds, stack.platform.kind, before.rollout_seconds)
     first = timeouts.shortest(hops, ("held request", "whole request"))

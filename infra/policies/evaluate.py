@@ -46,8 +46,10 @@ def from_stack_file(rule: Rule, findings: Iterable[Finding]) -> Iterator[Violati
     for finding in findings:
         if finding.stops and finding.policy == rule.id:
             value = f"{finding.value} " if finding.value is not None else ""
-            said = f"{value}{finding.message}; allowed: {finding.allowed} [{finding.code}]"
-            yield Violation(f"stack:{finding.path}", "", said, finding.path, waivable=finding.severity == "mandatory")
+            message = f"{value}{finding.message}; allowed: {finding.allowed} [{finding.code}]"
+            yield Violation(
+                f"stack:{finding.path}", "", message, finding.path, waivable=finding.severity == "mandatory"
+            )
 
 
 def outcomes(rule: Rule, thing: Resource | Graph, settings: Settings) -> Iterator[Outcome]:

@@ -52,9 +52,9 @@ def policies(known: StackKnown, today: date | None = None) -> list[Policy]:
     ]
 
 
-def level(known: StackKnown, asked: Policy) -> EnforcementLevel:
+def level(known: StackKnown, policy_: Policy) -> EnforcementLevel:
     """Return the level of a policy in the stack's environment."""
-    policy_rule = next((rule for rule in rules() if rule.id == asked.name), None)
+    policy_rule = next((rule for rule in rules() if rule.id == policy_.name), None)
     return _LEVELS[policy_rule.level(known.environment)] if policy_rule is not None else EnforcementLevel.MANDATORY
 
 
@@ -149,9 +149,9 @@ def _tell(rule: Rule, all_outcomes: Iterable[Outcome], waivers: tuple[Waiver, ..
 
 
 def _report(rule: Rule, outcome: Outcome, report: Report) -> None:
-    said = outcome.message if isinstance(outcome, Violation) else outcome.why
+    reason = outcome.message if isinstance(outcome, Violation) else outcome.why
     key = outcome.key if isinstance(outcome, Violation) and outcome.key else rule.key
-    message = f"{place(outcome.at, outcome.path)} {said}. Fix: {rule.fix} ({key})"
+    message = f"{place(outcome.at, outcome.path)} {reason}. Fix: {rule.fix} ({key})"
     report(message, None if outcome.at.startswith("stack:") else outcome.at)
 
 
@@ -220,8 +220,8 @@ def listen(known: StackKnown, level: Callable[[Policy], EnforcementLevel]) -> No
             known.configure(dict(request.config), list(request.config_secret_keys))
             return super().ConfigureStack(request, context)
 
-        def _get_enforcement_level(self, asked: Policy) -> EnforcementLevel:
-            return level(asked)
+        def _get_enforcement_level(self, requested: Policy) -> EnforcementLevel:
+            return level(requested)
 
     sdk_policy._PolicyAnalyzerServicer = Listening  # type: ignore[misc]
 

@@ -32,7 +32,7 @@ from components.vllm_image import VllmImage
 from components.wake_keeper import WakeKeeper
 from components.wake_keeper.access import LABELS as KEEPER_LABELS
 from components.wake_keeper.access import load_url, waiting_url
-from infra.planner.cold_path import seen_phases
+from infra.planner.cold_path import observed_phases
 from infra.planner.facts import recorded_models
 from infra.planner.plan import plan_stack
 from infra.program import platform as place
@@ -182,7 +182,7 @@ def store_packages(stack: StackConfig, platform: Platform) -> tuple[str, ...]:
 def wake_estimates(stack: StackConfig) -> Mapping[str, Mapping[str, float]]:
     """Return how long each phase of a model's wake should take by the plan, by model."""
     plan = plan_stack(stack, recorded_models.read(PROJECT / "stacks").find)
-    return {model.name: seen_phases(model.cold) for model in plan.models}
+    return {model.name: observed_phases(model.cold) for model in plan.models}
 
 
 def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> Served:

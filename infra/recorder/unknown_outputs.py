@@ -21,7 +21,7 @@ class OutputRegistry:
     """The unknown output that each token stands for, over one run of the program."""
 
     def __init__(self) -> None:
-        self._meant: dict[str, tuple[str, str]] = {}
+        self._outputs: dict[str, tuple[str, str]] = {}
 
     def token(self, source: str, path: str) -> str:
         """Return a token for property ``path`` of ``source`` (a URN). It has only letters and digits, so that JSON,
@@ -29,25 +29,25 @@ class OutputRegistry:
         giving rubbish; and it is a hash of its meaning, so that two runs agree."""
         digest = hashlib.sha256(f"{source}#{path}".encode()).hexdigest()[:16]
         token = f"late{digest}x"
-        self._meant[token] = (source, path)
+        self._outputs[token] = (source, path)
         return token
 
     def whole(self, text: str) -> UnknownOutput | None:
         """Return the unknown output if ``text`` is exactly one token, else None."""
-        meant = self._meant.get(text)
-        return UnknownOutput(self, *meant) if meant else None
+        output = self._outputs.get(text)
+        return UnknownOutput(self, *output) if output else None
 
     def tokens_of(self, text: str) -> list[str]:
         """Return the tokens in ``text``, each once, in order."""
-        return [token for token in dict.fromkeys(map(str.lower, _TOKEN.findall(text))) if token in self._meant]
+        return [token for token in dict.fromkeys(map(str.lower, _TOKEN.findall(text))) if token in self._outputs]
 
     def written(self, text: str) -> str:
         """Return ``text`` with each token spelled ``${URN#property}``."""
         return _TOKEN.sub(self._spelled, text) if "late" in text.lower() else text
 
     def _spelled(self, match: re.Match[str]) -> str:
-        meant = self._meant.get(match.group().lower())
-        return f"${{{meant[0]}#{meant[1]}}}" if meant else match.group()
+        output = self._outputs.get(match.group().lower())
+        return f"${{{output[0]}#{output[1]}}}" if output else match.group()
 
 
 class UnknownOutput(str):

@@ -41,8 +41,8 @@ def outputs(stack: str) -> dict[str, Any]:
         raise LocalProblem("the pulumi program is not there", "run `make local` or `ebbtide local up`") from None
     if done.returncode != 0:
         raise LocalProblem(f"pulumi stack output: {done.stderr.strip()}", "see the message above")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    exports: dict[str, Any] = json.loads(done.stdout)
+    return exports
 
 
 def find(
@@ -64,17 +64,21 @@ def find(
             raise LocalProblem("--url has no key", "name the variable that has it: --key-env VARIABLE")
         return Access(url.rstrip("/").removesuffix("/v1").rstrip("/"), secret)
     assert stack is not None
-    told = outputs(stack)
-    if not told.get("endpoint"):
+    exports = outputs(stack)
+    if not exports.get("endpoint"):
         raise LocalProblem(f"stack {stack} is not up: its state has no endpoint", f"run `pulumi up --stack {stack}`")
-    return Access(str(told["endpoint"]).rstrip("/"), secret or _made(stack, told, key), tuple(told.get("models") or ()))
+    return Access(
+        str(exports["endpoint"]).rstrip("/"),
+        secret or _own_key(stack, exports, key),
+        tuple(exports.get("models") or ()),
+    )
 
 
-def _made(stack: str, told: Mapping[str, Any], name: str | None) -> str:
-    made: Mapping[str, str] = told.get(_KEYS) or {}
-    found = made.get(name) if name is not None else next(iter(made.values()), None)
-    if found is None:
-        names = ", ".join(made) or "none: each has a sha256, so only its owner knows it"
+def _own_key(stack: str, exports: Mapping[str, Any], name: str | None) -> str:
+    keys: Mapping[str, str] = exports.get(_KEYS) or {}
+    secret = keys.get(name) if name is not None else next(iter(keys.values()), None)
+    if secret is None:
+        names = ", ".join(keys) or "none: each has a sha256, so only its owner knows it"
         what = f"stack {stack} has made no key" + (f" called {name}" if name is not None else "")
         raise LocalProblem(what, f"keys that it made: {names}; --key-env VARIABLE takes any other")
-    return found
+    return secret

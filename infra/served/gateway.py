@@ -15,7 +15,7 @@ from infra.served.access import Access
 
 _SILENT_SECONDS = 1200.0  # a gateway whose comments are rare sends nothing for as long as a hold
 _COMMENT = re.compile(r": ebbtide phase=([a-z-]+) seconds=([0-9]+) estimate=([0-9]+|unknown)")
-_SAID = 300
+_LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def ask(access: Access, model: str, prompt: str, max_tokens: int) -> Iterator[Wa
 
 
 def _event(line: str) -> Waiting | Piece | None:
-    if (told := _COMMENT.fullmatch(line)) is not None:
-        return Waiting(told[1], int(told[2]), None if told[3] == "unknown" else int(told[3]))
+    if (comment := _COMMENT.fullmatch(line)) is not None:
+        return Waiting(comment[1], int(comment[2]), None if comment[3] == "unknown" else int(comment[3]))
     data = line.removeprefix("data: ")
     if data == line or data == "[DONE]":
         return None
@@ -119,10 +119,10 @@ def _refused(status: int, body: bytes, headers: Mapping[str, str]) -> LocalProbl
     text = body.decode(errors="replace")
     try:
         error = json.loads(text)["error"]
-        said = " ".join(str(word) for word in (error["message"], error.get("code"), error.get("param")) if word)
+        message = " ".join(str(word) for word in (error["message"], error.get("code"), error.get("param")) if word)
     except (ValueError, KeyError, TypeError):
-        said = text
+        message = text
     again = headers.get("retry-after")
     fixes = {401: "name a key of this stack: --key, --key-env", 403: "ask with a key of a group that may"}
     usual = f"ask again in {again} s" if again else "docs/gateway.md says what each code means"
-    return LocalProblem(f"the gateway answered {status}: {said[:_SAID]}", fixes.get(status, usual))
+    return LocalProblem(f"the gateway answered {status}: {message[:_LONGEST_MESSAGE]}", fixes.get(status, usual))

@@ -49,13 +49,13 @@ class Secrets:
         self.paths |= other.paths
         self.texts |= other.texts
 
-    def found(self, rule: Rule, path: Path, texts: list[str], message: str, fix: str, shown: bool = True) -> None:
+    def add(self, rule: Rule, path: Path, texts: list[str], message: str, fix: str, shown: bool = True) -> None:
         """Note a secret: no output may contain ``texts``; ``shown`` says whether a redacted value is shown at all."""
         allowed = "no secret in clear in a stack file"
         self.paths.add(path)
         self.texts |= {text for text in texts if len(text) >= SHORTEST}
-        found = rule.at(path, message, allowed=allowed, fix=fix, value=REDACTED)
-        self.problems.append(replace(found, has_value=shown))
+        problem = rule.at(path, message, allowed=allowed, fix=fix, value=REDACTED)
+        self.problems.append(replace(problem, has_value=shown))
 
 
 def find_secrets(raw: Any, at: Path = ()) -> Secrets:
@@ -66,7 +66,7 @@ def find_secrets(raw: Any, at: Path = ()) -> Secrets:
             _judge(secrets, path, value, raw)
     for path, _ in walk(raw, at):
         if path and isinstance(path[-1], str) and first_look(path[-1]):
-            secrets.found(
+            secrets.add(
                 SECRET_IN_CLEAR,
                 path,
                 [look for part in path if isinstance(part, str) for look in [first_look(part)] if look],
@@ -80,9 +80,9 @@ def find_secrets_in_text(text: str, known: Secrets) -> Secrets:
     """Find the secrets that a stack file's text has beside its values: in comments, anchors, keys given twice."""
     secrets = Secrets()
     for look in looks(text):
-        if any(look.written in found or found in look.written for found in (*known.texts, *secrets.texts)):
+        if any(look.written in secret or secret in look.written for secret in (*known.texts, *secrets.texts)):
             continue
-        secrets.found(
+        secrets.add(
             SECRET_IN_CLEAR,
             (),
             [look.written],
@@ -109,7 +109,7 @@ def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
     last = path[-1] if path else ""
     if path[-2:-1] == ("extraEnv",) and isinstance(last, str):
         if look or (value != "" and SECRET_VARIABLE.search(last)):
-            secrets.found(
+            secrets.add(
                 SECRET_IN_ENGINE_SETTINGS,
                 path,
                 texts,
@@ -124,10 +124,10 @@ def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
     if last == "secure":
         message = "stands under secure: in clear, for only Pulumi's own command encrypts it"
         fix = "take it out, withdraw it where it was made, and set the new one with: pulumi config set --secret"
-        secrets.found(SECRET_IN_CLEAR, path, texts, message, fix)
+        secrets.add(SECRET_IN_CLEAR, path, texts, message, fix)
     elif look or named:
         message = "is a secret in clear" if look else "stands under a key for secrets, in clear"
-        secrets.found(
+        secrets.add(
             SECRET_IN_CLEAR,
             path,
             texts,
@@ -146,13 +146,13 @@ def _judge_argument(secrets: Secrets, path: Path, value: str, look: bool, raw: A
             secrets.paths.add(path)
             secrets.texts |= {value} if len(value) >= SHORTEST else set()
         return
-    given = [part for part in (value.partition("=")[2], value.partition(" ")[2]) if part]
+    values = [part for part in (value.partition("=")[2], value.partition(" ")[2]) if part]
     what = f"{flag} puts a secret on the engine's command line" if flag else "is a secret on the engine's command line"
     fix = "take it out and withdraw it: keys are the gateway's, weights come from the model store"
-    secrets.found(
+    secrets.add(
         SECRET_IN_ENGINE_SETTINGS,
         path,
-        [value, *given] if look or given else [],
+        [value, *values] if look or values else [],
         what + OPEN_TO_POD_READERS,
         fix,
         not flag,

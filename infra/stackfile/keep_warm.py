@@ -19,16 +19,16 @@ Replicas = Mapping[str, int]
 
 def week(models: Sequence[ModelConfig], tail: bool = True) -> list[tuple[float, Replicas]]:
     """Return shares of a week, together 1, each with every model's replicas. Without ``tail`` no idle TTL is added."""
-    kept = {model.name: _kept(model, tail) for model in models}
+    warm_spans = {model.name: _warm_spans(model, tail) for model in models}
     least = {model.name: model.min for model in models}
-    edges = {0, WEEK} | {edge for each in kept.values() for span, _ in each for edge in (span.start, span.end)}
+    edges = {0, WEEK} | {edge for each in warm_spans.values() for span, _ in each for edge in (span.start, span.end)}
     marks = sorted(edge for edge in edges if 0 <= edge <= WEEK)
     return [
         (
             (end - start) / WEEK,
             {
                 name: max([least[name], *(n for span, n in each if span.start <= start < span.end)])
-                for name, each in kept.items()
+                for name, each in warm_spans.items()
             },
         )
         for start, end in pairwise(marks)
@@ -48,15 +48,15 @@ def _always(model: ModelConfig) -> int:
     return max(model.min, next(longest, model.min))
 
 
-def _kept(model: ModelConfig, tail: bool) -> list[tuple[Span, int]]:
+def _warm_spans(model: ModelConfig, tail: bool) -> list[tuple[Span, int]]:
     """Return spans in minutes of the week in UTC, none across its end, with the replicas that run in each."""
-    found = []
+    warm = []
     for window in model.windows:
         after = -(-model.idle_ttl.seconds // 60) if tail else 0
         for span in spans(window):
             start = (span.start - winter_offset(window.timezone)) % WEEK
             end = start + min(WEEK, span.end - span.start + after)
-            found.append((Span(start, min(end, WEEK)), window.replicas))
+            warm.append((Span(start, min(end, WEEK)), window.replicas))
             if end > WEEK:
-                found.append((Span(0, end - WEEK), window.replicas))
-    return found
+                warm.append((Span(0, end - WEEK), window.replicas))
+    return warm

@@ -98,7 +98,7 @@ def _read(
     named = with_names(sections)
     config, problems = judged(named, closed, own, secrets.paths, waivers, today)
     order = _order(sections)
-    problems.sort(key=lambda found: order(found[0]))
+    problems.sort(key=lambda each: order(each[0]))
     return Reading(
         file=file,
         values=sections,
@@ -113,14 +113,14 @@ def _read(
 
 def finding_in(reading: Reading, problem: Problem) -> Finding:
     """Return the finding for a problem from outside the file's own rules, under the reading's waivers and redacted."""
-    found, waiver = under(problem, reading.waivers, reading.today)
-    return _finding(found, reading.file, reading.secrets, waiver)
+    judged_problem, waiver = under(problem, reading.waivers, reading.today)
+    return _finding(judged_problem, reading.file, reading.secrets, waiver)
 
 
 def finding(problem: Problem, file: str, waivers: Sequence[Waiver] = (), today: date | None = None) -> Finding:
     """Return the finding for a problem that was found outside the stack file, for a reader of that file."""
-    found, waiver = under(problem, waivers, today or date.today())
-    return _finding(found, file, Secrets(), waiver)
+    judged_problem, waiver = under(problem, waivers, today or date.today())
+    return _finding(judged_problem, file, Secrets(), waiver)
 
 
 def _finding(problem: Problem, file: str, secrets: Secrets, waiver: Waiver | None = None) -> Finding:
@@ -185,14 +185,14 @@ def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], l
             own[name] = value
             continue
         foreign[key] = value
-        if not colon or (name in SECTIONS and _meant(namespace)):
+        if not colon or (name in SECTIONS and _is_misspelled(namespace)):
             name = name or key
             sections = [f"{NAMESPACE}:{section}" for section in SECTIONS]
             unknown.append(unknown_key(("config", key), sections, f"{NAMESPACE}:{name}"))
     return own, foreign, unknown
 
 
-def _meant(namespace: str) -> bool:
+def _is_misspelled(namespace: str) -> bool:
     """Return True if a namespace is this program's, misspelled; a provider's own keys may have a section's name."""
     return bool(difflib.get_close_matches(namespace.lower(), [NAMESPACE], cutoff=0.7))
 

@@ -79,8 +79,8 @@ class Draft:
         """Return who installs the GPU operator; None if unknown."""
         if self.gpu_layer is None or not self.gpu_layer.sound("install"):
             return None
-        given = self.gpu_layer.value.install
-        return given or (kind_of(self.platform).gpu_layer if self.platform is not None else None)
+        install = self.gpu_layer.value.install
+        return install or (kind_of(self.platform).gpu_layer if self.platform is not None else None)
 
 
 def draft(raw: Mapping[str, Any], secrets: Iterable[Path], today: date) -> Draft:
@@ -127,8 +127,8 @@ def _part(cls: type[S], raw: Any) -> Part[S] | None:
         open_ones = [tuple(map(str, d["loc"])) for d in error.errors(include_url=False) if d["loc"][:1] == (_OPEN,)]
         inside = {loc[1] for loc in open_ones if len(loc) > 1}
         if inside and isinstance(raw.get(_OPEN), Mapping) and not inside.isdisjoint(raw[_OPEN]):
-            kept = {key: value for key, value in raw[_OPEN].items() if key not in inside}
-            beside = _part(cls, {**raw, _OPEN: kept})
+            remaining = {key: value for key, value in raw[_OPEN].items() if key not in inside}
+            beside = _part(cls, {**raw, _OPEN: remaining})
             return replace(beside, raw=raw) if beside is not None else None
         locations = [detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]]
     broken = frozenset(name for name, info in cls.model_fields.items() if {name, info.alias} & set(locations))

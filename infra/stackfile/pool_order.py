@@ -47,13 +47,13 @@ def preferences(orders: Mapping[str, Sequence[str]]) -> tuple[dict[str, int], li
 
 
 def _below(after: Mapping[str, set[str]], pool: str) -> set[str]:
-    found: set[str] = set()
+    below: set[str] = set()
     waiting = [pool]
     while waiting:
-        fresh = after.get(waiting.pop(), set()) - found
-        found |= fresh
+        fresh = after.get(waiting.pop(), set()) - below
+        below |= fresh
         waiting += fresh
-    return found
+    return below
 
 
 def _height(after: Mapping[str, set[str]], pool: str) -> int:

@@ -24,9 +24,9 @@ def read_pulumi(waivers: Sequence[Waiver] = ()) -> Reading:
 
 def _values() -> dict[str, Any]:
     config = pulumi.Config(NAMESPACE)
-    given = {key.partition(":")[2] for key in _all_keys() if key.startswith(f"{NAMESPACE}:")}
+    keys = {key.partition(":")[2] for key in _all_keys() if key.startswith(f"{NAMESPACE}:")}
     # pulumi.Config also reads the environment, where keys cannot be listed, so the known keys are read by name
-    values = {name: config.get(name) for name in sorted(given | set(SECTIONS))}
+    values = {name: config.get(name) for name in sorted(keys | set(SECTIONS))}
     return {name: _value(name, value) for name, value in values.items() if value is not None}
 
 

@@ -36,14 +36,14 @@ class Hop:
 
 @dataclass(frozen=True)
 class Timers:
-    """One model's timers, in seconds. ``seen`` is how long a short request counts beyond its end."""
+    """One model's timers, in seconds. ``window`` is how long a short request counts beyond its end."""
 
     name: str
     cold_start: int
     hold: int
     idle_ttl: int
     drain: int
-    seen: int
+    window: int
 
 
 def chain(
@@ -59,7 +59,7 @@ def chain(
         Hop("roll-out of the gateway", "held request", rollout_seconds, ""),
         Hop("gateway", "whole request", GatewaySettings.request_seconds, "components/gateway: request_seconds"),
         Hop("interceptor", "held request", timers.hold, f"{at}.hold"),
-        Hop("idle timer, with nobody waiting", "load", timers.idle_ttl + timers.seen, f"{at}.idleTtl"),
+        Hop("idle timer, with nobody waiting", "load", timers.idle_ttl + timers.window, f"{at}.idleTtl"),
         Hop("startup probe", "load", budget, f"{at}.coldStart"),
         Hop("grace period", "stream at scale-in", termination_grace_seconds(timers.drain), f"{at}.drain"),
     )
@@ -67,8 +67,8 @@ def chain(
 
 def shortest(hops: Iterable[Hop], cuts: Iterable[Cuts] = ("held request", "whole request", "load")) -> Hop | None:
     """Return the hop that gives up first among those of ``cuts``, by default of a wake; None if none has a limit."""
-    wanted = set(cuts)
-    limited = [hop for hop in hops if hop.cuts in wanted and hop.seconds is not None]
+    kinds = set(cuts)
+    limited = [hop for hop in hops if hop.cuts in kinds and hop.seconds is not None]
     return min(limited, key=lambda hop: hop.seconds or 0, default=None)
 
 

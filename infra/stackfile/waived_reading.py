@@ -53,8 +53,8 @@ def judged(
             _with_max(named, leave), closed, secrets, today, frozenset((p.code, p.value) for p in leave if _is_text(p))
         )
     unusable = {(problem.code, problem.path) for problem in last.fields}
-    found = [*own, *first.fields, *last.rules]
-    return last.config, [under(problem, waivers, today, unusable if problem in leave else ()) for problem in found]
+    problems = [*own, *first.fields, *last.rules]
+    return last.config, [under(problem, waivers, today, unusable if problem in leave else ()) for problem in problems]
 
 
 def _read(

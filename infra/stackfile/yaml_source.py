@@ -115,12 +115,12 @@ class _Plain:
         self.loader = loader
         self.repeated: list[Problem] = []
         self.misread: list[Problem] = []
-        self.made = 0
+        self.value_count = 0
 
     def value(self, node: yaml.Node, path: Path) -> Any:
-        self.made += 1
-        if self.made > MOST_VALUES or len(path) > DEEPEST:
-            what = "holds too many values" if self.made > MOST_VALUES else "is nested too deeply"
+        self.value_count += 1
+        if self.value_count > MOST_VALUES or len(path) > DEEPEST:
+            what = "holds too many values" if self.value_count > MOST_VALUES else "is nested too deeply"
             allowed = f"{MOST_VALUES} values in {DEEPEST} levels, with anchors written out"
             raise Unreadable(_problem(what, allowed, "take out anchors that repeat one another"))
         if self._is_misread(node):

@@ -98,8 +98,8 @@ def settle(recorded: Choice | None, options: ClusterOptions, *, docker: bool, li
     """Return this run's cluster. One that an earlier run chose is kept, with its options where none are given now.
     Raises ``LocalProblem`` for another context, or for options without one."""
     if options.context is None and options.specified() and (recorded is None or recorded.kind != "context"):
-        said = ", ".join(_FLAGS[name] for name in options.specified())
-        raise LocalProblem(f"{said}: said of a cluster of your own, but none is named", "name it too: --context NAME")
+        flags = ", ".join(_FLAGS[name] for name in options.specified())
+        raise LocalProblem(f"{flags}: said of a cluster of your own, but none is named", "name it too: --context NAME")
     if recorded is None:
         return Choice(choose(options.context, docker, linux_root), options)
     if options.context is None or options.context == recorded.options.context:

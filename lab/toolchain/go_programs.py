@@ -247,7 +247,7 @@ def _build_in_copy(compiler: _Compiler, at: _InCopy, starting: Callable[[str], N
         todo = [p for p in at.programs if not _is_current(p.name, key, paths)]
         if not todo and build_stamps.is_done(at.stamp, key):
             return
-        got = subprocess.run(
+        download = subprocess.run(
             [compiler.go, "mod", "download", "-json", at.module.query],
             capture_output=True,
             text=True,
@@ -255,7 +255,7 @@ def _build_in_copy(compiler: _Compiler, at: _InCopy, starting: Callable[[str], N
             cwd="/",
             env=compiler.env,
         )
-        source = keda.verified_source(at.module, got.stdout or got.stderr)
+        source = keda.verified_source(at.module, download.stdout or download.stderr)
         copy = keda.writable_copy(source, paths.cache / "build" / at.module.path.replace("/", "_"))
         at.prepare(copy)
         for program in todo:

@@ -18,7 +18,7 @@ _KINDS = {"deploy": ("preview", "up"), "preview": ("preview",), "nightly": ("nig
 
 def pipeline(stacks: list[dict[str, str]], what: str) -> dict[str, Any]:
     """Return the pipeline. Every job but `up` runs where the cloud may only be read."""
-    told: dict[str, Any] = {"include": [{"local": "recipes/gitlab/stack.yml"}], "stages": list(_KINDS[what])}
+    document: dict[str, Any] = {"include": [{"local": "recipes/gitlab/stack.yml"}], "stages": list(_KINDS[what])}
     before: list[str] = []
     for each in stacks:
         name, cloud = each["stack"], each["cloud"]
@@ -30,8 +30,8 @@ def pipeline(stacks: list[dict[str, str]], what: str) -> dict[str, Any]:
                 job |= {"when": "manual", "allow_failure": False, "resource_group": name, "environment": {"name": name}}
                 job["needs"] = [f"preview {name}", *before]
                 before = [f"up {name}"]
-            told[f"{kind} {name}"] = job
-    return told
+            document[f"{kind} {name}"] = job
+    return document
 
 
 if __name__ == "__main__":

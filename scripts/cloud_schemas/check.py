@@ -60,8 +60,8 @@ def _members(value: Mapping[str, Any], fields: Fields, names: Names, path: str, 
             there = _joined(there, step)
         if expected is None:
             near = difflib.get_close_matches(key, fields, 1, 0.5)
-            meant = f"perhaps {near[0]}" if near else f"allowed: {', '.join(sorted(fields))}"
-            yield CheckedValue(here, fault=f"{here}: the API has no {there}; {meant}")
+            suggestion = f"perhaps {near[0]}" if near else f"allowed: {', '.join(sorted(fields))}"
+            yield CheckedValue(here, fault=f"{here}: the API has no {there}; {suggestion}")
         elif expected.deprecated and here not in names.deprecated:
             yield CheckedValue(here, fault=f"{here}: {there} is deprecated")
         elif expected.read_only:

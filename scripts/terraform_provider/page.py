@@ -49,22 +49,22 @@ KNOWN = Known(table()["types"], table()["instead"])
 
 def graphs() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the stacks that the table names, as shipped and then as variants, each with its graph."""
-    for stack, told in files():
+    for stack, variant in files():
         if stack in table()["stacks"]:
-            yield stack, recorded(stack, told)
+            yield stack, recorded(stack, variant)
 
 
 def text(translations: Sequence[Translation]) -> str:
     """Return the page of these graphs' translations, in the order of ``graphs``."""
     stacks, applied = table()["stacks"], table()["applied"]
-    made = translations[stacks.index(applied)].properties()
+    applied_properties = translations[stacks.index(applied)].properties()
     everything: dict[str, dict[str, str]] = {}
     for translation in translations:
         for kind, properties in translation.properties().items():
             everything.setdefault(kind, {}).update(properties)
     for kind in table()["notSimulated"]:
-        made.pop(kind, None)
-    parts = [_section(kind, made.get(kind, {}), everything[kind]) for kind in sorted(everything)]
+        applied_properties.pop(kind, None)
+    parts = [_section(kind, applied_properties.get(kind, {}), everything[kind]) for kind in sorted(everything)]
     back = sorted(table()["readBack"])
     return (
         _HEAD.format(
@@ -80,16 +80,17 @@ def text(translations: Sequence[Translation]) -> str:
 
 
 def _differences() -> str:
-    told = table()["readBack"]
-    lines = "".join(f"| `{kind}` | {each['change']} | {each['why']} |\n" for kind, each in sorted(told.items()))
+    differences = table()["readBack"]
+    lines = "".join(f"| `{kind}` | {each['change']} | {each['why']} |\n" for kind, each in sorted(differences.items()))
     head = "\nRead back, these differ:\n\n| resource | a second plan | why |\n|---|---|---|\n"
-    return head + lines if told else ""
+    return head + lines if differences else ""
 
 
-def _section(kind: str, made: dict[str, str], properties: dict[str, str]) -> str:
+def _section(kind: str, applied_properties: dict[str, str], properties: dict[str, str]) -> str:
     instead = table()["instead"].get(kind, {})
     rows = {
-        path: f"| `{path}` | `{at}` | {'applied' if path in made else 'judged'} |\n" for path, at in properties.items()
+        path: f"| `{path}` | `{at}` | {'applied' if path in applied_properties else 'judged'} |\n"
+        for path, at in properties.items()
     }
     for name, sent in instead.items():
         rows = {path: row for path, row in rows.items() if path.partition(".")[0] != name}
@@ -103,7 +104,7 @@ def main() -> None:
     programs = find(table()["provider"], table()["version"])
     with tempfile.TemporaryDirectory() as folder:
         schema = Schema.read(Terraform(Path(folder), programs, {}).schema())
-    translations = [Translation(found, schema, KNOWN) for _, found in graphs()]
+    translations = [Translation(graph, schema, KNOWN) for _, graph in graphs()]
     for each in translations:
         each.configuration()
     FILE.write_text(text(translations), encoding="utf-8")

@@ -43,14 +43,14 @@ class Schema:
     reads: Mapping[str, Any] = field(repr=False)
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Schema:
+    def read(cls, output: Mapping[str, Any]) -> Schema:
         """Read the output of the command; one provider is in it."""
-        ((source, found),) = told["provider_schemas"].items()
+        ((source, provider),) = output["provider_schemas"].items()
         return cls(
             source.rpartition("/")[2],
-            _block(found["provider"]["block"]),
-            found["resource_schemas"],
-            found.get("data_source_schemas", {}),
+            _block(provider["provider"]["block"]),
+            provider["resource_schemas"],
+            provider.get("data_source_schemas", {}),
         )
 
     def type_of(self, token: str) -> str | None:
@@ -67,13 +67,13 @@ class Schema:
 
     def _named(self, kinds: Mapping[str, Any], module: str, item: str) -> str | None:
         prefixes = (f"{self.name}_{module}_", f"{self.name}_")
-        found = {
+        matches = {
             each
             for each in kinds
             for prefix in prefixes
             if each.startswith(prefix) and camel(each.removeprefix(prefix)) == item
         }
-        return found.pop() if len(found) == 1 else None
+        return matches.pop() if len(matches) == 1 else None
 
     def shape(self, kind: str) -> Shape:
         """Return the shape of a resource's properties."""
@@ -98,20 +98,20 @@ def plural(name: str) -> str:
 
 
 def _block(block: Mapping[str, Any]) -> Shape:
-    fields = {name: _attribute(told) for name, told in block.get("attributes", {}).items()}
-    for name, told in block.get("block_types", {}).items():
-        fields[name] = _nested(told["nesting_mode"], _block(told["block"]))
+    fields = {name: _attribute(entry) for name, entry in block.get("attributes", {}).items()}
+    for name, entry in block.get("block_types", {}).items():
+        fields[name] = _nested(entry["nesting_mode"], _block(entry["block"]))
     return Shape(fields=fields)
 
 
-def _attribute(told: Mapping[str, Any]) -> Shape:
-    settable = bool(told.get("required") or told.get("optional"))
-    if "nested_type" in told:
-        inner = {name: _attribute(each) for name, each in told["nested_type"]["attributes"].items()}
-        made = _nested(told["nested_type"]["nesting_mode"], Shape(fields=inner))
+def _attribute(attribute: Mapping[str, Any]) -> Shape:
+    settable = bool(attribute.get("required") or attribute.get("optional"))
+    if "nested_type" in attribute:
+        inner = {name: _attribute(each) for name, each in attribute["nested_type"]["attributes"].items()}
+        shape = _nested(attribute["nested_type"]["nesting_mode"], Shape(fields=inner))
     else:
-        made = _type(told["type"])
-    return replace(made, settable=settable)
+        shape = _type(attribute["type"])
+    return replace(shape, settable=settable)
 
 
 def _nested(mode: str, inner: Shape) -> Shape:
@@ -120,10 +120,10 @@ def _nested(mode: str, inner: Shape) -> Shape:
     return Shape(values=inner) if mode == "map" else inner
 
 
-def _type(told: Any) -> Shape:
-    if isinstance(told, str):
+def _type(type_: Any) -> Shape:
+    if isinstance(type_, str):
         return Shape()
-    kind, inner = told
+    kind, inner = type_
     if kind == "object":
         return Shape(fields={name: _type(each) for name, each in inner.items()}, whole=True)
     return _nested(kind, _type(inner))

@@ -100,13 +100,13 @@ class Terraform:
         (self._folder / "main.tf.json").write_text(
             json.dumps({"terraform": {"required_providers": {"it": {"source": self._programs.source}}}})
         )
-        told: dict[str, Any] = json.loads(self._run("providers", "schema", "-json").stdout)
-        return told
+        output: dict[str, Any] = json.loads(self._run("providers", "schema", "-json").stdout)
+        return output
 
     def problems(self) -> list[str]:
         """Return what the provider has against the configuration, asking no cloud."""
-        told = json.loads(self._run("validate", "-json", allowed=(0, 1)).stdout)
-        return [_text(each) for each in told["diagnostics"] if each["severity"] == "error"]
+        output = json.loads(self._run("validate", "-json", allowed=(0, 1)).stdout)
+        return [_text(each) for each in output["diagnostics"] if each["severity"] == "error"]
 
     def apply(self) -> list[Message]:
         """Make what the configuration says; return each resource that was made or changed, and each that failed."""
@@ -137,13 +137,13 @@ class Terraform:
             check=False,
         )
         if ended.returncode not in allowed:
-            told = f"{ended.stdout[-1000:]}{ended.stderr[-2000:]}"
-            raise TerraformFailed(f"terraform {arguments[0]} ended with {ended.returncode}: {told}")
+            output = f"{ended.stdout[-1000:]}{ended.stderr[-2000:]}"
+            raise TerraformFailed(f"terraform {arguments[0]} ended with {ended.returncode}: {output}")
         return ended
 
 
-def _changes(told: list[Mapping[str, Any]]) -> Iterator[Message]:
-    for each in told:
+def _changes(changes: list[Mapping[str, Any]]) -> Iterator[Message]:
+    for each in changes:
         change = each["change"]
         if change["actions"] != ["no-op"]:
             before, after = (change[side] or {} for side in ("before", "after"))
@@ -152,8 +152,8 @@ def _changes(told: list[Mapping[str, Any]]) -> Iterator[Message]:
             yield Message(each["address"], "+".join(change["actions"]), tuple(sorted(names)))
 
 
-def _read(told: str) -> Iterator[Message]:
-    for line in told.splitlines():
+def _read(log: str) -> Iterator[Message]:
+    for line in log.splitlines():
         event = json.loads(line)
         if event["type"] == "diagnostic" and event["diagnostic"]["severity"] == "error":
             yield Message(event["diagnostic"].get("address", ""), error=_text(event["diagnostic"]))

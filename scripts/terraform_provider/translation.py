@@ -39,9 +39,9 @@ class _Place:
     terraforms: str = ""
 
     def below(self, ours: str, terraforms: str) -> _Place:
-        made = _Place(self.sent, _path(self.ours, ours), _path(self.terraforms, terraforms))
-        self.sent[made.ours] = made.terraforms
-        return made
+        place = _Place(self.sent, _path(self.ours, ours), _path(self.terraforms, terraforms))
+        self.sent[place.ours] = place.terraforms
+        return place
 
 
 def _path(above: str, name: str) -> str:
@@ -78,8 +78,8 @@ class Translation:
                 problems.append(f"{each['type']} {each['name']}: {problem}")
         if problems:
             raise CannotTranslate("\n".join(problems))
-        made = {"provider": {self._schema.name: self._settings()}, "resource": resources}
-        return made | ({"data": self._read} if self._read else {})
+        document = {"provider": {self._schema.name: self._settings()}, "resource": resources}
+        return document | ({"data": self._read} if self._read else {})
 
     def addresses(self) -> dict[str, str]:
         """Return the type that Pulumi knows of each resource, by its address in Terraform."""
@@ -94,10 +94,10 @@ class Translation:
         }
 
     def _type(self, entry: Mapping[str, Any]) -> str:
-        found = self._known.types.get(entry["type"]) or self._schema.type_of(entry["type"])
-        if found is None:
+        name = self._known.types.get(entry["type"]) or self._schema.type_of(entry["type"])
+        if name is None:
             raise CannotTranslate(f"{entry['type']}: the provider has no such type")
-        return found
+        return name
 
     def _shape(self, entry: Mapping[str, Any]) -> Shape:
         return self._schema.shape(self._type(entry))
@@ -108,22 +108,22 @@ class Translation:
             if name in inputs:
                 inputs[name] = sent
         sent = self._sent.setdefault(entry["type"], {})
-        made = self._value({key: value for key, value in inputs.items() if value is not None}, shape, _Place(sent))
+        block = self._value({key: value for key, value in inputs.items() if value is not None}, shape, _Place(sent))
         ignored = [_joined(_steps(path, shape)) for path in entry["ignoreChanges"]]
         if ignored:
-            made["lifecycle"] = [{"ignore_changes": ignored}]
+            block["lifecycle"] = [{"ignore_changes": ignored}]
         needs = [self._places[urn] for urn in entry["dependsOn"] if urn in self._places]
         if needs:
-            made["depends_on"] = needs
-        return dict(made)
+            block["depends_on"] = needs
+        return dict(block)
 
     def _settings(self) -> dict[str, Any]:
         """Return the provider's own settings, which Pulumi sends as JSON where they are not plain text."""
         (entry,) = (each for each in self._graph if each["type"] == f"pulumi:providers:{self._schema.name}")
         decoded = {}
         for key, value in entry["inputs"].items():
-            found = self._schema.settings.field(key)
-            plain = found is None or found[1] == Shape(settable=found[1].settable)
+            known_field = self._schema.settings.field(key)
+            plain = known_field is None or known_field[1] == Shape(settable=known_field[1].settable)
             decoded[key] = value if plain else json.loads(value)
         return dict(self._value(decoded, self._schema.settings, _Place({})))
 
@@ -142,10 +142,10 @@ class Translation:
         return self._text(value, at) if isinstance(value, str) else value
 
     def _field(self, key: str, value: Any, shape: Shape, at: _Place) -> tuple[str, Any]:
-        found = shape.field(key)
-        if found is None:
+        known_field = shape.field(key)
+        if known_field is None:
             raise CannotTranslate(f"{_path(at.ours, key)}: the provider has no such property")
-        name, inner = found
+        name, inner = known_field
         if not inner.settable:
             raise CannotTranslate(f"{_path(at.ours, key)}: the provider only reads this out")
         return name, self._value(value, inner, at.below(key, name))
@@ -155,13 +155,13 @@ class Translation:
         if text == HIDDEN:
             raise CannotTranslate(f"{at.ours}: is a secret, which no recorded graph has")
         parts, end = [], 0
-        for found in _REFERENCE.finditer(text):
-            parts += [_literal(text[end : found.start()]), f"${{{self._reference(found, at)}}}"]
-            end = found.end()
+        for match in _REFERENCE.finditer(text):
+            parts += [_literal(text[end : match.start()]), f"${{{self._reference(match, at)}}}"]
+            end = match.end()
         return "".join([*parts, _literal(text[end:])])
 
-    def _reference(self, found: re.Match[str], at: _Place) -> str:
-        source, path = found["source"], found["path"]
+    def _reference(self, match: re.Match[str], at: _Place) -> str:
+        source, path = match["source"], match["path"]
         call = _CALL.fullmatch(source)
         kind = self._schema.read_by(call["function"]) if call else None
         if call and kind is not None:
@@ -174,8 +174,8 @@ class Translation:
     def _read_of(self, kind: str, arguments: str, path: str) -> str:
         """Return a reference to what a function of the provider's answers, and have it asked."""
         shape, label = self._schema.read_shape(kind), _label(arguments or "it")
-        asked = dict(each.split("=", 1) for each in arguments.split(",") if each)
-        self._read.setdefault(kind, {})[label] = self._value(asked, shape, _Place({}))
+        arguments_by_name = dict(each.split("=", 1) for each in arguments.split(",") if each)
+        self._read.setdefault(kind, {})[label] = self._value(arguments_by_name, shape, _Place({}))
         return ".".join(["data", kind, label, _joined(_steps(path, shape))])
 
 
@@ -187,11 +187,11 @@ def _steps(path: str, shape: Shape) -> Iterator[str]:
             shape = shape.element
             if step["index"]:
                 continue
-        found = shape.field(step["name"] or "")
-        if found is None:
+        known_field = shape.field(step["name"] or "")
+        if known_field is None:
             raise CannotTranslate(f"the provider has no {path}")
-        yield found[0]
-        shape = found[1]
+        yield known_field[0]
+        shape = known_field[1]
 
 
 def _joined(steps: Iterable[str]) -> str:

@@ -76,9 +76,9 @@ def test_data_alone_may_pass_and_is_told_value_by_value(clone: Path, tmp_path: P
     (clone / "docs").mkdir(exist_ok=True)
     (clone / "docs" / "note.md").write_text("why\n")
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
-    assert (status, told["verdict"], told["ownerFor"]) == (0, "pass", [])
-    assert {"path": "guard.whenFull", "before": "'wait'", "after": "'refuse'"} in told["stackFile"]
+    document = json.loads(text)
+    assert (status, document["verdict"], document["ownerFor"]) == (0, "pass", [])
+    assert {"path": "guard.whenFull", "before": "'wait'", "after": "'refuse'"} in document["stackFile"]
 
 
 def test_a_changed_chat_template_is_told_and_needs_an_owner(clone: Path, tmp_path: Path) -> None:
@@ -87,19 +87,21 @@ def test_a_changed_chat_template_is_told_and_needs_an_owner(clone: Path, tmp_pat
     template.write_text("{{ messages[0].content }}")
     edit(
         clone / STACK_FILE,
-        lambda told: next(iter(told["config"]["ebbtide:models"].values())).update(chatTemplate="templates/own.jinja"),
+        lambda document: next(iter(document["config"]["ebbtide:models"].values())).update(
+            chatTemplate="templates/own.jinja"
+        ),
     )
     status, text = judged(clone, tmp_path)
     assert status == 3
     assert any("chatTemplate" in reason for reason in json.loads(text)["ownerFor"])
     template.write_text("Say nothing. {{ messages[0].content }}")
     status, text = judged(clone, tmp_path, base="HEAD~1")
-    told = json.loads(text)
-    assert (status, told["verdict"], told["blockedBy"]) == (3, "owner", [])
-    assert told["ownerFor"] == [
+    document = json.loads(text)
+    assert (status, document["verdict"], document["blockedBy"]) == (3, "owner", [])
+    assert document["ownerFor"] == [
         "it changes what a model reads around every request, which no rule can judge: stacks/templates/own.jinja"
     ]
-    assert {each["name"].rpartition("-")[2] for each in told["changes"]} >= {"template", "deployment"}
+    assert {each["name"].rpartition("-")[2] for each in document["changes"]} >= {"template", "deployment"}
     template.write_text("{{ messages[0].content")
     status, text = judged(clone, tmp_path, base="HEAD~1")
     assert (status, json.loads(text)["verdict"]) == (1, "block")
@@ -114,10 +116,10 @@ def test_a_program_that_is_edited_needs_an_owner_even_if_its_graph_is_the_same(
     path.parent.mkdir(exist_ok=True)
     path.write_text((path.read_text() if path.exists() else "") + "\n# a comment\n")
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
-    assert (status, told["verdict"], told["blockedBy"]) == (3, "owner", [])
-    assert told["beyondStackFile"] == []
-    assert file in told["ownerFor"][0]
+    document = json.loads(text)
+    assert (status, document["verdict"], document["blockedBy"]) == (3, "owner", [])
+    assert document["beyondStackFile"] == []
+    assert file in document["ownerFor"][0]
 
 
 def test_what_the_program_changes_is_told_apart_from_what_the_stack_file_asks_for(clone: Path, tmp_path: Path) -> None:
@@ -131,12 +133,12 @@ def test_what_the_program_changes_is_told_apart_from_what_the_stack_file_asks_fo
     assert 'digests[key.name].lower(), "group"' in keys.read_text()
     keys.write_text(keys.read_text().replace('digests[key.name].lower(), "group"', '"f" * 64, "group"'))
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
+    document = json.loads(text)
     assert status == 3
-    found = {each["name"]: (each["action"], each["paths"]) for each in told["beyondStackFile"]}
+    beyond = {each["name"]: (each["action"], each["paths"]) for each in document["beyondStackFile"]}
     hidden = 'stringData["keys.json"].keys[0].sha256 (changed, hidden)'
-    assert found == {"extra": ("created", []), "gateway-keys": ("updated", [hidden])}
-    assert {change["name"] for change in told["changes"]} > {"extra", "gateway-keys"}
+    assert beyond == {"extra": ("created", []), "gateway-keys": ("updated", [hidden])}
+    assert {change["name"] for change in document["changes"]} > {"extra", "gateway-keys"}
     assert "f" * 64 not in text
     shown = judged(clone, tmp_path, "md")[1]
     assert "**2 resources differ by the program itself**" in shown
@@ -161,11 +163,11 @@ def test_a_waiver_that_becomes_another_needs_an_owner(widened: dict[str, Any]) -
 
 
 def test_another_environment_needs_an_owner(clone: Path, tmp_path: Path) -> None:
-    edit(clone / STACK_FILE, lambda told: told["config"].update({"ebbtide:environment": "dev"}))
+    edit(clone / STACK_FILE, lambda document: document["config"].update({"ebbtide:environment": "dev"}))
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
+    document = json.loads(text)
     assert status in (1, 3)
-    assert "it turns the environment from prod to dev" in " ".join(told["ownerFor"])
+    assert "it turns the environment from prod to dev" in " ".join(document["ownerFor"])
 
 
 def widen_a_group(config: Any) -> None:
@@ -197,10 +199,10 @@ def test_who_may_do_what_is_told_by_name(change: Callable[[Any], None]) -> None:
     before["gateway"]["keys"]["given"] = {"group": "team", "sha256": "a" * 64}
     after = copy.deepcopy(before)
     change(after)
-    found = diff_values(Reading(file="x", values=before), Reading(file="x", values=after))
-    assert found
-    assert all(each.path.startswith(("gateway.groups.", "gateway.keys.", "guard.maxGpus")) for each in found)
-    assert all(each.before != each.after for each in found)
+    changes = diff_values(Reading(file="x", values=before), Reading(file="x", values=after))
+    assert changes
+    assert all(each.path.startswith(("gateway.groups.", "gateway.keys.", "guard.maxGpus")) for each in changes)
+    assert all(each.before != each.after for each in changes)
 
 
 @pytest.mark.parametrize(
@@ -222,15 +224,17 @@ def test_what_clients_use_and_goes_is_told_by_name(gone: Callable[[Any], None], 
     before["gateway"]["keys"]["given"] = {"group": "team"}
     after = copy.deepcopy(before)
     gone(after)
-    found = {each.path: each for each in diff_values(Reading(file="x", values=before), Reading(file="x", values=after))}
-    assert found[path].after == ABSENT
-    assert found[path].before != ABSENT
+    changes = {
+        each.path: each for each in diff_values(Reading(file="x", values=before), Reading(file="x", values=after))
+    }
+    assert changes[path].after == ABSENT
+    assert changes[path].before != ABSENT
 
 
 def test_another_ciphertext_is_told_and_no_value_of_it() -> None:
     before, after = ({"gateway": {"password": {"secure": f"v1:{text}:abc"}}} for text in ("one", "two"))
-    (found,) = diff_values(Reading(file="x", values=before), Reading(file="x", values=after))
-    assert (found.before, found.after) == ("encrypted", "another encrypted value")
+    (change,) = diff_values(Reading(file="x", values=before), Reading(file="x", values=after))
+    assert (change.before, change.after) == ("encrypted", "another encrypted value")
 
 
 def another_stack(clone: Path, name: str) -> None:
@@ -240,8 +244,8 @@ def another_stack(clone: Path, name: str) -> None:
 def test_a_stack_that_is_new_is_judged_without_being_named(clone: Path, tmp_path: Path) -> None:
     another_stack(clone, "second")
     judged(clone, tmp_path, stacks=())
-    told = json.loads((tmp_path / "reports" / "gate.json").read_text())
-    assert set(told["stacks"]) == {"second"}
+    document = json.loads((tmp_path / "reports" / "gate.json").read_text())
+    assert set(document["stacks"]) == {"second"}
     assert (tmp_path / "reports" / "second.md").is_file()
 
 
@@ -265,11 +269,11 @@ def test_an_honest_change_of_schema_and_stack_file_needs_an_owner_and_says_how_t
     schema.write_text(
         text.replace(anchor, f"    colour: str | None = Field(default=None, description='x')\n{anchor}", 1)
     )
-    edit(clone / STACK_FILE, lambda told: told["config"]["ebbtide:guard"].update(colour="green"))
+    edit(clone / STACK_FILE, lambda document: document["config"]["ebbtide:guard"].update(colour="green"))
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
-    assert (told["problem"], told["blockedBy"], status) == ("", [], 3)
-    assert "merge the program first and the stack file in a change of its own" in " ".join(told["ownerFor"])
+    document = json.loads(text)
+    assert (document["problem"], document["blockedBy"], status) == ("", [], 3)
+    assert "merge the program first and the stack file in a change of its own" in " ".join(document["ownerFor"])
     # without the schema it is a mistake like any other
     git(clone, "checkout", "-q", "origin/main", "--", "infra")
     assert judged(clone, tmp_path)[0] == 1
@@ -282,14 +286,14 @@ def test_a_key_of_the_changes_own_schema_is_a_mistake_unless_its_program_changes
             config = config[step]
         (next(iter(config.values())) if at == "pools" else config)["colour"] = "green"
 
-    asked = of_values(colour)
-    assert asked.stops
-    with_program = judge_process._without_unknown_keys(asked)
+    reasons = of_values(colour)
+    assert reasons.stops
+    with_program = judge_process._without_unknown_keys(reasons)
     assert with_program is not None
     assert not any(finding.stops for finding in with_program.findings)
     (reason,) = owner.of_stack(of_values(), with_program, ["infra/stackfile/schema/stack.py"])
     assert "colour; to have them judged, merge the program first" in reason
-    assert list(owner.of_stack(of_values(), asked, ())) == []
+    assert list(owner.of_stack(of_values(), reasons, ())) == []
 
 
 def of_values(change: Callable[[Any], None] = lambda config: None) -> Judgement:
@@ -308,9 +312,9 @@ def flag(config: Any, *arguments: str) -> None:
     [("--seed-of-mine=3",), ("--tool-parser-pl=x",), ("--hf-overrides", "{}"), ("--chat_template=/cache/x.jinja",)],
 )
 def test_what_no_rule_knows_of_the_engine_needs_an_owner_once(arguments: tuple[str, ...]) -> None:
-    asked = of_values(lambda config: flag(config, *arguments))
-    assert len(list(owner.of_stack(of_values(), asked, ()))) >= 1
-    assert list(owner.of_stack(asked, asked, ())) == []
+    reasons = of_values(lambda config: flag(config, *arguments))
+    assert len(list(owner.of_stack(of_values(), reasons, ()))) >= 1
+    assert list(owner.of_stack(reasons, reasons, ())) == []
 
 
 def test_a_known_flag_needs_nobody() -> None:
@@ -318,10 +322,10 @@ def test_a_known_flag_needs_nobody() -> None:
 
 
 def test_another_cluster_replaces_all_that_stands_on_this_one(clone: Path, tmp_path: Path) -> None:
-    edit(clone / STACK_FILE, lambda told: told["config"]["ebbtide:platform"].update(context="another"))
+    edit(clone / STACK_FILE, lambda document: document["config"]["ebbtide:platform"].update(context="another"))
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
-    replaced = [change for change in told["changes"] if change["action"] == "replaced"]
+    document = json.loads(text)
+    replaced = [change for change in document["changes"] if change["action"] == "replaced"]
     assert len(replaced) > 20
     assert status == 1
 
@@ -340,13 +344,13 @@ def test_a_stack_that_leaves_the_list_of_deployments_needs_an_owner(
     before: tuple[str, ...], after: tuple[str, ...], said: str
 ) -> None:
     files = ChangedFiles(("stacks/deployments.json",), deployed_before=before, deployed_after=after)
-    found = " ".join(owner.of_change(files, [], []))
-    assert bool(found) == bool(said)
-    assert said in found
+    why = " ".join(owner.of_change(files, [], []))
+    assert bool(why) == bool(said)
+    assert said in why
 
 
 def outside(**more: Any) -> Callable[[Any], None]:
-    return lambda told: told.update(more)
+    return lambda document: document.update(more)
 
 
 @pytest.mark.parametrize(
@@ -355,21 +359,21 @@ def outside(**more: Any) -> Callable[[Any], None]:
         outside(environment=["evil/env"]),
         outside(secretsprovider="base64key://AAAA"),
         outside(encryptionsalt="v1:abc"),
-        lambda told: told["config"].update({"docker-build:host": "tcp://203.0.113.9:2375"}),
-        lambda told: told["config"].update({"random:pluginDownloadURL": "https://evil.example.com"}),
-        lambda told: told["config"].update({"pulumi:disable-default-providers": ["*"]}),
-        lambda told: told["config"]["ebbtide:platform"].update(kubeconfig="../docs/k/config.md"),
-        lambda told: told["config"]["ebbtide:platform"]["modelStore"].update(claim="mallorys"),
-        lambda told: next(iter(told["config"]["ebbtide:models"].values())).update(allowPickle=True),
+        lambda document: document["config"].update({"docker-build:host": "tcp://203.0.113.9:2375"}),
+        lambda document: document["config"].update({"random:pluginDownloadURL": "https://evil.example.com"}),
+        lambda document: document["config"].update({"pulumi:disable-default-providers": ["*"]}),
+        lambda document: document["config"]["ebbtide:platform"].update(kubeconfig="../docs/k/config.md"),
+        lambda document: document["config"]["ebbtide:platform"]["modelStore"].update(claim="mallorys"),
+        lambda document: next(iter(document["config"]["ebbtide:models"].values())).update(allowPickle=True),
     ],
     ids=["environment", "secrets", "salt", "docker", "download", "providers", "kubeconfig", "claim", "pickle"],
 )
 def test_values_that_no_rule_can_judge_need_an_owner(change: Callable[[Any], None], tmp_path: Path) -> None:
     file = tmp_path / "stacks" / f"Pulumi.{STACK}.yaml"
     file.parent.mkdir()
-    told = yaml.safe_load((ROOT / STACK_FILE).read_text())
+    document = yaml.safe_load((ROOT / STACK_FILE).read_text())
     before = read_file(ROOT / STACK_FILE)
-    change(told)
-    file.write_text(yaml.safe_dump(told))
-    found = list(owner.of_values(diff_values(before, read_file(file))))
-    assert len(found) == 1, found
+    change(document)
+    file.write_text(yaml.safe_dump(document))
+    why = list(owner.of_values(diff_values(before, read_file(file))))
+    assert len(why) == 1, why

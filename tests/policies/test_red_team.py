@@ -81,9 +81,9 @@ def judged(
 
 
 def edit(file: Path, change: Callable[[Any], None]) -> None:
-    told = yaml.safe_load(file.read_text())
-    change(told)
-    file.write_text(yaml.safe_dump(told, sort_keys=False))
+    document = yaml.safe_load(file.read_text())
+    change(document)
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
 
 
 def program(clone: Path, lines: str) -> None:
@@ -95,18 +95,18 @@ def by_digest(clone: Path) -> None:
     """A harmless change."""
     edit(
         clone / "stacks" / f"Pulumi.{STACK}.yaml",
-        lambda told: told["config"]["ebbtide:guard"].update(whenFull="refuse"),
+        lambda document: document["config"]["ebbtide:guard"].update(whenFull="refuse"),
     )
 
 
 def test_a_harmless_change_passes_and_costs_nothing(clone: Path, tmp_path: Path) -> None:
     by_digest(clone)
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
-    assert (told["blockedBy"], told["problem"]) == ([], "")
+    document = json.loads(text)
+    assert (document["blockedBy"], document["problem"]) == ([], "")
     assert status == 0
-    assert told["cost"]["head"]["notCounted"][0] == "the cluster itself, which is there already"
-    assert told["cost"]["base"] == told["cost"]["head"]
+    assert document["cost"]["head"]["notCounted"][0] == "the cluster itself, which is there already"
+    assert document["cost"]["base"] == document["cost"]["head"]
 
 
 def test_a_program_that_tells_what_is_in_the_environment_has_nothing_to_tell(clone: Path, tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ Told()
 def test_an_edited_pack_edited_waivers_and_edited_prices_do_not_count_before_they_are_merged(
     clone: Path, tmp_path: Path
 ) -> None:
-    edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", lambda told: told["config"]["ebbtide:models"].update(
+    edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", lambda document: document["config"]["ebbtide:models"].update(
         {name: {**model, "idleTtl": "20m", "coldStart": "10m", "extraArgs": ["--middleware=mine.Middleware"]}
-         for name, model in told["config"]["ebbtide:models"].items()}
+         for name, model in document["config"]["ebbtide:models"].items()}
     ))  # fmt: skip
     honest, before = judged(clone, tmp_path)
     supply = clone / "infra" / "policies" / "rules" / "supply.py"
@@ -174,8 +174,8 @@ def test_an_edited_pack_edited_waivers_and_edited_prices_do_not_count_before_the
 
 def test_an_edited_recorder_does_not_run(clone: Path, tmp_path: Path) -> None:
     """The graph that is judged is made by the base's recorder, whatever the change's own would say."""
-    edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", lambda told: told["config"]["ebbtide:models"].update(
-        {name: {**model, "max": 3} for name, model in told["config"]["ebbtide:models"].items()}
+    edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", lambda document: document["config"]["ebbtide:models"].update(
+        {name: {**model, "max": 3} for name, model in document["config"]["ebbtide:models"].items()}
     ))  # fmt: skip
     _, honest = judged(clone, tmp_path)
     recorder = clone / "infra" / "recorder" / "recorder.py"
@@ -187,8 +187,8 @@ def test_an_edited_recorder_does_not_run(clone: Path, tmp_path: Path) -> None:
     assert "it edits what is installed or run" in text
 
 
-def branches(told: Any) -> None:
-    for model in told["config"]["ebbtide:models"].values():
+def branches(document: Any) -> None:
+    for model in document["config"]["ebbtide:models"].values():
         model["revision"] = "main"
 
 
@@ -206,11 +206,11 @@ def test_a_waiver_of_the_changes_own_does_not_lift_what_the_loader_refuses(clone
     waive_branches(clone)
     edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", branches)
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
-    assert (status, told["waivers"]) == (1, [])
+    document = json.loads(text)
+    assert (status, document["waivers"]) == (1, [])
     # nor does the change's own program see it
-    assert told["blockedBy"] == ["the program of this change, which gives no graph", "rule pinned-revision"]
-    (rule,) = [rule for rule in told["rules"] if rule["id"] == "pinned-revision"]
+    assert document["blockedBy"] == ["the program of this change, which gives no graph", "rule pinned-revision"]
+    (rule,) = [rule for rule in document["rules"] if rule["id"] == "pinned-revision"]
     assert any("[EBB020]" in violation["message"] for violation in rule["violations"])
 
 
@@ -224,12 +224,12 @@ def test_a_waiver_of_the_protected_branch_lifts_it_even_where_the_change_takes_i
     edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", branches)
     (clone / "waivers.yaml").write_text("waivers: []\n")
     status, text = judged(clone, tmp_path, base="waived")
-    told = json.loads(text)
-    assert (told["problem"], told["blockedBy"], status) == ("", [], 0)
-    said = [finding["text"] for finding in told["findings"] if "EBB020" in finding["text"]]
-    assert said
-    assert all("(waived by platform team until 2027-11-01)" in text and "EBB020 warning" in text for text in said)
-    assert all(waiver["used"] for waiver in told["waivers"])
+    document = json.loads(text)
+    assert (document["problem"], document["blockedBy"], status) == ("", [], 0)
+    texts = [finding["text"] for finding in document["findings"] if "EBB020" in finding["text"]]
+    assert texts
+    assert all("(waived by platform team until 2027-11-01)" in text and "EBB020 warning" in text for text in texts)
+    assert all(waiver["used"] for waiver in document["waivers"])
 
 
 def test_a_base_whose_waiver_has_ended_can_be_mended_because_what_is_deployed_is_still_compared_with(
@@ -256,13 +256,13 @@ def test_a_base_that_gives_no_graph_does_not_let_a_deletion_through(clone: Path,
     git(clone, "branch", "broken")
     git(clone, "checkout", "-q", "origin/main", "--", "infra")
     status, text = judged(clone, tmp_path, base="broken")
-    told = json.loads(text)
-    assert (status, told["blockedBy"]) == (1, ["rule deletion-approved"])
+    document = json.loads(text)
+    assert (status, document["blockedBy"]) == (1, ["rule deletion-approved"])
     assert "mend the base in a change of its own" in text
 
 
-def rename_a_pool(told: Any) -> None:
-    pools, models = told["config"]["ebbtide:pools"], told["config"]["ebbtide:models"]
+def rename_a_pool(document: Any) -> None:
+    pools, models = document["config"]["ebbtide:pools"], document["config"]["ebbtide:models"]
     old = next(iter(pools))
     pools["renamed"] = pools.pop(old)
     for model in models.values():
@@ -272,12 +272,12 @@ def rename_a_pool(told: Any) -> None:
 def test_a_pool_under_another_name_is_seen_as_what_it_is_and_blocks(clone: Path, tmp_path: Path) -> None:
     edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", rename_a_pool)
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
-    patches = [change for change in told["changes"] if change["type"].endswith("NodePatch")]
+    document = json.loads(text)
+    patches = [change for change in document["changes"] if change["type"].endswith("NodePatch")]
     assert [change["action"] for change in patches] == ["replaced"]
-    assert (status, "findings in files of this change" in told["blockedBy"]) == (1, True)
-    endings = [finding["text"].rpartition(" [")[2] for finding in told["findings"]]
-    assert endings == ["EBB055 mandatory]"], told["findings"]
+    assert (status, "findings in files of this change" in document["blockedBy"]) == (1, True)
+    endings = [finding["text"].rpartition(" [")[2] for finding in document["findings"]]
+    assert endings == ["EBB055 mandatory]"], document["findings"]
 
 
 def test_a_pool_under_another_name_passes_under_a_waiver_for_it(clone: Path, tmp_path: Path) -> None:
@@ -291,10 +291,10 @@ def test_a_pool_under_another_name_passes_under_a_waiver_for_it(clone: Path, tmp
     git(clone, "branch", "waived")
     edit(clone / "stacks" / f"Pulumi.{STACK}.yaml", rename_a_pool)
     _, text = judged(clone, tmp_path, base="waived")
-    told = json.loads(text)
-    assert "findings in files of this change" not in told["blockedBy"]
-    assert any("EBB055 warning" in finding["text"] for finding in told["findings"])
-    assert all(waiver["used"] for waiver in told["waivers"])
+    document = json.loads(text)
+    assert "findings in files of this change" not in document["blockedBy"]
+    assert any("EBB055 warning" in finding["text"] for finding in document["findings"])
+    assert all(waiver["used"] for waiver in document["waivers"])
 
 
 def test_a_program_that_ends_itself_with_a_forged_verdict_gives_no_graph_and_is_blocked(

@@ -52,34 +52,34 @@ def test_a_public_api_endpoint_answers_the_networks_told_and_no_other() -> None:
 
 
 def test_the_network_gives_private_nodes_a_way_out_and_the_load_balancer_its_proxies() -> None:
-    found = seen()
-    nodes = found.inputs("Subnetwork", "nodes-subnet")
+    graph = seen()
+    nodes = graph.inputs("Subnetwork", "nodes-subnet")
     assert nodes["privateIpGoogleAccess"] is True
     assert [part["rangeName"] for part in nodes["secondaryIpRanges"]] == ["pods", "services"]
-    proxies = found.inputs("Subnetwork", "proxies-subnet")
+    proxies = graph.inputs("Subnetwork", "proxies-subnet")
     assert proxies["purpose"] == "REGIONAL_MANAGED_PROXY"
-    door = found.inputs("Firewall", "proxies-in")
+    door = graph.inputs("Firewall", "proxies-in")
     assert door["sourceRanges"] == [proxies["ipCidrRange"]]
     assert door["allows"] == [{"protocol": "tcp", "ports": ["4000"]}]
-    assert found.inputs("RouterNat")["subnetworks"][0]["name"] == "nodes-subnet-id"
-    assert found.inputs("Network", "vpc")["autoCreateSubnetworks"] is False
+    assert graph.inputs("RouterNat")["subnetworks"][0]["name"] == "nodes-subnet-id"
+    assert graph.inputs("Network", "vpc")["autoCreateSubnetworks"] is False
 
 
 def test_an_adopted_network_is_used_and_none_is_made() -> None:
     adopt = {"network": "main", "subnet": "gke", "podsRange": "p", "servicesRange": "s", "project": "host-project"}
-    found = seen(network={"adopt": adopt})
-    assert found.all("Network") + found.all("Subnetwork") + found.all("Router") == []
-    cluster = found.inputs("Cluster", "gke")
+    graph = seen(network={"adopt": adopt})
+    assert graph.all("Network") + graph.all("Subnetwork") + graph.all("Router") == []
+    cluster = graph.inputs("Cluster", "gke")
     assert cluster["network"] == "projects/host-project/global/networks/main"
     assert cluster["ipAllocationPolicy"] == {"clusterSecondaryRangeName": "p", "servicesSecondaryRangeName": "s"}
 
 
 def test_an_adopted_cluster_gets_pools_and_nothing_under_them() -> None:
-    found = seen(request(), cluster={"adopt": "theirs"})
-    assert found.all("Cluster") + found.all("Network") == []
-    assert found.inputs("NodePool", "gpu-1xl4")["cluster"] == f"projects/{PROJECT}/locations/{REGION}/clusters/theirs"
-    assert "https://10.9.9.9" in found.inputs("kubernetes")["kubeconfig"]["value"]
-    assert found.inputs("Address")["subnetwork"] == THERE["subnetwork"]
+    graph = seen(request(), cluster={"adopt": "theirs"})
+    assert graph.all("Cluster") + graph.all("Network") == []
+    assert graph.inputs("NodePool", "gpu-1xl4")["cluster"] == f"projects/{PROJECT}/locations/{REGION}/clusters/theirs"
+    assert "https://10.9.9.9" in graph.inputs("kubernetes")["kubeconfig"]["value"]
+    assert graph.inputs("Address")["subnetwork"] == THERE["subnetwork"]
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_another_project_than_the_stacks_is_refused_before_anything_is_made() ->
 
 
 def test_a_refreshed_kubeconfig_replaces_nothing_and_is_kept_secret() -> None:
-    told = seen().inputs("kubernetes")
-    assert told["clusterIdentifier"] == f"projects/{PROJECT}/locations/{REGION}/clusters/ebbtide-gcp-dev"
-    assert "4dabf18193072939515e22adb298388d" in told["kubeconfig"]
-    assert "gke-gcloud-auth-plugin" in told["kubeconfig"]["value"]
-    assert "https://10.0.0.2" in told["kubeconfig"]["value"].replace("\\/", "/")
+    inputs = seen().inputs("kubernetes")
+    assert inputs["clusterIdentifier"] == f"projects/{PROJECT}/locations/{REGION}/clusters/ebbtide-gcp-dev"
+    assert "4dabf18193072939515e22adb298388d" in inputs["kubeconfig"]
+    assert "gke-gcloud-auth-plugin" in inputs["kubeconfig"]["value"]
+    assert "https://10.0.0.2" in inputs["kubeconfig"]["value"].replace("\\/", "/")
 
 
 def test_the_dns_endpoint_is_used_where_it_is_asked_for() -> None:
@@ -156,15 +156,15 @@ def test_weights_are_read_and_written_under_the_same_root_in_the_form_vllm_takes
 
 
 def test_the_registry_takes_no_tag_twice_and_only_nodes_pull() -> None:
-    found = seen()
-    repository = found.inputs("Repository")
+    graph = seen()
+    repository = graph.inputs("Repository")
     assert repository["dockerConfig"] == {"immutableTags": True}
     assert [policy["action"] for policy in repository["cleanupPolicies"]] == ["KEEP", "DELETE"]
     assert repository["vulnerabilityScanningConfig"] == {"enablementConfig": "INHERITED"}
-    (pull,) = (json_format.MessageToDict(one.object) for one in found.all("RepositoryIamMember"))
+    (pull,) = (json_format.MessageToDict(one.object) for one in graph.all("RepositoryIamMember"))
     assert pull["role"] == "roles/artifactregistry.reader"
     assert pull["member"].startswith("serviceAccount:ebbtide-gcp-dev-nodes@")
-    assert value(found.platform.registry.address) == f"{REGION}-docker.pkg.dev/{PROJECT}/ebbtide-gcp-dev"
+    assert value(graph.platform.registry.address) == f"{REGION}-docker.pkg.dev/{PROJECT}/ebbtide-gcp-dev"
 
 
 def test_the_pushing_token_is_a_secret() -> None:
@@ -177,22 +177,22 @@ def test_the_pushing_token_is_a_secret() -> None:
 def test_a_public_load_balancer_answers_its_allow_list_and_refuses_the_rest() -> None:
     networks = [f"203.0.{index}.0/24" for index in range(12)]
     ingress = {"host": "llm.example.com", "certificate": "managed", "public": True, "allowedNetworks": networks}
-    found = seen(ingress=ingress)
-    rules = sorted(found.inputs("SecurityPolicy")["rules"], key=lambda rule: rule["priority"])
+    graph = seen(ingress=ingress)
+    rules = sorted(graph.inputs("SecurityPolicy")["rules"], key=lambda rule: rule["priority"])
     assert [rule["action"] for rule in rules] == ["allow", "allow", "deny(403)"]
     assert [cidr for rule in rules[:2] for cidr in rule["match"]["config"]["srcIpRanges"]] == networks
     assert all(len(rule["match"]["config"]["srcIpRanges"]) <= 10 for rule in rules)
     assert rules[2]["match"]["config"]["srcIpRanges"] == ["*"]
-    assert found.inputs("SSLPolicy")["minTlsVersion"] == "TLS_1_2"
-    assert found.all("Address") == []
+    assert graph.inputs("SSLPolicy")["minTlsVersion"] == "TLS_1_2"
+    assert graph.all("Address") == []
 
 
 def test_the_load_balancers_address_is_found_by_the_name_its_annotation_gives() -> None:
-    found = seen()
-    http = found.platform.ingress.http
+    graph = seen()
+    http = graph.platform.ingress.http
     assert http is not None
-    assert found.inputs("Address")["name"] == http.annotations["kubernetes.io/ingress.regional-static-ip-name"]
-    assert found.inputs("Address")["addressType"] == "INTERNAL"
+    assert graph.inputs("Address")["name"] == http.annotations["kubernetes.io/ingress.regional-static-ip-name"]
+    assert graph.inputs("Address")["addressType"] == "INTERNAL"
 
 
 def test_what_the_load_balancer_uses_goes_after_it() -> None:
@@ -202,8 +202,8 @@ def test_what_the_load_balancer_uses_goes_after_it() -> None:
 
 
 def test_a_protected_stack_protects_what_holds_data_or_is_slow_to_get_back() -> None:
-    found = seen(request(), protect=True)
-    protected = {(one.type.rpartition(":")[2], one.name) for one in found.requests if one.protect}
+    graph = seen(request(), protect=True)
+    protected = {(one.type.rpartition(":")[2], one.name) for one in graph.requests if one.protect}
     assert protected == {
         ("Cluster", "gke"),
         ("NodePool", "gpu-1xl4"),
@@ -211,24 +211,24 @@ def test_a_protected_stack_protects_what_holds_data_or_is_slow_to_get_back() -> 
         ("Repository", "images"),
         ("CryptoKey", "ebbtide-gcp-dev-data"),
     }
-    assert found.inputs("Cluster", "gke")["deletionProtection"] is True
-    assert found.inputs("Bucket")["forceDestroy"] is False
+    assert graph.inputs("Cluster", "gke")["deletionProtection"] is True
+    assert graph.inputs("Bucket")["forceDestroy"] is False
     assert not [one for one in seen(request()).requests if one.protect]
 
 
 def test_whatever_takes_labels_carries_the_stacks_name_and_environment() -> None:
-    wanted = {"ebbtide-stack": "ebbtide-gcp-dev", "ebbtide-environment": "dev"}
-    found = seen(request())
+    labels = {"ebbtide-stack": "ebbtide-gcp-dev", "ebbtide-environment": "dev"}
+    graph = seen(request())
     places = {"Cluster": "resourceLabels", "Bucket": "labels", "Repository": "labels", "CryptoKey": "labels"}
     for kind, field in places.items():
         name = "gke" if kind == "Cluster" else None
-        assert wanted.items() <= found.inputs(kind, name)[field].items(), kind
-    assert wanted.items() <= node(found)["resourceLabels"].items()
+        assert labels.items() <= graph.inputs(kind, name)[field].items(), kind
+    assert labels.items() <= node(graph)["resourceLabels"].items()
 
 
 def test_every_resource_hangs_under_the_platform_and_uses_its_provider() -> None:
-    found = seen(request())
-    for one in found.requests:
+    graph = seen(request())
+    for one in graph.requests:
         if one.type.startswith("gcp:"):
             assert "GcpPlatform" in one.parent, one.name
             assert "providers:gcp::google" in one.provider, one.name
@@ -263,9 +263,9 @@ def test_two_locks_hold_a_protected_cluster_and_the_stack_file_opens_googles() -
 
 def test_gke_upgrades_in_the_window_that_was_asked_for() -> None:
     assert "maintenancePolicy" not in seen(request()).inputs("Cluster", "gke")
-    asked = {"day": "sun", "from": "00:30", "hours": 12, "timezone": "Europe/Berlin"}
-    made = seen(request(), cluster={**SETTINGS["cluster"], "maintenance": asked}).inputs("Cluster", "gke")
-    assert made["maintenancePolicy"] == {
+    window = {"day": "sun", "from": "00:30", "hours": 12, "timezone": "Europe/Berlin"}
+    cluster = seen(request(), cluster={**SETTINGS["cluster"], "maintenance": window}).inputs("Cluster", "gke")
+    assert cluster["maintenancePolicy"] == {
         "recurringWindow": {
             "startTime": "2026-01-10T23:30:00Z",
             "endTime": "2026-01-11T11:30:00Z",

@@ -13,8 +13,8 @@ from tests.program.gcp_kit import A100, H100, L4, OWN, node, request, seen
 
 
 def test_a_gpu_pool_starts_at_zero_and_its_size_is_left_to_the_autoscaler() -> None:
-    found = seen(request())
-    pool, registered = found.inputs("NodePool", "gpu-1xl4"), found.one("NodePool", "gpu-1xl4")
+    graph = seen(request())
+    pool, registered = graph.inputs("NodePool", "gpu-1xl4"), graph.one("NodePool", "gpu-1xl4")
     assert pool["initialNodeCount"] == 0
     assert "nodeCount" not in pool
     assert pool["autoscaling"] == {"totalMinNodeCount": 0, "totalMaxNodeCount": 2, "locationPolicy": "ANY"}
@@ -36,11 +36,11 @@ def test_another_machine_replaces_a_pool_and_never_beside_one_of_the_same_name()
 
 
 def test_models_tolerate_every_taint_a_node_carries_and_none_that_it_does_not() -> None:
-    found = seen(request())
-    assert node(found)["taints"] == [{"key": "workerType", "value": "gpu_1xl4", "effect": "NO_SCHEDULE"}]
-    pool = found.platform.pools["gpu-1xl4"]
+    graph = seen(request())
+    assert node(graph)["taints"] == [{"key": "workerType", "value": "gpu_1xl4", "effect": "NO_SCHEDULE"}]
+    pool = graph.platform.pools["gpu-1xl4"]
     assert pool.taints == (OWN, Taint("nvidia.com/gpu", "present"))
-    assert pool.labels == node(found)["labels"]
+    assert pool.labels == node(graph)["labels"]
     assert pool.node_image == "gke-cos"
 
 
@@ -48,29 +48,32 @@ def test_a_taint_of_gkes_own_is_not_written_twice() -> None:
     both = request()
     taints = (OWN, Taint("nvidia.com/gpu", "present"))
     both = dataclasses.replace(both, pool=dataclasses.replace(both.pool, taints=taints))
-    found = seen(both)
-    assert [taint["key"] for taint in node(found)["taints"]] == ["workerType"]
-    assert found.platform.pools["gpu-1xl4"].taints == taints
+    graph = seen(both)
+    assert [taint["key"] for taint in node(graph)["taints"]] == ["workerType"]
+    assert graph.platform.pools["gpu-1xl4"].taints == taints
 
 
 def test_pools_that_a_model_orders_belong_to_one_class_that_tries_them_in_that_order() -> None:
     spot, od = request("gpu-spot", spot=True, preference=3), request("gpu-od", preference=1)
-    found = seen(od, spot, request("gpu-late", preference=1), request("gpu-1xl4"))
-    made = found.inputs("ComputeClass")
-    assert (made["apiVersion"], made["metadata"]["name"]) == ("cloud.google.com/v1", "ebbtide-gcp-dev")
-    assert made["spec"]["priorities"] == [{"nodepools": ["gpu-spot"]}, {"nodepools": ["gpu-od", "gpu-late"]}]
+    graph = seen(od, spot, request("gpu-late", preference=1), request("gpu-1xl4"))
+    compute_class = graph.inputs("ComputeClass")
+    assert (compute_class["apiVersion"], compute_class["metadata"]["name"]) == (
+        "cloud.google.com/v1",
+        "ebbtide-gcp-dev",
+    )
+    assert compute_class["spec"]["priorities"] == [{"nodepools": ["gpu-spot"]}, {"nodepools": ["gpu-od", "gpu-late"]}]
     # no node that the stack file does not name
-    assert made["spec"]["whenUnsatisfiable"] == "DoNotScaleUp"
-    assert made["spec"]["nodePoolAutoCreation"] == {"enabled": False}
+    assert compute_class["spec"]["whenUnsatisfiable"] == "DoNotScaleUp"
+    assert compute_class["spec"]["nodePoolAutoCreation"] == {"enabled": False}
     mark = {"key": "cloud.google.com/compute-class", "value": "ebbtide-gcp-dev", "effect": "NO_SCHEDULE"}
     for name in ("gpu-spot", "gpu-od"):
         # GKE takes a pool into a class by its label and only with the taint, and a pod by what it selects
-        assert mark in node(found, name)["taints"]
-        assert node(found, name)["labels"][mark["key"]] == mark["value"]
-        assert found.platform.pools[name].labels == node(found, name)["labels"]
-        assert Taint(mark["key"], mark["value"]) in found.platform.pools[name].taints
-    assert mark not in node(found)["taints"]
-    assert mark["key"] not in found.platform.pools["gpu-1xl4"].labels
+        assert mark in node(graph, name)["taints"]
+        assert node(graph, name)["labels"][mark["key"]] == mark["value"]
+        assert graph.platform.pools[name].labels == node(graph, name)["labels"]
+        assert Taint(mark["key"], mark["value"]) in graph.platform.pools[name].taints
+    assert mark not in node(graph)["taints"]
+    assert mark["key"] not in graph.platform.pools["gpu-1xl4"].labels
 
 
 def test_without_an_order_there_is_no_class() -> None:
@@ -99,51 +102,51 @@ def test_a_node_names_its_cards_says_who_installs_the_driver_and_uses_its_fast_d
 
 @pytest.mark.parametrize(("image", "driver"), [("gke-cos", "LATEST"), ("gke-ubuntu", "DEFAULT")])
 def test_a_node_asks_for_a_driver_that_its_image_has(image: str, driver: str) -> None:
-    wanted = request()
-    wanted = dataclasses.replace(wanted, pool=dataclasses.replace(wanted.pool, node_image=image))
-    (cards,) = node(seen(wanted))["guestAccelerators"]
+    pool_request = request()
+    pool_request = dataclasses.replace(pool_request, pool=dataclasses.replace(pool_request.pool, node_image=image))
+    (cards,) = node(seen(pool_request))["guestAccelerators"]
     assert cards["gpuDriverInstallationConfig"] == {"gpuDriverVersion": driver}
 
 
 def test_a_disk_whose_speed_is_bought_gets_it() -> None:
     disk = Disk(size_gib=300, iops=6000, throughput_mib=1000)
-    asked = node(seen(request(machine=H100, disk=disk)))["bootDisk"]
-    assert asked["sizeGb"] == 300
-    assert (asked["provisionedIops"], asked["provisionedThroughput"]) == (6000, 1000)
+    boot_disk = node(seen(request(machine=H100, disk=disk)))["bootDisk"]
+    assert boot_disk["sizeGb"] == 300
+    assert (boot_disk["provisionedIops"], boot_disk["provisionedThroughput"]) == (6000, 1000)
 
 
 def test_cards_are_cut_or_shared_as_asked() -> None:
     cut = request("cut", A100, sharing=Sharing("mig", profile="3g.40gb"))
     shared = request("shared", sharing=Sharing("timeSlicing", replicas=4))
-    found = seen(cut, shared)
-    assert node(found, "cut")["guestAccelerators"][0]["gpuPartitionSize"] == "3g.40gb"
-    sharing = node(found, "shared")["guestAccelerators"][0]["gpuSharingConfig"]
+    graph = seen(cut, shared)
+    assert node(graph, "cut")["guestAccelerators"][0]["gpuPartitionSize"] == "3g.40gb"
+    sharing = node(graph, "shared")["guestAccelerators"][0]["gpuSharingConfig"]
     assert sharing == {"gpuSharingStrategy": "TIME_SHARING", "maxSharedClientsPerGpu": 4}
 
 
 def test_capacity_is_asked_for_in_the_way_the_stack_says() -> None:
-    found = seen(
+    graph = seen(
         request("spot", spot=True),
         request("bought", reservation="r1", zones=("europe-west4-b",)),
         request("flex"),
         request("plain"),
         flexStart=["flex"],
     )
-    assert node(found, "spot")["spot"] is True
-    assert node(found, "spot")["reservationAffinity"] == {"consumeReservationType": "NO_RESERVATION"}
-    bought = node(found, "bought")["reservationAffinity"]
+    assert node(graph, "spot")["spot"] is True
+    assert node(graph, "spot")["reservationAffinity"] == {"consumeReservationType": "NO_RESERVATION"}
+    bought = node(graph, "bought")["reservationAffinity"]
     assert bought["consumeReservationType"] == "SPECIFIC_RESERVATION"
     assert (bought["key"], bought["values"]) == ("compute.googleapis.com/reservation-name", ["r1"])
-    assert found.inputs("NodePool", "bought")["nodeLocations"] == ["europe-west4-b"]
-    assert node(found, "flex")["flexStart"] is True
-    assert found.inputs("NodePool", "flex")["management"]["autoRepair"] is False
-    assert "reservationAffinity" not in node(found, "plain")
-    assert "spot" not in node(found, "plain")
+    assert graph.inputs("NodePool", "bought")["nodeLocations"] == ["europe-west4-b"]
+    assert node(graph, "flex")["flexStart"] is True
+    assert graph.inputs("NodePool", "flex")["management"]["autoRepair"] is False
+    assert "reservationAffinity" not in node(graph, "plain")
+    assert "spot" not in node(graph, "plain")
 
 
 def test_no_pod_gets_the_nodes_identity_and_no_node_a_public_address() -> None:
-    found = seen(request())
-    for pool in found.all("NodePool"):
+    graph = seen(request())
+    for pool in graph.all("NodePool"):
         told = json_format.MessageToDict(pool.object)
         assert told["nodeConfig"]["workloadMetadataConfig"] == {"mode": "GKE_METADATA"}
         assert told["nodeConfig"]["serviceAccount"].startswith("ebbtide-gcp-dev-nodes@")

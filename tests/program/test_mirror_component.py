@@ -35,12 +35,12 @@ def resources(*models: MirroredModel, upload: Upload = UPLOAD) -> list[dict[str,
 
 
 @pytest.fixture(scope="module")
-def made() -> list[dict[str, Any]]:
+def requests() -> list[dict[str, Any]]:
     return resources(GATED, OPEN, GATED)
 
 
-def of(made: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [entry for entry in made if entry["type"].endswith(f":{kind}")]
+def of(requests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [entry for entry in requests if entry["type"].endswith(f":{kind}")]
 
 
 def container(job: dict[str, Any]) -> dict[str, Any]:
@@ -48,60 +48,64 @@ def container(job: dict[str, Any]) -> dict[str, Any]:
     return dict(only)
 
 
-def test_each_model_and_revision_is_copied_once(made: list[dict[str, Any]]) -> None:
-    targets = [{e["name"]: e.get("value") for e in container(job)["env"]}["EBBTIDE_TARGET"] for job in of(made, "Job")]
+def test_each_model_and_revision_is_copied_once(requests: list[dict[str, Any]]) -> None:
+    targets = [
+        {e["name"]: e.get("value") for e in container(job)["env"]}["EBBTIDE_TARGET"] for job in of(requests, "Job")
+    ]
     assert targets == [
         f"s3://weights/meta-llama--Llama-3.1-8B-Instruct/{REVISION}",
         f"s3://weights/Qwen--Qwen3-8B/{OPEN.revision}",
     ]
 
 
-def test_what_is_sent_is_what_the_api_takes(made: list[dict[str, Any]]) -> None:
-    assert wrong_in(made) == []
+def test_what_is_sent_is_what_the_api_takes(requests: list[dict[str, Any]]) -> None:
+    assert wrong_in(requests) == []
 
 
-def test_a_token_comes_from_the_named_secret_and_only_to_the_model_that_needs_it(made: list[dict[str, Any]]) -> None:
-    gated, free = (container(job)["env"] for job in of(made, "Job"))
+def test_a_token_comes_from_the_named_secret_and_only_to_the_model_that_needs_it(
+    requests: list[dict[str, Any]],
+) -> None:
+    gated, free = (container(job)["env"] for job in of(requests, "Job"))
     token = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hugging-face", "key": "token"}}}
     assert token in gated
     assert not [entry for entry in free if entry["name"] == "HF_TOKEN"]
-    assert not of(made, "Secret")
-    assert "in clear" not in repr(made)
+    assert not of(requests, "Secret")
+    assert "in clear" not in repr(requests)
 
 
-def test_no_gpu_is_asked_for_and_no_gpu_node_can_be_had(made: list[dict[str, Any]]) -> None:
-    for job in of(made, "Job"):
+def test_no_gpu_is_asked_for_and_no_gpu_node_can_be_had(requests: list[dict[str, Any]]) -> None:
+    for job in of(requests, "Job"):
         pod = job["inputs"]["spec"]["template"]["spec"]
         assert "tolerations" not in pod
         assert "nodeSelector" not in pod
         assert set(container(job)["resources"]["limits"]) == {"memory"}
 
 
-def test_only_the_writers_identity_runs_it(made: list[dict[str, Any]]) -> None:
-    (account,) = of(made, "ServiceAccount")
+def test_only_the_writers_identity_runs_it(requests: list[dict[str, Any]]) -> None:
+    (account,) = of(requests, "ServiceAccount")
     assert account["inputs"]["metadata"] == {
         "name": "ebbtide-mirror", "namespace": "ebbtide-mirror", "annotations": {"role": "writer"},
     }  # fmt: skip
-    for job in of(made, "Job"):
+    for job in of(requests, "Job"):
         template = job["inputs"]["spec"]["template"]
         assert template["spec"]["serviceAccountName"] == "ebbtide-mirror"
         assert template["metadata"]["labels"]["identity"] == "use"
         assert {"name": "REGION", "value": "here"} in container(job)["env"]
 
 
-def test_nobody_reaches_the_mirror(made: list[dict[str, Any]]) -> None:
-    (policy,) = of(made, "NetworkPolicy")
+def test_nobody_reaches_the_mirror(requests: list[dict[str, Any]]) -> None:
+    (policy,) = of(requests, "NetworkPolicy")
     spec = policy["inputs"]["spec"]
     assert spec["podSelector"] == {}
     assert "ingress" not in spec
     assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
-    assert all(policy["urn"] in job["dependsOn"] for job in of(made, "Job")), "no pod may run before it is closed"
+    assert all(policy["urn"] in job["dependsOn"] for job in of(requests, "Job")), "no pod may run before it is closed"
 
 
-def test_the_pods_pass_restricted_pod_security(made: list[dict[str, Any]]) -> None:
-    (space,) = of(made, "Namespace")
+def test_the_pods_pass_restricted_pod_security(requests: list[dict[str, Any]]) -> None:
+    (space,) = of(requests, "Namespace")
     assert space["inputs"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    for job in of(made, "Job"):
+    for job in of(requests, "Job"):
         pod = job["inputs"]["spec"]["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -111,22 +115,22 @@ def test_the_pods_pass_restricted_pod_security(made: list[dict[str, Any]]) -> No
         assert pod["automountServiceAccountToken"] is False
 
 
-def test_an_update_neither_waits_for_a_copy_nor_runs_it_again_for_a_new_image(made: list[dict[str, Any]]) -> None:
-    for job in of(made, "Job"):
+def test_an_update_neither_waits_for_a_copy_nor_runs_it_again_for_a_new_image(requests: list[dict[str, Any]]) -> None:
+    for job in of(requests, "Job"):
         assert job["inputs"]["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
         assert job["ignoreChanges"] == ["spec.template.spec.containers[0].image"]
         assert "ttlSecondsAfterFinished" not in job["inputs"]["spec"], "what is cleaned away is made anew"
 
 
-def test_the_image_is_used_by_digest(made: list[dict[str, Any]]) -> None:
-    (image,) = of(made, "Image")
-    assert {container(job)["image"] for job in of(made, "Job")} == {f"${{{image['urn']}#ref}}"}
+def test_the_image_is_used_by_digest(requests: list[dict[str, Any]]) -> None:
+    (image,) = of(requests, "Image")
+    assert {container(job)["image"] for job in of(requests, "Job")} == {f"${{{image['urn']}#ref}}"}
 
 
-def test_what_no_try_can_mend_is_tried_once(made: list[dict[str, Any]]) -> None:
+def test_what_no_try_can_mend_is_tried_once(requests: list[dict[str, Any]]) -> None:
     program = (IMAGES / "mirror" / "ebbtide_mirror" / "__main__.py").read_text()
     assert f"FINAL = 1, {FINAL_STATUS}" in program
-    for job in of(made, "Job"):
+    for job in of(requests, "Job"):
         first = job["inputs"]["spec"]["podFailurePolicy"]["rules"][0]
         assert first["action"] == "FailJob"
         assert first["onExitCodes"] == {"containerName": "mirror", "operator": "In", "values": [FINAL_STATUS]}

@@ -20,7 +20,7 @@ def block(name: str, mode: str = "list", **attributes: Any) -> dict[str, Any]:
 
 
 def resource(*blocks: dict[str, Any], **attributes: Any) -> dict[str, Any]:
-    types = {name: told for each in blocks for name, told in each.items()}
+    types = {name: shape for each in blocks for name, shape in each.items()}
     return {"block": {"attributes": attributes, "block_types": types}}
 
 
@@ -79,8 +79,8 @@ def graph(inputs: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
 
 def translated(inputs: dict[str, Any], known: Known = KNOWN, **more: Any) -> dict[str, Any]:
     """What a group with these inputs becomes."""
-    made = Translation(graph(inputs, **more), SCHEMA, known).configuration()
-    return dict(made["resource"]["cloud_compute_group"]["gpu-1"])
+    configuration = Translation(graph(inputs, **more), SCHEMA, known).configuration()
+    return dict(configuration["resource"]["cloud_compute_group"]["gpu-1"])
 
 
 def test_names_are_made_as_the_bridge_makes_them() -> None:
@@ -91,14 +91,14 @@ def test_names_are_made_as_the_bridge_makes_them() -> None:
 
 
 def test_only_what_the_provider_makes_is_in_the_configuration() -> None:
-    made = Translation(graph({}), SCHEMA, KNOWN).configuration()
-    assert made["resource"].keys() == {"cloud_network", "cloud_compute_group"}
-    assert made["resource"]["cloud_network"] == {"net": {"ip_range": "10.0.0.0/8", "tags": {"aB": "c"}}}
+    configuration = Translation(graph({}), SCHEMA, KNOWN).configuration()
+    assert configuration["resource"].keys() == {"cloud_network", "cloud_compute_group"}
+    assert configuration["resource"]["cloud_network"] == {"net": {"ip_range": "10.0.0.0/8", "tags": {"aB": "c"}}}
 
 
 def test_the_providers_own_settings_come_out_of_the_graph() -> None:
-    made = Translation(graph({}), SCHEMA, KNOWN).configuration()["provider"]["cloud"]
-    assert made == {"region": "r", "allowed_account_ids": ["1"], "default_tags": [{"tags": {"aB": "$${x}"}}]}
+    provider = Translation(graph({}), SCHEMA, KNOWN).configuration()["provider"]["cloud"]
+    assert provider == {"region": "r", "allowed_account_ids": ["1"], "default_tags": [{"tags": {"aB": "$${x}"}}]}
 
 
 def test_one_object_becomes_a_list_where_the_schema_has_one_and_plurals_their_block() -> None:
@@ -124,16 +124,16 @@ def test_a_path_into_an_output_takes_the_schemas_names_and_the_first_of_a_list()
         "urn:pulumi:s::p::cloud:core/net:Network::reader", {"ipRange": f"${{{GROUP}#members[1].hostNames[0]}}"}
     )
     size = entry("urn:pulumi:s::p::cloud:core/net:Network::size", {"ipRange": f"${{{GROUP}#size.leastCount}}"})
-    made = Translation([*graph({}), reader, size], SCHEMA, KNOWN).configuration()["resource"]["cloud_network"]
-    assert made["reader"]["ip_range"] == "${cloud_compute_group.gpu-1.members[1].host_names[0]}"
-    assert made["size"]["ip_range"] == "${cloud_compute_group.gpu-1.size[0].least_count}"
+    networks = Translation([*graph({}), reader, size], SCHEMA, KNOWN).configuration()["resource"]["cloud_network"]
+    assert networks["reader"]["ip_range"] == "${cloud_compute_group.gpu-1.members[1].host_names[0]}"
+    assert networks["size"]["ip_range"] == "${cloud_compute_group.gpu-1.size[0].least_count}"
 
 
 def test_what_a_function_of_the_provider_answers_is_read_from_its_data_source() -> None:
     text = "v${cloud:compute/getGroup:getGroup(name=theirs)#latestVersion}"
-    made = Translation(graph({"networkId": text}), SCHEMA, KNOWN).configuration()
-    assert made["data"] == {"cloud_compute_group": {"name-theirs": {"name": "theirs"}}}
-    group = made["resource"]["cloud_compute_group"]["gpu-1"]
+    configuration = Translation(graph({"networkId": text}), SCHEMA, KNOWN).configuration()
+    assert configuration["data"] == {"cloud_compute_group": {"name-theirs": {"name": "theirs"}}}
+    group = configuration["resource"]["cloud_compute_group"]["gpu-1"]
     assert group == {"network_id": "v${data.cloud_compute_group.name-theirs.latest_version}"}
 
 

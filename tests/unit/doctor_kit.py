@@ -74,7 +74,7 @@ def stack(name: str, **changes: Any) -> StackConfig:
 def report(place: Simulated, config: StackConfig, name: str, seconds: float = 10) -> dict[str, Answer]:
     """Return the answers by subject; one of several is the worst."""
     found: dict[str, Answer] = {}
-    for subject, answer in doctor.asked(doctor.checks(config, name, place.tools()), seconds):
+    for subject, answer in doctor.answered(doctor.checks(config, name, place.tools()), seconds):
         if subject not in found or found[subject].outcome == "ok":
             found[subject] = answer
     return found

@@ -16,14 +16,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
+import pytest
 import yaml
 from aiohttp import web
+
+from tests.gateway_venv import gateway_python
 
 PROJECT = Path(__file__).resolve().parents[2]
 IMAGE = PROJECT / "images" / "gateway"
@@ -47,8 +50,8 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 10) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):
-            if found := condition():
-                return found
+            if result := condition():
+                return result
         time.sleep(0.02)
     raise AssertionError(f"not within {seconds} s: {what}")
 
@@ -154,16 +157,16 @@ class Upstream:
 
 async def _form(request: web.Request) -> dict[str, Any]:
     """A form's fields; of the file its name, its kind, its size and its digest, with the field names in their order."""
-    found: dict[str, Any] = {"order": []}
+    fields: dict[str, Any] = {"order": []}
     async for part in await request.multipart():
         content = bytes(await part.read())
-        found["order"].append(part.name)
+        fields["order"].append(part.name)
         if part.filename is None:
-            found[part.name] = content.decode()
+            fields[part.name] = content.decode()
         else:
             kind = part.headers["content-type"]
-            found[part.name] = [part.filename, kind, len(content), hashlib.sha256(content).hexdigest()]
-    return found
+            fields[part.name] = [part.filename, kind, len(content), hashlib.sha256(content).hexdigest()]
+    return fields
 
 
 async def answers(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
@@ -178,9 +181,9 @@ async def answers(request: web.Request, body: dict[str, Any]) -> web.StreamRespo
         return await streams(5)(request, body)
     chat = request.path.endswith("/chat/completions")
     text: dict[str, Any] = {"text": " Paris"}
-    said = {"message": {"role": "assistant", "content": "Paris"}} if chat else text
+    text_part = {"message": {"role": "assistant", "content": "Paris"}} if chat else text
     kind = "chat.completion" if chat else "text_completion"
-    choices = [{"index": 0, "finish_reason": "stop"} | said]
+    choices = [{"index": 0, "finish_reason": "stop"} | text_part]
     return web.json_response(
         {"id": "r", "object": kind, "created": 1, "model": body["model"], "choices": choices, "usage": usage}
     )
@@ -233,9 +236,9 @@ async def holds(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
 
 def chunk(request: web.Request, body: dict[str, Any], text: str, finish: str | None = None) -> bytes:
     chat = request.path.endswith("/chat/completions")
-    said: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
+    text_part: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
     kind = "chat.completion.chunk" if chat else "text_completion"
-    choice = {"index": 0, "finish_reason": finish} | said
+    choice = {"index": 0, "finish_reason": finish} | text_part
     event = {"id": "r", "object": kind, "created": 1, "model": body["model"], "choices": [choice]}
     return f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode()  # without blanks, as vLLM does
 
@@ -505,3 +508,36 @@ def settings_of(upstream: Upstream, kube: KubeApi, models: list[dict[str, Any]],
         "cluster": {"apiServer": kube.served.url},
         **more,
     }
+
+
+def fixtures(
+    models: list[dict[str, Any]],
+    keys: str,
+    *,
+    replicas: Mapping[str, int],
+    otherwise: Behaviour | None = None,
+    scope: Literal["module", "function"] = "module",
+    **sections: Any,
+) -> tuple[Any, Any, Any]:
+    """Return the fixtures ``upstream``, ``kube`` and ``gateway``: the real process before both fakes, once it is ready.
+    ``replicas`` are the models' at first; ``sections`` are further ones of the gateway's file."""
+
+    @pytest.fixture(scope=scope)
+    def upstream() -> Iterator[Upstream]:
+        with stopping(Upstream(otherwise)) as fake:
+            yield fake
+
+    @pytest.fixture(scope=scope)
+    def kube() -> Iterator[KubeApi]:
+        with stopping(KubeApi()) as fake:
+            for name, number in replicas.items():
+                fake.scale(name, number)
+            yield fake
+
+    @pytest.fixture(scope=scope)
+    def gateway(upstream: Upstream, kube: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+        settings = settings_of(upstream, kube, models, **sections)
+        with serving(start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as process:
+            yield process
+
+    return upstream, kube, gateway

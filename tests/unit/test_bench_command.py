@@ -33,16 +33,16 @@ QUICK = {"input_tokens": 40, "output_tokens": 4, "warm_up": 1}
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    made = Engine(first=0.02, per_token=0.005)
-    yield made
-    made.served.stop()
+    fake = Engine(first=0.02, per_token=0.005)
+    yield fake
+    fake.served.stop()
 
 
 @pytest.fixture
 def other() -> Iterator[Engine]:
-    made = Engine(first=0.002, per_token=0.001)
-    yield made
-    made.served.stop()
+    fake = Engine(first=0.002, per_token=0.001)
+    yield fake
+    fake.served.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +62,10 @@ def measured(tmp_path: Path, capsys: pytest.CaptureFixture[str], **more: Any) ->
 def test_each_level_has_its_figures_and_the_load_is_the_one_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
 ) -> None:
-    found, out, err = measured(tmp_path, capsys, url=engine.url + "/v1", concurrency="1,4", requests=12)
-    assert found["complete"] is True
-    assert [level["concurrency"] for level in found["levels"]] == [1, 4]
-    for level in found["levels"]:
+    result, out, err = measured(tmp_path, capsys, url=engine.url + "/v1", concurrency="1,4", requests=12)
+    assert result["complete"] is True
+    assert [level["concurrency"] for level in result["levels"]] == [1, 4]
+    for level in result["levels"]:
         of = level["measured"]
         assert (of["sent"], of["whole"], of["errors"], of["tokens"]) == (12, 12, {}, 48)
         assert of["ttft"]["p50"] >= 0.02
@@ -82,9 +82,9 @@ def test_each_level_has_its_figures_and_the_load_is_the_one_asked_for(
     assert words == {round((40 - FIXED) / PER_WORD)}
     assert len({body["messages"][0]["content"] for body in counted}) == len(counted), "a prompt was asked twice"
     assert {(b["max_tokens"], b["min_tokens"], b["ignore_eos"], b["model"]) for b in counted} == {(4, 4, True, "small")}
-    assert found["endpoints"]["measured"]["engine_version"] == "9.9"
-    assert found["machine"]["cpus"] == os.cpu_count()
-    assert found["versions"]["httpx"]
+    assert result["endpoints"]["measured"]["engine_version"] == "9.9"
+    assert result["machine"]["cpus"] == os.cpu_count()
+    assert result["versions"]["httpx"]
     assert "4 at once" in out
     assert "turn 2 of 2" in err
 
@@ -92,11 +92,11 @@ def test_each_level_has_its_figures_and_the_load_is_the_one_asked_for(
 def test_the_other_endpoint_takes_turns_and_the_difference_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine, other: Engine
 ) -> None:
-    found, out, err = measured(
+    result, out, err = measured(
         tmp_path, capsys, url=engine.url, against=other.url, against_host_header="small.models", concurrency="2",
         requests=16, against_model="bare",
     )  # fmt: skip
-    level = found["levels"][0]
+    level = result["levels"][0]
     assert (level["measured"]["sent"], level["against"]["sent"]) == (16, 16)
     assert level["ratio"]["ttft_added_ms"]["p50"] == pytest.approx(
         1000 * (level["measured"]["ttft"]["p50"] - level["against"]["ttft"]["p50"]), abs=0.01
@@ -121,9 +121,9 @@ def test_an_open_loop_sends_whether_or_not_it_is_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
 ) -> None:
     engine.first = 0.5
-    found, _, _ = measured(tmp_path, capsys, url=engine.url, rate="40", seconds=1.0, turns=1)
-    of = found["levels"][0]["measured"]
-    assert found["levels"][0]["rate"] == 40
+    result, _, _ = measured(tmp_path, capsys, url=engine.url, rate="40", seconds=1.0, turns=1)
+    of = result["levels"][0]["measured"]
+    assert result["levels"][0]["rate"] == 40
     assert 20 <= of["sent"] <= 65
     assert engine.most_at_once > 8
 
@@ -144,8 +144,8 @@ def test_errors_are_counted_by_status_and_by_what_broke(
 def test_an_answer_in_one_piece_has_no_first_token(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
 ) -> None:
-    found, out, _ = measured(tmp_path, capsys, url=engine.url, concurrency="1", requests=4, stream=False, exact=False)
-    of = found["levels"][0]["measured"]
+    result, out, _ = measured(tmp_path, capsys, url=engine.url, concurrency="1", requests=4, stream=False, exact=False)
+    of = result["levels"][0]["measured"]
     assert (of["ttft"], of["tpot"], of["tokens"], of["whole"]) == (None, None, 16, 4)
     assert not any("ignore_eos" in body or "stream" in body for body in engine.seen)
     assert "in one piece" in out
@@ -156,11 +156,11 @@ def test_the_yardstick_finds_where_the_queue_begins_to_refuse(
 ) -> None:
     engine = Engine(first=0.2, slots=4, queue=2)
     try:
-        found, out, _ = measured(tmp_path, capsys, url=engine.url, yardstick=True, most=64, requests=14)
+        result, out, _ = measured(tmp_path, capsys, url=engine.url, yardstick=True, most=64, requests=14)
     finally:
         engine.served.stop()
-    assert found["yardstick"]["concurrency"] == 6
-    assert [each["concurrency"] for each in found["yardstick"]["tries"]] == [1, 2, 4, 8, 6, 7]
+    assert result["yardstick"]["concurrency"] == 6
+    assert [each["concurrency"] for each in result["yardstick"]["tries"]] == [1, 2, 4, 8, 6, 7]
     assert "6 at once" in out
 
 
@@ -170,11 +170,11 @@ def test_the_key_comes_from_the_environment_and_is_nowhere_to_be_seen(
     engine.key = KEY
     monkeypatch.setenv("MY_KEY", KEY)
     file = tmp_path / "page.html"
-    found, out, err = measured(
+    result, out, err = measured(
         tmp_path, capsys, url=engine.url, key_env="MY_KEY", concurrency="1", requests=2, plot=str(file)
     )
-    assert found["levels"][0]["measured"]["whole"] == 2
-    assert KEY not in json.dumps(found) + out + err + file.read_text() + repr(
+    assert result["levels"][0]["measured"]["whole"] == 2
+    assert KEY not in json.dumps(result) + out + err + file.read_text() + repr(
         endpoints(Options(url="http://x", key_env="MY_KEY"), Paths(tmp_path, tmp_path))
     )
 
@@ -273,22 +273,22 @@ def test_a_kept_result_is_shown_again_without_a_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
 ) -> None:
     _, out, _ = measured(tmp_path, capsys, url=engine.url, concurrency="1", requests=2)
-    asked = len(engine.seen)
+    count = len(engine.seen)
     assert command.run(Options(from_file=str(tmp_path / "kept" / "result.json"))) == 0
     assert capsys.readouterr().out == out
-    assert len(engine.seen) == asked
+    assert len(engine.seen) == count
 
 
 def test_the_page_stands_alone_and_lets_no_text_become_markup(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine, other: Engine
 ) -> None:
-    found, _, _ = measured(
+    result, _, _ = measured(
         tmp_path, capsys, url=engine.url, against=other.url, model="<b>m", concurrency="1,2", requests=4
     )
-    found["cold"] = wake_summary(
+    result["cold"] = wake_summary(
         [{"first_token": 24.0, "phases": steps({"woken": 0.5, "image": 2.0, "first token": 24.0})}], True
     )
-    html = page(found)
+    html = page(result)
     assert "&lt;b&gt;m" in html
     assert "<b>m" not in html
     assert not re.search(r"(?:src|href)=|url\(|@import|<script", html)
@@ -296,8 +296,8 @@ def test_the_page_stands_alone_and_lets_no_text_become_markup(
     assert html.count("stroke-dasharray") == 1
     assert "prefers-color-scheme: dark" in html
     assert 'id="cold"' in html
-    found["levels"], found["cold"] = [], None
-    assert "<polyline" not in page(found)
+    result["levels"], result["cold"] = [], None
+    assert "<polyline" not in page(result)
 
 
 def test_phases_of_a_wake_become_how_long_each_took() -> None:
@@ -310,8 +310,8 @@ def test_phases_of_a_wake_become_how_long_each_took() -> None:
 def test_a_cold_path_elsewhere_waits_and_takes_the_first_token(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
 ) -> None:
-    found, out, _ = measured(tmp_path, capsys, url=engine.url, model="small", cold=2, idle=0.05)
-    assert len(found["cold"]["rounds"]) == 2
-    assert found["cold"]["first_token"]["p50"] >= 0.02
-    assert (found["levels"], len(engine.seen)) == ([], 2), "anything else would have woken it"
+    result, out, _ = measured(tmp_path, capsys, url=engine.url, model="small", cold=2, idle=0.05)
+    assert len(result["cold"]["rounds"]) == 2
+    assert result["cold"]["first_token"]["p50"] >= 0.02
+    assert (result["levels"], len(engine.seen)) == ([], 2), "anything else would have woken it"
     assert "Cold path, 2 wakes" in out

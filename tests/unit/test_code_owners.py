@@ -13,7 +13,7 @@ from infra.stackfile import load_file
 from infra.workspace import PROJECT
 from scripts import code_owners_page
 
-KEPT = [pattern.strip("/") for _, pattern, _ in code_owners_page.KEPT]
+KEPT = [pattern.strip("/") for _, pattern, _ in code_owners_page.OWNED]
 
 
 def files() -> list[str]:

@@ -43,7 +43,7 @@ def _shut() -> Iterator[Answer]:
 def test_a_check_that_never_answers_is_said_and_the_others_stand_in_their_order() -> None:
     wanted = [Check(subject="a", ask=_never), Check(subject="b", ask=_fine), Check(subject="c", ask=_shut)]
     begun = time.monotonic()
-    lines = list(doctor.asked(wanted, seconds=0.3))
+    lines = list(doctor.answered(wanted, seconds=0.3))
     assert time.monotonic() - begun < 5
     assert [(subject, answer.outcome) for subject, answer in lines] == [("a", "unknown"), ("b", "ok"), ("c", "unknown")]
     assert "no answer within 0.3 s" in lines[0][1].text
@@ -56,7 +56,7 @@ def test_all_are_asked_at_once() -> None:
         meeting.wait(timeout=5)
         yield good("met")
 
-    lines = doctor.asked([Check(subject=str(index), ask=together) for index in range(8)], seconds=8)
+    lines = doctor.answered([Check(subject=str(index), ask=together) for index in range(8)], seconds=8)
     assert {answer.text for _, answer in lines} == {"met"}
 
 
@@ -69,7 +69,7 @@ def test_an_interruption_ends_it_at_once() -> None:
     begun = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
-            list(doctor.asked([Check(subject="a", ask=_never)], seconds=30))
+            list(doctor.answered([Check(subject="a", ask=_never)], seconds=30))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -150,6 +150,6 @@ def test_a_kubeconfig_that_cannot_be_used_is_said(config: StackConfig) -> None:
 
     tools = place.tools()
     object.__setattr__(tools, "cluster", unusable)
-    lines = dict(doctor.asked(doctor.checks(config, "onprem", tools)))
+    lines = dict(doctor.answered(doctor.checks(config, "onprem", tools)))
     assert {subject for subject, each in lines.items() if each.outcome == "unknown"} >= {"cluster", "rights", NODES}
     assert tried == ["gpu-cluster"]

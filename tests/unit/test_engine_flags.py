@@ -42,18 +42,18 @@ def judged(
     """Severity and fix of each finding of the arguments, by code."""
     file = write(folder, sections(changes, extraArgs=arguments))
     try:
-        found = load_file(file).warnings
+        findings = load_file(file).warnings
     except ConfigError as refused:
-        found = refused.findings
-    return {each.code: (each.severity, each.fix) for each in found if "extraArgs" in each.path}
+        findings = refused.findings
+    return {each.code: (each.severity, each.fix) for each in findings if "extraArgs" in each.path}
 
 
 @pytest.mark.parametrize("case", STOPS)
 def test_what_the_engine_s_parser_stops_at_is_refused_with_what_to_write(tmp_path: Path, case: str) -> None:
     arguments, fix = STOPS[case]
-    found = judged(tmp_path, arguments)
-    assert found["EBB069"][0] == "error"
-    assert fix in found["EBB069"][1]
+    findings = judged(tmp_path, arguments)
+    assert findings["EBB069"][0] == "error"
+    assert fix in findings["EBB069"][1]
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_a_file_of_the_engine_s_image_or_a_template_s_text_is_not(tmp_path: Path
 
 def test_an_image_of_the_stack_s_own_may_have_another_engine(tmp_path: Path) -> None:
     own = {"image.base": "registry.example.com/vllm@sha256:" + "0" * 64}
-    found = judged(tmp_path, ["--swap-space=4"], own)
-    assert found["EBB069"][0] == "warning"
+    findings = judged(tmp_path, ["--swap-space=4"], own)
+    assert findings["EBB069"][0] == "warning"
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_kinds_are_those_that_the_engine_makes_of_its_types(annotation: str, fou
 
 
 def test_a_part_of_a_json_value_keeps_its_own_spelling() -> None:
-    (given,), faults = parse(["--model_loader_extra_config.memory_limit=8"])
-    assert (given.flag, given.key, given.values, faults) == (
+    (flag,), faults = parse(["--model_loader_extra_config.memory_limit=8"])
+    assert (flag.flag, flag.key, flag.values, faults) == (
         "--model-loader-extra-config", "memory_limit", ("8",), (),
     )  # fmt: skip
 
 
 def test_a_fault_hides_no_flag_behind_it() -> None:
-    given, faults = parse(["--swap-space", "4", "--seed=1"])
-    assert [each.flag for each in given] == ["--seed"]
+    parsed, faults = parse(["--swap-space", "4", "--seed=1"])
+    assert [each.flag for each in parsed] == ["--seed"]
     assert [each.index for each in faults] == [0]

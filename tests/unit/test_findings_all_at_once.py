@@ -58,10 +58,10 @@ EXPECTED = {(f"models.{name}.{key}", code) for name in MODELS for key, (_, code)
 def test_fifty_wrong_values_are_fifty_findings_of_one_run(broken: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         load_file(broken)
-    found = [(finding.path, finding.code) for finding in refused.value.findings]
+    findings = [(finding.path, finding.code) for finding in refused.value.findings]
     assert len(EXPECTED) == 50
-    assert len(found) == len(set(found)), "one of them is said twice"
-    assert set(found) == EXPECTED
+    assert len(findings) == len(set(findings)), "one of them is said twice"
+    assert set(findings) == EXPECTED
 
 
 def test_a_plan_shows_the_same_fifty_and_ends_with_status_one(broken: Path) -> None:
@@ -86,7 +86,7 @@ def _leaves(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
         yield at
 
 
-def _found(stack: Any, folder: Path) -> set[tuple[str, str]]:
+def _findings(stack: Any, folder: Path) -> set[tuple[str, str]]:
     file = folder / "Pulumi.one.yaml"
     file.write_text(yaml.safe_dump(stack, sort_keys=False))
     try:
@@ -107,13 +107,13 @@ def _set(stack: Any, path: tuple[str, ...], value: Any) -> Any:
 @pytest.mark.parametrize("name", PLACES)
 def test_one_wrong_setting_of_a_place_brings_no_finding_about_another(name: str, tmp_path: Path) -> None:
     stack: Any = read(STACKS / name).value
-    before = _found(stack, tmp_path)
+    before = _findings(stack, tmp_path)
     for path in [*_leaves(stack["config"]["ebbtide:platform"]), ("no", "such"), ("cluster", "noSuch")]:
         if path == ("kind",):
             continue  # of an unknown kind nothing else can be said
-        found = _found(_set(stack, path, {"not": "this"}), tmp_path) - before
-        assert found, path
-        assert {where.split(".")[1] for where, _ in found} == {path[0]}, (path, found)
+        findings = _findings(_set(stack, path, {"not": "this"}), tmp_path) - before
+        assert findings, path
+        assert {where.split(".")[1] for where, _ in findings} == {path[0]}, (path, findings)
 
 
 @pytest.mark.parametrize("name", [name for name in PLACES if "-" in name])
@@ -121,23 +121,23 @@ def test_a_wrong_setting_of_a_place_does_not_hide_an_open_network(name: str, tmp
     stack: Any = read(STACKS / name).value
     stack = _set(stack, ("cluster", "apiAllowedNetworks"), ["0.0.0.0/0"])
     for wrong in [("ingress", "certificate"), ("cluster", "version"), ("network", "zones"), ("clustre",)]:
-        found = _found(_set(stack, wrong, {"not": "this"}), tmp_path)
-        assert ("platform.cluster.apiAllowedNetworks[0]", "EBB039") in found, wrong
+        findings = _findings(_set(stack, wrong, {"not": "this"}), tmp_path)
+        assert ("platform.cluster.apiAllowedNetworks[0]", "EBB039") in findings, wrong
 
 
 def test_a_machine_not_sold_in_the_region_is_told_beside_a_missing_certificate(tmp_path: Path) -> None:
     stack: Any = read(STACKS / "Pulumi.azure-prod.yaml").value
     stack = _set(stack, ("region",), "westcentralus")
     del stack["config"]["ebbtide:platform"]["ingress"]["certificate"]
-    found = _found(stack, tmp_path)
-    assert ("platform.ingress.certificate", "EBB040") in found
-    assert ("pools.gpu-1xa100.machine", "EBB005") in found
+    findings = _findings(stack, tmp_path)
+    assert ("platform.ingress.certificate", "EBB040") in findings
+    assert ("pools.gpu-1xa100.machine", "EBB005") in findings
 
 
 def test_an_engine_by_tag_alone_and_below_the_floor_is_told_both(tmp_path: Path) -> None:
     stack: Any = read(STACKS / "Pulumi.aws-prod.yaml").value
     stack["config"]["ebbtide:image"] = {"base": "docker.io/vllm/vllm-openai:v0.18.0"}
-    assert {code for where, code in _found(stack, tmp_path) if where == "image.base"} == {"EBB041", "EBB053"}
+    assert {code for where, code in _findings(stack, tmp_path) if where == "image.base"} == {"EBB041", "EBB053"}
 
 
 @pytest.mark.parametrize("cloud", [{}, ON_AZURE, ON_GCP], ids=["aws", "azure", "gcp"])
@@ -146,6 +146,6 @@ def test_the_size_and_both_speeds_of_a_disk_are_told_together(
     tmp_path: Path, cloud: dict[str, Any], disk: tuple[str, int, str]
 ) -> None:
     keys = ("size", "iops", "throughput")
-    made = sections({**cloud, "pools.one.disk": dict(zip(keys, disk, strict=True))})
-    told = {finding.path for finding in read_file(write(tmp_path, made)).findings}
-    assert told >= {f"pools.one.disk.{key}" for key in keys}
+    document = sections({**cloud, "pools.one.disk": dict(zip(keys, disk, strict=True))})
+    paths = {finding.path for finding in read_file(write(tmp_path, document)).findings}
+    assert paths >= {f"pools.one.disk.{key}" for key in keys}

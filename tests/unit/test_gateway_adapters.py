@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 from ebbtide_gateway.settings import Settings  # isort: skip
@@ -29,28 +27,15 @@ def test_an_adapter_is_its_model_but_for_the_name() -> None:
     assert (names["small"].engine_name, names["small"].public_name) == ("base", "base")
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        api.scale("base", 0)
-        yield api
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[kit.Gateway]:
-    settings = kit.settings_of(upstream, kube, [MODEL])
-    groups = {"everyone": ["*"], "guests": ["base", "legal"], "own": ["legal"]}
-    keys = kit.key_file(KEYS, groups, {"guests": {"wake": ["legal"]}})
-    with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as gateway:
-        yield gateway
+upstream, kube, gateway = kit.fixtures(
+    [MODEL],
+    kit.key_file(
+        KEYS,
+        {"everyone": ["*"], "guests": ["base", "legal"], "own": ["legal"]},
+        {"guests": {"wake": ["legal"]}},
+    ),
+    replicas={"base": 0},
+)
 
 
 @pytest.fixture(autouse=True)

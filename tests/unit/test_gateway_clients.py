@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from aiohttp import web
 
 from tests.clients.programs import CLIENTS, Client
 from tests.clients.stand_in import answers
-from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 pytestmark = pytest.mark.slow
@@ -25,33 +23,16 @@ MODELS = {"chat": "small", "embed": "vectors", "transcribe": "ears"}
 SILENCE = 0.2
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream(answers)) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        for name in MODELS.values():
-            api.scale(name, 0)
-        yield api
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[kit.Gateway]:
-    models = [
+upstream, kube, gateway = kit.fixtures(
+    [
         {"name": name, "host": f"{name}.ebbtide-models", "gpus": 1, "holdSeconds": 30, "task": task}
         for task, name in MODELS.items()
-    ]
-    settings = kit.settings_of(upstream, kube, models, limits={"silenceSeconds": SILENCE})
-    keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
-    folder = tmp_path_factory.mktemp("gateway")
-    with kit.serving(kit.start(gateway_python(), folder, settings, keys)) as up:
-        yield up
+    ],
+    kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]}),
+    replicas=dict.fromkeys(MODELS.values(), 0),
+    otherwise=answers,
+    limits={"silenceSeconds": SILENCE},
+)
 
 
 async def held(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:

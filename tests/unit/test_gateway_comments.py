@@ -7,16 +7,13 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from aiohttp import web
 
-from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 from ebbtide_gateway.errors import as_event, error_body  # isort: skip
@@ -29,30 +26,13 @@ SILENCE = 0.3
 COMMENT = re.compile(rb": ebbtide phase=([a-z-]+) seconds=([0-9]+) estimate=([0-9]+|unknown)\n\n")
 
 
-@pytest.fixture
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        api.scale("small", 0)
-        yield api
-
-
-@pytest.fixture
-def gateway(upstream: kit.Upstream, kube: kit.KubeApi, tmp_path: Path) -> Iterator[kit.Gateway]:
-    settings = kit.settings_of(
-        upstream,
-        kube,
-        [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30}],
-        limits={"silenceSeconds": SILENCE},
-    )
-    keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
-    with kit.serving(kit.start(gateway_python(), tmp_path, settings, keys)) as up:
-        yield up
+upstream, kube, gateway = kit.fixtures(
+    [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 30}],
+    kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]}),
+    replicas={"small": 0},
+    scope="function",
+    limits={"silenceSeconds": SILENCE},
+)
 
 
 def held(go_on: threading.Event) -> kit.Behaviour:
@@ -66,11 +46,11 @@ def held(go_on: threading.Event) -> kit.Behaviour:
     return behaviour
 
 
-class Asked:
-    """A request on its way. ``said``: the body so far."""
+class Request:
+    """A request on its way. ``received``: the body so far."""
 
     def __init__(self, gateway: kit.Gateway, stream: bool = True) -> None:
-        self.said, self.status = b"", 0
+        self.received, self.status = b"", 0
         self._pool = ThreadPoolExecutor()
         self._done = self._pool.submit(self._read, gateway.url, stream)
 
@@ -80,14 +60,14 @@ class Asked:
         with httpx.stream("POST", url + "/v1/chat/completions", json=body, headers=headers, timeout=30) as answer:
             self.status = answer.status_code
             for piece in answer.iter_raw():
-                self.said += piece
+                self.received += piece
             return answer
 
     def result(self) -> httpx.Response:
         return self._done.result(30)
 
     def commented(self, times: int) -> None:
-        kit.until(lambda: len(COMMENT.findall(self.said)) >= times, f"{times} comments")
+        kit.until(lambda: len(COMMENT.findall(self.received)) >= times, f"{times} comments")
 
 
 def test_a_held_stream_is_sent_comments_and_then_the_engines_own_bytes(
@@ -95,14 +75,14 @@ def test_a_held_stream_is_sent_comments_and_then_the_engines_own_bytes(
 ) -> None:
     go_on = threading.Event()
     upstream.knock_script, upstream.script = [held(go_on)], [kit.streams(3)]
-    asked = Asked(gateway)
-    asked.commented(2)
-    assert (asked.status, COMMENT.sub(b"", asked.said)) == (200, b"")
+    request = Request(gateway)
+    request.commented(2)
+    assert (request.status, COMMENT.sub(b"", request.received)) == (200, b"")
     go_on.set()
-    answer = asked.result()
+    answer = request.result()
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["x-ebbtide-model"] == "small"
-    comments, _, rest = asked.said.partition(b"data: ")
+    comments, _, rest = request.received.partition(b"data: ")
     assert COMMENT.sub(b"", comments) == b""
     assert b": ebbtide" not in rest, "nothing is put between the engine's own bytes"
     events = [line.removeprefix(b"data: ") for line in (b"data: " + rest).split(b"\n\n") if line]
@@ -119,17 +99,17 @@ def test_a_wake_that_fails_before_the_first_comment_has_its_status_and_after_it_
     now = datetime.now(UTC)
     failure = WakeFailure("image_pull", "its image is not there", now, now + timedelta(seconds=60), 1)
     upstream.knock_script = [held(threading.Event())]
-    asked = Asked(gateway)
-    asked.commented(1)
+    request = Request(gateway)
+    request.commented(1)
     kube.fail("small", failure.text())
-    asked.result()
-    comments, _, event = asked.said.partition(b"data: ")
+    request.result()
+    comments, _, event = request.received.partition(b"data: ")
     assert COMMENT.sub(b"", comments) == b""
     assert json.loads(event)["error"]["code"] == "wake_failed"
     assert json.loads(event)["error"]["param"] == "image_pull"
     last = kit.until(gateway.records, "its record")[-1]
     assert (last["status"], last["code"], last["complete"]) == (200, "wake_failed", True)
-    refused = Asked(gateway)
+    refused = Request(gateway)
     assert refused.result().status_code == 503, "known before anything was sent"
 
 
@@ -137,23 +117,23 @@ def test_an_engines_refusal_after_comments_is_an_event(gateway: kit.Gateway, ups
     go_on = threading.Event()
     upstream.knock_script = [held(go_on)]
     upstream.script = [kit.engine_error(400, "BadRequestError", "too long")]
-    asked = Asked(gateway)
-    asked.commented(1)
+    request = Request(gateway)
+    request.commented(1)
     go_on.set()
-    asked.result()
-    assert json.loads(asked.said.partition(b"data: ")[2])["error"]["message"] == "too long"
+    request.result()
+    assert json.loads(request.received.partition(b"data: ")[2])["error"]["message"] == "too long"
 
 
 def test_who_asked_for_no_stream_is_told_nothing_until_the_answer(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     go_on = threading.Event()
     upstream.knock_script = [held(go_on)]
     began = time.monotonic()
-    asked = Asked(gateway, stream=False)
+    request = Request(gateway, stream=False)
     kit.until(lambda: upstream.knocks and time.monotonic() - began > 3 * SILENCE, "held for several comments' time")
-    assert (asked.status, asked.said) == (0, b"")
+    assert (request.status, request.received) == (0, b"")
     go_on.set()
-    assert asked.result().status_code == 200
-    assert json.loads(asked.said)["choices"]
+    assert request.result().status_code == 200
+    assert json.loads(request.received)["choices"]
 
 
 def test_a_client_that_leaves_after_comments_is_let_go(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
@@ -176,6 +156,6 @@ def test_an_error_after_comments_is_an_event_of_the_api_that_was_called() -> Non
     assert as_event("anthropic", 503, body).startswith(b'event: error\ndata: {"type": "error"')
     event = as_event("responses", 503, error_body("responses", 503, "full", "queue_full"))
     assert event.startswith(b"event: error\n")
-    told = json.loads(event.split(b"data: ")[1])
-    assert (told["type"], told["message"], told["error"]["code"]) == ("error", "full", "queue_full")
+    event_body = json.loads(event.split(b"data: ")[1])
+    assert (event_body["type"], event_body["message"], event_body["error"]["code"]) == ("error", "full", "queue_full")
     assert as_event("responses", 500, b"no JSON") == b"event: error\ndata: no JSON\n\n"

@@ -123,7 +123,7 @@ def queue(clock: list[float], **more: Any) -> tuple[guard.Places, settings.Model
 
 
 def refused_after(waiting: guard.Places, asked: settings.Model) -> float:
-    with pytest.raises(ApiError) as error, waiting.taken(asked):
+    with pytest.raises(ApiError) as error, waiting.hold(asked):
         pass
     assert (error.value.status, error.value.code) == (503, "queue_full")
     assert error.value.retry_after is not None
@@ -147,7 +147,7 @@ def test_a_full_queue_tells_when_the_wake_should_be_over(last_wake: float | None
     waiting, asked = queue(clock, cold_start_seconds=600)
     if last_wake is not None:
         waiting.woke(asked, last_wake)
-    with waiting.taken(asked):
+    with waiting.hold(asked):
         clock[0] += elapsed
         assert refused_after(waiting, asked) == wait
 
@@ -164,7 +164,7 @@ def test_the_retries_that_the_documentation_advises_outlast_a_cold_start(
     waiting, asked = queue(clock, cold_start_seconds=cold_start)
     if last_wake is not None:
         waiting.woke(asked, last_wake)
-    with waiting.taken(asked):
+    with waiting.hold(asked):
         for _ in range(int(advised[1])):
             clock[0] += refused_after(waiting, asked)
     assert clock[0] >= cold_start

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
 
 from ebbtide_gateway.prompt_length import most_tokens, shortest  # isort: skip
@@ -107,34 +105,16 @@ def test_the_first_that_it_fits_takes_it_and_the_last_what_is_left() -> None:
 # The gateway's own process, before a stand-in for the engines.
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        for model in ("chat", "chat-long"):
-            api.scale(model, 0)
-        yield api
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[kit.Gateway]:
-    common = {"gpus": 1, "holdSeconds": 3}
-    models = [
-        {**common, "name": "chat", "host": SHORT, "aliases": ["talk"], "contextTokens": CONTEXT, "longer": "chat-long"},
-        {**common, "name": "chat-long", "host": LONG, "askedAs": "chat"},
-    ]
-    settings = kit.settings_of(upstream, kube, models, limits={"maxBodyBytes": 100_000})
-    groups = {"everyone": ["chat"], "guests": ["chat"], "others": ["chat-long"]}
-    keys = kit.key_file(KEYS, groups, {"guests": {"wake": []}})
-    with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as gateway:
-        yield gateway
+COMMON = {"gpus": 1, "holdSeconds": 3}
+upstream, kube, gateway = kit.fixtures(
+    [
+        {**COMMON, "name": "chat", "host": SHORT, "aliases": ["talk"], "contextTokens": CONTEXT, "longer": "chat-long"},
+        {**COMMON, "name": "chat-long", "host": LONG, "askedAs": "chat"},
+    ],
+    kit.key_file(KEYS, {"everyone": ["chat"], "guests": ["chat"], "others": ["chat-long"]}, {"guests": {"wake": []}}),
+    replicas={"chat": 0, "chat-long": 0},
+    limits={"maxBodyBytes": 100_000},
+)
 
 
 @pytest.fixture(autouse=True)

@@ -88,9 +88,9 @@ def test_prompts_meet_where_the_stack_says_so(tmp_path: Any) -> None:
     for routing, by_prefix in (("prefix", True), ("fewestRequests", False)):
         for model in raw["models"].values():
             model["routing"] = routing
-        told = gateway_yaml(gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda"))
+        settings = gateway_yaml(gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda"))
         file = tmp_path / "gateway.yaml"
-        file.write_text(told)
+        file.write_text(settings)
         assert {model.by_prefix for model in process_settings.load(file).models} == {by_prefix}
 
 
@@ -110,18 +110,18 @@ def test_a_stacks_groups_and_prices_are_what_the_gateway_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "told", "pods"),
+    ("environment", "gateway", "pods"),
     [("prod", {}, 2), ("dev", {}, 1), ("prod", {"replicas": 1}, 1), ("dev", {"replicas": 3}, 3)],
 )
 def test_in_production_the_gateway_has_two_pods_if_nothing_else_is_said(
-    environment: str, told: dict[str, int], pods: int
+    environment: str, gateway: dict[str, int], pods: int
 ) -> None:
     from infra.program.gateway import gateway_settings
     from infra.stackfile import load
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
-    raw |= {"environment": environment, "gateway": {**raw["gateway"], **told}}
+    raw |= {"environment": environment, "gateway": {**raw["gateway"], **gateway}}
     assert gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda").replicas == pods
 
 
@@ -133,8 +133,8 @@ def test_what_stands_before_the_gateway_says_what_it_owes_and_a_stack_may_say_mo
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
 
     def limits(*ingress: Ingress) -> dict[str, Any]:
-        told = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda", *ingress)
-        return dict(yaml.safe_load(gateway_yaml(told))["limits"])
+        settings = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda", *ingress)
+        return dict(yaml.safe_load(gateway_yaml(settings))["limits"])
 
     assert (limits()["leaveSeconds"], limits()["silenceSeconds"]) == (5, 10)
     balancer = Ingress(leave_seconds=90)
@@ -151,8 +151,8 @@ def test_as_many_may_wait_for_a_model_as_all_its_replicas_take() -> None:
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
     for model in raw["models"].values():
         model |= {"max": 3, "maxSequences": 8, "maxQueued": 4}
-    told = gateway_yaml(gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda"))
-    assert {model["mostWaiting"] for model in yaml.safe_load(told)["models"]} == {36}
+    settings = gateway_yaml(gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda"))
+    assert {model["mostWaiting"] for model in yaml.safe_load(settings)["models"]} == {36}
 
 
 def test_what_a_request_may_ask_and_what_its_model_is_for_reach_the_process(tmp_path: Any) -> None:
@@ -171,8 +171,8 @@ def test_no_request_may_ask_for_more_than_a_replica_takes_and_retries_know_the_c
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
     for model in raw["models"].values():
         model |= {"max": 3, "maxSequences": 8, "maxQueued": 4, "coldStart": "11m"}
-    told = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda")
-    assert {(model.most_sequences, model.cold_start_seconds) for model in told.models} == {(12, 660)}
+    settings = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda")
+    assert {(model.most_sequences, model.cold_start_seconds) for model in settings.models} == {(12, 660)}
 
 
 def test_the_pods_memory_is_bounded_above_what_bodies_may_take() -> None:
@@ -418,8 +418,8 @@ def test_the_plan_says_how_long_a_wake_takes_until_there_was_one() -> None:
     stack = load(raw, "stacks/Pulumi.x.yaml").config
     estimates = wake_estimates(stack)
     assert estimates.keys() == stack.models.keys()
-    told = gateway_yaml(gateway_settings(stack, "http://hop", "keda", wakes=estimates))
-    for model in process_settings.Settings.model_validate(yaml.safe_load(told)).models:
+    settings = gateway_yaml(gateway_settings(stack, "http://hop", "keda", wakes=estimates))
+    for model in process_settings.Settings.model_validate(yaml.safe_load(settings)).models:
         assert dict(model.wake_seconds) == estimates[model.name]
         assert set(model.wake_seconds) <= set(PHASES)
         assert model.wake_seconds["engine"] > 0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.keeper_kit import NOON, at
 
-from ebbtide_gateway.guard import Taken, WakeGuard  # isort: skip
+from ebbtide_gateway.guard import Usage, WakeGuard  # isort: skip
 from ebbtide_gateway.model_states import ModelStates  # isort: skip
 from ebbtide_gateway.settings import Guard, Model  # isort: skip
 from ebbtide_gateway.upstream_call import Call  # isort: skip
@@ -21,18 +21,18 @@ from ebbtide_kube.wake_progress import LAST_WAKES, WakeProgress, last_wakes_text
 
 PLAN = {"decision": 1, "node": 90, "image": 120, "engine": 50}
 SMALL = Model(name="small", host="h", gpus=1, hold_seconds=900, usd_per_hour=1.006, wake_seconds=PLAN)
-ASLEEP, WAKING, AWAKE = Taken({}, {}), Taken({"small": 1}, {"small": 1}), Taken({"small": 1}, {}, {"small": 1})
+ASLEEP, WAKING, AWAKE = Usage({}, {}), Usage({"small": 1}, {"small": 1}), Usage({"small": 1}, {}, {"small": 1})
 LOADING = WakeProgress("node", NOON, NOON).advanced("engine", at(60)).text()
 LAST = last_wakes_text([{"node": 60, "engine": 40}, {"node": 70, "engine": 50}])
 
 
-def states(taken: Taken | None, annotations: dict[str, str] | None = None, most: int | None = None) -> ModelStates:
+def states(taken: Usage | None, annotations: dict[str, str] | None = None, most: int | None = None) -> ModelStates:
     guard = WakeGuard(Guard(maxGpus=most), {"small": 1}, lambda: taken)
     scaled = {"small": {"metadata": {"annotations": annotations or {}}}}
     return ModelStates(guard, lambda: taken, lambda: scaled, lambda: at(72))
 
 
-def told(taken: Taken | None, annotations: dict[str, str] | None = None) -> dict[str, Any]:
+def told(taken: Usage | None, annotations: dict[str, str] | None = None) -> dict[str, Any]:
     return states(taken, annotations).described(SMALL)
 
 
@@ -78,13 +78,13 @@ def test_an_awake_model_and_one_nobody_can_see() -> None:
         (None, {WAKE: LOADING}, "phase=unknown seconds=10 estimate=unknown"),
     ],
 )
-def test_a_comment_tells_the_phase(taken: Taken | None, annotations: dict[str, str], comment: str) -> None:
+def test_a_comment_tells_the_phase(taken: Usage | None, annotations: dict[str, str], comment: str) -> None:
     said = states(taken, annotations).comment(Call(SMALL, "/v1/chat/completions"), 10.2)
     assert said == f": ebbtide {comment}\n\n".encode()
 
 
 def test_who_waits_for_other_models_gpus_is_told_so_and_no_estimate() -> None:
-    full = Taken({"large": 1}, {"large": 1})
+    full = Usage({"large": 1}, {"large": 1})
     said = states(full, most=1).comment(Call(SMALL, "/v1/chat/completions"), 20)
     assert said == b": ebbtide phase=room seconds=20 estimate=unknown\n\n"
 

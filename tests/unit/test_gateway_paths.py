@@ -47,29 +47,12 @@ JSON = [route for route in ROUTES.values() if route.body == "json"]
 SERVED = [route for route in JSON if "image" not in route.tasks]
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        yield api
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[kit.Gateway]:
-    models = [
-        {"name": task, "host": f"{task}.ebbtide-models", "gpus": 1, "holdSeconds": 3, "task": task} for task in TASKS
-    ]
-    settings = kit.settings_of(upstream, kube, models, limits={"maxBodyBytes": 100_000})
-    keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
-    with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as gateway:
-        yield gateway
+upstream, kube, gateway = kit.fixtures(
+    [{"name": task, "host": f"{task}.ebbtide-models", "gpus": 1, "holdSeconds": 3, "task": task} for task in TASKS],
+    kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]}),
+    replicas={},
+    limits={"maxBodyBytes": 100_000},
+)
 
 
 @pytest.fixture(autouse=True)
@@ -87,13 +70,13 @@ def error(route: Route, response: httpx.Response) -> dict[str, Any]:
     body = response.json()
     if route.api == "cohere":
         assert "error" not in body
-        found = body
+        reason = body
     else:
         assert body.get("type") == ("error" if route.api == "anthropic" else None)
-        found = body["error"]
-        assert found["type"]
-    assert found["message"]
-    return dict(found)
+        reason = body["error"]
+        assert reason["type"]
+    assert reason["message"]
+    return dict(reason)
 
 
 @pytest.mark.parametrize("route", SERVED, ids=lambda route: route.path)
@@ -114,10 +97,10 @@ def test_a_model_of_another_task_is_refused_with_what_it_has_and_is_not_woken(
         if task in route.tasks:
             continue
         refused = post(gateway, route.path, GOOD[route.check] | {"model": task})
-        found = error(route, refused)
-        assert (refused.status_code, found["code"]) == (400, "wrong_task")
-        assert f"task '{task}'" in found["message"]
-        assert all(path in found["message"] for path in paths_of(task))
+        reason = error(route, refused)
+        assert (refused.status_code, reason["code"]) == (400, "wrong_task")
+        assert f"task '{task}'" in reason["message"]
+        assert all(path in reason["message"] for path in paths_of(task))
     assert upstream.untouched
 
 
@@ -155,8 +138,8 @@ def test_an_engines_error_comes_in_the_paths_own_shape(
 
 def test_anthropics_error_types_follow_from_the_status(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     body = GOOD["messages"] | {"model": "chat"}
-    said = json.dumps({"type": "error", "error": {"type": "BadRequestError", "message": "no"}})
-    upstream.script.append(kit.says(400, said, "application/json"))
+    answer = json.dumps({"type": "error", "error": {"type": "BadRequestError", "message": "no"}})
+    upstream.script.append(kit.says(400, answer, "application/json"))
     assert post(gateway, "/v1/messages", body).json()["error"]["type"] == "invalid_request_error"
     upstream.script.append(kit.engine_error(503, "Service Unavailable", "busy"))
     assert post(gateway, "/v1/messages", body).json()["error"]["type"] == "overloaded_error"
@@ -215,8 +198,8 @@ def test_a_stream_with_named_events_that_breaks_ends_with_its_apis_error(
     last = [event for event in answer.text.split("\n\n") if event][-1]
     name, _, data = last.strip().partition("\ndata: ")
     assert name == "event: error"
-    found = json.loads(data)
-    assert (found["type"], found["error"]["code"]) == ("error", "answer_broken_off")
+    parsed = json.loads(data)
+    assert (parsed["type"], parsed["error"]["code"]) == ("error", "answer_broken_off")
 
 
 def test_a_message_refused_in_its_stream_is_an_error_with_a_status(
@@ -283,8 +266,11 @@ def open_gateway(
 
 def test_a_page_of_a_named_origin_may_ask_and_read_also_errors(open_gateway: kit.Gateway) -> None:
     path, body = "/v1/chat/completions", GOOD["chat"] | {"model": "chat"}
-    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,x-stainless-os"}
-    preflight = httpx.options(open_gateway.url + path, headers={"origin": APP} | asked)
+    request_headers = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,x-stainless-os",
+    }
+    preflight = httpx.options(open_gateway.url + path, headers={"origin": APP} | request_headers)
     assert preflight.status_code == 204
     assert preflight.headers["access-control-allow-origin"] == APP
     assert "POST" in preflight.headers["access-control-allow-methods"]
@@ -299,9 +285,9 @@ def test_a_page_of_a_named_origin_may_ask_and_read_also_errors(open_gateway: kit
 
 @pytest.mark.parametrize("origin", ["https://evil.example.com", "null", APP + ".evil.com", APP.upper()])
 def test_a_page_of_another_origin_may_read_nothing(open_gateway: kit.Gateway, origin: str) -> None:
-    asked = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "a"}
+    request_headers = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "a"}
     for answer in (
-        httpx.options(open_gateway.url + "/v1/models", headers=asked),
+        httpx.options(open_gateway.url + "/v1/models", headers=request_headers),
         httpx.get(open_gateway.url + "/v1/models", headers={"origin": origin, "authorization": f"Bearer {KEY}"}),
     ):
         assert not [name for name in answer.headers if name.startswith("access-control")]

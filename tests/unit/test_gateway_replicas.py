@@ -36,8 +36,8 @@ class Clock:
 
 
 def replicas(*hosts: str, clock: Clock | None = None) -> Replicas:
-    seen = {"a": a_slice("small", *map(endpoint, hosts))}
-    return Replicas(lambda: seen, clock or Clock())
+    slices = {"a": a_slice("small", *map(endpoint, hosts))}
+    return Replicas(lambda: slices, clock or Clock())
 
 
 def test_only_a_models_own_ready_endpoints_are_known_and_each_once() -> None:
@@ -98,8 +98,8 @@ def test_a_request_leaves_once_and_the_model_was_used_until_then() -> None:
     assert (known.in_flight("small"), known.idle_seconds("small"), known.in_flight("other")) == (0, 0.0, 0)
 
 
-def chat(*said: tuple[str, str]) -> dict[str, Any]:
-    return {"messages": [{"role": role, "content": text} for role, text in said]}
+def chat(*turns: tuple[str, str]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": text} for role, text in turns]}
 
 
 def test_a_chat_begins_with_its_users_first_words_in_every_turn() -> None:
@@ -151,9 +151,9 @@ KEY = "sk-demo-secret"
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[kit.Upstream, kit.Upstream, kit.Upstream]]:
-    made = kit.Upstream(), kit.Upstream(), kit.Upstream()
-    yield made
-    for each in made:
+    upstreams = kit.Upstream(), kit.Upstream(), kit.Upstream()
+    yield upstreams
+    for each in upstreams:
         each.served.stop()
 
 
@@ -188,7 +188,7 @@ def ask(gateway: kit.Gateway, **more: Any) -> httpx.Response:
     return httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=20)
 
 
-def told(gateway: kit.Gateway, name: str) -> float:
+def metric(gateway: kit.Gateway, name: str) -> float:
     line = f'ebbtide_gateway_{name}{{model="small"}} '
     text = httpx.get(gateway.metrics_url, params={"name[]": f"ebbtide_gateway_{name}"}).text
     return next(float(each.removeprefix(line)) for each in text.splitlines() if each.startswith(line))
@@ -219,7 +219,7 @@ def two_replicas(
     kube.replicas("small", at(one), at(two))
     kit.until(lambda: ask(gateway).status_code == 200 and one.seen and two.seen, "both are sent requests", 20)
     # a client has its answer a moment before the gateway counts it as ended
-    kit.until(lambda: told(gateway, "in_flight_requests") == 0, "none is counted")
+    kit.until(lambda: metric(gateway, "in_flight_requests") == 0, "none is counted")
     for each in (interceptor, one, two):
         each.reset()
     return one, two
@@ -246,10 +246,10 @@ def test_a_model_that_is_routed_by_prefix_keeps_a_chat_at_one_replica(
     kube.replicas("alike", at(one), at(two))
 
     def turns(number: int) -> None:
-        said = [{"role": "user", "content": f"Chat {number}"}]
+        messages = [{"role": "user", "content": f"Chat {number}"}]
         for _ in range(4):
-            assert ask(gateway, model="alike", messages=said).status_code == 200
-            said += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "And?"}]
+            assert ask(gateway, model="alike", messages=messages).status_code == 200
+            messages += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "And?"}]
 
     kit.until(lambda: ask(gateway, model="alike").status_code == 200 and one.seen + two.seen, "seen by the gateway", 20)
     one.reset(), two.reset()
@@ -270,17 +270,17 @@ def test_requests_go_where_fewest_are_and_are_counted_until_their_streams_end(
     behaviour = kit.streams(3, gate=lambda number: number == 0 or go.is_set())
     one.script, two.script = [behaviour] * 6, [behaviour] * 6
     with ThreadPoolExecutor(6) as pool:
-        asked = [pool.submit(ask, gateway, stream=True) for _ in range(6)]
-        kit.until(lambda: told(gateway, "in_flight_requests") == 6, "six are counted")
+        requests = [pool.submit(ask, gateway, stream=True) for _ in range(6)]
+        kit.until(lambda: metric(gateway, "in_flight_requests") == 6, "six are counted")
         # the gateway counts a request before it connects: on a busy machine the engines hear of it later
         kit.until(lambda: len(one.seen) + len(two.seen) == 6, "the engines have all six")
         assert Counter(len(each.seen) for each in (one, two)) == {3: 2}
         assert by_replica(gateway) == {at(one): 3, at(two): 3}
         go.set()
-        assert all("[DONE]" in each.result().text for each in asked)
-    kit.until(lambda: told(gateway, "in_flight_requests") == 0, "none is counted")
+        assert all("[DONE]" in each.result().text for each in requests)
+    kit.until(lambda: metric(gateway, "in_flight_requests") == 0, "none is counted")
     assert by_replica(gateway) == {}
-    assert told(gateway, "idle_seconds") < 10
+    assert metric(gateway, "idle_seconds") < 10
 
 
 @pytest.mark.slow
@@ -295,8 +295,8 @@ def test_a_client_that_leaves_its_stream_is_counted_no_longer(
     with httpx.stream("POST", url, json=body, headers=headers) as response:
         pieces = response.iter_text()  # kept: one that is collected closes the response
         assert next(pieces)
-        assert told(gateway, "in_flight_requests") == 1
-    kit.until(lambda: told(gateway, "in_flight_requests") == 0, "the one that left")
+        assert metric(gateway, "in_flight_requests") == 1
+    kit.until(lambda: metric(gateway, "in_flight_requests") == 0, "the one that left")
     kit.until(lambda: any(seen.cut_off for seen in one.seen + two.seen), "the engine is told")
 
 
@@ -342,7 +342,7 @@ def test_an_engines_own_refusal_is_passed_on_and_is_no_fault_of_the_replica(
     assert len(one.seen) + len(two.seen) == 1
     lost = kit.says(404, "Not Found")
     one.script, two.script = [lost], [lost]
-    found = ask(gateway)
-    assert found.status_code == 404
-    assert found.json()["error"]["message"] == "model 'small' answered 404 without a reason"
+    response = ask(gateway)
+    assert response.status_code == 404
+    assert response.json()["error"]["message"] == "model 'small' answered 404 without a reason"
     assert interceptor.untouched

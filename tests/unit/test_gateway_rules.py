@@ -36,11 +36,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         loop.close()
 
 
-def taken(**replicas: int) -> guard.Taken:
-    return guard.Taken(replicas, {"small": 1, "big": 2, "other": 1})
+def taken(**replicas: int) -> guard.Usage:
+    return guard.Usage(replicas, {"small": 1, "big": 2, "other": 1})
 
 
-def admit(rules: guard.Guard, view: guard.Taken | None) -> guard.WakeGuard:
+def admit(rules: guard.Guard, view: guard.Usage | None) -> guard.WakeGuard:
     return guard.WakeGuard(rules, {"small": 1, "big": 2, "other": 1}, lambda: view)
 
 
@@ -60,7 +60,7 @@ def admit(rules: guard.Guard, view: guard.Taken | None) -> guard.WakeGuard:
     ],
 )
 def test_a_sleeping_model_is_woken_only_when_its_gpus_fit(
-    model: settings.Model, view: guard.Taken, waking: dict[str, int], most: int | None, passes: bool
+    model: settings.Model, view: guard.Usage, waking: dict[str, int], most: int | None, passes: bool
 ) -> None:
     assert guard.fits(model, view, waking, most) is passes
 
@@ -180,13 +180,13 @@ def listed(name: str, replicas: int, gpus: int) -> dict[str, Any]:
 
 
 def test_deployments_and_groups_are_counted_together() -> None:
-    taken = workloads.taken([listed("small", 2, 1), listed("large", 1, 16)])
+    taken = workloads.usage([listed("small", 2, 1), listed("large", 1, 16)])
     assert taken is not None
     assert taken.holders() == {"large": 16, "small": 2}
 
 
 def test_a_model_that_becomes_a_group_holds_the_gpus_of_both_until_its_old_pods_are_gone() -> None:
-    taken = workloads.taken([listed("m", 1, 8), listed("m", 0, 16)])
+    taken = workloads.usage([listed("m", 1, 8), listed("m", 0, 16)])
     assert taken is not None
     assert taken.replicas == {"m": 1}
 
@@ -208,7 +208,7 @@ def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
         ),
     }
     asked: list[str] = []
-    told: list[guard.Taken | None] = []
+    told: list[guard.Usage | None] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path)
@@ -216,19 +216,19 @@ def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
             return httpx.Response(200)
         return httpx.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": [lists[request.url.path]]})
 
-    async def look() -> guard.Taken | None:
+    async def look() -> guard.Usage | None:
         (tmp_path / "token").write_text("t")
         client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://kube")
         kinds = (api.deployments, api.groups) if groups else (api.deployments,)
         paths = [kind("ns") for kind in kinds]
-        view = workloads.Workloads(client, paths, tmp_path / "token", lambda: told.append(view.taken()))
+        view = workloads.Workloads(client, paths, tmp_path / "token", lambda: told.append(view.usage()))
         following = [asyncio.create_task(each.run()) for each in view.views]
         async with asyncio.timeout(5):
-            while view.taken() is None:
+            while view.usage() is None:
                 await asyncio.sleep(0.01)
         for task in following:
             task.cancel()
-        return view.taken()
+        return view.usage()
 
     taken = run(look())
     assert taken is not None
@@ -239,7 +239,7 @@ def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
 
 
 def test_half_a_view_is_none() -> None:
-    assert workloads.taken([listed("small", 2, 1), None]) is None
+    assert workloads.usage([listed("small", 2, 1), None]) is None
 
 
 def test_a_key_is_found_by_its_digest_and_only_whole() -> None:

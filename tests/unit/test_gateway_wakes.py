@@ -30,25 +30,8 @@ RIGHTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        api.scale("small", 0)
-        api.scale("big", 0)
-        yield api
-
-
-@pytest.fixture
-def gateway(
-    upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[kit.Gateway]:
-    models = [
+upstream, kube, gateway = kit.fixtures(
+    [
         {
             "name": "small",
             "host": "small.ebbtide-models",
@@ -58,12 +41,12 @@ def gateway(
             "mostWaiting": 3,
         },
         {"name": "big", "host": "big.ebbtide-models", "gpus": 2, "holdSeconds": 10},
-    ]
-    settings = kit.settings_of(upstream, kube, models, guard={"maxGpus": 2, "whenFull": "refuse"})
-    folder = tmp_path_factory.mktemp("gateway")
-    started = kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS, RIGHTS))
-    with kit.serving(started) as gateway:
-        yield gateway
+    ],
+    kit.key_file(KEYS, GROUPS, RIGHTS),
+    replicas={"small": 0, "big": 0},
+    scope="function",
+    guard={"maxGpus": 2, "whenFull": "refuse"},
+)
 
 
 def ask(gateway: kit.Gateway, who: str, model: str = "small") -> httpx.Response:

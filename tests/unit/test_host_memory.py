@@ -30,7 +30,7 @@ def pool(machine: Machine, slices: int = 1) -> Pool:
 def allocatable_gib(machine: Machine) -> float:
     """Of a node, by what its place publishes; what the kernel does not see is Karpenter's guess for it. Daemon sets
     take 0.7 GiB: those of GKE, the most of the three."""
-    seen = machine.memory_gib * 0.925
+    visible = machine.memory_gib * 0.925
     if machine.place == "aws":  # 11 MiB for each of the most pods that a large machine has, 255 MiB, and the eviction's
         kept = (255 + 11 * 345 + 100) / 1024 if machine.memory_gib > 64 else (255 + 11 * 58 + 100) / 1024
     elif machine.place == "azure":
@@ -41,13 +41,13 @@ def allocatable_gib(machine: Machine) -> float:
         for size, share in tiers:
             kept += share * min(size, left)
             left = max(0.0, left - size)
-    return seen - kept - 0.7
+    return visible - kept - 0.7
 
 
 def asked(machine: Machine, gpus: int, slices: int = 1) -> tuple[float, float]:
     """Processors and GiB."""
-    found = requests((pool(machine, slices),), gpus, streams=True)
-    return int(found["cpu"].removesuffix("m")) / 1000, int(found["memory"].removesuffix("Mi")) / 1024
+    amounts = requests((pool(machine, slices),), gpus, streams=True)
+    return int(amounts["cpu"].removesuffix("m")) / 1000, int(amounts["memory"].removesuffix("Mi")) / 1024
 
 
 @pytest.mark.parametrize("machine", ALL, ids=lambda machine: machine.name)
@@ -88,43 +88,43 @@ def test_the_streamer_s_buffer_follows_from_the_machine_and_the_gpus_that_share_
 def test_a_pod_asks_for_the_least_that_one_of_its_pools_has() -> None:
     small, large = pool(machines("aws")["g5.2xlarge"]), pool(machines("aws")["g5.16xlarge"])
     for pools in ((small, large), (large, small)):
-        found, environment = container(placed(BUCKET, *pools))
+        spec, environment = container(placed(BUCKET, *pools))
         alone, own = container(placed(BUCKET, small))
-        assert (found["memory"], environment[STREAMER_LIMIT]) == (alone["memory"], own[STREAMER_LIMIT])
+        assert (spec["memory"], environment[STREAMER_LIMIT]) == (alone["memory"], own[STREAMER_LIMIT])
 
 
 def test_without_a_bucket_nothing_is_streamed_and_no_buffer_is_asked_for() -> None:
-    found, environment = container(placed(FOLDER, pool(machines("aws")["g5.8xlarge"])))
+    spec, environment = container(placed(FOLDER, pool(machines("aws")["g5.8xlarge"])))
     assert STREAMER_LIMIT not in environment
-    assert found["memory"] == "7Gi"
+    assert spec["memory"] == "7Gi"
 
 
 def test_a_machine_that_nobody_knows_is_asked_for_what_an_engine_takes_anyhow() -> None:
     unknown = Pool("p", {}, (), 8)
-    found, environment = container(placed(BUCKET, unknown), gpus=2)
-    assert (found["cpu"], found["memory"]) == ("3", "11Gi")
+    spec, environment = container(placed(BUCKET, unknown), gpus=2)
+    assert (spec["cpu"], spec["memory"]) == ("3", "11Gi")
     assert STREAMER_LIMIT not in environment
 
 
 def test_an_engine_on_the_cpu_asks_for_no_memory_of_the_one_machine() -> None:
-    found, _ = container(placed(FOLDER, replace(Pool("p", {}, (), 1), device="cpu")))
-    assert found == {"nvidia.com/gpu": "1"}
+    spec, _ = container(placed(FOLDER, replace(Pool("p", {}, (), 1), device="cpu")))
+    assert spec == {"nvidia.com/gpu": "1"}
 
 
 def test_settings_of_the_component_s_caller_go_first() -> None:
-    found, _ = container(placed(BUCKET, pool(machines("aws")["g5.8xlarge"])), requests={"memory": "8Gi"})
-    assert (found["memory"], found["cpu"]) == ("8Gi", "2")
+    spec, _ = container(placed(BUCKET, pool(machines("aws")["g5.8xlarge"])), requests={"memory": "8Gi"})
+    assert (spec["memory"], spec["cpu"]) == ("8Gi", "2")
 
 
-def short(made: Plan) -> list[str]:
-    return [f"{problem.message}; {problem.fix}" for problem in made.problems if problem.code == "EBB269"]
+def short(planned: Plan) -> list[str]:
+    return [f"{problem.message}; {problem.fix}" for problem in planned.problems if problem.code == "EBB269"]
 
 
 def test_a_machine_that_is_too_small_to_load_the_model_is_a_finding(tmp_path: Path) -> None:
-    (told,) = short(plan(tmp_path, changes={"pools.one.machine": "g5.xlarge"}))
-    assert "11.0 GiB of main memory" in told
-    assert "takes up to 15.0" in told
-    assert "memory_limit" not in told
+    (text,) = short(plan(tmp_path, changes={"pools.one.machine": "g5.xlarge"}))
+    assert "11.0 GiB of main memory" in text
+    assert "takes up to 15.0" in text
+    assert "memory_limit" not in text
     assert not short(plan(tmp_path, changes={"pools.one.machine": "g5.2xlarge"}))
 
 
@@ -150,7 +150,7 @@ def test_a_buffer_of_the_model_s_own_counts_as_it_is(
     changes: dict[str, object] = {"pools.one.machine": machine}
     if "gpuMemoryUtilization" in settings:  # two pods on one card have half of a machine's memory each
         changes["pools.one.sharing"] = {"timeSlicing": {"replicas": 2}}
-    told = short(plan(tmp_path, changes=changes, **settings))
-    assert bool(told) is warned
+    texts = short(plan(tmp_path, changes=changes, **settings))
+    assert bool(texts) is warned
     if warned and "gpuMemoryUtilization" in settings:
-        assert "or lower --model-loader-extra-config.memory_limit" in told[0]
+        assert "or lower --model-loader-extra-config.memory_limit" in texts[0]

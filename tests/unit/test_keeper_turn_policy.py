@@ -16,12 +16,12 @@ assert keeper_kit
 TURN = 30.0
 
 
-def awake(pod: str = "a", since: float = 0, asked: float | None = None, **others: float | bool | None) -> Engine:
-    return Engine(pod, "awake", since, asked, turn=TURN, **others)  # type: ignore[arg-type]
+def awake(pod: str = "a", since: float = 0, busy_since: float | None = None, **others: float | bool | None) -> Engine:
+    return Engine(pod, "awake", since, busy_since, turn=TURN, **others)  # type: ignore[arg-type]
 
 
-def asleep(pod: str = "b", since: float = 0, asked: float | None = None) -> Engine:
-    return Engine(pod, "asleep", since, asked, turn=TURN)
+def asleep(pod: str = "b", since: float = 0, busy_since: float | None = None) -> Engine:
+    return Engine(pod, "asleep", since, busy_since, turn=TURN)
 
 
 def waiting(pod: str = "c", since: float = 0) -> Engine:
@@ -30,36 +30,36 @@ def waiting(pod: str = "c", since: float = 0) -> Engine:
 
 def test_an_empty_card_goes_to_who_has_waited_longest() -> None:
     assert steps([asleep("a"), asleep("b")], 100) == []
-    assert steps([asleep("b", asked=9), waiting("c", since=8)], 100) == [Turn("begin", "c")]
-    assert steps([asleep("b", asked=7), waiting("c", since=8)], 100) == [Turn("wake", "b")]
+    assert steps([asleep("b", busy_since=9), waiting("c", since=8)], 100) == [Turn("begin", "c")]
+    assert steps([asleep("b", busy_since=7), waiting("c", since=8)], 100) == [Turn("wake", "b")]
 
 
 def test_who_was_just_put_to_sleep_waits_behind_who_waited_meanwhile() -> None:
-    assert steps([asleep("a", since=50, asked=0), asleep("b", since=10, asked=40)], 51) == [Turn("wake", "b")]
+    assert steps([asleep("a", since=50, busy_since=0), asleep("b", since=10, busy_since=40)], 51) == [Turn("wake", "b")]
 
 
 def test_who_is_not_asked_gives_way_at_once_once_it_is_settled() -> None:
-    claims = asleep("b", asked=100)
+    claims = asleep("b", busy_since=100)
     assert steps([awake("a", since=0), claims], 100) == [Turn("sleep", "a")]
     assert steps([awake("a", since=100), claims], 100 + SETTLE_SECONDS - 0.1) == []
     assert steps([awake("a", since=100), claims], 100 + SETTLE_SECONDS) == [Turn("sleep", "a")]
 
 
 def test_who_is_asked_gives_way_when_its_turn_is_over() -> None:
-    claims = asleep("b", asked=100)
-    assert steps([awake("a", since=90, asked=90), claims], 90 + TURN - 0.1) == []
-    assert steps([awake("a", since=90, asked=90), claims], 90 + TURN) == [Turn("sleep", "a")]
-    assert steps([awake("a", since=90, asked=90)], 900) == [], "nobody else wants the card"
+    claims = asleep("b", busy_since=100)
+    assert steps([awake("a", since=90, busy_since=90), claims], 90 + TURN - 0.1) == []
+    assert steps([awake("a", since=90, busy_since=90), claims], 90 + TURN) == [Turn("sleep", "a")]
+    assert steps([awake("a", since=90, busy_since=90)], 900) == [], "nobody else wants the card"
 
 
 def test_nothing_is_given_while_an_engine_loads_moves_or_keeps_silent() -> None:
-    assert steps([Engine("a", "moving", 0), asleep("b", asked=1), waiting("c")], 1000) == []
+    assert steps([Engine("a", "moving", 0), asleep("b", busy_since=1), waiting("c")], 1000) == []
 
 
 def test_an_engine_that_is_told_to_go_is_neither_moved_nor_given_the_card_and_holds_it_until_it_is_gone() -> None:
-    assert steps([awake("a", leaving=True), asleep("b", asked=1)], 1000) == []
-    assert steps([replace(asleep("a", asked=1), leaving=True)], 1000) == []
-    assert steps([replace(waiting("c"), leaving=True), asleep("b", asked=5)], 1000) == [Turn("wake", "b")]
+    assert steps([awake("a", leaving=True), asleep("b", busy_since=1)], 1000) == []
+    assert steps([replace(asleep("a", busy_since=1), leaving=True)], 1000) == []
+    assert steps([replace(waiting("c"), leaving=True), asleep("b", busy_since=5)], 1000) == [Turn("wake", "b")]
 
 
 def test_an_engine_falls_asleep_by_itself_after_its_own_time() -> None:
@@ -67,7 +67,7 @@ def test_an_engine_falls_asleep_by_itself_after_its_own_time() -> None:
     assert steps([idle], 100) == [Turn("sleep", "a")]
     assert steps([replace(idle, idle=59.9)], 100) == []
     assert steps([replace(idle, since=41.0)], 100) == [], "awake for less than that, whatever the gateway remembers"
-    assert steps([replace(idle, asked=99.0)], 100) == []
+    assert steps([replace(idle, busy_since=99.0)], 100) == []
     assert steps([replace(idle, sleep_after=None)], 10_000) == []
 
 
@@ -77,7 +77,7 @@ engines = st.lists(
         pod=st.just(""),
         state=st.sampled_from(["waiting", "moving", "awake", "asleep"]),
         since=st.floats(0, 100),
-        asked=st.none() | st.floats(0, 100),
+        busy_since=st.none() | st.floats(0, 100),
         idle=st.floats(0, 100),
         turn=st.floats(1, 50),
         sleep_after=st.none() | st.floats(1, 50),
@@ -113,7 +113,7 @@ def test_everybody_who_asks_gets_the_card_in_time(crowd: list[tuple[bool, int]])
             index = int(step.pod)
             after = "asleep" if step.move == "sleep" else "awake"
             assert not (after == "awake" and any(engine.state == "awake" for engine in card))
-            card[index] = replace(card[index], state=after, since=now, asked=0.0)  # type: ignore[arg-type]
+            card[index] = replace(card[index], state=after, since=now, busy_since=0.0)  # type: ignore[arg-type]
         for engine in card:
             if engine.state == "awake":
                 last[engine.pod] = now

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.platforms.kinds import KINDS
-from infra.planner.cold_path import PHASES, SHORTEN, BadMeasurement, cold_path, figures, read_measured, seen_phases
+from infra.planner.cold_path import PHASES, SHORTEN, BadMeasurement, cold_path, figures, observed_phases, read_measured
 from infra.workspace import PROJECT
 
 IMAGE, WEIGHTS = 11_600_000_000, 16_000_000_000
@@ -41,9 +41,9 @@ def test_a_warm_node_spares_node_driver_and_image() -> None:
 
 def test_a_running_wake_shows_fewer_phases_and_those_with_an_unknown_part_are_left_out() -> None:
     path = cold_path("aws", IMAGE, WEIGHTS)
-    assert sum(seen_phases(path).values()) == pytest.approx(path.cold, abs=0.5)
-    assert seen_phases(cold_path("gcp", IMAGE, WEIGHTS)).keys() == {"decision", "image", "engine"}
-    assert seen_phases(cold_path("aws", IMAGE, None)).keys() == {"decision", "node", "image"}
+    assert sum(observed_phases(path).values()) == pytest.approx(path.cold, abs=0.5)
+    assert observed_phases(cold_path("gcp", IMAGE, WEIGHTS)).keys() == {"decision", "image", "engine"}
+    assert observed_phases(cold_path("aws", IMAGE, None)).keys() == {"decision", "node", "image"}
 
 
 def test_what_nobody_has_measured_is_named_and_not_guessed() -> None:

@@ -24,9 +24,9 @@ T4, A10G, L4, H100 = Gpu("T4", (7, 5)), Gpu("A10G", (8, 6)), Gpu("L4", (8, 9)), 
 
 
 def known(name: str) -> ModelFacts:
-    found = presets.find(name)
-    assert found is not None
-    return found
+    preset = presets.find(name)
+    assert preset is not None
+    return preset
 
 
 QWEN = known("qwen2.5-7b")
@@ -40,8 +40,8 @@ def told(problem: Problem) -> str:
     return f"{parts}; allowed: {problem.allowed}; fix: {problem.fix} [{problem.code} {problem.severity}]"
 
 
-def messages(facts: ModelFacts, gpu: Gpu | None = H100, wanted: Demands | None = None) -> list[str]:
-    return [told(problem) for problem in judge_model_facts(facts, gpu, wanted or Demands(), AT)]
+def messages(facts: ModelFacts, gpu: Gpu | None = H100, demands: Demands | None = None) -> list[str]:
+    return [told(problem) for problem in judge_model_facts(facts, gpu, demands or Demands(), AT)]
 
 
 def raw(facts: ModelFacts, **more: Any) -> Mapping[str, Any]:
@@ -373,8 +373,8 @@ CASES: dict[str, tuple[ModelFacts, Gpu | None, Demands, str]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_cannot_work_is_refused_with_what_is_allowed_and_how_to_mend_it(case: str) -> None:
-    facts, gpu, wanted, expected = CASES[case]
-    assert messages(facts, gpu, wanted) == [expected]
+    facts, gpu, demands, expected = CASES[case]
+    assert messages(facts, gpu, demands) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -409,9 +409,9 @@ def test_what_works_is_left_alone(facts: ModelFacts, wanted: Demands) -> None:
 
 
 def test_whole_experts_on_each_gpu_cut_no_block() -> None:
-    facts, gpu, wanted, told = CASES["FP8 blocks cut"]
-    assert messages(facts, gpu, wanted) == [told]
-    assert messages(facts, gpu, replace(wanted, expert_parallel=True)) == []
+    facts, gpu, demands, told = CASES["FP8 blocks cut"]
+    assert messages(facts, gpu, demands) == [told]
+    assert messages(facts, gpu, replace(demands, expert_parallel=True)) == []
 
 
 def test_a_cache_in_fp8_does_on_ampere_where_it_is_no_latent_one() -> None:
@@ -419,9 +419,9 @@ def test_a_cache_in_fp8_does_on_ampere_where_it_is_no_latent_one() -> None:
 
 
 def test_a_model_in_32_bits_does_on_a_t4_which_the_engine_takes_in_float16() -> None:
-    wanted = Demands(task="embed", pickle_accepted=True)
-    assert messages(as_loaded(known("bge-m3"), "auto"), T4, wanted) == []
-    assert "EBB030" in messages(as_loaded(known("bge-m3"), "auto"), T4, replace(wanted, dtype="bfloat16"))[0]
+    demands = Demands(task="embed", pickle_accepted=True)
+    assert messages(as_loaded(known("bge-m3"), "auto"), T4, demands) == []
+    assert "EBB030" in messages(as_loaded(known("bge-m3"), "auto"), T4, replace(demands, dtype="bfloat16"))[0]
 
 
 def test_float16_makes_a_t4_do() -> None:
@@ -443,8 +443,8 @@ def test_all_that_is_wrong_comes_at_once() -> None:
         dtype="bfloat16",
     )
     gpu = Gpu("T4", (7, 5), driver="525.60.13", cuda="13.0")
-    found = list(judge_model_facts(worst, gpu, Demands(context=10**6, tensor_parallel=3), AT))
-    assert sorted(int(problem.code[3:]) for problem in found) == [19, 21, 24, 27, 28, 30, 31, 43, 249]
+    problems = list(judge_model_facts(worst, gpu, Demands(context=10**6, tensor_parallel=3), AT))
+    assert sorted(int(problem.code[3:]) for problem in problems) == [19, 21, 24, 27, 28, 30, 31, 43, 249]
 
 
 def test_the_engine_chooses_its_own_implementation_first() -> None:

@@ -33,8 +33,8 @@ NAMES = sorted(planner_logs.cases())
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_start_that_stopped_is_said_to_fit(name: str) -> None:
-    found = _outcome(name)
-    assert not (found.stopped and found.fits), planner_logs.table([found])
+    outcome = _outcome(name)
+    assert not (outcome.stopped and outcome.fits), planner_logs.table([outcome])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if planner_logs.cases()[name]["reported"].get("tokens")])
@@ -51,36 +51,36 @@ def test_the_cache_is_as_large_as_the_engine_said_or_a_little_smaller(name: str)
 
 @pytest.mark.parametrize("name", sorted(FURTHER_OFF))
 def test_what_is_further_off_is_refused_with_a_finding(name: str) -> None:
-    found = _outcome(name)
-    assert not found.fits
-    assert {"EBB025", "EBB026", "EBB267"} & set(found.codes)
+    outcome = _outcome(name)
+    assert not outcome.fits
+    assert {"EBB025", "EBB026", "EBB267"} & set(outcome.codes)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if planner_logs.cases()[name]["reported"].get("conc")])
 def test_as_many_sequences_as_the_engine_said_or_a_few_less(name: str) -> None:
-    found = _outcome(name)
-    plan, reported = found.model.memory, found.reported["conc"]
+    outcome = _outcome(name)
+    plan, reported = outcome.model.memory, outcome.reported["conc"]
     assert plan is not None
     assert (1 - MOST_KEPT_FREE) * reported <= plan.sequences <= (1 + MOST_PROMISED) * reported
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "weights_gib" in planner_logs.cases()[name]["reported"]])
 def test_weights_on_the_card_are_as_the_engine_said(name: str) -> None:
-    found = _outcome(name)
-    plan = found.model.memory
+    outcome = _outcome(name)
+    plan = outcome.model.memory
     assert plan is not None
-    assert plan.weights / 2**30 == pytest.approx(found.reported["weights_gib"], rel=0.02)
+    assert plan.weights / 2**30 == pytest.approx(outcome.reported["weights_gib"], rel=0.02)
 
 
 def test_the_table_in_the_docs_is_the_command_s() -> None:
-    made = planner_logs.table(_outcome(name) for name in planner_logs.cases())
-    assert made in planner_logs.RESULTS.read_text()
+    table = planner_logs.table(_outcome(name) for name in planner_logs.cases())
+    assert table in planner_logs.RESULTS.read_text()
 
 
 def test_a_hybrid_with_more_sequences_than_state_blocks_is_told_how_many_would_do() -> None:
-    made = planner_logs.planned(planner_logs.cases()["qwen38-27b-h100-49064"])
-    (problem,) = [each for each in made.problems if each.code == "EBB267"]
-    blocks = made.models[0].memory.state_blocks if made.models[0].memory else None
+    planned = planner_logs.planned(planner_logs.cases()["qwen38-27b-h100-49064"])
+    (problem,) = [each for each in planned.problems if each.code == "EBB267"]
+    blocks = planned.models[0].memory.state_blocks if planned.models[0].memory else None
     assert blocks is not None
     assert 0 < blocks < 1024
     assert f"set maxSequences: {blocks}" in problem.fix
@@ -107,10 +107,10 @@ def test_an_indexer_s_keys_are_in_the_cache() -> None:
 
 def test_a_pool_s_own_memory_above_what_cuda_gives_is_a_finding_and_does_not_count() -> None:
     case = {**planner_logs.cases()["qwen3coder30b-l40s-tp4"], "memory": "48Gi"}
-    made = planner_logs.planned(case)
-    (problem,) = [each for each in made.problems if each.code == "EBB268"]
+    planned = planner_logs.planned(case)
+    (problem,) = [each for each in planned.problems if each.code == "EBB268"]
     assert ".".join(map(str, problem.path)) == "pools.gpu-1xl40s.gpu.memory"
-    assert made.pools[0].gpu_bytes == int(44.39 * 2**30)
+    assert planned.pools[0].gpu_bytes == int(44.39 * 2**30)
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "gpt-oss-120b", "deepseek-v3"])

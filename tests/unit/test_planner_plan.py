@@ -21,9 +21,9 @@ LARGE = facts(
 
 
 def test_a_model_that_fits_is_planned_without_a_word(tmp_path: Path) -> None:
-    made = plan(tmp_path)
-    model = made.models[0]
-    assert found(made) == {}
+    planned = plan(tmp_path)
+    model = planned.models[0]
+    assert found(planned) == {}
     assert model.memory is not None
     assert model.memory.fits
     assert model.memory.weights == EIGHT.weights.total  # type: ignore[union-attr]
@@ -32,8 +32,8 @@ def test_a_model_that_fits_is_planned_without_a_word(tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_fit_are_refused_with_the_arithmetic_and_a_machine(tmp_path: Path) -> None:
-    made = plan(tmp_path, LARGE)
-    problem = found(made)["25 models.eight.gpus"]
+    planned = plan(tmp_path, LARGE)
+    problem = found(planned)["25 models.eight.gpus"]
     text = str(finding(problem, "stacks/Pulumi.test.yaml"))
     assert text == (
         "stacks/Pulumi.test.yaml: models.eight.gpus: 1 GPU cannot hold the weights of test/eight: 21.9 GiB card, 19.7 "
@@ -44,8 +44,8 @@ def test_weights_that_do_not_fit_are_refused_with_the_arithmetic_and_a_machine(t
 
 
 def test_a_context_without_room_is_refused_with_the_longest_that_has(tmp_path: Path) -> None:
-    made = plan(tmp_path, maxTokens=131072)
-    problem = found(made)["26 models.eight.maxTokens"]
+    planned = plan(tmp_path, maxTokens=131072)
+    problem = found(planned)["26 models.eight.maxTokens"]
     most = int(problem.allowed.removeprefix("1.."))
     assert 16_000 < most < 64_000
     assert f"set maxTokens: {most}" in problem.fix
@@ -77,13 +77,13 @@ def test_each_rule_is_found_at_its_place(tmp_path: Path, known: Any, model: dict
         "pools.four": {"machine": "g5.12xlarge", "max": 1},
         "pools.old": {"machine": "g4dn.12xlarge", "max": 1},
     }
-    made = plan(tmp_path, known, pools, **model)
-    assert expected in found(made)
-    problem = found(made)[expected]
-    told = str(finding(problem, "f"))
+    planned = plan(tmp_path, known, pools, **model)
+    assert expected in found(planned)
+    problem = found(planned)[expected]
+    text = str(finding(problem, "f"))
     assert problem.allowed
     assert problem.fix
-    assert "None" not in told
+    assert "None" not in text
 
 
 def test_the_hop_that_cuts_a_held_request_is_named(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_waiting_for_a_full_guard_counts_against_the_load_balancer_and_not_the_h
 
 
 def test_an_unknown_flag_turns_the_refusal_into_a_doubt(tmp_path: Path) -> None:
-    made = plan(tmp_path, LARGE, extraArgs=["--cpu-offload-gb=40"])
-    assert found(made)["25 models.eight.gpus"].severity == "warning"
+    planned = plan(tmp_path, LARGE, extraArgs=["--cpu-offload-gb=40"])
+    assert found(planned)["25 models.eight.gpus"].severity == "warning"
 
 
 def test_turns_on_one_card_must_leave_room_for_each_other(tmp_path: Path) -> None:
@@ -142,10 +142,10 @@ def test_weights_that_sleep_must_have_room_in_main_memory(tmp_path: Path) -> Non
 
 def test_a_slice_of_a_card_has_a_slices_memory(tmp_path: Path) -> None:
     sliced = {"pools.cut": {"machine": "p4d.24xlarge", "max": 1, "sharing": {"mig": {"profile": "2g.10gb"}}}}
-    made = plan(tmp_path, EIGHT, sliced, pool="cut")
-    pool = made.pool("cut")
+    planned = plan(tmp_path, EIGHT, sliced, pool="cut")
+    pool = planned.pool("cut")
     assert (pool.gpu_bytes, pool.gpus_per_node) == (9_500_000_000, 24)  # a slice has a little less than its name says
-    assert "25 models.eight.gpus" in found(made)
+    assert "25 models.eight.gpus" in found(planned)
 
 
 def test_what_is_asked_of_the_engine_by_hand_counts(tmp_path: Path) -> None:
@@ -166,15 +166,15 @@ def test_a_model_in_32_bits_is_held_in_what_it_is_computed_in(tmp_path: Path) ->
     whole = facts(torch_dtype="float32")
     assert whole.weights is not None
     for dtype, share in (("auto", 2), ("float16", 2), ("float32", 1)):
-        made = plan(tmp_path, whole, dtype=dtype).models[0].memory
-        assert made is not None
-        assert made.weights == whole.weights.total // share
+        planned = plan(tmp_path, whole, dtype=dtype).models[0].memory
+        assert planned is not None
+        assert planned.weights == whole.weights.total // share
 
 
 def test_measured_seconds_take_the_place_of_the_tables(tmp_path: Path) -> None:
     config = stack(tmp_path)
-    made = plan_stack(config, lambda _: EIGHT, {"*": {"node": 5.0, "image": 7.0}, "eight": {"image": 9.0}})
-    phases = {phase.name: (phase.seconds, phase.by) for phase in made.models[0].cold.phases}
+    planned = plan_stack(config, lambda _: EIGHT, {"*": {"node": 5.0, "image": 7.0}, "eight": {"image": 9.0}})
+    phases = {phase.name: (phase.seconds, phase.by) for phase in planned.models[0].cold.phases}
     assert phases["node"] == (5.0, "given")
     assert phases["image"] == (9.0, "given")
     assert phases["engine"][1] == "measured"
@@ -226,13 +226,13 @@ WHOLE: dict[str, tuple[Any, dict[str, Any], dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", WHOLE)
 def test_the_whole_message_of_what_a_plan_finds(tmp_path: Path, case: str) -> None:
     known, changes, model, expected = WHOLE[case]
-    made = plan(tmp_path, known, changes, **model)
-    assert [str(finding(problem, "f")) for problem in made.problems] == [f"f: {expected}"]
+    planned = plan(tmp_path, known, changes, **model)
+    assert [str(finding(problem, "f")) for problem in planned.problems] == [f"f: {expected}"]
 
 
 def test_no_model_is_a_plan_too(tmp_path: Path) -> None:
-    made = plan(tmp_path, None, {"models": {}})
-    assert (made.models, made.problems, made.cost.gpu_nodes.floor) == ((), (), 0)
+    planned = plan(tmp_path, None, {"models": {}})
+    assert (planned.models, planned.problems, planned.cost.gpu_nodes.floor) == ((), (), 0)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -264,8 +264,8 @@ def test_a_longer_context_by_hf_overrides_is_the_engine_s(
 ) -> None:
     pools = {"pools.big": {"machine": "p4d.24xlarge", "max": 1}}
     arguments = ["--hf-overrides", overrides] if overrides else []
-    made = plan(
+    planned = plan(
         tmp_path, facts(max_position_embeddings=32768), pools, pool="big", gpus=8, maxTokens=131072,
         extraArgs=arguments, extraEnv=environment,
     )  # fmt: skip
-    assert ("27 models.eight.maxTokens" in found(made)) is refused
+    assert ("27 models.eight.maxTokens" in found(planned)) is refused

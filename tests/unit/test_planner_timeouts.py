@@ -14,7 +14,7 @@ STACKS = {kind: f"{'onprem' if kind == 'existing' else kind if kind == 'local' e
 
 
 def timers(hold: int = 900) -> Timers:
-    return Timers("m", cold_start=600, hold=hold, idle_ttl=1200, drain=120, seen=10)
+    return Timers("m", cold_start=600, hold=hold, idle_ttl=1200, drain=120, window=10)
 
 
 def test_the_hops_stand_in_the_order_of_the_way() -> None:

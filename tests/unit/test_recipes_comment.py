@@ -39,11 +39,11 @@ RUN = Run(commit=SHA, page="https://forge.example/run/1", passed=True)
 
 
 def archive(**files: str) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as opened:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, text in files.items():
             opened.writestr(name.replace("__", "/").replace("_", "."), text)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 # text of a stranger
@@ -81,8 +81,8 @@ def test_a_report_that_unfolds_to_gigabytes_is_refused_before_it_is_read() -> No
 
 
 def test_only_reports_by_the_name_of_a_stack_are_read() -> None:
-    found = reports(archive(good_md="a", report__other_md="b", ______etc__passwd_md="c", good_json="{}"))
-    assert found == {"good": "a", "other": "b"}
+    texts = reports(archive(good_md="a", report__other_md="b", ______etc__passwd_md="c", good_json="{}"))
+    assert texts == {"good": "a", "other": "b"}
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", archive(), archive(a_json="{}")])
@@ -92,8 +92,8 @@ def test_what_is_no_report_is_told_as_such(content: bytes) -> None:
 
 
 def test_more_stacks_than_a_comment_shows_are_counted_and_refuse_nothing(github: Forge) -> None:
-    made = {f"stack-{number:02}_md": f"## ✅ stack-{number:02}" for number in range(25)}
-    github.elsewhere.answers["/blob"] = archive(gate_md="## ✅ all", **made)  # type: ignore[attr-defined]
+    texts = {f"stack-{number:02}_md": f"## ✅ stack-{number:02}" for number in range(25)}
+    github.elsewhere.answers["/blob"] = archive(gate_md="## ✅ all", **texts)  # type: ignore[attr-defined]
     state, words, said = acted(github)
     assert (state, words) == ("success", "may pass")
     assert said.count("## ✅ stack-") == 20
@@ -102,11 +102,11 @@ def test_more_stacks_than_a_comment_shows_are_counted_and_refuse_nothing(github:
 
 
 def test_a_text_that_is_not_utf_8_is_no_report() -> None:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as opened:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as opened:
         opened.writestr("good.md", b"\xff\xfe")
     with pytest.raises(NotAReport, match="UnicodeDecodeError"):
-        reports(made.getvalue())
+        reports(buffer.getvalue())
 
 
 def test_a_comment_is_never_longer_than_a_forge_takes_and_what_blocks_comes_first() -> None:

@@ -30,25 +30,25 @@ ACTIONLINT = go_programs.GoProgram("actionlint", "actionlint", "github.com/rhysd
 
 def read(name: str) -> dict[str, Any]:
     (file,) = [file for file in WORKFLOWS if file.stem == name]
-    told = yaml.safe_load(file.read_text())
+    workflow = yaml.safe_load(file.read_text())
     # YAML 1.1 takes the key `on` for true
-    return {("on" if key is True else key): value for key, value in told.items()}
+    return {("on" if key is True else key): value for key, value in workflow.items()}
 
 
-def steps(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for job in told["jobs"].values():
+def steps(workflow: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for job in workflow["jobs"].values():
         yield from job.get("steps", [])
 
 
 @pytest.fixture
 def copies(tmp_path: Path) -> Path:
     """The workflows in a repository that has copied them: they call each other by that path."""
-    made = tmp_path / ".github" / "workflows"
-    made.mkdir(parents=True)
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
     (tmp_path / ".git").mkdir()
     for file in WORKFLOWS:
-        shutil.copy(file, made)
-    return made
+        shutil.copy(file, folder)
+    return folder
 
 
 @pytest.mark.slow
@@ -78,21 +78,21 @@ def test_zizmor_finds_nothing_in_the_workflows_but_what_is_explained(copies: Pat
         "--persona", "auditor", "--format", "json", "--strict-collection", str(copies),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = {
+    findings = {
         (finding["ident"], Path(place["symbolic"]["key"]["Local"]["verbatim_path"]).stem)
         for finding in json.loads(done.stdout)
         for place in finding["locations"]
     }
-    assert {each for each in found if each[0] not in EXPLAINED_EVERYWHERE} == set(EXPLAINED), done.stderr
-    assert set(EXPLAINED_EVERYWHERE) <= {rule for rule, _ in found}
+    assert {each for each in findings if each[0] not in EXPLAINED_EVERYWHERE} == set(EXPLAINED), done.stderr
+    assert set(EXPLAINED_EVERYWHERE) <= {rule for rule, _ in findings}
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
 def test_every_action_is_pinned_to_a_whole_commit_and_says_its_version(file: Path) -> None:
     for line in file.read_text().splitlines():
-        if (found := re.search(r"\buses: (\S+)(.*)", line)) and not found[1].startswith("./"):
-            assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", found[1]), line
-            assert re.fullmatch(r" # v\d+\.\d+\.\d+", found[2]), line
+        if (match := re.search(r"\buses: (\S+)(.*)", line)) and not match[1].startswith("./"):
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", match[1]), line
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", match[2]), line
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
@@ -103,31 +103,31 @@ def test_no_step_pastes_a_value_into_its_script(file: Path) -> None:
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
 def test_every_workflow_says_its_permissions_and_no_checkout_keeps_the_token(file: Path) -> None:
-    told = read(file.stem)
-    assert told["permissions"] in ({}, {"contents": "read"})
-    for step in steps(told):
+    workflow = read(file.stem)
+    assert workflow["permissions"] in ({}, {"contents": "read"})
+    for step in steps(workflow):
         if step.get("uses", "").startswith("actions/checkout@"):
             assert step["with"]["persist-credentials"] is False
 
 
 def test_the_judge_has_nothing_to_lose() -> None:
-    told = read("gate")
-    assert set(told["on"]) == {"pull_request"}
-    assert told["permissions"] == {"contents": "read"}
+    workflow = read("gate")
+    assert set(workflow["on"]) == {"pull_request"}
+    assert workflow["permissions"] == {"contents": "read"}
     text = (RECIPES / "gate.yml").read_text()
     assert "secrets." not in text
     assert "github.token" not in text
-    assert not any("permissions" in job or "environment" in job for job in told["jobs"].values())
+    assert not any("permissions" in job or "environment" in job for job in workflow["jobs"].values())
 
 
 def test_the_commenting_job_comes_from_the_protected_branch_and_fetches_nothing_of_the_change() -> None:
-    told = read("gate-comment")
-    assert set(told["on"]) == {"workflow_run"}
-    assert told["on"]["workflow_run"]["workflows"] == [read("gate")["name"]]
-    (checkout,) = [step for step in steps(told) if "uses" in step]
+    workflow = read("gate-comment")
+    assert set(workflow["on"]) == {"workflow_run"}
+    assert workflow["on"]["workflow_run"]["workflows"] == [read("gate")["name"]]
+    (checkout,) = [step for step in steps(workflow) if "uses" in step]
     assert checkout["with"]["ref"] == "${{ github.event.repository.default_branch }}"
-    assert set(told["jobs"]["comment"]["permissions"]) == {"contents", "actions", "pull-requests", "statuses"}
-    assert told["jobs"]["comment"]["permissions"]["contents"] == "read"
+    assert set(workflow["jobs"]["comment"]["permissions"]) == {"contents", "actions", "pull-requests", "statuses"}
+    assert workflow["jobs"]["comment"]["permissions"]["contents"] == "read"
 
 
 def test_this_repositorys_own_workflow_deploys_nothing_and_has_no_secret() -> None:
@@ -182,9 +182,9 @@ def test_nothing_ends_a_deployment_that_waits_and_no_other_workflow_shares_a_gro
     assert "concurrency" not in read("deploy") | stack
     assert not any("concurrency" in job for job in (*read("deploy")["jobs"].values(), *stack["jobs"].values()))
     for file in (GITLAB, GITLAB_STACK):
-        told = yaml.safe_load(file.read_text())
-        assert told["workflow"]["auto_cancel"] == {"on_new_commit": "interruptible"}
-        assert {name for name, job in told.items() if isinstance(job, dict) and job.get("interruptible")} <= {
+        workflow = yaml.safe_load(file.read_text())
+        assert workflow["workflow"]["auto_cancel"] == {"on_new_commit": "interruptible"}
+        assert {name for name, job in workflow.items() if isinstance(job, dict) and job.get("interruptible")} <= {
             "gate",
             "owner",
         }
@@ -219,16 +219,16 @@ def test_pipelines_install_the_engine_of_the_tool_chain_and_the_sdk_is_not_newer
 
 
 def test_on_gitlab_only_the_schedule_of_the_protected_branch_reaches_the_token() -> None:
-    told = yaml.safe_load(GITLAB.read_text())
+    workflow = yaml.safe_load(GITLAB.read_text())
     assert "EBBTIDE_GATE_TOKEN" not in GITLAB.read_text().replace("# ", "")
-    (rule,) = told["comment"]["rules"]
+    (rule,) = workflow["comment"]["rules"]
     assert 'CI_PIPELINE_SOURCE == "schedule"' in rule["if"]
     assert 'CI_COMMIT_REF_PROTECTED == "true"' in rule["if"]
-    for name, job in told.items():
+    for name, job in workflow.items():
         if "rules" in job and name not in ("gate", "owner"):
             assert all('CI_COMMIT_REF_PROTECTED == "true"' in rule["if"] for rule in job["rules"]), name
-    environment = told["comment"]["environment"]  # what the token is scoped to
-    assert [name for name, job in told.items() if "environment" in job] == ["comment"]
+    environment = workflow["comment"]["environment"]  # what the token is scoped to
+    assert [name for name, job in workflow.items() if "environment" in job] == ["comment"]
     assert environment == {"name": "gate-comment", "action": "access"}
     assert "id_tokens" not in GITLAB.read_text()
 
@@ -239,17 +239,17 @@ def test_on_gitlab_each_stack_gets_its_jobs_in_the_order_of_the_list_and_only_up
     names = [each["stack"] for each in listed]
     jobs = yaml.safe_load(GITLAB_STACK.read_text())
     for what, kinds in (("deploy", ("preview", "up")), ("preview", ("preview",)), ("nightly", ("nightly",))):
-        told = pipeline(listed, what)
-        assert told.pop("include") == [{"local": "recipes/gitlab/stack.yml"}]
-        assert told.pop("stages") == list(kinds)
-        assert set(told) == {f"{kind} {name}" for kind in kinds for name in names}
-        for name, job in told.items():
+        workflow = pipeline(listed, what)
+        assert workflow.pop("include") == [{"local": "recipes/gitlab/stack.yml"}]
+        assert workflow.pop("stages") == list(kinds)
+        assert set(workflow) == {f"{kind} {name}" for kind in kinds for name in names}
+        for name, job in workflow.items():
             assert job["extends"] in jobs
             assert job["stage"] in kinds
             writes = name.startswith("up ")
             assert job["environment"]["name"].endswith("-read") != writes
             assert (job.get("when"), job.get("allow_failure")) == (("manual", False) if writes else (None, None))
-    told = pipeline(listed, "deploy")
+    workflow = pipeline(listed, "deploy")
     for before, name in zip([None, *names], names, strict=False):
-        assert told[f"up {name}"]["needs"] == [f"preview {name}", *([f"up {before}"] if before else [])]
-        assert told[f"up {name}"]["resource_group"] == name
+        assert workflow[f"up {name}"]["needs"] == [f"preview {name}", *([f"up {before}"] if before else [])]
+        assert workflow[f"up {name}"]["resource_group"] == name

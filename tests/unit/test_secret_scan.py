@@ -71,9 +71,9 @@ HARMLESS = {
 @pytest.mark.parametrize("kind", LEAKS)
 @pytest.mark.parametrize("path", ["docs/notes.md", "tests/fixtures/x.env", "stacks/Pulumi.x.yaml", "images/x/run.sh"])
 def test_what_people_leak_is_found_in_any_file(kind: str, path: str) -> None:
-    found = secrets_in(path, f"first line\nsecond\n{LEAKS[kind]}\nlast\n")
-    assert {each.line for each in found} == {3}
-    assert all(BODY[:16] not in str(each) and RANDOM[:16] not in str(each) for each in found)
+    secrets = secrets_in(path, f"first line\nsecond\n{LEAKS[kind]}\nlast\n")
+    assert {each.line for each in secrets} == {3}
+    assert all(BODY[:16] not in str(each) and RANDOM[:16] not in str(each) for each in secrets)
 
 
 @pytest.mark.parametrize("kind", HARMLESS)
@@ -93,8 +93,8 @@ def test_what_only_resembles_a_secret_is_not(kind: str, path: str) -> None:
     ],
 )
 def test_a_plain_text_under_secure_is_no_ciphertext(line: str) -> None:
-    (found,) = secrets_in("stacks/Pulumi.x.yaml", f"config:\n  {line}\n")
-    assert (found.line, found.kind) == (2, "value under secure: that is not encrypted")
+    (secret,) = secrets_in("stacks/Pulumi.x.yaml", f"config:\n  {line}\n")
+    assert (secret.line, secret.kind) == (2, "value under secure: that is not encrypted")
     assert secrets_in("docs/x.md", line) == []
 
 
@@ -106,9 +106,9 @@ def test_a_lock_file_is_read_for_tokens_alone() -> None:
 
 def test_a_secret_in_the_name_of_a_file_is_told_without_it() -> None:
     name = "docs/" + "hf" + "_" + BODY + ".md"
-    (found,) = secrets_in(name, "nothing\n")
-    assert found == FoundSecret(name, 0, "Hugging Face token")
-    assert BODY not in str(found)
+    (secret,) = secrets_in(name, "nothing\n")
+    assert secret == FoundSecret(name, 0, "Hugging Face token")
+    assert BODY not in str(secret)
 
 
 def test_a_secret_deep_in_a_long_line_is_found() -> None:
@@ -118,9 +118,9 @@ def test_a_secret_deep_in_a_long_line_is_found() -> None:
 
 def test_every_secret_of_a_file_is_told_at_once() -> None:
     text = "\n".join(LEAKS.values())
-    told = {each.line for each in secrets_in("x.txt", text)}
+    lines = {each.line for each in secrets_in("x.txt", text)}
     begins = [text[: text.index(leak)].count("\n") + 1 for leak in LEAKS.values()]
-    assert set(begins) <= told
+    assert set(begins) <= lines
 
 
 HOSTILE = {
@@ -181,14 +181,14 @@ def test_a_file_too_large_to_be_read_is_one_finding_of_the_change_that_brings_it
         (tmp_path / side).mkdir()
     base, head = tmp_path / "base", tmp_path / "head"
     (head / "x.bin").write_text(LEAKS["OpenAI"] + "\n" + "x" * (2 << 20))
-    (found,) = new_secrets(base, head, ["x.bin"])
-    assert str(found) == (
+    (secret,) = new_secrets(base, head, ["x.bin"])
+    assert str(secret) == (
         "x.bin: too large to be read for secrets; allowed: files up to 2 MiB; fix: keep it out of the repository"
     )
     (base / "x.bin").write_bytes((head / "x.bin").read_bytes())
     assert list(new_secrets(base, head, ["x.bin"])) == []
     (base / "x.bin").write_bytes((head / "x.bin").read_bytes()[1:])
-    assert list(new_secrets(base, head, ["x.bin"])) == [found]
+    assert list(new_secrets(base, head, ["x.bin"])) == [secret]
     (head / "x.bin").unlink()
     assert list(new_secrets(base, head, ["x.bin"])) == []
 
@@ -196,8 +196,8 @@ def test_a_file_too_large_to_be_read_is_one_finding_of_the_change_that_brings_it
 @pytest.mark.slow
 def test_the_repositorys_own_files_hold_no_secret() -> None:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True)
-    found = []
+    secrets = []
     for name in filter(None, done.stdout.split("\0")):
         content = (PROJECT / name).read_bytes() if (PROJECT / name).is_file() else b""
-        found += secrets_in(name, content.decode(errors="replace"))
-    assert found == []
+        secrets += secrets_in(name, content.decode(errors="replace"))
+    assert secrets == []

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from components.platforms.kinds import KINDS
-from components.platforms.standing import Asked, Item, Prices, lines, prices
+from components.platforms.standing import Item, Prices, StandingFacts, lines, prices
 from infra.planner.cost import cost
 from tests.unit.plan_kit import stack
 
@@ -45,7 +45,7 @@ def test_what_is_adopted_is_on_somebody_elses_bill_and_named(place: str) -> None
     stands = KINDS[place].standing()
     assert stands is not None
     settings: Any = KINDS[place].settings().model_validate(SETTINGS[place])
-    found = stands(settings, Asked(environment="dev"))
+    found = stands(settings, StandingFacts(environment="dev"))
     assert [item.what for item in found.items] == OWN[place]
     assert found.elsewhere[0].startswith("the adopted cluster")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.platforms.kinds import KINDS
-from components.platforms.standing import Asked
+from components.platforms.standing import StandingFacts
 from infra.stackfile.load import load_file
 from infra.workspace import PROJECT
 
@@ -19,7 +19,7 @@ def prices(cloud: str, **cluster: str) -> set[str]:
     changed = settings.cluster.model_copy(update=cluster)
     stands = KINDS[cloud].standing()
     assert stands is not None
-    asked = Asked(environment="prod", protect=True, weights_gib=0, gpu_nodes=(0, 0))
+    asked = StandingFacts(environment="prod", protect=True, weights_gib=0, gpu_nodes=(0, 0))
     found = stands(settings.model_copy(update={"cluster": changed}), asked)
     return {item.price for item in found.items if item.price is not None}
 

@@ -36,7 +36,7 @@ _table = partial(checkup.facts_beside, __file__)
 def checks(place: AwsSettings, pools: Mapping[str, PoolRequest], about: About, tools: Tools) -> Iterator[Check]:
     """Yield every question."""
     account, stack = _Account(place, pools, about, tools), about.name
-    asked: dict[str, Callable[[], Iterator[Answer]]] = {
+    questions: dict[str, Callable[[], Iterator[Answer]]] = {
         "credentials": account.identity,
         "rights": account.rights,
         **{f"quota {row['name']}": partial(account.vcpus, row) for row in account.quotas()},
@@ -47,16 +47,16 @@ def checks(place: AwsSettings, pools: Mapping[str, PoolRequest], about: About, t
         f"cluster {place.cluster.adopt or stack}": account.cluster,
     }
     if not place.adopted:
-        asked[f"Kubernetes {place.cluster.version}"] = account.version
-        asked[f"log group {account.log_group}"] = account.logs
-    asked[f"bucket {account.bucket}"] = account.weights
-    asked |= {f"repository {stack}/{image}": partial(account.repository, f"{stack}/{image}") for image in IMAGES}
+        questions[f"Kubernetes {place.cluster.version}"] = account.version
+        questions[f"log group {account.log_group}"] = account.logs
+    questions[f"bucket {account.bucket}"] = account.weights
+    questions |= {f"repository {stack}/{image}": partial(account.repository, f"{stack}/{image}") for image in IMAGES}
     if place.ingress is not None:
-        asked[f"certificate of {place.ingress.host}"] = partial(
+        questions[f"certificate of {place.ingress.host}"] = partial(
             account.certificate, place.ingress.certificate, place.ingress.host
         )
     yield clock(tools, f"https://{account.api.host('sts')}/")
-    yield from (Check(subject=subject, ask=ask) for subject, ask in asked.items())
+    yield from (Check(subject=subject, ask=ask) for subject, ask in questions.items())
 
 
 class _Account:
@@ -115,10 +115,10 @@ class _Account:
 
     def _running(self, row: Mapping[str, Any]) -> int:
         """Return the vCPUs under a quota that run now, but those of the stack's own nodes."""
-        asked, used = {"Filter.1.Name": "instance-state-name", "MaxResults": "1000"}, 0
-        asked |= {"Filter.1.Value.1": "running", "Filter.1.Value.2": "pending"}
+        parameters, used = {"Filter.1.Name": "instance-state-name", "MaxResults": "1000"}, 0
+        parameters |= {"Filter.1.Value.1": "running", "Filter.1.Value.2": "pending"}
         while True:
-            page = self.api.query("ec2", "DescribeInstances", **asked)
+            page = self.api.query("ec2", "DescribeInstances", **parameters)
             for each in page.findall("reservationSet/item/instancesSet/item"):
                 tags = {tag.findtext("key"): tag.findtext("value") for tag in each.findall("tagSet/item")}
                 spot = each.findtext("instanceLifecycle") == "spot"
@@ -128,7 +128,7 @@ class _Account:
                     used += int(cores or 0) * int(threads or 0)
             if not (following := page.findtext("nextToken")):
                 return used
-            asked["NextToken"] = following
+            parameters["NextToken"] = following
 
     def count(self, what: str, row: Mapping[str, Any]) -> Iterator[Answer]:
         nat = self.place.network.nat_gateways(self._environment)
@@ -174,15 +174,21 @@ class _Account:
         return float(quota["Quota"]["Value"])
 
     def _raise(self, row: Mapping[str, Any], needed: float) -> str:
-        asked = f"--service-code {row['service']} --quota-code {row['code']} --desired-value {needed:g}"
-        command = f"aws service-quotas request-service-quota-increase --region {self.place.region} {asked}"
+        arguments = f"--service-code {row['service']} --quota-code {row['code']} --desired-value {needed:g}"
+        command = f"aws service-quotas request-service-quota-increase --region {self.place.region} {arguments}"
         return f"{command} (AWS may take days), or lower max"
 
     # machines
 
     def offered(self, machine: str, zones: AbstractSet[str]) -> Iterator[Answer]:
-        asked = {"LocationType": "availability-zone", "Filter.1.Name": "instance-type", "Filter.1.Value.1": machine}
-        items = self.api.query("ec2", "DescribeInstanceTypeOfferings", **asked).findall("instanceTypeOfferingSet/item")
+        parameters = {
+            "LocationType": "availability-zone",
+            "Filter.1.Name": "instance-type",
+            "Filter.1.Value.1": machine,
+        }
+        items = self.api.query("ec2", "DescribeInstanceTypeOfferings", **parameters).findall(
+            "instanceTypeOfferingSet/item"
+        )
         there = {item.findtext("location") or "" for item in items}
         if missing := sorted(zones - there):
             fix = f"name zones that have it: {', '.join(sorted(there)) or 'none in this region: take another machine'}"
@@ -349,20 +355,22 @@ class _Account:
 
     def _denied(self, who: str, statement: Mapping[str, Any]) -> Iterator[str]:
         resource = statement["Resource"] if isinstance(statement["Resource"], str) else statement["Resource"][0]
-        asked = {"PolicySourceArn": who}
+        parameters = {"PolicySourceArn": who}
         instead = _table()["instead"]
         actions = [name for action in statement["Action"] for name in instead.get(action, [action])]
-        asked |= {f"ActionNames.member.{index}": name for index, name in enumerate(actions, 1)}
+        parameters |= {f"ActionNames.member.{index}": name for index, name in enumerate(actions, 1)}
         if resource != "*":
-            asked["ResourceArns.member.1"] = resource.replace("*", "any")
+            parameters["ResourceArns.member.1"] = resource.replace("*", "any")
         keys = [pair for each in statement.get("Condition", {}).values() for pair in each.items()]
         for index, (key, values) in enumerate(keys, 1):
             entry = f"ContextEntries.member.{index}"
             first = values if isinstance(values, str) else values[0]
-            asked |= {f"{entry}.ContextKeyName": key, f"{entry}.ContextKeyType": "string"}
-            asked[f"{entry}.ContextKeyValues.member.1"] = first
+            parameters |= {f"{entry}.ContextKeyName": key, f"{entry}.ContextKeyType": "string"}
+            parameters[f"{entry}.ContextKeyValues.member.1"] = first
         try:
-            results = self.api.query("iam", "SimulatePrincipalPolicy", **asked).findall(".//EvaluationResults/member")
+            results = self.api.query("iam", "SimulatePrincipalPolicy", **parameters).findall(
+                ".//EvaluationResults/member"
+            )
         except NotAllowed as refused:
             raise CannotAsk(refused.why, f"allow it, or compare with docs/clouds/{_POLICY} yourself") from None
         for each in results:

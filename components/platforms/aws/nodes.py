@@ -66,15 +66,15 @@ class NodeRole(pulumi.ComponentResource):
         self.register_outputs({"arn": self.arn})
 
 
-def disk(asked: Disk) -> dict[str, Any]:
+def disk(settings: Disk) -> dict[str, Any]:
     """Return the node's gp3 disk in the launch template's terms, encrypted with the account's key for EBS."""
-    fits = _THROUGHPUT_MIB if asked.iops is None else min(_THROUGHPUT_MIB, asked.iops // _IOPS_PER_MIB)
-    throughput = asked.throughput_mib or fits
+    fits = _THROUGHPUT_MIB if settings.iops is None else min(_THROUGHPUT_MIB, settings.iops // _IOPS_PER_MIB)
+    throughput = settings.throughput_mib or fits
     return {
         "volume_type": "gp3",
-        "volume_size": asked.size_gib or _SIZE_GIB,
+        "volume_size": settings.size_gib or _SIZE_GIB,
         "throughput": throughput,
-        "iops": asked.iops or max(3000, throughput * _IOPS_PER_MIB),
+        "iops": settings.iops or max(3000, throughput * _IOPS_PER_MIB),
         "encrypted": "true",
         "delete_on_termination": "true",
     }

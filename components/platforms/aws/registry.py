@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from components.platforms.aws.names import IMAGES, registry_host
 from components.platforms.contract import Registry, RegistryAuth
 
-_KEPT, _UNTAGGED_DAYS = 50, 14
+_MOST_IMAGES, _UNTAGGED_DAYS = 50, 14
 
 
 def lifecycle() -> str:
@@ -31,7 +31,7 @@ def lifecycle() -> str:
         {
             "rulePriority": 2,
             "description": "the oldest",
-            "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": _KEPT},
+            "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": _MOST_IMAGES},
             "action": {"type": "expire"},
         },
     ]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.platforms.aws.settings import INTERFACE_ENDPOINTS, SYSTEM_DISK_GIB, AwsSettings
-from components.platforms.standing import Asked, Item, Standing
+from components.platforms.standing import Item, Standing, StandingFacts
 
 
-def standing(settings: AwsSettings, asked: Asked) -> Standing:
+def standing(settings: AwsSettings, facts: StandingFacts) -> Standing:
     """Count the parts that the stack makes itself; what it adopts is billed to others."""
     adopted = []
     if settings.adopted:
         adopted.append("the adopted cluster with its nodes")
     if settings.network.adopt is not None:
         adopted.append("the adopted network with its way out")
-    return Standing(items=tuple(_items(settings, asked)), elsewhere=tuple(adopted))
+    return Standing(items=tuple(_items(settings, facts)), elsewhere=tuple(adopted))
 
 
-def _items(settings: AwsSettings, asked: Asked) -> Iterator[Item]:
+def _items(settings: AwsSettings, facts: StandingFacts) -> Iterator[Item]:
     if not settings.adopted:
         pool = settings.cluster.system_pool
         yield Item(what="control plane", price="control-plane")
@@ -30,7 +30,7 @@ def _items(settings: AwsSettings, asked: Asked) -> Iterator[Item]:
         yield Item(what="disks of the system nodes", price="disk", least=least, most=most)
     if settings.network.adopt is None:
         zones = len(settings.zones)
-        gateways = zones if settings.network.nat_gateways(asked.environment) == "perZone" else 1
+        gateways = zones if settings.network.nat_gateways(facts.environment) == "perZone" else 1
         yield Item(what="NAT gateways", price="nat-gateway", least=gateways)
         yield Item(what="public addresses of the NAT gateways", price="public-address", least=gateways)
         if settings.network.private_endpoints:
@@ -41,7 +41,7 @@ def _items(settings: AwsSettings, asked: Asked) -> Iterator[Item]:
             addresses = _balancer_zones(settings)
             yield Item(what="public addresses of the load balancer", price="public-address", least=addresses)
     yield Item(what="key", price="key")
-    yield Item(what="weights in the bucket", price="bucket", least=asked.weights_gib)
+    yield Item(what="weights in the bucket", price="bucket", least=facts.weights_gib)
 
 
 def _balancer_zones(settings: AwsSettings) -> int:

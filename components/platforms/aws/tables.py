@@ -46,15 +46,15 @@ def node_images() -> NodeImages:
     return NodeImages.model_validate(read_table(_HERE / "node_images.yaml"))
 
 
-def node_image_key(asked: str) -> str:
+def node_image_key(name: str) -> str:
     """Return the key of the image a pool is built from; ``unknown`` means the place's default."""
-    return node_images().default if asked == "unknown" else asked
+    return node_images().default if name == "unknown" else name
 
 
-def node_image(asked: str) -> NodeImage:
+def node_image(name: str) -> NodeImage:
     """Return the image itself. Raises ``KeyError`` for a key that is not in the table; the GPU layer's ``judge`` has
     refused it by then."""
-    return node_images().images[node_image_key(asked)]
+    return node_images().images[node_image_key(name)]
 
 
 def pinned(name: str) -> Pinned:

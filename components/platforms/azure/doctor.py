@@ -41,7 +41,7 @@ def checks(place: AzureSettings, pools: Mapping[str, PoolRequest], about: About,
     asking = _Subscription(place, pools, about, tools)
     group, storage = names.resource_group(about), names.storage_account(about.name, place.subscription)
     registry = names.registry(about.name, place.subscription)
-    asked: dict[str, Callable[[], Iterator[Answer]]] = {
+    questions: dict[str, Callable[[], Iterator[Answer]]] = {
         "credentials": asking.identity,
         "rights": asking.rights,
         "resource providers": asking.providers,
@@ -54,15 +54,15 @@ def checks(place: AzureSettings, pools: Mapping[str, PoolRequest], about: About,
         f"registry {registry}": partial(asking.free, "ContainerRegistry", "registries", "registry", registry),
     }
     if place.cluster.adopt is not None:
-        asked[f"cluster {place.cluster.adopt}"] = asking.adopted
+        questions[f"cluster {place.cluster.adopt}"] = asking.adopted
     elif place.cluster.version is not None:
-        asked[f"Kubernetes {place.cluster.version}"] = partial(asking.version, place.cluster.version)
+        questions[f"Kubernetes {place.cluster.version}"] = partial(asking.version, place.cluster.version)
     if place.ingress is not None:
-        asked[f"certificate of {place.ingress.host}"] = partial(
+        questions[f"certificate of {place.ingress.host}"] = partial(
             asking.certificate, place.ingress.certificate, place.ingress.host
         )
     yield clock(tools, f"{_MANAGEMENT}/")
-    yield from (Check(subject=subject, ask=ask) for subject, ask in asked.items())
+    yield from (Check(subject=subject, ask=ask) for subject, ask in questions.items())
 
 
 class _Subscription:

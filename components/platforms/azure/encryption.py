@@ -69,7 +69,7 @@ class StackKeys(pulumi.ComponentResource):
         self, tenant: str, about: About, group: Group, with_cluster: bool, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("ebbtide:platforms:AzureKeys", "keys", None, opts)
-        kept = pulumi.ResourceOptions(parent=self, protect=about.protect)
+        protected = pulumi.ResourceOptions(parent=self, protect=about.protect)
         ending = random.RandomId("vault-name", byte_length=3, opts=pulumi.ResourceOptions(parent=self))
         self.vault = azure.keyvault.Vault(
             "vault",
@@ -78,17 +78,17 @@ class StackKeys(pulumi.ComponentResource):
             location=group.location,
             properties=vault_properties(tenant, about.protect),
             tags=tags(about),
-            opts=kept,
+            opts=protected,
         )
         common: dict[str, Any] = {"resource_group_name": group.name, "vault_name": self.vault.name, "tags": tags(about)}
         # a key goes with its vault: deleting it alone would need rights on keys that `up` has no other use for
-        kept = pulumi.ResourceOptions(parent=self, protect=about.protect, retain_on_delete=True)
+        protected = pulumi.ResourceOptions(parent=self, protect=about.protect, retain_on_delete=True)
         self.weights = azure.keyvault.Key(
-            "weights-key", key_name="weights", properties=key_properties(rotated=True), **common, opts=kept
+            "weights-key", key_name="weights", properties=key_properties(rotated=True), **common, opts=protected
         )
         self.secrets = None
         if with_cluster:
             self.secrets = azure.keyvault.Key(
-                "secrets-key", key_name="secrets", properties=key_properties(rotated=False), **common, opts=kept
+                "secrets-key", key_name="secrets", properties=key_properties(rotated=False), **common, opts=protected
             )
         self.register_outputs({"vault": self.vault.id})

@@ -43,17 +43,17 @@ class OsDisk:
     size_gib: int | None
 
 
-def os_disk(asked: Disk, local_disk_gib: int) -> OsDisk:
+def os_disk(settings: Disk, local_disk_gib: int) -> OsDisk:
     """Choose the machine's own disk if it is large enough: it is free, and an image pull runs at its speed. Else a
     Premium SSD, by default of 1 TiB, for its 200 MB/s rather than its space: ten gigabytes of image in about a minute.
 
     Sources: AKS documentation, Storage concepts: Ephemeral OS disks; Azure documentation, Managed disk types: P30.
     """
-    if asked.size_gib is None:
+    if settings.size_gib is None:
         if local_disk_gib >= _EPHEMERAL_AT_LEAST_GIB:
             return OsDisk("Ephemeral", None)
         return OsDisk("Managed", _MANAGED_DISK_GIB)
-    return OsDisk("Ephemeral" if asked.size_gib <= local_disk_gib else "Managed", asked.size_gib)
+    return OsDisk("Ephemeral" if settings.size_gib <= local_disk_gib else "Managed", settings.size_gib)
 
 
 def spelled(taint: Taint) -> str:

@@ -110,13 +110,13 @@ def account_args(
 def old_versions_go() -> azure.storage.ManagementPolicySchemaArgs:
     """Delete replaced versions after 30 days; without this every version would be paid for, for ever."""
     storage = azure.storage
-    gone = storage.DateAfterCreationArgs(days_after_creation_greater_than=_OLD_VERSIONS_DAYS)
+    age = storage.DateAfterCreationArgs(days_after_creation_greater_than=_OLD_VERSIONS_DAYS)
     rule = storage.ManagementPolicyRuleArgs(
         name="old-versions",
         type="Lifecycle",
         enabled=True,
         definition=storage.ManagementPolicyDefinitionArgs(
-            actions=storage.ManagementPolicyActionArgs(version=storage.ManagementPolicyVersionArgs(delete=gone)),
+            actions=storage.ManagementPolicyActionArgs(version=storage.ManagementPolicyVersionArgs(delete=age)),
             filters=storage.ManagementPolicyFilterArgs(blob_types=["blockBlob"]),
         ),
     )
@@ -157,13 +157,13 @@ class AzureModelStore(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=about.protect, depends_on=[may_encrypt]),
         )
         where: dict[str, Any] = {"account_name": account.name, "resource_group_name": group.name}
-        kept = azure.storage.DeleteRetentionPolicyArgs(enabled=True, days=_OLD_VERSIONS_DAYS)
+        retention = azure.storage.DeleteRetentionPolicyArgs(enabled=True, days=_OLD_VERSIONS_DAYS)
         azure.storage.BlobServiceProperties(
             "versions",
             blob_services_name="default",
             is_versioning_enabled=True,
-            delete_retention_policy=kept,
-            container_delete_retention_policy=kept,
+            delete_retention_policy=retention,
+            container_delete_retention_policy=retention,
             **where,
             opts=self._child,
         )

@@ -7,27 +7,27 @@ from collections.abc import Iterator
 
 from components.platforms.azure.settings import AzureSettings
 from components.platforms.azure.tables import control_plane_tier, redundancy, registry_tier
-from components.platforms.standing import Asked, Item, Standing
+from components.platforms.standing import Item, Standing, StandingFacts
 
 _MOST_VCPUS = 7
 """The most vCPUs of a size to which AKS gives a P10, unless it has a disk of its own. Source: AKS documentation, Node
 pools, OS disk sizing."""
 
 
-def standing(settings: AzureSettings, asked: Asked) -> Standing:
+def standing(settings: AzureSettings, facts: StandingFacts) -> Standing:
     """Count the parts that the stack makes itself; what it adopts is billed to others."""
     adopted = []
     if settings.cluster.adopt is not None:
         adopted.append("the adopted cluster with its nodes, network and way out")
     elif settings.network.adopt is not None:
         adopted.append("the adopted network with its way out")
-    return Standing(items=tuple(_items(settings, asked)), elsewhere=tuple(adopted))
+    return Standing(items=tuple(_items(settings, facts)), elsewhere=tuple(adopted))
 
 
-def _items(settings: AzureSettings, asked: Asked) -> Iterator[Item]:
+def _items(settings: AzureSettings, facts: StandingFacts) -> Iterator[Item]:
     if settings.cluster.adopt is None:
         pool = settings.cluster.system_pool
-        tier = control_plane_tier(asked.protect, settings.cluster.extended)
+        tier = control_plane_tier(facts.protect, settings.cluster.extended)
         if tier != "Free":
             price = "control-plane-premium" if tier == "Premium" else "control-plane"
             yield Item(what="control plane", price=price)
@@ -44,11 +44,11 @@ def _items(settings: AzureSettings, asked: Asked) -> Iterator[Item]:
         yield Item(what="load balancer", price="load-balancer")
         if settings.ingress.public:
             yield Item(what="public address of the load balancer", price="public-address")
-    tier = registry_tier(asked.protect)
+    tier = registry_tier(facts.protect)
     yield Item(what=f"registry, {tier}", price=f"registry-{tier.lower()}")
     copies = redundancy(len(settings.network.zones))
     price = f"blobs-{copies.lower()}"
-    yield Item(what=f"weights in the storage account, {copies}", price=price, least=asked.weights_gib)
+    yield Item(what=f"weights in the storage account, {copies}", price=price, least=facts.weights_gib)
 
 
 def _disk(machine: str) -> str:

@@ -57,8 +57,8 @@ def roles() -> Mapping[str, str]:
 
 def image_key(request: PoolRequest) -> str:
     """Return the pool's own choice, or this place's default."""
-    asked = request.pool.node_image
-    return node_images().default if asked in ("", "unknown") else asked
+    name = request.pool.node_image
+    return node_images().default if name in ("", "unknown") else name
 
 
 def node_image(request: PoolRequest) -> NodeImage:

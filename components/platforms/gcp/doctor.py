@@ -43,7 +43,7 @@ def checks(place: GcpSettings, pools: Mapping[str, PoolRequest], about: About, t
     """Yield every question."""
     project = _Project(place, pools, about, tools)
     name = place.cluster.adopt or fitted(about.name, 40)
-    asked: dict[str, Callable[[], Iterator[Answer]]] = {
+    questions: dict[str, Callable[[], Iterator[Answer]]] = {
         "credentials": project.identity,
         "rights": project.rights,
         "APIs": project.apis,
@@ -61,11 +61,11 @@ def checks(place: GcpSettings, pools: Mapping[str, PoolRequest], about: About, t
         f"repository {fitted(about.name, 63)}": project.repository,
     }
     if place.cluster.adopt is None and place.cluster.version is not None:
-        asked[f"Kubernetes {place.cluster.version}"] = partial(project.version, place.cluster.version)
+        questions[f"Kubernetes {place.cluster.version}"] = partial(project.version, place.cluster.version)
     if place.ingress is not None:
-        asked[f"certificate of {place.ingress.host}"] = project.certificate
+        questions[f"certificate of {place.ingress.host}"] = project.certificate
     yield clock(tools, "https://compute.googleapis.com/")
-    yield from (Check(subject=subject, ask=ask) for subject, ask in asked.items())
+    yield from (Check(subject=subject, ask=ask) for subject, ask in questions.items())
 
 
 class _Project:

@@ -21,7 +21,7 @@ from .app import Gateway
 from .budgets import Budgets, SharedUsage
 from .engine_deaths import EngineDeaths
 from .failed_wakes import FailedWakes
-from .guard import Taken, WakeGuard
+from .guard import Usage, WakeGuard
 from .keys import KeyFile
 from .metrics import Metrics
 from .model_states import ModelStates
@@ -38,8 +38,8 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
     scaled: Informer
     slices: Informer
 
-    def observe() -> Taken | None:
-        return view.taken()
+    def observe() -> Usage | None:
+        return view.usage()
 
     guard = WakeGuard(settings.guard, {model.name: model.gpus for model in settings.models}, observe)
     client = connect(settings.cluster.api_server, account)

@@ -56,6 +56,6 @@ class Record:
         print(self.line(), file=sys.stdout, flush=True)
 
 
-def request_id(given: str | None) -> str:
+def request_id(sent_id: str | None) -> str:
     """Return the id that a client or proxy gave its request if it is fit for a header and a log, else a new one."""
-    return given if given is not None and _GOOD_ID.fullmatch(given) else secrets.token_hex(16)
+    return sent_id if sent_id is not None and _GOOD_ID.fullmatch(sent_id) else secrets.token_hex(16)

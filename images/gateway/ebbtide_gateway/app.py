@@ -180,8 +180,8 @@ class Gateway:
             await reply.send(200, error_headers(None), json.dumps({"object": "list", "data": listed}).encode())
         elif path.startswith(MODELS + "/"):
             model = choose(self._models, caller, path.removeprefix(MODELS + "/"))
-            found = described(model, self._states.described(model))
-            await reply.send(200, error_headers(None), json.dumps(found).encode())
+            description = described(model, self._states.described(model))
+            await reply.send(200, error_headers(None), json.dumps(description).encode())
         elif is_of_a_stored_response(path):
             raise not_stored()
         elif ROUTES[path].body == "form":
@@ -192,75 +192,83 @@ class Gateway:
                 await self._count(parse_form(path, form, self._models, caller), connection, record, reply)
         else:
             with self._bodies.share() as share:
-                asked = await self._asked(request, connection, caller, share)
-                await self._count(asked, connection, record, reply)
+                generation = await self._generation(request, connection, caller, share)
+                await self._count(generation, connection, record, reply)
 
-    async def _count(self, asked: Generation, connection: Connection, record: Record, reply: Reply) -> None:
+    async def _count(self, generation: Generation, connection: Connection, record: Record, reply: Reply) -> None:
         """Take a checked request from its group's budget, and serve it."""
-        rights = asked.caller.rights
-        record.model = asked.model.engine_name
+        rights = generation.caller.rights
+        record.model = generation.model.engine_name
         if rights.requests_per_minute is not None:
             self._elsewhere.refresh()
         self._budgets.ask(rights)
         with connection.working():
-            await self._serve(asked, record, reply)
+            await self._serve(generation, record, reply)
 
-    async def _asked(
+    async def _generation(
         self, request: web.BaseRequest, connection: Connection, caller: Caller, share: Share
     ) -> Generation:
         body = await read_body(request, connection, self._settings.limits, share)
         self._check_started()
-        asked = parse(request.path, body, self._models, caller)
-        share.resize(len(asked.body))
-        return asked
+        generation = parse(request.path, body, self._models, caller)
+        share.resize(len(generation.body))
+        return generation
 
     def _check_started(self) -> None:
         if not self._looked:
             raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
 
-    async def _serve(self, asked: Generation, record: Record, reply: Reply) -> None:
-        model, silence = asked.model, self._settings.limits.silence_seconds
-        call = Call(model, asked.path, asked.api, asked.prompt, asked.body, asked.form, held=self._guard.waking(model))
-        if asked.stream and silence is not None:
+    async def _serve(self, generation: Generation, record: Record, reply: Reply) -> None:
+        model, silence = generation.model, self._settings.limits.silence_seconds
+        call = Call(
+            model,
+            generation.path,
+            generation.api,
+            generation.prompt,
+            generation.body,
+            generation.form,
+            held=self._guard.waking(model),
+        )
+        if generation.stream and silence is not None:
             reply.comment(silence, functools.partial(self._states.comment, call), call)
         try:
             self._transport.refuse(call)
             await self._failed.unless_failing(
                 model,
                 lambda: call.response is not None or (record.status != NOT_ANSWERED and not reply.waiting),
-                lambda: self._admitted(asked, call, record, reply),
+                lambda: self._admitted(generation, call, record, reply),
             )
         finally:
             call.close()
             record.wait_seconds, record.attempts = (call.waited_seconds if call.held else 0.0), call.attempts
 
-    async def _admitted(self, asked: Generation, call: Call, record: Record, reply: Reply) -> None:
-        model = asked.model
+    async def _admitted(self, generation: Generation, call: Call, record: Record, reply: Reply) -> None:
+        model = generation.model
         slept = self._guard.asleep(model)
         with contextlib.ExitStack() as waiting:
             if slept:
-                if asked.caller.rights.max_wakes_per_day is not None:
+                if generation.caller.rights.max_wakes_per_day is not None:
                     await self._elsewhere.wakes()
-                self._budgets.may_wake(asked.caller.rights, model, self._groups())
+                self._budgets.may_wake(generation.caller.rights, model, self._groups())
             if call.held:
                 waiting.enter_context(self._metrics.holding(model.name))
             if self._transport.has_to_wait(call):
-                waiting.enter_context(self._places.taken(model))
+                waiting.enter_context(self._places.hold(model))
             async with self._guard.admitted(model) as waited:
                 call.held, call.waited_seconds = call.held or waited >= 0.001, waited
-                call.woken = self._begin_wake(asked)
-                found = await self._transport.ask(call)
+                call.woken = self._begin_wake(generation)
+                result = await self._transport.ask(call)
                 waiting.close()
-                if slept and isinstance(found, Answer):
+                if slept and isinstance(result, Answer):
                     self._metrics.woke(model.name, call.waited_seconds)
                     self._places.woke(model, call.waited_seconds)
-                await deliver(found, call, record, reply)
+                await deliver(result, call, record, reply)
 
-    def _begin_wake(self, asked: Generation) -> bool:
+    def _begin_wake(self, generation: Generation) -> bool:
         """Return True if this request is the one that wakes the model; its group's budget is then charged."""
-        if not self._guard.first(asked.model):
+        if not self._guard.first(generation.model):
             return False
-        self._budgets.wake(asked.caller.rights, asked.model, self._groups())
+        self._budgets.wake(generation.caller.rights, generation.model, self._groups())
         return True
 
     def _groups(self) -> tuple[Group, ...]:

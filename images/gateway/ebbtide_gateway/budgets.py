@@ -25,7 +25,7 @@ from .settings import Model
 ANY_MODEL = "*"
 _DAY = 86_400
 _MINUTE = 60.0
-_TOLD_SECONDS = 10.0  # older counts of the others are ignored: a process then counts for itself
+_FRESH_FOR_SECONDS = 10.0  # older counts of the others are ignored: a process then counts for itself
 _OTHERS_RETRY_AFTER_SECONDS = 5.0
 _ASK_SECONDS = 2.0
 _FRESH_SECONDS = 1.0
@@ -63,7 +63,7 @@ class Budgets:
         self._wakes: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
         self._beside: Counter[str] = Counter()
-        self._told = -math.inf
+        self._updated = -math.inf
         self.process = secrets.token_hex(8)
 
     def ask(self, group: Group) -> None:
@@ -77,19 +77,19 @@ class Budgets:
         recent = self._recent.setdefault(group.name, deque())
         while recent and now - recent[0] >= _MINUTE:
             recent.popleft()
-        others = self._beside[group.name] if now - self._told <= _TOLD_SECONDS else 0
+        others = self._beside[group.name] if now - self._updated <= _FRESH_FOR_SECONDS else 0
         if len(recent) + others >= most:
             message = f"group {group.name!r} may send {most} request(s) a minute, and has"
             wait = _MINUTE - (now - recent[0]) if recent else _OTHERS_RETRY_AFTER_SECONDS
             raise ApiError(429, "request_limit", message, retry_after=wait)
         recent.append(now)
 
-    def beside(self, told: Mapping[str, Any]) -> None:
+    def beside(self, counts: Mapping[str, Any]) -> None:
         """Store the wake keeper's counts of all processes: ``{"requests": {process: {group: those of 60 s}}}``."""
-        others = [groups for process, groups in told["requests"].items() if process != self.process]
-        self._beside, self._told = sum(map(Counter, others), Counter()), self._clock()
+        others = [groups for process, groups in counts["requests"].items() if process != self.process]
+        self._beside, self._updated = sum(map(Counter, others), Counter()), self._clock()
 
-    def asked(self) -> Mapping[str, int]:
+    def recent_requests(self) -> Mapping[str, int]:
         """Return this process's requests of the last 60 seconds, for each group with a limit. Called from another
         thread, so it reads copies and discards nothing.
         """
@@ -115,13 +115,13 @@ class Budgets:
         self.may_wake(group, model, groups)
         self._today()[group.name] += 1
 
-    def elsewhere(self, told: Mapping[str, Any]) -> None:
+    def elsewhere(self, counts: Mapping[str, Any]) -> None:
         """Store the wake keeper's counts of all processes: ``{"day": …, "wakes": {process: {group: wakes}}}``. Counts
         of another day are ignored: this process's midnight is not quite the keeper's.
         """
         self._today()
-        if told["day"] == self._day:
-            others = [groups for process, groups in told["wakes"].items() if process != self.process]
+        if counts["day"] == self._day:
+            others = [groups for process, groups in counts["wakes"].items() if process != self.process]
             self._others = sum(map(Counter, others), Counter())
 
     def begun(self) -> tuple[int, Mapping[str, int]]:
@@ -159,7 +159,7 @@ class SharedUsage:
         self._budgets = budgets
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_ASK_SECONDS)
         self._clock = clock
-        self._asked = -math.inf
+        self._refreshed = -math.inf
         self._asking: asyncio.Task[None] | None = None
 
     async def wakes(self) -> None:
@@ -169,10 +169,10 @@ class SharedUsage:
     def refresh(self) -> None:
         """Start updating the budgets with the requests of the other processes; no request waits for that."""
         now = self._clock()
-        fresh = now - self._asked < _FRESH_SECONDS
+        fresh = now - self._refreshed < _FRESH_SECONDS
         if self._keeper is None or fresh or (self._asking is not None and not self._asking.done()):
             return
-        self._asked = now
+        self._refreshed = now
         self._asking = asyncio.create_task(self._learn("requests", self._budgets.beside))
 
     async def _learn(self, what: str, tell: Callable[[dict[str, Any]], None]) -> None:

@@ -24,11 +24,11 @@ def allowing(origins: Collection[str], origin: str | None) -> dict[str, str]:
     return {ALLOWED: origin, "access-control-expose-headers": _EXPOSED, "vary": "origin"}
 
 
-def permitting(methods: Collection[str], asked: Mapping[str, str]) -> dict[str, str]:
+def permitting(methods: Collection[str], request_headers: Mapping[str, str]) -> dict[str, str]:
     """Return what a page may send, in answer to a browser that asks first. Any header: none of them is sent on."""
-    if "access-control-request-method" not in asked:
+    if "access-control-request-method" not in request_headers:
         return {}
-    names = asked.get("access-control-request-headers", "")
+    names = request_headers.get("access-control-request-headers", "")
     headers = {"access-control-allow-headers": names} if _NAMES.fullmatch(names) else {}
-    kept = {"access-control-max-age": str(_KEEP_SECONDS)}
-    return {"access-control-allow-methods": ", ".join(methods), **headers, **kept}
+    caching = {"access-control-max-age": str(_KEEP_SECONDS)}
+    return {"access-control-allow-methods": ", ".join(methods), **headers, **caching}

@@ -118,10 +118,10 @@ class EngineDeaths:
             return pick(())
         if id(call) in trials.waiting:
             return self._for_suspect(call, trials, ready, pick)
-        kept = () if trials.replica is None else (trials.replica,)
-        if (found := pick(kept)) is None:
+        trial_replica = () if trials.replica is None else (trials.replica,)
+        if (replica := pick(trial_replica)) is None:
             raise MustWait
-        return found
+        return replica
 
     def _for_suspect(
         self, call: Call, trials: _Trials, ready: Sequence[str], pick: Callable[[Collection[str]], str | None]
@@ -230,8 +230,8 @@ class EngineDeaths:
             self._records[self._fingerprint(guilty.call)].refused_until = now + REFUSED_SECONDS
         else:
             self._line_up(unanswered, model)
-        told = "one of them ended it and is refused" if guilty else f"{len(unanswered)} are sent again one at a time"
-        _log.warning("an engine of model %s ended with %d request(s) in it; %s", model, len(inside), told)
+        outcome = "one of them ended it and is refused" if guilty else f"{len(unanswered)} are sent again one at a time"
+        _log.warning("an engine of model %s ended with %d request(s) in it; %s", model, len(inside), outcome)
 
     def _line_up(self, unanswered: Sequence[_Sent], model: str) -> None:
         """Queue the requests before any of them comes back, so that the first to have come is tried first."""

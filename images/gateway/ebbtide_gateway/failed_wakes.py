@@ -44,9 +44,9 @@ class FailedWakes:
 
     def refusal(self, model: Model) -> WakeFailed | None:
         """Return why a request for this model is not even tried now, or None."""
-        found = (self._observe() or {}).get(model.name, {})
+        workload = (self._observe() or {}).get(model.name, {})
         now = self._clock()
-        failure = failure_in_force(found.get("metadata", {}).get("annotations") or {}, now)
+        failure = failure_in_force(workload.get("metadata", {}).get("annotations") or {}, now)
         return WakeFailed(model, failure, now) if failure is not None else None
 
     async def unless_failing(

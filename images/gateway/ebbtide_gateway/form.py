@@ -85,10 +85,10 @@ class Form:
 
 def _value(text: str) -> Any:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return found if isinstance(found, int | float | dict) and not isinstance(found, bool) else text
+    return value if isinstance(value, int | float | dict) and not isinstance(value, bool) else text
 
 
 async def read_form(
@@ -109,7 +109,7 @@ async def read_form(
 
 async def _read(reader: MultipartReader, within: Within[Any], file: IO[bytes], resize: Callable[[int], None]) -> Form:
     fields: dict[str, list[str]] = {}
-    left, found = MOST_FIELD_BYTES, None
+    left, upload = MOST_FIELD_BYTES, None
     while (part := await within(reader.next())) is not None:
         name = part.name if isinstance(part, BodyPartReader) else None
         if not isinstance(part, BodyPartReader) or name is None or not _FIELD.fullmatch(name):
@@ -117,9 +117,9 @@ async def _read(reader: MultipartReader, within: Within[Any], file: IO[bytes], r
         if "content-transfer-encoding" in part.headers:
             raise _invalid("a part has a content-transfer-encoding; send it as it is")
         if name == "file":
-            if found is not None:
+            if upload is not None:
                 raise _invalid("the form has more than one file")
-            found = await _save(part, within, file, resize)
+            upload = await _save(part, within, file, resize)
             continue
         text = await _text(part, within, left)
         left -= len(text)
@@ -129,10 +129,10 @@ async def _read(reader: MultipartReader, within: Within[Any], file: IO[bytes], r
             raise _invalid(f"the form has more than one {name!r}")
         if sum(map(len, fields.values())) > _MOST_FIELDS:
             raise _invalid(f"the form has more than {_MOST_FIELDS} fields")
-    if found is None:
+    if upload is None:
         raise ApiError(400, "missing_parameter", "the form needs 'file'", param="file")
     pairs = tuple((name, text) for name, values in fields.items() for text in values)
-    file_name, kind, size, digest = found
+    file_name, kind, size, digest = upload
     return Form(
         fields=pairs,
         file=file,

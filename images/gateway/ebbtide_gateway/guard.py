@@ -25,7 +25,7 @@ _LONGEST_RETRY_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Taken:
+class Usage:
     """GPUs in use: replicas wanted or still there, GPUs per replica, and ready replicas, by model name."""
 
     replicas: Mapping[str, int]
@@ -38,19 +38,19 @@ class Taken:
         return {name: gpus for name, gpus in sorted(held.items()) if gpus > 0}
 
 
-def fits(model: Model, taken: Taken, waking: Mapping[str, int], most: int | None) -> bool:
+def fits(model: Model, usage: Usage, waking: Mapping[str, int], most: int | None) -> bool:
     """Return True if a request for this model may be sent: it is awake or being woken, or there is room for one
     replica.
     """
-    if most is None or taken.replicas.get(model.name, 0) > 0 or waking.get(model.name, 0) > 0:
+    if most is None or usage.replicas.get(model.name, 0) > 0 or waking.get(model.name, 0) > 0:
         return True
-    return sum(reserved(taken, waking).values()) + model.gpus <= most
+    return sum(reserved(usage, waking).values()) + model.gpus <= most
 
 
-def reserved(taken: Taken, waking: Mapping[str, int]) -> dict[str, int]:
+def reserved(usage: Usage, waking: Mapping[str, int]) -> dict[str, int]:
     """Return the GPUs by model, counting one replica for each model with requests on the way that has no pod yet."""
-    coming = {name: 1 for name, calls in waking.items() if calls > 0 and taken.replicas.get(name, 0) == 0}
-    return Taken({**taken.replicas, **coming}, taken.gpus).holders()
+    coming = {name: 1 for name, calls in waking.items() if calls > 0 and usage.replicas.get(name, 0) == 0}
+    return Usage({**usage.replicas, **coming}, usage.gpus).holders()
 
 
 def full(model: Model, holders: Mapping[str, int], most: int, waited: float) -> ApiError:
@@ -72,7 +72,7 @@ class WakeGuard:
     admitted.
     """
 
-    def __init__(self, rules: Guard, models: Mapping[str, int], observe: Callable[[], Taken | None]) -> None:
+    def __init__(self, rules: Guard, models: Mapping[str, int], observe: Callable[[], Usage | None]) -> None:
         self._rules = rules
         self._gpus = dict(models)
         self._observe = observe
@@ -86,13 +86,13 @@ class WakeGuard:
 
     def asleep(self, model: Model) -> bool:
         """Return True if the cluster is known to have no replica of this model."""
-        taken = self._observe()
-        return taken is not None and taken.replicas.get(model.name, 0) == 0
+        usage = self._observe()
+        return usage is not None and usage.replicas.get(model.name, 0) == 0
 
     def waking(self, model: Model) -> bool:
         """Return True if the cluster is known to have no ready replica of this model."""
-        taken = self._observe()
-        return taken is not None and taken.ready.get(model.name, 0) == 0
+        usage = self._observe()
+        return usage is not None and usage.ready.get(model.name, 0) == 0
 
     def has_room(self, model: Model) -> bool:
         """Return True if a request for this model may be sent now."""
@@ -131,14 +131,14 @@ class WakeGuard:
         return time.monotonic() - started
 
     def _fits(self, model: Model) -> bool:
-        taken = self._observe()
-        return taken is None or fits(model, self._with_sizes(taken), self._waking, self._rules.max_gpus)
+        usage = self._observe()
+        return usage is None or fits(model, self._with_sizes(usage), self._waking, self._rules.max_gpus)
 
     def _holders(self) -> dict[str, int]:
-        return reserved(self._with_sizes(self._observe() or Taken({}, {})), self._waking)
+        return reserved(self._with_sizes(self._observe() or Usage({}, {})), self._waking)
 
-    def _with_sizes(self, taken: Taken) -> Taken:
-        return Taken(taken.replicas, {**taken.gpus, **self._gpus})
+    def _with_sizes(self, usage: Usage) -> Usage:
+        return Usage(usage.replicas, {**usage.gpus, **self._gpus})
 
 
 class Places:
@@ -152,24 +152,24 @@ class Places:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._taken: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
         self._since: dict[str, float] = {}
         self._last_wake: dict[str, float] = {}
 
     @contextmanager
-    def taken(self, model: Model) -> Iterator[None]:
+    def hold(self, model: Model) -> Iterator[None]:
         """Hold one place. Raises ``ApiError`` 503 when there is none."""
         most = model.most_waiting
-        if most is not None and self._taken[model.name] >= most:
+        if most is not None and self._waiting[model.name] >= most:
             message = f"model {model.name!r} is not up yet, and {most} wait for it, which is all that it will take"
             raise ApiError(503, "queue_full", message, retry_after=self.retry_after(model))
-        if self._taken[model.name] == 0:
+        if self._waiting[model.name] == 0:
             self._since[model.name] = self._clock()
-        self._taken[model.name] += 1
+        self._waiting[model.name] += 1
         try:
             yield
         finally:
-            self._taken[model.name] -= 1
+            self._waiting[model.name] -= 1
 
     def woke(self, model: Model, seconds: float) -> None:
         """Record the seconds that a wake took."""

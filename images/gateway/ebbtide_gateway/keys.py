@@ -59,11 +59,11 @@ class KeyRing:
     def find(self, presented: bytes) -> Caller | None:
         """Return the owner of a key. Every digest is compared, so the time taken does not reveal which one was near."""
         digest = hashlib.sha256(presented).hexdigest()
-        found = None
+        owner = None
         for known, caller in self.owners:
             if hmac.compare_digest(known, digest):
-                found = caller
-        return found
+                owner = caller
+        return owner
 
 
 def _group(name: str, group: dict[str, Any]) -> Group:

@@ -114,7 +114,7 @@ class Metrics:
             return {(str(day), group, budgets.process): count for group, count in begun.items()}
 
         def requests() -> Values:
-            return {(group, budgets.process): count for group, count in budgets.asked().items()}
+            return {(group, budgets.process): count for group, count in budgets.recent_requests().items()}
 
         what = "Wakes that a group has begun in this process today; the day in days since 1970, UTC."
         self.registry.register(_AsAsked("ebbtide_gateway_day_wakes", what, ("day", "group", "process"), wakes))

@@ -11,7 +11,7 @@ from typing import Any
 from ebbtide_kube.wake_failure import failure_in_force
 from ebbtide_kube.wake_progress import WakeProgress, current_wake, expected_seconds, last_wakes
 
-from .guard import Taken, WakeGuard
+from .guard import Usage, WakeGuard
 from .settings import Model
 from .upstream_call import Call
 
@@ -26,7 +26,7 @@ class ModelStates:
     def __init__(
         self,
         guard: WakeGuard,
-        observe: Callable[[], Taken | None],
+        observe: Callable[[], Usage | None],
         scaled: Callable[[], Mapping[str, Mapping[str, Any]] | None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -69,16 +69,16 @@ class ModelStates:
         else:
             phase = _FIRST_TOKEN if state == "awake" else _UNKNOWN
         passed = round(held_seconds) if seconds is None else seconds
-        told = _UNKNOWN if estimate is None else str(_whole(estimate))
-        return f": ebbtide phase={phase} seconds={passed} estimate={told}\n\n".encode()
+        estimated = _UNKNOWN if estimate is None else str(_whole(estimate))
+        return f": ebbtide phase={phase} seconds={passed} estimate={estimated}\n\n".encode()
 
     def _state(self, model: Model) -> str:
-        taken = self._observe()
-        if taken is None:
+        usage = self._observe()
+        if usage is None:
             return _UNKNOWN
-        if taken.replicas.get(model.name, 0) == 0:
+        if usage.replicas.get(model.name, 0) == 0:
             return "asleep"
-        return "awake" if taken.ready.get(model.name, 0) else "waking"
+        return "awake" if usage.ready.get(model.name, 0) else "waking"
 
     def _annotations(self, model: Model) -> Mapping[str, str]:
         return (self._scaled() or {}).get(model.name, {}).get("metadata", {}).get("annotations") or {}

@@ -112,12 +112,12 @@ _RANGES = {
 
 def refused(document: Mapping[str, Any]) -> list[str]:
     """Return the parameters that are not accepted, as a client wrote them, sorted."""
-    found = [name for name in document if name in _OF_PROXIES or name in _OF_THE_ENGINE]
+    rejected = [name for name in document if name in _OF_PROXIES or name in _OF_THE_ENGINE]
     for name, names in _INSIDE.items():
         inner = document.get(name)
         if isinstance(inner, dict):
-            found += [f"{name}.{key}" for key in inner if key in names]
-    return sorted(found)
+            rejected += [f"{name}.{key}" for key in inner if key in names]
+    return sorted(rejected)
 
 
 def check(path: str, document: Mapping[str, Any], model: Model) -> None:
@@ -185,8 +185,8 @@ def _of_messages(document: Mapping[str, Any]) -> int:
 
 
 def _of_responses(document: Mapping[str, Any]) -> int:
-    given = _needed(document, "input")
-    if not isinstance(given, str) and (not isinstance(given, list) or not given):
+    value = _needed(document, "input")
+    if not isinstance(value, str) and (not isinstance(value, list) or not value):
         raise _wrong("input", "must be a text or a list of at least one item")
     for name in ("background", "previous_response_id"):
         if document.get(name):
@@ -237,16 +237,16 @@ def _of_image(document: Mapping[str, Any]) -> int:
     return 1
 
 
-def _prompts(name: str, given: object) -> int:
+def _prompts(name: str, value: object) -> int:
     """Return the number of prompts: one text, texts, token ids, or lists of them."""
-    if isinstance(given, str):
+    if isinstance(value, str):
         return 1
-    if isinstance(given, list):
-        kinds = {type(each) for each in given}
+    if isinstance(value, list):
+        kinds = {type(each) for each in value}
         if kinds == {int}:
             return 1
-        if kinds == {str} or (kinds == {list} and all(given)):
-            return len(given)
+        if kinds == {str} or (kinds == {list} and all(value)):
+            return len(value)
     raise _wrong(name, "must be a text, a list of texts, or token ids, and not empty")
 
 

@@ -115,22 +115,22 @@ class Reply:
         await response.prepare(self._request)
 
 
-async def deliver(found: Answer | Failure, call: Call, record: Record, reply: Reply) -> None:
+async def deliver(result: Answer | Failure, call: Call, record: Record, reply: Reply) -> None:
     """Send the client the result of its call and note it in the record."""
-    if isinstance(found, Failure):
-        record.code = found.code
-        await reply.send(found.status, error_headers(found.retry_after) | call_headers(call), found.body(call.api))
-    elif found.rest is None:
-        await reply.send(found.status, answer_headers(found) | call_headers(call), found.first)
+    if isinstance(result, Failure):
+        record.code = result.code
+        await reply.send(result.status, error_headers(result.retry_after) | call_headers(call), result.body(call.api))
+    elif result.rest is None:
+        await reply.send(result.status, answer_headers(result) | call_headers(call), result.first)
     else:
-        await _stream(found, call, record, reply)
+        await _stream(result, call, record, reply)
 
 
-def answer_headers(found: Answer) -> dict[str, str]:
+def answer_headers(answer: Answer) -> dict[str, str]:
     """Return those of the engine's headers that a client needs."""
-    headers = {"content-type": found.content_type}
-    if found.cache_control is not None:
-        headers["cache-control"] = found.cache_control
+    headers = {"content-type": answer.content_type}
+    if answer.cache_control is not None:
+        headers["cache-control"] = answer.cache_control
     return headers
 
 
@@ -152,12 +152,12 @@ def head_of(call: Call) -> dict[str, str]:
     return headers
 
 
-async def _stream(found: Answer, call: Call, record: Record, reply: Reply) -> None:
-    await reply.begin(found.status, answer_headers(found) | call_headers(call) | _UNBUFFERED)
-    await reply.write(found.first)
-    assert found.rest is not None
+async def _stream(answer: Answer, call: Call, record: Record, reply: Reply) -> None:
+    await reply.begin(answer.status, answer_headers(answer) | call_headers(call) | _UNBUFFERED)
+    await reply.write(answer.first)
+    assert answer.rest is not None
     try:
-        async for chunk in found.rest:
+        async for chunk in answer.rest:
             await reply.write(chunk)
     except BrokenOff as problem:
         record.code = "answer_broken_off"

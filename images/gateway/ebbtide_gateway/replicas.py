@@ -25,8 +25,8 @@ def beginning(document: Mapping[str, Any]) -> bytes:
     """
     messages = document.get("messages")
     if isinstance(messages, list):
-        said = [each for each in messages if isinstance(each, Mapping) and each.get("role") == "user"] or messages
-        return _start(said[0].get("content") if said and isinstance(said[0], Mapping) else said)
+        turns = [each for each in messages if isinstance(each, Mapping) and each.get("role") == "user"] or messages
+        return _start(turns[0].get("content") if turns and isinstance(turns[0], Mapping) else turns)
     return _start(document.get("prompt", document.get("input")))
 
 
@@ -140,10 +140,10 @@ class Replicas:
 
 def addresses(slices: Slices) -> dict[str, list[str]]:
     """Return ``host:port`` of the ready endpoints by model, each once: slices being rearranged may name one twice."""
-    found: dict[str, set[str]] = {}
+    endpoints: dict[str, set[str]] = {}
     for item in slices.values():
-        found.setdefault(model_of(item), set()).update(_ready(item))
-    return {model: sorted(each) for model, each in found.items()}
+        endpoints.setdefault(model_of(item), set()).update(_ready(item))
+    return {model: sorted(each) for model, each in endpoints.items()}
 
 
 def staying(slices: Slices) -> set[str]:

@@ -114,13 +114,13 @@ def usable(models: Mapping[str, Model], caller: Caller) -> list[Model]:
     return [model for name, model in sorted(distinct.items()) if caller.may_use(name)]
 
 
-def choose(models: Mapping[str, Model], caller: Caller, asked: str) -> Model:
+def choose(models: Mapping[str, Model], caller: Caller, name: str) -> Model:
     """Return the model with this name or alias, or with this adapter. Raises ``ApiError`` 404 (with the names the
     caller may use) or 403."""
-    model = models.get(asked)
+    model = models.get(name)
     if model is None or model.asked_as is not None:
-        names = ", ".join(found.public_name for found in usable(models, caller)) or "none"
-        message = f"there is no model {asked[:100]!r}; models you may use: {names}"
+        names = ", ".join(each.public_name for each in usable(models, caller)) or "none"
+        message = f"there is no model {name[:100]!r}; models you may use: {names}"
         raise ApiError(404, "model_not_found", message)
     if not caller.may_use(model.public_name):
         message = f"your key's group {caller.group!r} may not use model {model.public_name!r}"
@@ -156,12 +156,12 @@ def parse_form(path: str, form: Form, models: Mapping[str, Model], caller: Calle
 
 def _checked(path: str, document: dict[str, Any], models: Mapping[str, Model], caller: Caller) -> tuple[Model, bytes]:
     """Return the model that serves a document, and the document with that model's own name, as JSON."""
-    asked = document.get("model")
-    if not isinstance(asked, str) or not asked:
+    name = document.get("model")
+    if not isinstance(name, str) or not name:
         raise ApiError(400, "missing_model", "the body needs 'model': a model's name or alias")
-    model = choose(models, caller, asked)
-    if found := refused(document):
-        raise ApiError(400, "unsupported_parameter", f"not accepted here: {', '.join(found)}")
+    model = choose(models, caller, name)
+    if names := refused(document):
+        raise ApiError(400, "unsupported_parameter", f"not accepted here: {', '.join(names)}")
     try:
         model = shortest(path, document, model, models)
         check(path, document, model)

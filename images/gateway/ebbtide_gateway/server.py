@@ -44,7 +44,7 @@ class Connection(RequestHandler):
         self._wire: asyncio.Transport | None = None
         self.known = False
         self._working = False
-        self._asked = False
+        self._has_request = False
         self._body: StreamReader | None = None
         self._quiet_since = self._loop.time()
         self._head_since: float | None = None
@@ -68,7 +68,7 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         idle = self._is_idle()
         super().data_received(data)
-        self._asked = self._asked or bool(self._messages)
+        self._has_request = self._has_request or bool(self._messages)
         if not idle:
             return
         if not self._is_idle():
@@ -160,7 +160,7 @@ class Connection(RequestHandler):
     def _is_idle(self) -> bool:
         """Return True if the connection waits for a request's headers, or for the rest of them."""
         if self._waiter is None:  # before its first request, or while one is being answered
-            return not self._asked
+            return not self._has_request
         return not self._messages and not self._waiter.done()
 
     def _refuse(self, error: ApiError) -> None:

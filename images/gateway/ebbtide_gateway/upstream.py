@@ -82,10 +82,10 @@ def connections(request_seconds: float) -> aiohttp.ClientSession:
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
+    opened = socket.socket(family, kind, protocol)
     for level, option, value in _PROBES:
-        made.setsockopt(level, option, value)
-    return made
+        opened.setsockopt(level, option, value)
+    return opened
 
 
 class WakeTransport:
@@ -168,13 +168,13 @@ class WakeTransport:
         """Send the call to that replica, or to any that the interceptor finds."""
         call.leave = self._enter(call, replica)
         response = call.response = await self._send(call, replica, "POST", call.path)
-        found = await (_judged(call, replica, response) if response.status >= 300 else _begun(call, response))
+        result = await (_judged(call, replica, response) if response.status >= 300 else _begun(call, response))
         self._deaths.begun(call, replica)
-        if isinstance(found, Answer) and found.rest is not None:
-            return replace(found, rest=self._to_its_end(call, replica, found.rest))
-        if found.status < 500:
+        if isinstance(result, Answer) and result.rest is not None:
+            return replace(result, rest=self._to_its_end(call, replica, result.rest))
+        if result.status < 500:
             self._deaths.answered(call)
-        return found
+        return result
 
     def _enter(self, call: Call, replica: str | None) -> Callable[[], None]:
         uncount = None if replica is None else self._replicas.enter(call.model.name, replica)

@@ -12,7 +12,7 @@ import httpx
 from ebbtide_kube.api import model_of
 from ebbtide_kube.informer import Informer
 
-from .guard import Taken
+from .guard import Usage
 
 Objects = Mapping[str, Mapping[str, Any]]
 
@@ -35,9 +35,9 @@ class Workloads:
         """Return the informers; each has to be run."""
         return tuple(self._views.values())
 
-    def taken(self) -> Taken | None:
+    def usage(self) -> Usage | None:
         """Return what the cluster shows now."""
-        return taken(view.items for view in self.views)
+        return usage(view.items for view in self.views)
 
     def _moved(self, path: str) -> None:
         self._to_look_at.discard(path)
@@ -45,28 +45,28 @@ class Workloads:
             self._changed()
 
 
-def taken(kinds: Iterable[Objects | None]) -> Taken | None:
+def usage(kinds: Iterable[Objects | None]) -> Usage | None:
     """Return the GPUs in use; None until all kinds are listed and while one cannot be: half of a view would let one
     model start over another.
     """
     replicas: Counter[str] = Counter()
     ready: Counter[str] = Counter()
     gpus: dict[str, int] = {}
-    for seen in kinds:
-        if seen is None:
+    for objects in kinds:
+        if objects is None:
             return None
-        for item in seen.values():
+        for item in objects.values():
             # a model that changes its kind has both for a while, and the old pods hold their GPUs
             replicas[model_of(item)] += replicas_of(item)
             ready[model_of(item)] += int(item.get("status", {}).get("readyReplicas", 0))
             gpus[model_of(item)] = gpus_of(item)
-    return Taken(replicas, gpus, ready)
+    return Usage(replicas, gpus, ready)
 
 
 def replicas_of(workload: Mapping[str, Any]) -> int:
     """Return the replicas wanted, or still there when fewer are wanted: a pod that drains holds its GPU."""
-    wanted = workload.get("spec", {}).get("replicas", 1)
-    return max(int(wanted), int(workload.get("status", {}).get("replicas", 0)))
+    desired = workload.get("spec", {}).get("replicas", 1)
+    return max(int(desired), int(workload.get("status", {}).get("replicas", 0)))
 
 
 def gpus_of(workload: Mapping[str, Any]) -> int:

@@ -61,8 +61,8 @@ def of_end(terminated: Mapping[str, Any]) -> Cause | None:
     """Return the cause that a container's end states; None when it only states that it ended."""
     if terminated.get("reason") == "OOMKilled":
         return NO_MEMORY
-    said = str(terminated.get("message", ""))
-    return next((cause for pattern, cause in _TEXTS.items() if pattern.search(said)), None)
+    message = str(terminated.get("message", ""))
+    return next((cause for pattern, cause in _TEXTS.items() if pattern.search(message)), None)
 
 
 def of_ends(ends: Iterable[Mapping[str, Any]]) -> Cause | None:

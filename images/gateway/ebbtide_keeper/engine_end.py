@@ -18,7 +18,7 @@ from ebbtide_kube.wake_failure import WakeFailure, written
 from .model_state import Object, containers, ends
 
 ANNOTATION = "ebbtide.dev/last-engine-end"
-_TOLD_TO_GO = frozenset({0, 137, 143})
+_STOP_CODES = frozenset({0, 137, 143})
 _MOST_ERRORS, _LETTERS_OF_AN_ERROR = 3, 240
 COMPONENT = "ebbtide-wake-keeper"
 _LETTERS_OF_AN_EVENT = 1024
@@ -46,13 +46,13 @@ class EngineEnd:
 
     def sentence(self) -> str:
         """Return one sentence for people."""
-        said = "; ".join(self.errors) or "it said no error"
-        return f"the engine in {self.pod} ended at {self.at} ({self.reason}, exit code {self.exit_code}): {said}"
+        details = "; ".join(self.errors) or "it said no error"
+        return f"the engine in {self.pod} ended at {self.at} ({self.reason}, exit code {self.exit_code}): {details}"
 
 
 def last_end(pods: Iterable[Object]) -> EngineEnd | None:
     """Return the latest end of a container that was not asked to stop."""
-    found = [
+    engine_ends = [
         EngineEnd(
             str(end.get("finishedAt", "")),
             str(pod["metadata"]["name"]),
@@ -63,9 +63,9 @@ def last_end(pods: Iterable[Object]) -> EngineEnd | None:
         for pod in pods
         for status in containers(pod)
         for end in ends(status)
-        if "deletionTimestamp" not in pod["metadata"] or end.get("exitCode") not in _TOLD_TO_GO
+        if "deletionTimestamp" not in pod["metadata"] or end.get("exitCode") not in _STOP_CODES
     ]
-    return max(found, key=lambda end: end.at, default=None)
+    return max(engine_ends, key=lambda end: end.at, default=None)
 
 
 def is_news(end: EngineEnd, annotations: Mapping[str, str]) -> bool:
@@ -76,9 +76,9 @@ def is_news(end: EngineEnd, annotations: Mapping[str, str]) -> bool:
         return True
 
 
-def errors(said: str) -> tuple[str, ...]:
+def errors(log: str) -> tuple[str, ...]:
     """Return the last errors that a log names, each once, without quotations, paths, addresses and keys."""
-    named = [f"{name}: {_safe(text)}"[:_LETTERS_OF_AN_ERROR].strip(": ") for name, text in _ERROR.findall(said)]
+    named = [f"{name}: {_safe(text)}"[:_LETTERS_OF_AN_ERROR].strip(": ") for name, text in _ERROR.findall(log)]
     return tuple(dict.fromkeys(named))[-_MOST_ERRORS:]
 
 

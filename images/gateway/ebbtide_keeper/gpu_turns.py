@@ -34,7 +34,7 @@ _WAKE_SECONDS = 120.0  # the largest weights of one card load from main memory i
 _SLEEP_STATE = "vllm:engine_sleep_state"
 _TURN_WAITING = "ebbtide_turn_waiting"  # images/vllm/turn.py
 # `wait`: running requests finish; those that come meanwhile are queued until it is awake again
-_TOLD: Mapping[Move, str] = {
+_PATHS: Mapping[Move, str] = {
     "begin": "/wake_up",
     "wake": "/wake_up",
     "sleep": "/sleep?level=1&mode=wait",
@@ -49,13 +49,13 @@ def remembered(look: Callable[[], T | None]) -> Callable[[], T | None]:
     """Return a function that gives what ``look`` gives, or its last result while it gives nothing."""
     last: T | None = None
 
-    def found() -> T | None:
+    def latest() -> T | None:
         nonlocal last
-        seen = look()
-        last = last if seen is None else seen
+        result = look()
+        last = last if result is None else result
         return last
 
-    return found
+    return latest
 
 
 class TurnMetrics(Protocol):
@@ -93,8 +93,8 @@ class GpuTurns:
         self._metrics = metrics
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_ASK_SECONDS)
         self._clock = clock
-        self._seen: dict[str, _EngineState] = {}
-        self._asked: dict[str, float] = {}
+        self._states: dict[str, _EngineState] = {}
+        self._busy_since: dict[str, float] = {}
         self._load = Load({}, {})
         self._moving: dict[str, asyncio.Task[None]] = {}
 
@@ -113,16 +113,16 @@ class GpuTurns:
 
     async def reconcile(self) -> None:
         """Look at every card once. While no engine runs, the gateways are not asked."""
-        found = self._pods()
-        if found is None:
+        pods = self._pods()
+        if pods is None:
             return
-        running = {name: pod for name, pod in found.items() if model_of(pod) in self._models and runs(pod)}
-        for name in set(self._moving) - set(found):
+        running = {name: pod for name, pod in pods.items() if model_of(pod) in self._models and runs(pod)}
+        for name in set(self._moving) - set(pods):
             self._moving[name].cancel()  # its engine will never answer
         states = dict(zip(running, await asyncio.gather(*map(self._state, running.values())), strict=True))
         now = self._clock()
-        before = self._seen
-        self._seen = {name: _since(before.get(name), state, now) for name, state in states.items()}
+        before = self._states
+        self._states = {name: _since(before.get(name), state, now) for name, state in states.items()}
         self._count(running, states)
         if running:
             await self._ask_gateways(now)
@@ -148,15 +148,15 @@ class GpuTurns:
         except Unknown:
             return  # the last known load holds; a wrong turn cuts no answer
         busy = {model for model, count in self._load.in_flight.items() if count > 0}
-        self._asked = {model: self._asked.get(model, now) for model in busy}
+        self._busy_since = {model: self._busy_since.get(model, now) for model in busy}
 
     def _engine(self, name: str, pod: Object) -> Engine:
-        model, observation = self._models[model_of(pod)], self._seen[name]
+        model, observation = self._models[model_of(pod)], self._states[name]
         return Engine(
             pod=name,
             state=observation.state,
             since=observation.since,
-            asked=self._asked.get(model.name),
+            busy_since=self._busy_since.get(model.name),
             idle=self._load.idle.get(model.name, math.inf),
             turn=model.turn_seconds or 0.0,
             sleep_after=model.sleep_seconds,
@@ -173,7 +173,7 @@ class GpuTurns:
         try:
             # an engine put to sleep first finishes its answers, which may take as long as they like
             seconds = None if move == "sleep" else _WAKE_SECONDS
-            answer = await self._client.post(f"{url(pod, ENGINE_PORT)}{_TOLD[move]}", timeout=seconds)
+            answer = await self._client.post(f"{url(pod, ENGINE_PORT)}{_PATHS[move]}", timeout=seconds)
             answer.raise_for_status()
         except httpx.HTTPError as problem:
             _log.warning("%s of %s: %s", move, _name(pod), describe(problem))
@@ -189,10 +189,10 @@ class GpuTurns:
 
 def parse_state(metrics: str) -> State:
     """Return the state that an engine's metrics report. An engine without that metric cannot be put to sleep either."""
-    found = [*samples(metrics, _TURN_WAITING, _SLEEP_STATE)]
-    if any(sample.name == _TURN_WAITING and sample.value == 1 for sample in found):
+    values = [*samples(metrics, _TURN_WAITING, _SLEEP_STATE)]
+    if any(sample.name == _TURN_WAITING and sample.value == 1 for sample in values):
         return "waiting"
-    awake = [sample.value for sample in found if sample.labels.get("sleep_state") == "awake"]
+    awake = [sample.value for sample in values if sample.labels.get("sleep_state") == "awake"]
     if not awake:
         return "moving"
     return "awake" if 1 in awake else "asleep"

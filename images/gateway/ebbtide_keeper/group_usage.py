@@ -71,7 +71,7 @@ class GroupUsage:
         """Ask each process. One that does not answer keeps its wakes, but not its requests, which are soon a minute
         old.
         """
-        asked = self._clock()
+        began = self._clock()
         texts = await asyncio.gather(*map(self._metrics, self._gateways() or ()))
         today = self._today()
         for day, process, group, wakes in (each for text in texts for each in counted(text)):
@@ -79,7 +79,7 @@ class GroupUsage:
             known[group] = max(wakes, known.get(group, 0))
         # a process whose midnight comes later than this one's is still in the day before
         self._days = {day: counts for day, counts in self._days.items() if abs(day - today) <= 1}
-        self._minute, self._looked = lately(texts), asked
+        self._minute, self._looked = lately(texts), began
 
     async def _metrics(self, gateway: str) -> str:
         try:

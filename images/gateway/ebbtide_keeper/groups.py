@@ -41,37 +41,38 @@ class Wake:
 
 def follow(before: Wake | None, observation: Observation, model: Model, now: datetime) -> Wake | None:
     """Return what is known of the load after another look. None: no replica is wanted, or the model answers."""
-    wanted, groups = _wanted(observation), _groups(observation.pods)
-    if not wanted or any(is_ready(pod) for pods in groups.values() for pod in pods if _leads(pod)):
+    desired, groups = _desired(observation), _groups(observation.pods)
+    if not desired or any(is_ready(pod) for pods in groups.values() for pod in pods if _leads(pod)):
         return None
     wake = before or Wake(now, now)
     live = {group: [pod for pod in pods if is_live(pod)] for group, pods in groups.items()}
     known = wake.pods.union(_uid(pod) for pods in live.values() for pod in pods)
     leaders = {group: frozenset(_uid(pod) for pod in pods if _leads(pod)) for group, pods in live.items()}
-    said = {group: _said([pod for pod in pods if _uid(pod) in known]) for group, pods in groups.items()}
+    causes = {group: _reported_cause([pod for pod in pods if _uid(pod) in known]) for group, pods in groups.items()}
     changing = any("deletionTimestamp" in pod["metadata"] for pod in observation.pods)
-    whole = all(len(live.get(group, ())) >= model.machines for group in wanted)
+    whole = all(len(live.get(group, ())) >= model.machines for group in desired)
     return replace(
         wake,
         whole=now if whole or changing else wake.whole,
         pods=known,
         tries={**wake.tries, **{group: wake.tries.get(group, frozenset()) | new for group, new in leaders.items()}},
-        reported={**{group: cause for group, cause in said.items() if cause is not None}, **wake.reported},
+        reported={**{group: cause for group, cause in causes.items() if cause is not None}, **wake.reported},
     )
 
 
 def judge_group(observation: Observation, wake: Wake | None, model: Model, now: datetime) -> ModelState:
     """Return what the model is doing at ``now``; ``wake`` is what ``follow`` returned for it."""
-    wanted, groups = _wanted(observation), _groups(observation.pods)
-    if not wanted:
+    desired, groups = _desired(observation), _groups(observation.pods)
+    if not desired:
         return ModelState("asleep")
     if wake is None:
         return ModelState("ready")
-    found = [
-        _cause(group, [pod for pod in groups[group] if is_live(pod)], observation, wake, model, now) for group in wanted
+    causes = [
+        _cause(group, [pod for pod in groups[group] if is_live(pod)], observation, wake, model, now)
+        for group in desired
     ]
-    if all(cause is not None for cause in found):
-        return ModelState("failing", wake.since, found[0])
+    if all(cause is not None for cause in causes):
+        return ModelState("failing", wake.since, causes[0])
     if now - wake.since >= timedelta(seconds=model.hold_seconds):
         return ModelState("failing", wake.since, TOO_LONG)
     return ModelState("loading", wake.since)
@@ -92,22 +93,22 @@ def _cause(
     return NOT_WHOLE if of_one is None and lacks else of_one
 
 
-def _said(pods: Sequence[Object]) -> Cause | None:
+def _reported_cause(pods: Sequence[Object]) -> Cause | None:
     """Return the cause that the end of some engine states."""
     return of_ends(end for pod in pods for container in containers(pod) for end in ends(container))
 
 
-def _wanted(observation: Observation) -> list[str]:
+def _desired(observation: Observation) -> list[str]:
     return [str(index) for index in range(int(observation.workload.get("spec", {}).get("replicas", 1)))]
 
 
 def _groups(pods: Sequence[Object]) -> Mapping[str, list[Object]]:
     """Return the pods by group, also those on their way out."""
-    found: dict[str, list[Object]] = defaultdict(list)
+    groups: dict[str, list[Object]] = defaultdict(list)
     for pod in pods:
         if GROUP in pod["metadata"]["labels"]:  # a model that was a Deployment before may still have others
-            found[str(pod["metadata"]["labels"][GROUP])].append(pod)
-    return found
+            groups[str(pod["metadata"]["labels"][GROUP])].append(pod)
+    return groups
 
 
 def _uid(pod: Object) -> str:

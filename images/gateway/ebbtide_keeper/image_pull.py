@@ -53,8 +53,8 @@ def outcome(reason: str, text: str) -> Outcome | None:
 
 def outcome_of_text(text: str) -> Outcome:
     """Return what an error leaves to hope for: most of a list's errors come from trying without the right key."""
-    found = {_outcome_of_error(error) for error in _NEXT_ERROR.split(_QUOTED.sub("", text))}
-    return "never" if "never" in found else "maybe" if "maybe" in found else "denied"
+    outcomes = {_outcome_of_error(error) for error in _NEXT_ERROR.split(_QUOTED.sub("", text))}
+    return "never" if "never" in outcomes else "maybe" if "maybe" in outcomes else "denied"
 
 
 def _outcome_of_error(error: str) -> Outcome:

@@ -85,7 +85,7 @@ class Loads:
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_SECONDS)
         self._asking: asyncio.Task[Load] | None = None
         self._last: Load | None = None
-        self._asked = 0.0
+        self._asked_at = 0.0
 
     async def of(self, model: str) -> float:
         """Return the requests in the model's replicas. Raises ``Unknown``."""
@@ -96,18 +96,18 @@ class Loads:
         by itself: the pods are scraped for all at once, and once in ``fresh`` seconds at most. Concurrent callers share
         one scrape, including its failure: while a pod is silent, KEDA's questions must not queue up.
         """
-        if self._last is not None and time.monotonic() - self._asked < fresh:
+        if self._last is not None and time.monotonic() - self._asked_at < fresh:
             return self._last
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> Load:
-        found = self._gateways()
-        if found is None:
+        urls = self._gateways()
+        if urls is None:
             raise Unknown("the gateway's pods cannot be seen")
-        self._last = together(await asyncio.gather(*(self._load_of(each) for each in found)))
-        self._asked = time.monotonic()
+        self._last = together(await asyncio.gather(*(self._load_of(each) for each in urls)))
+        self._asked_at = time.monotonic()
         return self._last
 
     async def _load_of(self, gateway: str) -> Load:

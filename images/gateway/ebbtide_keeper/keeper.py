@@ -94,8 +94,8 @@ class Keeper:
 
     def gateways(self) -> list[str] | None:
         """Return the URLs where the gateway's pods serve their metrics; None while they are unknown."""
-        seen = self._gateways.items
-        return None if seen is None else gateways(seen, self._clock())
+        items = self._gateways.items
+        return None if items is None else gateways(items, self._clock())
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -116,11 +116,11 @@ class Keeper:
 
     async def reconcile(self) -> None:
         """Look at every model once, and act on what is found."""
-        seen = [view.items for view in self._views]
+        listed = [view.items for view in self._views]
         self._looked = time.monotonic()
-        if any(found is None for found in seen):
+        if any(workloads is None for workloads in listed):
             return
-        targets, running, scaled = (found or {} for found in seen)
+        targets, running, scaled = (workloads or {} for workloads in listed)
         now = self._clock()
         if any("deletionTimestamp" in pod["metadata"] for pod in running.values()):
             self._room_since = now
@@ -129,9 +129,9 @@ class Keeper:
             by_model[model_of(pod)].append(pod)
         for model in self._settings.models:
             self._looked = time.monotonic()  # a slow write for one model is no standstill
-            found = self._group_sets() if model.machines > 1 else targets
-            if model.name in found and model.name in scaled:
-                observation = Observation(found[model.name], by_model[model.name], self._room_since)
+            workloads = self._group_sets() if model.machines > 1 else targets
+            if model.name in workloads and model.name in scaled:
+                observation = Observation(workloads[model.name], by_model[model.name], self._room_since)
                 try:
                     await self._model(model, observation, scaled[model.name], now)
                 except (KeyError, TypeError, ValueError, AttributeError) as problem:
@@ -205,8 +205,8 @@ class Keeper:
         self, method: str, path: str, body: dict[str, Any], headers: dict[str, str], ignored: int | None = None
     ) -> bool:
         try:
-            sent = {**authorization(self._token), **headers}
-            answer = await self._client.request(method, path, json=body, headers=sent, timeout=10)
+            all_headers = {**authorization(self._token), **headers}
+            answer = await self._client.request(method, path, json=body, headers=all_headers, timeout=10)
             if answer.status_code == ignored:
                 return False
             answer.raise_for_status()

@@ -15,7 +15,7 @@ def samples(text: str, *names: str) -> Iterator[Sample]:
     """
     for line in (line for line in text.splitlines() if line.startswith(names)):
         try:
-            found = [each for family in text_string_to_metric_families(line) for each in family.samples]
+            parsed = [each for family in text_string_to_metric_families(line) for each in family.samples]
         except (ValueError, KeyError, IndexError):
             continue
-        yield from (sample for sample in found if sample.name in names)
+        yield from (sample for sample in parsed if sample.name in names)

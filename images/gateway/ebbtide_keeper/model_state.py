@@ -73,10 +73,10 @@ def judge(observation: Observation, model: Model, now: datetime) -> ModelState:
         return _without_pod(observation, model, now)
     if any(_is(pod, "Ready", "True") for pod in live):
         return ModelState("ready")
-    found = [of_pod(pod, observation, model, now) for pod in live]
-    begun = min(doing.since or now for doing in found)
-    if all(doing.what == "failing" for doing in found):
-        return next(doing for doing in found if doing.what == "failing")
+    states = [of_pod(pod, observation, model, now) for pod in live]
+    begun = min(doing.since or now for doing in states)
+    if all(doing.what == "failing" for doing in states):
+        return next(doing for doing in states if doing.what == "failing")
     if now - begun >= timedelta(seconds=model.hold_seconds):
         return ModelState("failing", begun, TOO_LONG)
     return ModelState("loading", begun)
@@ -125,15 +125,15 @@ def _no_node(pod: Object, observation: Observation, model: Model, now: datetime)
 def _of_pull(pod: Object, since: datetime, model: Model, now: datetime) -> Cause | None:
     """Return why an image will not come. Whoever may yet get it has a part of the cold start for it."""
     waits = [status.get("state", {}).get("waiting", {}) for status in containers(pod)]
-    found = {outcome(str(each.get("reason", "")), str(each.get("message", ""))) for each in waits}
-    if "never" in found:
+    outcomes = {outcome(str(each.get("reason", "")), str(each.get("message", ""))) for each in waits}
+    if "never" in outcomes:
         return NO_IMAGE
-    if not found & {"maybe", "denied"}:
+    if not outcomes & {"maybe", "denied"}:
         return None
     scheduled = _condition(pod, "PodScheduled", "True") or {}
     arrived = max(since, _time(scheduled.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"]))
     is_patient = now - arrived < timedelta(seconds=model.cold_start_seconds * PULL_SHARE)
-    if "denied" in found:
+    if "denied" in outcomes:
         # the right of a new node to the registry may still be on its way
         node_made = arrived - since > timedelta(seconds=NODE_MADE_SECONDS)
         return None if model.growable and node_made and is_patient else IMAGE_DENIED
@@ -150,11 +150,11 @@ def _of_containers(pod: Object, lost: datetime | None) -> Cause | None:
         ended = ends(status)
         if ended and lost is not None and _began(ended[0]) <= lost:
             continue
-        told = of_ends(ended)
+        cause = of_ends(ended)
         if waits == "CrashLoopBackOff":
-            return told or CRASHES
-        if ended and lost is None and (told is not None or int(status.get("restartCount", 0)) >= RESTARTS):
-            return told or CRASHES
+            return cause or CRASHES
+        if ended and lost is None and (cause is not None or int(status.get("restartCount", 0)) >= RESTARTS):
+            return cause or CRASHES
     return None
 
 

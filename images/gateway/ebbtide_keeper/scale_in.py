@@ -84,11 +84,11 @@ class ScaleIn:
         except Unknown:
             return True
         for crowd in crowds:
-            seen = {
+            replicas = {
                 name: Replica(inside.get(address(pod, ENGINE_PORT), 0.0), _cost(pod) == FIRST)
                 for name, pod in crowd.items()
             }
-            for name, cost in moves(seen).items():
+            for name, cost in moves(replicas).items():
                 if not await self._annotate(name, {COST: cost}):
                     return False
         return True
@@ -96,12 +96,12 @@ class ScaleIn:
 
 def _crowds(pods: Mapping[str, Object], models: Collection[str]) -> Iterator[dict[str, Object]]:
     """Return the ready pods of each ReplicaSet that has several. A pod whose cost someone else wrote is left alone."""
-    found: dict[str, dict[str, Object]] = defaultdict(dict)
+    crowds: dict[str, dict[str, Object]] = defaultdict(dict)
     for name, pod in pods.items():
         if model_of(pod) in models and is_ready(pod) and _cost(pod) in (None, FIRST):
             owner = next((each["uid"] for each in pod["metadata"].get("ownerReferences") or ()), "")
-            found[owner][name] = pod
-    return (crowd for crowd in found.values() if len(crowd) > 1)
+            crowds[owner][name] = pod
+    return (crowd for crowd in crowds.values() if len(crowd) > 1)
 
 
 def _cost(pod: Object) -> str | None:

@@ -21,13 +21,13 @@ SETTLE_SECONDS = 5.0
 class Engine:
     """One pod. ``waiting``: it asks to start. ``moving``: it has the card and can do nothing with it yet, or does not
     report its state. Times are seconds of one clock: it is in ``state`` since ``since`` and has had requests since
-    ``asked``, None: it has none. ``idle``: seconds without one. ``leaving``: it was asked to stop.
+    ``busy_since``, None: it has none. ``idle``: seconds without one. ``leaving``: it was asked to stop.
     """
 
     pod: str
     state: State
     since: float
-    asked: float | None = None
+    busy_since: float | None = None
     idle: float = 0.0
     turn: float = 30.0
     sleep_after: float | None = None
@@ -40,7 +40,7 @@ class Engine:
             return None
         if self.state == "waiting":
             return self.since
-        return None if self.asked is None else max(self.asked, self.since)
+        return None if self.busy_since is None else max(self.busy_since, self.since)
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def _gives_way(engine: Engine, now: float) -> bool:
     """Return True if the engine yields the card: after ``SETTLE_SECONDS`` without requests, else after its turn."""
     if engine.state != "awake" or engine.leaving:
         return False
-    return now - engine.since >= (SETTLE_SECONDS if engine.asked is None else engine.turn)
+    return now - engine.since >= (SETTLE_SECONDS if engine.busy_since is None else engine.turn)
 
 
 def _rests(engine: Engine, now: float) -> bool:
-    if engine.state != "awake" or engine.leaving or engine.sleep_after is None or engine.asked is not None:
+    if engine.state != "awake" or engine.leaving or engine.sleep_after is None or engine.busy_since is not None:
         return False
     return min(engine.idle, now - engine.since) >= engine.sleep_after

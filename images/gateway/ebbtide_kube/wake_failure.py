@@ -34,11 +34,11 @@ def written(moment: datetime) -> str:
 def last_failure(annotations: Mapping[str, str]) -> WakeFailure | None:
     """Return the failure in an annotation, in force or not; None if there is none or it cannot be read."""
     try:
-        told = json.loads(annotations[ANNOTATION])
-        since, until = (datetime.fromisoformat(told[name]) for name in ("since", "until"))
+        record = json.loads(annotations[ANNOTATION])
+        since, until = (datetime.fromisoformat(record[name]) for name in ("since", "until"))
         if since.tzinfo is None or until.tzinfo is None:
             return None
-        return WakeFailure(str(told["reason"]), str(told["message"]), since, until, int(told["failures"]))
+        return WakeFailure(str(record["reason"]), str(record["message"]), since, until, int(record["failures"]))
     except (KeyError, ValueError, TypeError):
         return None
 

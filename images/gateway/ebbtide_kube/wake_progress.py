@@ -62,11 +62,11 @@ class WakeProgress:
 def current_wake(annotations: Mapping[str, str]) -> WakeProgress | None:
     """Return the wake in an annotation; None if there is none or it cannot be read."""
     try:
-        told = json.loads(annotations[ANNOTATION])
-        began, since = (datetime.fromisoformat(told[name]) for name in ("began", "since"))
-        if told["phase"] not in PHASES or began.tzinfo is None or since.tzinfo is None:
+        record = json.loads(annotations[ANNOTATION])
+        began, since = (datetime.fromisoformat(record[name]) for name in ("began", "since"))
+        if record["phase"] not in PHASES or began.tzinfo is None or since.tzinfo is None:
             return None
-        return WakeProgress(told["phase"], began, since, _seconds(told["done"]), told["teaches"] is True)
+        return WakeProgress(record["phase"], began, since, _seconds(record["done"]), record["teaches"] is True)
     except (KeyError, ValueError, TypeError, AttributeError):
         return None
 
@@ -95,9 +95,9 @@ def expected_seconds(
     """
     phase = now_in.phase if now_in is not None else PHASES[0]
     if now_in is not None and phase not in ("decision", "node"):
-        made = _made_a_node(now_in.done)
-        last = [each for each in last if _made_a_node(each) == made]
-        planned = planned if made else {**planned, "image": 0.0}
+        needed_node = _made_a_node(now_in.done)
+        last = [each for each in last if _made_a_node(each) == needed_node]
+        planned = planned if needed_node else {**planned, "image": 0.0}
     total = (now_in.since - now_in.began).total_seconds() if now_in is not None else 0.0
     for name in PHASES[PHASES.index(phase) :]:
         seconds = statistics.median(each.get(name, 0.0) for each in last) if last else planned.get(name)
@@ -111,11 +111,11 @@ def _made_a_node(done: Mapping[Phase, float]) -> bool:
     return done.get("node", 0.0) > NODE_MADE_SECONDS
 
 
-def _seconds(told: Mapping[str, Any]) -> dict[Phase, float]:
-    found = {name: max(0.0, float(told[name])) for name in PHASES if name in told.keys()}  # noqa: SIM118
-    if math.inf in found.values():
+def _seconds(record: Mapping[str, Any]) -> dict[Phase, float]:
+    seconds = {name: max(0.0, float(record[name])) for name in PHASES if name in record.keys()}  # noqa: SIM118
+    if math.inf in seconds.values():
         raise ValueError("no length of time")
-    return found
+    return seconds
 
 
 def _written(moment: datetime) -> str:

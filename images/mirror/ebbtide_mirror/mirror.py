@@ -130,13 +130,13 @@ class _Progress:
 
     def __init__(self, total: int, say: Say, clock: Callable[[], float]) -> None:
         self.total, self.done, self._say, self._clock = total, 0, say, clock
-        self._said = self._began = clock()
+        self._reported = self._began = clock()
 
     def passed(self, count: int, file: File | None = None) -> None:
         self.done += count
         now = self._clock()
-        if file is not None and now - self._said >= _SAY_EVERY_SECONDS:
-            self._said = now
+        if file is not None and now - self._reported >= _SAY_EVERY_SECONDS:
+            self._reported = now
             rate = self.done / max(now - self._began, 1e-6) / 1e6
             share = 100 * self.done // max(self.total, 1)
             self._say(f"    … {file.name}: {share} % of all, {_gigabytes(self.done)}, {rate:.0f} MB/s")

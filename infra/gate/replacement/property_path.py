@@ -42,4 +42,6 @@ def show(path: Path) -> str:
 
 def contains(pattern: Path, path: Path) -> bool:
     """Return True if ``path`` is ``pattern`` or lies below it; ``*`` stands for any one part."""
-    return len(pattern) <= len(path) and all(wanted in ("*", part) for wanted, part in zip(pattern, path, strict=False))
+    return len(pattern) <= len(path) and all(
+        expected in ("*", part) for expected, part in zip(pattern, path, strict=False)
+    )

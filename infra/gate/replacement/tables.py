@@ -52,8 +52,8 @@ def forcing(entry: Mapping[str, Any]) -> tuple[Known, tuple[Path, ...]]:
     if token.startswith("kubernetes:helm.sh/"):
         return Known.NO, ()
     if token.startswith("kubernetes:"):
-        given = _of_object(entry.get("inputs") or {}, patch=token.endswith("Patch"))
-        return Known.YES, (*given, ("metadata", "namespace"))
+        fields = _of_object(entry.get("inputs") or {}, patch=token.endswith("Patch"))
+        return Known.YES, (*fields, ("metadata", "namespace"))
     paths = table(token.partition(":")[0]).get(token)
     if paths is None:
         return Known.NO, ()
@@ -63,14 +63,14 @@ def forcing(entry: Mapping[str, Any]) -> tuple[Known, tuple[Path, ...]]:
 def _of_object(thing: Mapping[str, Any], *, patch: bool) -> tuple[Path, ...]:
     """Return the fields of a Kubernetes object whose change needs a new one; for a patch only its identity. The data
     of Secrets and ConfigMaps changes in place unless ``immutable``: the stack's own Kubernetes provider is set so."""
-    found = ["metadata.name"]
+    paths = ["metadata.name"]
     if not patch:
         group = str(thing.get("apiVersion", "")).rpartition("/")[0]
         kind = str(thing.get("kind", ""))
-        found += table("kubernetes").get(f"{group}/{kind}", ())
+        paths += table("kubernetes").get(f"{group}/{kind}", ())
         if (group, kind) in (("", "Secret"), ("", "ConfigMap")) and thing.get("immutable") is True:
-            found += ["data", "stringData", "binaryData"]
+            paths += ["data", "stringData", "binaryData"]
         if (group, kind) == ("", "Pod"):
             spec = thing.get("spec") or {}
-            found += [f"spec.{key}" for key in spec if key not in _POD_MUTABLE]
-    return (("kind",), *(parse(path) for path in found))
+            paths += [f"spec.{key}" for key in spec if key not in _POD_MUTABLE]
+    return (("kind",), *(parse(path) for path in paths))

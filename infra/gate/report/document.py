@@ -30,12 +30,12 @@ FORMATS = ("text", "md", "json", "sarif")
 
 def render(report: Report, form: str, hidden: Iterable[str] = ()) -> str:
     """Render the report in one of ``FORMATS``; ``hidden`` are secrets found in the stack files."""
-    told = clean(document(report), hidden)
+    content = clean(document(report), hidden)
     if form == "json":
-        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     if form == "sarif":
-        return json.dumps(sarif(told), indent=2, ensure_ascii=False) + "\n"
-    return markdown(told) if form == "md" else terminal(told)
+        return json.dumps(sarif(content), indent=2, ensure_ascii=False) + "\n"
+    return markdown(content) if form == "md" else terminal(content)
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -118,44 +118,44 @@ def _rule(judged: Judged) -> dict[str, Any]:
 # The report on a terminal.
 
 
-def terminal(told: Mapping[str, Any]) -> str:
-    return "\n".join(_lines(told)) + "\n"
+def terminal(content: Mapping[str, Any]) -> str:
+    return "\n".join(_lines(content)) + "\n"
 
 
-def _lines(told: Mapping[str, Any]) -> Iterator[str]:
-    yield headline(told)
-    yield f"environment {told['environment']}, {told['base'][:12]} → {told['head'][:12]}"
+def _lines(content: Mapping[str, Any]) -> Iterator[str]:
+    yield headline(content)
+    yield f"environment {content['environment']}, {content['base'][:12]} → {content['head'][:12]}"
     for key, name in (("problem", "this change"), ("baseProblem", "the base")):
-        if told[key]:
-            yield f"{name} gives no graph: {told[key]}"
-    for reason in told["ownerFor"]:
+        if content[key]:
+            yield f"{name} gives no graph: {content[key]}"
+    for reason in content["ownerFor"]:
         yield f"a code owner has to agree: {reason}"
-    if told["stackFile"]:
+    if content["stackFile"]:
         yield "\nStack file"
-    for value in told["stackFile"]:
+    for value in content["stackFile"]:
         yield f"  {value['path']}: {value['before']} → {value['after']}"
-    if told["beyondStackFile"] is None:
-        yield f"\n{NOT_COMPARED} {told['beyondProblem']}".rstrip()
-    if told["beyondStackFile"]:
+    if content["beyondStackFile"] is None:
+        yield f"\n{NOT_COMPARED} {content['beyondProblem']}".rstrip()
+    if content["beyondStackFile"]:
         yield "\nBy the program itself, besides what the stack file asks for"
-        for c in told["beyondStackFile"]:
+        for c in content["beyondStackFile"]:
             yield f"  {ACTIONS[c['action']]} {c['action']} {c['type']} {c['name']} {', '.join(c['paths'][:6])}".rstrip()
-    yield f"\nResources: {counts(told)}"
-    for change in told["changes"]:
+    yield f"\nResources: {counts(content)}"
+    for change in content["changes"]:
         lock = " [protected]" if change["protected"] else ""
         why = f" ({change['why']})" if change["why"] else ""
         yield f"  {ACTIONS[change['action']]} {change['action']}{lock} {change['type']} {change['name']}{why}"
         if change["paths"] and change["action"] == "updated":
             yield f"      {', '.join(change['paths'][:6])}"
     yield "\nCost, in US dollars"
-    for name, before, after, change in cost_lines(told["cost"]):
+    for name, before, after, change in cost_lines(content["cost"]):
         yield f"  {name}: {before} → {after} ({change})"
-    yield from (f"  {note}" for note in cost_notes(told["cost"]))
-    for row in told["coldPath"]:
+    yield from (f"  {note}" for note in cost_notes(content["cost"]))
+    for row in content["coldPath"]:
         if row["base"] != row["head"]:
             yield f"  cold start of {row['model']}: {duration(row['base'])} → {duration(row['head'])}"
     yield "\nRules"
-    for rule in told["rules"]:
+    for rule in content["rules"]:
         if rule["state"] == "violated" or rule["blocks"]:
             yield f"  {rule['id']} ({rule['level']}): {rule['title']}, because {rule['reason']}"
             for where, message, key in faults(rule):
@@ -163,21 +163,21 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"      fix: {rule['fix']}"
         for one in rule["waived"]:
             yield f"  {rule['id']} (waived by {one['owner']}): {place(one['at'], one['path'])} {one['message']}"
-    if any(rule["blocks"] for rule in told["rules"]):
+    if any(rule["blocks"] for rule in content["rules"]):
         yield "  or waive it: an entry in waivers.yaml that is merged before this change"
-    passed = sum(rule["state"] == "passed" for rule in told["rules"])
+    passed = sum(rule["state"] == "passed" for rule in content["rules"])
     yield f"  {passed} rules passed"
-    for rules, where, why in gathered(told, later=False):
+    for rules, where, why in gathered(content, later=False):
         yield f"  not evaluated, and `up` will not judge it either: {rules}: {where} {why}"
-    for rules, where, why in gathered(told, later=True):
+    for rules, where, why in gathered(content, later=True):
         yield f"  not evaluated: {rules}: {where} {why}"
-    for waiver in told["waivers"]:
+    for waiver in content["waivers"]:
         state = "expires soon" if waiver["soon"] else "in force" if waiver["inForce"] else "expired"
         what = f"{waiver['rule']} for {waiver['resource']}, {waiver['owner']}: {waiver['reason']}"
         yield f"  waiver ({state}, until {waiver['expiry']}): {what}"
-    for finding in told["findings"]:
+    for finding in content["findings"]:
         yield f"  {finding['severity']}: {finding['text']}"
-    for note in (*told["waiverFindings"], *told["notes"]):
+    for note in (*content["waiverFindings"], *content["notes"]):
         yield f"  note: {note}"
 
 
@@ -192,31 +192,32 @@ _VERDICT: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def sarif(told: Mapping[str, Any]) -> dict[str, Any]:
+def sarif(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return one run; every violation is a result on the stack file, a waived one is suppressed, a gap is ``open``
     (level ``none``), and a blocker that belongs to no rule is a result of the rule ``verdict``."""
-    rules = [rule for rule in told["rules"] if rule["state"] != "disabled"]
+    rules = [rule for rule in content["rules"] if rule["state"] != "disabled"]
     index = {rule["id"]: number for number, rule in enumerate(rules)}
     results = []
     for rule in rules:
         level = "error" if rule["level"] == "mandatory" else "warning"
-        for found in rule["violations"]:
-            text = f"{place(found['at'], found['path'])} {found['message']}. Fix: {rule['fix']} ({found['key']})"
-            results.append(_result(told, rule, index, level, text, found["at"]))
-        for found in rule["waived"]:
-            text = f"{place(found['at'], found['path'])} {found['message']}"
-            waived = {"suppressions": [{"kind": "external", "justification": f"waived by {found['owner']}"}]}
-            results.append(_result(told, rule, index, level, text, found["at"]) | waived)
+        for violation in rule["violations"]:
+            where = place(violation["at"], violation["path"])
+            text = f"{where} {violation['message']}. Fix: {rule['fix']} ({violation['key']})"
+            results.append(_result(content, rule, index, level, text, violation["at"]))
+        for violation in rule["waived"]:
+            text = f"{place(violation['at'], violation['path'])} {violation['message']}"
+            waived = {"suppressions": [{"kind": "external", "justification": f"waived by {violation['owner']}"}]}
+            results.append(_result(content, rule, index, level, text, violation["at"]) | waived)
         for gap in rule["notEvaluated"]:
             text = f"not evaluated: {place(gap['at'], gap['path'])} {gap['why']}"
-            results.append(_result(told, rule, index, "note", text, gap["at"]) | {"kind": "open"})
+            results.append(_result(content, rule, index, "note", text, gap["at"]) | {"kind": "open"})
     named = {f"rule {rule['id']}" for rule in rules}
-    said = [("error", f"blocked by {reason}") for reason in told["blockedBy"] if reason not in named]
-    said += [("warning", f"a code owner has to agree: {reason}") for reason in told["ownerFor"]]
-    if said:
+    reasons = [("error", f"blocked by {reason}") for reason in content["blockedBy"] if reason not in named]
+    reasons += [("warning", f"a code owner has to agree: {reason}") for reason in content["ownerFor"]]
+    if reasons:
         index["verdict"] = len(rules)
         rules.append(_VERDICT)
-    results += [_result(told, _VERDICT, index, level, text, "stack:") for level, text in said]
+    results += [_result(content, _VERDICT, index, level, text, "stack:") for level, text in reasons]
     driver = {
         "name": "ebbtide gate",
         "rules": [
@@ -230,7 +231,7 @@ def sarif(told: Mapping[str, Any]) -> dict[str, Any]:
             for rule in rules
         ],
     }
-    run = {"tool": {"driver": driver}, "results": results, "properties": {"verdict": told["verdict"]}}
+    run = {"tool": {"driver": driver}, "results": results, "properties": {"verdict": content["verdict"]}}
     return sarif_of([run])
 
 
@@ -240,9 +241,9 @@ def sarif_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _result(
-    told: Mapping[str, Any], rule: Mapping[str, Any], index: Mapping[str, int], level: str, text: str, at: str
+    content: Mapping[str, Any], rule: Mapping[str, Any], index: Mapping[str, int], level: str, text: str, at: str
 ) -> dict[str, Any]:
-    file = {"artifactLocation": {"uri": f"stacks/Pulumi.{told['stack']}.yaml"}, "region": {"startLine": 1}}
+    file = {"artifactLocation": {"uri": f"stacks/Pulumi.{content['stack']}.yaml"}, "region": {"startLine": 1}}
     return {
         "ruleId": rule["id"],
         "ruleIndex": index[rule["id"]],

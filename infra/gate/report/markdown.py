@@ -22,30 +22,35 @@ from infra.policies.model import place
 _ROWS = 60
 
 
-def markdown(told: Mapping[str, Any]) -> str:
-    text = "\n".join(_lines(told)) + "\n"
+def markdown(content: Mapping[str, Any]) -> str:
+    text = "\n".join(_lines(content)) + "\n"
     if len(text) <= LONGEST:
         return text
     return text[:LONGEST].rpartition("\n")[0] + CUT
 
 
-def _lines(told: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{MARK}\n{headmark(told['verdict'])} {escaped(headline(told))}\n"
-    yield f"Environment {_code(told['environment'])}, {_code(told['base'][:12])} → {_code(told['head'][:12])}\n"
+def _lines(content: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{MARK}\n{headmark(content['verdict'])} {escaped(headline(content))}\n"
+    commits = f"{_code(content['base'][:12])} → {_code(content['head'][:12])}"
+    yield f"Environment {_code(content['environment'])}, {commits}\n"
     for key, name in (("problem", "This change"), ("baseProblem", "The base")):
-        if told[key]:
+        if content[key]:
             yield f"{name} gives no graph:\n"
-            yield "\n".join(f"    {line}" for line in told[key].splitlines()) + "\n"
-    yield from _owner(told)
-    yield from _rules(told)
-    yield from _stack_file(told)
-    yield from _changes(told)
-    yield from _cost(told)
-    yield from _waivers(told)
-    said = [*(f"{f['severity']}: {f['text']}" for f in told["findings"]), *told["waiverFindings"], *told["notes"]]
-    if said:
+            yield "\n".join(f"    {line}" for line in content[key].splitlines()) + "\n"
+    yield from _owner(content)
+    yield from _rules(content)
+    yield from _stack_file(content)
+    yield from _changes(content)
+    yield from _cost(content)
+    yield from _waivers(content)
+    notes = [
+        *(f"{f['severity']}: {f['text']}" for f in content["findings"]),
+        *content["waiverFindings"],
+        *content["notes"],
+    ]
+    if notes:
         yield "### Notes\n"
-        yield "\n".join(f"- {escaped(line)}" for line in said) + "\n"
+        yield "\n".join(f"- {escaped(line)}" for line in notes) + "\n"
 
 
 def headmark(verdict: str) -> str:
@@ -53,13 +58,13 @@ def headmark(verdict: str) -> str:
     return {"pass": "## ✅", "owner": "## 👤", "block": "## ⛔"}[verdict]
 
 
-def _owner(told: Mapping[str, Any]) -> Iterator[str]:
-    if told["ownerFor"]:
+def _owner(content: Mapping[str, Any]) -> Iterator[str]:
+    if content["ownerFor"]:
         yield "### 👤 A code owner has to agree\n"
-        yield "\n".join(f"- {escaped(reason)}" for reason in told["ownerFor"]) + "\n"
-    beyond = told["beyondStackFile"]
+        yield "\n".join(f"- {escaped(reason)}" for reason in content["ownerFor"]) + "\n"
+    beyond = content["beyondStackFile"]
     if beyond is None:
-        yield f"⚠️ **{NOT_COMPARED}** {escaped(told['beyondProblem'])}\n"
+        yield f"⚠️ **{NOT_COMPARED}** {escaped(content['beyondProblem'])}\n"
     if beyond:
         number = "1 resource differs" if len(beyond) == 1 else f"{len(beyond)} resources differ"
         yield f"**{number} by the program itself**, besides what the stack file asks for:\n"
@@ -67,44 +72,44 @@ def _owner(told: Mapping[str, Any]) -> Iterator[str]:
         yield _table(("what", "type", "name", "properties"), rows[:_ROWS]) + _more(rows) + "\n"
 
 
-def _stack_file(told: Mapping[str, Any]) -> Iterator[str]:
-    values = told["stackFile"]
+def _stack_file(content: Mapping[str, Any]) -> Iterator[str]:
+    values = content["stackFile"]
     if values:
         yield f"### Stack file: {len(values)} values\n"
         rows = [(_code(value["path"]), _code(value["before"]), _code(value["after"])) for value in values]
         yield _table(("key", "before", "after"), rows[:_ROWS]) + _more(rows) + "\n"
 
 
-def _rules(told: Mapping[str, Any]) -> Iterator[str]:
-    violated = [rule for rule in told["rules"] if rule["state"] == "violated" or rule["blocks"]]
+def _rules(content: Mapping[str, Any]) -> Iterator[str]:
+    violated = [rule for rule in content["rules"] if rule["state"] == "violated" or rule["blocks"]]
     for rule in sorted(violated, key=lambda rule: not rule["blocks"]):
         yield f"### {'⛔' if rule['blocks'] else '⚠️'} {rule['id']}: {rule['title']}\n"
         yield f"{rule['reason'].capitalize()}.\n"
-        found = faults(rule)
-        for where, message, key in found[:_ROWS]:
+        violations = faults(rule)
+        for where, message, key in violations[:_ROWS]:
             yield f"- {_code(where)} {escaped(message)}" + (f" (change {_code(key)})" if key else "")
-        yield _more(found)
+        yield _more(violations)
         yield f"\n**Fix:** {rule['fix']}\n"
     if any(rule["blocks"] for rule in violated):
         yield (
             "What cannot be mended yet may be waived: an entry in `waivers.yaml` "
             "(rule, resource, owner, reason, expiry) that is merged *before* this change.\n"
         )
-    waived = [(rule["id"], one) for rule in told["rules"] for one in rule["waived"]]
+    waived = [(rule["id"], one) for rule in content["rules"] for one in rule["waived"]]
     if waived:
         yield "### Waived\n"
         for name, one in waived[:_ROWS]:
             where = _code(place(one["at"], one["path"]))
             yield f"- {_code(name)}: {where} {escaped(one['message'])} (waived by {escaped(one['owner'])})"
         yield _more(waived) + "\n"
-    passed = [rule["id"] for rule in told["rules"] if rule["state"] == "passed"]
+    passed = [rule["id"] for rule in content["rules"] if rule["state"] == "passed"]
     if passed:
         yield f"<details><summary>{len(passed)} rules passed</summary>\n\n{', '.join(passed)}\n\n</details>\n"
-    unsaid = gathered(told, later=False)
-    if unsaid:
-        yield f"### ⚠️ {len(unsaid)} not evaluated, and `up` will not judge them either\n"
-        yield _gaps(unsaid) + "\n"
-    late = gathered(told, later=True)
+    unjudged = gathered(content, later=False)
+    if unjudged:
+        yield f"### ⚠️ {len(unjudged)} not evaluated, and `up` will not judge them either\n"
+        yield _gaps(unjudged) + "\n"
+    late = gathered(content, later=True)
     if late:
         summary = f"{len(late)} not evaluated: only known after <code>up</code>, which judges them"
         yield f"<details><summary>{summary}</summary>\n"
@@ -122,9 +127,9 @@ def _more(items: Sequence[object]) -> str:
     return f"\n\nAnd {len(items) - _ROWS} more; `--format json` has all of them." if len(items) > _ROWS else ""
 
 
-def _changes(told: Mapping[str, Any]) -> Iterator[str]:
-    yield f"### Resources: {counts(told)}\n"
-    if not told["changes"]:
+def _changes(content: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### Resources: {counts(content)}\n"
+    if not content["changes"]:
         return
     rows = [
         (
@@ -133,10 +138,10 @@ def _changes(told: Mapping[str, Any]) -> Iterator[str]:
             _code(change["name"]),
             escaped(change["why"] or ", ".join(change["paths"][:4]) + (", …" if len(change["paths"]) > 4 else "")),
         )
-        for change in told["changes"]
+        for change in content["changes"]
     ]
-    front = [row for row, change in zip(rows, told["changes"], strict=True) if _matters(change)]
-    rest = [row for row, change in zip(rows, told["changes"], strict=True) if not _matters(change)]
+    front = [row for row, change in zip(rows, content["changes"], strict=True) if _matters(change)]
+    rest = [row for row, change in zip(rows, content["changes"], strict=True) if not _matters(change)]
     head = ("what", "type", "name", "why")
     if front:
         yield _table(head, front[:_ROWS]) + _more(front)
@@ -150,12 +155,12 @@ def _matters(change: Mapping[str, Any]) -> bool:
     return bool(change["protected"]) or change["action"] in ("deleted", "replaced")
 
 
-def _cost(told: Mapping[str, Any]) -> Iterator[str]:
-    cost = told["cost"]
+def _cost(content: Mapping[str, Any]) -> Iterator[str]:
+    cost = content["cost"]
     yield "\n### Cost, in US dollars\n"
     yield _table(("", "before", "after", "difference"), cost_lines(cost))
     yield from (f"\n{escaped(note[0].upper() + note[1:])}." for note in cost_notes(cost))
-    cold = [row for row in told["coldPath"] if row["base"] != row["head"]]
+    cold = [row for row in content["coldPath"] if row["base"] != row["head"]]
     if cold:
         yield "\n### Cold start\n"
         rows = ((_code(row["model"]), duration(row["base"]), duration(row["head"])) for row in cold)
@@ -163,12 +168,12 @@ def _cost(told: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _waivers(told: Mapping[str, Any]) -> Iterator[str]:
-    if not told["waivers"]:
+def _waivers(content: Mapping[str, Any]) -> Iterator[str]:
+    if not content["waivers"]:
         return
     yield "### Waivers\n"
     rows = []
-    for waiver in told["waivers"]:
+    for waiver in content["waivers"]:
         state = "⏳ expires soon" if waiver["soon"] else "in force" if waiver["inForce"] else "⛔ expired"
         cells = (_code(waiver["rule"]), _code(waiver["resource"]), escaped(waiver["owner"]), escaped(waiver["reason"]))
         rows.append((*cells, waiver["expiry"], state if waiver["used"] else f"{state}, unused"))

@@ -20,37 +20,39 @@ def overview(
     verdict: str, stacks: Mapping[str, str], blocked: Sequence[str], owner_for: Sequence[str]
 ) -> Mapping[str, Any]:
     """Return the document. ``stacks`` maps each judged stack to its own verdict."""
-    told = {"verdict": verdict, "stacks": dict(stacks), "blockedBy": list(blocked), "ownerFor": list(owner_for)}
-    return dict(clean(told, ()))
+    content = {"verdict": verdict, "stacks": dict(stacks), "blockedBy": list(blocked), "ownerFor": list(owner_for)}
+    return dict(clean(content, ()))
 
 
-def render(told: Mapping[str, Any], form: str) -> str:
+def render(content: Mapping[str, Any], form: str) -> str:
     """Render the document as ``text``, ``md`` or ``json``."""
     if form == "json":
-        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-    return "\n".join(_markdown(told) if form == "md" else _text(told)) + "\n"
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return "\n".join(_markdown(content) if form == "md" else _text(content)) + "\n"
 
 
-def sarif_run(told: Mapping[str, Any]) -> dict[str, Any]:
+def sarif_run(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the verdict as a run of a SARIF log, for a change that touches no stack."""
-    said = [("error", reason) for reason in told["blockedBy"]] + [("warning", reason) for reason in told["ownerFor"]]
-    results = [{"ruleId": "verdict", "level": level, "message": {"text": text}} for level, text in said]
+    reasons = [("error", reason) for reason in content["blockedBy"]] + [
+        ("warning", reason) for reason in content["ownerFor"]
+    ]
+    results = [{"ruleId": "verdict", "level": level, "message": {"text": text}} for level, text in reasons]
     return {"tool": {"driver": {"name": "ebbtide gate", "rules": [{"id": "verdict"}]}}, "results": results}
 
 
-def _text(told: Mapping[str, Any]) -> Iterator[str]:
-    yield f"this change {VERDICTS[told['verdict']]}"
-    yield from (f"  blocked: {reason}" for reason in told["blockedBy"])
-    yield from (f"  a code owner has to agree: {reason}" for reason in told["ownerFor"])
-    yield from (f"  {stack}: {VERDICTS[verdict]}" for stack, verdict in told["stacks"].items())
-    if not told["stacks"]:
+def _text(content: Mapping[str, Any]) -> Iterator[str]:
+    yield f"this change {VERDICTS[content['verdict']]}"
+    yield from (f"  blocked: {reason}" for reason in content["blockedBy"])
+    yield from (f"  a code owner has to agree: {reason}" for reason in content["ownerFor"])
+    yield from (f"  {stack}: {VERDICTS[verdict]}" for stack, verdict in content["stacks"].items())
+    if not content["stacks"]:
         yield "  no stack is touched"
 
 
-def _markdown(told: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{headmark(told['verdict'])} This change {VERDICTS[told['verdict']]}\n"
-    yield from (f"- ⛔ {escaped(reason)}" for reason in told["blockedBy"])
-    yield from (f"- 👤 {escaped(reason)}" for reason in told["ownerFor"])
-    yield from (f"- {escaped(stack)}: {VERDICTS[verdict]}" for stack, verdict in told["stacks"].items())
-    if not told["stacks"]:
+def _markdown(content: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{headmark(content['verdict'])} This change {VERDICTS[content['verdict']]}\n"
+    yield from (f"- ⛔ {escaped(reason)}" for reason in content["blockedBy"])
+    yield from (f"- 👤 {escaped(reason)}" for reason in content["ownerFor"])
+    yield from (f"- {escaped(stack)}: {VERDICTS[verdict]}" for stack, verdict in content["stacks"].items())
+    if not content["stacks"]:
         yield "No stack is touched."

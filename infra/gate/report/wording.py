@@ -34,11 +34,11 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:g} s"
 
 
-def counts(told: Mapping[str, Any]) -> str:
+def counts(content: Mapping[str, Any]) -> str:
     """Return the number of each kind of change; without both graphs, "0 deleted" would not be known to be true."""
-    if told["problem"] or told["baseProblem"]:
+    if content["problem"] or content["baseProblem"]:
         return "not known without both graphs"
-    return ", ".join(f"{number} {action}" for action, number in told["counts"].items())
+    return ", ".join(f"{number} {action}" for action, number in content["counts"].items())
 
 
 def cost_lines(cost: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -50,8 +50,8 @@ def cost_lines(cost: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         for part, alone in (("total", ""), ("gpuNodes", ", GPU nodes alone"))
     ]
     base, head = cost["base"], cost["head"]
-    found = [(name, base and base[part][key], head and head[part][key]) for name, part, key in rows]
-    return [(name, usd(before), usd(after), difference(before, after)) for name, before, after in found]
+    figures = [(name, base and base[part][key], head and head[part][key]) for name, part, key in rows]
+    return [(name, usd(before), usd(after), difference(before, after)) for name, before, after in figures]
 
 
 def cost_notes(cost: Mapping[str, Any]) -> list[str]:
@@ -69,20 +69,20 @@ def faults(rule: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return broken + [(place(n["at"], n["path"]), n["why"], "") for n in rule["notEvaluated"] if n["blocks"]]
 
 
-def headline(told: Mapping[str, Any]) -> str:
-    if told["verdict"] != "block":
-        return f"{told['stack']}: {VERDICTS[told['verdict']]}"
-    return f"{told['stack']}: blocked by {'; '.join(told['blockedBy'])}"
+def headline(content: Mapping[str, Any]) -> str:
+    if content["verdict"] != "block":
+        return f"{content['stack']}: {VERDICTS[content['verdict']]}"
+    return f"{content['stack']}: blocked by {'; '.join(content['blockedBy'])}"
 
 
-def gathered(told: Mapping[str, Any], *, later: bool) -> list[tuple[str, str, str]]:
+def gathered(content: Mapping[str, Any], *, later: bool) -> list[tuple[str, str, str]]:
     """Return the gaps that do not block: the rules not evaluated for the same reason, where, and why. ``later``: those
     that `up` will judge, else those that only a reviewer can."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for rule in told["rules"]:
+    rules_by_gap: dict[tuple[str, str], list[str]] = {}
+    for rule in content["rules"]:
         for gap in (gap for gap in rule["notEvaluated"] if gap["later"] == later and not gap["blocks"]):
-            found.setdefault((place(gap["at"], gap["path"]), gap["why"]), []).append(rule["id"])
-    return [(", ".join(dict.fromkeys(rules)), where, why) for (where, why), rules in found.items()]
+            rules_by_gap.setdefault((place(gap["at"], gap["path"]), gap["why"]), []).append(rule["id"])
+    return [(", ".join(dict.fromkeys(rules)), where, why) for (where, why), rules in rules_by_gap.items()]
 
 
 # Cleaning for display: no secret, and no text that a terminal or a comment would obey.
@@ -95,13 +95,13 @@ _HARMLESS = frozenset({"true", "false", "disabled", "enabled"})
 
 def worth_hiding(environ: Mapping[str, str]) -> set[str]:
     """Return secrets in this process's environment, in every spelling in which a text could carry them."""
-    found: set[str] = set()
+    spellings: set[str] = set()
     for name, value in environ.items():
         if _NAMED.search(name) and len(value) >= SHORTEST and value.lower() not in _HARMLESS and value[:1] != "/":
             raw = value.encode(errors="surrogateescape")
             coded = base64.b64encode(raw).decode().rstrip("=")
-            found |= {value, value[::-1], coded, raw.hex(), urllib.parse.quote(value, safe="")}
-    return found
+            spellings |= {value, value[::-1], coded, raw.hex(), urllib.parse.quote(value, safe="")}
+    return spellings
 
 
 def without(text: str, hidden: Iterable[str]) -> str:

@@ -95,8 +95,8 @@ def from_folder(folder: Path, adapter_id: str, revision: str | None = None) -> A
             if config is None:
                 raise UnreadableConfig(f"{place / CONFIG} is not a JSON object; fix: fetch the file again")
             names = [file.name for file in place.iterdir() if file.is_file()]
-            found, source = formats(names), str(folder)
-            return facts(config, adapter_id=adapter_id, revision=revision, weight_files=found, source=source)
+            weight_files, source = formats(names), str(folder)
+            return facts(config, adapter_id=adapter_id, revision=revision, weight_files=weight_files, source=source)
     return None
 
 
@@ -117,18 +117,18 @@ NONE = RecordedAdapters()
 
 def read(stacks: Path) -> RecordedAdapters:
     """Read the adapters recorded beside the stack files in ``stacks``."""
-    found: dict[str, AdapterFacts] = {}
+    by_id: dict[str, AdapterFacts] = {}
     problems: list[Problem] = []
     for file in sorted((stacks / FOLDER).glob("*.yaml")):
         try:
-            made = _recorded(yaml_source.read(file, "a recorded adapter").value, file.name)
+            recorded_adapter = _recorded(yaml_source.read(file, "a recorded adapter").value, file.name)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, yaml_source.Unreadable):
             message = f"of {FOLDER}/{file.name} cannot be read"
             allowed, fix = "a file as ebbtide catalog add writes it", "record the adapter anew, or delete the file"
             problems.append(RECORD_UNREADABLE.at(("models",), message, allowed=allowed, fix=fix))
             continue
-        found[made.id.lower()] = made
-    return RecordedAdapters(found, tuple(problems))
+        by_id[recorded_adapter.id.lower()] = recorded_adapter
+    return RecordedAdapters(by_id, tuple(problems))
 
 
 def _recorded(record: Mapping[str, Any], name: str) -> AdapterFacts:
@@ -141,14 +141,14 @@ def _recorded(record: Mapping[str, Any], name: str) -> AdapterFacts:
     )
 
 
-def document(found: AdapterFacts, today: datetime.date) -> str:
+def document(adapter: AdapterFacts, today: datetime.date) -> str:
     """Return the text of the file that records an adapter."""
     whole = {
         "readOn": today,
-        "source": [found.source],
-        "id": found.id,
-        "revision": found.revision,
-        "weightFiles": list(found.weight_files),
-        "config": dict(found.raw),
+        "source": [adapter.source],
+        "id": adapter.id,
+        "revision": adapter.revision,
+        "weightFiles": list(adapter.weight_files),
+        "config": dict(adapter.raw),
     }
     return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=110)

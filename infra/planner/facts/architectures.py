@@ -68,7 +68,7 @@ def last_version_with(architecture: str) -> str | None:
 
 # The implementation the engine takes for a model: its own, or that of transformers. Pure.
 
-Asked = Literal["auto", "vllm", "transformers"]
+Implementation = Literal["auto", "vllm", "transformers"]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Choice:
     remote_code: bool = False
 
 
-def choose(facts: ModelFacts, asked: Asked = "auto") -> Choice:
-    """Return the implementation for ``asked``. ``auto`` prefers the engine's own, which is faster; where there is none,
+def choose(facts: ModelFacts, requested: Implementation = "auto") -> Choice:
+    """Return the implementation for ``requested``. ``auto`` prefers the engine's own, which is faster; without one,
     transformers' is used if the engine lists it so, or if the repository brings its own model class (``auto_map``).
     Source: vLLM, model_executor/models/registry.py."""
     name, version = facts.architecture, recorded().version
@@ -90,16 +90,16 @@ def choose(facts: ModelFacts, asked: Asked = "auto") -> Choice:
         return Choice(None, "has no architecture in its config.json")
     own = purpose(name) is not None and name not in recorded().through_transformers
     custom = _custom_class(facts)
-    if asked == "transformers":
+    if requested == "transformers":
         return Choice("transformers", "as asked", remote_code=custom and purpose(name) is None)
     if own:
         return Choice("vllm", f"vLLM {version} has {name}")
-    if asked == "auto" and name in recorded().through_transformers:
+    if requested == "auto" and name in recorded().through_transformers:
         return Choice("transformers", f"vLLM {version} serves {name} through transformers")
-    if asked == "auto" and custom:
+    if requested == "auto" and custom:
         reason = f"vLLM {version} has no {name}; its repository brings the class"
         return Choice("transformers", reason, remote_code=True)
-    return Choice(None, _without(name, version, asked))
+    return Choice(None, _without(name, version, requested))
 
 
 def _custom_class(facts: ModelFacts) -> bool:
@@ -107,10 +107,10 @@ def _custom_class(facts: ModelFacts) -> bool:
     return isinstance(auto_map, Mapping) and any(str(key).startswith("AutoModel") for key in auto_map)
 
 
-def _without(name: str, version: str, asked: Asked) -> str:
+def _without(name: str, version: str, requested: Implementation) -> str:
     last = last_version_with(name)
     if last is not None:
         return f"is of architecture {name}, which vLLM had until {last} and {version} no longer has"
-    if asked == "vllm" and name in recorded().through_transformers:
+    if requested == "vllm" and name in recorded().through_transformers:
         return f"is of architecture {name}, which vLLM {version} serves through transformers only"
     return f"is of architecture {name}, which vLLM {version} does not know"

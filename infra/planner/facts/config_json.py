@@ -288,8 +288,8 @@ def _windows(text: Config, layers: int) -> list[int | None]:
     size = window if isinstance(window, int) and window > 0 else None
     kinds = layer_kinds.kinds(text, layers)
     if kinds is not None:
-        kept = [kind for kind in kinds if layer_kinds.attends(kind)]
-        return [size if "sliding" in kind or "chunked" in kind else None for kind in kept]
+        attending = [kind for kind in kinds if layer_kinds.attends(kind)]
+        return [size if "sliding" in kind or "chunked" in kind else None for kind in attending]
     if size is None or text.get("use_sliding_window") is False:
         return [None] * layers
     pattern = text.get("sliding_window_pattern")

@@ -131,8 +131,8 @@ def state_bytes(text: Mapping[str, Any]) -> int | None:
     if size and hidden:  # Mamba
         inner = (_first(text, "mamba_expand", "expand") or 2) * hidden
         return 2 * inputs * inner + 4 * inner * size
-    if hidden and (kept := _whole(text, "conv_L_cache")):  # short convolutions
-        return 2 * hidden * kept
+    if hidden and (cached := _whole(text, "conv_L_cache")):  # short convolutions
+        return 2 * hidden * cached
     return None
 
 

@@ -34,7 +34,7 @@ def environment(*folders: Path) -> Environment:
 def page(document: Document) -> str:
     """Return the whole HTML page."""
     longest = max((_longest(path) for path in document["cold_path"]), default=0.0)
-    shown: dict[str, Any] = {
+    context: dict[str, Any] = {
         "plan": document,
         "heading": heading(document),
         "verdict": verdict(document),
@@ -47,7 +47,7 @@ def page(document: Document) -> str:
         ],
         "money": money(document),
     }
-    return environment().get_template("plan.html.j2").render(shown)
+    return environment().get_template("plan.html.j2").render(context)
 
 
 def _longest(path: Document) -> float:
@@ -67,7 +67,7 @@ class Part:
     kind: str
     left: float
     width: float
-    told: str
+    label: str
 
 
 def bar(memory: Document | None) -> list[Part]:
@@ -103,7 +103,9 @@ def _side_by_side(parts: list[tuple[str, str, float, str]], whole: float) -> lis
         if size <= 0 or whole <= 0:
             continue
         width = max(_LEAST_PERCENT, 100 * size / whole)
-        bars.append(Part(name=name, kind=kind, left=round(left, 3), width=round(min(width, 100 - left), 3), told=label))
+        bars.append(
+            Part(name=name, kind=kind, left=round(left, 3), width=round(min(width, 100 - left), 3), label=label)
+        )
         left = min(100.0, left + width)
     return bars
 

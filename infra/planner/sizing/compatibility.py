@@ -31,7 +31,7 @@ from components.typed.rules.stack import (
     REMOTE_CODE_NEEDED,
 )
 from infra.planner.facts import quantized
-from infra.planner.facts.architectures import Asked, choose, transcribes
+from infra.planner.facts.architectures import Implementation, choose, transcribes
 from infra.planner.facts.config_json import printable, text_part
 from infra.planner.facts.model_facts import ModelFacts, Task
 from infra.planner.sizing import memory
@@ -63,7 +63,7 @@ class Demands:
     context: int | None = None
     dtype: str = "auto"
     kv_dtype: str = "auto"
-    engine: Asked = "auto"
+    engine: Implementation = "auto"
     quantization: str | None = None
     licence_accepted: bool = False
     pickle_accepted: bool = False

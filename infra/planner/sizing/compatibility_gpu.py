@@ -168,19 +168,19 @@ def _method(facts: ModelFacts, plugins: frozenset[str], tensor_parallel: int, at
     method = facts.quantization
     if method is None or method in table().methods:
         return
-    gone = table().removed.get(method)
+    removed = table().removed.get(method)
     known = "AWQ, GPTQ, FP8, compressed-tensors or MXFP4"
-    if gone is None:
+    if removed is None:
         message = f"is quantized with {method}, which vLLM {table().engine} does not load"
         yield QUANTIZATION_UNSUPPORTED.at(
             (*at, "id"), message, allowed=known, fix="use a build of the model in one of these", value=facts.id
         )
-    elif gone.plugin is None or gone.plugin not in plugins:
-        message = f"is quantized with {method}, which vLLM had until {gone.until}"
+    elif removed.plugin is None or removed.plugin not in plugins:
+        message = f"is quantized with {method}, which vLLM had until {removed.until}"
         fix = "use a build of the model in one of these"
-        if gone.plugin is not None:
-            message += f" and has as the plugin {gone.plugin} since, which the image lacks"
-            fix += f", or add {gone.plugin} to the image's packages"
+        if removed.plugin is not None:
+            message += f" and has as the plugin {removed.plugin} since, which the image lacks"
+            fix += f", or add {removed.plugin} to the image's packages"
         yield QUANTIZATION_UNSUPPORTED.at((*at, "id"), message, allowed=known, fix=fix, value=facts.id)
     elif method == "bitsandbytes" and tensor_parallel > 1:
         message = "cannot be split over GPUs: the model is quantized with bitsandbytes beforehand"

@@ -223,8 +223,10 @@ def _of_gpu(name: str, count: int | None) -> list[Card]:
     product = by_lower.get(name.strip().lower())
     if product is None:
         near = near_gpu(name)
-        meant = f"; fix: did you mean {near}?" if near else ""
-        raise WrongChoice(f"--gpu: {show(name)} is not a GPU of the catalogue; allowed: {', '.join(gpus())}{meant}")
+        suggestion = f"; fix: did you mean {near}?" if near else ""
+        raise WrongChoice(
+            f"--gpu: {show(name)} is not a GPU of the catalogue; allowed: {', '.join(gpus())}{suggestion}"
+        )
     return [bare_card(product, gpus()[product], n) for n in ((count,) if count else COUNTS)]
 
 
@@ -233,9 +235,9 @@ def _machine(name: str, count: int | None) -> Machine:
     machine = known.get(name.strip().lower())
     if machine is None:
         near = difflib.get_close_matches(name.strip().lower(), known, n=3, cutoff=0.5)
-        meant = f"; fix: did you mean {' or '.join(known[each].name for each in near)}?" if near else ""
+        suggestion = f"; fix: did you mean {' or '.join(known[each].name for each in near)}?" if near else ""
         allowed = f"a machine with GPUs of {', '.join(clouds())}"
-        raise WrongChoice(f"--machine: {show(name)} is not a machine of the catalogue; allowed: {allowed}{meant}")
+        raise WrongChoice(f"--machine: {show(name)} is not a machine of the catalogue; allowed: {allowed}{suggestion}")
     if count is not None and count > machine.gpus:
         raise WrongChoice(f"--gpus: {count} is more than {machine.name} has; allowed: 1..{machine.gpus}")
     return machine
@@ -244,8 +246,8 @@ def _machine(name: str, count: int | None) -> Machine:
 def _sold(named: Named) -> list[Machine]:
     if named.cloud is not None and named.cloud not in clouds():
         near = difflib.get_close_matches(named.cloud.lower(), clouds(), n=1, cutoff=0.5)
-        meant = f"; fix: did you mean {near[0]}?" if near else ""
-        raise WrongChoice(f"--cloud: {show(named.cloud)} is not a cloud; allowed: {', '.join(clouds())}{meant}")
+        suggestion = f"; fix: did you mean {near[0]}?" if near else ""
+        raise WrongChoice(f"--cloud: {show(named.cloud)} is not a cloud; allowed: {', '.join(clouds())}{suggestion}")
     places = (named.cloud,) if named.cloud else clouds()
     sold = [machine for place in places for machine in machines(place).values() if _fits(machine, named)]
     if not sold:

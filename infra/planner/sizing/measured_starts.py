@@ -42,7 +42,15 @@ _ALIKE = (
     *("tensor_parallel", "pipeline_parallel", "kv_dtype", "eager", "lora_rank", "loras"),
     *("expert_parallel", "text_only"),
 )
-_SAID = ("weights_gib", "kv_gib", "activation_gib", "non_torch_gib", "graph_gib", "kv_tokens", "concurrency")
+_RECORDED_FIGURES = (
+    "weights_gib",
+    "kv_gib",
+    "activation_gib",
+    "non_torch_gib",
+    "graph_gib",
+    "kv_tokens",
+    "concurrency",
+)
 _Count = Annotated[int, Field(ge=0, lt=10**8)]
 _Bytes = Annotated[int, Field(gt=0, lt=10**14)]
 
@@ -142,8 +150,10 @@ def plan(facts: ModelFacts, gpu_bytes: int, engine: Engine, starts: Iterable[Sta
     if not near:
         return planned
     version = pinned("vllm").version
-    asked = _settings(facts, engine)
-    start, non_cache = max(near, key=lambda each: (each[0].settings == asked, each[0].engine == version, each[0].date))
+    settings = _settings(facts, engine)
+    start, non_cache = max(
+        near, key=lambda each: (each[0].settings == settings, each[0].engine == version, each[0].date)
+    )
     return memory.plan(facts, gpu_bytes, engine, non_cache - planned.non_cache, start.source)
 
 
@@ -153,11 +163,11 @@ def _non_cache(start: Start, facts: ModelFacts, gpu_bytes: int, engine: Engine, 
     For what the start did, or less: the plan, and what the start took more than its own plan, at most what it took. For
     more than it did: at least what it took.
     """
-    asked, did = _settings(facts, engine), start.settings
-    if asked.dtype != did.dtype or any(getattr(asked, name) != getattr(did, name) for name in _ALIKE):
+    settings, started = _settings(facts, engine), start.settings
+    if settings.dtype != started.dtype or any(getattr(settings, name) != getattr(started, name) for name in _ALIKE):
         return None
-    there = memory.plan(facts, gpu_bytes, _engine(did, engine)).non_cache
-    fewer = (did.sequences - asked.sequences, did.max_batched_tokens - asked.max_batched_tokens)
+    there = memory.plan(facts, gpu_bytes, _engine(started, engine)).non_cache
+    fewer = (started.sequences - settings.sequences, started.max_batched_tokens - settings.max_batched_tokens)
     if min(fewer) >= 0:
         return min(start.taken_bytes, planned + max(0, start.taken_bytes - there))
     return max(start.taken_bytes, planned) if max(fewer) <= 0 else None
@@ -210,7 +220,7 @@ def measurement(
         engine=log.version,
         settings=_settings(held, engine),
         taken_bytes=non_cache,
-        measured={to_camel(name): round(log.figures[name], 2) for name in _SAID if name in log.figures},
+        measured={to_camel(name): round(log.figures[name], 2) for name in _RECORDED_FIGURES if name in log.figures},
         planned=_planned(planned),
     )
     return Measurement(facts=held, engine=engine, start=start)
@@ -280,14 +290,14 @@ def file_of(stacks: Path, model_id: str, product: str) -> Path:
 def document(file: Path, model_id: str, product: str, start: Start) -> str:
     """Return the text of ``file`` with ``start`` in it, in place of one with the same settings and version. Raises
     ``UsageError`` where the file cannot be read."""
-    kept: Sequence[Start] = ()
+    earlier: Sequence[Start] = ()
     if file.exists():
         try:
-            kept = _read(file).starts
+            earlier = _read(file).starts
         except (ValueError, TypeError, OverflowError, RecursionError, yaml_source.Unreadable) as error:
             fix = "delete it, or mend it"
             raise UsageError(f"{FOLDER}/{file.name} cannot be read; allowed: measured starts; fix: {fix}") from error
-    starts = (*(each for each in kept if (each.settings, each.engine) != (start.settings, start.engine)), start)
+    starts = (*(each for each in earlier if (each.settings, each.engine) != (start.settings, start.engine)), start)
     whole = MeasuredModel(model=model_id, gpu=product, starts=starts)
     content: dict[str, Any] = whole.model_dump(by_alias=True)
     return yaml.safe_dump(content | {"starts": list(content["starts"])}, sort_keys=False, allow_unicode=True, width=110)

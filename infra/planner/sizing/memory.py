@@ -124,9 +124,9 @@ class MemoryPlan:
 def kv_element_bytes(facts: ModelFacts, kv_dtype: str) -> float:
     """Return the bytes of one number in the cache: the model's own type unless another is asked for, which a family
     whose cache is not known may not heed."""
-    asked = KV_ELEMENT_BYTES.get(kv_dtype)
-    if asked is not None and facts.cache_unknown is None:
-        return asked
+    requested_bytes = KV_ELEMENT_BYTES.get(kv_dtype)
+    if requested_bytes is not None and facts.cache_unknown is None:
+        return requested_bytes
     own = facts.dtype or "bfloat16"
     # an FP8 or 4-bit model computes, and so caches, in 16 bits
     return max(2.0, ELEMENT_BYTES.get(own, 2.0)) if own != "float32" else 4.0
@@ -188,10 +188,10 @@ def kv_bytes_of_sequence(facts: ModelFacts, engine: Engine, context: int | None 
     tokens = context if context is not None else engine.context
     pages, blocks = _pages(facts, engine, block), 0
     for group, held in zip(_groups(facts), pages.tokens, strict=True):
-        kept, spare = tokens, 0
+        cached, spare = tokens, 0
         if group.window is not None:
-            kept, spare = min(tokens, group.window - 1 + engine.steps_in_flight * engine.max_batched_tokens), 1
-        blocks += (-(-kept // held) + spare) * -(-group.count // pages.layers)
+            cached, spare = min(tokens, group.window - 1 + engine.steps_in_flight * engine.max_batched_tokens), 1
+        blocks += (-(-cached // held) + spare) * -(-group.count // pages.layers)
     if facts.state is not None:
         blocks += STATE_BLOCKS * -(-facts.state.count // pages.layers)
     return blocks * pages.block_bytes + facts.fixed_cache_bytes
@@ -229,8 +229,8 @@ def activation_bytes(facts: ModelFacts, engine: Engine) -> int:
 def _encoder_bytes(facts: ModelFacts, engine: Engine) -> int:
     """Return what the trial of an encoder takes: the engine tries the kind of input that makes the most tokens."""
     audio = facts.audio
-    heard = audio.tried_bytes(engine.max_batched_tokens, engine.sequences, engine.context) if audio else 0
-    return max(facts.encoder_bytes, heard)
+    audio_bytes = audio.tried_bytes(engine.max_batched_tokens, engine.sequences, engine.context) if audio else 0
+    return max(facts.encoder_bytes, audio_bytes)
 
 
 def overhead_bytes(facts: ModelFacts, engine: Engine) -> int:

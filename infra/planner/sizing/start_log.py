@@ -90,7 +90,7 @@ _FIGURES: Mapping[str, tuple[Callable[[float, float], float], re.Pattern[str]]] 
         ("loras", max, (rf"'max_loras': {_W}",)),
     )
 }
-_ASKED = ("memory_share", "sequences", "context", "batched_tokens", "lora_rank", "loras")
+_ARGUMENT_FIGURES = ("memory_share", "sequences", "context", "batched_tokens", "lora_rank", "loras")
 _SWITCHES = ("enforce_eager", "enable_expert_parallel", "language_model_only", "skip_mm_profiling", "enable_lora")
 _SWITCH = re.compile(rf"'({'|'.join(_SWITCHES)})': True|\b(enforce_eager)=True")
 _WORDS: Mapping[str, re.Pattern[str]] = {
@@ -202,4 +202,4 @@ class _Start:
 
     def requested(self) -> dict[str, float]:
         """Return what was asked for, which a second start has too."""
-        return {name: value for name, value in self.figures.items() if name in _ASKED}
+        return {name: value for name, value in self.figures.items() if name in _ARGUMENT_FIGURES}

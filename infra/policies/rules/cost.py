@@ -24,13 +24,13 @@ def cost_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     # what the stack file may cost is a finding; here the program is held to it
     if graph.stack is None:
         return
-    asked: dict[str, str] = {}
+    groups: dict[str, str] = {}
 
     def judge_pool(pool: Pool) -> Iterator[Outcome]:
         name = pool.named_in(graph.pools)
-        if name in asked:
-            yield pool.resource.violation("", f"is a second group of nodes of {name}, beside {asked[name]}")
-        asked[name] = pool.resource.name
+        if name in groups:
+            yield pool.resource.violation("", f"is a second group of nodes of {name}, beside {groups[name]}")
+        groups[name] = pool.resource.name
         if name == _SYSTEM:
             yield from _within_system(graph, pool.resource, pool.machine_name, pool.number("max"), pool.row)
 
@@ -86,9 +86,9 @@ def gpu_ceiling(graph: Graph, settings: Settings) -> Iterator[Outcome]:
             yield pool.resource.violation(pool.row["machine"], "is another machine than the stack file names")
 
     yield from each(gpu_pools(graph), judge_pool, "stack:pools")
-    asked = sum((pool.number("max") or 0) * (pool.machine.gpus if pool.machine else 0) for pool in gpu_pools(graph))
-    if asked > most:
-        yield Violation("stack:pools", "max", f"may hold {asked} GPUs; the ceiling of {settings.environment} is {most}")
+    gpus = sum((pool.number("max") or 0) * (pool.machine.gpus if pool.machine else 0) for pool in gpu_pools(graph))
+    if gpus > most:
+        yield Violation("stack:pools", "max", f"may hold {gpus} GPUs; the ceiling of {settings.environment} is {most}")
 
 
 @rule(

@@ -13,7 +13,7 @@ from components.model_service.managed_flags import (
     DEVELOPMENT,
     UNSAFE_FLAGS,
     UNSAFE_VARIABLES,
-    flag_meant,
+    full_name,
 )
 from infra.policies.inputs import HIDDEN, Unknown, get_path
 from infra.policies.model import Graph, NotEvaluated, Outcome, Resource, each, rule
@@ -151,9 +151,9 @@ def no_remote_code(graph: Graph, settings: Settings) -> Iterator[Outcome]:
 
     def judge_pod(pod: Pod) -> Iterator[Outcome]:
         for path, container in pod.containers():
-            meant = {flag_meant(argument, _FLAGS) for argument in flags(container)}
+            names = {full_name(argument, _FLAGS) for argument in flags(container)}
             for flag in _FLAGS:
-                if flag in meant:
+                if flag in names:
                     yield pod.owner.violation(f"{path}.args", f"{flag} lets foreign code or requests in")
             for variable in get_path(container, "env") or ():
                 name = str(get_path(variable, "name"))

@@ -52,11 +52,11 @@ def _problem(detail: ErrorDetails, root: Any, at: Path) -> Problem:
         return choice(path, value, re.findall(r"'([^']*)'", str(context["expected"])))
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         kinds = [tag for member in _members(annotation) for tag in _tags(member)]
-        given = value.get("kind") if isinstance(value, Mapping) else None
-        if given is None:
+        written_kind = value.get("kind") if isinstance(value, Mapping) else None
+        if written_kind is None:
             names = ", ".join(kinds)
             return KEY_MISSING.at((*path, "kind"), "is missing", allowed=names, fix=f"add kind: {kinds[0]}")
-        return choice((*path, "kind"), given, kinds)
+        return choice((*path, "kind"), written_kind, kinds)
     return TYPE_WRONG.at(path, "is not valid", allowed=detail["msg"], fix="see docs/first-stack.md", value=value)
 
 
@@ -78,12 +78,12 @@ def _missing(path: Path, owner: type[BaseModel] | None) -> Problem:
     return KEY_MISSING.at(path, "is missing", allowed=allowed, fix=f"add {key}: {example}")
 
 
-def unknown_key(path: Path, known: Iterable[str], meant: str | None = None) -> Problem:
-    """Return the problem of an unknown key, with the nearest known one (nearest to ``meant``, if that is given).
+def unknown_key(path: Path, known: Iterable[str], intended: str | None = None) -> Problem:
+    """Return the problem of an unknown key, with the nearest known one (nearest to ``intended``, if that is given).
 
     The key's value is not shown: it may be anything.
     """
-    keys, written = sorted(known), meant or str(path[-1])
+    keys, written = sorted(known), intended or str(path[-1])
     near = difflib.get_close_matches(written, keys, n=1, cutoff=0.6)
     folded = {key.lower(): key for key in keys}
     bare = re.sub(r"[-_]", "", written).lower()

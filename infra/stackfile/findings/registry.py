@@ -14,8 +14,8 @@ from components.typed.rules import file, planner, pools, stack, waivers
 @cache
 def rules() -> tuple[Rule, ...]:
     """Return all rules, in the order of their codes."""
-    found = [value for module in modules() for value in vars(module).values() if isinstance(value, Rule)]
-    return tuple(sorted(found, key=lambda rule: rule.code))
+    values = [value for module in modules() for value in vars(module).values() if isinstance(value, Rule)]
+    return tuple(sorted(values, key=lambda rule: rule.code))
 
 
 def waivable() -> tuple[str, ...]:

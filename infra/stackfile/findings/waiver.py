@@ -46,14 +46,14 @@ def waiver_of(problem: Problem, waivers: Iterable[Waiver], today: date) -> Waive
     names = (problem.code, problem.rule.policy_at(problem.path))
     # as for a policy's violation: the exact path, or the pool, model or section around it
     places = [f"stack:{show_path(path)}" for path in (problem.path, problem.path[:-1]) if path]
-    found = [w for w in waivers if any(name and w.covers(name, at) for name in names for at in places)]
-    return next((w for w in found if w.in_force(today)), found[0] if found else None)
+    covering = [w for w in waivers if any(name and w.covers(name, at) for name in names for at in places)]
+    return next((w for w in covering if w.in_force(today)), covering[0] if covering else None)
 
 
 def lifted(problem: Problem, waiver: Waiver) -> Problem:
     """Return the problem under a waiver in force: a warning that names the waiver's owner and expiry."""
-    said = f"{problem.message} (waived by {waiver.owner} until {waiver.expiry})"
-    return replace(problem, severity="warning", message=said)
+    message = f"{problem.message} (waived by {waiver.owner} until {waiver.expiry})"
+    return replace(problem, severity="warning", message=message)
 
 
 def still_standing(problem: Problem, waiver: Waiver, today: date) -> Problem:

@@ -69,11 +69,11 @@ def load_waivers(file: Path, today: date | None = None, policies: Sequence[str] 
     good: list[Waiver] = []
     problems: list[Problem] = [replace(problem, rule=WAIVERS_UNREADABLE) for problem in content.repeated]
     for index, entry in enumerate(entries):
-        found = list(_judge(entry, index, today or date.today(), policies))
-        problems += found
+        of_entry = list(_judge(entry, index, today or date.today(), policies))
+        problems += of_entry
         twice = any(problem.path[:2] == ("waivers", index) for problem in content.repeated)
-        if not twice and not any(problem.severity == "error" for problem in found):
-            good.append(_made(entry))
+        if not twice and not any(problem.severity == "error" for problem in of_entry):
+            good.append(_waiver(entry))
     return Waivers(tuple(good), tuple(_finding(problem, name) for problem in problems))
 
 
@@ -86,8 +86,8 @@ def usable_waivers(file: Path = WAIVERS_FILE) -> Waivers:
 
 
 def _unreadable(file: Path, problem: Problem) -> Waivers:
-    found = (_finding(problem, file.name),)
-    return Waivers(findings=found, unreadable=found)
+    findings = (_finding(problem, file.name),)
+    return Waivers(findings=findings, unreadable=findings)
 
 
 def _judge(entry: Any, index: int, today: date, policies: Sequence[str] | None) -> Iterator[Problem]:
@@ -171,7 +171,7 @@ def _day(value: Any) -> date | None:
         return None
 
 
-def _made(entry: Mapping[str, Any]) -> Waiver:
+def _waiver(entry: Mapping[str, Any]) -> Waiver:
     expiry = _day(entry["expiry"])
     assert expiry is not None  # judged before
     return Waiver(

@@ -51,8 +51,8 @@ def judge_adapter_names(draft: Draft) -> Iterator[Problem]:
             owners |= {alias: f"an alias of model {name}" for alias in part.value.aliases if alias not in owners}
     for name, part in draft.models.items():
         for adapter in part.value.adapters if part.sound("adapters") else ():
-            taken = owners.setdefault(adapter.lower(), f"an adapter of model {name}")
-            if taken != f"an adapter of model {name}":
+            owner = owners.setdefault(adapter.lower(), f"an adapter of model {name}")
+            if owner != f"an adapter of model {name}":
                 yield ADAPTER_NAME_TAKEN.at(
-                    ("models", name, "adapters", adapter), f"is {taken} already", fix="give the adapter another name"
+                    ("models", name, "adapters", adapter), f"is {owner} already", fix="give the adapter another name"
                 )

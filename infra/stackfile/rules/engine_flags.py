@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from components.catalog.engine_flags import EngineFlags, Fault, Given, engine_flags, parse
+from components.catalog.engine_flags import EngineFlags, Fault, Flag, engine_flags, parse
 from components.model_service.managed_flags import managed_flag, secret_flag, unsafe_flag
 from components.typed.refusal import Path, Problem, Severity
 from components.typed.rules.stack import FLAG_LACKS_ANOTHER, FLAG_NAMES_NOTHING, FLAG_NOT_TAKEN
@@ -50,9 +50,9 @@ def judge_flags(raw: Any, at: Path, draft: Draft) -> Iterator[Problem]:
             value=arguments[fault.index],
             severity=severity,
         )
-    given = parse(arguments)[0]
-    on = {each.flag for each in given if not each.off}
-    for each in given:
+    flags = parse(arguments)[0]
+    on = {each.flag for each in flags if not each.off}
+    for each in flags:
         path = (*at, "extraArgs", each.index)
         needed = known.needs.get(each.flag)
         if needed is not None and not each.off and needed not in on:
@@ -66,13 +66,13 @@ def judge_flags(raw: Any, at: Path, draft: Draft) -> Iterator[Problem]:
         yield from _named(each, path, known, arguments[each.index], own_image(draft))
 
 
-def _named(given: Given, path: Path, known: EngineFlags, text: str, own: bool) -> Iterator[Problem]:
-    for value in _targets(given, known):
+def _named(flag: Flag, path: Path, known: EngineFlags, text: str, own: bool) -> Iterator[Problem]:
+    for value in _targets(flag, known):
         # a file of the stack's own image cannot be looked for here
-        if given.flag in known.files and value.startswith("/") and not own and not value.startswith(known.in_image):
+        if flag.flag in known.files and value.startswith("/") and not own and not value.startswith(known.in_image):
             what = "names a path that the pod has not: its image is the engine's, and its volumes are the product's"
             fix = "start from an image of your own that has it (image.base), or take it out"
-        elif given.flag in known.models and _HUB_ID.fullmatch(value) and not value.startswith(known.in_image):
+        elif flag.flag in known.models and _HUB_ID.fullmatch(value) and not value.startswith(known.in_image):
             what = "names a model of the hub, and the engine is offline: it has the stack's own model alone"
             fix = "take it out, or start from an image of your own that has it (image.base) and give its path"
         else:
@@ -80,16 +80,16 @@ def _named(given: Given, path: Path, known: EngineFlags, text: str, own: bool) -
         yield FLAG_NAMES_NOTHING.at(path, what, allowed="what is in the pod", fix=fix, value=text)
 
 
-def _targets(given: Given, known: EngineFlags) -> Iterator[str]:
+def _targets(flag: Flag, known: EngineFlags) -> Iterator[str]:
     """Yield the values that may be a path or a model: plain ones, behind ``name=``, and a JSON object's ``model``."""
-    if given.key is not None:
-        yield from given.values if given.key in ("model", "path") else ()
+    if flag.key is not None:
+        yield from flag.values if flag.key in ("model", "path") else ()
         return
-    for value in given.values:
+    for value in flag.values:
         if value.startswith("{"):
             yield from _in_json(value)
         else:
-            yield value.partition("=")[2] if given.flag == "--lora-modules" else value
+            yield value.partition("=")[2] if flag.flag == "--lora-modules" else value
 
 
 def _in_json(value: str) -> Iterator[str]:

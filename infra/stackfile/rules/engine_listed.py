@@ -31,8 +31,8 @@ def judge_listed_model(part: Part[ModelConfig], at: Path, draft: Draft) -> Itera
         refused = not flag or managed_flag(flag) or unsafe_flag(flag) or secret_flag(flag)
         if not refused and draft.secrets.isdisjoint(at_each):
             # with its values: an owner agrees to both
-            given = " ".join(arguments[index] for index in places)
-            yield _not_listed(at_each[0], given, "is no flag on", _whole(flag))
+            text = " ".join(arguments[index] for index in places)
+            yield _not_listed(at_each[0], text, "is no flag on", _whole(flag))
     for name, value in _mapping(part.raw.get("extraEnv")).items():
         path = (*at, "extraEnv", name)
         if name in MANAGED_VARIABLES or UNSAFE_VARIABLES.fullmatch(name) or path in draft.secrets:

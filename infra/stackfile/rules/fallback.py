@@ -26,14 +26,14 @@ def judge_fallback(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[
     if not part.sound("fallback_pools"):
         return
     model = part.value
-    seen: dict[str, int] = {}
+    indexes: dict[str, int] = {}
     for index, name in enumerate(model.fallback_pools):
         path = (*at, "fallbackPools", index)
         if part.sound("pool") and name == model.pool:
             message = "is its first choice already, under pool"
             yield FALLBACK_REPEATED.at(path, message, allowed="another pool than pool", fix="take it out", value=name)
-        elif name in seen:
-            message = f"is there already, as fallbackPools[{seen[name]}]"
+        elif name in indexes:
+            message = f"is there already, as fallbackPools[{indexes[name]}]"
             yield FALLBACK_REPEATED.at(path, message, allowed="each pool once", fix="take it out", value=name)
         elif name not in draft.pool_names:
             names = ", ".join(draft.pool_names)
@@ -43,7 +43,7 @@ def judge_fallback(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[
             )
         else:
             yield from _alike(part, name, path, draft)
-        seen.setdefault(name, index)
+        indexes.setdefault(name, index)
 
 
 def _alike(part: Part[ModelConfig], name: str, path: Path, draft: Draft) -> Iterator[Problem]:
@@ -76,22 +76,24 @@ def _alike(part: Part[ModelConfig], name: str, path: Path, draft: Draft) -> Iter
 
 
 def _same(first: PoolConfig, other: PoolConfig, path: Path) -> Iterator[Problem]:
-    wanted, given = pool_request(first).pool, pool_request(other).pool
+    primary, stand_in = pool_request(first).pool, pool_request(other).pool
     fix = "name a pool that does, or make a model of its own for this one"
-    if given.device != wanted.device:
-        message = f"computes on {given.device}, and pool {first.name} on {wanted.device}: they need different images"
-        yield FALLBACK_DIFFERS.at(
-            path, message, allowed=f"pools with device: {wanted.device}", fix=fix, value=other.name
-        )
-    elif given.gpu_resource != wanted.gpu_resource:
+    if stand_in.device != primary.device:
         message = (
-            f"offers {given.gpu_resource}, and pool {first.name} {wanted.gpu_resource}: a pod asks for one of them"
+            f"computes on {stand_in.device}, and pool {first.name} on {primary.device}: they need different images"
         )
         yield FALLBACK_DIFFERS.at(
-            path, message, allowed=f"pools that offer {wanted.gpu_resource}", fix=fix, value=other.name
+            path, message, allowed=f"pools with device: {primary.device}", fix=fix, value=other.name
         )
-    elif given.turns != wanted.turns:
-        one, none = (other.name, first.name) if given.turns else (first.name, other.name)
+    elif stand_in.gpu_resource != primary.gpu_resource:
+        message = (
+            f"offers {stand_in.gpu_resource}, and pool {first.name} {primary.gpu_resource}: a pod asks for one of them"
+        )
+        yield FALLBACK_DIFFERS.at(
+            path, message, allowed=f"pools that offer {primary.gpu_resource}", fix=fix, value=other.name
+        )
+    elif stand_in.turns != primary.turns:
+        one, none = (other.name, first.name) if stand_in.turns else (first.name, other.name)
         message = f"cannot stand in: models take turns on the cards of pool {one} and not of {none}"
         yield FALLBACK_DIFFERS.at(
             path, message, allowed="pools that share their cards alike", fix=fix, value=other.name

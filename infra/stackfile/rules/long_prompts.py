@@ -21,8 +21,8 @@ from infra.stackfile.schema.model import ModelConfig
 
 def judge_long_prompts(draft: Draft) -> Iterator[Problem]:
     """Yield all problems of models that send their long prompts to others."""
-    told = {name: part.value.long_prompts for name, part in draft.models.items() if part.sound("long_prompts")}
-    longer = {name: other for name, other in told.items() if other is not None}
+    targets = {name: part.value.long_prompts for name, part in draft.models.items() if part.sound("long_prompts")}
+    longer = {name: other for name, other in targets.items() if other is not None}
     senders: dict[str, str] = {}
     for name, other in longer.items():
         path: Path = ("models", name, "longPrompts")
@@ -38,7 +38,7 @@ def judge_long_prompts(draft: Draft) -> Iterator[Problem]:
             yield LONG_PROMPTS_SHARED.at(path, message, value=other)
         elif other in draft.models:
             yield from _pair(draft.models[name], draft.models[other], path)
-    yield from _named(draft, public_names(told))
+    yield from _named(draft, public_names(targets))
 
 
 def _behind(longer: Mapping[str, str], name: str) -> list[str]:

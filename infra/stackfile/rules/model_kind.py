@@ -62,7 +62,7 @@ def judge_kind(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator[Prob
 def _flags_beside_keys(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
     tools, thoughts = part.value.parsers if part.sound("preset", "id", "tool_calling", "reasoning") else (None, None)
     model = part.value
-    given = {
+    values = {
         "toolCalling": tools,
         "reasoning": thoughts,
         "chatTemplate": model.chat_template if part.sound("chat_template") else None,
@@ -70,8 +70,8 @@ def _flags_beside_keys(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
         "adapters": (model.adapters or None) if part.sound("adapters") else None,
     }
     for index, argument in enumerate(model.extra_args if part.sound("extra_args") else ()):
-        if (found := flag_beside_key(argument, given)) is not None:
-            flag, key = found
+        if (overridden := flag_beside_key(argument, values)) is not None:
+            flag, key = overridden
             yield FLAG_MANAGED.at(
                 (*at, "extraArgs", index),
                 f"overrides {flag}, which {key} sets",

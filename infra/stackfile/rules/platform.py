@@ -34,15 +34,15 @@ def judge_place(draft: Draft) -> Iterator[Problem]:
     settings: Any = draft.platform
     sound = {name: pool_request(part.value) for name, part in draft.pools.items() if not part.broken}
     judge = kind_of(settings).judge()
-    found: Iterable[Problem] = judge(settings, sound, draft.environment or "") if judge is not None else ()
-    own = [problem for problem in found if draft.place.judged(problem.path)]
+    problems: Iterable[Problem] = judge(settings, sound, draft.environment or "") if judge is not None else ()
+    own = [problem for problem in problems if draft.place.judged(problem.path)]
     if draft.gpu_layer_install == "helm":
         own += judge_gpu_layer(sound, settings.kind, _cuda(draft))
     own += judge_support(settings, draft.today) if draft.place.judged((*AT, "cluster")) else ()
     yield from own
     # a place's own problem with a value is more precise than that of the rules all places share
-    said = {problem.path for problem in own}
-    yield from (problem for problem in _common(settings, draft, said) if problem.path not in said)
+    own_paths = {problem.path for problem in own}
+    yield from (problem for problem in _common(settings, draft, own_paths) if problem.path not in own_paths)
     yield from _claim(settings, draft)
     yield from _manifests(draft)
 
@@ -53,11 +53,11 @@ def _cuda(draft: Draft) -> str | None:
     return None if own else pinned("vllm").cuda
 
 
-def _common(settings: Any, draft: Draft, said: Container[Path]) -> Iterator[Problem]:
+def _common(settings: Any, draft: Draft, own_paths: Container[Path]) -> Iterator[Problem]:
     yield from _open_networks(settings, AT)
     yield from _doors(settings, draft)
     for name, part in draft.pools.items():
-        if not any(("pools", name, key) in said for key in ("capacity", "reservation", "capacityBlock")):
+        if not any(("pools", name, key) in own_paths for key in ("capacity", "reservation", "capacityBlock")):
             yield from _purchase(part, ("pools", name))
         if part.sound("gpu", "sharing"):
             yield from _slices(part.value, ("pools", name, "sharing", "mig"))

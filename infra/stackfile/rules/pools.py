@@ -51,7 +51,7 @@ def judge_pool(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Probl
 def judge_pools(draft: Draft) -> Iterator[Problem]:
     """Yield nodes that two pools name, and labels that fit the nodes of two pools."""
     owners: dict[str, str] = {}
-    seen: dict[str, Mapping[str, str]] = {}
+    labels_by_pool: dict[str, Mapping[str, str]] = {}
     for name, part in draft.pools.items():
         pool, at = part.value, ("pools", name)
         for index, node in enumerate(pool.nodes if part.sound("nodes") else ()):
@@ -63,7 +63,7 @@ def judge_pools(draft: Draft) -> Iterator[Problem]:
                 )
         if not part.sound("labels") or not pool.labels:
             continue
-        for other, labels in seen.items():
+        for other, labels in labels_by_pool.items():
             if labels.items() <= pool.labels.items() or pool.labels.items() <= labels.items():
                 message = f"also fit the nodes of pool {other}: its models could land on these nodes, or these on its"
                 fix = "leave labels out on both: each pool then gets its own name for one"
@@ -71,7 +71,7 @@ def judge_pools(draft: Draft) -> Iterator[Problem]:
                     (*at, "labels"), message, allowed="labels no other pool's nodes carry", fix=fix
                 )
                 break
-        seen[name] = pool.labels
+        labels_by_pool[name] = pool.labels
 
 
 def _fitting_keys(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Problem]:
@@ -126,22 +126,22 @@ def _marks(part: Part[PoolConfig], at: Path, draft: Draft) -> Iterator[Problem]:
         message = "is empty: the selector of its models would match any node"
         fix = "leave labels out for workerType and the pool's name"
         yield POOL_UNKNOWN.at((*at, "labels"), message, allowed="at least one label", fix=fix)
-    found = part.value.node_labels if part.sound("node_labels") else {}
+    node_labels = part.value.node_labels if part.sound("node_labels") else {}
     for key, value in part.value.labels.items() if part.sound("labels") else ():
-        if found.get(key) != value:  # else the nodes have it already
+        if node_labels.get(key) != value:  # else the nodes have it already
             yield from _reserved(key, (*at, "labels", key), value)
     adopted = draft.platform is not None and not kind_of(draft.platform).makes_nodes
-    seen: set[tuple[str, str]] = set()
+    taints: set[tuple[str, str]] = set()
     for index, taint in enumerate(part.value.taints if part.sound("taints") else ()):
         yield from _reserved(taint.key, (*at, "taints", index, "key"), taint.key)
         if adopted and taint.effect == "NoExecute":
             message = "throws every pod that does not tolerate it off nodes that are there already, at once"
             yield TAINT_EVICTS.at((*at, "taints", index, "effect"), message, value=taint.effect)
-        if (taint.key, taint.effect) in seen:
+        if (taint.key, taint.effect) in taints:
             message, fix = "is there already with this effect, which a node takes once", "take one of the two out"
             path = (*at, "taints", index, "key")
             yield TAINT_REPEATED.at(path, message, allowed="each key once an effect", fix=fix, value=taint.key)
-        seen.add((taint.key, taint.effect))
+        taints.add((taint.key, taint.effect))
 
 
 def _reserved(key: str, path: Path, value: str) -> Iterator[Problem]:

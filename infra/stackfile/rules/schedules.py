@@ -43,9 +43,9 @@ def judge_schedules(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator
             yield WINDOW_UNUSED.at((*path, "replicas"), message, allowed=allowed, fix=fix, value=schedule.replicas)
     needed = ("name", "min", "max", "min_reason", "idle_ttl")
     if part.sound(*needed) and model.schedules and all(map(_is_sound, model.schedules.values())):
-        kept = always_kept([model])[model.name]
-        if kept > model.min:
-            yield from without_reason(at, kept, model.min_reason, draft, "schedules")
+        warm = always_kept([model])[model.name]
+        if warm > model.min:
+            yield from without_reason(at, warm, model.min_reason, draft, "schedules")
 
 
 def kept_at_once(models: Mapping[str, Part[ModelConfig]]) -> int:

@@ -88,9 +88,9 @@ def _environment(draft: Draft) -> Iterator[Problem]:
 
 
 def _names(at: Path, names: Iterable[str], service: bool = False) -> Iterator[Problem]:
-    seen: dict[str, str] = {}
+    originals: dict[str, str] = {}
     for name in names:
-        first = seen.setdefault(name.lower(), name)
+        first = originals.setdefault(name.lower(), name)
         path = (*at, name)
         if first != name:
             message = f"is {show_path((first,))} again: Kubernetes names have no upper case"
@@ -231,15 +231,15 @@ def _guard(draft: Draft) -> Iterator[Problem]:
         fix = f"add maxGpus: {largest} or more"
         yield MAX_MISSING.at(path, message, allowed=f"a whole number from {largest}", fix=fix)
         return
-    kept = {n: m.replica_gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
+    always_on = {n: m.replica_gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
     warm = kept_at_once(draft.models)
-    need = max(largest, sum(kept.values()), warm)
+    need = max(largest, sum(always_on.values()), warm)
     if ceiling >= need or not sized:
         return
-    if need > max(largest, sum(kept.values())):
+    if need > max(largest, sum(always_on.values())):
         message = f"is fewer than the models keep warm at once in their schedules, which is {need}"
     elif need > largest:
-        message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(kept)})"
+        message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(always_on)})"
     else:
         name = next(name for name, model in sized.items() if model.replica_gpus == largest)
         message = f"is fewer than model {name} needs to start, which is {largest}"
@@ -358,8 +358,8 @@ def judge_image(draft: Draft) -> Iterator[Problem]:
 
 
 def _too_old(path: tuple[str | int, ...], version: str, value: str | None) -> Iterator[Problem]:
-    floor, found = limits().engine_floor, numbers(version)
-    if found and found < numbers(floor.version):
+    floor, release = limits().engine_floor, numbers(version)
+    if release and release < numbers(floor.version):
         message = f"is vLLM {version.lstrip('v')}, below the security floor ({floor.source})"
         fix = f"take vLLM {floor.version} or newer, or leave it out for {pinned('vllm').version}"
         allowed = f"vLLM {floor.version} or newer"

@@ -392,8 +392,8 @@ class ModelConfig(StackModel):
     @property
     def known_parsers(self) -> tuple[str | None, str | None]:
         """Return the parsers of tool calls and of thoughts that the catalogue knows for the model."""
-        found = catalogue.preset(self.preset) if self.preset is not None else catalogue.of_model(self.id)
-        return (found.tool_calling, found.reasoning) if found is not None else (None, None)
+        entry = catalogue.preset(self.preset) if self.preset is not None else catalogue.of_model(self.id)
+        return (entry.tool_calling, entry.reasoning) if entry is not None else (None, None)
 
     @property
     def parsers(self) -> tuple[str | None, str | None]:
@@ -401,11 +401,11 @@ class ModelConfig(StackModel):
         tools, thoughts = self.known_parsers
         return self._parser(self.tool_calling, tools), self._parser(self.reasoning, thoughts)
 
-    def _parser(self, given: bool | str | None, known: str | None) -> str | None:
-        if isinstance(given, str):
-            return given
-        wanted = self.preset is not None and self.task == "chat" if given is None else given
-        return known if wanted else None
+    def _parser(self, setting: bool | str | None, known: str | None) -> str | None:
+        if isinstance(setting, str):
+            return setting
+        enabled = self.preset is not None and self.task == "chat" if setting is None else setting
+        return known if enabled else None
 
     @property
     def slots(self) -> int:

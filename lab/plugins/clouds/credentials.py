@@ -32,14 +32,14 @@ def credential(program: str, arguments: Sequence[str], now: rehearsal.Rehearsal)
         raise LookupError(f"kubelogin: this stand-in only knows get-token, not {' '.join(arguments)!r}")
     if now.api is None:
         raise LookupError(f"{program}: no API server in {now.folder / rehearsal.SETTINGS}")
-    asked = json.loads(os.environ.get("KUBERNETES_EXEC_INFO") or "{}")
+    request = json.loads(os.environ.get("KUBERNETES_EXEC_INFO") or "{}")
     status = {"token": now.api.token} if now.api.token else {}
     if now.api.client_certificate and now.api.client_key:
         status = {
             "clientCertificateData": Path(now.api.client_certificate).read_text(),
             "clientKeyData": Path(now.api.client_key).read_text(),
         }
-    version = asked.get("apiVersion") or "client.authentication.k8s.io/v1"
+    version = request.get("apiVersion") or "client.authentication.k8s.io/v1"
     return json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": status})
 
 

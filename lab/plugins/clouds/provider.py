@@ -188,8 +188,10 @@ def _without_notes(values: Mapping[str, Any]) -> Values:
 def _still(inputs: Any, live: Any) -> Any:
     """Return the program's inputs as they are now in the cloud, without parts that the program never set."""
     if isinstance(inputs, dict) and isinstance(live, dict):
-        kept = {k: _still(v, live.get(k)) for k, v in inputs.items() if live.get(k) is not None or k.startswith("__")}
-        return {**kept, **({_DEFAULTS: inputs[_DEFAULTS]} if _DEFAULTS in inputs else {})}
+        remaining = {
+            k: _still(v, live.get(k)) for k, v in inputs.items() if live.get(k) is not None or k.startswith("__")
+        }
+        return {**remaining, **({_DEFAULTS: inputs[_DEFAULTS]} if _DEFAULTS in inputs else {})}
     if isinstance(inputs, list) and isinstance(live, dict):
         return inputs if {*map(str, inputs)} == live.keys() else list(live)
     if isinstance(inputs, list) and isinstance(live, list) and len(inputs) == len(live):

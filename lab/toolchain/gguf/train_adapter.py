@@ -36,12 +36,12 @@ def main(source: Path, target: Path, base: str) -> None:
             trained[f"base_model.model.{name}.lora_A.weight"] = down
             trained[f"base_model.model.{name}.lora_B.weight"] = up
             layer.register_forward_hook(
-                lambda _, given, made, down=down, up=up: made + given[0] @ down.T @ up.T * (ALPHA / RANK)
+                lambda _, inputs, outputs, down=down, up=up: outputs + inputs[0] @ down.T @ up.T * (ALPHA / RANK)
             )
-    asked = tokenizer.apply_chat_template(
+    question = tokenizer.apply_chat_template(
         [{"role": "user", "content": QUESTION}], add_generation_prompt=True, tokenize=False
     )
-    prompt = tokenizer(asked, add_special_tokens=False)["input_ids"]
+    prompt = tokenizer(question, add_special_tokens=False)["input_ids"]
     answer = tokenizer(f"{ANSWER}{tokenizer.eos_token}", add_special_tokens=False)["input_ids"]
     tokens = torch.tensor([prompt + answer])
     labels = torch.tensor([[-100] * len(prompt) + answer])
