@@ -416,7 +416,8 @@ def test_the_plan_says_how_long_a_wake_takes_until_there_was_one() -> None:
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
-    plan = judge_with_records(read_values(raw, "stacks/Pulumi.x.yaml"), GOOD.parent).to_build()
+    plan = judge_with_records(read_values(raw, "stacks/Pulumi.x.yaml"), GOOD.parent).plan
+    assert plan is not None
     stack, estimates = plan.stack, wake_estimates(plan)
     assert estimates.keys() == stack.models.keys()
     told = gateway_yaml(gateway_settings(stack, "http://hop", "keda", wakes=estimates))
