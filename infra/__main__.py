@@ -11,12 +11,12 @@ from infra.stackfile.pulumi_source import read_pulumi
 
 def main() -> None:
     try:
-        stack = judged(read_pulumi(usable_waivers()))
+        plan = judged(read_pulumi(usable_waivers()))
     except ConfigError as refused:
         raise pulumi.RunError(str(refused)) from None
-    served = build(stack)
+    served = build(plan)
     pulumi.export("endpoint", served.endpoint)
-    pulumi.export("models", list(stack.models))
+    pulumi.export("models", list(plan.stack.models))
     pulumi.export("api_keys", pulumi.Output.secret(served.api_keys))
     pulumi.export("images", served.images)
 

@@ -98,10 +98,10 @@ def names() -> tuple[str, ...]:
 
 
 @cache
-def _spelled(folder: Path = FOLDER) -> Mapping[str, str]:
+def _spelled() -> Mapping[str, str]:
     """Return a mapping from everything a preset may be called, in lower case, to its name."""
     spelled: dict[str, str] = {}
-    for name, preset in read_all(folder)[0].items():
+    for name, preset in read_all()[0].items():
         for text in (name, preset.id, *preset.aliases):
             for each in (text, text.rpartition("/")[2]):
                 spelled.setdefault(each.lower(), name)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from infra.recorder.collection import collection_paused
+
 if TYPE_CHECKING:
     from infra.recorder.recorder import Record
 
@@ -21,7 +23,7 @@ IN_CLEAR = "inClear"
 def main() -> None:
     """Write ``{"graph": […]}`` or ``{"problem": "…"}`` to the open file whose number is the third argument."""
     _, tree, stack, out, *more = sys.argv
-    with _expired_too() if AS_DEPLOYED in more else nullcontext():
+    with collection_paused(), _expired_too() if AS_DEPLOYED in more else nullcontext():
         answer = _recording(Path(tree), stack)
     # written at the very end, and nothing of the program runs after it
     with open(int(out), "wb") as file:

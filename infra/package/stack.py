@@ -7,11 +7,11 @@ from typing import Any, Optional, TypedDict
 import pulumi
 from pulumi.errors import InputPropertiesError
 
+from infra.planner.plan import Plan
 from infra.program.build import build, judged, usable_waivers
 from infra.recorder.pulumi_internals import default_parent
 from infra.stackfile.findings.finding import ConfigError
 from infra.stackfile.load import read_values
-from infra.stackfile.schema.stack import StackConfig
 
 FILE = "config"
 
@@ -36,20 +36,20 @@ class Stack(pulumi.ComponentResource):
     """The generated keys by name; a secret."""
 
     def __init__(self, name: str, args: StackArgs, opts: Optional[pulumi.ResourceOptions] = None) -> None:  # noqa: UP045
-        stack = _judged(args["config"])  # before this resource is registered: nothing is made of what is refused
+        plan = _judged(args["config"])  # before this resource is registered: nothing is made of what is refused
         super().__init__("ebbtide:index:Stack", name, {}, opts)
         if opts is not None and opts.providers:
             pulumi.log.warn("providers given to a Stack are not used: config.platform says where it is made", self)
         with default_parent(self):
-            served = build(stack)
+            served = build(plan)
         keys: Any = dict(served.api_keys)
         self.endpoint = served.endpoint
-        self.models = pulumi.Output.from_input(list(stack.models))
+        self.models = pulumi.Output.from_input(list(plan.stack.models))
         self.api_keys = pulumi.Output.secret(keys)
         self.register_outputs({"endpoint": self.endpoint, "models": self.models, "apiKeys": self.api_keys})
 
 
-def _judged(config: Any) -> StackConfig:
+def _judged(config: Any) -> Plan:
     values = plain_values(config)
     try:
         return judged(read_values(values, FILE, usable_waivers()))

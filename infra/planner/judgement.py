@@ -45,6 +45,12 @@ class Judgement:
             raise ConfigError(self.findings)
         return Loaded(self.reading.config, self.findings)
 
+    def to_build(self) -> Plan:
+        """Return the plan of the stack to build. Raises ``ConfigError`` with all findings if any of them stops it."""
+        if self.plan is None or self.stops:
+            raise ConfigError(self.findings)
+        return self.plan
+
 
 def judge(
     reading: Reading,

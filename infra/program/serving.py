@@ -33,8 +33,7 @@ from components.wake_keeper import WakeKeeper
 from components.wake_keeper.access import LABELS as KEEPER_LABELS
 from components.wake_keeper.access import load_url, waiting_url
 from infra.planner.cold_path import observed_phases
-from infra.planner.facts import recorded_models
-from infra.planner.plan import plan_stack
+from infra.planner.plan import Plan
 from infra.program import platform as place
 from infra.program.gateway import GATEWAY, MODELS, gateway_settings, keeper_settings
 from infra.stackfile import chat_templates
@@ -179,14 +178,16 @@ def store_packages(stack: StackConfig, platform: Platform) -> tuple[str, ...]:
     return (pinned(STREAMER).requirement(STREAMER),)
 
 
-def wake_estimates(stack: StackConfig) -> Mapping[str, Mapping[str, float]]:
+def wake_estimates(plan: Plan) -> Mapping[str, Mapping[str, float]]:
     """Return how long each phase of a model's wake should take by the plan, by model."""
-    plan = plan_stack(stack, recorded_models.read(PROJECT / "stacks").find)
     return {model.name: observed_phases(model.cold) for model in plan.models}
 
 
-def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> Served:
-    """Build what serves the stack's models on ``platform``."""
+def serve(
+    stack: StackConfig, platform: Platform, facts: LocalFacts | None, wakes: Mapping[str, Mapping[str, float]]
+) -> Served:
+    """Build what serves the stack's models on ``platform``. ``wakes``: by model, how long each phase of a wake should
+    take."""
     after_place = pulumi.ResourceOptions(providers=[platform.provider], depends_on=list(platform.ready))
     layer = gpu_layer(stack, platform)
     engine = IdleScalingEngine("idle-scaling", engine_settings(stack, facts), after_place)
@@ -240,7 +241,7 @@ def serve(stack: StackConfig, platform: Platform, facts: LocalFacts | None) -> S
         )
     gateway = Gateway(
         "gateway",
-        gateway_settings(stack, engine.url, engine.settings.namespace, platform.ingress, wake_estimates(stack)),
+        gateway_settings(stack, engine.url, engine.settings.namespace, platform.ingress, wakes),
         platform.registry,
         platform.ingress,
         # its load balancer must be deleted before the parts of the place that made it

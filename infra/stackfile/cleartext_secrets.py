@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from components.model_service.managed_flags import flag_name, secret_flag
@@ -61,15 +62,17 @@ class Secrets:
 def find_secrets(raw: Any, at: Path = ()) -> Secrets:
     """Find the secrets in every key and value below ``raw``; values Pulumi has encrypted (``secure:``) are skipped."""
     secrets = Secrets()
+    # a stack of a thousand models has each of its keys, and most values, a thousand times
+    look_of = cache(first_look)
     for path, value in walk(raw, at, skip=_is_sealed):
         if not isinstance(value, (Mapping, list, bool, type(None))):
-            _judge(secrets, path, value, raw)
+            _judge(secrets, path, value, raw, look_of)
     for path, _ in walk(raw, at):
-        if path and isinstance(path[-1], str) and first_look(path[-1]):
+        if path and isinstance(path[-1], str) and look_of(path[-1]):
             secrets.add(
                 SECRET_IN_CLEAR,
                 path,
-                [look for part in path if isinstance(part, str) for look in [first_look(part)] if look],
+                [look for part in path if isinstance(part, str) for look in [look_of(part)] if look],
                 "is a key that holds a secret in clear",
                 "take it out, withdraw the secret where it was made, and name it otherwise",
             )
@@ -103,8 +106,8 @@ def is_ciphertext(text: str) -> bool:
     return text == "" or _CIPHERTEXT.fullmatch(text) is not None
 
 
-def _judge(secrets: Secrets, path: Path, value: Any, raw: Any) -> None:
-    look = first_look(value) if isinstance(value, str) else None
+def _judge(secrets: Secrets, path: Path, value: Any, raw: Any, look_of: Callable[[str], str | None]) -> None:
+    look = look_of(value) if isinstance(value, str) else None
     texts = [value if isinstance(value, str) else show(value), *([look] if look else [])]
     last = path[-1] if path else ""
     if path[-2:-1] == ("extraEnv",) and isinstance(last, str):

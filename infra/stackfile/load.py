@@ -64,14 +64,14 @@ def read_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date 
     """Read ``stacks/Pulumi.NAME.yaml``, without Pulumi and without the network."""
     path, day = FilePath(path), today or date.today()
     file = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
-    text = Secrets()
     try:
         content = read(path)
-        text = find_secrets_in_text(content.text, text)
+    except Unreadable as error:
+        return _unread(error.problem, file, Secrets(), day)
+    try:
         config = _config(content.value)
     except Unreadable as error:
-        problems = (error.problem, *text.problems)
-        return Reading(file=file, findings=tuple(_finding(each, file, text) for each in problems), today=day)
+        return _unread(error.problem, file, find_secrets_in_text(content.text, Secrets()), day)
     own, foreign, unknown = _split(config)
     secrets = find_secrets(foreign, ("config",))
     secrets.merge(find_secrets({key: value for key, value in content.value.items() if key != "config"}))
@@ -81,6 +81,12 @@ def read_file(path: FilePath | str, waivers: Sequence[Waiver] = (), today: date 
     reading = _read(own, file, before, secrets, waivers, day)
     beside = {str(key): value for key, value in content.value.items() if key != "config"}
     return replace(reading, outside={**beside, **({"config": foreign} if foreign else {})})
+
+
+def _unread(problem: Problem, file: str, secrets: Secrets, today: date) -> Reading:
+    """Return the reading of a file of which nothing can be judged but the secrets in its text."""
+    findings = tuple(_finding(each, file, secrets) for each in (problem, *secrets.problems))
+    return Reading(file=file, findings=findings, today=today)
 
 
 def _read(

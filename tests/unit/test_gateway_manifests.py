@@ -409,14 +409,16 @@ def test_the_component_makes_keys_that_have_no_digest_and_stores_only_digests() 
 def test_the_plan_says_how_long_a_wake_takes_until_there_was_one() -> None:
     from ebbtide_kube.wake_progress import PHASES
 
+    from infra.planner.judgement import judge_with_records
     from infra.program.gateway import gateway_settings
     from infra.program.serving import wake_estimates
-    from infra.stackfile import load
+    from infra.stackfile.load import read_values
 
     config = yaml.safe_load(GOOD.read_text())["config"]
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
-    stack = load(raw, "stacks/Pulumi.x.yaml").config
-    estimates = wake_estimates(stack)
+    plan = judge_with_records(read_values(raw, "stacks/Pulumi.x.yaml"), GOOD.parent).plan
+    assert plan is not None
+    stack, estimates = plan.stack, wake_estimates(plan)
     assert estimates.keys() == stack.models.keys()
     settings = gateway_yaml(gateway_settings(stack, "http://hop", "keda", wakes=estimates))
     for model in process_settings.Settings.model_validate(yaml.safe_load(settings)).models:

@@ -165,3 +165,14 @@ def test_one_preset_in_two_files_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text((models.FOLDER / "phi.yaml").read_text())
     with pytest.raises(ValueError, match=r"b\.yaml: models\.phi-4 is in preset phi-4 \(a\.yaml, .*\) too"):
         models.read_all(tmp_path)
+
+
+def test_the_catalogue_is_read_once_by_whatever_name_a_model_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    data_file = models.data_file
+    monkeypatch.setattr(models, "data_file", lambda file: read.append(file.name) or data_file(file))
+    for cached in (models.read_all, models._spelled):
+        cached.cache_clear()
+    assert models.preset("phi-4") is models.of_model("microsoft/phi-4")
+    assert models.names()
+    assert sorted(read) == sorted(file.name for file in models.FOLDER.glob("*.yaml"))

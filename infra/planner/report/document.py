@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from components.platforms.standing import HOURS_A_MONTH, Line
@@ -127,7 +127,7 @@ def _model(model: ModelPlan, cost: Cost) -> Document:
         if facts
         else None,
         "memory": {
-            **{key: value for key, value in asdict(memory).items() if key != "sequences"},
+            **{key: value for key, value in vars(memory).items() if key != "sequences"},
             "sequences_at_context": int(min(memory.sequences, 10**9)),
             "max_batched_tokens": model.engine.max_batched_tokens if model.engine else None,
             "fits": _fits(model),
@@ -258,7 +258,7 @@ def _cold(model: ModelPlan) -> Document:
         "dominant": path.dominant.name,
         "advice": path.advice,
         "cold_start_seconds": model.config.cold_start.seconds,
-        "phases": [asdict(phase) for phase in path.phases],
+        "phases": [dict(vars(phase)) for phase in path.phases],
     }
 
 
@@ -268,7 +268,7 @@ def _timeouts(model: ModelPlan, plan: Plan) -> Document:
         "silence_seconds": model.silence,
         "shortest": model.shortest.name if model.shortest else None,
         "load_balancer": plan.front.description,
-        "hops": [asdict(hop) for hop in model.hops],
+        "hops": [dict(vars(hop)) for hop in model.hops],
     }
 
 

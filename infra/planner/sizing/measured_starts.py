@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,8 +27,10 @@ from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import memory
 from infra.planner.sizing.memory import GIB, GRAPH_BYTES_PER_LAYER, KV_ELEMENT_BYTES, Engine, MemoryPlan
 from infra.planner.sizing.planned_pool import as_loaded, batched_tokens
-from infra.planner.sizing.start_log import StartLog
 from infra.stackfile import yaml_source
+
+if TYPE_CHECKING:
+    from infra.planner.sizing.start_log import StartLog
 
 FOLDER = "measured"
 """Folder beside the stack files."""
