@@ -36,7 +36,11 @@ def stream() -> None:
 
 @feature
 def tools() -> None:
-    asked = ASKED | {"tools": TOOLS, "tool_choice": {"type": "any"}, "max_tokens": ENOUGH}
+    asked = ASKED | {
+        "tools": TOOLS,
+        "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
+        "max_tokens": ENOUGH,
+    }
     assert called(client.messages.create(**asked))
     with client.messages.stream(**asked) as events:
         assert called(events.get_final_message())

@@ -29,7 +29,7 @@ def stream() -> None:
 
 @feature
 def tools() -> None:
-    bound = model(ENOUGH).bind_tools([Weather], tool_choice="any")
+    bound = model(ENOUGH).bind_tools([Weather], tool_choice="any", parallel_tool_calls=False)
     whole, *pieces = bound.stream(PROMPT)
     for piece in pieces:
         whole += piece

@@ -32,7 +32,7 @@ await main({
   },
 
   async tools() {
-    const whole = { ...asked, tools, tool_choice: 'required', max_tokens: enough }
+    const whole = { ...asked, tools, tool_choice: 'required', parallel_tool_calls: false, max_tokens: enough }
     isCall(await client.chat.completions.parse(whole))
     const one = { type: 'function', function: { name: 'Weather' } }
     isCall(await client.chat.completions.stream({ ...whole, tool_choice: one }).finalChatCompletion())

@@ -22,7 +22,7 @@ from features import (
 
 client = openai.OpenAI(base_url=f"{URL}/v1", api_key=KEY, timeout=HELD_SECONDS)
 ASKED = {"model": CHAT, "messages": [{"role": "user", "content": PROMPT}]}
-TOOLS = [openai.pydantic_function_tool(Weather)]
+CALL_ONCE = {"tools": [openai.pydantic_function_tool(Weather)], "parallel_tool_calls": False, "max_tokens": ENOUGH}
 
 
 @feature
@@ -43,10 +43,10 @@ def stream() -> None:
 
 @feature
 def tools() -> None:
-    answer = client.chat.completions.parse(**ASKED, tools=TOOLS, tool_choice="required", max_tokens=ENOUGH)
+    answer = client.chat.completions.parse(**ASKED, **CALL_ONCE, tool_choice="required")
     assert isinstance(answer.choices[0].message.tool_calls[0].function.parsed_arguments, Weather)
     one = {"type": "function", "function": {"name": "Weather"}}
-    with client.chat.completions.stream(**ASKED, tools=TOOLS, tool_choice=one, max_tokens=ENOUGH) as events:
+    with client.chat.completions.stream(**ASKED, **CALL_ONCE, tool_choice=one) as events:
         whole = events.get_final_completion()
     assert isinstance(whole.choices[0].message.tool_calls[0].function.parsed_arguments, Weather)
 

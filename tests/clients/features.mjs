@@ -6,7 +6,7 @@ export const { EBBTIDE_EMBED: embedModel, EBBTIDE_TRANSCRIBE: transcribeModel } 
 export const heldSeconds = 300
 export const prompt = 'What is the weather in Paris?'
 export const few = 8
-export const enough = 64
+export const enough = 128
 export const Weather = z.object({ city: z.enum(['Paris', 'Rome']), sunny: z.boolean() })
 
 /** A second of silence as a WAV file. */

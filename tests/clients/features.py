@@ -21,8 +21,9 @@ URL, KEY = os.environ["EBBTIDE_URL"], os.environ["EBBTIDE_KEY"]
 CHAT, EMBED, TRANSCRIBE = (os.environ.get(f"EBBTIDE_{task}", "") for task in ("CHAT", "EMBED", "TRANSCRIBE"))
 HELD_SECONDS = 300
 PROMPT = "What is the weather in Paris?"
-FEW, ENOUGH = 8, 64
-"""Tokens: of an answer that may be cut, and of one that must be whole."""
+FEW, ENOUGH = 8, 128
+"""Tokens: of an answer that may be cut, and of one that must be whole. A small model may call a tool again and again
+until they are used up, and its last call is cut: so libraries that can are told to let it call once."""
 
 E = TypeVar("E", bound=Exception)
 FEATURES: dict[str, Callable[[], None]] = {}
