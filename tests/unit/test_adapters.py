@@ -104,10 +104,10 @@ def test_groups_may_use_and_load_adapters_of_a_model_that_takes_some(tmp_path: P
     rights = {"models": ["eight/*"], "wake": ["eight/legal"], "loadAdapters": ["eight"]}
     groups = {"gateway.groups": {"all": {"models": ["*"]}, "few": rights}}
     assert findings(tmp_path, of(), groups, hotAdapters=HOT) == []
-    wrong = [("EBB106", f"gateway.groups.few.{key}[0]") for key in ("models", "wake", "loadAdapters")]
-    assert findings(tmp_path, of(), groups) == wrong, "without room nothing is loaded"
+    models, wake, loading = (("EBB106", f"gateway.groups.few.{key}[0]") for key in ("models", "wake", "loadAdapters"))
+    assert set(findings(tmp_path, of(), groups)) == {models, wake, loading}, "without room nothing is loaded"
     rights |= {"models": ["eight/Legal"], "wake": [], "loadAdapters": ["*"]}
-    assert findings(tmp_path, of(), groups, hotAdapters=HOT) == [wrong[0], wrong[2]]
+    assert set(findings(tmp_path, of(), groups, hotAdapters=HOT)) == {models, loading}
 
 
 def test_flags_by_hand_stay_possible_without_the_key(tmp_path: Path) -> None:
