@@ -146,6 +146,9 @@ def test_the_engine_and_the_plan_have_room_for_what_a_call_may_load(tmp_path: Pa
     config = read_file(file).config
     assert config is not None
     assert (config.models["eight"].slots, config.models["eight"].adapter_rank) == (3, 24)
+    store: Any = SimpleNamespace(weights=lambda id, revision: replace(LOCAL, path=f"s3://x/{id}/{revision}"))
+    folder = "s3://x/adapters/eight/loaded"
+    assert model_settings(config.models["eight"], store).hot_adapters == HotAdapters(count=3, rank=24, folder=folder)
     engine = engine_of(config.models["eight"], 80 * 2**30, None)
     assert (engine.loras, engine.lora_rank) == (3, 32)
 
