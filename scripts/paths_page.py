@@ -27,6 +27,9 @@ _FOOT = """
 Beside them: `GET /v1/models` and `/v1/models/NAME`, and `/health/liveness` and `/health/readiness` without a key. `GET`
 paths take `HEAD`; every path answers `OPTIONS` with the methods that it takes, without a key.
 
+`POST /v1/load_lora_adapter` and `/v1/unload_lora_adapter` are vLLM's, answered by the gateway itself, for groups with
+`loadAdapters` ([how](adding-a-model.md#adapters-that-a-call-loads)).
+
 `GET /v1/responses/ID` and `POST /v1/responses/ID/cancel` are known and always 404 `responses_not_stored`; a request's
 `previous_response_id` and `background` are 400 ([why](decisions/0030-one-table-of-paths.md)). No model can have
 `task: image` yet.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.gateway.config import GatewaySettings
+from components.gateway.config import ADAPTERS, GatewaySettings
 from components.model_service.settings import PORT as ENGINE_PORT
 from components.pods import dns_ports, of_namespace, tcp, to_api_server
 
@@ -33,11 +33,21 @@ def reader_role(settings: GatewaySettings) -> Manifest:
     }
 
 
-def reader_binding(settings: GatewaySettings) -> Manifest:
-    """Return the binding that gives that role to the gateway's service account."""
+def adapters_role(settings: GatewaySettings) -> Manifest:
+    """Return the role in the gateway's own namespace to follow and write one ConfigMap, the list of the adapters that
+    calls have loaded. The ConfigMap is created by the stack: a right to create cannot be given for a name."""
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [ADAPTERS]}
     return {
-        "metadata": {"name": f"{NAME}-reader", "namespace": settings.models_namespace},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": f"{NAME}-reader"},
+        "metadata": {"name": ADAPTERS, "namespace": settings.namespace},
+        "rules": [{**rule, "verbs": ["get", "list", "watch", "patch"]}],
+    }
+
+
+def role_binding(settings: GatewaySettings, granted: Manifest) -> Manifest:
+    """Return the binding that gives a role to the gateway's service account."""
+    return {
+        "metadata": dict(granted["metadata"]),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": granted["metadata"]["name"]},
         "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": settings.namespace}],
     }
 

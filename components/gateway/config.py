@@ -11,6 +11,8 @@ from typing import Any, Literal
 import yaml
 
 Document = dict[str, Any]
+ADAPTERS = "gateway-adapters"
+"""Name of the ConfigMap that lists the adapters which calls have loaded; the gateway itself writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,8 @@ class RoutedModel:
     start may take, from which ``Retry-After`` follows while it goes on (None: the hold). ``wake_seconds``: how
     long each phase of a wake should take by the plan, where it knows, until there were wakes. ``longer``: the model
     that gets requests which might not fit into ``context_tokens``; it is asked for as ``asked_as`` alone.
-    ``adapters``: LoRA adapters in its engines, each a name of its own to clients, with the id of its weights."""
+    ``adapters``: LoRA adapters in its engines, each a name of its own to clients, with the id of its weights.
+    ``hot_adapters``: how many more a call may load."""
 
     name: str
     host: str
@@ -42,6 +45,7 @@ class RoutedModel:
     longer: str | None = None
     asked_as: str | None = None
     adapters: Mapping[str, str] = field(default_factory=dict)
+    hot_adapters: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,14 @@ class WakeGuard:
 @dataclass(frozen=True)
 class Group:
     """Rights of a group's keys: ``models`` they may ask, and those in ``wake`` also while they sleep (None: all of
-    them); ``*`` stands for every model."""
+    them); ``*`` stands for every model, ``MODEL/*`` for the adapters that calls load into one. ``load_adapters``:
+    models into which they may load adapters."""
 
     models: Sequence[str]
     wake: Sequence[str] | None = None
     max_wakes_per_day: int | None = None
     requests_per_minute: int | None = None
+    load_adapters: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,11 @@ class GatewaySettings:
     cors_origins: tuple[str, ...] = ()
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
+    @property
+    def loads_adapters(self) -> bool:
+        """Return True if a call may load adapters into some model, and a list of them is kept."""
+        return any(model.hot_adapters for model in self.models)
+
     def __post_init__(self) -> None:
         if self.replicas < 1:
             raise ValueError(f"gateway: replicas is {self.replicas}, allowed is 1 or more")
@@ -155,6 +166,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
         "cluster": {
             "namespace": settings.models_namespace,
             **({"groups": True} if settings.groups_of_pods else {}),
+            **({"adapters": {"namespace": settings.namespace, "name": ADAPTERS}} if settings.loads_adapters else {}),
         },
         **({"cors": {"origins": list(settings.cors_origins)}} if settings.cors_origins else {}),
     }
@@ -179,6 +191,7 @@ def _model(model: RoutedModel) -> Document:
             longer=model.longer,
             askedAs=model.asked_as,
             adapters=[{"name": name, "root": root} for name, root in sorted(model.adapters.items())] or None,
+            hotAdapters=model.hot_adapters or None,
         ),
     }
 
@@ -223,5 +236,6 @@ def _group(group: Group) -> Document:
             wake=None if group.wake is None else list(group.wake),
             maxWakesPerDay=group.max_wakes_per_day,
             requestsPerMinute=group.requests_per_minute,
+            loadAdapters=sorted(group.load_adapters) or None,
         ),
     }

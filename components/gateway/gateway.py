@@ -9,9 +9,18 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pulumi_random as random
 
-from components.gateway.access import LABELS, NAME, PORT, Manifest, network_policy, reader_binding, reader_role
+from components.gateway.access import (
+    LABELS,
+    NAME,
+    PORT,
+    Manifest,
+    adapters_role,
+    network_policy,
+    reader_role,
+    role_binding,
+)
 from components.gateway.config import GatewaySettings, digest_of, keys_json
-from components.gateway.workload import KEYS_FILE, config_map, deployment, disruption_budget, service
+from components.gateway.workload import KEYS_FILE, adapters_map, config_map, deployment, disruption_budget, service
 from components.platforms.contract import HttpIngress, Ingress, Registry
 from components.pushed_image import python_image
 
@@ -24,7 +33,8 @@ class Gateway(pulumi.ComponentResource):
 
     Creates the gateway's namespace, image, keys (a random one for each key without a ``sha256``), ConfigMap and Secret,
     a service account that may read the models' Deployments, NetworkPolicy, Deployment, Service, an Ingress if the
-    place's load balancer needs one and, from two replicas on, a disruption budget. At rest it costs 0.25 CPU and 128
+    place's load balancer needs one and, from two replicas on, a disruption budget. Where calls may load adapters, a
+    ConfigMap that lists them and the right to write that one. At rest it costs 0.25 CPU and 128
     MiB a replica on nodes without a GPU. It wakes no model by itself and keeps no record of use beyond its log.
 
     The models' namespace must exist: name it in ``depends_on``.
@@ -63,15 +73,12 @@ class Gateway(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=inside,
         )
-        role = k8s.rbac.v1.Role(f"{name}-reader", **reader_role(settings), opts=child)
-        bound = reader_binding(settings)
-        binding = k8s.rbac.v1.RoleBinding(
-            f"{name}-reader-binding",
-            metadata=bound["metadata"],
-            role_ref=bound["roleRef"],
-            subjects=bound["subjects"],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[role, account]),
-        )
+        before = [self._grant(f"{name}-reader", settings, reader_role(settings), account)]
+        if settings.loads_adapters:
+            before += [
+                self._grant(f"{name}-adapters", settings, adapters_role(settings), account),
+                k8s.core.v1.ConfigMap(f"{name}-adapters-list", **adapters_map(settings), opts=inside),
+            ]
         configuration = k8s.core.v1.ConfigMap(f"{name}-config", **config_map(settings), opts=inside)
         keys = k8s.core.v1.Secret(
             f"{name}-keys",
@@ -83,7 +90,7 @@ class Gateway(pulumi.ComponentResource):
         k8s.apps.v1.Deployment(
             f"{name}-deployment",
             **deployment(settings, self.image, registry.pull_secret),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[binding, configuration, keys, policy]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*before, configuration, keys, policy]),
         )
         front = k8s.core.v1.Service(f"{name}-service", **service(settings, ingress), opts=inside)
         if ingress.http is not None:
@@ -99,6 +106,19 @@ class Gateway(pulumi.ComponentResource):
             k8s.policy.v1.PodDisruptionBudget(f"{name}-disruption-budget", **budget, opts=inside)
         self.endpoint = _endpoint(settings, ingress, front)
         self.register_outputs({"endpoint": self.endpoint, "apiKeys": dict(self.api_keys), "image": self.image})
+
+    def _grant(
+        self, name: str, settings: GatewaySettings, granted: Manifest, account: pulumi.Resource
+    ) -> pulumi.Resource:
+        role = k8s.rbac.v1.Role(name, **granted, opts=pulumi.ResourceOptions(parent=self, depends_on=[account]))
+        bound = role_binding(settings, granted)
+        return k8s.rbac.v1.RoleBinding(
+            f"{name}-binding",
+            metadata=bound["metadata"],
+            role_ref=bound["roleRef"],
+            subjects=bound["subjects"],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[role, account]),
+        )
 
     def _new_key(self, name: str) -> pulumi.Output[str]:
         password = random.RandomPassword(

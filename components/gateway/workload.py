@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from components.gateway.access import LABELS, METRICS_PORT, NAME, PORT, Manifest
-from components.gateway.config import GatewaySettings, checksum, gateway_yaml
+from components.gateway.config import ADAPTERS, GatewaySettings, checksum, gateway_yaml
 from components.platforms.contract import Ingress
 from components.pods import STAYS, confined_container, confined_pod
 
@@ -37,6 +37,12 @@ def config_map(settings: GatewaySettings) -> Manifest:
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
         "data": {CONFIG_FILE: gateway_yaml(settings)},
     }
+
+
+def adapters_map(settings: GatewaySettings) -> Manifest:
+    """Return the ConfigMap that lists the adapters which calls have loaded. It has no data here: what the gateway
+    writes into it stays as it is when the stack is deployed again."""
+    return {"metadata": {"name": ADAPTERS, "namespace": settings.namespace, "labels": LABELS}}
 
 
 def deployment(

@@ -61,6 +61,7 @@ def engine_arguments(
         "chatTemplate": model.chat_template,
         "quantization": model.quantization,
         "adapters": model.adapters or None,
+        "hotAdapters": model.hot_adapters,
     }
     managed = [
         each for each in model.extra_args if managed_flag(each) or secret_flag(each) or flag_beside_key(each, keys)
@@ -195,6 +196,7 @@ def engine_environment(
         environment |= {"VLLM_SERVER_DEV_MODE": "1", TURNS: "1"}
     if buffer is not None:
         environment[STREAMER_LIMIT] = str(buffer)
+    environment |= lora_adapters.environment(model)
     if not asks_the_hub(weights):
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return dict(sorted({**environment, **weights.environment, **model.extra_env}.items()))

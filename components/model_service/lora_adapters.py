@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
+from components.model_service.managed_flags import HOT_ADAPTERS
 from components.model_service.settings import Adapter, ModelSettings
 from components.platforms.contract import Weights
 from components.pods import confined_container
@@ -23,13 +25,24 @@ def room_for(rank: int) -> int:
 
 def arguments(model: ModelSettings) -> list[str]:
     """Return the engine's flags; none without adapters. All of them stay in main memory, so each is read once."""
-    if not model.adapters:
+    hot = model.hot_adapters
+    count = len(model.adapters) + (hot.count if hot is not None else 0)
+    if not count:
         return []
-    count = len(model.adapters)
-    rank = room_for(max(adapter.rank for adapter in model.adapters))
+    rank = room_for(max([adapter.rank for adapter in model.adapters] + ([hot.rank] if hot is not None else [])))
     modules = [f"{adapter.name}={path(adapter)}" for adapter in model.adapters]
     slots = ("--max-loras", str(model.adapter_slots or count), "--max-cpu-loras", str(count))
-    return ["--enable-lora", *slots, "--max-lora-rank", str(rank), "--lora-modules", *modules]
+    named = ["--lora-modules", *modules] if modules else []
+    return ["--enable-lora", *slots, "--max-lora-rank", str(rank), *named]
+
+
+def environment(model: ModelSettings) -> dict[str, str]:
+    """Return what the engine has to know of adapters that are loaded while it runs; none without room for them."""
+    hot = model.hot_adapters
+    if hot is None:
+        return {}
+    facts = {"model": model.name, "base": model.model_id, "rank": hot.rank, "folder": hot.folder}
+    return {HOT_ADAPTERS: json.dumps(facts)}
 
 
 def path(adapter: Adapter) -> str:

@@ -27,6 +27,10 @@ _START = "set coldStart; the engine is waited for that long"
 TURNS: Final = "EBBTIDE_TURNS"
 """Makes the image's entry point wait until the wake keeper gives the engine its card (``images/vllm/turn.py``)."""
 
+HOT_ADAPTERS: Final = "EBBTIDE_ADAPTERS"
+"""Makes the image's entry point start an engine that finds adapters by name in the store's folder for them
+(``images/vllm/plugins/ebbtide_adapters.py``)."""
+
 LEADER_ADDRESS, WORKER_INDEX = "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"
 
 MANAGED_FLAGS: Final[Mapping[str, str]] = {
@@ -76,6 +80,7 @@ MANAGED_FLAGS: Final[Mapping[str, str]] = {
 MANAGED_VARIABLES: Final[Mapping[str, str]] = {
     "VLLM_CPU_KVCACHE_SPACE": "set kvCache",
     TURNS: _TURNS,
+    HOT_ADAPTERS: "set hotAdapters",
     "VLLM_SERVER_DEV_MODE": _TURNS,
     "VLLM_PORT": _PORT,
     "VLLM_HOST_IP": _PORT,
@@ -112,12 +117,14 @@ UNSAFE_FLAGS: Final = (
     *("--enable-scale-out", "--grpc", "--enable-tokenizer-info-endpoint", "--trust-request-chat-template"),
     "--trust-request-mm-kwargs",
 )
+_LORA_FLAGS = ("--enable-lora", "--lora-modules", "--max-loras", "--max-lora-rank", "--max-cpu-loras")
 KEY_FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "toolCalling": ("--tool-call-parser", "--enable-auto-tool-choice"),
     "reasoning": ("--reasoning-parser",),
     "chatTemplate": ("--chat-template",),
     "quantization": ("--quantization", "-q"),
-    "adapters": ("--enable-lora", "--lora-modules", "--max-loras", "--max-lora-rank", "--max-cpu-loras"),
+    "adapters": _LORA_FLAGS,
+    "hotAdapters": _LORA_FLAGS,
 }
 """Flags that a key of the model sets where it is given, and that may be given by hand where it is not."""
 DEVELOPMENT: Final = "VLLM_SERVER_DEV_MODE"

@@ -30,6 +30,16 @@ class Adapter:
     weights: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class HotAdapters:
+    """Room for LoRA adapters that are loaded while the model runs: how many, and their highest rank. ``folder``: where
+    the store has them, each under its name, a folder in the pod or a store's URI."""
+
+    count: int
+    rank: int
+    folder: str
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """One served model. Durations in whole seconds, sizes in bytes; ``None`` leaves the engine's own default.
@@ -44,7 +54,8 @@ class ModelSettings:
     ``tool_parser`` and ``reasoning_parser``: the engine's parsers of what the model writes; ``chat_template``: the text
     of a template in place of the model's own; ``quantization``: what the engine makes of the weights while it loads.
     ``media_domains``: hosts from which the engine may fetch what a request names by address. ``adapters``: LoRA
-    adapters, of which ``adapter_slots`` are in the GPU's memory at once.
+    adapters that are there from the start, ``hot_adapters``: those that a call loads; ``adapter_slots`` of both are in
+    the GPU's memory at once.
     """
 
     name: str
@@ -72,6 +83,7 @@ class ModelSettings:
     dtype: str = "auto"
     media_domains: tuple[str, ...] = ()
     adapters: tuple[Adapter, ...] = ()
+    hot_adapters: HotAdapters | None = None
     adapter_slots: int = 0
     cold_start_seconds: int = 600
     hold_seconds: int = 900

@@ -29,6 +29,15 @@ if [ -n "${EBBTIDE_TURNS-}" ]; then
     trap 'exit 143' TERM
 fi
 
+# Adapters that a call loads while it runs: found by name in the store's folder for them. vLLM looks for such names only with the
+# variable that also opens its own paths for loading from anywhere, which the middleware closes again.
+if [ -n "${EBBTIDE_ADAPTERS-}" ]; then
+    plugins=${EBBTIDE_PLUGINS:-/usr/local/share/ebbtide/plugins}
+    export PYTHONPATH="$plugins${PYTHONPATH:+:$PYTHONPATH}" VLLM_ALLOW_RUNTIME_LORA_UPDATING=1
+    [ -z "${VLLM_PLUGINS+set}" ] || export VLLM_PLUGINS="$VLLM_PLUGINS,ebbtide_adapters"
+    set -- "$@" --middleware ebbtide_adapters.Closed
+fi
+
 served=
 leave() {
     signalled=yes

@@ -28,10 +28,11 @@ def judge_adapters(
     at: Path,
 ) -> Iterator[Problem]:
     """Yield what is wrong with the adapters of a model, or not known of them. ``by_name``: their facts."""
-    if facts is not None and model.adapters and not _takes(facts, demands):
+    if facts is not None and model.most_adapters and not _takes(facts, demands):
+        key = "adapters" if model.adapters else "hotAdapters"
         message = f"are for a model that takes none: vLLM {recorded().version} has no LoRA for {facts.architecture}"
         fix = "set engine: transformers, or take the adapters out"
-        yield ADAPTER_NOT_SERVED.at((*at, "adapters"), message, allowed="a model that takes adapters", fix=fix)
+        yield ADAPTER_NOT_SERVED.at((*at, key), message, allowed="a model that takes adapters", fix=fix)
     for name, adapter in model.adapters.items():
         yield from _judge(model, adapter, by_name.get(name), demands, (*at, "adapters", name))
 

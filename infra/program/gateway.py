@@ -62,11 +62,14 @@ def gateway_settings(
                 longer=model.long_prompts,
                 asked_as=asked_as.get(model.name),
                 adapters={name: adapter.id for name, adapter in model.adapters.items()},
+                hot_adapters=model.hot_adapters.max if model.hot_adapters else 0,
             )
             for model in stack.models.values()
         ],
         groups={
-            name: Group(group.models, group.wake, group.max_wakes_per_day, group.requests_per_minute)
+            name: Group(
+                group.models, group.wake, group.max_wakes_per_day, group.requests_per_minute, group.load_adapters
+            )
             for name, group in stack.gateway.groups.items()
         },
         keys=[ApiKey(name, key.group, key.sha256) for name, key in stack.gateway.keys.items()],

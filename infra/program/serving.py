@@ -22,7 +22,7 @@ from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, 
 from components.model_service.namespace import ModelNamespace
 from components.model_service.network import Peer
 from components.model_service.service import ModelService
-from components.model_service.settings import Adapter, ModelSettings
+from components.model_service.settings import Adapter, HotAdapters, ModelSettings
 from components.model_service.workload import API as GROUP_API
 from components.model_service.workload import KIND as GROUP_KIND
 from components.model_service.workload import Placement
@@ -81,6 +81,7 @@ def model_settings(model: ModelConfig, store: ModelStore, asked_as: str | None =
             Adapter(name=name, rank=adapter.rank, weights=store.weights(adapter.id, adapter.revision).path)
             for name, adapter in sorted(model.adapters.items())
         ),
+        hot_adapters=_hot_adapters(model, store),
         adapter_slots=model.slots,
         task=model.task,
         engine=model.engine,
@@ -95,6 +96,15 @@ def model_settings(model: ModelConfig, store: ModelStore, asked_as: str | None =
         extra_args=model.extra_args,
         extra_env=dict(model.extra_env),
     )
+
+
+def _hot_adapters(model: ModelConfig, store: ModelStore) -> HotAdapters | None:
+    """Return the room for adapters that a call loads. The store has them as it has the files of a model
+    ``adapters/MODEL``, each in a folder of its own."""
+    hot = model.hot_adapters
+    if hot is None:
+        return None
+    return HotAdapters(count=hot.max, rank=hot.max_rank, folder=store.weights(f"adapters/{model.name}", "loaded").path)
 
 
 def idle_policy(stack: StackConfig, model: ModelConfig) -> IdlePolicy:

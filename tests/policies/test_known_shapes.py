@@ -92,7 +92,7 @@ def _renamed(told: dict[str, Any]) -> dict[str, Any]:
             model["longPrompts"] = _new_name(model["longPrompts"])
         model["schedules"] = {_new_name(name): window for name, window in model.get("schedules", {}).items()}
     for group in gateway.get("groups", {}).values():
-        for key in ("models", "wake"):
+        for key in ("models", "wake", "loadAdapters"):
             if key in group:
                 group[key] = [name if name == "*" else _new_name(name) for name in group[key]]
     for key in gateway.get("keys", {}).values():

@@ -40,6 +40,7 @@ _LISTS = {
     "leaderworkersets": "apis/leaderworkerset.x-k8s.io/v1",
     "endpointslices": "apis/discovery.k8s.io/v1",
     "gateways": "of the fake alone",
+    "configmaps": "of the fake alone",
 }
 HI: Any = [{"role": "user", "content": "hi"}]
 Behaviour = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
@@ -280,6 +281,10 @@ class KubeApi:
             path = f"/{group}/namespaces/ebbtide-models/{kind}"
             app.router.add_get(path, functools.partial(self._handle, kind))
         app.router.add_get("/api/v1/namespaces/ebbtide/pods", functools.partial(self._handle, "gateways"))
+        maps = "/api/v1/namespaces/ebbtide/configmaps"
+        app.router.add_get(maps, functools.partial(self._handle, "configmaps"))
+        app.router.add_get(f"{maps}/{{name}}", self._config_map)
+        app.router.add_patch(f"{maps}/{{name}}", self._patch_config_map)
         app.router.add_patch(f"/{SCALED}/namespaces/ebbtide-models/scaledobjects/{{name}}", self._patch)
         app.router.add_post("/api/v1/namespaces/ebbtide-models/events", self._event)
         self.served = Served(app)
@@ -327,6 +332,19 @@ class KubeApi:
         kept = {name: value for name, value in merged.items() if value is not None}
         self._put("scaledobjects", {**item, "metadata": {**item["metadata"], "annotations": kept}})
         return web.json_response(self.kinds["scaledobjects"][request.match_info["name"]])
+
+    async def _config_map(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(self.kinds["configmaps"][request.match_info["name"]])
+
+    async def _patch_config_map(self, request: web.Request) -> web.StreamResponse:
+        """A merge patch of a ConfigMap's data, refused with another version than the newest."""
+        item, change = self.kinds["configmaps"][request.match_info["name"]], await request.json()
+        if change["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+            return web.json_response({"kind": "Status", "code": 409}, status=409)
+        merged = {**item.get("data", {}), **change["data"]}
+        data = {name: value for name, value in merged.items() if value is not None}
+        self._put("configmaps", {**item, "data": data})
+        return web.json_response(self.kinds["configmaps"][request.match_info["name"]])
 
     async def _event(self, request: web.Request) -> web.StreamResponse:
         self.events.append(await request.json())

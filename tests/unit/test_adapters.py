@@ -13,20 +13,22 @@ from typing import Any
 import pytest
 
 from components.model_service import lora_adapters
-from components.model_service.arguments import engine_arguments
-from components.model_service.settings import Adapter
+from components.model_service.arguments import engine_arguments, engine_environment
+from components.model_service.settings import Adapter, HotAdapters
 from infra.commands import catalog_add
 from infra.planner.facts import adapters
 from infra.planner.facts.config_json import UnreadableConfig
 from infra.planner.judgement import judge
 from infra.planner.plan import plan_stack
 from infra.planner.sizing.memory import Engine, lora_bytes
+from infra.planner.sizing.planned_pool import engine_of
 from infra.program.gateway import gateway_settings
 from infra.program.serving import model_settings
 from infra.stackfile.load import read_file
 from tests.unit.plan_kit import EIGHT, ID, facts, sections, stack, write
 from tests.unit.test_model_service import BUCKET, LOCAL, MODEL, PLACE, container_of, pod_of, value_of
 
+HOT = {"max": 3, "maxRank": 24}
 ADAPTER = {"id": "test/support-lora", "revision": "a" * 40, "rank": 16}
 CONFIG = {"peft_type": "LORA", "base_model_name_or_path": ID, "r": 16, "lora_alpha": 32, "target_modules": ["q_proj"]}
 HERE = Adapter(name="support", rank=16, weights="/models/test--support-lora/model")
@@ -69,6 +71,11 @@ def test_an_adapter_that_is_known_and_fits_has_no_finding(tmp_path: Path) -> Non
         ({"adapters": {"support": {**ADAPTER, "id": "support"}}}, ("EBB018", "adapters.support.id")),
         ({"extraArgs": ["--max-lora-rank=64"]}, ("EBB051", "extraArgs[0]")),
         ({"extraArgs": ["--enable-lora"]}, ("EBB051", "extraArgs[0]")),
+        ({"adapters": {}, "hotAdapters": HOT, "extraArgs": ["--enable-lora"]}, ("EBB051", "extraArgs[0]")),
+        ({"hotAdapters": {**HOT, "maxRank": 600}}, ("EBB072", "hotAdapters.maxRank")),
+        ({"hotAdapters": HOT, "adapterSlots": 5}, ("EBB073", "adapterSlots")),
+        ({"adapters": {}, "hotAdapters": HOT, "task": "embed"}, ("EBB074", "hotAdapters")),
+        ({"hotAdapters": HOT, "nodes": 2}, ("EBB074", "hotAdapters")),
     ],
 )
 def test_what_cannot_be_served_is_a_finding(tmp_path: Path, model: dict[str, Any], code: tuple[str, str]) -> None:
@@ -93,6 +100,16 @@ def test_a_group_has_rights_to_an_adapter_by_its_name(tmp_path: Path) -> None:
     assert findings(tmp_path, of(), groups) == [("EBB106", "gateway.groups.few.models[0]")]
 
 
+def test_groups_may_use_and_load_adapters_of_a_model_that_takes_some(tmp_path: Path) -> None:
+    rights = {"models": ["eight/*"], "wake": ["eight/legal"], "loadAdapters": ["eight"]}
+    groups = {"gateway.groups": {"all": {"models": ["*"]}, "few": rights}}
+    assert findings(tmp_path, of(), groups, hotAdapters=HOT) == []
+    models, wake, loading = (("EBB106", f"gateway.groups.few.{key}[0]") for key in ("models", "wake", "loadAdapters"))
+    assert set(findings(tmp_path, of(), groups)) == {models, wake, loading}, "without room nothing is loaded"
+    rights |= {"models": ["eight/Legal"], "wake": [], "loadAdapters": ["*"]}
+    assert set(findings(tmp_path, of(), groups, hotAdapters=HOT)) == {models, loading}
+
+
 def test_flags_by_hand_stay_possible_without_the_key(tmp_path: Path) -> None:
     found = findings(tmp_path, None, adapters={}, extraArgs=["--enable-lora", "--max-lora-rank", "64"])
     assert [code for code, _ in found] == ["EBB060", "EBB060"]
@@ -113,6 +130,27 @@ def test_the_engine_has_room_for_the_highest_rank_and_for_every_adapter() -> Non
     assert not [each for each in engine_arguments(MODEL, LOCAL, "cuda") if "lora" in each]
     with pytest.raises(ValueError, match="--max-loras"):
         engine_arguments(replace(model, extra_args=("--max-loras=9",)), LOCAL, "cuda")
+
+
+def test_the_engine_and_the_plan_have_room_for_what_a_call_may_load(tmp_path: Path) -> None:
+    hot = HotAdapters(count=3, rank=24, folder="/models/adapters--small/model")
+    model = replace(MODEL, adapters=(HERE,), adapter_slots=2, hot_adapters=hot)
+    arguments = engine_arguments(model, LOCAL, "cuda")
+    values = [value_of(arguments, flag) for flag in ("--max-loras", "--max-cpu-loras", "--max-lora-rank")]
+    assert values == ["2", "4", "32"]
+    assert "--lora-modules" not in engine_arguments(replace(model, adapters=()), LOCAL, "cuda")
+    (said,) = [each["value"] for each in container_of(model)["env"] if each["name"] == "EBBTIDE_ADAPTERS"]
+    assert json.loads(said) == {"model": MODEL.name, "base": MODEL.model_id, "rank": 24, "folder": hot.folder}
+    assert "EBBTIDE_ADAPTERS" not in engine_environment(replace(model, hot_adapters=None), LOCAL)
+    file = write(tmp_path, sections(None, hotAdapters=HOT, licenceAccepted=True))
+    config = read_file(file).config
+    assert config is not None
+    assert (config.models["eight"].slots, config.models["eight"].adapter_rank) == (3, 24)
+    store: Any = SimpleNamespace(weights=lambda id, revision: replace(LOCAL, path=f"s3://x/{id}/{revision}"))
+    folder = "s3://x/adapters/eight/loaded"
+    assert model_settings(config.models["eight"], store).hot_adapters == HotAdapters(count=3, rank=24, folder=folder)
+    engine = engine_of(config.models["eight"], 80 * 2**30, None)
+    assert (engine.loras, engine.lora_rank) == (3, 32)
 
 
 @pytest.mark.parametrize(("rank", "room"), [(0, 0), (1, 1), (2, 8), (8, 8), (9, 16), (65, 128), (257, 320), (512, 512)])

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
-from components.gateway.access import network_policy, reader_binding, reader_role
+from components.gateway.access import adapters_role, network_policy, reader_role, role_binding
 from components.gateway.config import ApiKey, GatewaySettings, Group, RoutedModel, WakeGuard, gateway_yaml, keys_json
 from components.gateway.gateway import Gateway
 from components.gateway.workload import deployment, disruption_budget, grace_seconds, service
@@ -66,6 +66,7 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
         "asked_as": None,
         "adapters": (),
         "adapter": None,
+        "hot_adapters": 0,
     }
     assert read.guard.model_dump() == {"max_gpus": 2, "when_full": "refuse", "wait_limit_seconds": 60}
     assert (read.interceptor_url, read.cluster.namespace) == (SETTINGS.interceptor_url, "ebbtide-models")
@@ -214,8 +215,32 @@ def test_it_may_read_what_tells_of_the_models_in_their_namespace_and_write_nothi
         {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
     ]
-    (subject,) = reader_binding(SETTINGS)["subjects"]
+    (subject,) = role_binding(SETTINGS, reader_role(SETTINGS))["subjects"]
     assert subject == {"kind": "ServiceAccount", "name": "gateway", "namespace": "ebbtide"}
+
+
+def test_it_may_write_the_one_list_of_loaded_adapters_where_a_model_takes_some() -> None:
+    loading = replace(
+        SETTINGS,
+        models=[replace(SETTINGS.models[0], hot_adapters=2)],
+        groups={**SETTINGS.groups, "everyone": Group(["*"], load_adapters=["small"])},
+    )
+    role = adapters_role(loading)
+    assert role["metadata"] == {"name": "gateway-adapters", "namespace": "ebbtide"} != reader_role(loading)["metadata"]
+    (rule,) = role["rules"]
+    assert (rule["resources"], rule["resourceNames"]) == (["configmaps"], ["gateway-adapters"])
+    assert rule["verbs"] == ["get", "list", "watch", "patch"]
+    read = process_settings.Settings.model_validate(yaml.safe_load(gateway_yaml(loading)))
+    assert read.models[0].hot_adapters == 2
+    assert read.cluster.adapters is not None
+    assert (read.cluster.adapters.namespace, read.cluster.adapters.name) == ("ebbtide", "gateway-adapters")
+    ring = process_keys.KeyRing.parse(keys_json(loading, {"demo": "0" * 64, "ci": "1" * 64}))
+    assert {group.name: group.load_adapters for group in ring.groups} == {"everyone": {"small"}, "ci": frozenset()}
+    recorder, _ = _awaited(lambda _: Gateway("gateway", loading, REGISTRY, Ingress(url="http://x")).endpoint)
+    assert {name for name in recorder.made if "adapters" in name} == {
+        "gateway-adapters", "gateway-adapters-binding", "gateway-adapters-list",
+    }  # fmt: skip
+    assert "data" not in recorder.made["gateway-adapters-list"][1], "an up would take out what is loaded"
 
 
 def test_the_pod_meets_the_restricted_standard_with_a_read_only_root() -> None:

@@ -366,10 +366,10 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "models.llama-8b.idlettl: is not a known key; allowed: adapterSlots, adapters, "
             "aliases, allowPickle, chatTemplate, coldStart, "
             "concurrencyTarget, drain, dtype, engine, "
-            "extraArgs, extraEnv, fallbackPools, gpuMemoryUtilization, gpus, hold, hubToken, id, idleTtl, kvCache, "
-            "licenceAccepted, longPrompts, max, maxQueued, maxSequences, maxTokens, mediaDomains, min, minReason, "
-            "nodes, pipelineParallel, pool, preset, quantization, queueTarget, reasoning, revision, routing, "
-            "schedules, sleepTtl, stall, task, tensorParallel, toolCalling, weights; "
+            "extraArgs, extraEnv, fallbackPools, gpuMemoryUtilization, gpus, hold, hotAdapters, hubToken, id, "
+            "idleTtl, kvCache, licenceAccepted, longPrompts, max, maxQueued, maxSequences, maxTokens, mediaDomains, "
+            "min, minReason, nodes, pipelineParallel, pool, preset, quantization, queueTarget, reasoning, revision, "
+            "routing, schedules, sleepTtl, stall, task, tensorParallel, toolCalling, weights; "
             "fix: did you mean idleTtl? [EBB050 error]"
         ],
     ),

@@ -194,6 +194,7 @@ def test_a_misspelled_field_of_the_catalogue_is_refused(tmp_path: Path) -> None:
         ("turn.py", "/usr/local/bin/turn.py"),
         ("serve.sh", "/usr/local/bin/serve"),
         ("logging.json", arguments.LOGGING),
+        ("plugins", "/usr/local/share/ebbtide/plugins"),
     ],
 )
 def test_both_images_carry_what_the_pod_names_after_everything_that_takes_long(

@@ -23,6 +23,7 @@ from .engine_deaths import EngineDeaths
 from .failed_wakes import FailedWakes
 from .guard import Usage, WakeGuard
 from .keys import KeyFile
+from .loaded_adapters import LoadedAdapters
 from .metrics import Metrics
 from .model_states import ModelStates
 from .replicas import Replicas
@@ -72,6 +73,7 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         replicas.changed,
         "requests go to their models through the interceptor",
     )
+    adapters = LoadedAdapters(settings, client, token)
     budgets = Budgets()
     metrics.count_used(budgets)
     gateway = Gateway(
@@ -80,11 +82,12 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         transport,
         guard,
         failed,
-        (*view.views, scaled, slices),
+        (*view.views, scaled, slices, *((adapters.view,) if adapters.view is not None else ())),
         metrics,
         budgets,
         SharedUsage(settings.keeper_url, budgets),
         ModelStates(guard, observe, lambda: scaled.items),
+        adapters,
     )
     return gateway
 

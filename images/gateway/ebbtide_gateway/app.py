@@ -8,7 +8,7 @@ import functools
 import json
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -21,6 +21,7 @@ from .errors import ApiError, error_headers
 from .failed_wakes import FailedWakes
 from .guard import Places, WakeGuard
 from .keys import Caller, KeyFile
+from .loaded_adapters import LOAD, UNLOAD, LoadedAdapters
 from .metrics import Metrics
 from .model_states import ModelStates
 from .relay import Reply, deliver
@@ -47,7 +48,7 @@ from .request import (
 )
 from .routes import ROUTES, api_of
 from .server import Connection, head_too_large
-from .settings import Limits, Settings
+from .settings import Limits, Model, Settings
 from .upstream import WakeTransport
 from .upstream_call import Answer, Call
 
@@ -69,9 +70,10 @@ class Gateway:
         budgets: Budgets,
         elsewhere: SharedUsage,
         states: ModelStates,
+        adapters: LoadedAdapters,
     ) -> None:
         self._settings = settings
-        self._models = settings.by_any_name()
+        self._adapters = adapters
         self._keys = keys
         self._transport = transport
         self._guard = guard
@@ -86,6 +88,14 @@ class Gateway:
         self._files = BodyMemory(settings.limits.max_file_bytes)
         self._looked = False
         self._leaving = False
+
+    @property
+    def _models(self) -> Mapping[str, Model]:
+        return self._adapters.models
+
+    @property
+    def _started(self) -> bool:
+        return self._looked and self._adapters.looked
 
     def mark_ready(self) -> None:
         """Note that the cluster was looked at, or is known to be unreachable: from here the guard decides as it should,
@@ -161,7 +171,7 @@ class Gateway:
         return reply.response
 
     async def _health(self, path: str, reply: Reply) -> None:
-        good = path == LIVE or (self._looked and self._keys.ready and not self._leaving)
+        good = path == LIVE or (self._started and self._keys.ready and not self._leaving)
         body = b'{"ok": true}' if good else b'{"ok": false}'
         await reply.send(200 if good else 503, error_headers(None), body)
 
@@ -182,6 +192,12 @@ class Gateway:
             model = choose(self._models, caller, path.removeprefix(MODELS + "/"))
             description = described(model, self._states.described(model))
             await reply.send(200, error_headers(None), json.dumps(description).encode())
+        elif path in (LOAD, UNLOAD):
+            with self._bodies.share() as share:
+                body = await read_body(request, connection, self._settings.limits, share)
+                self._check_started()
+                with connection.working():
+                    await self._change_adapters(path, body, caller, record, reply)
         elif is_of_a_stored_response(path):
             raise not_stored()
         elif ROUTES[path].body == "form":
@@ -194,6 +210,18 @@ class Gateway:
             with self._bodies.share() as share:
                 generation = await self._generation(request, connection, caller, share)
                 await self._count(generation, connection, record, reply)
+
+    async def _change_adapters(self, path: str, body: bytes, caller: Caller, record: Record, reply: Reply) -> None:
+        """Load an adapter or take one out. The words of the answer are vLLM's."""
+        model, name = self._adapters.asked(path, body, caller)
+        record.model = name
+        self._budgets.ask(caller.rights)
+        if path == LOAD:
+            await self._adapters.load(model, name, self._transport)
+        else:
+            await self._adapters.unload(model, name)
+        done = f"Success: LoRA adapter '{name}' {'added' if path == LOAD else 'removed'} successfully."
+        await reply.send(200, {"content-type": "text/plain; charset=utf-8"}, done.encode())
 
     async def _count(self, generation: Generation, connection: Connection, record: Record, reply: Reply) -> None:
         """Take a checked request from its group's budget, and serve it."""
@@ -215,7 +243,7 @@ class Gateway:
         return generation
 
     def _check_started(self) -> None:
-        if not self._looked:
+        if not self._started:
             raise ApiError(503, "starting", "the gateway is starting", retry_after=5)
 
     async def _serve(self, generation: Generation, record: Record, reply: Reply) -> None:

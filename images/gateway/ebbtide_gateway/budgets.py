@@ -34,21 +34,30 @@ _log = logging.getLogger("ebbtide.gateway.elsewhere")
 
 @dataclass(frozen=True)
 class Group:
-    """Group of keys. ``wake`` None: it may wake every model it may use. A limit of None: no limit."""
+    """Group of keys. ``wake`` None: it may wake every model it may use. A limit of None: no limit. ``load_adapters``:
+    models into which it may load adapters."""
 
     name: str
     models: frozenset[str]
     wake: frozenset[str] | None = None
     max_wakes_per_day: int | None = None
     requests_per_minute: int | None = None
+    load_adapters: frozenset[str] = frozenset()
 
     def may_use(self, model: str) -> bool:
         """Return True if its keys may ask this model (its name, not an alias)."""
-        return ANY_MODEL in self.models or model in self.models
+        return _names(self.models, model)
 
     def may_wake(self, model: str) -> bool:
         """Return True if its keys may ask this model while it sleeps."""
-        return self.may_use(model) and (self.wake is None or ANY_MODEL in self.wake or model in self.wake)
+        return self.may_use(model) and (self.wake is None or _names(self.wake, model))
+
+
+def _names(rights: Collection[str], model: str) -> bool:
+    """Return True if a list of rights has the model, or what stands for it: ``*``, and ``MODEL/*`` for adapters that a
+    call loaded into one."""
+    base, slash, _ = model.partition("/")
+    return ANY_MODEL in rights or model in rights or (bool(slash) and f"{base}/{ANY_MODEL}" in rights)
 
 
 class Budgets:

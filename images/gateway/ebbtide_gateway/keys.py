@@ -74,6 +74,7 @@ def _group(name: str, group: dict[str, Any]) -> Group:
         None if wake is None else frozenset(map(str, wake)),
         None if wakes is None else int(wakes),
         None if requests is None else int(requests),
+        frozenset(map(str, group.get("loadAdapters", ()))),
     )
 
 

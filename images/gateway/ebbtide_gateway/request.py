@@ -17,6 +17,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from .errors import ApiError
 from .form import MOST_BYTES, Form, file_too_large, read_form
 from .keys import Caller
+from .loaded_adapters import LOAD, UNLOAD
 from .parameters import check, refused
 from .prompt_length import shortest
 from .replicas import beginning
@@ -57,7 +58,7 @@ class Generation:
 
 def methods_for(path: str) -> tuple[str, ...]:
     """Return the methods a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
-    if path in ROUTES:
+    if path in ROUTES or path in (LOAD, UNLOAD):
         return ("POST", "OPTIONS")
     if path in (LIVE, READY, MODELS) or (path.startswith(MODELS + "/") and path != MODELS + "/"):
         return ("GET", "HEAD", "OPTIONS")

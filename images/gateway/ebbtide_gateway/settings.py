@@ -19,10 +19,12 @@ class _Frozen(BaseModel):
 
 
 class Adapter(_Frozen):
-    """A LoRA adapter in a model's engines. ``root``: the id of its weights, which the list of models shows."""
+    """A LoRA adapter in a model's engines. ``root``: the id of its weights, which the list of models shows. ``loaded``:
+    by a call, so that every engine finds it by its name, or nobody does."""
 
     name: str
     root: str
+    loaded: bool = False
 
 
 class Model(_Frozen):
@@ -35,6 +37,7 @@ class Model(_Frozen):
     requests which might not fit into ``context_tokens``, prompt and answer together; it has no name of its own to
     clients, and is asked for as ``asked_as``. ``adapters`` are further names, each with rights of its own; ``adapter``
     is the one that a request asked for (``by_any_name``), and all else is that of the model in whose engines it runs.
+    ``hot_adapters``: how many more a call may load (``loaded_adapters.py``).
     """
 
     name: str
@@ -54,6 +57,7 @@ class Model(_Frozen):
     asked_as: str | None = None
     adapters: tuple[Adapter, ...] = ()
     adapter: Adapter | None = None
+    hot_adapters: int = Field(default=0, ge=0)
 
     @property
     def public_name(self) -> str:
@@ -114,14 +118,22 @@ class Cors(_Frozen):
     origins: tuple[str, ...] = ()
 
 
+class AdapterList(_Frozen):
+    """The ConfigMap in which the adapters are listed that calls have loaded."""
+
+    namespace: str
+    name: str
+
+
 class Cluster(_Frozen):
     """Source of the guard's count of taken GPUs. ``api_server`` None: the pod's own cluster. ``groups``: some models
-    run as LeaderWorkerSets.
+    run as LeaderWorkerSets. ``adapters``: None where no model takes adapters by a call.
     """
 
     namespace: str = "ebbtide-models"
     groups: bool = False
     api_server: str | None = None
+    adapters: AdapterList | None = None
 
 
 class Settings(_Frozen):

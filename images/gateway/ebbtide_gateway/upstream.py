@@ -28,6 +28,7 @@ from .engine_deaths import EndsEngines, EngineDeaths, MustWait
 from .errors import engine_died, upstream_error
 from .parameters import constraints
 from .replicas import Replicas
+from .settings import Model
 from .upstream_call import Answer, Call, Failure
 
 _CONNECT_SECONDS = 5.0
@@ -125,6 +126,21 @@ class WakeTransport:
             call.held = call.held or call.attempts > 1
             if call.held:
                 call.waited_seconds += time.monotonic() - started
+
+    async def ask_ready(self, model: Model, path: str, body: bytes) -> tuple[int, dict[str, Any] | None] | None:
+        """Ask one ready replica, once, and never by a wake: return its status, and its error if there is one; None
+        where no replica is ready or it was lost."""
+        replica = self._replicas.pick(model.name)
+        if replica is None:
+            return None
+        leave = self._replicas.enter(model.name, replica)
+        try:
+            async with await self._send(Call(model, path, body=body), replica, "POST", path) as response:
+                return response.status, upstream_error(response.status, await _read(response, _MAX_ERROR_BYTES))
+        except (Interrupted, aiohttp.ClientError, OSError):
+            return None
+        finally:
+            leave()
 
     async def _until_answered(self, call: Call, deadline: float) -> Answer | Failure:
         while True:
@@ -263,7 +279,7 @@ async def _judged(call: Call, replica: str | None, response: aiohttp.ClientRespo
         raise EngineDied("its engine ended")
     if error is None and status in _HOP_STATUSES:
         raise Interrupted(f"{_who(replica)} answered {status}")
-    if error is not None and status == 404 and call.model.adapter is not None:
+    if error is not None and status == 404 and call.model.adapter is not None and not call.model.adapter.loaded:
         # the name was checked here: a replica from before the adapter, which its update replaces
         raise Interrupted(f"{_who(replica)} does not have adapter {call.model.adapter.name!r} yet")
     if error is None and status == 404 and replica is None:

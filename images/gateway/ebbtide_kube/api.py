@@ -29,6 +29,11 @@ def pods(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods"
 
 
+def config_maps(namespace: str) -> str:
+    """Return the path of the API's list of ConfigMaps."""
+    return f"/api/v1/namespaces/{namespace}/configmaps"
+
+
 def endpoint_slices(namespace: str) -> str:
     """Return the path of the API's list of EndpointSlices. They carry their Service's labels."""
     return f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"

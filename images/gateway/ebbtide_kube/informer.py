@@ -28,8 +28,8 @@ class ListAgain(Exception):
 
 
 class Informer:
-    """Copy of the objects of one kind, by name: the models', or those with other ``labels``. ``path`` is the API's
-    list.
+    """Copy of the objects of one kind, by name: the models', those with other ``labels``, or the one of a ``name``, for
+    which a right to that one is enough. ``path`` is the API's list.
 
     ``items`` is None until the first list and while the API cannot be reached; ``changed`` is called whenever they may
     have changed. ``without`` says in the log what does not work while they are unknown.
@@ -43,9 +43,10 @@ class Informer:
         changed: Callable[[], None],
         without: str,
         labels: str = MODEL_LABEL,
+        name: str | None = None,
     ) -> None:
         self._client = client
-        self._labels = labels
+        self._which = {"labelSelector": labels} if name is None else {"fieldSelector": f"metadata.name={name}"}
         self._path = path
         self._token = token
         self._changed = changed
@@ -88,9 +89,7 @@ class Informer:
         return self._path.rpartition("/")[2]
 
     async def _list(self) -> str:
-        answer = await self._client.get(
-            self._path, params={"labelSelector": self._labels}, headers=self._headers(), timeout=10
-        )
+        answer = await self._client.get(self._path, params=self._which, headers=self._headers(), timeout=10)
         answer.raise_for_status()
         document = answer.json()
         self._items = {_name(item): item for item in document["items"]}
@@ -99,7 +98,7 @@ class Informer:
 
     async def _watch(self, version: str) -> str:
         params = {
-            "labelSelector": self._labels,
+            **self._which,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,

@@ -149,7 +149,7 @@ def engine_of(model: ModelConfig, gpu_bytes: int, product: str | None) -> Engine
     default = batched_tokens(gpu_bytes, product, model.max_sequences, model.max_tokens)
     kv_dtype = engine_flags.get("--kv-cache-dtype", "auto")
     lora = "--enable-lora" in engine_flags
-    rank, slots = (room_for(model.adapter_rank), model.slots) if model.adapters else (0, 0)
+    rank, slots = (room_for(model.adapter_rank), model.slots) if model.most_adapters else (0, 0)
     return Engine(
         context=model.max_tokens,
         sequences=model.max_sequences,

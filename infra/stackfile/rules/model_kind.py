@@ -68,6 +68,7 @@ def _flags_beside_keys(part: Part[ModelConfig], at: Path) -> Iterator[Problem]:
         "chatTemplate": model.chat_template if part.sound("chat_template") else None,
         "quantization": model.quantization if part.sound("quantization") else None,
         "adapters": (model.adapters or None) if part.sound("adapters") else None,
+        "hotAdapters": model.hot_adapters if part.sound("hot_adapters") else None,
     }
     for index, argument in enumerate(model.extra_args if part.sound("extra_args") else ()):
         if (overridden := flag_beside_key(argument, values)) is not None:

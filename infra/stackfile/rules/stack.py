@@ -36,7 +36,12 @@ from infra.stackfile.node_price import NodePrice, node_price
 from infra.stackfile.partial import Draft, Part
 from infra.stackfile.pool_machine import find
 from infra.stackfile.pool_order import users
-from infra.stackfile.rules.adapters import adapter_names, judge_adapter_names
+from infra.stackfile.rules.adapters import (
+    adapter_names,
+    is_loaded_by_call,
+    judge_adapter_names,
+    models_that_load,
+)
 from infra.stackfile.rules.engine_listed import judge_listed_image, judge_listed_model
 from infra.stackfile.rules.fallback import judge_orders, spot_alone
 from infra.stackfile.rules.long_prompts import judge_long_prompts
@@ -163,12 +168,14 @@ def _groups(draft: Draft) -> Iterator[Problem]:
         if part.sound("wake") and part.value.wake is not None:
             yield from _known_models(draft, part.value.wake, (*path, "wake"))
             yield from _wake(draft, part, path)
+        if part.sound("load_adapters"):
+            yield from _loading(draft, part.value.load_adapters, (*path, "loadAdapters"))
 
 
 def _known_models(draft: Draft, models: Iterable[str], at: Path) -> Iterator[Problem]:
     named = (*draft.model_names, *adapter_names(draft))
     for index, model in enumerate(models):
-        if model != ALL_MODELS and model not in named:
+        if model != ALL_MODELS and model not in named and not is_loaded_by_call(draft, model):
             allowed = ", ".join([f"'{ALL_MODELS}'", *named])
             owner = _alias_owner(draft, model)
             fix = f"write its name, {owner}" if owner else "use one of them, or add the model"
@@ -177,12 +184,27 @@ def _known_models(draft: Draft, models: Iterable[str], at: Path) -> Iterator[Pro
             )
 
 
+def _loading(draft: Draft, models: Iterable[str], at: Path) -> Iterator[Problem]:
+    """Yield a problem for each model of a group's ``loadAdapters`` into which nothing can be loaded."""
+    taking = models_that_load(draft)
+    for index, model in enumerate(models):
+        if model not in taking:
+            yield GROUP_MODEL_UNKNOWN.at(
+                (*at, index),
+                "is not a model with hotAdapters",
+                allowed=", ".join(taking) or "nothing: no model has hotAdapters",
+                fix="give the model hotAdapters, or take it out here",
+                value=model,
+            )
+
+
 def _wake(draft: Draft, part: Part[GroupConfig], path: Path) -> Iterator[Problem]:
     group = part.value
     wake = group.wake or ()
     if part.sound("models"):
         for index, model in enumerate(wake):
-            if model in (*draft.model_names, *adapter_names(draft)) and not group.may_use(model):
+            is_known = model in (*draft.model_names, *adapter_names(draft)) or is_loaded_by_call(draft, model)
+            if is_known and not group.may_use(model):
                 message = "is a model this group may not use, so it cannot wake it"
                 allowed = ", ".join(group.models) or "none: the group may use no model"
                 fix = "add it to the group's models, or take it out here"

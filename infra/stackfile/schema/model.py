@@ -227,6 +227,15 @@ class AdapterConfig(StackModel):
         return is_commit(self.revision)
 
 
+class HotAdaptersConfig(StackModel):
+    """Room for LoRA adapters that are loaded while the model runs, by a call to the gateway (`POST
+    /v1/load_lora_adapter`) of a group with the right to it. Each is called `MODEL/NAME` and lies under NAME in the
+    model's folder of the store; what that is, and what is refused: adding-a-model.md."""
+
+    max: Limit = Field(description="adapters that may be loaded at once", examples=["4"])
+    max_rank: AdapterRank = Field(description="the highest rank that one may have", examples=["16"])
+
+
 class ModelConfig(StackModel):
     """A model behind the endpoint, scaled between ``min`` and ``max`` replicas.
 
@@ -338,6 +347,9 @@ class ModelConfig(StackModel):
     adapters: Mapping[str, AdapterConfig] = Field(
         default_factory=dict, description="LoRA adapters, each a model's name of its own for requests and groups"
     )
+    hot_adapters: HotAdaptersConfig | None = Field(
+        default=None, description="room for LoRA adapters that a call loads while the model runs; default: none"
+    )
     adapter_slots: Limit | None = Field(
         default=None,
         description="adapters in the GPU's memory at once, the others in main memory; default: all of them",
@@ -410,12 +422,18 @@ class ModelConfig(StackModel):
     @property
     def slots(self) -> int:
         """Return how many adapters are in the GPU's memory at once."""
-        return self.adapter_slots or len(self.adapters)
+        return self.adapter_slots or self.most_adapters
+
+    @property
+    def most_adapters(self) -> int:
+        """Return how many adapters there may be at once, with those that a call loads; 0: none."""
+        return len(self.adapters) + (self.hot_adapters.max if self.hot_adapters else 0)
 
     @property
     def adapter_rank(self) -> int:
-        """Return the highest rank of its adapters, 0 without any."""
-        return max((adapter.rank for adapter in self.adapters.values()), default=0)
+        """Return the highest rank that one of its adapters may have, 0 without any."""
+        hot = self.hot_adapters.max_rank if self.hot_adapters else 0
+        return max(hot, *(adapter.rank for adapter in self.adapters.values()), 0)
 
     @property
     def windows(self) -> tuple[Window, ...]:

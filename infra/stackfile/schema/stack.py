@@ -99,7 +99,8 @@ Replicas = Annotated[int, integer(COUNT_INVALID, 1, 100, fix="give the number of
 
 
 class GroupConfig(StackModel):
-    """The models that the keys of a group may use, by name, or ``*`` for all of them.
+    """The models that the keys of a group may use, by name, or ``*`` for all of them. Adapters that a call loads into
+    a model have names of their own: ``MODEL/NAME`` for one, ``MODEL/*`` for all of them.
 
     A model that is awake answers every group that may use it. A request for a sleeping model needs the right to wake
     it, else it gets 403 `wake_not_allowed`. Limits give 429 with Retry-After, and hold over all gateway replicas.
@@ -118,13 +119,26 @@ class GroupConfig(StackModel):
         default=None, description="in any 60 seconds, over all models"
     )
 
+    load_adapters: tuple[str, ...] = Field(
+        default=(),
+        description="models with hotAdapters into which its keys may load adapters, and take them out again",
+        examples=["[llama-8b]"],
+    )
+
     def may_use(self, model: str) -> bool:
         """Return True if a key of this group may ask ``model`` (its name, not an alias)."""
-        return ALL_MODELS in self.models or model in self.models
+        return _names(self.models, model)
 
     def may_wake(self, model: str) -> bool:
         """Return True if a key of this group may ask ``model`` while it sleeps."""
-        return self.may_use(model) and (self.wake is None or ALL_MODELS in self.wake or model in self.wake)
+        return self.may_use(model) and (self.wake is None or _names(self.wake, model))
+
+
+def _names(rights: tuple[str, ...], model: str) -> bool:
+    """Return True if a list of a group has a model's name, or what stands for it: ``*``, and ``MODEL/*`` for adapters
+    that a call loads into one."""
+    base, slash, _ = model.partition("/")
+    return ALL_MODELS in rights or model in rights or (bool(slash) and f"{base}/{ALL_MODELS}" in rights)
 
 
 class KeyConfig(StackModel):
