@@ -1,4 +1,4 @@
-"""LoRA adapters in the real engine: trained on SmolLM2, there from the start or loaded by a call, asked by the gateway."""
+"""LoRA adapters in the real engine: trained on SmolLM2, there from the start or loaded by a call."""
 
 from __future__ import annotations
 
