@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[2]
 ROOMS = ("infra", "components")
 SEVERITIES = ("error", "mandatory", "warning")
 # what makes a finding of a rule, or takes the rule of those it makes
-MAKERS = ("at", "refusal", "text", "pattern", "integer", "found", "_text_schema")
+MAKERS = ("at", "refusal", "text", "pattern", "integer", "add", "_text_schema")
 
 
 @cache

@@ -164,9 +164,9 @@ def test_requests_elsewhere_count_until_nothing_was_heard_for_ten_seconds() -> N
         budgets.ask(three)
     clock.now = 110.1
     budgets.ask(three)
-    assert budgets.asked() == {"ci": 2}
+    assert budgets.recent_requests() == {"ci": 2}
     clock.now = 165.0
-    assert budgets.asked() == {"ci": 1}
+    assert budgets.recent_requests() == {"ci": 1}
 
 
 def test_who_is_refused_for_requests_elsewhere_alone_is_told_to_ask_again_soon() -> None:
