@@ -47,7 +47,7 @@ def test_clients_that_come_back_to_a_full_model_are_all_answered(
         caplog.at_level("INFO", "openai"),
         ThreadPoolExecutor(24) as pool,
     ):
-        asked = [pool.submit(list, example["ask"](client, SECOND, f"Tell story {n}.", 16)) for n in range(24)]
+        asked = [pool.submit(list, example["ask"](client, SECOND, f"Tell story {n}.", 100)) for n in range(24)]
         assert all(any(each.result()) for each in asked)
     assert "Retrying request" in caplog.text
 
