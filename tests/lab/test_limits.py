@@ -1,19 +1,16 @@
-"""Queues that are full and GPUs that are taken: refused or held, with the reason, and served when there is room."""
+"""Places in a wake, budgets and GPUs that are taken: refused or held, with the reason, and served when there is room."""
 
 from __future__ import annotations
 
-import runpy
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from infra.workspace import PROJECT
 from tests.lab.conftest import FIRST, MERGE, SECOND, Lab, wait_until
 
-pytestmark = pytest.mark.usefixtures("quick")  # queues and quotas are the gateway's, whatever the engine
+pytestmark = pytest.mark.usefixtures("quick")  # these limits are the gateway's, whatever the engine
 
 
 def test_no_more_wait_for_a_wake_than_the_model_takes(sleeping: Lab) -> None:
@@ -23,33 +20,6 @@ def test_no_more_wait_for_a_wake_than_the_model_takes(sleeping: Lab) -> None:
     assert {answer.json()["error"]["code"] for answer in refused} == {"queue_full"}
     assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
     assert max(answer.elapsed for answer in refused).total_seconds() < 10, "told at once, not after the load"
-
-
-def test_a_full_queue_is_a_503_with_retry_after(lab: Lab) -> None:
-    lab.wake(SECOND)
-    answers = lab.at_once(40, lambda n: lab.chat(SECOND, f"Tell story {n}.", max_tokens=200, ignore_eos=True))
-    full = [answer for answer in answers if answer.status_code == 503]
-    assert {answer.status_code for answer in answers} == {200, 503}
-    assert full
-    assert all(int(answer.headers["retry-after"]) > 0 for answer in full)
-    assert lab.chat(SECOND).status_code == 200
-
-
-def test_clients_that_come_back_to_a_full_model_are_all_answered(
-    lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The clients' example, three times as many at once as the model takes. Its library tells each time it waits."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    example = runpy.run_path(str(PROJECT / "docs/examples/ask.py"))
-    lab.wake(SECOND)
-    with (
-        example["connect"](lab.access.url, lab.keys["demo"]) as client,
-        caplog.at_level("INFO", "openai"),
-        ThreadPoolExecutor(24) as pool,
-    ):
-        asked = [pool.submit(list, example["ask"](client, SECOND, f"Tell story {n}.", 100)) for n in range(24)]
-        assert all(any(each.result()) for each in asked)
-    assert "Retrying request" in caplog.text
 
 
 def test_a_days_wakes_stay_used_when_the_gateway_ends(sleeping: Lab) -> None:
