@@ -1,4 +1,4 @@
-"""Places in a wake, budgets and GPUs that are taken: refused or held, with the reason, and served when there is room."""
+"""Places in a wake, budgets and GPUs that are taken: refused or held with the reason, served when there is room."""
 
 from __future__ import annotations
 
