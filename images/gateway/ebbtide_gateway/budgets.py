@@ -34,13 +34,16 @@ _log = logging.getLogger("ebbtide.gateway.elsewhere")
 
 @dataclass(frozen=True)
 class Group:
-    """Group of keys. ``wake`` None: it may wake every model it may use. A limit of None: no limit."""
+    """Group of keys. ``wake`` None: it may wake every model it may use. A limit of None: no limit. ``admin``: its keys
+    may make other groups' keys and read all usage.
+    """
 
     name: str
     models: frozenset[str]
     wake: frozenset[str] | None = None
     max_wakes_per_day: int | None = None
     requests_per_minute: int | None = None
+    admin: bool = False
 
     def may_use(self, model: str) -> bool:
         """Return True if its keys may ask this model (its name, not an alias)."""

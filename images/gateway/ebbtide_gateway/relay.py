@@ -120,7 +120,12 @@ async def deliver(found: Answer | Failure, call: Call, record: Record, reply: Re
     if isinstance(found, Failure):
         record.code = found.code
         await reply.send(found.status, error_headers(found.retry_after) | call_headers(call), found.body(call.api))
-    elif found.rest is None:
+        return
+    if record.use is not None:
+        record.use.first_token_seconds = time.monotonic() - record.started
+    if found.rest is None:
+        if record.use is not None:
+            record.use.whole(found.first)
         await reply.send(found.status, answer_headers(found) | call_headers(call), found.first)
     else:
         await _stream(found, call, record, reply)
@@ -154,10 +159,14 @@ def head_of(call: Call) -> dict[str, str]:
 
 async def _stream(found: Answer, call: Call, record: Record, reply: Reply) -> None:
     await reply.begin(found.status, answer_headers(found) | call_headers(call) | _UNBUFFERED)
-    await reply.write(found.first)
-    assert found.rest is not None
+    rest = found.rest
+    assert rest is not None
+    if record.use is None:
+        await reply.write(found.first)
+    else:
+        rest = record.use.passing(found.first, rest)
     try:
-        async for chunk in found.rest:
+        async for chunk in rest:
             await reply.write(chunk)
     except BrokenOff as problem:
         record.code = "answer_broken_off"
