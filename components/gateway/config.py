@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 Document = dict[str, Any]
+DATABASE_FOLDER = "/etc/ebbtide/database"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +61,13 @@ class WakeGuard:
 @dataclass(frozen=True)
 class Group:
     """Rights of a group's keys: ``models`` they may ask, and those in ``wake`` also while they sleep (None: all of
-    them); ``*`` stands for every model."""
+    them); ``*`` stands for every model. ``admin``: they make other groups' keys and read usage."""
 
     models: Sequence[str]
     wake: Sequence[str] | None = None
     max_wakes_per_day: int | None = None
     requests_per_minute: int | None = None
+    admin: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,18 @@ class Keeper:
     port: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """PostgreSQL of keys and usage. ``secret``: a Secret of the gateway's namespace with ``uri``, and ``ca.crt`` if no
+    public authority vouches for its server. ``to``: the peers where it listens on ``port``, of a NetworkPolicy.
+    """
+
+    secret: str
+    to: Sequence[Mapping[str, Any]]
+    port: int = 5432
+    tls: Literal["verify", "encrypt", "off"] = "verify"
+
+
 @dataclass(frozen=True)
 class GatewaySettings:
     """All settings of the gateway.
@@ -97,7 +111,8 @@ class GatewaySettings:
     ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server. ``groups_of_pods``: some model
     runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group has
     ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas; without one each process counts for
-    itself. ``cors_origins``: whose pages in a browser may read answers, ``*`` for all.
+    itself. ``cors_origins``: whose pages in a browser may read answers, ``*`` for all. ``database`` None: every key is
+    in ``keys``, and usage in the log alone.
     """
 
     interceptor_url: str
@@ -120,6 +135,7 @@ class GatewaySettings:
     groups_of_pods: bool = False
     keeper: Keeper | None = None
     cors_origins: tuple[str, ...] = ()
+    database: Database | None = None
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
     def __post_init__(self) -> None:
@@ -157,6 +173,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
             **({"groups": True} if settings.groups_of_pods else {}),
         },
         **({"cors": {"origins": list(settings.cors_origins)}} if settings.cors_origins else {}),
+        **({} if (known := settings.database) is None else {"database": {"folder": DATABASE_FOLDER, "tls": known.tls}}),
     }
 
 
@@ -223,5 +240,6 @@ def _group(group: Group) -> Document:
             wake=None if group.wake is None else list(group.wake),
             maxWakesPerDay=group.max_wakes_per_day,
             requestsPerMinute=group.requests_per_minute,
+            admin=group.admin or None,
         ),
     }

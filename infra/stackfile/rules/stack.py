@@ -37,6 +37,7 @@ from infra.stackfile.partial import Draft, Part
 from infra.stackfile.pool_machine import find
 from infra.stackfile.pool_order import users
 from infra.stackfile.rules.adapters import adapter_names, judge_adapter_names
+from infra.stackfile.rules.database import judge_database
 from infra.stackfile.rules.engine_listed import judge_listed_image, judge_listed_model
 from infra.stackfile.rules.fallback import judge_orders, spot_alone
 from infra.stackfile.rules.long_prompts import judge_long_prompts
@@ -71,6 +72,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from judge_adapter_names(draft)
     yield from _groups(draft)
     yield from _keys(draft)
+    yield from judge_database(draft)
     yield from _guard(draft)
     yield from judge_cost(draft)
     yield from judge_image(draft)
