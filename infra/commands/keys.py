@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from components.typed.units import Duration
 from infra.commands.options import KeyCreateOptions, KeyExpireOptions, KeyOptions, KeysListOptions, ServedOptions
 from infra.console import console, say
 from infra.errors import LocalProblem
@@ -14,7 +16,6 @@ from infra.served import access, accounts
 from infra.served.accounts import Change, Key
 
 _SHOWN = ("name", "group", "key", "state", "last used", "made by", "made at")
-_UNITS = {"m": 60, "h": 3600, "d": 86400}
 
 
 def create(options: KeyCreateOptions) -> int:
@@ -64,19 +65,19 @@ def delete(options: KeyOptions) -> int:
     return 0
 
 
-def moment(text: str | None, now: datetime | None = None) -> str | None:
-    """Return a moment as the API takes it: from an ISO time, or from a length of time from now like ``30d``. Raises
-    ``LocalProblem``.
+def moment(text: str | None, *, ago: bool = False) -> str | None:
+    """Return a moment as the API takes it, from an ISO time or from a length of time like ``720h``: from now on, or
+    ``ago``. Raises ``LocalProblem``.
     """
     if text is None:
         return None
-    now = now or datetime.now(UTC)
-    if text[-1:] in _UNITS and text[:-1].isdigit() and len(text) < 8:
-        return (now + timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]])).isoformat(timespec="seconds")
+    with contextlib.suppress(ValueError):
+        away = timedelta(seconds=Duration.parse(text).seconds)
+        return (datetime.now(UTC) + (-away if ago else away)).isoformat(timespec="seconds")
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        raise LocalProblem(f"{text[:40]!r} is no time", "write 30d, 12h, 45m, or like 2027-01-31") from None
+        raise LocalProblem(f"{text[:40]!r} is no time", "write a length up to 720h, or a day like 2027-01-31") from None
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).isoformat()
 
 

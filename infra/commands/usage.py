@@ -22,7 +22,7 @@ def run(options: UsageOptions) -> int:
     if unknown := [name for name in by if name not in _BY]:
         raise LocalProblem(f"--by {unknown[0][:40]!r} is not known", f"some of {', '.join(_BY)}, with commas")
     at = access.find(options.stack, options.url, options.key, options.key_env)
-    rows = accounts.usage(at, by, moment(options.since), moment(options.until))
+    rows = accounts.usage(at, by, moment(options.since, ago=True), moment(options.until, ago=True))
     columns = (*by, *_SUMS)
     if options.format == "json":
         console.print(json.dumps({"usage": rows}, indent=1), markup=False, soft_wrap=True, highlight=False)
