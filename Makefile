@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make local` (the stack, with a model that answers) and `make test` (every test).
-.PHONY: help local fresh setup setup-all browser bubblewrap nginx running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-autoscaler test-long lint docs types bench lock down
+.PHONY: help local fresh setup setup-all browser bubblewrap nginx postgresql running rehearsal-programs test test-fast test-engine test-lab test-rehearsal test-autoscaler test-long lint docs types bench lock down
 .DEFAULT_GOAL := local
 
 help: ## this list
@@ -55,6 +55,13 @@ nginx:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } || \
 		echo "  no nginx: the test of held streams behind a proxy is skipped"
 
+# keys and usage are kept in a real database: Debian's, where this may be installed
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "  • PostgreSQL, for the tests of keys and usage" && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
+		echo "  no PostgreSQL: the tests of keys and usage in a database are skipped"
+
 # units and the program under Pulumi's mocks, in two minutes: builds nothing, starts no cluster, needs root for the tests of
 # namespaces. Few examples of each property; EBBTIDE_EXAMPLES=ci tries as many as a change is judged by
 test-fast: setup-all browser ## units and the program under mocks
@@ -74,7 +81,7 @@ rehearsal-programs: setup-all
 # three workers, two of which mostly wait for nodes to come and go (tests/conftest.py: what stays together)
 ENGINE = EBBTIDE_STEP="engine tier" .venv/bin/pytest -n 3 --dist loadgroup -m "engine or slow"
 POLICIES = EBBTIDE_STEP="policies" .venv/bin/pytest -n 2 --dist loadgroup -m "engine or slow" tests/policies
-test-engine: bubblewrap nginx running rehearsal-programs ## what needs the real Pulumi engine or an API server
+test-engine: bubblewrap nginx postgresql running rehearsal-programs ## what needs the real Pulumi engine or an API server
 	$(ENGINE) tests/karpenter tests/unit tests/program $(if $(COVERAGE),,tests/policies)
 
 LAB = EBBTIDE_STEP="lab" .venv/bin/pytest tests/lab
@@ -104,7 +111,7 @@ docs: setup-all ## the pages that are made out of the program
 
 types: setup-all ## mypy, strict
 	$(call timed,types) .venv/bin/mypy
-	MYPYPATH=images/gateway .venv/bin/mypy -p ebbtide_kube -p ebbtide_gateway -p ebbtide_keeper
+	MYPYPATH=images/gateway .venv/bin/mypy -p ebbtide_kube -p ebbtide_accounts -p ebbtide_gateway -p ebbtide_keeper
 	MYPYPATH=images/mirror .venv/bin/mypy -p ebbtide_mirror
 
 bench: setup ## wakes of the local stack, measured

@@ -13,7 +13,18 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 import typer
 
 from infra.bench.options import Options as BenchOptions
-from infra.commands.options import AskOptions, DoctorOptions, FitOptions, PlanOptions, StatusOptions
+from infra.commands.options import (
+    AskOptions,
+    DoctorOptions,
+    FitOptions,
+    KeyCreateOptions,
+    KeyExpireOptions,
+    KeyOptions,
+    KeysListOptions,
+    PlanOptions,
+    StatusOptions,
+    UsageOptions,
+)
 from infra.errors import LocalProblem
 from infra.recorder.collection import collection_paused
 from lab import cli as local
@@ -22,6 +33,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(local.app, name="local")
 catalog = typer.Typer(no_args_is_help=True, help="Machines, prices and models that are known.")
 app.add_typer(catalog, name="catalog")
+
+keys = typer.Typer(no_args_is_help=True, help="Keys that are made while a stack runs; it needs a database.")
+app.add_typer(keys, name="keys")
 
 Options = TypeVar("Options")
 
@@ -96,6 +110,78 @@ def ask(options: AskOptions) -> None:
     from infra.commands import ask
 
     raise typer.Exit(ask.run(options))
+
+
+@keys.command("create")
+@_takes(KeyCreateOptions)
+def keys_create(options: KeyCreateOptions) -> None:
+    """Make a key for a group, and show it this once. Needs a key of a group with `admin`, as all of these do."""
+    from infra.commands import keys
+
+    raise typer.Exit(keys.create(options))
+
+
+@keys.command("list")
+@_takes(KeysListOptions)
+def keys_list(options: KeysListOptions) -> None:
+    """List the keys that were made here: group, last four letters, state, last use."""
+    from infra.commands import keys
+
+    raise typer.Exit(keys.show(options))
+
+
+@keys.command("suspend")
+@_takes(KeyOptions)
+def keys_suspend(options: KeyOptions) -> None:
+    """Refuse a key until it is resumed; every gateway does so within 5 s while it reaches the database."""
+    from infra.commands import keys
+
+    raise typer.Exit(keys.change(options, "suspend"))
+
+
+@keys.command("resume")
+@_takes(KeyOptions)
+def keys_resume(options: KeyOptions) -> None:
+    """Take a suspension back."""
+    from infra.commands import keys
+
+    raise typer.Exit(keys.change(options, "resume"))
+
+
+@keys.command("rotate")
+@_takes(KeyOptions)
+def keys_rotate(options: KeyOptions) -> None:
+    """Give a key a new secret, shown this once; the old one is refused within 5 s."""
+    from infra.commands import keys
+
+    raise typer.Exit(keys.change(options, "rotate"))
+
+
+@keys.command("expire")
+@_takes(KeyExpireOptions)
+def keys_expire(options: KeyExpireOptions) -> None:
+    """Set when a key ends."""
+    from infra.commands import keys
+
+    raise typer.Exit(keys.expire(options))
+
+
+@keys.command("delete")
+@_takes(KeyOptions)
+def keys_delete(options: KeyOptions) -> None:
+    """Delete a key for good; what it used stays in the sums."""
+    from infra.commands import keys
+
+    raise typer.Exit(keys.delete(options))
+
+
+@app.command()
+@_takes(UsageOptions)
+def usage(options: UsageOptions) -> None:
+    """Sum up what was asked of a stack: requests, tokens and wakes, by group, key, model and day. Needs a database."""
+    from infra.commands import usage
+
+    raise typer.Exit(usage.run(options))
 
 
 @app.command()

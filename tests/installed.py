@@ -33,7 +33,8 @@ def locked_python(name: str, lock: Path, cache: Path | None = None) -> Path:
     def make(venv: Path, log: Path) -> None:
         uv = str(_once(venvs / "uv", [UV], make_uv) / "bin" / "uv")
         run_logged([sys.executable, "-m", "venv", "--without-pip", str(venv)], log, fix=FIX)
-        install = [uv, "pip", "install", "--python", str(venv / "bin" / "python"), *strict]
+        # its programs are started many times, by tests that let them write no bytecode
+        install = [uv, "pip", "install", "--compile-bytecode", "--python", str(venv / "bin" / "python"), *strict]
         kept = ["--system-certs", "--cache-dir", str(cache / "pip" / "uv")]
         run_logged([*install, *kept, "-r", str(lock)], log, fix=FIX)
 

@@ -55,10 +55,10 @@ def role_binding(settings: GatewaySettings, granted: Manifest) -> Manifest:
 def network_policy(settings: GatewaySettings) -> Manifest:
     """Return the NetworkPolicy. In: its port, from anyone: keys decide, and a load balancer comes with any address of
     its network; the metrics' port, from pods of this cluster. Out: DNS, the interceptor, the models, the API server,
-    the wake keeper if it is asked.
+    the wake keeper if it is asked, the database if there is one.
     """
     interceptor, models = of_namespace(settings.interceptor_namespace), of_namespace(settings.models_namespace)
-    keeper = settings.keeper
+    keeper, database = settings.keeper, settings.database
     return {
         "metadata": {"name": NAME, "namespace": settings.namespace, "labels": LABELS},
         "spec": {
@@ -74,6 +74,7 @@ def network_policy(settings: GatewaySettings) -> Manifest:
                 {"to": [models], "ports": tcp(ENGINE_PORT)},
                 to_api_server(*settings.api_server_ports),
                 *([] if keeper is None else [_pods(keeper.labels, keeper.port)]),
+                *([] if database is None else [{"to": [*database.to], "ports": tcp(database.port)}]),
             ],
         },
     }

@@ -13,6 +13,7 @@ import yaml
 Document = dict[str, Any]
 ADAPTERS = "gateway-adapters"
 """Name of the ConfigMap that lists the adapters which calls have loaded; the gateway itself writes it."""
+DATABASE_FOLDER = "/etc/ebbtide/database"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +66,14 @@ class WakeGuard:
 class Group:
     """Rights of a group's keys: ``models`` they may ask, and those in ``wake`` also while they sleep (None: all of
     them); ``*`` stands for every model, ``MODEL/*`` for the adapters that calls load into one. ``load_adapters``:
-    models into which they may load adapters."""
+    models into which they may load adapters. ``admin``: they make other groups' keys and read usage."""
 
     models: Sequence[str]
     wake: Sequence[str] | None = None
     max_wakes_per_day: int | None = None
     requests_per_minute: int | None = None
     load_adapters: Sequence[str] = ()
+    admin: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,18 @@ class Keeper:
     port: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """PostgreSQL of keys and usage. ``secret``: a Secret of the gateway's namespace with ``uri``, and ``ca.crt`` if no
+    public authority vouches for its server. ``to``: the peers where it listens on ``port``, of a NetworkPolicy.
+    """
+
+    secret: str
+    to: Sequence[Mapping[str, Any]]
+    port: int = 5432
+    tls: Literal["verify", "encrypt", "off"] = "verify"
+
+
 @dataclass(frozen=True)
 class GatewaySettings:
     """All settings of the gateway.
@@ -103,7 +117,8 @@ class GatewaySettings:
     ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server. ``groups_of_pods``: some model
     runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group has
     ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas; without one each process counts for
-    itself. ``cors_origins``: whose pages in a browser may read answers, ``*`` for all.
+    itself. ``cors_origins``: whose pages in a browser may read answers, ``*`` for all. ``database`` None: every key is
+    in ``keys``, and usage in the log alone.
     """
 
     interceptor_url: str
@@ -126,6 +141,7 @@ class GatewaySettings:
     groups_of_pods: bool = False
     keeper: Keeper | None = None
     cors_origins: tuple[str, ...] = ()
+    database: Database | None = None
     api_server_ports: tuple[int, ...] = (443, 6443, 16443)
 
     @property
@@ -169,6 +185,7 @@ def gateway_document(settings: GatewaySettings) -> Document:
             **({"adapters": {"namespace": settings.namespace, "name": ADAPTERS}} if settings.loads_adapters else {}),
         },
         **({"cors": {"origins": list(settings.cors_origins)}} if settings.cors_origins else {}),
+        **({} if (known := settings.database) is None else {"database": {"folder": DATABASE_FOLDER, "tls": known.tls}}),
     }
 
 
@@ -237,5 +254,6 @@ def _group(group: Group) -> Document:
             maxWakesPerDay=group.max_wakes_per_day,
             requestsPerMinute=group.requests_per_minute,
             loadAdapters=sorted(group.load_adapters) or None,
+            admin=group.admin or None,
         ),
     }

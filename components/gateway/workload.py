@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from components.gateway.access import LABELS, METRICS_PORT, NAME, PORT, Manifest
-from components.gateway.config import ADAPTERS, GatewaySettings, checksum, gateway_yaml
+from components.gateway.config import ADAPTERS, DATABASE_FOLDER, GatewaySettings, checksum, gateway_yaml
 from components.platforms.contract import Ingress
 from components.pods import STAYS, confined_container, confined_pod
 
@@ -68,6 +68,10 @@ def deployment(
             {"name": "tmp", "emptyDir": {"sizeLimit": f"{_TMP_MIB + settings.max_file_bytes // 2**20}Mi"}},
         ],
     }
+    if settings.database is not None:
+        # it may come later: until then the gateway answers with the keys that it has
+        secret = {"secretName": settings.database.secret, "defaultMode": 0o440, "optional": True}
+        spec["volumes"].append({"name": "database", "secret": secret})
     if pull_secret is not None:
         spec["imagePullSecrets"] = [{"name": pull_secret}]
     if settings.replicas > 1:
@@ -105,6 +109,11 @@ def _container(settings: GatewaySettings, image: pulumi.Input[str]) -> Manifest:
             {"name": "config", "mountPath": "/etc/ebbtide/config", "readOnly": True},
             {"name": "keys", "mountPath": "/etc/ebbtide/keys", "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of its own
+            *(
+                [{"name": "database", "mountPath": DATABASE_FOLDER, "readOnly": True}]
+                if settings.database is not None
+                else []
+            ),
         ],
         "startupProbe": _probe("/health/liveness", period=1, failures=120),
         "livenessProbe": _probe("/health/liveness", period=10, failures=6),

@@ -56,6 +56,43 @@ class StatusOptions(ServedOptions):
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text"
 
 
+_Form = Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeysListOptions(ServedOptions):
+    format: _Form = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyOptions(ServedOptions):
+    name: Annotated[str, typer.Argument(help="The key's name.")]
+    format: _Form = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyCreateOptions(KeyOptions):
+    group: Annotated[str, typer.Option("--group", "-g", help="A group of the stack file, without admin.")]
+    expires: Annotated[
+        str | None, typer.Option(help="When it ends: 720h, or a day like 2027-01-31 (UTC); default: never.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyExpireOptions(KeyOptions):
+    expires: Annotated[str, typer.Argument(help="When it ends: 720h, a day like 2027-01-31 (UTC), or never.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageOptions(ServedOptions):
+    by: Annotated[str, typer.Option(help="Some of group, key, model, day, with commas; empty: one sum.")] = "group"
+    since: Annotated[
+        str | None, typer.Option(help="From then on: a day like 2026-11-01 (UTC), or 24h ago; default: all.")
+    ] = None
+    until: Annotated[str | None, typer.Option(help="Until before then (UTC); default: now.")] = None
+    format: Annotated[Literal["text", "csv", "json"], typer.Option("--format", help="How to write it.")] = "text"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
     model: Annotated[str, typer.Argument(help="A preset, a Hugging Face id, an archive, or a folder with config.json.")]

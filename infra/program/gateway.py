@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from components.gateway.config import ApiKey, GatewaySettings, Group, Keeper, RoutedModel, WakeGuard
+from components.embedded_database import LABELS as DATABASE_LABELS
+from components.embedded_database import SECRET as DATABASE_SECRET
+from components.embedded_database import DatabaseSettings
+from components.gateway.config import ApiKey, Database, GatewaySettings, Group, Keeper, RoutedModel, WakeGuard
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.timing import rhythm
 from components.platforms.contract import Ingress
 from components.platforms.kinds import KINDS
+from components.pods import of_namespace
 from components.wake_keeper import KeeperSettings, KeptModel, access
 from infra.stackfile.node_price import node_price
 from infra.stackfile.schema.model import ModelConfig
-from infra.stackfile.schema.stack import StackConfig
+from infra.stackfile.schema.stack import DatabaseConfig, StackConfig
 from infra.stackfile.timeouts import longest_silence_seconds
 
 MODELS = "ebbtide-models"
@@ -68,7 +72,12 @@ def gateway_settings(
         ],
         groups={
             name: Group(
-                group.models, group.wake, group.max_wakes_per_day, group.requests_per_minute, group.load_adapters
+                group.models,
+                group.wake,
+                group.max_wakes_per_day,
+                group.requests_per_minute,
+                load_adapters=group.load_adapters,
+                admin=group.admin,
             )
             for name, group in stack.gateway.groups.items()
         },
@@ -84,6 +93,33 @@ def gateway_settings(
         groups_of_pods=stack.has_groups,
         cors_origins=stack.gateway.cors.origins,
         keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if shares_counts(stack) else None,
+        database=database(stack.database),
+    )
+
+
+def database(config: DatabaseConfig) -> Database | None:
+    """Return where the gateway finds its database, and where alone it is let look for it; None if there is none."""
+    if config.kind == "embedded":
+        # from pod to pod of one namespace, under policies that let nobody else in
+        return Database(secret=DATABASE_SECRET, to=[{"podSelector": {"matchLabels": DATABASE_LABELS}}], tls="off")
+    if config.kind != "existing" or config.secret is None:
+        return None
+    networks = [{"ipBlock": {"cidr": network}} for network in config.networks]
+    to = networks if config.namespace is None else [of_namespace(config.namespace)]
+    return Database(secret=config.secret, to=to, port=config.port, tls=config.tls)
+
+
+def embedded_database(stack: StackConfig) -> DatabaseSettings | None:
+    """Return the settings of the database that the stack itself runs; None if it runs none."""
+    config = stack.database
+    if config.kind != "embedded":
+        return None
+    return DatabaseSettings(
+        namespace=GATEWAY,
+        storage_bytes=config.storage.bytes,
+        storage_class=config.storage_class,
+        image=config.image,
+        protect=stack.protect,
     )
 
 

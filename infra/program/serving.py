@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 
 from components.catalog.versions import pinned
+from components.embedded_database import EmbeddedDatabase
 from components.gateway.access import LABELS as GATEWAY_LABELS
 from components.gateway.gateway import Gateway
 from components.gpu_layer.gpu_layer import GpuLayer, gpu_pools
@@ -35,7 +36,7 @@ from components.wake_keeper.access import load_url, waiting_url
 from infra.planner.cold_path import observed_phases
 from infra.planner.plan import Plan
 from infra.program import platform as place
-from infra.program.gateway import GATEWAY, MODELS, gateway_settings, keeper_settings
+from infra.program.gateway import GATEWAY, MODELS, embedded_database, gateway_settings, keeper_settings
 from infra.stackfile import chat_templates
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.stack import StackConfig
@@ -257,6 +258,15 @@ def serve(
         # its load balancer must be deleted before the parts of the place that made it
         pulumi.ResourceOptions(providers=[platform.provider], depends_on=[engine, namespace, *platform.ready]),
     )
+    if (database := embedded_database(stack)) is not None:
+        EmbeddedDatabase(
+            "database",
+            database,
+            GATEWAY_LABELS,
+            platform.registry.pull_secret,
+            # after the gateway, which makes the namespace and answers without
+            pulumi.ResourceOptions(providers=[platform.provider], depends_on=[gateway]),
+        )
     WakeKeeper(
         "wake-keeper",
         keeper_settings(stack, platform.kind),

@@ -50,11 +50,11 @@ class Piece:
 def states(access: Access) -> list[dict[str, Any]]:
     """Return the models that the key may use, as ``/v1/models`` lists them. Raises ``LocalProblem``."""
     try:
-        answer = httpx.get(f"{access.url}/v1/models", headers=_headers(access), timeout=30, trust_env=False)
+        answer = httpx.get(f"{access.url}/v1/models", headers=headers(access), timeout=30, trust_env=False)
     except httpx.HTTPError as broken:
-        raise _no_connection(access, broken) from None
+        raise no_connection(access, broken) from None
     if answer.status_code != 200:
-        raise _refused(answer.status_code, answer.content, answer.headers)
+        raise refused(answer.status_code, answer.content, answer.headers)
     try:
         return [dict(each) for each in answer.json()["data"]]
     except (ValueError, KeyError, TypeError):
@@ -75,10 +75,10 @@ def ask(access: Access, model: str, prompt: str, max_tokens: int) -> Iterator[Wa
     try:
         with (
             httpx.Client(trust_env=False, timeout=timeout) as client,
-            client.stream("POST", url, json=body, headers=_headers(access)) as answer,
+            client.stream("POST", url, json=body, headers=headers(access)) as answer,
         ):
             if answer.status_code != 200:
-                raise _refused(answer.status_code, answer.read(), answer.headers)
+                raise refused(answer.status_code, answer.read(), answer.headers)
             begun = True
             woken = answer.headers.get("x-ebbtide-woken")
             yield Began(answer.headers.get("x-ebbtide-model", model), None if woken is None else woken == "true")
@@ -88,7 +88,7 @@ def ask(access: Access, model: str, prompt: str, max_tokens: int) -> Iterator[Wa
     except httpx.HTTPError as broken:
         if begun:
             raise LocalProblem(f"the answer broke off ({type(broken).__name__})", "ask again") from None
-        raise _no_connection(access, broken) from None
+        raise no_connection(access, broken) from None
 
 
 def _event(line: str) -> Waiting | Piece | None:
@@ -102,20 +102,20 @@ def _event(line: str) -> Waiting | Piece | None:
     except ValueError:
         return None
     if "error" in document:
-        raise _refused(200, data.encode(), {})
+        raise refused(200, data.encode(), {})
     choice: dict[str, Any] = next(iter(document.get("choices") or ()), {})
     return Piece((choice.get("delta") or {}).get("content") or "", choice.get("finish_reason") == "length")
 
 
-def _headers(access: Access) -> dict[str, str]:
+def headers(access: Access) -> dict[str, str]:
     return {"authorization": f"Bearer {access.key}", "accept-encoding": "identity"}
 
 
-def _no_connection(access: Access, broken: Exception) -> LocalProblem:
+def no_connection(access: Access, broken: Exception) -> LocalProblem:
     return LocalProblem(f"no connection to {access.url}: {broken}", "see whether the stack is up and reached from here")
 
 
-def _refused(status: int, body: bytes, headers: Mapping[str, str]) -> LocalProblem:
+def refused(status: int, body: bytes, headers: Mapping[str, str]) -> LocalProblem:
     text = body.decode(errors="replace")
     try:
         error = json.loads(text)["error"]

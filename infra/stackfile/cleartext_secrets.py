@@ -20,7 +20,7 @@ OPEN_TO_POD_READERS = ", where whoever may read the pod reads it"
 
 _SECRET_KEY = re.compile(f"(?:{SECRET_KEY})$", re.IGNORECASE)
 # Names of Secrets in the cluster, not secrets.
-_REFERENCES = (("platform", "registry", "pullSecret"), ("models", "*", "hubToken"))
+_REFERENCES = (("platform", "registry", "pullSecret"), ("models", "*", "hubToken"), ("database", "secret"))
 # What Pulumi writes in place of a value. Of its own key: v1, a nonce, the text, as base64. Of its service and of most
 # key services: base64 whose first bytes tell the version. Of others: what an RSA key made.
 _CIPHERTEXT = re.compile(

@@ -19,6 +19,7 @@ from components.typed.refusal import Path
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.pool import PoolConfig
 from infra.stackfile.schema.stack import (
+    DatabaseConfig,
     GpuLayerConfig,
     GroupConfig,
     GuardConfig,
@@ -63,6 +64,7 @@ class Draft:
     groups: Mapping[str, Part[GroupConfig]] = field(default_factory=dict)
     keys: Mapping[str, Part[KeyConfig]] = field(default_factory=dict)
     guard: Part[GuardConfig] | None = None
+    database: Part[DatabaseConfig] | None = None
     pool_names: tuple[str, ...] = ()
     model_names: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
@@ -97,6 +99,7 @@ def draft(raw: Mapping[str, Any], secrets: Iterable[Path], today: date) -> Draft
         groups=_parts(GroupConfig, gateway.get("groups")),
         keys=_parts(KeyConfig, gateway.get("keys")),
         guard=_part(GuardConfig, raw.get("guard", {})),
+        database=_part(DatabaseConfig, raw.get("database", {})),
         pool_names=tuple(_mapping(raw.get("pools"))),
         model_names=tuple(_mapping(raw.get("models"))),
         group_names=tuple(_mapping(gateway.get("groups"))),

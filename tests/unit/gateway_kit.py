@@ -42,6 +42,7 @@ _LISTS = {
     "gateways": "of the fake alone",
     "configmaps": "of the fake alone",
 }
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 HI: Any = [{"role": "user", "content": "hi"}]
 Behaviour = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
@@ -172,7 +173,7 @@ async def _form(request: web.Request) -> dict[str, Any]:
 
 async def answers(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     """What vLLM says when all is well."""
-    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    usage = USAGE
     if request.path.endswith("/embeddings"):
         data = [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}]
         return web.json_response({"object": "list", "model": body["model"], "data": data, "usage": usage})
@@ -257,7 +258,11 @@ def streams(count: int, *, gate: Callable[[int], bool] | None = None, cut_after:
                 await asyncio.sleep(0.05)
                 return await resets(request, body)
             await response.write(chunk(request, body, str(number)))
-        await response.write(chunk(request, body, "", "stop") + b"data: [DONE]\n\n")
+        await response.write(chunk(request, body, "", "stop"))
+        if (body.get("stream_options") or {}).get("include_usage"):
+            counts = json.dumps({"id": "r", "choices": [], "usage": USAGE}, separators=(",", ":"))
+            await response.write(f"data: {counts}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
         return response
 
     return behaviour

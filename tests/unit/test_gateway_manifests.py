@@ -14,8 +14,18 @@ import pytest
 import yaml
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
-from components.gateway.access import adapters_role, network_policy, reader_role, role_binding
-from components.gateway.config import ApiKey, GatewaySettings, Group, RoutedModel, WakeGuard, gateway_yaml, keys_json
+from components.embedded_database import objects
+from components.gateway.access import LABELS, adapters_role, network_policy, reader_role, role_binding
+from components.gateway.config import (
+    ApiKey,
+    Database,
+    GatewaySettings,
+    Group,
+    RoutedModel,
+    WakeGuard,
+    gateway_yaml,
+    keys_json,
+)
 from components.gateway.gateway import Gateway
 from components.gateway.workload import deployment, disruption_budget, grace_seconds, service
 from components.platforms.contract import Ingress, Registry
@@ -450,3 +460,37 @@ def test_the_plan_says_how_long_a_wake_takes_until_there_was_one() -> None:
         assert dict(model.wake_seconds) == estimates[model.name]
         assert set(model.wake_seconds) <= set(PHASES)
         assert model.wake_seconds["engine"] > 0
+
+
+def test_a_stacks_own_database_is_reached_where_it_is_named_and_nowhere_else(tmp_path: Path) -> None:
+    to = [{"ipBlock": {"cidr": "10.40.0.0/16"}}]
+    settings = replace(SETTINGS, database=Database(secret="accounts", to=to, port=5433))
+    mounted = deployment(settings, "image@sha256:1")["spec"]["template"]["spec"]
+    secret = {"secretName": "accounts", "defaultMode": 0o440, "optional": True}
+    assert {"name": "database", "secret": secret} in mounted["volumes"]
+    ways = network_policy(settings)["spec"]["egress"]
+    assert [way for way in ways if way not in network_policy(SETTINGS)["spec"]["egress"]] == [
+        {"to": to, "ports": [{"protocol": "TCP", "port": 5433}]}
+    ]
+    file = tmp_path / "gateway.yaml"
+    file.write_text(gateway_yaml(settings))
+    read = process_settings.load(file).database
+    assert read is not None
+    assert (str(read.folder), read.tls) == ("/etc/ebbtide/database", "verify")
+    assert "database" not in gateway_yaml(SETTINGS)
+
+
+def test_the_embedded_database_is_confined_and_lets_the_gateway_in_alone() -> None:
+    settings = objects.DatabaseSettings(namespace="ebbtide", storage_bytes=2**30)
+    pod = objects.deployment(settings)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (pod["securityContext"]["runAsNonRoot"], pod["automountServiceAccountToken"]) == (True, False)
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert "uri" not in str(pod["volumes"]), "it is shown its password alone"
+    policy = objects.network_policy(settings, LABELS)["spec"]
+    assert policy["podSelector"]["matchLabels"] == objects.deployment(settings)["spec"]["selector"]["matchLabels"]
+    assert policy["ingress"] == [
+        {"from": [{"podSelector": {"matchLabels": LABELS}}], "ports": [{"protocol": "TCP", "port": 5432}]}
+    ]
+    assert (policy["policyTypes"], policy.get("egress")) == (["Ingress", "Egress"], None)
+    assert objects.uri(settings, "pw") == "postgresql://ebbtide:pw@database.ebbtide:5432/ebbtide"

@@ -19,6 +19,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = b'{"schemaVersion": 2, "manifests": []}'
 DIGEST = "sha256:" + hashlib.sha256(MANIFEST).hexdigest()
 PYTHON, VLLM = "docker.io/library/python:3.11-slim-bookworm", "docker.io/vllm/vllm-openai:v0.32.0"
+POSTGRES = "docker.io/library/postgres:18.4-bookworm"
 
 
 @pytest.fixture
@@ -113,13 +114,13 @@ def test_every_place_gets_the_digest_and_nothing_else_changes(
     before = {pin.file: pin.file.read_text() for pin in pins(project)}
     registry = Registry()
     assert run(Options(), project, registry.client()) == DONE
-    assert len(registry.asked) == 2, "each image once"
-    assert {str(pin.image) for pin in pins(project)} == {f"{PYTHON}@{DIGEST}", f"{VLLM}@{DIGEST}"}
+    assert len(registry.asked) == 3, "each image once"
+    assert {str(pin.image) for pin in pins(project)} == {f"{each}@{DIGEST}" for each in (PYTHON, VLLM, POSTGRES)}
     for file, text in before.items():
         gone = file.read_text().replace(f"@{DIGEST}", "").replace(f"digest: {DIGEST}", "digest: null")
         assert gone == text
     assert versions(project / "components/catalog/versions.yaml")["vllm"].reference == f"{VLLM}@{DIGEST}"
-    assert f"images/gateway/Dockerfile:4: {PYTHON} is {DIGEST}" in capsys.readouterr().out
+    assert f"images/gateway/Dockerfile:5: {PYTHON} is {DIGEST}" in capsys.readouterr().out
     assert not list(project.rglob("*.new"))
 
 
@@ -130,7 +131,7 @@ def test_what_has_a_digest_is_asked_for_again_only_where_that_is_wanted(project:
     assert quiet.asked == []
     moved = Registry(manifest=b'{"schemaVersion": 2}')
     assert run(Options(update=True), project, moved.client()) == DONE
-    assert len(moved.asked) == 2
+    assert len(moved.asked) == 3
     assert {pin.image.digest for pin in pins(project)} == {"sha256:" + hashlib.sha256(moved.manifest).hexdigest()}
 
 
@@ -140,7 +141,7 @@ def test_one_image_that_cannot_be_read_leaves_its_places_and_no_other(
     registry = Registry()
     registry.missing = {"/v2/vllm/vllm-openai/manifests/v0.32.0"}
     assert run(Options(), project, registry.client()) == NOT_ALL
-    assert {pin.image.tagged for pin in pins(project) if pin.image.digest} == {PYTHON}
+    assert {pin.image.tagged for pin in pins(project) if pin.image.digest} == {PYTHON, POSTGRES}
     told = capsys.readouterr().err
     assert f"images/vllm/Dockerfile.cuda:3: {VLLM}: the registry answers 404: it has no such tag; nothing was" in told
     assert told.count("error: ") == 2
@@ -170,7 +171,7 @@ def test_a_file_that_cannot_be_written_is_named_and_the_others_are_locked(
 
     monkeypatch.setattr(command, "atomic_write", refuse)
     assert run(Options(), project, Registry().client()) == NOT_ALL
-    assert [pin.file.name for pin in pins(project) if not pin.image.digest] == ["versions.yaml"]
+    assert {pin.file.name for pin in pins(project) if not pin.image.digest} == {"versions.yaml"}
     assert "versions.yaml:7: cannot be written: permission denied; nothing was changed" in capsys.readouterr().err
 
 

@@ -516,6 +516,54 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "fix: use one of them, or add all under gateway.groups [EBB107 error]"
         ],
     ),
+    "a database that nobody makes yet": (
+        [(("database",), {"kind": "managed"})],
+        [
+            "database.kind: 'managed' is not built yet; allowed: none, existing, embedded; fix: make the database "
+            "yourself, and use kind existing with a Secret that has its URI [EBB290 error]"
+        ],
+    ),
+    "an existing database without its Secret, its place and its certificate, whose keys nobody makes": (
+        [(("database",), {"kind": "existing", "tls": "off", "storage": "1Gi"})],
+        [
+            "database: is there, and no group may make keys or read usage; allowed: a group with admin; "
+            "fix: add admin: true to a group of its own [EBB296 warning]",
+            "database.tls: 'off' sends all of it in clear; allowed: tls verify; "
+            "fix: put the server's authority into the Secret as ca.crt, and leave tls out [EBB293 mandatory]",
+            "database.storage: has no effect with kind existing; allowed: secret, namespace, networks, port, tls; "
+            "fix: take it out, or set kind [EBB292 error]",
+            "database.secret: is missing: nothing else says where the database is; allowed: secret, and one of "
+            "namespace and networks; fix: name the Secret that has its URI [EBB291 error]",
+            "database.namespace: is missing, and networks too; allowed: secret, and one of namespace and networks; "
+            "fix: name the namespace of its pods, or the networks of its addresses: the gateway is let reach no other "
+            "[EBB291 error]",
+        ],
+    ),
+    "an embedded database in production": (
+        [(("database",), {"kind": "embedded"}), (("gateway", "groups", "everyone", "admin"), True)],
+        [
+            "database.kind: 'embedded' is one pod with one claim and no backup, in prod: what is lost is every key "
+            "and all usage; allowed: existing there; fix: use kind existing [EBB294 mandatory]"
+        ],
+    ),
+    "a network of the database that is none": (
+        [
+            (("database",), {"kind": "existing", "secret": "accounts", "networks": ["db.example.com"]}),
+            (("gateway", "groups", "everyone", "admin"), True),
+        ],
+        [
+            "database.networks[0]: 'db.example.com' is not a network of IPv4 addresses; allowed: an address and the "
+            "length of its prefix, like 10.40.0.0/16; fix: write the networks that the database's addresses are in "
+            "[EBB297 error]"
+        ],
+    ),
+    "a right to keys without a database": (
+        [(("gateway", "groups", "everyone", "admin"), True)],
+        [
+            "gateway.groups.everyone.admin: true has no effect: keys that are made while the stack runs need a "
+            "database; allowed: admin in a stack with a database; fix: add a database, or take admin out [EBB295 error]"
+        ],
+    ),
     "a hash that is none": (
         [(("gateway", "keys", "demo", "sha256"), "abc")],
         [

@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 import yaml
@@ -28,9 +29,13 @@ from .metrics import Metrics
 from .model_states import ModelStates
 from .replicas import Replicas
 from .server import Connections
-from .settings import Settings, load
+from .settings import Database, Settings, load
 from .upstream import WakeTransport
 from .workloads import Workloads
+
+if TYPE_CHECKING:
+    from .accounts import Accounts
+    from .admin import Admin
 
 
 def application(settings: Settings, keys: Path, metrics: Metrics, account: Path = SERVICE_ACCOUNT) -> Gateway:
@@ -88,8 +93,19 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         SharedUsage(settings.keeper_url, budgets),
         ModelStates(guard, observe, lambda: scaled.items),
         adapters,
+        *(database(settings.database, metrics) if settings.database is not None else ()),
     )
     return gateway
+
+
+def database(settings: Database, metrics: Metrics) -> tuple[Accounts, Admin]:
+    """Return the parts of a gateway with a database: without one nothing of theirs is imported."""
+    from .accounts import Accounts
+    from .admin import Admin
+    from .usage import UsageLog
+
+    accounts = Accounts(settings, UsageLog(metrics.count_database(lambda: accounts.is_up, lambda: len(accounts.log))))
+    return accounts, Admin(accounts)
 
 
 def main() -> int:

@@ -9,6 +9,10 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .usage import Use
 
 NOT_ANSWERED = 499
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -16,7 +20,9 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 @dataclass
 class Record:
-    """Record of one request, filled in as it goes on; ``status`` 499: the client left before an answer had begun."""
+    """Record of one request, filled in as it goes on; ``status`` 499: the client left before an answer had begun.
+    ``use``: what of it goes to the database, where there is one.
+    """
 
     method: str
     path: str
@@ -30,6 +36,7 @@ class Record:
     attempts: int = 0
     complete: bool = True
     started: float = field(default_factory=time.monotonic)
+    use: Use | None = None
 
     def line(self) -> str:
         """Return the line, without its newline."""

@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from ebbtide_kube.informer import Informer
@@ -52,6 +53,11 @@ from .settings import Limits, Model, Settings
 from .upstream import WakeTransport
 from .upstream_call import Answer, Call
 
+if TYPE_CHECKING:
+    from .accounts import Accounts
+    from .admin import Admin
+
+_NOT_STORED = {"cache-control": "no-store"}
 _log = logging.getLogger("ebbtide.gateway")
 
 
@@ -71,6 +77,8 @@ class Gateway:
         elsewhere: SharedUsage,
         states: ModelStates,
         adapters: LoadedAdapters,
+        accounts: Accounts | None = None,
+        admin: Admin | None = None,
     ) -> None:
         self._settings = settings
         self._adapters = adapters
@@ -83,6 +91,7 @@ class Gateway:
         self._budgets = budgets
         self._elsewhere = elsewhere
         self._states = states
+        self._accounts, self._admin = accounts, admin
         self._places = Places()
         self._bodies = BodyMemory(settings.limits.max_held_bytes)
         self._files = BodyMemory(settings.limits.max_file_bytes)
@@ -112,9 +121,13 @@ class Gateway:
         """Run what accompanies the requests: the upstream connections and the view of the cluster."""
         await self._transport.start()
         following = [asyncio.create_task(view.run()) for view in self._views]
+        if self._accounts is not None:
+            self._accounts.start()
         try:
             yield
         finally:
+            if self._accounts is not None:
+                await self._accounts.stop()
             for task in following:
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
@@ -137,10 +150,10 @@ class Gateway:
         readers = cors.allowing(self._settings.cors.origins, request.headers.get("origin"))
         reply = Reply(request, connection, record, readers)
         try:
-            check_method(request.method, path)
+            methods = self._methods_for(path)
+            check_method(request.method, path, methods)
             check_head(request, self._settings.limits)
             if request.method == "OPTIONS":
-                methods = methods_for(path)
                 permitted = cors.permitting(methods, request.headers) if cors.ALLOWED in readers else {}
                 await reply.send(204, {"allow": ", ".join(methods)} | permitted, b"")
             elif path in (LIVE, READY):
@@ -167,8 +180,14 @@ class Gateway:
             if path not in (LIVE, READY):
                 record.write()
                 self._metrics.finished(record)
+                if record.use is not None and self._accounts is not None:
+                    self._accounts.log.end(record.use, record)
         assert reply.response is not None
         return reply.response
+
+    def _methods_for(self, path: str) -> tuple[str, ...]:
+        """Return the methods a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
+        return (self._admin.methods_for(path) if self._admin is not None else None) or methods_for(path)
 
     async def _health(self, path: str, reply: Reply) -> None:
         good = path == LIVE or (self._started and self._keys.ready and not self._leaving)
@@ -180,8 +199,11 @@ class Gateway:
     ) -> None:
         path = request.path
         ring = self._keys.ring()
-        caller = ring.find(presented_key(request.headers)) if ring is not None else None
-        if caller is None:
+        key = presented_key(request.headers)
+        caller = ring.find(key) if ring is not None else None
+        if caller is None and ring is not None and self._accounts is not None:
+            caller = await self._accounts.caller(key, ring)
+        if caller is None or ring is None:
             raise unknown_key()
         record.key, record.group = caller.name, caller.group
         connection.show_key()
@@ -200,6 +222,12 @@ class Gateway:
                     await self._change_adapters(path, body, caller, record, reply)
         elif is_of_a_stored_response(path):
             raise not_stored()
+        elif path not in ROUTES:
+            assert self._admin is not None
+            with self._bodies.share() as share:
+                body = await read_body(request, connection, self._settings.limits, share)
+                status, document = await self._admin.answer(request.method, path, request.query, body, caller, ring)
+            await reply.send(status, error_headers(None) | _NOT_STORED, json.dumps(document).encode())
         elif ROUTES[path].body == "form":
             # has no name in the file system: it is gone with the request, and with the process
             with self._files.share() as share, tempfile.TemporaryFile() as file:
@@ -227,6 +255,8 @@ class Gateway:
         """Take a checked request from its group's budget, and serve it."""
         rights = generation.caller.rights
         record.model = generation.model.engine_name
+        if self._accounts is not None:
+            self._accounts.begin(generation.caller, generation.model.public_name, generation.hides_usage, record)
         if rights.requests_per_minute is not None:
             self._elsewhere.refresh()
         self._budgets.ask(rights)
@@ -238,7 +268,7 @@ class Gateway:
     ) -> Generation:
         body = await read_body(request, connection, self._settings.limits, share)
         self._check_started()
-        generation = parse(request.path, body, self._models, caller)
+        generation = parse(request.path, body, self._models, caller, counted=self._accounts is not None)
         share.resize(len(generation.body))
         return generation
 
@@ -269,6 +299,8 @@ class Gateway:
         finally:
             call.close()
             record.wait_seconds, record.attempts = (call.waited_seconds if call.held else 0.0), call.attempts
+            if record.use is not None:
+                record.use.woke = call.woken is True
 
     async def _admitted(self, generation: Generation, call: Call, record: Record, reply: Reply) -> None:
         model = generation.model

@@ -35,7 +35,8 @@ _log = logging.getLogger("ebbtide.gateway.elsewhere")
 @dataclass(frozen=True)
 class Group:
     """Group of keys. ``wake`` None: it may wake every model it may use. A limit of None: no limit. ``load_adapters``:
-    models into which it may load adapters."""
+    models into which it may load adapters. ``admin``: its keys may make other groups' keys and read all usage.
+    """
 
     name: str
     models: frozenset[str]
@@ -43,6 +44,7 @@ class Group:
     max_wakes_per_day: int | None = None
     requests_per_minute: int | None = None
     load_adapters: frozenset[str] = frozenset()
+    admin: bool = False
 
     def may_use(self, model: str) -> bool:
         """Return True if its keys may ask this model (its name, not an alias)."""

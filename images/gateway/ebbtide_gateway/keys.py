@@ -15,10 +15,13 @@ from .budgets import Group
 
 @dataclass(frozen=True)
 class Caller:
-    """Owner of a key. The key itself is nowhere in the process once it was checked."""
+    """Owner of a key. The key itself is nowhere in the process once it was checked. ``id`` stays the key's when it is
+    renewed, and names where it was made.
+    """
 
     name: str
     rights: Group
+    id: str = ""
 
     @property
     def group(self) -> str:
@@ -53,8 +56,12 @@ class KeyRing:
                 raise ValueError(f"key {name!r}: sha256 must be 64 hexadecimal digits")
             if group not in groups:
                 raise ValueError(f"key {name!r}: group {group!r} is none of {sorted(groups)}")
-            owners.append((digest.lower(), Caller(name, groups[group])))
+            owners.append((digest.lower(), Caller(name, groups[group], f"stack:{name}")))
         return cls(tuple(owners), tuple(groups.values()))
+
+    def group(self, name: str) -> Group | None:
+        """Return the group with this name."""
+        return next((group for group in self.groups if group.name == name), None)
 
     def find(self, presented: bytes) -> Caller | None:
         """Return the owner of a key. Every digest is compared, so the time taken does not reveal which one was near."""
@@ -75,6 +82,7 @@ def _group(name: str, group: dict[str, Any]) -> Group:
         None if wakes is None else int(wakes),
         None if requests is None else int(requests),
         frozenset(map(str, group.get("loadAdapters", ()))),
+        group.get("admin") is True,
     )
 
 

@@ -121,6 +121,15 @@ class Metrics:
         what = "Requests of a group with a limit in this process, in the last 60 seconds."
         self.registry.register(_AsAsked("ebbtide_gateway_minute_requests", what, ("group", "process"), requests))
 
+    def count_database(self, is_up: Callable[[], bool], waiting: Callable[[], int]) -> Callable[[], None]:
+        """Expose whether the database answers and how much usage is to be written; return what counts a lost row."""
+        what = "1 while the database answers this process, else 0."
+        Gauge("ebbtide_gateway_database_up", what, registry=self.registry).set_function(is_up)
+        what = "Requests whose usage is in memory alone."
+        Gauge("ebbtide_gateway_usage_waiting", what, registry=self.registry).set_function(waiting)
+        what = "Requests whose usage is lost, because the database was away for too long."
+        return Counter("ebbtide_gateway_usage_dropped", what, registry=self.registry).inc
+
     def serve(self, host: str, port: int) -> None:
         """Answer scrapes in a thread until the process ends."""
         start_http_server(port, host, self.registry)

@@ -120,7 +120,12 @@ async def deliver(result: Answer | Failure, call: Call, record: Record, reply: R
     if isinstance(result, Failure):
         record.code = result.code
         await reply.send(result.status, error_headers(result.retry_after) | call_headers(call), result.body(call.api))
-    elif result.rest is None:
+        return
+    if record.use is not None:
+        record.use.first_token_seconds = time.monotonic() - record.started
+    if result.rest is None:
+        if record.use is not None:
+            record.use.whole(result.first)
         await reply.send(result.status, answer_headers(result) | call_headers(call), result.first)
     else:
         await _stream(result, call, record, reply)
@@ -154,10 +159,14 @@ def head_of(call: Call) -> dict[str, str]:
 
 async def _stream(answer: Answer, call: Call, record: Record, reply: Reply) -> None:
     await reply.begin(answer.status, answer_headers(answer) | call_headers(call) | _UNBUFFERED)
-    await reply.write(answer.first)
-    assert answer.rest is not None
+    rest = answer.rest
+    assert rest is not None
+    if record.use is None:
+        await reply.write(answer.first)
+    else:
+        rest = record.use.passing(answer.first, rest)
     try:
-        async for chunk in answer.rest:
+        async for chunk in rest:
             await reply.write(chunk)
     except BrokenOff as problem:
         record.code = "answer_broken_off"

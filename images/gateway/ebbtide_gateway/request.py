@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
@@ -27,6 +27,8 @@ from .settings import Limits, Model
 
 LIVE, READY, MODELS = "/health/liveness", "/health/readiness", "/v1/models"
 _STORED = "/v1/responses/"
+# the streams of the other APIs always end with their counts
+_COUNTED_ON_REQUEST = frozenset({"/v1/chat/completions", "/v1/completions"})
 _CHALLENGE = 'Bearer realm="ebbtide"'
 # A JSON value takes up to some 100 bytes in memory where its text has three: without this a body within its bounds
 # could take a gigabyte. Texts and images have few of these signs, a list of token ids has one for each.
@@ -39,7 +41,8 @@ T = TypeVar("T")
 class Generation:
     """One checked POST. ``body`` is sent upstream, with the model's own name in it; of a form it is what the form says,
     and the form is sent. ``prompt`` is the beginning of its prompt if that decides which replica gets it. ``stream``:
-    the answer is asked for as events.
+    the answer is asked for as events. ``hides_usage``: the engine is asked for their count, which the client was not
+    to see.
     """
 
     path: str
@@ -49,6 +52,7 @@ class Generation:
     prompt: bytes | None = None
     stream: bool = False
     form: Form | None = None
+    hides_usage: bool = False
 
     @property
     def api(self) -> Api:
@@ -82,9 +86,8 @@ def not_stored() -> ApiError:
     return ApiError(404, "responses_not_stored", message)
 
 
-def check_method(method: str, path: str) -> None:
-    """Raise ``ApiError`` 404 for a path that is not listed, 405 with ``Allow`` for a method that it does not take."""
-    allowed = methods_for(path)
+def check_method(method: str, path: str, allowed: Sequence[str]) -> None:
+    """Raise ``ApiError`` 405 with ``Allow`` for a method that a path does not take."""
     if method not in allowed:
         names = " and ".join(name for name in allowed if name != "OPTIONS")
         raise ApiError(405, "method_not_allowed", f"{path} takes {names} only", headers={"allow": ", ".join(allowed)})
@@ -129,8 +132,9 @@ def choose(models: Mapping[str, Model], caller: Caller, name: str) -> Model:
     return model
 
 
-def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) -> Generation:
-    """Check a body and put the model's own name into it. Raises ``ApiError`` 400, 403 or 404.
+def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller, *, counted: bool = False) -> Generation:
+    """Check a body and put the model's own name into it. Raises ``ApiError`` 400, 403 or 404. ``counted``: a stream is
+    asked for how many tokens it took.
 
     The body sent upstream is written anew from what was read here: a name given twice in the client's text is there
     once.
@@ -144,9 +148,21 @@ def parse(path: str, raw: bytes, models: Mapping[str, Model], caller: Caller) ->
         raise ApiError(400, "invalid_json", f"the request body is not JSON{where}") from None
     if not isinstance(document, dict):
         raise ApiError(400, "invalid_json", "the request body must be a JSON object")
+    hides = counted and _ask_for_usage(path, document)
     model, body = _checked(path, document, models, caller)
     prompt = beginning(document) if model.by_prefix else None
-    return Generation(path, model, body, caller, prompt, document.get("stream") is True)
+    return Generation(path, model, body, caller, prompt, document.get("stream") is True, hides_usage=hides)
+
+
+def _ask_for_usage(path: str, document: dict[str, Any]) -> bool:
+    """Have a stream end with an event of its counts. Return True if the client had not asked for that itself."""
+    options = document.get("stream_options") or {}
+    if path not in _COUNTED_ON_REQUEST or document.get("stream") is not True or not isinstance(options, dict):
+        return False
+    if options.get("include_usage"):
+        return False
+    document["stream_options"] = {**options, "include_usage": True}
+    return True
 
 
 def parse_form(path: str, form: Form, models: Mapping[str, Model], caller: Caller) -> Generation:

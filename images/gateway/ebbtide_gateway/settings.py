@@ -136,8 +136,22 @@ class Cluster(_Frozen):
     adapters: AdapterList | None = None
 
 
+class Database(_Frozen):
+    """Database of keys and usage. ``folder``: the mounted Secret with its URI; ``tls``: what its server has to prove.
+    ``known_seconds``: how long a key that is known goes on while it is away; ``poll_seconds``: how often it is asked
+    which keys were changed.
+    """
+
+    folder: Path
+    tls: Literal["verify", "encrypt", "off"] = "verify"
+    known_seconds: float = Field(default=3600, ge=0)
+    poll_seconds: float = Field(default=2, gt=0)
+
+
 class Settings(_Frozen):
-    """All settings but the keys. ``keeper_url``: address of the wake keeper, which knows what groups use elsewhere."""
+    """All settings but the keys. ``keeper_url``: address of the wake keeper, which knows what groups use elsewhere.
+    ``database`` None: every key is in the key file, and usage in the log alone.
+    """
 
     interceptor_url: str
     keeper_url: str | None = None
@@ -146,6 +160,7 @@ class Settings(_Frozen):
     limits: Limits = Limits()
     cluster: Cluster = Cluster()
     cors: Cors = Cors()
+    database: Database | None = None
 
     def by_any_name(self) -> dict[str, Model]:
         """Return the models by name, by alias and by each adapter; a name wins over another model's alias. Those that

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from components.platforms.kinds import KINDS
 from components.typed.refusal import Rule
-from components.typed.rules import file, planner, pools, stack, waivers
+from components.typed.rules import database, file, planner, pools, stack, waivers
 
 
 @cache
@@ -26,4 +26,4 @@ def waivable() -> tuple[str, ...]:
 def modules() -> list[ModuleType]:
     """Return the modules that hold rules: those for all platforms, and ``rules.py`` of each that has its own."""
     own = [importlib.import_module(f"{kind.package}.rules") for kind in KINDS.values() if kind.has("rules")]
-    return [stack, file, pools, planner, waivers, *own]
+    return [stack, file, pools, database, planner, waivers, *own]

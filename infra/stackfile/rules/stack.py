@@ -42,6 +42,7 @@ from infra.stackfile.rules.adapters import (
     judge_adapter_names,
     models_that_load,
 )
+from infra.stackfile.rules.database import judge_database
 from infra.stackfile.rules.engine_listed import judge_listed_image, judge_listed_model
 from infra.stackfile.rules.fallback import judge_orders, spot_alone
 from infra.stackfile.rules.long_prompts import judge_long_prompts
@@ -76,6 +77,7 @@ def judge(draft: Draft) -> Iterator[Problem]:
     yield from judge_adapter_names(draft)
     yield from _groups(draft)
     yield from _keys(draft)
+    yield from judge_database(draft)
     yield from _guard(draft)
     yield from judge_cost(draft)
     yield from judge_image(draft)

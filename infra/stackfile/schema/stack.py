@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, Union
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool
 
 from components.platforms.kinds import PlaceSettings, kind_of, settings_classes
-from components.typed.fields import Limit, StackModel, integer, text
-from components.typed.rules.file import COUNT_INVALID, KEY_HASH_INVALID, ORIGIN_INVALID, PACKAGE_NOT_PINNED
+from components.typed.fields import Limit, Name, StackModel, integer, pattern, text
+from components.typed.rules.database import DATABASE_NETWORK_INVALID
+from components.typed.rules.file import (
+    COUNT_INVALID,
+    KEY_HASH_INVALID,
+    ORIGIN_INVALID,
+    PACKAGE_NOT_PINNED,
+)
 from components.typed.rules.stack import IMAGE_NOT_PINNED
-from components.typed.units import Duration
+from components.typed.units import Duration, Quantity
 from infra.stackfile.long_prompts import public_names
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.money import Dollars
@@ -103,7 +109,8 @@ class GroupConfig(StackModel):
     a model have names of their own: ``MODEL/NAME`` for one, ``MODEL/*`` for all of them.
 
     A model that is awake answers every group that may use it. A request for a sleeping model needs the right to wake
-    it, else it gets 403 `wake_not_allowed`. Limits give 429 with Retry-After, and hold over all gateway replicas.
+    it, else it gets 403 `wake_not_allowed`. Limits give 429 with Retry-After, and hold over all gateway replicas. Keys
+    of a group with `admin` are made in the stack file alone.
     """
 
     models: tuple[str, ...] = Field(description="a list of model names", examples=['["*"]'])
@@ -117,6 +124,9 @@ class GroupConfig(StackModel):
     )
     requests_per_minute: RequestsPerMinute | None = Field(
         default=None, description="in any 60 seconds, over all models"
+    )
+    admin: StrictBool = Field(
+        default=False, description="its keys may make other groups' keys and read all usage; needs a `database`"
     )
 
     load_adapters: tuple[str, ...] = Field(
@@ -209,6 +219,40 @@ class GuardConfig(StackModel):
     )
 
 
+Port = Annotated[int, integer(COUNT_INVALID, 1, 65535, fix="give the port on which the database listens")]
+Network = Annotated[str, pattern(DATABASE_NETWORK_INVALID, "Cidr", r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}")]
+
+
+class DatabaseConfig(StackModel):
+    """The PostgreSQL for keys that are made while the stack runs, and for usage. ``existing`` is one of your own.
+    ``embedded`` is one pod with a claim and no backup, for clusters that exist already and for trying. With ``none``
+    every key stands in this file, and usage in the gateway's log alone.
+
+    A Secret of an existing database lies in the namespace `ebbtide`; its key `uri` is
+    `postgresql://USER:PASSWORD@HOST:PORT/NAME`, of a user who may make a schema there. It may be made after the stack.
+    """
+
+    kind: Literal["none", "existing", "embedded", "managed"] = Field(default="none", description="whose it is")
+    secret: Name | None = Field(default=None, description="`existing`: the Secret with its URI", examples=["accounts"])
+    namespace: Name | None = Field(
+        default=None, description="`existing`: the namespace of its pods, if it runs in the cluster"
+    )
+    networks: tuple[Network, ...] = Field(
+        default=(), description="`existing`: where its addresses are, if it runs elsewhere", examples=["[10.40.0.0/16]"]
+    )
+    port: Port = Field(default=5432, description="`existing`: on which it listens")
+    tls: Literal["verify", "encrypt", "off"] = Field(
+        default="verify",
+        description="`existing`: `verify` asks its server for a certificate of the Secret's `ca.crt`, or of a public "
+        "authority; `encrypt` takes any",
+    )
+    storage: Quantity = Field(default=Quantity(10 * 2**30), description="`embedded`: size of its claim")
+    storage_class: Name | None = Field(default=None, description="`embedded`: of its claim; default: the cluster's")
+    image: ByDigest | None = Field(
+        default=None, description="`embedded`: PostgreSQL's own image by digest, like a copy in your registry"
+    )
+
+
 class IdleScalingConfig(StackModel):
     """The source of KEDA and its HTTP add-on: their charts, their own manifests, or already in the cluster."""
 
@@ -233,6 +277,7 @@ class StackConfig(StackModel):
     models: Mapping[str, ModelConfig] = Field(default_factory=dict, description="what is served, on which pool")
     guard: GuardConfig = Field(default=GuardConfig(), description="the ceiling over all models")
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="who may ask what")
+    database: DatabaseConfig = Field(default=DatabaseConfig(), description="keys made at run time, and usage")
     gpu_layer: GpuLayerConfig = Field(default=GpuLayerConfig(), description="the GPU software on the nodes")
     idle_scaling: IdleScalingConfig = Field(default=IdleScalingConfig(), description="what wakes and ends models")
     leader_worker_set: LeaderWorkerSetConfig = Field(

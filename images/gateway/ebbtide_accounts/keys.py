@@ -1,0 +1,152 @@
+"""Keys that are made at run time. Only a hash of each is kept: plain SHA-256 suffices for 256 random bits, which nobody
+can try one by one, and leaves no second secret that every gateway would have to share."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+_BYTES = 32
+_SHAPE = re.compile(rb"sk-[A-Za-z0-9_-]{43}")
+_COLUMNS = "id, name, group_name, last_four, made_by, made_at, expires_at, suspended_at, last_used_at"
+
+# all of it this module's own text: values are never in a statement
+_FIND = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE sha256 = $1"  # noqa: S608
+_LIST = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE deleted_at IS NULL ORDER BY name"  # noqa: S608
+_CREATE = (
+    "INSERT INTO ebbtide.keys (id, name, group_name, sha256, last_four, made_by, expires_at) "  # noqa: S608
+    f"VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {_COLUMNS}"
+)
+
+
+class NameTaken(Exception):
+    """Name that another key has."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key, without itself. Times are UTC; ``suspended_at`` None: it is not suspended."""
+
+    id: str
+    name: str
+    group: str
+    last_four: str
+    made_by: str
+    made_at: datetime
+    expires_at: datetime | None
+    suspended_at: datetime | None
+    last_used_at: datetime | None
+
+
+def new_key() -> str:
+    """Return a key that nobody has seen yet."""
+    return "sk-" + secrets.token_urlsafe(_BYTES)
+
+
+def may_be_one(presented: bytes) -> bool:
+    """Return True if a text has the shape of a key from here: no other is ever asked for."""
+    return _SHAPE.fullmatch(presented) is not None
+
+
+def digest_of(key: bytes) -> bytes:
+    """Return the form in which a key is kept."""
+    return hashlib.sha256(key).digest()
+
+
+async def find(pool: asyncpg.Pool, digest: bytes) -> Key | None:
+    """Return the key with this hash, suspended or expired ones too."""
+    return _key(await pool.fetchrow(_FIND, digest))
+
+
+async def every(pool: asyncpg.Pool) -> list[Key]:
+    """Return all keys by name."""
+    rows = await pool.fetch(_LIST)
+    return [key for row in rows if (key := _key(row)) is not None]
+
+
+async def create(
+    pool: asyncpg.Pool, name: str, group: str, made_by: str, expires_at: datetime | None
+) -> tuple[Key, str]:
+    """Return a new key's entry, and the key itself, which is nowhere else. Raises ``NameTaken``."""
+    made = new_key()
+    values = (secrets.token_hex(8), name, group, digest_of(made.encode()), made[-4:], made_by, expires_at)
+    try:
+        row = await pool.fetchrow(_CREATE, *values)
+    except asyncpg.UniqueViolationError:
+        raise NameTaken(name) from None
+    key = _key(row)
+    assert key is not None
+    return key, made
+
+
+async def suspend(pool: asyncpg.Pool, name: str) -> Key | None:
+    """Suspend a key that is not yet. Returns None if there is no such key, as all of these do."""
+    return await _change(pool, name, "suspended_at = coalesce(suspended_at, now())")
+
+
+async def resume(pool: asyncpg.Pool, name: str) -> Key | None:
+    """Take a suspension back."""
+    return await _change(pool, name, "suspended_at = NULL")
+
+
+async def expire(pool: asyncpg.Pool, name: str, at: datetime | None) -> Key | None:
+    """Set the moment from which a key is refused; None: never."""
+    return await _change(pool, name, "expires_at = $2", at)
+
+
+async def delete(pool: asyncpg.Pool, name: str) -> Key | None:
+    """Delete a key and its hash; its id and name stay, for the usage that was its own."""
+    return await _change(pool, name, "deleted_at = now(), sha256 = NULL")
+
+
+async def rotate(pool: asyncpg.Pool, name: str) -> tuple[Key, str] | None:
+    """Return a key's entry and its new secret; the old one is refused from then on."""
+    made = new_key()
+    key = await _change(pool, name, "sha256 = $2, last_four = $3", digest_of(made.encode()), made[-4:])
+    return None if key is None else (key, made)
+
+
+async def changed(pool: asyncpg.Pool, since: datetime | None) -> tuple[datetime, frozenset[str]]:
+    """Return the database's time, and the keys that were changed since an earlier one. Ten seconds before it count
+    too: a change has the time at which its transaction began.
+    """
+    row = await pool.fetchrow(
+        "SELECT now() AS now, "
+        "(SELECT array_agg(id) FROM ebbtide.keys WHERE changed_at > $1::timestamptz - interval '10 s') AS ids",
+        since,
+    )
+    assert row is not None
+    return row["now"], frozenset(row["ids"] or ())
+
+
+async def used(pool: asyncpg.Pool, last: Sequence[tuple[str, datetime]]) -> None:
+    """Note when keys were last used. That is no change of a key: nobody has to read it again for that."""
+    await pool.execute(
+        "UPDATE ebbtide.keys SET last_used_at = greatest(last_used_at, used.at) "
+        "FROM unnest($1::text[], $2::timestamptz[]) AS used (id, at) WHERE keys.id = used.id",
+        [key for key, _ in last],
+        [at for _, at in last],
+    )
+
+
+async def _change(pool: asyncpg.Pool, name: str, what: str, *values: Any) -> Key | None:
+    """Change a key by one statement: ``what`` is this module's own text."""
+    return _key(
+        await pool.fetchrow(
+            f"UPDATE ebbtide.keys SET {what}, changed_at = now() "  # noqa: S608
+            f"WHERE name = $1 AND deleted_at IS NULL RETURNING {_COLUMNS}",
+            name,
+            *values,
+        )
+    )
+
+
+def _key(row: Any) -> Key | None:
+    return None if row is None else Key(*row.values())

@@ -1,0 +1,263 @@
+"""Keys of the stack's database and the usage that is written to it, for a gateway that answers while it is away.
+
+Imported only where a stack has a database. A request asks memory alone once its key is known: what changes in the
+database is heard of by asking for changes, which works through every proxy and notices a connection that has died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import sys
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import asyncpg
+from ebbtide_accounts import keys, usage, versions
+from ebbtide_accounts.connection import PROBLEMS, Location, describe, open_pool
+from ebbtide_accounts.keys import Key
+
+from .access_log import Record
+from .errors import ApiError
+from .keys import Caller, KeyRing
+from .settings import Database
+from .usage import UsageLog, Use
+
+_log = logging.getLogger("ebbtide.gateway.accounts")
+_MOST_KNOWN, _MOST_NOBODYS = 50_000, 1000
+_LOOKUP_SECONDS = 2.0
+_LOOKUPS_AT_ONCE = 16
+_RETRY_AFTER_SECONDS = 5.0
+_WRITE_SECONDS = 1.0
+_BATCH_ROWS = 1000
+_LAST_WRITE_SECONDS = 5.0
+_AGAIN_SECONDS = (0.5, 1.0, 2.0)
+_UNUSABLE_SECONDS = 30.0
+T = TypeVar("T")
+
+
+class SchemaUnusable(Exception):
+    """Schema that this program does not know, or cannot bring to what it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the database last said of a key. ``age``: by which connection."""
+
+    key: Key
+    age: int
+
+
+class Accounts:
+    """The database of one process: followed, asked and written to."""
+
+    def __init__(self, settings: Database, log: UsageLog) -> None:
+        self._settings = settings
+        self._location = Location(settings.folder, settings.tls)
+        self.log = log
+        self._pool: asyncpg.Pool | None = None
+        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        # apart, so that whoever tries keys cannot have known ones forgotten
+        self._nobodys: OrderedDict[bytes, int] = OrderedDict()
+        self._age = 0
+        self._failures = 0
+        self._heard = -math.inf
+        self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def is_up(self) -> bool:
+        """Return True while the database answers."""
+        return self._pool is not None
+
+    def start(self) -> None:
+        """Begin to follow the database; nothing waits for it."""
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._write_on())]
+        for task in self._tasks:
+            task.add_done_callback(_report)
+
+    async def stop(self) -> None:
+        """Write what is left, for as long as a stopping pod may take, and leave."""
+        follow, write = self._tasks
+        write.cancel()
+        await asyncio.gather(write, return_exceptions=True)
+        with contextlib.suppress(*PROBLEMS):
+            async with asyncio.timeout(_LAST_WRITE_SECONDS):
+                while len(self.log) and self._pool is not None:
+                    await self._write(self._pool)
+        follow.cancel()
+        await asyncio.gather(follow, return_exceptions=True)
+        if self._pool is not None:
+            self._pool.terminate()
+        if len(self.log):
+            _log.error("%d request(s) are in no database: it was away when this gateway ended", len(self.log))
+
+    async def caller(self, presented: bytes, ring: KeyRing) -> Caller | None:
+        """Return the owner of a key; None if nobody has it. Raises ``ApiError`` 401 for one that is suspended or has
+        expired, 503 if it is not known here and the database is away.
+        """
+        if not keys.may_be_one(presented):
+            return None
+        key = await self._key(keys.digest_of(presented))
+        if key is None:
+            return None
+        if key.suspended_at is not None:
+            raise ApiError(401, "key_suspended", f"key {key.name!r} is suspended")
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            raise ApiError(401, "key_expired", f"key {key.name!r} has expired")
+        rights = ring.group(key.group)
+        if rights is None or rights.admin:
+            raise ApiError(403, "group_missing", f"key {key.name!r} is of group {key.group!r}, which is no group here")
+        return Caller(key.name, rights, key.id)
+
+    def connections(self) -> asyncpg.Pool:
+        """Return the connections. Raises ``ApiError`` 503 while the database is away."""
+        if self._pool is None:
+            raise away()
+        return self._pool
+
+    def forget(self, key: Key) -> None:
+        """Ask again for a key that was changed here; the other gateways hear of it by themselves."""
+        self._drop({key.id})
+
+    async def _key(self, digest: bytes) -> Key | None:
+        known = self._known.get(digest)
+        if known is not None and self._pool is not None and known.age == self._age:
+            return known.key
+        if self._pool is not None and self._nobodys.get(digest) == self._age:
+            return None
+        if self._pool is not None:
+            try:
+                return await self._ask(self._pool, digest)
+            except PROBLEMS as problem:
+                _log.warning("a key could not be looked up: %s", describe(problem))
+        if known is not None and self._may_go_on():
+            return known.key
+        raise away()
+
+    def _may_go_on(self) -> bool:
+        return time.monotonic() - self._heard <= self._settings.known_seconds
+
+    async def _ask(self, connections: asyncpg.Pool, digest: bytes) -> Key | None:
+        age = self._age
+        async with asyncio.timeout(_LOOKUP_SECONDS), self._lookups:
+            found = await keys.find(connections, digest)
+        if found is None:
+            self._known.pop(digest, None)
+            _keep(self._nobodys, digest, age, _MOST_NOBODYS)
+        else:
+            _keep(self._known, digest, Known(found, age), _MOST_KNOWN)
+        return found
+
+    def _drop(self, ids: frozenset[str] | set[str]) -> None:
+        for digest in [each for each, known in self._known.items() if known.key.id in ids]:
+            del self._known[digest]
+
+    async def _follow(self) -> None:
+        """Connect, and hear of changes until the connection is lost; then again, with the URI as it is by then."""
+        while True:
+            pause = _AGAIN_SECONDS[min(self._failures, len(_AGAIN_SECONDS) - 1)]
+            try:
+                connections = await open_pool(self._location)
+                try:
+                    await self._bring_forward(connections)
+                    await self._hear(connections)
+                finally:
+                    self._pool = None
+                    connections.terminate()
+            except SchemaUnusable as problem:
+                _log.error("this gateway does without the database: %s", problem)
+                pause = _UNUSABLE_SECONDS
+            except PROBLEMS as problem:
+                if self._failures == 0:
+                    _log.warning("the database is away: %s", describe(problem))
+            self._failures += 1
+            await asyncio.sleep(pause)
+
+    async def _bring_forward(self, connections: asyncpg.Pool) -> None:
+        """Have the schema brought to this program's version, by a process that ends: its libraries take as much memory
+        as all the rest. Raises ``SchemaUnusable``.
+        """
+        state = await versions.state(connections)
+        if state == "older":
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "ebbtide_accounts.migrate", env={**os.environ, **self._location.environment()}
+            )
+            try:
+                await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+            state = await versions.state(connections)
+            if state == "older":
+                raise SchemaUnusable("its schema could not be brought forward")
+        if state == "newer":
+            raise SchemaUnusable("its schema is newer than this gateway")
+
+    async def _hear(self, connections: asyncpg.Pool) -> None:
+        """Drop keys that are changed, until the database does not answer."""
+        now, _ = await keys.changed(connections, None)
+        # whatever was known may have changed meanwhile: each key is asked for once more
+        self._age += 1
+        self._heard, self._pool, self._failures = time.monotonic(), connections, 0
+        _log.warning("the database answers")
+        while True:
+            await asyncio.sleep(self._settings.poll_seconds)
+            asked = time.monotonic()
+            async with asyncio.timeout(_LOOKUP_SECONDS):
+                now, ids = await keys.changed(connections, now)
+            self._heard = asked
+            if ids:
+                self._drop(ids)
+
+    async def _write_on(self) -> None:
+        while True:
+            await asyncio.sleep(_WRITE_SECONDS)
+            try:
+                while self._pool is not None and await self._write(self._pool) == _BATCH_ROWS:
+                    pass
+            except PROBLEMS as problem:
+                _log.warning("%d request(s) could not be written yet: %s", len(self.log), describe(problem))
+
+    async def _write(self, connections: asyncpg.Pool) -> int:
+        """Write one batch, and return its size."""
+        rows, going = self.log.batch(_BATCH_ROWS, datetime.now(UTC) - timedelta(seconds=_WRITE_SECONDS))
+        if not rows:
+            return 0
+        await usage.write(connections, rows)
+        self.log.written(rows, going)
+        last: dict[str, datetime] = {}
+        for row in rows:
+            last[row.key_id] = max(row.at, last.get(row.key_id, row.at))
+        await keys.used(connections, list(last.items()))
+        return len(rows)
+
+    def begin(self, caller: Caller, model: str, hides: bool, record: Record) -> None:
+        """Count a request from here."""
+        record.use = Use(caller, model, hides)
+        self.log.begin(record.use, record)
+
+
+def _keep(kept: OrderedDict[bytes, T], digest: bytes, value: T, most: int) -> None:
+    kept[digest] = value
+    kept.move_to_end(digest)
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Log that a task has ended which never should: requests go on without it."""
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        _log.error("the database is no longer used: %s", describe(problem))
+
+
+def away() -> ApiError:
+    """Return the 503 for what only the database knows."""
+    message = "the database of keys is away, and this key is not known here yet"
+    return ApiError(503, "database_away", message, retry_after=_RETRY_AFTER_SECONDS)

@@ -1,0 +1,188 @@
+"""Admin API: keys are made, listed, suspended, renewed and deleted, and usage is summed up, by a group's own right."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from ebbtide_accounts import keys, usage
+from ebbtide_accounts.connection import PROBLEMS
+from ebbtide_accounts.keys import Key, NameTaken
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from .accounts import Accounts, away
+from .errors import ApiError
+from .keys import Caller, KeyRing
+
+_KEYS, _USAGE = "/admin/keys", "/admin/usage"
+_CHANGES = ("suspend", "resume", "rotate", "expire")
+_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_ONE = re.compile(rf"{_KEYS}/({_NAME})")
+_CHANGE = re.compile(rf"{_KEYS}/({_NAME})/({'|'.join(_CHANGES)})")
+_TIME = TypeAdapter(AwareDatetime)
+Document = dict[str, Any]
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NewKey(_Body):
+    """A key to be made. ``expires_at``: with its offset from UTC; None: never."""
+
+    name: Annotated[str, Field(pattern=rf"^{_NAME}$")]
+    group: str
+    expires_at: AwareDatetime | None = None
+
+
+class Expiry(_Body):
+    """When a key ends. None: never."""
+
+    expires_at: AwareDatetime | None
+
+
+class Admin:
+    """Answers to whoever has the right; all of them need the database."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    @staticmethod
+    def methods_for(path: str) -> tuple[str, ...] | None:
+        """Return the methods that a path takes; None if it is none of these."""
+        if path == _KEYS:
+            return ("GET", "POST", "OPTIONS")
+        if path == _USAGE:
+            return ("GET", "OPTIONS")
+        if _ONE.fullmatch(path):
+            return ("DELETE", "OPTIONS")
+        return ("POST", "OPTIONS") if _CHANGE.fullmatch(path) else None
+
+    async def answer(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes, caller: Caller, ring: KeyRing
+    ) -> tuple[int, Document]:
+        """Return status and answer. Raises ``ApiError``: 403 without the right, 503 while the database is away."""
+        if not caller.rights.admin:
+            message = f"your key's group {caller.group!r} has no right to keys and usage (admin in the stack file)"
+            raise ApiError(403, "admin_not_allowed", message)
+        try:
+            if path == _USAGE:
+                return 200, {"usage": await self._usage(query)}
+            if path == _KEYS and method == "GET":
+                return 200, {"keys": [shown(key) for key in await keys.every(self._accounts.connections())]}
+            if path == _KEYS:
+                return 201, await self._create(body, caller, ring)
+            return 200, await self._change(path, body)
+        except PROBLEMS:
+            raise away() from None
+
+    async def _create(self, body: bytes, caller: Caller, ring: KeyRing) -> Document:
+        asked = _parsed(NewKey, body)
+        group = ring.group(asked.group)
+        if group is None or group.admin:
+            # so that no key which is made here can make others: who may is the stack file's to say
+            allowed = ", ".join(each.name for each in ring.groups if not each.admin) or "none"
+            message = f"group {asked.group[:63]!r} may have no key made here; allowed: {allowed}"
+            raise ApiError(400, "invalid_parameter", message, param="group")
+        if any(declared.name == asked.name for _, declared in ring.owners):
+            raise _taken(asked.name, "the stack file has")
+        try:
+            made = await keys.create(
+                self._accounts.connections(), asked.name, asked.group, caller.name, _future(asked.expires_at)
+            )
+        except NameTaken:
+            raise _taken(asked.name, "there is") from None
+        return _with_secret(*made)
+
+    async def _change(self, path: str, body: bytes) -> Document:
+        connections = self._accounts.connections()
+        if (one := _ONE.fullmatch(path)) is not None:
+            return self._changed(one[1], await keys.delete(connections, one[1]))
+        match = _CHANGE.fullmatch(path)
+        assert match is not None
+        name, what = match[1], match[match.lastindex or 0]
+        if what == "suspend":
+            return self._changed(name, await keys.suspend(connections, name))
+        if what == "resume":
+            return self._changed(name, await keys.resume(connections, name))
+        if what == "expire":
+            at = _parsed(Expiry, body).expires_at
+            return self._changed(name, await keys.expire(connections, name, at))
+        made = await keys.rotate(connections, name)
+        self._changed(name, made[0] if made is not None else None)
+        assert made is not None
+        return _with_secret(*made)
+
+    def _changed(self, name: str, key: Key | None) -> Document:
+        if key is None:
+            raise ApiError(404, "key_not_found", f"there is no key {name!r} that was made here")
+        self._accounts.forget(key)
+        return {"key": shown(key)}
+
+    async def _usage(self, query: Mapping[str, str]) -> list[Document]:
+        by = tuple(name for name in query.get("by", "").split(",") if name)
+        if len(set(by)) < len(by) or not usage.SUMS_BY.keys() >= set(by):
+            message = f"by takes each of these once: {', '.join(usage.SUMS_BY)}"
+            raise ApiError(400, "invalid_parameter", message, param="by")
+        since, until = _moment(query, "since"), _moment(query, "until")
+        return await usage.sums(self._accounts.connections(), by, since, until)
+
+
+def shown(key: Key) -> Document:
+    """Return what may be seen of a key."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "group": key.group,
+        "last_four": key.last_four,
+        "made_by": key.made_by,
+        "made_at": _text(key.made_at),
+        "expires_at": _text(key.expires_at),
+        "suspended_at": _text(key.suspended_at),
+        "last_used_at": _text(key.last_used_at),
+    }
+
+
+def _with_secret(key: Key, secret: str) -> Document:
+    return {"key": shown(key), "secret": secret}
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _taken(name: str, where: str) -> ApiError:
+    return ApiError(409, "name_taken", f"{where} a key {name!r} already", param="name")
+
+
+def _future(moment: datetime | None) -> datetime | None:
+    if moment is not None and moment <= datetime.now(UTC):
+        raise ApiError(400, "invalid_parameter", "expires_at is in the past", param="expires_at")
+    return moment
+
+
+def _moment(query: Mapping[str, str], name: str) -> datetime | None:
+    if name not in query:
+        return None
+    try:
+        return _TIME.validate_python(query[name])
+    except ValidationError:
+        message = f"{name} is no time with an offset; allowed: like 2026-11-30T00:00:00Z"
+        raise ApiError(400, "invalid_parameter", message, param=name) from None
+
+
+def _parsed(kind: type[Body], body: bytes) -> Body:
+    """Parse a body. Raises ``ApiError`` 400 that names the fields, never their values."""
+    try:
+        return kind.model_validate(json.loads(body))
+    except ValidationError as problem:
+        first = problem.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the body"
+        message = f"{where[:63]}: {first['msg']}; allowed fields: {', '.join(kind.model_fields)}"
+        raise ApiError(400, "invalid_parameter", message, param=where[:63]) from None
+    except (ValueError, RecursionError):
+        raise ApiError(400, "invalid_json", "the request body is not JSON") from None
