@@ -376,7 +376,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "50 an unknown section": (
         [(("model",), {})],
         [
-            "model: is not a known key; allowed: environment, gateway, gpuLayer, guard, idleScaling, image, "
+            "model: is not a known key; allowed: database, environment, gateway, gpuLayer, guard, idleScaling, image, "
             "leaderWorkerSet, models, platform, pools; fix: did you mean models? [EBB050 error]"
         ],
     ),
