@@ -50,8 +50,8 @@ def test_errors_name_the_file_the_user_edits_and_unknown_keys_are_refused(given:
     with pytest.raises(ConfigError) as caught:
         read_pulumi().loaded()
     assert str(caught.value).splitlines() == [
-        "stacks/Pulumi.aws-prod.yaml: guards: is not a known key; allowed: database, environment, gateway, gpuLayer, guard, "
-        "idleScaling, image, leaderWorkerSet, models, platform, pools; fix: did you mean guard? [EBB050 error]",
+        "stacks/Pulumi.aws-prod.yaml: guards: is not a known key; allowed: database, environment, gateway, gpuLayer, "
+        "guard, idleScaling, image, leaderWorkerSet, models, platform, pools; fix: did you mean guard? [EBB050 error]",
         "stacks/Pulumi.aws-prod.yaml: models: 'not json' is not a mapping; allowed: keys with values; "
         "fix: write it as lines of key: value [EBB102 error]",
     ]
