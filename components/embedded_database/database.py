@@ -45,12 +45,13 @@ class EmbeddedDatabase(pulumi.ComponentResource):
         super().__init__("ebbtide:embedded_database:EmbeddedDatabase", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         password = random.RandomPassword(f"{name}-password", length=_PASSWORD_LETTERS, special=False, opts=child)
-        data = password.result.apply(lambda text: dict(secret(settings, text)))
+        data: pulumi.Output[dict[str, str]] = password.result.apply(lambda text: dict(secret(settings, text)))
+        hidden: pulumi.Output[dict[str, str]] = pulumi.Output.secret(data)
         metadata = {"namespace": settings.namespace, "labels": LABELS}
         secrets = k8s.core.v1.Secret(
             f"{name}-secret",
             metadata={"name": SECRET, **metadata},
-            string_data=pulumi.Output.secret(data),
+            string_data=hidden,
             opts=child,
         )
         account = k8s.core.v1.ServiceAccount(

@@ -97,7 +97,8 @@ def _state(key: Key, now: datetime) -> str:
         return f"suspended {key['suspended_at']}"
     if not key["expires_at"]:
         return "good"
-    return ("expired " if datetime.fromisoformat(key["expires_at"]) <= now else "until ") + key["expires_at"]
+    end = str(key["expires_at"])
+    return f"expired {end}" if datetime.fromisoformat(end) <= now else f"until {end}"
 
 
 def _row(key: Key) -> tuple[Any, ...]:
