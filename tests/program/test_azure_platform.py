@@ -183,7 +183,10 @@ LAST: list[Any] = []
 def seen(*pools: PoolRequest, protect: bool = False, cloud: _Cloud | None = None, **changes: Any) -> Seen:
     from components.platforms.azure.platform import build
 
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    loop = asyncio.new_event_loop()
+    # a program that ends early leaves tasks that nobody waits for: Python prints 100,000 lines about them
+    loop.set_exception_handler(lambda *_: None)
+    asyncio.set_event_loop(loop)
     cloud = cloud or _Cloud()
     recorder = _Recorder(cloud)
     LAST.clear()
