@@ -25,8 +25,9 @@ _HEAD = """\
 
 Pulumi's AWS provider is a bridge over Terraform's. The graphs of {stacks} and of their variants in
 `scripts/shape_variants.yaml` are written as Terraform's configuration by the schema of its AWS provider {version},
-which then judges them: names, types, words, patterns, address ranges and policies' JSON (`terraform validate`). The
-test also applies the graph of `{applied}` against a simulated AWS but for what that does not serve ({left_out}), wants
+which then judges them: names, types, words, patterns, address ranges and policies' JSON (`terraform validate`). On
+request (`EBBTIDE_LONG=1`) the test also applies the graph of `{applied}` against a simulated
+AWS but for what that does not serve ({left_out}), wants
 it read back without a difference{but}, and destroys it. `tests/program/test_engine_aws_provider.py` does it where
 Terraform and the provider are on the machine, and says so where it is skipped. `python -m
 scripts.terraform_provider.page` writes this page out of the schema and the graphs. What of all this has been seen to

@@ -47,10 +47,6 @@ PROGRAM = {"ebbtide.dev/test": "starts-with"}
 QUICK = Path(__file__).with_name("quick_engine.py")
 WAKE_SECONDS = 240.0
 
-on_request = pytest.mark.skipif(
-    not os.environ.get("EBBTIDE_LONG"), reason="takes minutes of two cores; EBBTIDE_LONG=1 make test-lab asks for it"
-)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What one wake of vLLM can serve stands together, what begins asleep before it; what takes the stack down comes

@@ -15,7 +15,8 @@ from components.platforms.folder_store import folder_name
 from lab.ask import NAMESPACE
 from lab.model_cache import ADAPTER, ensure_adapter
 from lab.toolchain.gguf.train_adapter import ANSWER, QUESTION, RANK
-from tests.lab.conftest import FIRST, SECOND, WAKE_SECONDS, Lab, on_request, wait_until
+from tests.lab.conftest import FIRST, SECOND, WAKE_SECONDS, Lab, wait_until
+from tests.on_request import on_request
 
 NAME, HOT = "lighthouse", f"{SECOND}/lighthouse"
 LOAD, UNLOAD = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"

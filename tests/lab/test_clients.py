@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.programs import CLIENTS, Client
-from tests.lab.conftest import FIRST, Lab, on_request
+from tests.lab.conftest import FIRST, Lab
 from tests.lab.constrained import CALLS, WAYS, WELL_FORMED, forms
+from tests.on_request import on_request
 
 AT_ONCE = 4
 """Programs: they mostly wait, for the engine or for the disk."""

@@ -15,7 +15,8 @@ import pytest
 from components.platforms.folder_store import folder_name
 from lab import model_cache
 from tests.installed import locked_python
-from tests.lab.conftest import Lab, on_request
+from tests.lab.conftest import Lab
+from tests.on_request import on_request
 
 pytestmark = on_request
 

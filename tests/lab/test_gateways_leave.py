@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.lab.balancer import Balancer
-from tests.lab.conftest import FIRST, MERGE, SECOND, Lab, deployment_of, on_request, wait_until
+from tests.lab.conftest import FIRST, MERGE, SECOND, Lab, deployment_of, wait_until
+from tests.on_request import on_request
 
 STREAMS, HELD = 50, 20
 TOKENS, TOKEN_SECONDS = 32, 0.25

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.lab.conftest import Lab, on_request
+from tests.lab.conftest import Lab
 from tests.lab.prefix_load import BY_PREFIX, TURNS, run, two_replicas
+from tests.on_request import on_request
 
 # of a chat's turns all but the first; and vLLM caches whole blocks of 128 tokens (CPU) of prompts with some 700
 MOST = (TURNS - 1) / TURNS

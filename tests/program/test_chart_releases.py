@@ -17,7 +17,7 @@ from tests.program.wire_types import wrong_value
 pytest.importorskip("pulumi_aws")
 pytest.importorskip("pulumi_azure_native")
 pytest.importorskip("pulumi_gcp")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charts")]  # one worker records the stacks, for all of them
 RECORDS = records()
 HOW = "run: python -m scripts.record_chart_values"
 

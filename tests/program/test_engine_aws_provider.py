@@ -24,6 +24,7 @@ from scripts.terraform_provider.schema import Schema
 from scripts.terraform_provider.terraform import Message, NotHere, Programs, Terraform, find
 from scripts.terraform_provider.translation import CannotTranslate, Translation
 from tests.karpenter.simulated_aws import SimulatedAws, server
+from tests.on_request import on_request
 from tests.program.conftest import free_ports
 from tests.program.recorded_manifests import graph
 
@@ -115,17 +116,20 @@ def without(resources: dict[str, Any], left_out: set[str]) -> None:
             resource |= {"depends_on": needs} if needs else {}
 
 
+@on_request
 def test_the_provider_makes_every_resource_of_a_production_stack(life: Life) -> None:
     assert [each.error for each in life.applied if each.error] == []
     assert {each.address for each in life.applied if each.action == "create"} == life.addresses.keys()
     assert life.networks == ["10.40.0.0/16"]
 
 
+@on_request
 def test_read_back_a_production_stack_is_what_was_asked_for(life: Life) -> None:
     differs = {(life.addresses[each.address], each.action) for each in life.again}
     assert differs == {(kind, difference["change"]) for kind, difference in table()["readBack"].items()}, life.again
 
 
+@on_request
 def test_nothing_of_a_production_stack_is_left_after_its_end(life: Life) -> None:
     assert [each.error for each in life.destroyed if each.error] == []
     assert {each.address for each in life.destroyed} == life.addresses.keys()
