@@ -4,6 +4,7 @@ green; and that no property is judged by the clock, which a busy machine turns s
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import defaultdict
@@ -34,6 +35,14 @@ def tier_of(report: pytest.TestReport) -> str:
     if "engine" in report.keywords:
         return "rehearsal" if folder == "rehearsal" else "engine"
     return folder if folder in ("unit", "lab") else "program"
+
+
+def pytest_runtest_setup() -> None:
+    """Give the thread an event loop: ``asyncio.run`` of an earlier test has taken it, and Pulumi's mocks ask for one."""
+    try:
+        asyncio.get_event_loop_policy().get_event_loop()
+    except RuntimeError:
+        asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -124,7 +124,7 @@ def test_two_models_of_one_name_are_found(tmp_path: Path) -> None:
 
 def test_a_key_without_namespace_is_refused(tmp_path: Path) -> None:
     found = refusal(tmp_path, GOOD.read_text() + "  guards: {}\n")
-    assert found[0].startswith("stacks/Pulumi.aws-prod.yaml: config.guards: is not a known key; allowed: ebbtide:env")
+    assert found[0].startswith("stacks/Pulumi.aws-prod.yaml: config.guards: is not a known key; allowed: ebbtide:data")
     assert found[0].endswith("fix: did you mean ebbtide:guard? [EBB050 error]")
 
 
