@@ -38,7 +38,7 @@ def tier_of(report: pytest.TestReport) -> str:
 
 
 def pytest_runtest_setup() -> None:
-    """Give the thread an event loop: ``asyncio.run`` of an earlier test has taken it, and Pulumi's mocks ask for one."""
+    """Give the thread an event loop: ``asyncio.run`` of an earlier test took it, and Pulumi's mocks ask for one."""
     try:
         asyncio.get_event_loop_policy().get_event_loop()
     except RuntimeError:

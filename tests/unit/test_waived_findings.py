@@ -148,8 +148,8 @@ def test_a_waived_secret_is_in_no_text_all_the_same(tmp_path: Path) -> None:
 
 
 def test_every_mandatory_finding_of_a_stack_file_has_a_policy_that_can_be_waived_and_no_other_code_can() -> None:
-    # a renamed pool shows between two stack files, an adapter's base in its own file, and what a database is trusted with
-    # in the gateway's settings: no policy over one graph says the same
+    # a renamed pool shows between two stack files, an adapter's base in its own file, a database's TLS in the gateway's
+    # settings: no policy over one graph says the same
     alone = {"EBB055", "EBB282", "EBB293", "EBB294"}
     assert {rule.code for rule in rules() if rule.code in waivable() and rule.policy is None} == alone
     policies = {rule.policy for rule in rules() if rule.policy is not None}
