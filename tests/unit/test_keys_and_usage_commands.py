@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from infra.cli import app
 from infra.commands import keys, usage
 from infra.commands.options import KeyCreateOptions, KeyExpireOptions, KeyOptions, KeysListOptions, UsageOptions
 from infra.errors import LocalProblem
@@ -166,3 +168,24 @@ def test_what_goes_wrong_is_told_without_the_key(answer: Answer, says: str, api:
         keys.show(KeysListOptions(**AT))
     assert says in str(problem.value)
     assert "sk-admin" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["keys", "create", "alice", "--group", "everyone"], ("POST", "/admin/keys")),
+        (["keys", "list"], ("GET", "/admin/keys")),
+        (["keys", "suspend", "alice"], ("POST", "/admin/keys/alice/suspend")),
+        (["keys", "resume", "alice"], ("POST", "/admin/keys/alice/resume")),
+        (["keys", "rotate", "alice"], ("POST", "/admin/keys/alice/rotate")),
+        (["keys", "expire", "alice", "never"], ("POST", "/admin/keys/alice/expire")),
+        (["keys", "delete", "alice"], ("DELETE", "/admin/keys/alice")),
+        (["usage"], ("GET", "/admin/usage")),
+    ],
+    ids=" ".join,
+)
+def test_what_is_typed_reaches_the_admin_api(words: list[str], asked: tuple[str, str], api: AdminApi) -> None:
+    api.answer = 200, {"key": KEY, "secret": SECRET, "keys": [KEY], "usage": [ROW]}
+    result = CliRunner().invoke(app, [*words, "--url", URL, "--key-env", "THE_KEY", "--format", "json"])
+    assert result.exit_code == 0, result.output
+    assert [request[:2] for request in api.requests] == [asked]
