@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from components import role_grant
 from components.gateway.config import ADAPTERS, GatewaySettings
 from components.model_service.settings import PORT as ENGINE_PORT
 from components.pods import dns_ports, of_namespace, tcp, to_api_server
@@ -45,11 +46,7 @@ def adapters_role(settings: GatewaySettings) -> Manifest:
 
 def role_binding(settings: GatewaySettings, granted: Manifest) -> Manifest:
     """Return the binding that gives a role to the gateway's service account."""
-    return {
-        "metadata": dict(granted["metadata"]),
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": granted["metadata"]["name"]},
-        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": settings.namespace}],
-    }
+    return role_grant.role_binding(granted, NAME, settings.namespace)
 
 
 def network_policy(settings: GatewaySettings) -> Manifest:

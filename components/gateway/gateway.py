@@ -23,6 +23,7 @@ from components.gateway.config import GatewaySettings, digest_of, keys_json
 from components.gateway.workload import KEYS_FILE, adapters_map, config_map, deployment, disruption_budget, service
 from components.platforms.contract import HttpIngress, Ingress, Registry
 from components.pushed_image import python_image
+from components.role_grant import grant
 
 _KEY_LETTERS = 40
 _RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
@@ -110,15 +111,7 @@ class Gateway(pulumi.ComponentResource):
     def _grant(
         self, name: str, settings: GatewaySettings, granted: Manifest, account: pulumi.Resource
     ) -> pulumi.Resource:
-        role = k8s.rbac.v1.Role(name, **granted, opts=pulumi.ResourceOptions(parent=self, depends_on=[account]))
-        bound = role_binding(settings, granted)
-        return k8s.rbac.v1.RoleBinding(
-            f"{name}-binding",
-            metadata=bound["metadata"],
-            role_ref=bound["roleRef"],
-            subjects=bound["subjects"],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[role, account]),
-        )
+        return grant(name, granted, role_binding(settings, granted), self, account, after=[account])
 
     def _new_key(self, name: str) -> pulumi.Output[str]:
         password = random.RandomPassword(

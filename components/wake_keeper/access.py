@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from components import role_grant
 from components.gateway.access import LABELS as GATEWAY_LABELS
 from components.gateway.access import METRICS_PORT as GATEWAY_METRICS_PORT
 from components.model_service.settings import PORT as ENGINE_PORT
@@ -55,11 +56,7 @@ def gateway_role(settings: KeeperSettings) -> Manifest:
 
 def role_binding(settings: KeeperSettings, granted: Manifest) -> Manifest:
     """Return the binding that gives a role to the keeper's service account."""
-    return {
-        "metadata": dict(granted["metadata"]),
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": granted["metadata"]["name"]},
-        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": settings.namespace}],
-    }
+    return role_grant.role_binding(granted, NAME, settings.namespace)
 
 
 def pod_guard(settings: KeeperSettings) -> Manifest:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.role_grant import grant
 from components.wake_keeper.access import (
     LABELS,
     NAME,
@@ -87,12 +88,4 @@ class WakeKeeper(pulumi.ComponentResource):
         account: pulumi.Resource,
         after: Sequence[pulumi.Resource] = (),
     ) -> k8s.rbac.v1.RoleBinding:
-        rights = k8s.rbac.v1.Role(name, **granted, opts=pulumi.ResourceOptions(parent=self, depends_on=after))
-        bound = role_binding(settings, granted)
-        return k8s.rbac.v1.RoleBinding(
-            f"{name}-binding",
-            metadata=bound["metadata"],
-            role_ref=bound["roleRef"],
-            subjects=bound["subjects"],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[rights, account]),
-        )
+        return grant(name, granted, role_binding(settings, granted), self, account, after)
