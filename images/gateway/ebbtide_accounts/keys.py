@@ -7,7 +7,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,10 @@ _COLUMNS = "id, name, group_name, last_four, made_by, made_at, expires_at, suspe
 # all of it this module's own text: values are never in a statement
 _FIND = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE sha256 = $1"  # noqa: S608
 _LIST = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE deleted_at IS NULL ORDER BY name"  # noqa: S608
+_CHANGED = (
+    f"SELECT now() AS now, sha256, {_COLUMNS} FROM (SELECT) AS always "  # noqa: S608
+    "LEFT JOIN ebbtide.keys ON changed_at > $1::timestamptz - interval '10 s'"
+)
 _CREATE = (
     "INSERT INTO ebbtide.keys (id, name, group_name, sha256, last_four, made_by, expires_at) "  # noqa: S608
     f"VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {_COLUMNS}"
@@ -43,6 +47,15 @@ class Key:
     expires_at: datetime | None
     suspended_at: datetime | None
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What was changed by ``now`` (UTC). ``keys``: by their hashes; of ``ids`` those that are not in it are deleted."""
+
+    now: datetime
+    ids: set[str] = field(default_factory=set)
+    keys: dict[bytes, Key] = field(default_factory=dict)
 
 
 def new_key() -> str:
@@ -113,17 +126,18 @@ async def rotate(pool: asyncpg.Pool, name: str) -> tuple[Key, str] | None:
     return None if key is None else (key, made)
 
 
-async def changed(pool: asyncpg.Pool, since: datetime | None) -> tuple[datetime, frozenset[str]]:
-    """Return the database's time, and the keys that were changed since an earlier one. Ten seconds before it count
-    too: a change has the time at which its transaction began.
+async def changed(pool: asyncpg.Pool, since: datetime | None) -> Changes:
+    """Return the keys that were changed since an earlier time of the database, none if that is None. Ten seconds before
+    it count too: a change has the time at which its transaction began.
     """
-    row = await pool.fetchrow(
-        "SELECT now() AS now, "
-        "(SELECT array_agg(id) FROM ebbtide.keys WHERE changed_at > $1::timestamptz - interval '10 s') AS ids",
-        since,
-    )
-    assert row is not None
-    return row["now"], frozenset(row["ids"] or ())
+    rows = await pool.fetch(_CHANGED, since)
+    changes = Changes(rows[0]["now"])
+    for _, sha256, *values in (row.values() for row in rows if row["id"] is not None):
+        key = Key(*values)
+        changes.ids.add(key.id)
+        if sha256 is not None:
+            changes.keys[sha256] = key
+    return changes
 
 
 async def used(pool: asyncpg.Pool, last: Sequence[tuple[str, datetime]]) -> None:

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -124,7 +125,7 @@ class Accounts:
 
     def forget(self, key: Key) -> None:
         """Ask again for a key that was changed here; the other gateways hear of it by themselves."""
-        self._drop({key.id})
+        self._apply({key.id}, {})
 
     async def _key(self, digest: bytes) -> Key | None:
         known = self._known.get(digest)
@@ -155,9 +156,16 @@ class Accounts:
             _keep(self._known, digest, Known(found, age), _MOST_KNOWN)
         return found
 
-    def _drop(self, ids: frozenset[str] | set[str]) -> None:
+    def _apply(self, ids: set[str], now: Mapping[bytes, Key]) -> None:
+        """Have known keys as they are now, and forget those that are not. What can be replaced is not asked for again: the
+        database may go away at once.
+        """
         for digest in [each for each, known in self._known.items() if known.key.id in ids]:
-            del self._known[digest]
+            key = now.get(digest)
+            if key is None:
+                del self._known[digest]
+            else:
+                self._known[digest] = Known(key, self._age)
 
     async def _follow(self) -> None:
         """Connect, and hear of changes until the connection is lost; then again, with the URI as it is by then."""
@@ -201,8 +209,8 @@ class Accounts:
             raise SchemaUnusable("its schema is newer than this gateway")
 
     async def _hear(self, connections: asyncpg.Pool) -> None:
-        """Drop keys that are changed, until the database does not answer."""
-        now, _ = await keys.changed(connections, None)
+        """Follow keys that are changed, until the database does not answer."""
+        now = (await keys.changed(connections, None)).now
         # whatever was known may have changed meanwhile: each key is asked for once more
         self._age += 1
         self._heard, self._pool, self._failures = time.monotonic(), connections, 0
@@ -211,10 +219,9 @@ class Accounts:
             await asyncio.sleep(self._settings.poll_seconds)
             asked = time.monotonic()
             async with asyncio.timeout(_LOOKUP_SECONDS):
-                now, ids = await keys.changed(connections, now)
-            self._heard = asked
-            if ids:
-                self._drop(ids)
+                changes = await keys.changed(connections, now)
+            now, self._heard = changes.now, asked
+            self._apply(changes.ids, changes.keys)
 
     async def _write_on(self) -> None:
         while True:
