@@ -1,10 +1,12 @@
 """What the gateway costs a request to a warm model: through it and past it, in the same run on the same upstream.
 
-``python -m benchmarks.gateway_overhead [--against NAME=FOLDER]...``. The upstream is a process of its own that answers
-as vLLM does, at once (``chat``) or as a stream of tokens some milliseconds apart (``stream``, timed to its first byte).
+``python -m benchmarks.gateway_overhead [--against NAME=FOLDER]... [--database]``. The upstream is a process
+of its own that answers as vLLM does, at once (``chat``) or as a stream of tokens some milliseconds apart (``stream``,
+timed to its first byte).
 FOLDER is the ``images/gateway`` of another checkout: that build is measured beside this one, in turns, so that a drift
 of the machine's speed meets all. This one watches for silence as a stack deploys it, another as its own default is.
-Results go to ``docs/results/gateway.json``, or to ``--out``.
+``--database`` measures this one once more, asked by a key that was made at run time, with a real PostgreSQL that its
+usage is written to. Results go to ``docs/results/gateway.json``, or to ``--out``.
 """
 
 from __future__ import annotations
@@ -34,11 +36,16 @@ from components.gateway.config import GatewaySettings
 from infra.workspace import PROJECT
 from tests.gateway_venv import gateway_python
 from tests.unit import gateway_kit as kit
+from tests.unit import postgres
+from tests.unit.postgres import Postgres
 
 # requests by shape and by how many are under way at once
 REQUESTS = {"chat": {1: 150, 8: 400, 32: 640, 128: 1280}, "stream": {1: 30, 8: 120, 32: 320, 128: 640}}
 TOKENS, TOKEN_SECONDS = 32, 0.005
-MODEL, KEY = "small", "sk-bench"
+MODEL, KEY, ADMIN_KEY = "small", "sk-bench", "sk-root"
+USAGE_EVENT = (
+    b'data: {"id":"r","choices":[],"usage":{"prompt_tokens":200,"completion_tokens":32,"total_tokens":232}}\n\n'
+)
 RESULTS = PROJECT / "docs" / "results" / "gateway.json"
 
 
@@ -51,6 +58,8 @@ async def _upstream(request: web.Request) -> web.StreamResponse:
     for number in range(TOKENS):
         await response.write(kit.chunk(request, body, f" token{number}"))
         await asyncio.sleep(TOKEN_SECONDS)
+    if (body.get("stream_options") or {}).get("include_usage"):
+        await response.write(USAGE_EVENT)
     await response.write(b"data: [DONE]\n\n")
     return response
 
@@ -63,6 +72,7 @@ class Target:
     url: str
     process: int | None = None
     start_seconds: float | None = None
+    key: str = KEY
     latencies: dict[tuple[str, int], list[float]] = field(default_factory=dict)
     rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)
     cpu: dict[tuple[str, int], list[float]] = field(default_factory=dict)
@@ -77,7 +87,7 @@ async def load(target: Target, shape: str, at_once: int) -> None:
     left = REQUESTS[shape][at_once]
     times: list[float] = []
     body = {"model": MODEL, "messages": [{"role": "user", "content": "word " * 200}], "stream": shape == "stream"}
-    headers = {"authorization": f"Bearer {KEY}"}
+    headers = {"authorization": f"Bearer {target.key}"}
 
     async def client(session: aiohttp.ClientSession) -> None:
         nonlocal left
@@ -118,7 +128,9 @@ def upstream() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(name: str, image: Path, upstream_url: str, kube: kit.KubeApi) -> Iterator[Target]:
+def gateway(
+    name: str, image: Path, upstream_url: str, kube: kit.KubeApi, database: Postgres | None = None
+) -> Iterator[Target]:
     """A build of the gateway, ready."""
     python = gateway_python(image / "requirements.txt")
     settings = {
@@ -126,23 +138,38 @@ def gateway(name: str, image: Path, upstream_url: str, kube: kit.KubeApi) -> Ite
         "models": [{"name": MODEL, "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 60}],
         "cluster": {"apiServer": kube.served.url},
         **({"limits": {"silenceSeconds": GatewaySettings.silence_seconds}} if image == kit.IMAGE else {}),
+        **({"database": {"folder": str(database.mounted)}} if database is not None else {}),
     }
     # twice: the first start writes nothing but warms the disk's cache, as an image that has run on a node before
     for attempt in range(2):
         with tempfile.TemporaryDirectory() as folder:
-            keys = kit.key_file({"bench": (KEY, "all")}, {"all": ["*"]})
+            owners = {"bench": (KEY, "all"), "root": (ADMIN_KEY, "owners")}
+            keys = kit.key_file(owners, {"all": ["*"], "owners": []}, {"owners": {"admin": True}})
             running = kit.start(python, Path(folder), settings, keys, image, ("-m", "ebbtide_gateway"))
             try:
                 kit.until(lambda run=running: _ready(run), f"{name} is ready", 120)
                 took = time.monotonic() - running.started
                 if attempt == 1:
-                    yield Target(name, running.url, running.process.pid, took)
+                    key = KEY if database is None else _key_made_at(running)
+                    yield Target(name, running.url, running.process.pid, took, key)
             finally:
                 running.stop()
 
 
 def _ready(running: kit.Gateway) -> bool:
     return httpx.get(running.url + "/health/readiness").status_code == 200
+
+
+def _key_made_at(running: kit.Gateway) -> str:
+    kit.until(lambda: _follows(running), "the database is followed", 60)
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    answer = httpx.post(running.url + "/admin/keys", json={"name": "bench-made", "group": "all"}, headers=headers)
+    answer.raise_for_status()
+    return str(answer.json()["secret"])
+
+
+def _follows(running: kit.Gateway) -> bool:
+    return "ebbtide_gateway_database_up 1.0" in httpx.get(running.metrics_url).text
 
 
 def resident_mib(process: int) -> float:
@@ -177,6 +204,7 @@ def main() -> int:
     """Measure and write."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--against", action="append", default=[], metavar="NAME=FOLDER")
+    arguments.add_argument("--database", action="store_true")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--out", type=Path, default=RESULTS)
     arguments.add_argument("--upstream", type=int)
@@ -197,6 +225,9 @@ def main() -> int:
         builds = [
             stack.enter_context(gateway(name, image, url, kube)) for name, image in [*others, ("this", kit.IMAGE)]
         ]
+        if options.database:
+            database = stack.enter_context(postgres.running())
+            builds.append(stack.enter_context(gateway("this, with a database", kit.IMAGE, url, kube, database)))
         targets = [direct, *builds]
         for target in targets:
             asyncio.run(load(target, "chat", 8))

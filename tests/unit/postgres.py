@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.gateway_kit import free_port, listens, until
+from tests.unit.gateway_kit import free_port, until
 
 PASSWORD = "pw-of-the-database"
 _INSTALLED = Path("/usr/lib/postgresql")
@@ -44,10 +44,13 @@ def _owner() -> tuple[int, int] | None:
 
 
 class Postgres:
-    """One cluster. ``mounted`` is the folder that a Secret with its URI would be."""
+    """One cluster. ``mounted`` is the folder that a Secret with its URI would be. ``address`` is where it listens,
+    ``network`` the network namespace that has it if this process is in another.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, address: str = "127.0.0.1", network: Path | None = None) -> None:
+        self.folder, self.address, self._network = folder, address, network
+        self.port = free_port()
         self._programs = programs()
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "password").write_text(PASSWORD)
@@ -60,37 +63,42 @@ class Postgres:
         self.mounted = folder / "mounted"
         self.mounted.mkdir()
         shutil.copy(folder / "server.crt", self.mounted / "ca.crt")
-        (self.mounted / "uri").write_text(f"postgresql://owner:{PASSWORD}@localhost:{self.port}/postgres\n")
+        (self.mounted / "uri").write_text(f"postgresql://owner:{PASSWORD}@{self.address}:{self.port}/postgres\n")
 
     def _certificate(self) -> None:
-        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        names = ["-subj", "/CN=database", "-addext", f"subjectAltName=IP:{self.address}"]
         files = ["-keyout", "server.key", "-out", "server.crt"]
         new = ["openssl", "req", "-new", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         subprocess.run([*new, "-days", "2", *names, *files], cwd=self.folder, check=True, capture_output=True)
         (self.folder / "server.key").chmod(0o600)
 
-    def _run(self, program: str, *arguments: str) -> str:
+    def _command(self, program: str, *arguments: str) -> tuple[list[str], dict[str, int | None]]:
+        """A command, and as whom it is run: by root's hand into another network, which nobody else may enter."""
         user, group = _owner() or (None, None)
         command = [str(self._programs / program), *arguments]
+        if self._network is None:
+            return command, {"user": user, "group": group}
+        return ["nsenter", f"--net={self._network}", f"--setuid={user}", f"--setgid={group}", "--", *command], {}
+
+    def _run(self, program: str, *arguments: str) -> str:
+        command, as_whom = self._command(program, *arguments)
         environment = {"PGPASSWORD": PASSWORD, "PGSSLMODE": "require", "LC_ALL": "C", "PATH": os.environ["PATH"]}
         done = subprocess.run(
             command,
             cwd=self.folder,
-            user=user,
-            group=group,
             env=environment,
             capture_output=True,
             text=True,
             check=False,
+            **as_whom,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        user, group = _owner() or (None, None)
         settings = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.address,
             "unix_socket_directories": "",
             "fsync": "off",
             "shared_buffers": "16MB",
@@ -98,13 +106,10 @@ class Postgres:
             "ssl_cert_file": str(self.folder / "server.crt"),
             "ssl_key_file": str(self.folder / "server.key"),
         }
-        command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
-        command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        command, as_whom = self._command("postgres", "-D", str(self.folder / "data"), "-p", str(self.port), *words)
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, user=user, group=group, stdout=log, stderr=subprocess.STDOUT
-            )
-        until(lambda: listens(self.port), "PostgreSQL listens", 30)
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, **as_whom)
         until(self._answers, "PostgreSQL answers", 30)
 
     def _answers(self) -> bool:
@@ -121,17 +126,17 @@ class Postgres:
 
     def ask(self, statement: str, database: str = "postgres") -> list[str]:
         """A statement's rows, the columns between bars."""
-        address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "owner", "-d", database]
+        address = ["-h", self.address, "-p", str(self.port), "-U", "owner", "-d", database]
         return self._run("psql", *address, "-X", "-A", "-t", "-q", "-c", statement).splitlines()
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Postgres]:
+def running(address: str = "127.0.0.1", network: Path | None = None) -> Iterator[Postgres]:
     """It, started; gone after that. Its folder is not pytest's, which only its owner may enter."""
     programs()
     folder = Path(tempfile.mkdtemp(prefix="ebbtide-postgres-"))
     try:
-        cluster = Postgres(folder)
+        cluster = Postgres(folder, address, network)
         cluster.start()
         try:
             yield cluster
