@@ -68,7 +68,8 @@ def summary(seconds: list[float]) -> dict[str, Any]:
 
 def main() -> int:
     """Measure and write."""
-    count, rounds = (int(word) for word in (*sys.argv[1:], KEYS, ROUNDS)[:2])
+    numbers = [int(word) for word in sys.argv[1:]]
+    count, rounds = [*numbers, *(KEYS, ROUNDS)[len(numbers) :]]
     kube = kit.KubeApi()
     kube.scale(MODEL, 1)
     with contextlib.ExitStack() as stack:
