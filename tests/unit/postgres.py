@@ -72,16 +72,16 @@ class Postgres:
         subprocess.run([*new, "-days", "2", *names, *files], cwd=self.folder, check=True, capture_output=True)
         (self.folder / "server.key").chmod(0o600)
 
-    def _command(self, program: str, *arguments: str) -> tuple[list[str], dict[str, int | None]]:
-        """A command, and as whom it is run: by root's hand into another network, which nobody else may enter."""
-        user, group = _owner() or (None, None)
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        """A command of its package: in its network, as somebody who is not root. The programs before it become it."""
         command = [str(self._programs / program), *arguments]
-        if self._network is None:
-            return command, {"user": user, "group": group}
-        return ["nsenter", f"--net={self._network}", f"--setuid={user}", f"--setgid={group}", "--", *command], {}
+        if owner := _owner():
+            user, group = owner
+            command = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *command]
+        return command if self._network is None else ["nsenter", f"--net={self._network}", *command]
 
     def _run(self, program: str, *arguments: str) -> str:
-        command, as_whom = self._command(program, *arguments)
+        command = self._command(program, *arguments)
         environment = {"PGPASSWORD": PASSWORD, "PGSSLMODE": "require", "LC_ALL": "C", "PATH": os.environ["PATH"]}
         done = subprocess.run(
             command,
@@ -90,7 +90,6 @@ class Postgres:
             capture_output=True,
             text=True,
             check=False,
-            **as_whom,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -107,9 +106,9 @@ class Postgres:
             "ssl_key_file": str(self.folder / "server.key"),
         }
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        command, as_whom = self._command("postgres", "-D", str(self.folder / "data"), "-p", str(self.port), *words)
+        command = self._command("postgres", "-D", str(self.folder / "data"), "-p", str(self.port), *words)
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, **as_whom)
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
         until(self._answers, "PostgreSQL answers", 30)
 
     def _answers(self) -> bool:
