@@ -155,5 +155,5 @@ def _container(settings: DatabaseSettings) -> Manifest:
 
 
 def _metadata(settings: DatabaseSettings, annotations: Mapping[str, str] | None = None) -> Manifest:
-    found: Manifest = {"name": NAME, "namespace": settings.namespace, "labels": LABELS}
-    return found if annotations is None else {**found, "annotations": dict(annotations)}
+    metadata: Manifest = {"name": NAME, "namespace": settings.namespace, "labels": LABELS}
+    return metadata if annotations is None else {**metadata, "annotations": dict(annotations)}

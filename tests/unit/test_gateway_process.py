@@ -85,7 +85,9 @@ def test_neither_keys_nor_bodies_are_in_the_log_and_every_line_of_it_is_a_record
 
 
 def test_nothing_is_connected_to_but_loopback(gateway: kit.Gateway) -> None:
+    assert ask(gateway).status_code == 200
     addresses = {line.split(" ", 1)[1] for line in (gateway.folder / "audit").read_text().splitlines()}
+    assert addresses, "the audit notes no connection, not even to the engine"
     assert all("127.0.0.1" in address or "localhost" in address for address in addresses), addresses
 
 
