@@ -91,8 +91,8 @@ def _limits(draft: Draft, kind: str) -> Iterator[Problem]:
             own, most = getattr(key.value, limit), getattr(group.value, limit)
             if own is not None and most is not None and own > most:
                 message = f"has no effect: all keys of group {key.value.group} together have {most}"
-                at, allowed = ("gateway", "keys", name, to_camel(limit)), f"less than {most}"
-                yield LIMIT_ABOVE_GROUPS.at(at, message, allowed=allowed, value=own)
+                at = ("gateway", "keys", name, to_camel(limit))
+                yield LIMIT_ABOVE_GROUPS.at(at, message, value=own)
 
 
 def _admins(draft: Draft, kind: str) -> Iterator[Problem]:
