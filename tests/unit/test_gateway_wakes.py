@@ -139,8 +139,10 @@ def test_the_requests_of_a_minute_are_counted_over_all_gateways_and_one_alone_co
 ) -> None:
     with several.another() as first, several.another() as second:
         assert [ask(first, "slow").status_code for _ in range(2)] == [200, 200]
+        # what it hears first may be as old as the keeper keeps an answer
+        kit.until(lambda: ask(second, "slow").status_code == 429, "the second gateway has heard of the first's")
+        assert len(upstream.seen) <= 2 * 2, "no more than each would let pass alone"
         refused = ask(second, "slow")
-        assert len(upstream.seen) == 2, "its first one waits until it has heard of the others"
         assert code(refused) == (429, "request_limit")
         assert 0 < int(refused.headers["retry-after"]) <= 60
         assert ask(second, "ops").status_code == 200
