@@ -21,6 +21,7 @@ from infra.commands.options import (
     KeyExpireOptions,
     KeyOptions,
     KeysListOptions,
+    LimitOptions,
     PlanOptions,
     StatusOptions,
     UsageOptions,
@@ -155,6 +156,15 @@ def keys_rotate(options: KeyOptions) -> None:
     from infra.commands import keys
 
     raise typer.Exit(keys.change(options, "rotate"))
+
+
+@keys.command("limit")
+@_takes(LimitOptions)
+def keys_limit(options: LimitOptions) -> None:
+    """Set limits of a key, beside its group's; those that are not named stay as they are."""
+    from infra.commands import keys
+
+    raise typer.Exit(keys.limit(options))
 
 
 @keys.command("expire")

@@ -62,6 +62,18 @@ class WakeGuard:
     wait_limit_seconds: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class UsageLimits:
+    """What a group or a key may use at most; None: no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    concurrent_requests: int | None = None
+    max_wakes_per_day: int | None = None
+
+
 @dataclass(frozen=True)
 class Group:
     """Rights of a group's keys: ``models`` they may ask, and those in ``wake`` also while they sleep (None: all of
@@ -70,19 +82,20 @@ class Group:
 
     models: Sequence[str]
     wake: Sequence[str] | None = None
-    max_wakes_per_day: int | None = None
-    requests_per_minute: int | None = None
+    limits: UsageLimits = UsageLimits()
     load_adapters: Sequence[str] = ()
     admin: bool = False
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """Key of a group. ``sha256`` (64 hex digits) of a key made elsewhere; None: the stack makes the key."""
+    """Key of a group. ``sha256`` (64 hex digits) of a key made elsewhere; None: the stack makes the key. ``limits``:
+    its own, beside its group's."""
 
     name: str
     group: str
     sha256: str | None = None
+    limits: UsageLimits = UsageLimits()
 
 
 @dataclass(frozen=True)
@@ -98,12 +111,14 @@ class Keeper:
 class Database:
     """PostgreSQL of keys and usage. ``secret``: a Secret of the gateway's namespace with ``uri``, and ``ca.crt`` if no
     public authority vouches for its server. ``to``: the peers where it listens on ``port``, of a NetworkPolicy.
+    ``limits_while_away``: whether requests pass whose limits need its sums while it is away.
     """
 
     secret: str
     to: Sequence[Mapping[str, Any]]
     port: int = 5432
     tls: Literal["verify", "encrypt", "off"] = "verify"
+    limits_while_away: Literal["open", "closed"] = "open"
 
 
 @dataclass(frozen=True)
@@ -115,10 +130,10 @@ class GatewaySettings:
     requests for ``leave_seconds`` more, until no balancer sends it any, and then lets those it has end for
     ``shutdown_seconds``, held ones too. ``silence_seconds``: how often a held stream is sent a comment.
     ``api_server_ports`` are the ports the NetworkPolicy opens towards the API server. ``groups_of_pods``: some model
-    runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group has
-    ``max_wakes_per_day``, and for ``requests_per_minute`` with several replicas; without one each process counts for
-    itself. ``cors_origins``: whose pages in a browser may read answers, ``*`` for all. ``database`` None: every key is
-    in ``keys``, and usage in the log alone.
+    runs as a LeaderWorkerSet, so the guard has to watch those besides Deployments. ``keeper``: needed where a group
+    or a key has ``max_wakes_per_day``, and for limits of a minute and of requests at once with several replicas;
+    without one each process counts for itself. ``cors_origins``: whose pages in a browser may read answers, ``*`` for
+    all. ``database`` None: every key is in ``keys``, and usage in the log alone.
     """
 
     interceptor_url: str
@@ -185,8 +200,13 @@ def gateway_document(settings: GatewaySettings) -> Document:
             **({"adapters": {"namespace": settings.namespace, "name": ADAPTERS}} if settings.loads_adapters else {}),
         },
         **({"cors": {"origins": list(settings.cors_origins)}} if settings.cors_origins else {}),
-        **({} if (known := settings.database) is None else {"database": {"folder": DATABASE_FOLDER, "tls": known.tls}}),
+        **({} if settings.database is None else {"database": _database(settings.database)}),
     }
+
+
+def _database(database: Database) -> Document:
+    closed = {"limitsWhileAway": "closed"} if database.limits_while_away == "closed" else {}
+    return {"folder": DATABASE_FOLDER, "tls": database.tls, **closed}
 
 
 def _model(model: RoutedModel) -> Document:
@@ -238,7 +258,8 @@ def keys_json(settings: GatewaySettings, digests: Mapping[str, str]) -> str:
     return json.dumps(
         {
             "keys": [
-                {"name": key.name, "sha256": digests[key.name].lower(), "group": key.group} for key in settings.keys
+                {"name": key.name, "sha256": digests[key.name].lower(), "group": key.group, **_limits(key.limits)}
+                for key in settings.keys
             ],
             "groups": {name: _group(group) for name, group in sorted(settings.groups.items())},
         },
@@ -251,9 +272,19 @@ def _group(group: Group) -> Document:
         "models": list(group.models),
         **_without_none(
             wake=None if group.wake is None else list(group.wake),
-            maxWakesPerDay=group.max_wakes_per_day,
-            requestsPerMinute=group.requests_per_minute,
             loadAdapters=sorted(group.load_adapters) or None,
             admin=group.admin or None,
         ),
+        **_limits(group.limits),
     }
+
+
+def _limits(limits: UsageLimits) -> Document:
+    return _without_none(
+        requestsPerMinute=limits.requests_per_minute,
+        tokensPerMinute=limits.tokens_per_minute,
+        tokensPerDay=limits.tokens_per_day,
+        tokensPerMonth=limits.tokens_per_month,
+        concurrentRequests=limits.concurrent_requests,
+        maxWakesPerDay=limits.max_wakes_per_day,
+    )

@@ -5,22 +5,34 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from components.typed.units import Duration
-from infra.commands.options import KeyCreateOptions, KeyExpireOptions, KeyOptions, KeysListOptions, ServedOptions
+from infra.commands.options import (
+    KeyCreateOptions,
+    KeyExpireOptions,
+    KeyOptions,
+    KeysListOptions,
+    LimitOptions,
+    ServedOptions,
+)
 from infra.console import console, say
 from infra.errors import LocalProblem
 from infra.served import access, accounts
 from infra.served.accounts import Change, Key
 
-_SHOWN = ("name", "group", "key", "state", "last used", "made by", "made at")
+_SHOWN = ("name", "group", "key", "state", "last used", "made by", "made at", "limits")
+LIMITS = tuple(each.name for each in fields(LimitOptions) if each.name not in {own.name for own in fields(KeyOptions)})
+"""Limits that a key may have, by the API's names."""
 
 
 def create(options: KeyCreateOptions) -> int:
     """Make a key and show it, once. Returns the exit status. Raises ``LocalProblem``, as all of these do."""
-    key, secret = accounts.create_key(_at(options), options.name, options.group, moment(options.expires))
+    key, secret = accounts.create_key(
+        _at(options), options.name, options.group, moment(options.expires), limits(options)
+    )
     _show_secret(key, secret, options.format)
     return 0
 
@@ -53,6 +65,25 @@ def expire(options: KeyExpireOptions) -> int:
     at = None if options.expires == "never" else moment(options.expires)
     _show(accounts.change_key(_at(options), options.name, "expire", {"expires_at": at})["key"], options.format)
     return 0
+
+
+def limit(options: LimitOptions) -> int:
+    """Set some limits of a key, or take them away."""
+    asked = limits(options)
+    if not asked:
+        raise LocalProblem("no limit is given", f"give some of {', '.join(map(_option, LIMITS))}")
+    _show(accounts.change_key(_at(options), options.name, "limit", asked)["key"], options.format)
+    return 0
+
+
+def limits(options: LimitOptions) -> dict[str, int | None]:
+    """Return the limits that are given, by the API's names; None: to be taken away. Raises ``LocalProblem``."""
+    asked = {name: text for name in LIMITS if (text := getattr(options, name)) is not None}
+    for name, text in asked.items():
+        if text != "none" and not (text.isascii() and text.isdigit() and int(text) > 0):
+            message = f"{_option(name)} {text[:40]!r} is no limit"
+            raise LocalProblem(message, "write a whole number above 0, or none for no limit")
+    return {name: None if text == "none" else int(text) for name, text in asked.items()}
 
 
 def delete(options: KeyOptions) -> int:
@@ -88,6 +119,16 @@ def table(rows: Iterable[Iterable[Any]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _limited(key: Key) -> str:
+    """Return a key's limits in words; nothing if it has none."""
+    limits = {name.replace("_", " "): most for name, most in (key.get("limits") or {}).items() if most is not None}
+    return ", ".join(f"{name} {most}" for name, most in limits.items())
+
+
 def _at(options: ServedOptions) -> access.Access:
     return access.find(options.stack, options.url, options.key, options.key_env)
 
@@ -104,14 +145,24 @@ def _state(key: Key, now: datetime) -> str:
 def _row(key: Key) -> tuple[Any, ...]:
     state = _state(key, datetime.now(UTC))
     used = key["last_used_at"] or "never"
-    return (key["name"], key["group"], f"…{key['last_four']}", state, used, key["made_by"], key["made_at"])
+    return (
+        key["name"],
+        key["group"],
+        f"…{key['last_four']}",
+        state,
+        used,
+        key["made_by"],
+        key["made_at"],
+        _limited(key) or None,
+    )
 
 
 def _show(key: Key, form: str) -> None:
     if form == "json":
         _print(json.dumps({"key": key}, indent=1))
     else:
-        say(f"key {key['name']} of group {key['group']}: {_state(key, datetime.now(UTC))}")
+        own = f"; at most {limited}" if (limited := _limited(key)) else ""
+        say(f"key {key['name']} of group {key['group']}: {_state(key, datetime.now(UTC))}{own}")
 
 
 def _show_secret(key: Key, secret: str, form: str) -> None:

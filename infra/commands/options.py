@@ -70,8 +70,21 @@ class KeyOptions(ServedOptions):
     format: _Form = "text"
 
 
+_MOST = "a whole number, or none"
+
+
 @dataclass(frozen=True, kw_only=True)
-class KeyCreateOptions(KeyOptions):
+class LimitOptions(KeyOptions):
+    requests_per_minute: Annotated[str | None, typer.Option(help=f"In any 60 seconds: {_MOST}.")] = None
+    tokens_per_minute: Annotated[str | None, typer.Option(help=f"In and out, of requests that ended: {_MOST}.")] = None
+    tokens_per_day: Annotated[str | None, typer.Option(help=f"From midnight to midnight, UTC: {_MOST}.")] = None
+    tokens_per_month: Annotated[str | None, typer.Option(help=f"In a month of the calendar, UTC: {_MOST}.")] = None
+    concurrent_requests: Annotated[str | None, typer.Option(help=f"Held or answered at once: {_MOST}.")] = None
+    max_wakes_per_day: Annotated[str | None, typer.Option(help=f"Models that it may wake a day: {_MOST}.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyCreateOptions(LimitOptions):
     group: Annotated[str, typer.Option("--group", "-g", help="A group of the stack file, without admin.")]
     expires: Annotated[
         str | None, typer.Option(help="When it ends: 720h, or a day like 2027-01-31 (UTC); default: never.")

@@ -8,7 +8,16 @@ from types import MappingProxyType
 from components.embedded_database import LABELS as DATABASE_LABELS
 from components.embedded_database import SECRET as DATABASE_SECRET
 from components.embedded_database import DatabaseSettings
-from components.gateway.config import ApiKey, Database, GatewaySettings, Group, Keeper, RoutedModel, WakeGuard
+from components.gateway.config import (
+    ApiKey,
+    Database,
+    GatewaySettings,
+    Group,
+    Keeper,
+    RoutedModel,
+    UsageLimits,
+    WakeGuard,
+)
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.timing import rhythm
 from components.platforms.contract import Ingress
@@ -16,6 +25,7 @@ from components.platforms.kinds import KINDS
 from components.pods import of_namespace
 from components.wake_keeper import KeeperSettings, KeptModel, access
 from infra.stackfile.node_price import node_price
+from infra.stackfile.schema import stack as stackfile
 from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.stack import DatabaseConfig, StackConfig
 from infra.stackfile.timeouts import longest_silence_seconds
@@ -74,14 +84,13 @@ def gateway_settings(
             name: Group(
                 group.models,
                 group.wake,
-                group.max_wakes_per_day,
-                group.requests_per_minute,
+                limits(group),
                 load_adapters=group.load_adapters,
                 admin=group.admin,
             )
             for name, group in stack.gateway.groups.items()
         },
-        keys=[ApiKey(name, key.group, key.sha256) for name, key in stack.gateway.keys.items()],
+        keys=[ApiKey(name, key.group, key.sha256, limits(key)) for name, key in stack.gateway.keys.items()],
         guard=WakeGuard(guard.max_gpus, guard.when_full, guard.wait_limit.seconds if guard.wait_limit else None),
         namespace=GATEWAY,
         models_namespace=MODELS,
@@ -97,16 +106,23 @@ def gateway_settings(
     )
 
 
+def limits(holder: stackfile.UsageLimits) -> UsageLimits:
+    """Return the limits of a group or a key as the gateway takes them."""
+    return UsageLimits(**{name: getattr(holder, name) for name in stackfile.UsageLimits.model_fields})
+
+
 def database(config: DatabaseConfig) -> Database | None:
     """Return where the gateway finds its database, and where alone it is let look for it; None if there is none."""
+    away = config.limits_while_away
     if config.kind == "embedded":
         # from pod to pod of one namespace, under policies that let nobody else in
-        return Database(secret=DATABASE_SECRET, to=[{"podSelector": {"matchLabels": DATABASE_LABELS}}], tls="off")
+        pods = [{"podSelector": {"matchLabels": DATABASE_LABELS}}]
+        return Database(secret=DATABASE_SECRET, to=pods, tls="off", limits_while_away=away)
     if config.kind != "existing" or config.secret is None:
         return None
     networks = [{"ipBlock": {"cidr": network}} for network in config.networks]
     to = networks if config.namespace is None else [of_namespace(config.namespace)]
-    return Database(secret=config.secret, to=to, port=config.port, tls=config.tls)
+    return Database(secret=config.secret, to=to, port=config.port, tls=config.tls, limits_while_away=away)
 
 
 def embedded_database(stack: StackConfig) -> DatabaseSettings | None:
@@ -124,15 +140,22 @@ def embedded_database(stack: StackConfig) -> DatabaseSettings | None:
 
 
 def caps_wakes(stack: StackConfig) -> bool:
-    """Return True if any group has a limit of wakes per day."""
-    return any(group.max_wakes_per_day is not None for group in stack.gateway.groups.values())
+    """Return True if any group or key has a limit of wakes per day, or may get one while the stack runs."""
+    return any("max_wakes_per_day" in each.limited for each in holders(stack)) or database(stack.database) is not None
+
+
+def holders(stack: StackConfig) -> list[stackfile.UsageLimits]:
+    """Return all that may have limits in the stack file."""
+    return [*stack.gateway.groups.values(), *stack.gateway.keys.values()]
 
 
 def shares_counts(stack: StackConfig) -> bool:
-    """Return True if a gateway pod must know groups' use in other pods: today's also in pods that are gone."""
+    """Return True if a gateway pod must know what groups and keys use in other pods: today's wakes also in pods that
+    are gone. Sums of a day's or a month's tokens are the database's.
+    """
     several = stack.gateway_replicas > 1
-    limited = any(group.requests_per_minute is not None for group in stack.gateway.groups.values())
-    return caps_wakes(stack) or (several and limited)
+    shared = {"requests_per_minute", "tokens_per_minute", "concurrent_requests"}
+    return caps_wakes(stack) or (several and any(shared & each.limited for each in holders(stack)))
 
 
 def turn_seconds(stack: StackConfig, model: ModelConfig) -> int | None:

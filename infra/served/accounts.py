@@ -11,7 +11,7 @@ from infra.errors import LocalProblem
 from infra.served.access import Access
 from infra.served.gateway import headers, no_connection, refused
 
-Change = Literal["suspend", "resume", "rotate", "expire"]
+Change = Literal["suspend", "resume", "rotate", "expire", "limit"]
 Key = dict[str, Any]
 
 
@@ -20,9 +20,12 @@ def every_key(access: Access) -> list[Key]:
     return [dict(key) for key in _asked(access, "GET", "/admin/keys")["keys"]]
 
 
-def create_key(access: Access, name: str, group: str, expires_at: str | None) -> tuple[Key, str]:
+def create_key(
+    access: Access, name: str, group: str, expires_at: str | None, limits: Mapping[str, int | None]
+) -> tuple[Key, str]:
     """Return a new key's entry, and the key itself, which is shown no second time."""
-    made = _asked(access, "POST", "/admin/keys", {"name": name, "group": group, "expires_at": expires_at})
+    body = {"name": name, "group": group, "expires_at": expires_at, **({"limits": dict(limits)} if limits else {})}
+    made = _asked(access, "POST", "/admin/keys", body)
     return dict(made["key"]), str(made["secret"])
 
 

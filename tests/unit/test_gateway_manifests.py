@@ -22,6 +22,7 @@ from components.gateway.config import (
     GatewaySettings,
     Group,
     RoutedModel,
+    UsageLimits,
     WakeGuard,
     gateway_yaml,
     keys_json,
@@ -35,16 +36,21 @@ from tests.unit import gateway_kit
 
 from ebbtide_gateway import keys as process_keys  # isort: skip
 from ebbtide_gateway import settings as process_settings  # isort: skip
+from ebbtide_gateway.limits import UsageLimits as ProcessLimits  # isort: skip
 
 assert gateway_kit
 
 GOOD = Path(__file__).parents[1] / "fixtures/stackfile/Pulumi.good.yaml"
 GIVEN = hashlib.sha256(b"made elsewhere").hexdigest()
+KEYS_OWN = UsageLimits(tokens_per_day=10**9, tokens_per_month=10**10, tokens_per_minute=5, concurrent_requests=4)
 SETTINGS = GatewaySettings(
     interceptor_url="http://keda-add-ons-http-interceptor-proxy.keda:8080",
     models=[RoutedModel(name="small", host="small.ebbtide-models", gpus=1, hold_seconds=300, aliases=("tiny",))],
-    groups={"everyone": Group(["*"]), "ci": Group(["small"], [], 3, 60)},
-    keys=[ApiKey("demo", "everyone"), ApiKey("ci", "ci", GIVEN.upper())],
+    groups={
+        "everyone": Group(["*"]),
+        "ci": Group(["small"], [], UsageLimits(max_wakes_per_day=3, requests_per_minute=60)),
+    },
+    keys=[ApiKey("demo", "everyone"), ApiKey("ci", "ci", GIVEN.upper(), KEYS_OWN)],
     guard=WakeGuard(2, "refuse", 60),
 )
 REGISTRY = Registry("reg.example.com/ebbtide", base_images={"python": "reg.example.com/base@sha256:0"})
@@ -113,7 +119,7 @@ def test_a_stacks_groups_and_prices_are_what_the_gateway_is_told() -> None:
     raw = {key.removeprefix("ebbtide:"): value for key, value in config.items() if key.startswith("ebbtide:")}
     raw["gateway"]["groups"]["everyone"] |= {"wake": [], "requestsPerMinute": 90}
     without = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda")
-    assert without.groups == {"everyone": Group(("*",), (), None, 90)}
+    assert without.groups == {"everyone": Group(("*",), (), UsageLimits(requests_per_minute=90))}
     assert [model.usd_per_hour for model in without.models] == [None], "a pool nobody knows the price of"
     raw["pools"]["gpu-8xa100"]["pricePerHour"] = 32.5
     priced = gateway_settings(load(raw, "stacks/Pulumi.x.yaml").config, "http://hop", "keda")
@@ -205,9 +211,13 @@ def test_the_rendered_key_file_is_what_the_process_reads() -> None:
     assert (demo_caller.group, ci_caller.group) == ("everyone", "ci")
     assert (ci_caller.may_use("small"), ci_caller.may_use("big")) == (True, False)
     rights = ci_caller.rights
-    assert (rights.may_wake("small"), rights.max_wakes_per_day, rights.requests_per_minute) == (False, 3, 60)
-    rights = demo_caller.rights
-    assert (rights.may_wake("small"), rights.max_wakes_per_day, rights.requests_per_minute) == (True, None, None)
+    limits = {name: each.limits for name, each in (("ci", rights), ("demo", demo_caller.rights), ("key", ci_caller))}
+    assert limits == {
+        "ci": ProcessLimits(max_wakes_per_day=3, requests_per_minute=60),
+        "demo": None,
+        "key": ProcessLimits(tokens_per_day=10**9, tokens_per_month=10**10, tokens_per_minute=5, concurrent_requests=4),
+    }
+    assert (rights.may_wake("small"), demo_caller.rights.may_wake("small")) == (False, True)
 
 
 def test_a_key_of_an_unknown_group_is_refused_with_its_path() -> None:

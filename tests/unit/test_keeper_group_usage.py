@@ -10,6 +10,8 @@ import httpx
 from tests.unit import gateway_kit
 
 from ebbtide_gateway.budgets import Budgets, Group  # isort: skip
+from ebbtide_gateway.keys import Caller  # isort: skip
+from ebbtide_gateway.limits import UsageLimits  # isort: skip
 from ebbtide_gateway.metrics import Metrics  # isort: skip
 from ebbtide_gateway.settings import Model  # isort: skip
 from ebbtide_keeper.group_usage import GroupUsage, counted, lately  # isort: skip
@@ -64,7 +66,11 @@ class Gateways:
 
 def woke(budgets: Budgets, name: str, times: int = 1) -> None:
     for _ in range(times):
-        budgets.wake(Group(name, frozenset({"*"})), BIG, [])
+        budgets.wake(caller(name), BIG, [])
+
+
+def caller(name: str, limits: UsageLimits | None = None, key: UsageLimits | None = None) -> Caller:
+    return Caller("alice", Group(name, frozenset({"*"}), limits=limits), "k1", key)
 
 
 def test_each_process_is_told_with_its_groups_and_one_that_is_gone_too() -> None:
@@ -73,7 +79,7 @@ def test_each_process_is_told_with_its_groups_and_one_that_is_gone_too() -> None
     woke(one, "ci", 2)
     woke(two, "ci")
     woke(two, NAMED)
-    told = {"day": 20_000, "wakes": {one.process: {"ci": 2}, two.process: {"ci": 1, NAMED: 1}}}
+    told = {"day": 20_000, "wakes": {one.process: {"group:ci": 2}, two.process: {"group:ci": 1, f"group:{NAMED}": 1}}}
     assert gateways.told() == told
     gateways.by_host = {"one": None}
     assert gateways.told() == told
@@ -89,7 +95,7 @@ def test_a_new_process_adds_to_what_the_last_one_had() -> None:
     woke(after, "ci")
     assert sorted(sum(each.values()) for each in gateways.told()["wakes"].values()) == [1, 2]
     after.elsewhere(gateways.told())
-    assert after.begun() == (20_000, {"ci": 1})
+    assert after.begun() == (20_000, {"group:ci": 1})
 
 
 def test_the_day_after_nothing_is_left_and_two_days_later_nothing_is_kept() -> None:
@@ -106,20 +112,34 @@ def test_the_day_after_nothing_is_left_and_two_days_later_nothing_is_kept() -> N
 def test_the_last_minutes_requests_are_those_of_the_living_and_of_groups_with_a_limit() -> None:
     gateways = Gateways()
     one, two = gateways.start("one"), gateways.start("two")
-    few, free = Group(NAMED, frozenset({"*"}), requests_per_minute=9), Group("free", frozenset({"*"}))
-    for budgets, group in ((one, few), (one, few), (two, few), (two, free)):
-        budgets.ask(group)
-    assert gateways.requests() == {"requests": {one.process: {NAMED: 2}, two.process: {NAMED: 1}}}
+    few, free = caller(NAMED, UsageLimits(requests_per_minute=9)), caller("free")
+    for budgets, who in ((one, few), (one, few), (two, few), (two, free)):
+        budgets.ask(who)
+    label = f"group:{NAMED}"
+    assert gateways.requests()["requests"] == {one.process: {label: 2}, two.process: {label: 1}}
     gateways.now += 30
     two.ask(few)
     gateways.now += 30
-    assert gateways.requests() == {"requests": {one.process: {NAMED: 0}, two.process: {NAMED: 1}}}
+    assert gateways.requests()["requests"] == {one.process: {label: 0}, two.process: {label: 1}}
     gateways.now += 1
     gateways.by_host["two"] = None
-    assert gateways.requests() == {"requests": {one.process: {NAMED: 0}}}
+    assert gateways.requests()["requests"] == {one.process: {label: 0}}
     gateways.now += 1
     gateways.seen = False
-    assert gateways.requests() == {"requests": {}}
+    assert gateways.requests() == {"requests": {}, "tokens": {}, "concurrent": {}}
+
+
+def test_tokens_of_the_last_minute_and_requests_at_once_are_told_by_group_and_by_key() -> None:
+    gateways = Gateways()
+    one = gateways.start("one")
+    both = caller(NAMED, UsageLimits(tokens_per_minute=9), UsageLimits(tokens_per_minute=5, concurrent_requests=2))
+    with one.at_once(both):
+        one.used(both, 7)
+        assert gateways.requests() == {
+            "requests": {},
+            "tokens": {one.process: {f"group:{NAMED}": 7, "key:k1": 7}},
+            "concurrent": {one.process: {"key:k1": 1}},
+        }
 
 
 def test_however_many_want_to_know_each_process_is_asked_once_a_second() -> None:
@@ -142,4 +162,4 @@ def test_however_many_want_to_know_each_process_is_asked_once_a_second() -> None
 
 def test_what_is_no_such_metric_is_not_counted() -> None:
     other = 'ebbtide_gateway_in_flight_requests{model="small"} 3.0\n'
-    assert (counted(""), counted(other), lately(["", other])) == ([], [], {})
+    assert (counted(""), counted(other), lately(["", other])) == ([], [], lately([]))

@@ -15,7 +15,14 @@ from typer.testing import CliRunner
 
 from infra.cli import app
 from infra.commands import keys, usage
-from infra.commands.options import KeyCreateOptions, KeyExpireOptions, KeyOptions, KeysListOptions, UsageOptions
+from infra.commands.options import (
+    KeyCreateOptions,
+    KeyExpireOptions,
+    KeyOptions,
+    KeysListOptions,
+    LimitOptions,
+    UsageOptions,
+)
 from infra.errors import LocalProblem
 
 URL, SECRET = "http://gateway.example", "sk-ebbtide-shown-once"
@@ -124,6 +131,22 @@ def test_a_key_is_changed(
     assert says in " ".join(capsys.readouterr().out.split())
 
 
+def test_limits_are_set_one_by_one_and_taken_away_by_none(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.answer = 200, {"key": KEY | {"limits": {"tokens_per_day": 5000, "requests_per_minute": None}}}
+    assert keys.limit(LimitOptions(name="alice", tokens_per_day="5000", requests_per_minute="none", **AT)) == 0
+    body = {"requests_per_minute": None, "tokens_per_day": 5000}
+    assert api.requests == [("POST", "/admin/keys/alice/limit", body, None)]
+    assert "everyone: good; at most tokens per day 5000" in " ".join(capsys.readouterr().out.split())
+    api.answer = 201, {"key": KEY, "secret": SECRET}
+    keys.create(KeyCreateOptions(name="alice", group="everyone", concurrent_requests="2", **AT))
+    assert api.requests[-1][2]["limits"] == {"concurrent_requests": 2}
+    for text in ("0", "-5", "1.5", "many"):
+        with pytest.raises(LocalProblem, match=f"--tokens-per-day '{text}' is no limit"):
+            keys.limit(LimitOptions(name="alice", tokens_per_day=text, **AT))
+    with pytest.raises(LocalProblem, match="no limit is given"):
+        keys.limit(LimitOptions(name="alice", **AT))
+
+
 def test_a_length_of_time_counts_from_now() -> None:
     def hours(text: str, **more: Any) -> float:
         return (datetime.fromisoformat(str(keys.moment(text, **more))) - datetime.now(UTC)).total_seconds() / 3600
@@ -179,6 +202,7 @@ def test_what_goes_wrong_is_told_without_the_key(answer: Answer, says: str, api:
         (["keys", "resume", "alice"], ("POST", "/admin/keys/alice/resume")),
         (["keys", "rotate", "alice"], ("POST", "/admin/keys/alice/rotate")),
         (["keys", "expire", "alice", "never"], ("POST", "/admin/keys/alice/expire")),
+        (["keys", "limit", "alice", "--tokens-per-day", "5"], ("POST", "/admin/keys/alice/limit")),
         (["keys", "delete", "alice"], ("DELETE", "/admin/keys/alice")),
         (["usage"], ("GET", "/admin/usage")),
     ],

@@ -530,8 +530,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "fix: add admin: true to a group of its own [EBB296 warning]",
             "database.tls: 'off' sends all of it in clear; allowed: tls verify; "
             "fix: put the server's authority into the Secret as ca.crt, and leave tls out [EBB293 mandatory]",
-            "database.storage: has no effect with kind existing; allowed: secret, namespace, networks, port, tls; "
-            "fix: take it out, or set kind [EBB292 error]",
+            "database.storage: has no effect with kind existing; allowed: secret, namespace, networks, port, tls, "
+            "limitsWhileAway; fix: take it out, or set kind [EBB292 error]",
             "database.secret: is missing: nothing else says where the database is; allowed: secret, and one of "
             "namespace and networks; fix: name the Secret that has its URI [EBB291 error]",
             "database.namespace: is missing, and networks too; allowed: secret, and one of namespace and networks; "
@@ -562,6 +562,30 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             "gateway.groups.everyone.admin: true has no effect: keys that are made while the stack runs need a "
             "database; allowed: admin in a stack with a database; fix: add a database, or take admin out [EBB295 error]"
+        ],
+    ),
+    "tokens of a day and a month without a database": (
+        [
+            (("gateway", "groups", "everyone", "tokensPerDay"), 1000),
+            (("gateway", "keys", "demo", "tokensPerMonth"), 5000),
+        ],
+        [
+            "gateway.groups.everyone.tokensPerDay: 1000 is summed up in a database, and the stack has none; allowed: "
+            "tokensPerDay and tokensPerMonth in a stack with a database; fix: add a database, or use tokensPerMinute "
+            "[EBB285 error]",
+            "gateway.keys.demo.tokensPerMonth: 5000 is summed up in a database, and the stack has none; allowed: "
+            "tokensPerDay and tokensPerMonth in a stack with a database; fix: add a database, or use tokensPerMinute "
+            "[EBB285 error]",
+        ],
+    ),
+    "a key's limit above its group's": (
+        [
+            (("gateway", "groups", "everyone", "requestsPerMinute"), 60),
+            (("gateway", "keys", "demo", "requestsPerMinute"), 61),
+        ],
+        [
+            "gateway.keys.demo.requestsPerMinute: 61 has no effect: all keys of group everyone together have 60; "
+            "allowed: less than the group's; fix: lower it, or leave it out [EBB286 warning]"
         ],
     ),
     "a hash that is none": (

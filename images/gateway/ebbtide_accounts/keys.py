@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,17 @@ import asyncpg
 
 _BYTES = 32
 _SHAPE = re.compile(rb"sk-[A-Za-z0-9_-]{43}")
-_COLUMNS = "id, name, group_name, last_four, made_by, made_at, expires_at, suspended_at, last_used_at"
+_OWN = ("id", "name", "group_name", "last_four", "made_by", "made_at", "expires_at", "suspended_at", "last_used_at")
+LIMITS = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "tokens_per_day",
+    "tokens_per_month",
+    "concurrent_requests",
+    "max_wakes_per_day",
+)
+"""Limits that a key may have, the smallest of its own and its group's hold."""
+_COLUMNS = ", ".join((*_OWN, *LIMITS))
 
 # all of it this module's own text: values are never in a statement
 _FIND = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE sha256 = $1"  # noqa: S608
@@ -25,8 +35,8 @@ _CHANGED = (
     "LEFT JOIN ebbtide.keys ON changed_at > $1::timestamptz - interval '10 s'"
 )
 _CREATE = (
-    "INSERT INTO ebbtide.keys (id, name, group_name, sha256, last_four, made_by, expires_at) "  # noqa: S608
-    f"VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {_COLUMNS}"
+    "INSERT INTO ebbtide.keys (id, name, group_name, sha256, last_four, made_by, expires_at, "  # noqa: S608
+    f"{', '.join(LIMITS)}) VALUES ({', '.join(f'${n}' for n in range(1, 8 + len(LIMITS)))}) RETURNING {_COLUMNS}"
 )
 
 
@@ -36,7 +46,7 @@ class NameTaken(Exception):
 
 @dataclass(frozen=True)
 class Key:
-    """One key, without itself. Times are UTC; ``suspended_at`` None: it is not suspended."""
+    """One key, without itself. Times are UTC; ``suspended_at`` None: it is not suspended. ``limits``: those it has."""
 
     id: str
     name: str
@@ -47,6 +57,7 @@ class Key:
     expires_at: datetime | None
     suspended_at: datetime | None
     last_used_at: datetime | None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,11 +96,25 @@ async def every(pool: asyncpg.Pool) -> list[Key]:
 
 
 async def create(
-    pool: asyncpg.Pool, name: str, group: str, made_by: str, expires_at: datetime | None
+    pool: asyncpg.Pool,
+    name: str,
+    group: str,
+    made_by: str,
+    expires_at: datetime | None,
+    limits: Mapping[str, int | None],
 ) -> tuple[Key, str]:
     """Return a new key's entry, and the key itself, which is nowhere else. Raises ``NameTaken``."""
     made = new_key()
-    values = (secrets.token_hex(8), name, group, digest_of(made.encode()), made[-4:], made_by, expires_at)
+    values = (
+        secrets.token_hex(8),
+        name,
+        group,
+        digest_of(made.encode()),
+        made[-4:],
+        made_by,
+        expires_at,
+        *map(limits.get, LIMITS),
+    )
     try:
         row = await pool.fetchrow(_CREATE, *values)
     except asyncpg.UniqueViolationError:
@@ -114,6 +139,13 @@ async def expire(pool: asyncpg.Pool, name: str, at: datetime | None) -> Key | No
     return await _change(pool, name, "expires_at = $2", at)
 
 
+async def limit(pool: asyncpg.Pool, name: str, limits: Mapping[str, int | None]) -> Key | None:
+    """Set some of a key's limits; None takes one away."""
+    known = [each for each in LIMITS if each in limits]
+    changes = [f"{each} = ${number}" for number, each in enumerate(known, 2)]
+    return await _change(pool, name, ", ".join(changes), *(limits[each] for each in known))
+
+
 async def delete(pool: asyncpg.Pool, name: str) -> Key | None:
     """Delete a key and its hash; its id and name stay, for the usage that was its own."""
     return await _change(pool, name, "deleted_at = now(), sha256 = NULL")
@@ -133,7 +165,7 @@ async def changed(pool: asyncpg.Pool, since: datetime | None) -> Changes:
     rows = await pool.fetch(_CHANGED, since)
     changes = Changes(rows[0]["now"])
     for _, sha256, *values in (row.values() for row in rows if row["id"] is not None):
-        key = Key(*values)
+        key = _made(values)
         changes.ids.add(key.id)
         if sha256 is not None:
             changes.keys[sha256] = key
@@ -163,4 +195,9 @@ async def _change(pool: asyncpg.Pool, name: str, what: str, *values: Any) -> Key
 
 
 def _key(row: Any) -> Key | None:
-    return None if row is None else Key(*row.values())
+    return None if row is None else _made(list(row.values()))
+
+
+def _made(values: Sequence[Any]) -> Key:
+    limits = zip(LIMITS, values[len(_OWN) :], strict=True)
+    return Key(*values[: len(_OWN)], limits={name: most for name, most in limits if most is not None})

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -32,11 +32,19 @@ _TYPES = {
 _LATE = tuple(name for name in _TYPES if name not in ("id", "request_id", "at"))
 # A row of a request that goes on is written again when it has ended. All else that comes twice is the same row, whose
 # first writing was confirmed too late: it changes nothing.
+_TOKENS = "coalesce(tokens_in, 0) + coalesce(tokens_out, 0)"
 _WRITE = (
-    f"INSERT INTO ebbtide.usage ({', '.join(_TYPES)}) "  # noqa: S608
+    f"WITH written AS (INSERT INTO ebbtide.usage ({', '.join(_TYPES)}) "  # noqa: S608
     f"SELECT * FROM unnest({', '.join(f'${n}::{kind}[]' for n, kind in enumerate(_TYPES.values(), 1))}) "
     f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _LATE)} "
-    "WHERE usage.status IS NULL AND excluded.status IS NOT NULL"
+    "WHERE usage.status IS NULL AND excluded.status IS NOT NULL "
+    "RETURNING group_name, key_id, at, tokens_in, tokens_out, status) "
+    # in one order, so that two gateways wait for each other and do not deadlock
+    "INSERT INTO ebbtide.token_days AS known "
+    f"SELECT holder, (at AT TIME ZONE 'UTC')::date AS day, sum({_TOKENS}) "
+    "FROM written, LATERAL (VALUES ('group:' || group_name), ('key:' || key_id)) AS of (holder) "
+    f"WHERE status IS NOT NULL AND {_TOKENS} > 0 GROUP BY holder, day ORDER BY holder, day "
+    "ON CONFLICT (holder, day) DO UPDATE SET tokens = known.tokens + excluded.tokens"
 )
 SUMS_BY = {
     "group": "group_name",
@@ -68,11 +76,41 @@ class Row:
     complete: bool = False
     woke: bool = False
 
+    @property
+    def tokens(self) -> int:
+        """Return the tokens in and out, as far as they are known."""
+        return (self.tokens_in or 0) + (self.tokens_out or 0)
+
+
+def labels_of(row: Row) -> tuple[str, str]:
+    """Return under which labels a row's tokens are summed up."""
+    return f"group:{row.group_name}", f"key:{row.key_id}"
+
+
+def day_of(row: Row) -> date:
+    """Return the day to which a row belongs, UTC."""
+    return row.at.astimezone(UTC).date()
+
 
 async def write(pool: asyncpg.Pool, rows: Collection[Row]) -> None:
-    """Write rows, all or none; each id may come again in a later call, and counts once."""
+    """Write rows, and add their tokens to the sums of their days, all or none; each id may come again in a later call,
+    and counts once.
+    """
     columns = ([getattr(row, name) for row in rows] for name in _TYPES)
     await pool.execute(_WRITE, *columns)
+
+
+async def tokens_by_day(pool: asyncpg.Pool, labels: Collection[str], since: date) -> dict[str, dict[date, int]]:
+    """Return the tokens of each label by day, from a day on; a label without any has no day."""
+    found: dict[str, dict[date, int]] = {label: {} for label in labels}
+    rows = await pool.fetch(
+        "SELECT holder, day, tokens FROM ebbtide.token_days WHERE holder = ANY($1::text[]) AND day >= $2",
+        list(labels),
+        since,
+    )
+    for holder, day, tokens in rows:
+        found[holder][day] = tokens
+    return found
 
 
 async def sums(

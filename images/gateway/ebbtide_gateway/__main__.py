@@ -93,18 +93,19 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         SharedUsage(settings.keeper_url, budgets),
         ModelStates(guard, observe, lambda: scaled.items),
         adapters,
-        *(database(settings.database, metrics) if settings.database is not None else ()),
+        *(database(settings.database, metrics, budgets) if settings.database is not None else ()),
     )
     return gateway
 
 
-def database(settings: Database, metrics: Metrics) -> tuple[Accounts, Admin]:
+def database(settings: Database, metrics: Metrics, budgets: Budgets) -> tuple[Accounts, Admin]:
     """Return the parts of a gateway with a database: without one nothing of theirs is imported."""
     from .accounts import Accounts
     from .admin import Admin
     from .usage import UsageLog
 
-    accounts = Accounts(settings, UsageLog(metrics.count_database(lambda: accounts.is_up, lambda: len(accounts.log))))
+    log = UsageLog(metrics.count_database(lambda: accounts.is_up, lambda: len(accounts.log)))
+    accounts = Accounts(settings, log, budgets.sums)
     return accounts, Admin(accounts)
 
 

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -27,7 +27,9 @@ from ebbtide_accounts.keys import Key
 from .access_log import Record
 from .errors import ApiError
 from .keys import Caller, KeyRing
+from .limits import Holder, UsageLimits
 from .settings import Database
+from .token_sums import TokenSums
 from .usage import UsageLog, Use
 
 _log = logging.getLogger("ebbtide.gateway.accounts")
@@ -56,10 +58,14 @@ class Known:
 
 
 class Accounts:
-    """The database of one process: followed, asked and written to."""
+    """The database of one process: followed, asked and written to. ``sums``: tokens of the holders of limits."""
 
-    def __init__(self, settings: Database, log: UsageLog) -> None:
+    def __init__(self, settings: Database, log: UsageLog, sums: TokenSums) -> None:
         self._settings = settings
+        self._sums = sums
+        # nothing is written while sums are asked for: a token is either in them or still counted here
+        self._writing = asyncio.Lock()
+        self._summed = -math.inf
         self._location = Location(settings.folder, settings.tls)
         self.log = log
         self._pool: asyncpg.Pool | None = None
@@ -115,7 +121,36 @@ class Accounts:
         rights = ring.group(key.group)
         if rights is None or rights.admin:
             raise ApiError(403, "group_missing", f"key {key.name!r} is of group {key.group!r}, which is no group here")
-        return Caller(key.name, rights, key.id)
+        return Caller(key.name, rights, key.id, UsageLimits(**key.limits) if key.limits else None)
+
+    async def know_sums(self, holders: Sequence[Holder]) -> None:
+        """Have the sums of those that have a limit of a day or a month. Who asked lately waits for nothing: the sums
+        are kept up to date beside the requests. Raises ``ApiError`` 503 if the database is away and the stack wants
+        that.
+        """
+        unknown = [each for each in holders if each.limits.sums_tokens and not self._sums.want(each)]
+        if unknown and self._pool is not None:
+            try:
+                async with asyncio.timeout(_LOOKUP_SECONDS):
+                    await self._ask_sums(self._pool, unknown)
+            except PROBLEMS as problem:
+                _log.warning("the tokens of a day could not be summed up: %s", describe(problem))
+        if self._settings.limits_while_away == "closed":
+            for holder in holders:
+                if holder.limits.sums_tokens and not (self.is_up and self._sums.is_current(holder)):
+                    message = f"the database is away, and without it nobody knows how many tokens {holder} has used"
+                    raise ApiError(503, "database_away", message, retry_after=_RETRY_AFTER_SECONDS)
+
+    async def _ask_sums(self, connections: asyncpg.Pool, unknown: Sequence[Holder] | None = None) -> None:
+        """Ask for the sums that somebody needs; with ``unknown`` only if they still are when it is their turn."""
+        async with self._writing:
+            labels = self._sums.wanted()
+            if not labels or (unknown is not None and all(map(self._sums.is_current, unknown))):
+                return
+            asked = time.monotonic()
+            first = self._sums.today().replace(day=1)
+            self._sums.answered(asked, await usage.tokens_by_day(connections, labels, first))
+            self._summed = asked
 
     def connections(self) -> asyncpg.Pool:
         """Return the connections. Raises ``ApiError`` 503 while the database is away."""
@@ -157,8 +192,8 @@ class Accounts:
         return found
 
     def _apply(self, ids: set[str], now: Mapping[bytes, Key]) -> None:
-        """Have known keys as they are now, and forget those that are not. What can be replaced is not asked for again: the
-        database may go away at once.
+        """Have known keys as they are now, and forget those that are not. What can be replaced is not asked for
+        again: the database may go away at once.
         """
         for digest in [each for each, known in self._known.items() if known.key.id in ids]:
             key = now.get(digest)
@@ -229,16 +264,22 @@ class Accounts:
             try:
                 while self._pool is not None and await self._write(self._pool) == _BATCH_ROWS:
                     pass
+                if self._pool is not None and time.monotonic() - self._summed >= self._settings.sum_seconds:
+                    await self._ask_sums(self._pool)
             except PROBLEMS as problem:
-                _log.warning("%d request(s) could not be written yet: %s", len(self.log), describe(problem))
+                _log.warning("%d request(s) are to be written still: %s", len(self.log), describe(problem))
 
     async def _write(self, connections: asyncpg.Pool) -> int:
         """Write one batch, and return its size."""
         rows, going = self.log.batch(_BATCH_ROWS, datetime.now(UTC) - timedelta(seconds=_WRITE_SECONDS))
         if not rows:
             return 0
-        await usage.write(connections, rows)
-        self.log.written(rows, going)
+        async with self._writing:
+            await usage.write(connections, rows)
+            self.log.written(rows, going)
+            for row in rows[: len(rows) - len(going)]:
+                for label in usage.labels_of(row):
+                    self._sums.written(label, usage.day_of(row), row.tokens)
         last: dict[str, datetime] = {}
         for row in rows:
             last[row.key_id] = max(row.at, last.get(row.key_id, row.at))
@@ -249,6 +290,12 @@ class Accounts:
         """Count a request from here."""
         record.use = Use(caller, model, hides)
         self.log.begin(record.use, record)
+
+    def end(self, use: Use, record: Record) -> None:
+        """Note a request that has ended, however it did, and count its tokens until the database has them."""
+        row = self.log.end(use, record)
+        for label in usage.labels_of(row):
+            self._sums.count(label, usage.day_of(row), row.tokens)
 
 
 def _keep(kept: OrderedDict[bytes, T], digest: bytes, value: T, most: int) -> None:

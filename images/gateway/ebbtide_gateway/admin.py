@@ -18,7 +18,7 @@ from .errors import ApiError
 from .keys import Caller, KeyRing
 
 _KEYS, _USAGE = "/admin/keys", "/admin/usage"
-_CHANGES = ("suspend", "resume", "rotate", "expire")
+_CHANGES = ("suspend", "resume", "rotate", "expire", "limit")
 _NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _ONE = re.compile(rf"{_KEYS}/({_NAME})")
 _CHANGE = re.compile(rf"{_KEYS}/({_NAME})/({'|'.join(_CHANGES)})")
@@ -31,12 +31,28 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_Most = Annotated[int, Field(ge=1, le=1_000_000_000_000, strict=True)]
+_MostRequests = Annotated[int, Field(ge=1, le=100_000, strict=True)]
+
+
+class KeyLimits(_Body):
+    """Limits of a key: those that are given are set, None takes one away."""
+
+    requests_per_minute: _MostRequests | None = None
+    tokens_per_minute: _Most | None = None
+    tokens_per_day: _Most | None = None
+    tokens_per_month: _Most | None = None
+    concurrent_requests: _MostRequests | None = None
+    max_wakes_per_day: _MostRequests | None = None
+
+
 class NewKey(_Body):
     """A key to be made. ``expires_at``: with its offset from UTC; None: never."""
 
     name: Annotated[str, Field(pattern=rf"^{_NAME}$")]
     group: str
     expires_at: AwareDatetime | None = None
+    limits: KeyLimits = KeyLimits()
 
 
 class Expiry(_Body):
@@ -92,7 +108,12 @@ class Admin:
             raise _taken(asked.name, "the stack file has")
         try:
             made = await keys.create(
-                self._accounts.connections(), asked.name, asked.group, caller.name, _future(asked.expires_at)
+                self._accounts.connections(),
+                asked.name,
+                asked.group,
+                caller.name,
+                _future(asked.expires_at),
+                asked.limits.model_dump(),
             )
         except NameTaken:
             raise _taken(asked.name, "there is") from None
@@ -112,6 +133,12 @@ class Admin:
         if what == "expire":
             at = _parsed(Expiry, body).expires_at
             return self._changed(name, await keys.expire(connections, name, at))
+        if what == "limit":
+            limits = _parsed(KeyLimits, body).model_dump(exclude_unset=True)
+            if not limits:
+                message = f"no limit is given; allowed fields: {', '.join(KeyLimits.model_fields)}"
+                raise ApiError(400, "invalid_parameter", message)
+            return self._changed(name, await keys.limit(connections, name, limits))
         made = await keys.rotate(connections, name)
         self._changed(name, made[0] if made is not None else None)
         assert made is not None
@@ -144,6 +171,7 @@ def shown(key: Key) -> Document:
         "expires_at": _text(key.expires_at),
         "suspended_at": _text(key.suspended_at),
         "last_used_at": _text(key.last_used_at),
+        "limits": {name: key.limits.get(name) for name in keys.LIMITS},
     }
 
 

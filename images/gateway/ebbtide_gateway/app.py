@@ -52,6 +52,7 @@ from .server import Connection, head_too_large
 from .settings import Limits, Model, Settings
 from .upstream import WakeTransport
 from .upstream_call import Answer, Call
+from .usage import Use
 
 if TYPE_CHECKING:
     from .accounts import Accounts
@@ -180,8 +181,10 @@ class Gateway:
             if path not in (LIVE, READY):
                 record.write()
                 self._metrics.finished(record)
-                if record.use is not None and self._accounts is not None:
-                    self._accounts.log.end(record.use, record)
+                if record.use is not None:
+                    self._budgets.used(record.use.caller, record.use.total_tokens)
+                    if self._accounts is not None:
+                        self._accounts.end(record.use, record)
         assert reply.response is not None
         return reply.response
 
@@ -243,7 +246,7 @@ class Gateway:
         """Load an adapter or take one out. The words of the answer are vLLM's."""
         model, name = self._adapters.asked(path, body, caller)
         record.model = name
-        self._budgets.ask(caller.rights)
+        await self._admit(caller)
         if path == LOAD:
             await self._adapters.load(model, name, self._transport)
         else:
@@ -252,23 +255,37 @@ class Gateway:
         await reply.send(200, {"content-type": "text/plain; charset=utf-8"}, done.encode())
 
     async def _count(self, generation: Generation, connection: Connection, record: Record, reply: Reply) -> None:
-        """Take a checked request from its group's budget, and serve it."""
-        rights = generation.caller.rights
-        record.model = generation.model.engine_name
+        """Take a checked request from the budgets of its group and its key, and serve it."""
+        caller, model = generation.caller, generation.model
+        record.model = model.engine_name
         if self._accounts is not None:
-            self._accounts.begin(generation.caller, generation.model.public_name, generation.hides_usage, record)
-        if rights.requests_per_minute is not None:
-            self._elsewhere.refresh()
-        self._budgets.ask(rights)
-        with connection.working():
+            self._accounts.begin(caller, model.public_name, generation.hides_usage, record)
+        elif caller.counts_tokens:
+            record.use = Use(caller, model.public_name, generation.hides_usage)
+        if not caller.holders:
+            with connection.working():
+                await self._serve(generation, record, reply)
+            return
+        await self._admit(caller)
+        with self._budgets.at_once(caller), connection.working():
             await self._serve(generation, record, reply)
+
+    async def _admit(self, caller: Caller) -> None:
+        """Count a request. Raises ``ApiError`` 429 for a limit that is used up, 503 for one that cannot be known."""
+        if caller.holders:
+            if self._accounts is not None:
+                await self._accounts.know_sums(caller.holders)
+            await self._elsewhere.follow()
+        self._budgets.ask(caller)
 
     async def _generation(
         self, request: web.BaseRequest, connection: Connection, caller: Caller, share: Share
     ) -> Generation:
         body = await read_body(request, connection, self._settings.limits, share)
         self._check_started()
-        generation = parse(request.path, body, self._models, caller, counted=self._accounts is not None)
+        generation = parse(
+            request.path, body, self._models, caller, counted=self._accounts is not None or caller.counts_tokens
+        )
         share.resize(len(generation.body))
         return generation
 
@@ -307,9 +324,9 @@ class Gateway:
         slept = self._guard.asleep(model)
         with contextlib.ExitStack() as waiting:
             if slept:
-                if generation.caller.rights.max_wakes_per_day is not None:
+                if any(each.limits.max_wakes_per_day is not None for each in generation.caller.holders):
                     await self._elsewhere.wakes()
-                self._budgets.may_wake(generation.caller.rights, model, self._groups())
+                self._budgets.may_wake(generation.caller, model, self._groups())
             if call.held:
                 waiting.enter_context(self._metrics.holding(model.name))
             if self._transport.has_to_wait(call):
@@ -325,10 +342,10 @@ class Gateway:
                 await deliver(result, call, record, reply)
 
     def _begin_wake(self, generation: Generation) -> bool:
-        """Return True if this request is the one that wakes the model; its group's budget is then charged."""
+        """Return True if this request is the one that wakes the model; the budgets are then charged."""
         if not self._guard.first(generation.model):
             return False
-        self._budgets.wake(generation.caller.rights, generation.model, self._groups())
+        self._budgets.wake(generation.caller, generation.model, self._groups())
         return True
 
     def _groups(self) -> tuple[Group, ...]:

@@ -1,7 +1,8 @@
-"""Budgets of a group: requests a minute, wakes a day, and the models it may wake at all.
+"""Budgets of groups and keys: requests and tokens a minute, requests at once, wakes a day, and the models a group may
+wake at all.
 
 Each process counts its own and asks the wake keeper for the counts of the others (``SharedUsage``). The requests of a
-process are gone with it, its wakes are not.
+process are gone with it, its wakes are not. Tokens of a day and a month: ``token_sums.py``.
 """
 
 from __future__ import annotations
@@ -12,37 +13,47 @@ import math
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from ebbtide_kube.api import describe
 
 from .errors import ApiError
+from .limits import Exceeded, Holder, UsageLimits, exceeded, label_of, refuse
 from .settings import Model
+from .token_sums import TokenSums
+
+if TYPE_CHECKING:
+    from .keys import Caller
 
 ANY_MODEL = "*"
 _DAY = 86_400
 _MINUTE = 60.0
 _FRESH_FOR_SECONDS = 10.0  # older counts of the others are ignored: a process then counts for itself
 _OTHERS_RETRY_AFTER_SECONDS = 5.0
+_CONCURRENCY_RETRY_AFTER_SECONDS = 2.0
 _ASK_SECONDS = 2.0
 _FRESH_SECONDS = 1.0
+_FOLLOWED_SECONDS = 60.0
+LATELY = ("requests", "tokens", "concurrent")
+"""Counts of the last minute and of now, as the processes of the gateway hear them from one another."""
 _log = logging.getLogger("ebbtide.gateway.elsewhere")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Group of keys. ``wake`` None: it may wake every model it may use. A limit of None: no limit. ``load_adapters``:
-    models into which it may load adapters. ``admin``: its keys may make other groups' keys and read all usage.
+    """Group of keys. ``wake`` None: it may wake every model it may use. ``limits`` None: it has none of them.
+    ``load_adapters``: models into which it may load adapters. ``admin``: its keys may make other groups' keys and read
+    all usage.
     """
 
     name: str
     models: frozenset[str]
     wake: frozenset[str] | None = None
-    max_wakes_per_day: int | None = None
-    requests_per_minute: int | None = None
+    limits: UsageLimits | None = None
     load_adapters: frozenset[str] = frozenset()
     admin: bool = False
 
@@ -62,81 +73,160 @@ def _names(rights: Collection[str], model: str) -> bool:
     return ANY_MODEL in rights or model in rights or (bool(slash) and f"{base}/{ANY_MODEL}" in rights)
 
 
+class LastMinute:
+    """Amounts of the last 60 seconds, each with its moment, by a clock that never jumps."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[float, int]] = deque()
+        self._total = 0
+
+    def add(self, now: float, amount: int) -> None:
+        """Add an amount."""
+        self._entries.append((now, amount))
+        self._total += amount
+
+    def total(self, now: float) -> int:
+        """Return the sum, and forget what is older."""
+        while self._entries and now - self._entries[0][0] >= _MINUTE:
+            self._total -= self._entries.popleft()[1]
+        return self._total
+
+    def peek(self, now: float) -> int:
+        """Return the sum for another thread: it reads a copy and discards nothing."""
+        return sum(amount for moment, amount in tuple(self._entries) if now - moment < _MINUTE)
+
+    def below(self, most: int, others: int, now: float) -> float:
+        """Return the seconds until so much is a minute old that the rest, with that of ``others``, is below ``most``.
+        What the others have leaves at a time that is not known here.
+        """
+        rest = self.total(now) + others
+        for moment, amount in self._entries:
+            rest -= amount
+            if rest < most:
+                return _MINUTE - (now - moment)
+        return _OTHERS_RETRY_AFTER_SECONDS
+
+
 class Budgets:
-    """Counts of this process's requests and wakes. ``wall``: seconds since 1970 (UTC), ``clock``: seconds that never
-    jump.
+    """Counts of this process's requests, tokens and wakes, by the labels of groups and keys. ``wall``: seconds since
+    1970 (UTC), ``clock``: seconds that never jump.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._clock = wall, clock
-        self._recent: dict[str, deque[float]] = {}
+        self.sums = TokenSums(wall, clock)
+        self._requests: dict[str, LastMinute] = {}
+        self._tokens: dict[str, LastMinute] = {}
+        self._at_once: Counter[str] = Counter()
         self._day = 0
         self._wakes: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
-        self._beside: Counter[str] = Counter()
+        self._beside: dict[str, Counter[str]] = {name: Counter() for name in LATELY}
         self._updated = -math.inf
         self.process = secrets.token_hex(8)
 
-    def ask(self, group: Group) -> None:
-        """Count a request. Raises ``ApiError`` 429 if the group has used up its requests of the last 60 seconds,
-        counted here and in the other processes.
+    def ask(self, caller: Caller) -> None:
+        """Count a request. Raises ``ApiError`` 429 if its group or its key has used up a limit, here and in the other
+        processes together; such a request is not counted.
         """
-        most = group.requests_per_minute
-        if most is None:
+        holders = caller.holders
+        if not holders:
             return
         now = self._clock()
-        recent = self._recent.setdefault(group.name, deque())
-        while recent and now - recent[0] >= _MINUTE:
-            recent.popleft()
-        others = self._beside[group.name] if now - self._updated <= _FRESH_FOR_SECONDS else 0
-        if len(recent) + others >= most:
-            message = f"group {group.name!r} may send {most} request(s) a minute, and has"
-            wait = _MINUTE - (now - recent[0]) if recent else _OTHERS_RETRY_AFTER_SECONDS
-            raise ApiError(429, "request_limit", message, retry_after=wait)
-        recent.append(now)
+        refuse(found for holder in holders for found in (*self._lately(holder, now), *self.sums.exceeded(holder)))
+        for holder in holders:
+            if holder.limits.requests_per_minute is not None:
+                self._requests.setdefault(holder.label, LastMinute()).add(now, 1)
+
+    def _lately(self, holder: Holder, now: float) -> Iterator[Exceeded | None]:
+        """Yield what is used up of the last minute and of now."""
+        limits = holder.limits
+        if limits.requests_per_minute is not None:
+            yield self._minute("requests_per_minute", holder, self._requests, "requests", now)
+        if limits.tokens_per_minute is not None:
+            yield self._minute("tokens_per_minute", holder, self._tokens, "tokens", now)
+        if limits.concurrent_requests is not None:
+            used = self._at_once[holder.label] + self._elsewhere("concurrent", holder, now)
+            yield exceeded(holder, "concurrent_requests", used, lambda: _CONCURRENCY_RETRY_AFTER_SECONDS)
+
+    def _minute(
+        self, limit: str, holder: Holder, counts: Mapping[str, LastMinute], what: str, now: float
+    ) -> Exceeded | None:
+        own, others = counts.get(holder.label, LastMinute()), self._elsewhere(what, holder, now)
+        most = getattr(holder.limits, limit)
+        return exceeded(holder, limit, own.total(now) + others, lambda: own.below(most, others, now))
+
+    def _elsewhere(self, what: str, holder: Holder, now: float) -> int:
+        return self._beside[what][holder.label] if now - self._updated <= _FRESH_FOR_SECONDS else 0
+
+    @contextmanager
+    def at_once(self, caller: Caller) -> Iterator[None]:
+        """Count a request that was let in as one of those at once."""
+        labels = [each.label for each in caller.holders if each.limits.concurrent_requests is not None]
+        self._at_once.update(labels)
+        try:
+            yield
+        finally:
+            # none of them stays that has no request
+            self._at_once -= Counter(labels)
+
+    def used(self, caller: Caller, tokens: int) -> None:
+        """Count tokens of a request that has ended: before that nobody knows them."""
+        for holder in caller.holders:
+            if holder.limits.tokens_per_minute is not None and tokens:
+                self._tokens.setdefault(holder.label, LastMinute()).add(self._clock(), tokens)
 
     def beside(self, counts: Mapping[str, Any]) -> None:
-        """Store the wake keeper's counts of all processes: ``{"requests": {process: {group: those of 60 s}}}``."""
-        others = [groups for process, groups in counts["requests"].items() if process != self.process]
-        self._beside, self._updated = sum(map(Counter, others), Counter()), self._clock()
+        """Store the wake keeper's counts of all processes: ``{"requests": {process: {label: those of 60 s}}}``, and
+        ``tokens`` and ``concurrent`` like it.
+        """
+        self._beside = {what: self._of_others(counts[what]) for what in LATELY}
+        self._updated = self._clock()
 
-    def recent_requests(self) -> Mapping[str, int]:
-        """Return this process's requests of the last 60 seconds, for each group with a limit. Called from another
+    def _of_others(self, counts: Mapping[str, Mapping[str, int]]) -> Counter[str]:
+        return sum((Counter(labels) for process, labels in counts.items() if process != self.process), Counter())
+
+    def lately(self) -> Mapping[str, Mapping[str, int]]:
+        """Return this process's counts as the others need them, of the holders with such a limit. Called from another
         thread, so it reads copies and discards nothing.
         """
         now = self._clock()
         return {
-            name: sum(now - moment < _MINUTE for moment in tuple(recent)) for name, recent in dict(self._recent).items()
+            "requests": {label: minute.peek(now) for label, minute in dict(self._requests).items()},
+            "tokens": {label: minute.peek(now) for label, minute in dict(self._tokens).items()},
+            "concurrent": dict(self._at_once),
         }
 
-    def may_wake(self, group: Group, model: Model, groups: Collection[Group]) -> None:
+    def may_wake(self, caller: Caller, model: Model, groups: Collection[Group]) -> None:
         """Raise ``ApiError`` 403 without the right to wake this model, 429 when today's wakes are used up."""
-        if not group.may_wake(model.public_name):
-            raise not_allowed(group, model, groups)
-        most = group.max_wakes_per_day
-        if most is not None and self._today()[group.name] + self._others[group.name] >= most:
-            message = (
-                f"model {model.engine_name!r} sleeps, and group {group.name!r} may wake models {most} time(s) a day "
-                "(UTC), which it has; models that are awake still answer"
-            )
-            raise ApiError(429, "wake_budget", message, retry_after=_DAY - self._wall() % _DAY)
+        if not caller.rights.may_wake(model.public_name):
+            raise not_allowed(caller.rights, model, groups)
+        today = self._today()
+        for holder in caller.holders:
+            most = holder.limits.max_wakes_per_day
+            if most is not None and today[holder.label] + self._others[holder.label] >= most:
+                message = (
+                    f"model {model.engine_name!r} sleeps, and {holder} may wake models {most} time(s) a day "
+                    "(UTC), which it has; models that are awake still answer"
+                )
+                raise ApiError(429, "wake_budget", message, retry_after=_DAY - self._wall() % _DAY)
 
-    def wake(self, group: Group, model: Model, groups: Collection[Group]) -> None:
+    def wake(self, caller: Caller, model: Model, groups: Collection[Group]) -> None:
         """Count a wake that begins now. Raises as ``may_wake`` does: another request may have taken the last one."""
-        self.may_wake(group, model, groups)
-        self._today()[group.name] += 1
+        self.may_wake(caller, model, groups)
+        limited = {each.label for each in caller.holders if each.limits.max_wakes_per_day is not None}
+        self._today().update({label_of("group", caller.group)} | limited)
 
     def elsewhere(self, counts: Mapping[str, Any]) -> None:
-        """Store the wake keeper's counts of all processes: ``{"day": …, "wakes": {process: {group: wakes}}}``. Counts
+        """Store the wake keeper's counts of all processes: ``{"day": …, "wakes": {process: {label: wakes}}}``. Counts
         of another day are ignored: this process's midnight is not quite the keeper's.
         """
         self._today()
         if counts["day"] == self._day:
-            others = [groups for process, groups in counts["wakes"].items() if process != self.process]
-            self._others = sum(map(Counter, others), Counter())
+            self._others = self._of_others(counts["wakes"])
 
     def begun(self) -> tuple[int, Mapping[str, int]]:
-        """Return a day in days since 1970, and the wakes that each group has begun on it here. Called from another
+        """Return a day in days since 1970, and the wakes of each label that were begun on it here. Called from another
         thread, so it begins no new day.
         """
         return self._day, dict(self._wakes)
@@ -165,26 +255,41 @@ class SharedUsage:
         budgets: Budgets,
         client: httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._keeper = keeper
         self._budgets = budgets
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_ASK_SECONDS)
-        self._clock = clock
-        self._refreshed = -math.inf
-        self._asking: asyncio.Task[None] | None = None
+        self._clock, self._pause = clock, pause
+        self._wanted = -math.inf
+        self._following: asyncio.Task[None] | None = None
+        self._heard = asyncio.Event()
 
     async def wakes(self) -> None:
         """Update the budgets with the wakes that other processes have begun. Never raises."""
         await self._learn("wakes", self._budgets.elsewhere)
 
-    def refresh(self) -> None:
-        """Start updating the budgets with the requests of the other processes; no request waits for that."""
-        now = self._clock()
-        fresh = now - self._refreshed < _FRESH_SECONDS
-        if self._keeper is None or fresh or (self._asking is not None and not self._asking.done()):
+    async def follow(self) -> None:
+        """Have the budgets know for a minute from now on what the other processes have used lately. Waits for the first
+        answer alone, or until it fails; never raises.
+        """
+        if self._keeper is None:
             return
-        self._refreshed = now
-        self._asking = asyncio.create_task(self._learn("requests", self._budgets.beside))
+        self._wanted = self._clock()
+        if self._following is None or self._following.done():
+            self._heard = asyncio.Event()
+            self._following = asyncio.create_task(self._follow(self._heard))
+        if not self._heard.is_set():
+            await self._heard.wait()
+
+    async def _follow(self, heard: asyncio.Event) -> None:
+        try:
+            while self._clock() - self._wanted <= _FOLLOWED_SECONDS:
+                await self._learn("requests", self._budgets.beside)
+                heard.set()
+                await self._pause(_FRESH_SECONDS)
+        finally:
+            heard.set()
 
     async def _learn(self, what: str, tell: Callable[[dict[str, Any]], None]) -> None:
         if self._keeper is None:

@@ -6,27 +6,45 @@ import hashlib
 import hmac
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from .budgets import Group
+from .limits import Holder, UsageLimits
 
 
 @dataclass(frozen=True)
 class Caller:
     """Owner of a key. The key itself is nowhere in the process once it was checked. ``id`` stays the key's when it is
-    renewed, and names where it was made.
+    renewed, and names where it was made. ``limits``: the key's own, beside its group's; None: it has none.
     """
 
     name: str
     rights: Group
     id: str = ""
+    limits: UsageLimits | None = None
 
     @property
     def group(self) -> str:
         """Return the name of the key's group."""
         return self.rights.name
+
+    @property
+    def holders(self) -> tuple[Holder, ...]:
+        """Return whose limits a request has to keep: its group and its key, as far as they have any."""
+        if self.rights.limits is None and self.limits is None:
+            return ()
+        group = Holder("group", self.group, self.group, self.rights.limits) if self.rights.limits is not None else None
+        key = Holder("key", self.id, self.name, self.limits) if self.limits is not None else None
+        return tuple(each for each in (group, key) if each is not None)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Return True if the tokens of the caller's requests have to be known, also where no database keeps them."""
+        return any(each.limits.tokens_per_minute is not None for each in self.holders)
 
     def may_use(self, model: str) -> bool:
         """Return True if the caller's group may use the model with this canonical name."""
@@ -46,17 +64,19 @@ class KeyRing:
         try:
             document = json.loads(text)
             groups = {str(name): _group(str(name), group) for name, group in document["groups"].items()}
-            entries = [(str(key["name"]), str(key["sha256"]), str(key["group"])) for key in document["keys"]]
+            entries = [
+                (str(key["name"]), str(key["sha256"]), str(key["group"]), _limits(key)) for key in document["keys"]
+            ]
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             shape = "{keys: [{name, sha256, group}], groups: {name: {models}}}"
             raise ValueError(f"the key file is not {shape}: {type(problem).__name__}") from None
         owners = []
-        for name, digest, group in entries:
+        for name, digest, group, limits in entries:
             if len(digest) != 64 or any(letter not in "0123456789abcdef" for letter in digest.lower()):
                 raise ValueError(f"key {name!r}: sha256 must be 64 hexadecimal digits")
             if group not in groups:
                 raise ValueError(f"key {name!r}: group {group!r} is none of {sorted(groups)}")
-            owners.append((digest.lower(), Caller(name, groups[group], f"stack:{name}")))
+            owners.append((digest.lower(), Caller(name, groups[group], f"stack:{name}", limits)))
         return cls(tuple(owners), tuple(groups.values()))
 
     def group(self, name: str) -> Group | None:
@@ -74,16 +94,22 @@ class KeyRing:
 
 
 def _group(name: str, group: dict[str, Any]) -> Group:
-    wake, wakes, requests = group.get("wake"), group.get("maxWakesPerDay"), group.get("requestsPerMinute")
+    wake = group.get("wake")
     return Group(
         name,
         frozenset(map(str, group["models"])),
         None if wake is None else frozenset(map(str, wake)),
-        None if wakes is None else int(wakes),
-        None if requests is None else int(requests),
+        _limits(group),
         frozenset(map(str, group.get("loadAdapters", ()))),
         group.get("admin") is True,
     )
+
+
+def _limits(holder: dict[str, Any]) -> UsageLimits | None:
+    """Return the limits of a group or a key; None if it has none, so that no request is counted for nothing."""
+    found = {each.name: holder.get(to_camel(each.name)) for each in fields(UsageLimits)}
+    limits = UsageLimits(**{name: int(value) for name, value in found.items() if value is not None})
+    return None if limits == UsageLimits() else limits
 
 
 class KeyFile:

@@ -11,15 +11,40 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .access_log import Record
-from .budgets import Budgets
+from .budgets import LATELY, Budgets
 from .replicas import Replicas
 
 _WAKE_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900, 1800)
 Values = Mapping[tuple[str, ...], float]
 # answers by which the gateway kept a model from being woken, or its GPUs from being used
 _REFUSALS = frozenset(
-    {"gpus_in_use", "queue_full", "wake_not_allowed", "wake_budget", "request_limit", "request_ends_engine"}
+    {
+        *("gpus_in_use", "queue_full", "wake_not_allowed", "wake_budget", "request_ends_engine"),
+        *("request_limit", "token_limit", "daily_token_limit", "monthly_token_limit", "concurrency_limit"),
+    }
 )
+
+_HOLDER = ("group", "key")
+_LATELY = {
+    "requests": (
+        "ebbtide_gateway_minute_requests",
+        "Requests of a group or a key with a limit in this process, in the last 60 seconds.",
+    ),
+    "tokens": (
+        "ebbtide_gateway_minute_tokens",
+        "Tokens of a group or a key with a limit in this process, of requests that ended in the last 60 seconds.",
+    ),
+    "concurrent": (
+        "ebbtide_gateway_concurrent_requests",
+        "Requests of a group or a key with a limit that this process is answering.",
+    ),
+}
+
+
+def _holder(label: str) -> tuple[str, str]:
+    """Return a holder's values of the labels ``group`` and ``key``, one of them empty."""
+    kind, _, name = label.partition(":")
+    return (name, "") if kind == "group" else ("", name)
 
 
 class _AsAsked(Collector):
@@ -105,21 +130,22 @@ class Metrics:
         )
 
     def count_used(self, budgets: Budgets) -> None:
-        """Expose each group's usage to the wake keeper: the other processes learn it there, and wakes are remembered
-        when this process is gone.
+        """Expose the usage of groups and keys to the wake keeper: the other processes learn it there, and wakes are
+        remembered when this process is gone.
         """
 
         def wakes() -> Values:
             day, begun = budgets.begun()
-            return {(str(day), group, budgets.process): count for group, count in begun.items()}
+            return {(str(day), *_holder(label), budgets.process): count for label, count in begun.items()}
 
-        def requests() -> Values:
-            return {(group, budgets.process): count for group, count in budgets.recent_requests().items()}
+        def lately(what: str) -> Values:
+            return {(*_holder(label), budgets.process): count for label, count in budgets.lately()[what].items()}
 
-        what = "Wakes that a group has begun in this process today; the day in days since 1970, UTC."
-        self.registry.register(_AsAsked("ebbtide_gateway_day_wakes", what, ("day", "group", "process"), wakes))
-        what = "Requests of a group with a limit in this process, in the last 60 seconds."
-        self.registry.register(_AsAsked("ebbtide_gateway_minute_requests", what, ("group", "process"), requests))
+        what = "Wakes that a group, or a key with a limit, has begun here today; the day in days since 1970, UTC."
+        self.registry.register(_AsAsked("ebbtide_gateway_day_wakes", what, ("day", *_HOLDER, "process"), wakes))
+        for counted in LATELY:
+            name, what = _LATELY[counted]
+            self.registry.register(_AsAsked(name, what, (*_HOLDER, "process"), partial(lately, counted)))
 
     def count_database(self, is_up: Callable[[], bool], waiting: Callable[[], int]) -> Callable[[], None]:
         """Expose whether the database answers and how much usage is to be written; return what counts a lost row."""

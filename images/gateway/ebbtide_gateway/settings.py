@@ -139,13 +139,16 @@ class Cluster(_Frozen):
 class Database(_Frozen):
     """Database of keys and usage. ``folder``: the mounted Secret with its URI; ``tls``: what its server has to prove.
     ``known_seconds``: how long a key that is known goes on while it is away; ``poll_seconds``: how often it is asked
-    which keys were changed.
+    which keys were changed. ``limits_while_away``: whether requests whose limit needs its sums pass meanwhile, up to
+    what this process knows of them, or get 503. ``sum_seconds``: how often it is asked for sums that somebody needs.
     """
 
     folder: Path
     tls: Literal["verify", "encrypt", "off"] = "verify"
     known_seconds: float = Field(default=3600, ge=0)
     poll_seconds: float = Field(default=2, gt=0)
+    limits_while_away: Literal["open", "closed"] = "open"
+    sum_seconds: float = Field(default=5, gt=0)
 
 
 class Settings(_Frozen):

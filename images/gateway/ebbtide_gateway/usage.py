@@ -7,13 +7,14 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any
-
-from ebbtide_accounts.usage import Row
+from typing import TYPE_CHECKING, Any
 
 from .access_log import Record
 from .keys import Caller
 from .upstream import BrokenOff
+
+if TYPE_CHECKING:
+    from ebbtide_accounts.usage import Row
 
 # some 500 bytes each in memory: ten minutes of 80 requests a second
 _MOST_ROWS = 50_000
@@ -38,6 +39,11 @@ class Use:
         self.woke = False
         self.is_written = False
         self._tail = b""
+
+    @property
+    def total_tokens(self) -> int:
+        """Return the tokens in and out, as far as the engine has said them."""
+        return (self.tokens[0] or 0) + (self.tokens[1] or 0)
 
     def whole(self, body: bytes) -> None:
         """Count an answer that is all here."""
@@ -77,6 +83,8 @@ class Use:
 
     def row(self, record: Record, *, ended: bool) -> Row:
         """Return it as the database keeps it."""
+        from ebbtide_accounts.usage import Row  # not imported where tokens are counted for limits alone
+
         tokens_in, tokens_out, cached = self.tokens
         return Row(
             self.id,
@@ -149,13 +157,15 @@ class UsageLog:
         """Note a request that begins."""
         self._open[use] = record
 
-    def end(self, use: Use, record: Record) -> None:
-        """Note a request that has ended, however it did."""
+    def end(self, use: Use, record: Record) -> Row:
+        """Note a request that has ended, however it did; return its row, kept or not."""
         self._open.pop(use, None)
+        row = use.row(record, ended=True)
         if len(self._ended) >= self._most:
             self._dropped()
         else:
-            self._ended.append(use.row(record, ended=True))
+            self._ended.append(row)
+        return row
 
     def batch(self, most: int, older_than: datetime) -> tuple[list[Row], list[Use]]:
         """Return rows to write: of requests that have ended, and of those that began before a moment and go on. No id

@@ -1,4 +1,5 @@
-"""Usage of each group, by process of the gateway: wakes of today, and requests of the last minute.
+"""Usage of each group and key, by process of the gateway: wakes of today, requests and tokens of the last minute, and
+requests at once.
 
 A process counts its own and starts with none. Each is asked when another wants to know, and for wakes also every few
 seconds: the wakes of a process that is gone are kept until the day after. A restarted keeper knows what the living
@@ -11,7 +12,7 @@ import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import httpx
 
@@ -21,9 +22,14 @@ _SECONDS = 2.0
 _PAUSE_SECONDS = 5.0
 _FRESH_SECONDS = 1.0
 _DAY = 86_400
-_WAKES, _REQUESTS = "ebbtide_gateway_day_wakes", "ebbtide_gateway_minute_requests"
+_WAKES = "ebbtide_gateway_day_wakes"
+_LATELY = {
+    "requests": "ebbtide_gateway_minute_requests",
+    "tokens": "ebbtide_gateway_minute_tokens",
+    "concurrent": "ebbtide_gateway_concurrent_requests",
+}
 
-Counts = dict[str, dict[str, int]]  # by process, by group
+Counts = dict[str, dict[str, int]]  # by process, by "group:NAME" or "key:ID"
 
 
 class GroupUsage:
@@ -42,7 +48,7 @@ class GroupUsage:
         self._client = client or httpx.AsyncClient(trust_env=False, timeout=_SECONDS)
         self._wall, self._clock = wall, clock
         self._days: dict[int, Counts] = {}
-        self._minute: Counts = {}
+        self._now: dict[str, Counts] = lately(())
         self._looked = -math.inf
         self._looking = asyncio.Lock()
 
@@ -53,37 +59,38 @@ class GroupUsage:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def wakes(self) -> dict[str, object]:
-        """Return ``{"day": days since 1970, "wakes": {process: {group: wakes}}}``, fresh from all that answer."""
+        """Return ``{"day": days since 1970, "wakes": {process: {label: wakes}}}``, fresh from all that answer."""
         await self.reconcile()
         today = self._today()
         return {"day": today, "wakes": self._days.get(today, {})}
 
     async def requests(self) -> dict[str, object]:
-        """Return ``{"requests": {process: {group: requests}}}`` of those that answer, at most a second old: each
-        process asks about as often, and however many they are, each is asked once.
+        """Return ``{"requests": {process: {label: requests}}}``, and ``tokens`` and ``concurrent`` like it, of those
+        that answer, at most a second old: each process asks about as often, and however many they are, each is asked
+        once.
         """
         async with self._looking:
             if self._clock() - self._looked >= _FRESH_SECONDS:
                 await self.reconcile()
-        return {"requests": self._minute}
+        return dict(self._now)
 
     async def reconcile(self) -> None:
-        """Ask each process. One that does not answer keeps its wakes, but not its requests, which are soon a minute
-        old.
+        """Ask each process. One that does not answer keeps its wakes, but not its requests and tokens, which are soon
+        a minute old.
         """
         began = self._clock()
         texts = await asyncio.gather(*map(self._metrics, self._gateways() or ()))
         today = self._today()
-        for day, process, group, wakes in (each for text in texts for each in counted(text)):
+        for day, process, label, wakes in (each for text in texts for each in counted(text)):
             known = self._days.setdefault(day, defaultdict(dict))[process]
-            known[group] = max(wakes, known.get(group, 0))
+            known[label] = max(wakes, known.get(label, 0))
         # a process whose midnight comes later than this one's is still in the day before
         self._days = {day: counts for day, counts in self._days.items() if abs(day - today) <= 1}
-        self._minute, self._looked = lately(texts), began
+        self._now, self._looked = lately(texts), began
 
     async def _metrics(self, gateway: str) -> str:
         try:
-            answer = await self._client.get(f"{gateway}/metrics", params={"name[]": [_WAKES, _REQUESTS]})
+            answer = await self._client.get(f"{gateway}/metrics", params={"name[]": [_WAKES, *_LATELY.values()]})
             answer.raise_for_status()
         except httpx.HTTPError:
             return ""
@@ -94,16 +101,22 @@ class GroupUsage:
 
 
 def counted(metrics: str) -> list[tuple[int, str, str, int]]:
-    """Return day, process, group and wakes, from the metrics of one process."""
+    """Return day, process, label and wakes, from the metrics of one process."""
     return [
-        (int(sample.labels["day"]), sample.labels["process"], sample.labels["group"], int(sample.value))
+        (int(sample.labels["day"]), sample.labels["process"], _label(sample.labels), int(sample.value))
         for sample in samples(metrics, _WAKES)
     ]
 
 
-def lately(texts: Iterable[str]) -> Counts:
-    """Return the last minute's requests, from the metrics of the processes."""
-    counts: Counts = defaultdict(dict)
-    for sample in (sample for text in texts for sample in samples(text, _REQUESTS)):
-        counts[sample.labels["process"]][sample.labels["group"]] = int(sample.value)
-    return dict(counts)
+def lately(texts: Iterable[str]) -> dict[str, Counts]:
+    """Return the counts of the last minute and of now by what is counted, from the metrics of the processes."""
+    counts: dict[str, defaultdict[str, dict[str, int]]] = {what: defaultdict(dict) for what in _LATELY}
+    names = {name: what for what, name in _LATELY.items()}
+    for sample in (sample for text in texts for sample in samples(text, *names)):
+        counts[names[sample.name]][sample.labels["process"]][_label(sample.labels)] = int(sample.value)
+    return {what: dict(found) for what, found in counts.items()}
+
+
+def _label(labels: Mapping[str, str]) -> str:
+    """Return whose a count is, as the gateway names it: ``group:NAME`` or ``key:ID``."""
+    return f"key:{labels['key']}" if labels.get("key") else f"group:{labels['group']}"

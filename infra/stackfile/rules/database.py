@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic.alias_generators import to_camel
+
 from components.platforms.kinds import kind_of
-from components.typed.refusal import Problem
+from components.typed.refusal import Path, Problem
 from components.typed.rules.database import (
     ADMIN_MISSING,
     ADMIN_WITHOUT_DATABASE,
@@ -14,14 +16,16 @@ from components.typed.rules.database import (
     DATABASE_NOT_KEPT,
     DATABASE_NOT_YET,
     DATABASE_WITHOUT_TLS,
+    LIMIT_ABOVE_GROUPS,
+    LIMIT_WITHOUT_DATABASE,
 )
-from infra.stackfile.partial import Draft
-from infra.stackfile.schema.stack import DatabaseConfig
+from infra.stackfile.partial import Draft, Part
+from infra.stackfile.schema.stack import DatabaseConfig, GroupConfig, KeyConfig, UsageLimits
 
 _AT = ("database",)
 _KEYS = {
-    "existing": ("secret", "namespace", "networks", "port", "tls"),
-    "embedded": ("storage", "storageClass", "image"),
+    "existing": ("secret", "namespace", "networks", "port", "tls", "limitsWhileAway"),
+    "embedded": ("storage", "storageClass", "image", "limitsWhileAway"),
     "none": (),
 }
 
@@ -47,6 +51,7 @@ def judge_database(draft: Draft) -> Iterator[Problem]:
     if kind == "embedded":
         yield from _embedded(draft)
     yield from _admins(draft, kind)
+    yield from _limits(draft, kind)
 
 
 def _existing(database: DatabaseConfig) -> Iterator[Problem]:
@@ -65,6 +70,29 @@ def _embedded(draft: Draft) -> Iterator[Problem]:
         where = "a cloud" if clouds else "prod"
         message = f"is one pod with one claim and no backup, in {where}: what is lost is every key and all usage"
         yield DATABASE_NOT_KEPT.at((*_AT, "kind"), message, value="embedded")
+
+
+def _limits(draft: Draft, kind: str) -> Iterator[Problem]:
+    """Yield limits that nobody could count, and those of a key that its group's make useless."""
+    holders: dict[Path, Part[GroupConfig] | Part[KeyConfig]] = {
+        **{("gateway", "groups", name): part for name, part in draft.groups.items()},
+        **{("gateway", "keys", name): part for name, part in draft.keys.items()},
+    }
+    for path, part in holders.items():
+        for limit in ("tokens_per_day", "tokens_per_month") if kind == "none" else ():
+            if part.sound(limit) and (most := getattr(part.value, limit)) is not None:
+                message = "is summed up in a database, and the stack has none"
+                yield LIMIT_WITHOUT_DATABASE.at((*path, to_camel(limit)), message, value=most)
+    for name, key in draft.keys.items():
+        group = draft.groups.get(key.value.group) if key.sound("group") else None
+        for limit in sorted(UsageLimits.model_fields) if group is not None else ():
+            if not (key.sound(limit) and group is not None and group.sound(limit)):
+                continue
+            own, most = getattr(key.value, limit), getattr(group.value, limit)
+            if own is not None and most is not None and own > most:
+                message = f"has no effect: all keys of group {key.value.group} together have {most}"
+                at = ("gateway", "keys", name, to_camel(limit))
+                yield LIMIT_ABOVE_GROUPS.at(at, message, value=own)
 
 
 def _admins(draft: Draft, kind: str) -> Iterator[Problem]:

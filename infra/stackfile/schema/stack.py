@@ -101,17 +101,14 @@ Sha256 = Annotated[
 RequestsPerMinute = Annotated[
     int, integer(COUNT_INVALID, 1, 100_000, fix="give a whole number, or leave it out for no limit")
 ]
+Tokens = Annotated[
+    int, integer(COUNT_INVALID, 1, 1_000_000_000_000, fix="give a whole number, or leave it out for no limit")
+]
 Replicas = Annotated[int, integer(COUNT_INVALID, 1, 100, fix="give the number of its pods, or leave it out")]
 
 
-class GroupConfig(StackModel):
-    """The models that the keys of a group may use, by name, or ``*`` for all of them. Adapters that a call loads into
-    a model have names of their own: ``MODEL/NAME`` for one, ``MODEL/*`` for all of them.
-
-    A model that is awake answers every group that may use it. A request for a sleeping model needs the right to wake
-    it, else it gets 403 `wake_not_allowed`. Limits give 429 with Retry-After, and hold over all gateway replicas. Keys
-    of a group with `admin` are made in the stack file alone.
-    """
+class GroupRights(StackModel):
+    """What the keys of a group may do."""
 
     models: tuple[str, ...] = Field(description="a list of model names", examples=['["*"]'])
     wake: tuple[str, ...] | None = Field(
@@ -119,21 +116,51 @@ class GroupConfig(StackModel):
         description="models it may wake, or `*`; default: all it may use; `[]`: none",
         examples=["[llama-8b]"],
     )
-    max_wakes_per_day: Limit | None = Field(
-        default=None, description="wakes it may begin from midnight to midnight, UTC"
-    )
-    requests_per_minute: RequestsPerMinute | None = Field(
-        default=None, description="in any 60 seconds, over all models"
-    )
-    admin: StrictBool = Field(
-        default=False, description="its keys may make other groups' keys and read all usage; needs a `database`"
-    )
-
     load_adapters: tuple[str, ...] = Field(
         default=(),
         description="models with hotAdapters into which its keys may load adapters, and take them out again",
         examples=["[llama-8b]"],
     )
+    admin: StrictBool = Field(
+        default=False, description="its keys may make other groups' keys and read all usage; needs a `database`"
+    )
+
+
+class UsageLimits(StackModel):
+    """What a group or a key may use at most, over all models and all gateway replicas."""
+
+    requests_per_minute: RequestsPerMinute | None = Field(default=None, description="in any 60 seconds")
+    concurrent_requests: RequestsPerMinute | None = Field(
+        default=None, description="requests that are held or answered at once"
+    )
+    tokens_per_minute: Tokens | None = Field(
+        default=None, description="in and out, of requests that ended in the last 60 seconds"
+    )
+    tokens_per_day: Tokens | None = Field(
+        default=None, description="in and out, from midnight to midnight, UTC; needs a `database`"
+    )
+    tokens_per_month: Tokens | None = Field(
+        default=None, description="in and out, in a month of the calendar, UTC; needs a `database`"
+    )
+    max_wakes_per_day: Limit | None = Field(
+        default=None, description="wakes it may begin from midnight to midnight, UTC"
+    )
+
+    @property
+    def limited(self) -> frozenset[str]:
+        """Return the names of the limits that are set."""
+        return frozenset(name for name in UsageLimits.model_fields if getattr(self, name) is not None)
+
+
+class GroupConfig(UsageLimits, GroupRights):
+    """The models that the keys of a group may use, by name, or ``*`` for all of them. Adapters that a call loads into
+    a model have names of their own: ``MODEL/NAME`` for one, ``MODEL/*`` for all of them.
+
+    A model that is awake answers every group that may use it. A request for a sleeping model needs the right to wake
+    it, else it gets 403 `wake_not_allowed`. Limits are of all its keys together, over all models and all gateway
+    replicas; a key may have its own besides, and the smallest holds: 429 with Retry-After. Keys of a group with
+    `admin` are made in the stack file alone.
+    """
 
     def may_use(self, model: str) -> bool:
         """Return True if a key of this group may ask ``model`` (its name, not an alias)."""
@@ -151,11 +178,16 @@ def _names(rights: tuple[str, ...], model: str) -> bool:
     return ALL_MODELS in rights or model in rights or (bool(slash) and f"{base}/{ALL_MODELS}" in rights)
 
 
-class KeyConfig(StackModel):
-    """An API key, given only as its hash; without a hash the stack makes a key and exports it as a secret."""
+class KeyOwner(StackModel):
+    """Whose a key is."""
 
     group: str = Field(description="the name of a group", examples=["everyone"])
     sha256: Sha256 | None = Field(default=None, description="of a key made elsewhere")
+
+
+class KeyConfig(UsageLimits, KeyOwner):
+    """An API key, given only as its hash; without a hash the stack makes a key and exports it as a secret. Its limits
+    are its own, beside its group's."""
 
 
 Origin = Annotated[
@@ -245,6 +277,11 @@ class DatabaseConfig(StackModel):
         default="verify",
         description="`existing`: `verify` asks its server for a certificate of the Secret's `ca.crt`, or of a public "
         "authority; `encrypt` takes any",
+    )
+    limits_while_away: Literal["open", "closed"] = Field(
+        default="open",
+        description="while it is away, requests under a limit of a day's or a month's tokens pass, up to what a "
+        "gateway replica knows of them (`open`), or get 503",
     )
     storage: Quantity = Field(default=Quantity(10 * 2**30), description="`embedded`: size of its claim")
     storage_class: Name | None = Field(default=None, description="`embedded`: of its claim; default: the cluster's")
