@@ -165,7 +165,7 @@ async def changed(pool: asyncpg.Pool, since: datetime | None) -> Changes:
     rows = await pool.fetch(_CHANGED, since)
     changes = Changes(rows[0]["now"])
     for _, sha256, *values in (row.values() for row in rows if row["id"] is not None):
-        key = _made(values)
+        key = _key_of(values)
         changes.ids.add(key.id)
         if sha256 is not None:
             changes.keys[sha256] = key
@@ -195,9 +195,10 @@ async def _change(pool: asyncpg.Pool, name: str, what: str, *values: Any) -> Key
 
 
 def _key(row: Any) -> Key | None:
-    return None if row is None else _made(list(row.values()))
+    return None if row is None else _key_of(list(row.values()))
 
 
-def _made(values: Sequence[Any]) -> Key:
-    limits = zip(LIMITS, values[len(_OWN) :], strict=True)
-    return Key(*values[: len(_OWN)], limits={name: most for name, most in limits if most is not None})
+def _key_of(values: Sequence[Any]) -> Key:
+    most = zip(LIMITS, values[len(_OWN) :], strict=True)
+    limits = {name: number for name, number in most if number is not None}
+    return Key(*(*values[: len(_OWN)], limits))
