@@ -256,7 +256,8 @@ class Gateway:
         rights = generation.caller.rights
         record.model = generation.model.engine_name
         if self._accounts is not None:
-            self._accounts.begin(generation.caller, generation.model.public_name, generation.hides_usage, record)
+            model = generation.model
+            self._accounts.begin(generation.caller, model.public_name, model.name, generation.hides_usage, record)
         if rights.requests_per_minute is not None:
             self._elsewhere.refresh()
         self._budgets.ask(rights)
