@@ -107,4 +107,15 @@ def test_a_long_request_is_written_as_one_that_goes_on_once_and_then_as_it_ended
     assert [(row.id, row.status) for row in rows] == [(use.id, None)]
     kept.end(use, record)
     kept.written(rows, going)
-    assert [(row.id, row.status) for row in kept.batch(5, datetime.now(UTC))[0]] == [(use.id, 200)]
+    (row,) = kept.batch(5, datetime.now(UTC))[0]
+    assert (row.id, row.status) == (use.id, 200)
+
+
+def test_until_when_a_request_went_on_does_not_follow_a_clock_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    use, record = Use(CALLER, "an-adapter", False, "small"), Record("POST", "/", status=200)
+    now = 107.0
+    assert use.row(record, ended=False).ended_at is None
+    row = use.row(record, ended=True)
+    assert (row.ended_at, row.model, row.served_by) == (use.at + timedelta(seconds=7), "an-adapter", "small")

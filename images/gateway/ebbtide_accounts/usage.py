@@ -28,6 +28,8 @@ _TYPES = {
     "status": "int",
     "complete": "boolean",
     "woke": "boolean",
+    "ended_at": "timestamptz",
+    "served_by": "text",
 }
 _LATE = tuple(name for name in _TYPES if name not in ("id", "request_id", "at"))
 # A row of a request that goes on is written again when it has ended. All else that comes twice is the same row, whose
@@ -57,7 +59,8 @@ SUMS_BY = {
 @dataclass(frozen=True)
 class Row:
     """Usage of one request. ``status`` None: it goes on, or its gateway was killed in its middle. Tokens are None where
-    the engine did not say them.
+    the engine did not say them. ``served_by``: the model whose engines it was for, which has another name than an
+    adapter has. ``ended_at`` is ``at`` and the time it took, whatever was done to the clock meanwhile.
     """
 
     id: UUID
@@ -75,6 +78,8 @@ class Row:
     status: int | None = None
     complete: bool = False
     woke: bool = False
+    ended_at: datetime | None = None
+    served_by: str | None = None
 
     @property
     def tokens(self) -> int:

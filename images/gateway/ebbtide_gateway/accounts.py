@@ -286,9 +286,9 @@ class Accounts:
         await keys.used(connections, list(last.items()))
         return len(rows)
 
-    def begin(self, caller: Caller, model: str, hides: bool, record: Record) -> None:
+    def begin(self, caller: Caller, model: str, served_by: str, hides: bool, record: Record) -> None:
         """Count a request from here."""
-        record.use = Use(caller, model, hides)
+        record.use = Use(caller, model, hides, served_by)
         self.log.begin(record.use, record)
 
     def end(self, use: Use, record: Record) -> None:

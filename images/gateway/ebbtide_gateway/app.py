@@ -259,7 +259,7 @@ class Gateway:
         caller, model = generation.caller, generation.model
         record.model = model.engine_name
         if self._accounts is not None:
-            self._accounts.begin(caller, model.public_name, generation.hides_usage, record)
+            self._accounts.begin(caller, model.public_name, model.name, generation.hides_usage, record)
         elif caller.counts_tokens:
             record.use = Use(caller, model.public_name, generation.hides_usage)
         if not caller.holders:

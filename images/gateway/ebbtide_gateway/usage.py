@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .access_log import Record
@@ -25,15 +26,29 @@ _END = b"\n\n"
 
 class Use:
     """Usage of one request while it goes on. ``hides``: the client did not ask for the event with the counts, so it is
-    taken out of the stream.
+    taken out of the stream. ``served_by``: the model whose engines work on it, if that has another name.
     """
 
-    __slots__ = ("_tail", "at", "caller", "first_token_seconds", "hides", "id", "is_written", "model", "tokens", "woke")
+    __slots__ = (
+        "_began",
+        "_tail",
+        "at",
+        "caller",
+        "first_token_seconds",
+        "hides",
+        "id",
+        "is_written",
+        "model",
+        "served_by",
+        "tokens",
+        "woke",
+    )
 
-    def __init__(self, caller: Caller, model: str, hides: bool) -> None:
+    def __init__(self, caller: Caller, model: str, hides: bool, served_by: str | None = None) -> None:
         self.id = uuid.uuid4()
-        self.at = datetime.now(UTC)
+        self.at, self._began = datetime.now(UTC), time.monotonic()
         self.caller, self.model, self.hides = caller, model, hides
+        self.served_by = model if served_by is None else served_by
         self.tokens: tuple[int | None, int | None, int | None] = (None, None, None)
         self.first_token_seconds: float | None = None
         self.woke = False
@@ -102,6 +117,8 @@ class Use:
             record.status if ended else None,
             ended and record.complete,
             self.woke,
+            self.at + timedelta(seconds=time.monotonic() - self._began) if ended else None,
+            self.served_by,
         )
 
     def _is_for_us(self, event: bytes) -> bool:
