@@ -307,3 +307,25 @@ def test_gpus_without_a_price_are_said_apart(price: Fraction | None) -> None:
     found = charges([replace(node(0, 2), usd_per_hour=price)], [], [], [], 0, 24 * HOUR)
     unpriced = 0 if price is not None else 4 * 3600
     assert [(each.gpu_seconds, each.unpriced_gpu_seconds) for each in found] == [(4 * 3600, unpriced)]
+
+
+def test_a_request_over_midnight_pays_on_each_day_for_its_own_part() -> None:
+    found = charges([node(20, 28)], [pod(20, 20, 28)], [ask("caller", 21, 27)], [], 0, 48 * HOUR)
+    serving = {charge.day: charge.dollars / PRICE for charge in found if charge.kind == "serving"}
+    assert serving == {0: 3, 1: 3}
+
+
+def test_pods_that_hold_more_than_their_node_is_known_to_have_share_it_and_nobody_is_paid() -> None:
+    pods = [pod(1, 1, 3, gpus=3), pod(1, 1, 3, "q", gpus=1, model="large")]
+    found = charges([node(1, 3)], pods, [], [], 0, 24 * HOUR)
+    assert {(each.model, each.kind): each.dollars / PRICE for each in found} == {
+        ("small", "idle"): Fraction(3, 2),
+        ("large", "idle"): Fraction(1, 2),
+    }
+
+
+def test_when_what_is_shared_changes_each_pays_for_the_time_in_which_it_asked() -> None:
+    # alone from 2 to 4 with one GPU of two; from 4 to 6 with a second pod, and two ask
+    pods = [pod(2, 2, 6, gpus=1), pod(4, 4, 6, "q", gpus=1)]
+    found = paid([node(2, 6)], pods, [ask("first", 2, 6), ask("second", 4, 6)])
+    assert found == {("first", "serving"): 2.0, ("first", "node"): 1.0, ("second", "serving"): 1.0}
