@@ -30,7 +30,7 @@ from components.wake_keeper.access import (
 from components.wake_keeper.settings import keeper_yaml
 from components.wake_keeper.workload import COMMAND, config_map, deployment
 from infra.program.gateway import keeper_settings
-from infra.stackfile.schema.stack import StackConfig
+from infra.stackfile.schema.stack import DatabaseConfig, StackConfig
 from tests.unit import gateway_kit
 
 from ebbtide_keeper import settings as process_settings  # isort: skip
@@ -198,8 +198,8 @@ def kept(name: str, nodes: int = 1, queue_target: int | None = None, most: int =
 def stack_of(*models: SimpleNamespace) -> StackConfig:
     pools = {"gpu-1xa10": SimpleNamespace(sharing=None)}
     by_name = {model.name: model for model in models}
-    gateway = SimpleNamespace(groups={})
-    return cast("StackConfig", SimpleNamespace(models=by_name, pools=pools, gateway=gateway))
+    gateway = SimpleNamespace(groups={}, keys={})
+    return cast("StackConfig", SimpleNamespace(models=by_name, pools=pools, gateway=gateway, database=DatabaseConfig()))
 
 
 @pytest.mark.parametrize(
