@@ -161,15 +161,11 @@ def _ready(running: kit.Gateway) -> bool:
 
 
 def _key_made_at(running: kit.Gateway) -> str:
-    kit.until(lambda: _follows(running), "the database is followed", 60)
+    kit.until(lambda: kit.has_database(running), "the database is followed", 60)
     headers = {"authorization": f"Bearer {ADMIN_KEY}"}
     answer = httpx.post(running.url + "/admin/keys", json={"name": "bench-made", "group": "all"}, headers=headers)
     answer.raise_for_status()
     return str(answer.json()["secret"])
-
-
-def _follows(running: kit.Gateway) -> bool:
-    return "ebbtide_gateway_database_up 1.0" in httpx.get(running.metrics_url).text
 
 
 def resident_mib(process: int) -> float:

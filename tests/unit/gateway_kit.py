@@ -533,17 +533,15 @@ def settings_of(upstream: Upstream, kube: KubeApi, models: list[dict[str, Any]],
     }
 
 
-def fixtures(
-    models: list[dict[str, Any]],
-    keys: str,
-    *,
-    replicas: Mapping[str, int],
-    otherwise: Behaviour | None = None,
-    scope: Literal["module", "function"] = "module",
-    **sections: Any,
-) -> tuple[Any, Any, Any]:
-    """Return the fixtures ``upstream``, ``kube`` and ``gateway``: the real process before both fakes, once it is ready.
-    ``replicas`` are the models' at first; ``sections`` are further ones of the gateway's file."""
+def has_database(gateway: Gateway) -> bool:
+    """Return True while a gateway follows its database."""
+    return "ebbtide_gateway_database_up 1.0" in httpx.get(gateway.metrics_url).text
+
+
+def fakes(
+    replicas: Mapping[str, int], otherwise: Behaviour | None = None, scope: Literal["module", "function"] = "module"
+) -> tuple[Any, Any]:
+    """Return the fixtures ``upstream`` and ``kube``. ``replicas`` are the models' at first."""
 
     @pytest.fixture(scope=scope)
     def upstream() -> Iterator[Upstream]:
@@ -557,10 +555,26 @@ def fixtures(
                 fake.scale(name, number)
             yield fake
 
+    return upstream, kube
+
+
+def fixtures(
+    models: list[dict[str, Any]],
+    keys: str,
+    *,
+    replicas: Mapping[str, int],
+    otherwise: Behaviour | None = None,
+    scope: Literal["module", "function"] = "module",
+    **sections: Any,
+) -> tuple[Any, Any, Any]:
+    """Return those of ``fakes`` and ``gateway``: the real process before both, once it is ready. ``sections`` are
+    further ones of its file.
+    """
+
     @pytest.fixture(scope=scope)
     def gateway(upstream: Upstream, kube: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         settings = settings_of(upstream, kube, models, **sections)
         with serving(start(gateway_python(), tmp_path_factory.mktemp("gateway"), settings, keys)) as process:
             yield process
 
-    return upstream, kube, gateway
+    return *fakes(replicas, otherwise, scope), gateway

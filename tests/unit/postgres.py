@@ -27,11 +27,11 @@ def programs() -> Path:
     """The folder of its programs; the test is skipped where there is none, or fails where EBBTIDE_DATABASE_TESTS is
     set.
     """
-    found = sorted(_INSTALLED.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    if not found:
-        said = "no PostgreSQL here: install it (Debian: apt install postgresql)"
-        (pytest.fail if os.environ.get("EBBTIDE_DATABASE_TESTS") else pytest.skip)(said)
-    return found[-1].parent
+    folders = sorted(_INSTALLED.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if not folders:
+        message = "no PostgreSQL here: install it (Debian: apt install postgresql)"
+        (pytest.fail if os.environ.get("EBBTIDE_DATABASE_TESTS") else pytest.skip)(message)
+    return folders[-1].parent
 
 
 @functools.cache

@@ -30,17 +30,7 @@ RIGHTS = {"owners": {"admin": True}}
 REVOKED_SECONDS = 5.0
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        api.scale("small", 1)
-        yield api
+upstream, kube = kit.fakes({"small": 1})
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +40,7 @@ def database() -> Iterator[Postgres]:
 
 
 class Stack:
-    """Gateways over one database, and what they have said."""
+    """Gateways over one database."""
 
     def __init__(self, gateways: list[kit.Gateway], database: Postgres) -> None:
         self.gateways, self.database = gateways, database
@@ -60,9 +50,9 @@ class Stack:
         return httpx.request(method, self.gateways[at].url + path, json=body, headers=headers, timeout=20)
 
     def make(self, name: str, **more: Any) -> str:
-        made = self.admin("POST", "/admin/keys", {"name": name, "group": "everyone", **more})
-        assert made.status_code == 201, made.text
-        return str(made.json()["secret"])
+        answer = self.admin("POST", "/admin/keys", {"name": name, "group": "everyone", **more})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["secret"])
 
     def ask(self, key: str, at: int = 0, **more: Any) -> httpx.Response:
         body = {"model": "small", "messages": kit.HI} | more
@@ -80,10 +70,6 @@ def start(upstream: kit.Upstream, kube: kit.KubeApi, database: Postgres, folder:
     return kit.start(gateway_python(), folder, settings, kit.key_file(KEYS, GROUPS, RIGHTS))
 
 
-def is_up(gateway: kit.Gateway) -> bool:
-    return "ebbtide_gateway_database_up 1.0" in httpx.get(gateway.metrics_url).text
-
-
 @pytest.fixture(scope="module")
 def stack(
     upstream: kit.Upstream, kube: kit.KubeApi, database: Postgres, tmp_path_factory: pytest.TempPathFactory
@@ -95,7 +81,7 @@ def stack(
         for gateway in gateways:
             running.enter_context(kit.serving(gateway))
         for gateway in gateways:
-            kit.until(lambda gateway=gateway: is_up(gateway), "the database is followed", 30)  # type: ignore[misc]
+            kit.until(lambda gateway=gateway: kit.has_database(gateway), "the database is followed", 30)  # type: ignore[misc]
         yield Stack(gateways, database)
 
 
@@ -107,10 +93,10 @@ def console(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     monkeypatch.setenv("ADMIN_KEY", "sk-root-secret")
 
     def printed() -> str:
-        found = text.getvalue()
+        output = text.getvalue()
         text.seek(0)
         text.truncate()
-        return found
+        return output
 
     return printed
 
@@ -197,28 +183,28 @@ def test_while_the_database_is_away_known_keys_go_on_and_each_request_is_counted
     sent = [2]
 
     def load(until: threading.Event) -> list[int]:
-        found = []
+        statuses = []
         while not until.is_set():
             sent[0] += 1
-            found.append(stack.ask(known, at=sent[0] % 2).status_code)
-        return found
+            statuses.append(stack.ask(known, at=sent[0] % 2).status_code)
+        return statuses
 
     enough = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asking = pool.submit(load, enough)
         try:
             stack.database.stop()
-            kit.until(lambda: not any(map(is_up, stack.gateways)), "both see that it is away")
+            kit.until(lambda: not any(map(kit.has_database, stack.gateways)), "both see that it is away")
             refused = stack.ask(unknown)
-            made = stack.admin("POST", "/admin/keys", {"name": "fifth", "group": "everyone"})
+            creation = stack.admin("POST", "/admin/keys", {"name": "fifth", "group": "everyone"})
             asked = sent[0]
             kit.until(lambda: sent[0] > asked + 10, "requests go on")
             stack.database.start()
-            kit.until(lambda: all(map(is_up, stack.gateways)), "both see that it is back")
+            kit.until(lambda: all(map(kit.has_database, stack.gateways)), "both see that it is back")
         finally:
             enough.set()
         assert set(asking.result()) == {200}
-    for answer in (refused, made):
+    for answer in (refused, creation):
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "database_away")
         assert int(answer.headers["retry-after"]) > 0
     kit.until(lambda: stack.rows("third") == [str(sent[0])], "each is written, and once")
@@ -232,7 +218,7 @@ def test_a_gateway_that_is_killed_in_a_stream_leaves_that_it_was_begun(
     secret = stack.make("sixth")
     upstream.script.append(kit.streams(3, gate=lambda number: number < 1))
     with kit.serving(start(upstream, kube, stack.database, tmp_path / "third")) as gateway:
-        kit.until(lambda: is_up(gateway), "the database is followed")
+        kit.until(lambda: kit.has_database(gateway), "the database is followed")
         body = {"model": "small", "messages": kit.HI, "stream": True}
         headers = {"authorization": f"Bearer {secret}"}
         url = gateway.url + "/v1/chat/completions"

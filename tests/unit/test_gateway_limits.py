@@ -32,17 +32,7 @@ HEARD_SECONDS = 15.0
 _NAMES = (f"key{number}" for number in itertools.count())
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        api.scale("small", 1)
-        yield api
+upstream, kube = kit.fakes({"small": 1})
 
 
 class Stack:
@@ -67,7 +57,7 @@ class Stack:
         self.keeper.gateways.append(gateway)
         try:
             with kit.serving(gateway):
-                kit.until(lambda: is_up(gateway), "the database is followed", 90)
+                kit.until(lambda: kit.has_database(gateway), "the database is followed", 90)
                 yield gateway
         finally:
             self.keeper.gateways.remove(gateway)
@@ -81,9 +71,9 @@ class Stack:
 
     def make(self, **limits: int) -> tuple[str, str]:
         name = next(_NAMES)
-        made = self.admin("POST", "/admin/keys", {"name": name, "group": "everyone", "limits": limits})
-        assert made.status_code == 201, made.text
-        return name, str(made.json()["secret"])
+        answer = self.admin("POST", "/admin/keys", {"name": name, "group": "everyone", "limits": limits})
+        assert answer.status_code == 201, answer.text
+        return name, str(answer.json()["secret"])
 
     def ask(self, key: str, at: int = 0, path: str = "/v1/chat/completions", **more: Any) -> httpx.Response:
         body = {"model": "small", "messages": kit.HI, "max_tokens": 9} | more
@@ -96,17 +86,13 @@ class Stack:
         return int(self.database.ask(f"{statement} WHERE name = '{name}'")[0])
 
 
-def is_up(gateway: kit.Gateway) -> bool:
-    return "ebbtide_gateway_database_up 1.0" in httpx.get(gateway.metrics_url).text
-
-
 @pytest.fixture(scope="module")
 def stack(upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running() as database:
-        made = Stack(upstream, kube, database, tmp_path_factory.mktemp("limits"))
-        with made.another(), made.another():
-            yield made
-        made.keeper.stop()
+        gateways = Stack(upstream, kube, database, tmp_path_factory.mktemp("limits"))
+        with gateways.another(), gateways.another():
+            yield gateways
+        gateways.keeper.stop()
 
 
 def refusal(answer: httpx.Response) -> tuple[int, Any, Any]:
@@ -145,9 +131,9 @@ def test_tokens_of_a_day_are_summed_over_both_gateways_and_a_changed_limit_holds
 
 
 def test_a_groups_limit_is_of_all_its_keys(stack: Stack) -> None:
-    made = stack.admin("POST", "/admin/keys", {"name": "of-daily", "group": "daily"}).json()["secret"]
-    assert [stack.ask(key).status_code for key in ("sk-daily-secret", made)] == [200, 200]
-    for key in ("sk-daily-secret", made):
+    other = stack.admin("POST", "/admin/keys", {"name": "of-daily", "group": "daily"}).json()["secret"]
+    assert [stack.ask(key).status_code for key in ("sk-daily-secret", other)] == [200, 200]
+    for key in ("sk-daily-secret", other):
         assert refusal(stack.ask(key))[1:] == (
             "daily_token_limit",
             f"group 'daily' may use {2 * TOKENS} token(s) a day (UTC), and has used {2 * TOKENS}",
@@ -249,7 +235,7 @@ def test_while_the_database_is_away_limits_of_a_day_are_open_or_closed_as_the_st
         kit.until(lambda: stack.summed(name) == 3 * TOKENS, "written")
         stack.database.stop()
         try:
-            kit.until(lambda: not any(map(is_up, stack.keeper.gateways)), "all see that it is away")
+            kit.until(lambda: not any(map(kit.has_database, stack.keeper.gateways)), "all see that it is away")
             refused = stack.ask(key, at=closed)
             assert refusal(refused)[:2] == (503, "database_away")
             assert f"how many tokens key {name!r} has used" in refusal(refused)[2]
@@ -259,7 +245,7 @@ def test_while_the_database_is_away_limits_of_a_day_are_open_or_closed_as_the_st
             assert refusal(stack.ask(key, at=open_))[:2] == (429, "daily_token_limit")
         finally:
             stack.database.start()
-        kit.until(lambda: all(map(is_up, stack.keeper.gateways)), "all see that it is back")
+        kit.until(lambda: all(map(kit.has_database, stack.keeper.gateways)), "all see that it is back")
         kit.until(lambda: stack.summed(name) == 4 * TOKENS, "each token is written, and once")
         kit.until(lambda: refusal(stack.ask(key, at=closed))[:2] == (429, "daily_token_limit"), "both count on")
 

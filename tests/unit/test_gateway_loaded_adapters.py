@@ -67,17 +67,7 @@ class Engines:
         return 200, None
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[kit.Upstream]:
-    with kit.stopping(kit.Upstream()) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def kube() -> Iterator[kit.KubeApi]:
-    with kit.stopping(kit.KubeApi()) as api:
-        api.scale("base", 0)
-        yield api
+upstream, kube = kit.fakes({"base": 0})
 
 
 def started(upstream: kit.Upstream, kube: kit.KubeApi, folder: Path) -> kit.Gateway:

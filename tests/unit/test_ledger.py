@@ -102,13 +102,13 @@ def moved(story: Story, by: int) -> Story:
     return Story(later(story.nodes), later(story.pods), later(story.requests), later(story.windows))
 
 
-def dollars(found: Iterable[Charge]) -> Fraction:
-    return sum((charge.dollars for charge in found), Fraction(0))
+def dollars(entries: Iterable[Charge]) -> Fraction:
+    return sum((charge.dollars for charge in entries), Fraction(0))
 
 
-def amounts(found: Iterable[Charge], *, days: bool = True) -> dict[Any, tuple[Fraction, ...]]:
+def amounts(entries: Iterable[Charge], *, days: bool = True) -> dict[Any, tuple[Fraction, ...]]:
     sums: defaultdict[Any, list[Fraction]] = defaultdict(lambda: [Fraction(0)] * 3)
-    for each in found:
+    for each in entries:
         entry = each.group, each.key, each.model, each.day if days else 0, each.kind
         more = each.gpu_seconds, each.dollars, each.unpriced_gpu_seconds
         sums[entry] = [before + now for before, now in zip(sums[entry], more, strict=True)]
@@ -117,9 +117,9 @@ def amounts(found: Iterable[Charge], *, days: bool = True) -> dict[Any, tuple[Fr
 
 @given(stories(), moments, moments)
 def test_the_sum_of_all_charges_is_what_the_nodes_cost_exactly(story: Story, since: int, until: int) -> None:
-    found = story.charges(since, until)
-    assert dollars(found) == story.cost(since, until)
-    assert all(each.dollars >= 0 and each.gpu_seconds >= 0 for each in found), "nobody is paid"
+    entries = story.charges(since, until)
+    assert dollars(entries) == story.cost(since, until)
+    assert all(each.dollars >= 0 and each.gpu_seconds >= 0 for each in entries), "nobody is paid"
 
 
 @given(stories(), st.integers(0, END))
@@ -184,12 +184,12 @@ def test_serving_is_shared_equally_at_each_moment_and_only_while_a_pod_is_ready(
             ready = [each for each in there if each.ready is not None and each.ready <= now]
             for request in asking:
                 expected[request.key] += Fraction(sum(pod.gpus for pod in ready), len(asking))
-    found: defaultdict[str, Fraction] = defaultdict(Fraction)
+    by_key: defaultdict[str, Fraction] = defaultdict(Fraction)
     for charge in story.charges():
         if charge.kind == "serving":
             assert charge.key is not None
-            found[charge.key] += charge.gpu_seconds * SECOND
-    assert found == {key: amount for key, amount in expected.items() if amount}
+            by_key[charge.key] += charge.gpu_seconds * SECOND
+    assert by_key == {key: amount for key, amount in expected.items() if amount}
 
 
 @given(stories())
@@ -223,9 +223,9 @@ def paid(
     nodes: list[Node], pods: list[Pod], requests: list[Request], windows: tuple[WarmWindow, ...] = ()
 ) -> dict[tuple[str | None, str], float]:
     """Hours of the node's price by key and kind."""
-    found = charges(nodes, pods, requests, windows, 0, 24 * HOUR)
+    entries = charges(nodes, pods, requests, windows, 0, 24 * HOUR)
     sums: Counter[tuple[str | None, str]] = Counter()
-    for charge in found:
+    for charge in entries:
         sums[charge.key, charge.kind] += charge.dollars / PRICE  # type: ignore[assignment]
     return {entry: float(hours) for entry, hours in sums.items()}
 
@@ -269,9 +269,9 @@ def test_a_model_that_is_kept_warm_costs_its_callers_their_requests_alone() -> N
 def test_of_two_replicas_one_is_kept_warm_and_the_other_is_the_last_callers() -> None:
     window = WarmWindow("small", 0, 20 * HOUR, 1)
     pods = [pod(2, 3, 8, gpus=1), pod(4, 5, 8, "q", gpus=1)]
-    found = paid([node(2, 8)], pods, [ask("caller", 3, 6)], (window,))
+    payments = paid([node(2, 8)], pods, [ask("caller", 3, 6)], (window,))
     # from 2 to 4 the node's other GPU is paid for like the first; from 4 to 5 the second replica comes for the caller
-    assert found == {
+    assert payments == {
         (None, "keep_warm"): 1.5,
         (None, "node"): 0.5,
         ("caller", "serving"): 2.0,
@@ -304,21 +304,21 @@ def test_a_request_whose_end_nobody_knows_pays_for_the_time_in_which_nobody_else
 
 @pytest.mark.parametrize("price", [PRICE, None])
 def test_gpus_without_a_price_are_said_apart(price: Fraction | None) -> None:
-    found = charges([replace(node(0, 2), usd_per_hour=price)], [], [], [], 0, 24 * HOUR)
+    entries = charges([replace(node(0, 2), usd_per_hour=price)], [], [], [], 0, 24 * HOUR)
     unpriced = 0 if price is not None else 4 * 3600
-    assert [(each.gpu_seconds, each.unpriced_gpu_seconds) for each in found] == [(4 * 3600, unpriced)]
+    assert [(each.gpu_seconds, each.unpriced_gpu_seconds) for each in entries] == [(4 * 3600, unpriced)]
 
 
 def test_a_request_over_midnight_pays_on_each_day_for_its_own_part() -> None:
-    found = charges([node(20, 28)], [pod(20, 20, 28)], [ask("caller", 21, 27)], [], 0, 48 * HOUR)
-    serving = {charge.day: charge.dollars / PRICE for charge in found if charge.kind == "serving"}
+    entries = charges([node(20, 28)], [pod(20, 20, 28)], [ask("caller", 21, 27)], [], 0, 48 * HOUR)
+    serving = {charge.day: charge.dollars / PRICE for charge in entries if charge.kind == "serving"}
     assert serving == {0: 3, 1: 3}
 
 
 def test_pods_that_hold_more_than_their_node_is_known_to_have_share_it_and_nobody_is_paid() -> None:
     pods = [pod(1, 1, 3, gpus=3), pod(1, 1, 3, "q", gpus=1, model="large")]
-    found = charges([node(1, 3)], pods, [], [], 0, 24 * HOUR)
-    assert {(each.model, each.kind): each.dollars / PRICE for each in found} == {
+    entries = charges([node(1, 3)], pods, [], [], 0, 24 * HOUR)
+    assert {(each.model, each.kind): each.dollars / PRICE for each in entries} == {
         ("small", "idle"): Fraction(3, 2),
         ("large", "idle"): Fraction(1, 2),
     }
@@ -327,5 +327,5 @@ def test_pods_that_hold_more_than_their_node_is_known_to_have_share_it_and_nobod
 def test_when_what_is_shared_changes_each_pays_for_the_time_in_which_it_asked() -> None:
     # alone from 2 to 4 with one GPU of two; from 4 to 6 with a second pod, and two ask
     pods = [pod(2, 2, 6, gpus=1), pod(4, 4, 6, "q", gpus=1)]
-    found = paid([node(2, 6)], pods, [ask("first", 2, 6), ask("second", 4, 6)])
-    assert found == {("first", "serving"): 2.0, ("first", "node"): 1.0, ("second", "serving"): 1.0}
+    payments = paid([node(2, 6)], pods, [ask("first", 2, 6), ask("second", 4, 6)])
+    assert payments == {("first", "serving"): 2.0, ("first", "node"): 1.0, ("second", "serving"): 1.0}

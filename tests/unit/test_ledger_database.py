@@ -61,9 +61,9 @@ async def main():
     await write(pool, [row])
     await write(pool, rows)
     since, until = at(int(sys.argv[3])), at(24)
-    found = await history(pool, since, until)
-    made = charges(found.nodes, found.pods, found.requests, [], microseconds(since), microseconds(until))
-    print(json.dumps([[each.key, each.kind, str(each.dollars)] for each in made]))
+    records = await history(pool, since, until)
+    entries = charges(records.nodes, records.pods, records.requests, [], microseconds(since), microseconds(until))
+    print(json.dumps([[each.key, each.kind, str(each.dollars)] for each in entries]))
     pool.terminate()
 
 asyncio.run(main())
@@ -101,5 +101,5 @@ def test_however_lives_are_written_the_day_is_charged_alike_and_nothing_after_it
 
 
 def test_a_period_that_begins_in_a_wake_knows_who_began_it(database: Postgres) -> None:
-    found = run(database, 3, 4)
-    assert (found["first", "wake"], sum(found.values())) == (1, 10)
+    dollars = run(database, 3, 4)
+    assert (dollars["first", "wake"], sum(dollars.values())) == (1, 10)

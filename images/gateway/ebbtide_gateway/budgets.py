@@ -133,7 +133,7 @@ class Budgets:
         if not holders:
             return
         now = self._clock()
-        refuse(found for holder in holders for found in (*self._lately(holder, now), *self.sums.exceeded(holder)))
+        refuse(limit for holder in holders for limit in (*self._lately(holder, now), *self.sums.exceeded(holder)))
         for holder in holders:
             if holder.limits.requests_per_minute is not None:
                 self._requests.setdefault(holder.label, LastMinute()).add(now, 1)

@@ -79,8 +79,8 @@ def exceeded(holder: Holder, limit: str, used: int, retry_after: Callable[[], fl
     return Exceeded(holder, code, f"{holder} {words.format(most=most, used=used)}", retry_after())
 
 
-def refuse(found: Iterable[Exceeded | None]) -> None:
+def refuse(limits: Iterable[Exceeded | None]) -> None:
     """Raise ``ApiError`` 429 for the limit that holds longest: who waits for it is not refused for another one then."""
-    longest = max(filter(None, found), key=lambda each: each.retry_after, default=None)
+    longest = max(filter(None, limits), key=lambda each: each.retry_after, default=None)
     if longest is not None:
         raise ApiError(429, longest.code, longest.message, retry_after=longest.retry_after)
