@@ -176,6 +176,16 @@ def test_a_folder_without_a_config_is_named(tmp_path: Path) -> None:
         resolve(str(tmp_path))
 
 
+def test_a_pipeline_for_images_is_refused_by_what_it_is(tmp_path: Path, own_hub: dict[str, Any]) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    words = "is a diffusers pipeline for images (model_index.json), and no engine here serves one; allowed: "
+    with pytest.raises(UnreadableConfig, match=re.escape(f"{tmp_path} {words}")):
+        resolve(str(tmp_path))
+    own_hub["files"] = {"model_index.json": b"{}"}
+    with pytest.raises(hub.HubError, match=re.escape(f"own/model {words}")):
+        hub.from_hub("own/model", api=own_hub["api"]())
+
+
 # What checkpoints leave out or write in newer ways
 
 

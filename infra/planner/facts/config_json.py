@@ -41,6 +41,18 @@ _MOST_OF_OTHERS, _MOST_FACTOR, _MOST_NESTED = 2**32, 10_000, 4  # positions' sca
 _MOST_TEXT = 200  # characters of a name
 
 
+PIPELINE_FILE = "model_index.json"
+"""Lists the models of a diffusers pipeline, which has no configuration of its own at its top."""
+
+
+def pipeline_problem(name: str) -> str:
+    """Return why a diffusers pipeline is refused."""
+    return (
+        f"{name} is a diffusers pipeline for images ({PIPELINE_FILE}), and no engine here serves one; allowed: a model "
+        "with its config.json at its top; fix: serve it with an engine of its own kind"
+    )
+
+
 class UnreadableConfig(ValueError):
     """A file that is no model configuration; the text says what is missing."""
 

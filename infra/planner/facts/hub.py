@@ -54,6 +54,8 @@ def from_hub(
         commit = info.sha or revision
         sizes = {each.rfilename: each.size for each in info.siblings or ()}
         config = _fetched(client, model_id, commit, "config.json") if "config.json" in sizes else None
+        if config is None and config_json.PIPELINE_FILE in sizes:
+            raise NoModel(config_json.pipeline_problem(model_id))
         if config is None:
             raise NoModel(
                 f"{model_id} has no config.json; allowed: a model in the format of transformers; "

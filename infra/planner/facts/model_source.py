@@ -86,6 +86,8 @@ def from_folder(folder: Path, model_id: str | None = None, revision: str | None 
     the index's total where only that is, else from the architecture. Raises ``UnreadableConfig`` or
     ``UnreadableWeights``."""
     config = _json(folder / "config.json")
+    if config is None and (folder / config_json.PIPELINE_FILE).exists():
+        raise UnreadableConfig(config_json.pipeline_problem(str(folder)))
     if config is None:
         allowed = "a folder with the model's config.json at its top"
         raise UnreadableConfig(f"{folder} has no config.json; allowed: {allowed}; fix: fetch it beside the weights")
