@@ -64,6 +64,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers (``--dist loadgroup``), tests that share a fixture of their module run in one of them."""
     for item in items:
         assert isinstance(item, pytest.Function)
-        fixtures = [each for found in item._fixtureinfo.name2fixturedefs.values() for each in found]
+        fixtures = [each for definitions in item._fixtureinfo.name2fixturedefs.values() for each in definitions]
         if any(each.scope in ("class", "module") for each in fixtures) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))

@@ -74,10 +74,10 @@ class Client:
             env={"PATH": os.environ["PATH"], "HOME": str(folder), **NOBODY_ELSE, **names},
             cwd=folder, capture_output=True, text=True, timeout=MOST_SECONDS, check=False,
         )  # fmt: skip
-        told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"feature"')]
-        found = {each["feature"]: each["wrong"] for each in told}
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"feature"')]
+        faults = {each["feature"]: each["wrong"] for each in lines}
         missing = f"exit status {done.returncode}: {done.stderr[-2000:]}"
-        return {name: found.get(name, missing) for name in features}
+        return {name: faults.get(name, missing) for name in features}
 
 
 def _read(line: dict[str, Any]) -> Client:

@@ -38,7 +38,7 @@ def calls(body: dict[str, Any]) -> bool:
     return bool(body.get("tools")) and (not answered or body.get("tool_choice", "auto") != "auto")
 
 
-def said(body: dict[str, Any]) -> tuple[str, ...]:
+def words_of(body: dict[str, Any]) -> tuple[str, ...]:
     """The pieces of the answer."""
     constrained = any(body.get(name) for name in ("response_format", "output_config")) or "format" in (
         body.get("text") or {}
@@ -47,7 +47,7 @@ def said(body: dict[str, Any]) -> tuple[str, ...]:
 
 
 def chat(body: dict[str, Any]) -> Event:
-    text, usage = "".join(said(body)), {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    text, usage = "".join(words_of(body)), {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     message: dict[str, Any] = {"role": "assistant", "content": text}
     if calls(body):
         function = {"name": body["tools"][0]["function"]["name"], "arguments": text}
@@ -73,7 +73,7 @@ def chat_events(body: dict[str, Any]) -> Iterator[Event]:
         (call,) = choice["message"]["tool_calls"]
         call["function"]["arguments"] = ""
         yield chunk({"tool_calls": [{"index": 0, **call}]})
-    for piece in said(body):
+    for piece in words_of(body):
         part = {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} if calls(body) else {"content": piece}
         yield chunk(part)
     yield chunk({}, choice["finish_reason"])
@@ -82,7 +82,7 @@ def chat_events(body: dict[str, Any]) -> Iterator[Event]:
 
 
 def message(body: dict[str, Any]) -> Event:
-    text = "".join(said(body))
+    text = "".join(words_of(body))
     block: dict[str, Any] = {"type": "text", "text": text}
     if calls(body):
         block = {"type": "tool_use", "id": "call-1", "name": body["tools"][0]["name"], "input": json.loads(text)}
@@ -97,7 +97,7 @@ def message_events(body: dict[str, Any]) -> Iterator[Event]:
     empty = {"input": {}} if calls(body) else {"text": ""}
     yield {"type": "message_start", "message": {**whole, "content": [], "stop_reason": None}}
     yield {"type": "content_block_start", "index": 0, "content_block": block | empty}
-    for piece in said(body):
+    for piece in words_of(body):
         delta = (
             {"type": "input_json_delta", "partial_json": piece}
             if calls(body)
@@ -111,7 +111,7 @@ def message_events(body: dict[str, Any]) -> Iterator[Event]:
 
 
 def response(body: dict[str, Any]) -> Event:
-    part = {"type": "output_text", "text": "".join(said(body)), "annotations": []}
+    part = {"type": "output_text", "text": "".join(words_of(body)), "annotations": []}
     item = {"type": "message", "id": "item-1", "status": "completed", "role": "assistant", "content": [part]}
     details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
     usage = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5, **details}
@@ -130,7 +130,7 @@ def response_events(body: dict[str, Any]) -> Iterator[Event]:
         {"type": "response.created", "response": {**whole, "status": "in_progress", "output": [], "usage": None}},
         {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
         {"type": "response.content_part.added", **place, "part": {**part, "text": ""}},
-        *({"type": "response.output_text.delta", **text, "delta": piece} for piece in said(body)),
+        *({"type": "response.output_text.delta", **text, "delta": piece} for piece in words_of(body)),
         {"type": "response.output_text.done", **text, "text": part["text"]},
         {"type": "response.content_part.done", **place, "part": part},
         {"type": "response.output_item.done", "output_index": 0, "item": item},

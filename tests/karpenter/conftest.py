@@ -141,8 +141,8 @@ class World:
         self.made.append(f"/api/v1/namespaces/default/pods/{name}")
 
     def pods(self, model: str | None = None) -> list[dict[str, Any]]:
-        found = self.cluster.api.items(f"/api/v1/namespaces/{self.namespace}/pods")
-        return [p for p in found if model is None or p["metadata"]["labels"].get(MODEL_LABEL) == model]
+        pods = self.cluster.api.items(f"/api/v1/namespaces/{self.namespace}/pods")
+        return [p for p in pods if model is None or p["metadata"]["labels"].get(MODEL_LABEL) == model]
 
     def running_on(self, model: str) -> list[dict[str, Any]]:
         """The nodes of the model's running pods."""
@@ -151,10 +151,10 @@ class World:
 
     def gpu_nodes(self, pool: Pool | None = None) -> list[dict[str, Any]]:
         """Nodes that the autoscaler brought (for one pool)."""
-        found = [
+        nodes_there = [
             n for n in self.cluster.api.items("/api/v1/nodes") if "karpenter.sh/nodepool" in n["metadata"]["labels"]
         ]
-        return [n for n in found if pool is None or n["metadata"]["labels"]["karpenter.sh/nodepool"] == pool.name]
+        return [n for n in nodes_there if pool is None or n["metadata"]["labels"]["karpenter.sh/nodepool"] == pool.name]
 
     def soon(self, ready: Callable[[], object], what: str, seconds: float = NODE_SECONDS) -> None:
         try:
@@ -187,12 +187,12 @@ class World:
         self.cluster.wait(self._no_gpu_node, "this test's nodes to be gone", GONE_SECONDS)
 
     def _no_gpu_node(self) -> bool:
-        found = self.gpu_nodes()
-        for node in found:
+        nodes_there = self.gpu_nodes()
+        for node in nodes_there:
             if not node["metadata"].get("deletionTimestamp"):
                 # one that came while its claim went is nobody's
                 self.cluster.api.delete(f"/api/v1/nodes/{node['metadata']['name']}")
-        return not found
+        return not nodes_there
 
 
 @pytest.fixture(scope="session")

@@ -44,22 +44,22 @@ def node_groups(graph: list[Resource]) -> list[NodeGroup]:
 
     def named(value: str) -> Resource:
         """The resource that a late value is read from."""
-        found = _LATE.match(value)
-        assert found, value
-        return known[found[1]]
+        match = _LATE.match(value)
+        assert match, value
+        return known[match[1]]
 
-    def group(urn: str, made: Resource) -> NodeGroup:
+    def group(urn: str, resource: Resource) -> NodeGroup:
         written = [each["inputs"] for each in graph if each["type"] == "aws:autoscaling/tag:Tag"]
         mine = [each["tag"] for each in written if named(each["autoscalingGroupName"])["urn"] == urn]
-        size = made["scalingConfig"]
+        size = resource["scalingConfig"]
         return NodeGroup(
-            pool=made["nodeGroupNamePrefix"].removesuffix("-"),
-            machine=made["instanceTypes"][0],
+            pool=resource["nodeGroupNamePrefix"].removesuffix("-"),
+            machine=resource["instanceTypes"][0],
             least=int(size["minSize"]),
             most=int(size["maxSize"]),
-            zones=tuple(named(subnet)["inputs"]["availabilityZone"] for subnet in made["subnetIds"]),
-            labels=made["labels"],
-            taints=tuple(Taint(t["key"], t["value"], _EFFECTS[t["effect"]]) for t in made.get("taints", ())),
+            zones=tuple(named(subnet)["inputs"]["availabilityZone"] for subnet in resource["subnetIds"]),
+            labels=resource["labels"],
+            taints=tuple(Taint(t["key"], t["value"], _EFFECTS[t["effect"]]) for t in resource.get("taints", ())),
             tags={tag["key"]: tag["value"] for tag in mine},
         )
 
@@ -68,8 +68,8 @@ def node_groups(graph: list[Resource]) -> list[NodeGroup]:
 
 def release_of(graph: list[Resource]) -> Resource:
     """The Helm release of the Cluster Autoscaler."""
-    (found,) = [each["inputs"] for each in graph if each["inputs"].get("chart") == "cluster-autoscaler"]
-    return dict(found)
+    (inputs,) = [each["inputs"] for each in graph if each["inputs"].get("chart") == "cluster-autoscaler"]
+    return dict(inputs)
 
 
 def discovery_tags(release: Resource) -> dict[str, str]:

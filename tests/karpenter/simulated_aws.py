@@ -99,15 +99,17 @@ class SimulatedAws:
 
     def networks(self) -> list[str]:
         """The address ranges of the VPCs, without the one that an account begins with."""
-        found = self._call("ec2", "DescribeVpcs").iterfind("vpcSet/item")
-        return [_text(each, "cidrBlock") for each in found if _text(each, "isDefault") != "true"]
+        networks = self._call("ec2", "DescribeVpcs").iterfind("vpcSet/item")
+        return [_text(each, "cidrBlock") for each in networks if _text(each, "isDefault") != "true"]
 
     def size_of(self, machine: str) -> Size:
-        (found,) = self._call("ec2", "DescribeInstanceTypes", **{"InstanceType.1": machine}).iterfind(
+        (machine_type,) = self._call("ec2", "DescribeInstanceTypes", **{"InstanceType.1": machine}).iterfind(
             ".//item[vCpuInfo]"
         )
-        gpus = sum(int(count.text or 0) for count in found.iterfind("gpuInfo/gpus/item/count"))
-        return Size(int(_text(found, "vCpuInfo/defaultVCpus")), int(_text(found, "memoryInfo/sizeInMiB")), gpus)
+        gpus = sum(int(count.text or 0) for count in machine_type.iterfind("gpuInfo/gpus/item/count"))
+        return Size(
+            int(_text(machine_type, "vCpuInfo/defaultVCpus")), int(_text(machine_type, "memoryInfo/sizeInMiB")), gpus
+        )
 
     def _groups(self) -> Iterator[ElementTree.Element]:
         return self._call("autoscaling", "DescribeAutoScalingGroups").iterfind(".//AutoScalingGroups/member")
@@ -142,7 +144,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
-def _text(found: ElementTree.Element, path: str) -> str:
-    text = found.findtext(path)
+def _text(element: ElementTree.Element, path: str) -> str:
+    text = element.findtext(path)
     assert text is not None, path
     return text

@@ -79,9 +79,9 @@ class GroupWorld(World):
             nodes.ZONE_LABEL: instance.zone,
         }
         cards = {"nvidia.com/gpu": str(size.gpus)} if size.gpus and self.drivers else {}
-        made = nodes.node(instance.id, room | cards, labels)
+        node = nodes.node(instance.id, room | cards, labels)
         taints = [{"key": t.key, "value": t.value, "effect": t.effect} for t in group.taints]
-        return {**made, "spec": {"providerID": f"aws:///{instance.zone}/{instance.id}", "taints": taints}}
+        return {**node, "spec": {"providerID": f"aws:///{instance.zone}/{instance.id}", "taints": taints}}
 
     def start_driver(self, node: Mapping[str, Any], gpus: int) -> None:
         """The node shows its GPUs."""
@@ -105,15 +105,15 @@ class GroupWorld(World):
 
     def sizes(self) -> dict[str, int]:
         """How many machines each group with GPUs wants, by its pool."""
-        found = {self.groups[name].pool: size for name, size in self.aws.sizes().items()}
-        assert found.pop("system") == self.groups["eks-system"].least
-        return found
+        sizes = {self.groups[name].pool: size for name, size in self.aws.sizes().items()}
+        assert sizes.pop("system") == self.groups["eks-system"].least
+        return sizes
 
     def status(self) -> dict[str, dict[str, Any]]:
         """What the autoscaler says of the health of each group, by its pool; nothing before its first look."""
         data = (self.cluster.api.get(STATUS) or {}).get("data") or {"status": "{}"}
-        told = yaml.safe_load(data["status"]).get("nodeGroups") or ()
-        return {self.groups[each["name"]].pool: each["health"] for each in told}
+        groups = yaml.safe_load(data["status"]).get("nodeGroups") or ()
+        return {self.groups[each["name"]].pool: each["health"] for each in groups}
 
     def counted(self, pool: str) -> dict[str, Any]:
         """How many nodes the autoscaler itself counts in the pool's group: ``total``, ``ready`` and more."""

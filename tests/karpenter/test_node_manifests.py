@@ -34,12 +34,12 @@ def test_a_spot_pool_in_two_zones_is_offered_there_and_nowhere_else() -> None:
     offered = {tuple(r["values"][0] for r in offer["Requirements"]) for offer in row["offerings"]}
     assert offered == {("spot", "a"), ("spot", "b")}
     assert {offer["Price"] for offer in row["offerings"]} == {0.9}
-    wanted = {
+    requirements = {
         r["key"]: r["values"]
         for r in nodes.node_pool(request, empty_seconds=5)["spec"]["template"]["spec"]["requirements"]
     }
-    assert wanted[nodes.CAPACITY_LABEL] == ["spot"]
-    assert wanted[nodes.ZONE_LABEL] == ["a", "b"]
+    assert requirements[nodes.CAPACITY_LABEL] == ["spot"]
+    assert requirements[nodes.ZONE_LABEL] == ["a", "b"]
 
 
 def test_two_pools_of_one_machine_make_one_row_with_both_their_offers() -> None:

@@ -42,13 +42,13 @@ def listeners(pids: set[int]) -> set[str]:
             link = os.readlink(fd) if fd.is_symlink() else ""
             if link.startswith("socket:["):
                 sockets.add(link[8:-1])
-    found = set()
+    addresses = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == "0A" and fields[9] in sockets:
-                found.add(fields[1].partition(":")[0])
-    return found
+                addresses.add(fields[1].partition(":")[0])
+    return addresses
 
 
 def test_nobody_outside_this_machine_can_reach_it_and_stopping_leaves_no_process(running: RehearsalCluster) -> None:

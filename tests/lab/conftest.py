@@ -73,11 +73,11 @@ def wait_until(check: Callable[[], Any], seconds: float, what: str, every: float
     """The first truthy answer of ``check``; a failure that says what was waited for and what was seen last."""
     deadline = time.monotonic() + seconds
     while True:
-        seen = check()
-        if seen:
-            return seen
+        answer = check()
+        if answer:
+            return answer
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
+            pytest.fail(f"not within {seconds:.0f} s: {what}; last seen: {answer!r}")
         time.sleep(every)
 
 
@@ -98,9 +98,9 @@ def scaler(model: str) -> str:
 
 def is_current(deployment: dict[str, Any]) -> bool:
     """A change of the Deployment has reached its pods: as many as are wanted, all of the newest kind and ready."""
-    status, wanted = deployment["status"], int(deployment["spec"].get("replicas", 0))
+    status, replicas = deployment["status"], int(deployment["spec"].get("replicas", 0))
     counts = [int(status.get(key, 0)) for key in ("replicas", "updatedReplicas", "readyReplicas")]
-    return status.get("observedGeneration", 0) >= deployment["metadata"]["generation"] and counts == [wanted] * 3
+    return status.get("observedGeneration", 0) >= deployment["metadata"]["generation"] and counts == [replicas] * 3
 
 
 def deployment_of(part: str) -> str:
@@ -130,8 +130,8 @@ class Lab:
     def pods(self, model: str, leaving: bool = False) -> list[dict[str, Any]]:
         """The model's pods; those that are on their way out only with ``leaving``."""
         query = f"labelSelector=ebbtide.dev/model={model}"
-        found = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?{query}")["items"]
-        return [pod for pod in found if leaving or "deletionTimestamp" not in pod["metadata"]]
+        pods = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?{query}")["items"]
+        return [pod for pod in pods if leaving or "deletionTimestamp" not in pod["metadata"]]
 
     def kill(self, namespace: str, part: str) -> None:
         """One pod with ``part`` in its name that is not on its way out, without a word to it."""
@@ -143,11 +143,11 @@ class Lab:
 
     def gateways(self) -> list[str]:
         """The names of the gateway's pods that take requests."""
-        found = self.get("/api/v1/namespaces/ebbtide/pods?labelSelector=app.kubernetes.io/name=gateway")["items"]
+        pods = self.get("/api/v1/namespaces/ebbtide/pods?labelSelector=app.kubernetes.io/name=gateway")["items"]
         ready = {"type": "Ready", "status": "True"}.items()
         return [
             pod["metadata"]["name"]
-            for pod in found
+            for pod in pods
             if "deletionTimestamp" not in pod["metadata"]
             and any(ready <= each.items() for each in pod["status"].get("conditions", ()))
         ]
@@ -227,8 +227,10 @@ class Lab:
         """A change of the Deployment has reached its pods: every old one is gone, the new ones (if any) are ready."""
 
         def done() -> bool:
-            seen = self.deployment(model)
-            return is_current(seen) and len(self.pods(model, leaving=True)) == int(seen["spec"].get("replicas", 0))
+            deployment = self.deployment(model)
+            return is_current(deployment) and len(self.pods(model, leaving=True)) == int(
+                deployment["spec"].get("replicas", 0)
+            )
 
         wait_until(done, seconds, f"{model} rolled out")
 
@@ -245,8 +247,8 @@ class Lab:
         engine["env"].append({"name": "PYTHONPATH", "value": "/start"})
         engine["volumeMounts"].append({"name": "start", "mountPath": "/start"})
         changed["volumes"].append({"name": "start", "configMap": {"name": where}})
-        made = {"metadata": {"name": where, "labels": PROGRAM}, "data": content}
-        self.api.post(PROGRAMS, json=made).raise_for_status()
+        config_map = {"metadata": {"name": where, "labels": PROGRAM}, "data": content}
+        self.api.post(PROGRAMS, json=config_map).raise_for_status()
         try:
             self._set_pod(model, changed)
             yield
@@ -289,10 +291,12 @@ class Lab:
         assert text.count(old) == 1, text
         before = self.get(deployment_of(part))["spec"]["template"]["spec"]
 
-        def put(said: str, spec: dict[str, Any]) -> None:
-            self.api.patch(settings, content=json.dumps({"data": {file: said}}), headers=MERGE).raise_for_status()
+        def put(settings_text: str, spec: dict[str, Any]) -> None:
+            self.api.patch(
+                settings, content=json.dumps({"data": {file: settings_text}}), headers=MERGE
+            ).raise_for_status()
             self.disown(settings)
-            self.roll(part, said, spec)
+            self.roll(part, settings_text, spec)
 
         put(text.replace(old, new), pod)
         try:
@@ -415,10 +419,10 @@ def lab() -> Iterator[Lab]:
         pytest.fail(str(missing))
     if not kubernetes.api_ready(at):
         pytest.fail("the local cluster does not answer: run `ebbtide local up`")
-    found = Lab(at, access, read_keys(at))
-    found.forget_last_run()
-    yield found
-    found.api.close()
+    stack = Lab(at, access, read_keys(at))
+    stack.forget_last_run()
+    yield stack
+    stack.api.close()
 
 
 @pytest.fixture(scope="module")

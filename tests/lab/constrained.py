@@ -61,12 +61,12 @@ def form(answer: Mapping[str, Any]) -> str:
     elif choice["finish_reason"] == "length":
         return "cut at max_tokens"
     try:
-        told = json.loads(text)
+        document = json.loads(text)
     except (TypeError, ValueError):
         return "no JSON"
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         return "JSON, but no object"
-    kept = told.keys() == {"city", "sunny"} and told["city"] in CITIES and isinstance(told["sunny"], bool)
+    kept = document.keys() == {"city", "sunny"} and document["city"] in CITIES and isinstance(document["sunny"], bool)
     return WELL_FORMED if kept else "an object of another form"
 
 

@@ -31,14 +31,14 @@ def kind(action: Any) -> str:
 JSON = ("parse_dataclass", "union_dict_and_str", "loads")
 
 
-def type_name(found: Any) -> str:
+def type_name(action: Any) -> str:
     """The function by which the value is read, without what lets None through."""
-    while getattr(found, "__closure__", None):
-        inner = [cell.cell_contents for cell in found.__closure__ if callable(cell.cell_contents)]
-        if found.__name__ in JSON or not inner:
+    while getattr(action, "__closure__", None):
+        inner = [cell.cell_contents for cell in action.__closure__ if callable(cell.cell_contents)]
+        if action.__name__ in JSON or not inner:
             break
-        found = inner[0]
-    return getattr(found, "__name__", "str")
+        action = inner[0]
+    return getattr(action, "__name__", "str")
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ def run(lab: Lab, name: str, chats: int = CHATS) -> dict[str, Any]:
         return seconds
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        told = list(pool.map(talk, range(chats)))
+        talks = list(pool.map(talk, range(chats)))
     after = _counters(lab)
     new = {pod: {kind: after[pod][kind] - before[pod][kind] for kind in ("queries", "hits")} for pod in after}
     asked = sum(each["queries"] for each in new.values())
@@ -65,20 +65,20 @@ def run(lab: Lab, name: str, chats: int = CHATS) -> dict[str, Any]:
         "prompt_tokens": round(asked),
         "hit_rate": round(sum(each["hits"] for each in new.values()) / asked, 3),
         "share_of_tokens_by_replica": sorted(round(each["queries"] / asked, 2) for each in new.values()),
-        "first_turns_first_token_seconds": _times([each[0] for each in told]),
-        "later_turns_first_token_seconds": _times([seconds for each in told for seconds in each[1:]]),
+        "first_turns_first_token_seconds": _times([each[0] for each in talks]),
+        "later_turns_first_token_seconds": _times([seconds for each in talks for seconds in each[1:]]),
     }
 
 
 def _counters(lab: Lab) -> dict[str, dict[str, float]]:
     """Tokens that each engine looked up in its cache and found there."""
-    found = {}
+    counters = {}
     for pod in lab.pods(FIRST):
         name = pod["metadata"]["name"]
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:8000/proxy/metrics"
         text = lab.api.get(path, timeout=60).raise_for_status().text
-        found[name] = {kind: float(value) for kind, value in _COUNTER.findall(text)}
-    return found
+        counters[name] = {kind: float(value) for kind, value in _COUNTER.findall(text)}
+    return counters
 
 
 def _times(seconds: list[float]) -> dict[str, float]:

@@ -95,17 +95,17 @@ class Handler(BaseHTTPRequestHandler):
         }
         if not asked.get("stream"):
             text = "".join(self.words(most))
-            said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-            return self.say({**head, "choices": [{"index": 0, **said, "finish_reason": "length"}], "usage": usage})
+            content = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+            return self.say({**head, "choices": [{"index": 0, **content, "finish_reason": "length"}], "usage": usage})
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         head["object"] += ".chunk" if chat else ""
         for number, word in enumerate(self.words(most), 1):
-            said = {"delta": {"content": word}} if chat else {"text": word}
+            content = {"delta": {"content": word}} if chat else {"text": word}
             self.event(
-                {**head, "choices": [{"index": 0, **said, "finish_reason": "length" if number == most else None}]}
+                {**head, "choices": [{"index": 0, **content, "finish_reason": "length" if number == most else None}]}
             )
         if (asked.get("stream_options") or {}).get("include_usage"):
             self.event({**head, "choices": [], "usage": usage})
@@ -118,20 +118,20 @@ class Handler(BaseHTTPRequestHandler):
             count.add(tokens=1)
             yield f"word{number} "
 
-    def event(self, said):
-        self.chunk(b"data: " + json.dumps(said).encode() + b"\n\n")
+    def event(self, event):
+        self.chunk(b"data: " + json.dumps(event).encode() + b"\n\n")
 
-    def chunk(self, said):
-        self.wfile.write(f"{len(said):x}\r\n".encode() + said + b"\r\n")
+    def chunk(self, content):
+        self.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
         self.wfile.flush()
 
     def say(self, body, kind="application/json", status=200):
-        said = body if isinstance(body, bytes) else json.dumps(body).encode()
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(said)))
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(said)
+        self.wfile.write(content)
 
     def log_message(self, form, *values):
         pass

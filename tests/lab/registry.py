@@ -38,19 +38,19 @@ def registry_that_answers(paths: Paths, *first: int) -> Iterator[tuple[str, Sequ
         def log_message(self, form: str, *values: object) -> None:
             pass
 
-    made: list[ThreadingHTTPServer] = []
+    servers: list[ThreadingHTTPServer] = []
     listens = threading.Event()
 
     def serve() -> None:
         network.enter(paths)
-        made.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
         listens.set()
-        made[0].serve_forever()
+        servers[0].serve_forever()
 
     threading.Thread(target=serve, daemon=True).start()
     assert listens.wait(10)
     try:
-        yield f"127.0.0.1:{made[0].server_port}", tries
+        yield f"127.0.0.1:{servers[0].server_port}", tries
     finally:
-        made[0].shutdown()
-        made[0].server_close()
+        servers[0].shutdown()
+        servers[0].server_close()

@@ -39,8 +39,8 @@ def put(home: Path, trained: Path, **config: Any) -> None:
     home.mkdir(parents=True)
     for file in trained.iterdir():
         shutil.copyfile(file, home / file.name)
-    told = json.loads((trained / "adapter_config.json").read_text()) | config
-    (home / "adapter_config.json").write_text(json.dumps(told))
+    adapter_config = json.loads((trained / "adapter_config.json").read_text()) | config
+    (home / "adapter_config.json").write_text(json.dumps(adapter_config))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def answer(lab: Lab, model: str) -> httpx.Response:
     return lab.chat(model, QUESTION, temperature=0, max_tokens=24)
 
 
-def said(response: httpx.Response) -> str:
+def text_of(response: httpx.Response) -> str:
     response.raise_for_status()
     return str(response.json()["choices"][0]["message"]["content"])
 
@@ -94,12 +94,12 @@ def test_neither_an_unknown_adapter_nor_a_call_to_load_one_wakes_a_model(adapted
 def test_asking_an_adapter_wakes_its_model_and_its_answer_is_the_one_it_was_trained_to(adapted: Lab) -> None:
     adapted.put_to_sleep(SECOND)
     learned = answer(adapted, NAME)
-    assert ANSWER in said(learned)
+    assert ANSWER in text_of(learned)
     assert learned.headers["x-ebbtide-model"] == learned.json()["model"] == NAME
     assert float(learned.headers["x-ebbtide-wait-seconds"]) > 0
     # the same engine, without the adapter
     plain = answer(adapted, SECOND)
-    assert "marmalade" not in said(plain)
+    assert "marmalade" not in text_of(plain)
     assert plain.json()["model"] == SECOND
 
 
@@ -107,7 +107,7 @@ def test_asking_an_adapter_wakes_its_model_and_its_answer_is_the_one_it_was_trai
 def test_after_a_restart_of_the_engine_it_is_still_there(adapted: Lab) -> None:
     before = adapted.wake(SECOND)
     adapted.kill("ebbtide-models", SECOND)
-    assert ANSWER in said(answer(adapted, NAME))
+    assert ANSWER in text_of(answer(adapted, NAME))
     assert adapted.wake(SECOND) != before
 
 
@@ -134,9 +134,9 @@ def test_a_hot_loaded_adapter_answers_beside_its_model_in_the_engine_that_was_ru
     before = adapted.wake(SECOND)
     assert call(adapted, LOAD, HOT).status_code == 200
     learned = answer(adapted, HOT)
-    assert ANSWER in said(learned)
+    assert ANSWER in text_of(learned)
     assert learned.headers["x-ebbtide-model"] == learned.json()["model"] == HOT
-    assert "marmalade" not in said(answer(adapted, SECOND))
+    assert "marmalade" not in text_of(answer(adapted, SECOND))
     assert adapted.wake(SECOND) == before, "the same pod"
     with adapted.client() as client:
         assert HOT in [each["id"] for each in client.get("/v1/models").json()["data"]]
@@ -148,13 +148,13 @@ def test_a_hot_loaded_adapter_answers_beside_its_model_in_the_engine_that_was_ru
 def test_a_hot_loaded_adapter_is_still_there_after_a_restart_of_the_engine_and_wakes_it(hot: Lab) -> None:
     before = hot.wake(SECOND)
     hot.put_to_sleep(SECOND)
-    assert ANSWER in said(answer(hot, HOT))
+    assert ANSWER in text_of(answer(hot, HOT))
     assert hot.wake(SECOND) != before
 
 
 def test_a_hot_loaded_adapter_is_known_to_a_new_gateway_until_it_is_taken_out(hot: Lab) -> None:
     hot.roll("gateway", "another pod")
-    assert ANSWER in said(answer(hot, HOT))
+    assert ANSWER in text_of(answer(hot, HOT))
     assert call(hot, UNLOAD, HOT).status_code == 200
     assert refused(answer(hot, HOT)) == (404, "model_not_found")
 
@@ -170,7 +170,7 @@ def test_a_hot_loaded_adapter_is_the_same_on_two_replicas(lab: Lab, store: None)
 
         def both() -> bool:
             for each in lab.at_once(4, lambda _: answer(lab, HOT)):
-                assert ANSWER in said(each)
+                assert ANSWER in text_of(each)
             return all(HOT in names(lab, pod) for pod in lab.pods(SECOND))
 
         wait_until(both, 120, "both replicas have answered by it")

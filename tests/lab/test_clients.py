@@ -31,8 +31,8 @@ def at_once(lab: Lab, folder: Path, asked: dict[Client, tuple[str, ...]]) -> dic
         return client.run(asked[client], where, lab.access.url, lab.keys["demo"], chat=FIRST)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = zip(asked, pool.map(run, asked), strict=True)
-        wrong = {client.title: {name: why for name, why in each.items() if why} for client, each in found}
+        results = zip(asked, pool.map(run, asked), strict=True)
+        wrong = {client.title: {name: why for name, why in each.items() if why} for client, each in results}
     return {title: each for title, each in wrong.items() if each}
 
 

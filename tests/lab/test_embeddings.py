@@ -54,8 +54,8 @@ def own() -> Own:
         input=json.dumps(TEXTS), env={"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
-    told = json.loads(done.stdout.splitlines()[-1])
-    return told["vectors"], Path(told["folder"])
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return answer["vectors"], Path(answer["folder"])
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +79,8 @@ def ask(lab: Lab, path: str, **body: Any) -> dict[str, Any]:
 
 
 def test_vectors_are_those_of_sentence_transformers(embedding: Lab, own: Own) -> None:
-    told = ask(embedding, "/v1/embeddings", input=TEXTS, encoding_format="float")
-    vectors = [each["embedding"] for each in sorted(told["data"], key=lambda each: each["index"])]
+    answer = ask(embedding, "/v1/embeddings", input=TEXTS, encoding_format="float")
+    vectors = [each["embedding"] for each in sorted(answer["data"], key=lambda each: each["index"])]
     assert [len(vector) for vector in vectors] == [384] * len(TEXTS)
     apart = max(abs(x - y) for one, two in zip(vectors, own[0], strict=True) for x, y in zip(one, two, strict=True))
     print(f"farthest apart: {apart:.2e}")
@@ -91,12 +91,12 @@ def test_vectors_are_those_of_sentence_transformers(embedding: Lab, own: Own) ->
 def test_documents_are_ranked_as_sentence_transformers_has_them(path: str, embedding: Lab, own: Own) -> None:
     """An embedding model ranks by the cosine of its vectors, which have length 1."""
     query, *documents = own[0]
-    wanted = [sum(x * y for x, y in zip(query, each, strict=True)) for each in documents]
+    expected = [sum(x * y for x, y in zip(query, each, strict=True)) for each in documents]
     if path == "/v1/score":
-        told = ask(embedding, path, text_1=QUERY, text_2=DOCUMENTS)["data"]
-        found = [each["score"] for each in sorted(told, key=lambda each: each["index"])]
+        rows = ask(embedding, path, text_1=QUERY, text_2=DOCUMENTS)["data"]
+        scores = [each["score"] for each in sorted(rows, key=lambda each: each["index"])]
     else:
-        told = ask(embedding, path, query=QUERY, documents=DOCUMENTS)["results"]
-        found = [each["relevance_score"] for each in sorted(told, key=lambda each: each["index"])]
-        assert [each["index"] for each in told] == sorted(range(len(wanted)), key=lambda at: -wanted[at])
-    assert found == pytest.approx(wanted, abs=WITHIN)
+        rows = ask(embedding, path, query=QUERY, documents=DOCUMENTS)["results"]
+        scores = [each["relevance_score"] for each in sorted(rows, key=lambda each: each["index"])]
+        assert [each["index"] for each in rows] == sorted(range(len(expected)), key=lambda at: -expected[at])
+    assert scores == pytest.approx(expected, abs=WITHIN)

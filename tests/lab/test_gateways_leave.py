@@ -54,11 +54,11 @@ class Clients:
 
     def _ask(self, number: int, model: str, *, stream: bool) -> str:
         """Return ``whole``, or what became of the answer."""
-        said = {"model": model, "messages": [{"role": "user", "content": "Count."}], "max_tokens": TOKENS}
+        body = {"model": model, "messages": [{"role": "user", "content": "Count."}], "max_tokens": TOKENS}
         try:
             with self._lab.client() as client:
                 client.base_url = httpx.URL(self._doors[number % 2])
-                answer = client.post("/v1/chat/completions", json={**said, "stream": stream})
+                answer = client.post("/v1/chat/completions", json={**body, "stream": stream})
         except httpx.HTTPError as problem:
             return f"{model} by {self._doors[number % 2]}: {problem!r}"
         if stream:

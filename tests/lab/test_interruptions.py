@@ -38,7 +38,7 @@ def members(at: Paths) -> set[ProcessId]:
     first = namespaces.running(at)
     assert first is not None
     space = os.readlink(f"/proc/{first.pid}/ns/pid")
-    found: set[ProcessId] = set()
+    processes: set[ProcessId] = set()
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if (
@@ -46,8 +46,8 @@ def members(at: Paths) -> set[ProcessId]:
                 and os.readlink(entry / "ns/pid") == space
                 and (one := ProcessId.of(int(entry.name)))
             ):
-                found.add(one)
-    return found
+                processes.add(one)
+    return processes
 
 
 def host(at: Paths) -> dict[str, set[str]]:

@@ -95,8 +95,8 @@ def running(lab: Lab, path: str) -> dict[str, Any]:
 
 
 def one_pod(lab: Lab, namespace: str, labels: str) -> dict[str, Any]:
-    found = lab.get(f"/api/v1/namespaces/{namespace}/pods?labelSelector={labels}")["items"]
-    return dict(next(pod for pod in found if "deletionTimestamp" not in pod["metadata"]))
+    pods = lab.get(f"/api/v1/namespaces/{namespace}/pods?labelSelector={labels}")["items"]
+    return dict(next(pod for pod in pods if "deletionTimestamp" not in pod["metadata"]))
 
 
 def reached_from(lab: Lab, pod: dict[str, Any], places: list[str]) -> list[bool]:
@@ -110,13 +110,13 @@ def reached_by_the_nodes(lab: Lab, places: list[str]) -> list[bool]:
 
     def reached() -> list[bool]:
         network.enter(lab.paths)
-        found = []
+        answers = []
         for place in places:
             host, _, port = place.partition(":")
             with socket.socket() as probe:
                 probe.settimeout(2)
-                found.append(probe.connect_ex((host, int(port))) == 0)
-        return found
+                answers.append(probe.connect_ex((host, int(port))) == 0)
+        return answers
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(reached).result()
@@ -152,11 +152,11 @@ def test_every_pod_reaches_what_it_must_and_nothing_else(quick: Lab, strangers: 
     }
     assert list(places) == list(OPEN_TO)
     wait_until(lambda: all(reached_by_the_nodes(quick, list(places.values()))), 30, "somebody listens everywhere")
-    seen = {
+    reached_by = {
         name: dict(zip(places, reached_from(quick, pod, list(places.values())), strict=True))
         for name, pod in pods.items()
     }
-    other = {(who, place): seen[who][place] for who in pods for place in places if (who, place) not in ITSELF}
+    other = {(who, place): reached_by[who][place] for who in pods for place in places if (who, place) not in ITSELF}
     wrong = {way: is_open for way, is_open in other.items() if is_open != (way[0] in OPEN_TO[way[1]])}
     assert not wrong, f"open or shut against what is said: {wrong}"
     assert list(other.values()).count(False) > 30

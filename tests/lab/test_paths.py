@@ -21,9 +21,9 @@ ANSWERED: dict[str, tuple[dict[str, Any], str]] = {
     "/detokenize": ({"tokens": [19556]}, "Hello"),
 }
 REFUSED: dict[str, tuple[dict[str, Any], Code]] = {
-    "/v1/embeddings": ({"input": "x"}, lambda told: told["error"]["code"]),
-    "/v1/rerank": ({"query": "x", "documents": ["y"]}, lambda told: told["error"]["code"]),
-    "/v2/rerank": ({"query": "x", "documents": ["y"]}, lambda told: told["code"]),
+    "/v1/embeddings": ({"input": "x"}, lambda answer: answer["error"]["code"]),
+    "/v1/rerank": ({"query": "x", "documents": ["y"]}, lambda answer: answer["error"]["code"]),
+    "/v2/rerank": ({"query": "x", "documents": ["y"]}, lambda answer: answer["code"]),
 }
 
 

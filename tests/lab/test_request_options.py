@@ -46,11 +46,11 @@ def fault(answer: httpx.Response) -> str | None:
         return None
     try:
         error: dict[str, Any] = json.loads(answer.content)["error"]
-        told = bool(error["message"])
+        has_message = bool(error["message"])
     except (ValueError, KeyError, TypeError):
-        told = False
+        has_message = False
     refused = 400 <= answer.status_code < 500 or (answer.status_code == BUSY and "retry-after" in answer.headers)
-    return None if told and refused else f"{answer.status_code} {answer.text[:200]}"
+    return None if has_message and refused else f"{answer.status_code} {answer.text[:200]}"
 
 
 def test_every_parameter_that_the_engine_takes_is_tried_and_none_that_it_does_not(

@@ -30,13 +30,13 @@ def two_by_queue(config: dict[str, Any]) -> None:
 
 def finished(lab: Lab) -> dict[str, int]:
     """Requests that each pod of the model says it has answered."""
-    found = {}
+    counts = {}
     for pod in lab.pods(FIRST):
         path = f"/api/v1/namespaces/ebbtide-models/pods/{pod['metadata']['name']}:8000/proxy/metrics"
         answer = lab.api.get(path)
         if answer.status_code == 200:
-            found[pod["metadata"]["name"]] = round(sum(float(value) for value in _FINISHED.findall(answer.text)))
-    return found
+            counts[pod["metadata"]["name"]] = round(sum(float(value) for value in _FINISHED.findall(answer.text)))
+    return counts
 
 
 def to_go_first(lab: Lab) -> str | None:
@@ -73,7 +73,7 @@ def test_a_new_replica_has_its_share_at_once_and_no_stream_is_cut_when_one_goes(
         (woken,) = (sleeping.wake(FIRST) and finished(sleeping)).keys()
         with load(sleeping):
             wait_until(lambda: ready(sleeping) == 2, WAKE_SECONDS + 60, "a second replica")
-            before = wait_until(lambda: len(found := finished(sleeping)) == 2 and found, 30, "both tell their counts")
+            before = wait_until(lambda: len(counts := finished(sleeping)) == 2 and counts, 30, "both tell their counts")
 
             def more() -> dict[str, int] | None:
                 new = {name: count - before[name] for name, count in finished(sleeping).items()}

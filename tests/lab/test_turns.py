@@ -39,18 +39,18 @@ def doing(lab: Lab, model: str) -> str | None:
             continue
         if answer.status_code == 200 and "ebbtide_turn_waiting 1" in answer.text:
             return "waiting"
-        if answer.status_code == 200 and (found := _AWAKE.search(answer.text)):
-            return "awake" if found[1] == "1" else "asleep"
+        if answer.status_code == 200 and (match := _AWAKE.search(answer.text)):
+            return "awake" if match[1] == "1" else "asleep"
     return None
 
 
 def engines(lab: Lab) -> dict[str, tuple[str, int]]:
     """Of each model the pod and how often its engine was started again."""
-    found = {}
+    engines_now = {}
     for model in (FIRST, SECOND):
         (pod,) = lab.pods(model)
-        found[model] = (pod["metadata"]["name"], pod["status"]["containerStatuses"][0]["restartCount"])
-    return found
+        engines_now[model] = (pod["metadata"]["name"], pod["status"]["containerStatuses"][0]["restartCount"])
+    return engines_now
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,13 @@ def test_who_is_asked_gets_the_card_and_nothing_is_loaded_again(shared: Lab) -> 
 
 def test_both_asked_at_once_have_their_turns_and_no_stream_is_cut(shared: Lab) -> None:
     before, over = engines(shared), threading.Event()
-    seen: list[tuple[str | None, str | None]] = []
+    states: list[tuple[str | None, str | None]] = []
 
     def look() -> None:
         while not over.wait(0.5):
             first, second = doing(shared, FIRST), doing(shared, SECOND)
             if first == doing(shared, FIRST):  # else the card went over between the two questions
-                seen.append((first, second))
+                states.append((first, second))
 
     def streams(number: int) -> list[str | None]:
         model = (FIRST, SECOND)[number % 2]
@@ -98,8 +98,8 @@ def test_both_asked_at_once_have_their_turns_and_no_stream_is_cut(shared: Lab) -
             over.set()
         looking.result(120)  # three questions, each with the client's own patience
     assert ends == ["length"] * 4 * STREAMS
-    assert {("awake", "asleep"), ("asleep", "awake")} <= set(seen), "each had the card"
-    assert ("awake", "awake") not in seen
+    assert {("awake", "asleep"), ("asleep", "awake")} <= set(states), "each had the card"
+    assert ("awake", "awake") not in states
     assert engines(shared) == before
 
 

@@ -69,8 +69,8 @@ def test_it_is_a_model_that_answers(awake: Lab) -> None:
         "What is the capital of Italy?": "Rome",
         "What is 2+2?": "4",
     }
-    said = {asked: awake.chat(FIRST, asked, max_tokens=24, temperature=0).json() for asked in known}
-    answers = {asked: answer["choices"][0]["message"]["content"] for asked, answer in said.items()}
+    replies = {asked: awake.chat(FIRST, asked, max_tokens=24, temperature=0).json() for asked in known}
+    answers = {asked: answer["choices"][0]["message"]["content"] for asked, answer in replies.items()}
     assert any(right in answers[asked] for asked, right in known.items()), answers
 
 

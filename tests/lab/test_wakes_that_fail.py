@@ -145,14 +145,14 @@ def test_a_held_client_hears_why_within_seconds_and_no_pod_is_left(broken: Lab, 
     asking = threading.Thread(target=lambda: answers.append((broken.chat(FIRST), time.monotonic())), daemon=True)
     asking.start()
     wait_until(lambda: visible(broken) or answers, 150, f"{reason} is visible", every=0.1)
-    seen = time.monotonic()
+    seen_at = time.monotonic()
     wait_until(lambda: answers, WITHIN_SECONDS + 5, f"an answer for {reason}", every=0.05)
     answer, at = answers[0]
     assert answer.status_code == 503, answer.text
     error = answer.json()["error"]
     assert (error["code"], error["param"]) == ("wake_failed", reason)
     assert int(answer.headers["retry-after"]) >= 1
-    assert at - seen <= WITHIN_SECONDS
+    assert at - seen_at <= WITHIN_SECONDS
     wait_until(
         lambda: broken.counted(FIRST)["Concurrency"] == 0, 5, "nobody waits in the interceptor any more", every=0.05
     )

@@ -62,8 +62,8 @@ def _workloads(entries: list[Entry]) -> list[Entry]:
 
 
 def _pod(entries: list[Entry], random: Random) -> dict[str, Any]:
-    found: dict[str, Any] = random.choice(_workloads(entries))["inputs"]["spec"]["template"]["spec"]
-    return found
+    spec: dict[str, Any] = random.choice(_workloads(entries))["inputs"]["spec"]["template"]["spec"]
+    return spec
 
 
 def power(entries: list[Entry], random: Random) -> str:

@@ -103,8 +103,8 @@ def read_a_token_in_the_environment():
 
 @attack
 def read_the_environment_of_others():
-    found = [file for file in glob.glob("/proc/[0-9]*/environ") if b"EBBTIDE_TEST_TOKEN" in open(file, "rb").read()]
-    return " ".join(found)
+    files = [file for file in glob.glob("/proc/[0-9]*/environ") if b"EBBTIDE_TEST_TOKEN" in open(file, "rb").read()]
+    return " ".join(files)
 
 
 @attack
@@ -114,15 +114,15 @@ def see_other_processes():
 
 @attack
 def signal_other_processes():
-    found = []
+    pids = []
     for pid in range(1, 5000):
         try:
             os.kill(pid, 0)
         except OSError:
             continue
         if pid not in (1, 2, 3, 4, os.getpid(), os.getppid()):  # bubblewrap's own and this one
-            found.append(str(pid))
-    return " ".join(found)
+            pids.append(str(pid))
+    return " ".join(pids)
 
 
 @attack
@@ -237,8 +237,8 @@ def run_a_program_of_the_machine():
 
 @attack
 def run_a_program_with_more_rights():
-    found = [path for path in ("/bin/su", "/usr/bin/sudo", "/usr/bin/mount") if os.path.exists(path)]
-    return " ".join(found)
+    programs = [path for path in ("/bin/su", "/usr/bin/sudo", "/usr/bin/mount") if os.path.exists(path)]
+    return " ".join(programs)
 
 
 @attack
@@ -250,15 +250,15 @@ def type_on_the_terminal():
 
 @attack
 def read_open_files_of_the_judge():
-    found = []
+    open_files = []
     for number in range(3, 200):
         try:
             info = os.fstat(number)
         except OSError:
             continue
         if number != int(sys.argv[3]) and not os.path.isdir(f"/proc/self/fd/{number}"):
-            found.append(f"{number}:{info.st_ino}")
-    return " ".join(found)
+            open_files.append(f"{number}:{info.st_ino}")
+    return " ".join(open_files)
 
 
 @attack
@@ -330,9 +330,9 @@ def kernel(name, *arguments):
     if number is None:
         raise OSError("not of this architecture")
     # every argument is a whole register; None is a null pointer
-    given = [ctypes.c_long(each) if isinstance(each, int) else each for each in (arguments or refused)]
+    values = [ctypes.c_long(each) if isinstance(each, int) else each for each in (arguments or refused)]
     libc.syscall.restype = ctypes.c_long
-    answer = libc.syscall(ctypes.c_long(number), *given)
+    answer = libc.syscall(ctypes.c_long(number), *values)
     if answer == -1:
         raise OSError(ctypes.get_errno(), name)
     return answer
@@ -353,9 +353,9 @@ def look_which_calls_reach_the_kernel():
 
 @attack
 def read_a_key_of_the_caller():
-    found = kernel("keyctl", 10, -3, b"user", MACHINE["key"].encode(), 0)  # KEYCTL_SEARCH in the session's keyring
+    serial = kernel("keyctl", 10, -3, b"user", MACHINE["key"].encode(), 0)  # KEYCTL_SEARCH in the session's keyring
     text = ctypes.create_string_buffer(100)
-    length = kernel("keyctl", 11, found, text, 100, 0)  # KEYCTL_READ
+    length = kernel("keyctl", 11, serial, text, 100, 0)  # KEYCTL_READ
     return text.raw[:length].decode()
 
 
@@ -367,16 +367,16 @@ def see_the_keyring_of_the_caller():
 @attack
 def look_for_sockets_of_other_families():
     """Of the network, the kernel (netlink), the host of a virtual machine (vsock), its cryptography and devices."""
-    found = []
+    families = []
     for family in range(2, 46):
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET):
             try:
                 socket.socket(family, kind).close()
             except OSError:
                 continue
-            found.append(str(family))
+            families.append(str(family))
             break
-    return " ".join(found)
+    return " ".join(families)
 
 
 @attack

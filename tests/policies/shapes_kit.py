@@ -46,15 +46,15 @@ def verdicts(index: int, entries: list[Entry]) -> list[Verdict]:
 
 def blocks(index: int, entries: list[Entry]) -> dict[str, list[str]]:
     """The mandatory rules that block, each with what it says, without what the stack file alone is told."""
-    found: dict[str, list[str]] = {}
+    blocked: dict[str, list[str]] = {}
     for verdict in verdicts(index, entries):
-        said = [
+        messages = [
             f"{v.at.rpartition('::')[2]} {v.path} {v.message}" for v in verdict.violations if "[EBB" not in v.message
         ]
-        said += [f"{n.at.rpartition('::')[2]} {n.path} {n.why}" for n in verdict.not_evaluated if n.broken]
-        if said and verdict.level == "mandatory":
-            found[verdict.rule.id] = said
-    return found
+        messages += [f"{n.at.rpartition('::')[2]} {n.path} {n.why}" for n in verdict.not_evaluated if n.broken]
+        if messages and verdict.level == "mandatory":
+            blocked[verdict.rule.id] = messages
+    return blocked
 
 
 def index_of(stack: str) -> int:
@@ -92,7 +92,7 @@ def is_blocked(index: int, entries: list[Entry]) -> bool:
     for each in sorted(rules(), key=lambda rule: rule.scope):
         if each.level(settings.environment) != "mandatory":
             continue
-        found = judge_rule(each, whole, settings)
-        if any("[EBB" not in v.message for v in found.violations) or any(n.broken for n in found.not_evaluated):
+        verdict = judge_rule(each, whole, settings)
+        if any("[EBB" not in v.message for v in verdict.violations) or any(n.broken for n in verdict.not_evaluated):
             return True
     return False

@@ -45,7 +45,7 @@ def kube(kind: str, name: str, body: dict[str, Any], namespace: str | None = "eb
 
 def config(environment: str = "prod") -> dict[str, Any]:
     """The stack file's sections: in a cloud, and for ``local``, which no cloud is, on nodes that are there already."""
-    found = {"gpu": {"count": 1, "product": "A10G", "memory": "22Gi"}, "nodes": ["gpu-node-1", "gpu-node-2"]}
+    hardware = {"gpu": {"count": 1, "product": "A10G", "memory": "22Gi"}, "nodes": ["gpu-node-1", "gpu-node-2"]}
     local = environment == "local"
     return {
         "environment": environment,
@@ -53,7 +53,7 @@ def config(environment: str = "prod") -> dict[str, Any]:
             "kind": "aws", "region": "us-east-1", "account": "123456789012",
             "network": {"zones": ["us-east-1a", "us-east-1b"]},
         },
-        "pools": {"gpu-1xa10": {**(found if local else {"machine": "g5.8xlarge"}), "min": 0, "max": 2}},
+        "pools": {"gpu-1xa10": {**(hardware if local else {"machine": "g5.8xlarge"}), "min": 0, "max": 2}},
         "models": {
             "llama": {
                 "id": "meta-llama/Llama-3.1-8B-Instruct", "revision": COMMIT, "pool": "gpu-1xa10", "max": 2,
@@ -188,30 +188,30 @@ class Stack:
         return next(item for item in self.resources if item["type"].endswith(kind))
 
     def inputs(self, kind: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.find(kind)["inputs"]
-        return found
+        inputs: dict[str, Any] = self.find(kind)["inputs"]
+        return inputs
 
     @property
     def pod(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.inputs("Deployment")["spec"]["template"]["spec"]
-        return found
+        pod: dict[str, Any] = self.inputs("Deployment")["spec"]["template"]["spec"]
+        return pod
 
     @property
     def container(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.pod["containers"][0]
-        return found
+        container: dict[str, Any] = self.pod["containers"][0]
+        return container
 
     @property
     def model(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.config["models"]["llama"]
-        return found
+        model: dict[str, Any] = self.config["models"]["llama"]
+        return model
 
     @property
     def pool(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.config["pools"]["gpu-1xa10"]
-        return found
+        pool: dict[str, Any] = self.config["pools"]["gpu-1xa10"]
+        return pool
 
     def copy(self) -> Stack:
-        made = Stack()
-        made.config, made.resources = copy.deepcopy(self.config), copy.deepcopy(self.resources)
-        return made
+        copied = Stack()
+        copied.config, copied.resources = copy.deepcopy(self.config), copy.deepcopy(self.resources)
+        return copied

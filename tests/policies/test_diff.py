@@ -37,8 +37,8 @@ def test_protected_resources_and_deletions_come_first() -> None:
     head.resources.remove(head.find("bucket:Bucket"))
     head.resources.remove(head.find("ResourceQuota"))
     head.resources.append(kube("core/v1:ConfigMap", "new", {"data": {}}))
-    found = diff(Stack().resources, head.resources)
-    assert [(c.name, c.action, c.protected) for c in found] == [
+    changes = diff(Stack().resources, head.resources)
+    assert [(c.name, c.action, c.protected) for c in changes] == [
         ("models", "deleted", True),
         ("gpu-guard-resourcequota", "deleted", False),
         ("new-configmap", "created", False),

@@ -44,7 +44,7 @@ def with_fallback(first: str = "SPOT", second: str = "ON_DEMAND") -> Stack:
     return stack
 
 
-def said(stack: Stack, rule: str) -> list[str]:
+def words_of(stack: Stack, rule: str) -> list[str]:
     """What one rule finds, as path and message."""
     verdicts = judge_all(rules(), graph_of(stack.resources, stack.judged()), settings_for("prod"))
     verdict = next(each for each in verdicts if each.rule.id == rule)
@@ -59,52 +59,54 @@ def test_spot_first_with_on_demand_behind_it_breaks_no_rule_of_production() -> N
 
 @pytest.mark.parametrize("orders", [("ON_DEMAND", "SPOT"), ("ON_DEMAND", "ON_DEMAND")])
 def test_an_on_demand_pool_anywhere_is_enough(orders: tuple[str, str]) -> None:
-    assert said(with_fallback(*orders), "spot-only-production") == []
+    assert words_of(with_fallback(*orders), "spot-only-production") == []
 
 
 def test_spot_behind_spot_is_refused_in_the_file_and_in_what_is_made() -> None:
-    in_file, made = said(with_fallback("SPOT", "SPOT"), "spot-only-production")
+    in_file, in_graph = words_of(with_fallback("SPOT", "SPOT"), "spot-only-production")
     assert "is all that carries llama in prod" in in_file
     assert in_file.endswith("[EBB015]")
-    assert made == "capacityType is spot, and all that carries the models on it"
+    assert in_graph == "capacityType is spot, and all that carries the models on it"
 
 
 def test_a_program_that_makes_the_fall_back_spot_is_refused_whatever_the_file_says() -> None:
     stack = with_fallback()
     stack.inputs("NodeGroup")["capacityType"] = "SPOT"
-    assert said(stack, "spot-only-production") == ["capacityType is spot, and all that carries the models on it"]
+    assert words_of(stack, "spot-only-production") == ["capacityType is spot, and all that carries the models on it"]
 
 
 def test_a_second_model_on_the_spot_pool_alone_is_still_refused() -> None:
     stack = with_fallback()
     stack.config["models"]["other"] = {**stack.model, "fallbackPools": []}
-    assert "is all that carries other in prod" in said(stack, "spot-only-production")[0]
+    assert "is all that carries other in prod" in words_of(stack, "spot-only-production")[0]
 
 
 def test_an_alternative_no_pool_answers_to_is_found_though_the_other_does() -> None:
     stack = with_fallback()
     terms = stack.pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     terms["nodeSelectorTerms"][1] = term(("workerType", "In", ["gone"]))
-    assert said(stack, "placement") == [f"spec.template.spec.{TERMS}[1] matches no pool: workerType"]
+    assert words_of(stack, "placement") == [f"spec.template.spec.{TERMS}[1] matches no pool: workerType"]
 
 
 def test_a_fall_back_whose_taint_is_not_tolerated_is_found() -> None:
     stack = with_fallback()
     del stack.pod["tolerations"][0]
-    assert said(stack, "placement") == ["spec.template.spec.tolerations do not cover the taints of the pool it selects"]
+    assert words_of(stack, "placement") == [
+        "spec.template.spec.tolerations do not cover the taints of the pool it selects"
+    ]
 
 
 def test_a_preference_alone_lets_the_pod_land_anywhere() -> None:
     stack = with_fallback()
     preferred = [{"weight": 100, "preference": term(("workerType", "In", ["gpu_1xa10"]))}]
     stack.pod["affinity"] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
-    assert said(stack, "placement") == ["spec.template.spec.nodeSelector is missing: the pod may land in any pool"]
+    assert words_of(stack, "placement") == ["spec.template.spec.nodeSelector is missing: the pod may land in any pool"]
 
 
 def test_a_models_memory_is_held_against_every_pool() -> None:
     stack = with_fallback()
     stack.config["pools"]["gpu-1xa10"]["machine"] = "g4dn.xlarge"
-    (violation,) = said(stack, "gpu-memory")
+    (violation,) = words_of(stack, "gpu-memory")
     assert "as a fall-back: gpus: 1 GPU cannot hold the weights" in violation
     assert violation.endswith("[EBB025]")
 

@@ -104,6 +104,6 @@ def test_a_harmless_change_of_data_passes_and_is_told(
     file.write_text(yaml.safe_dump(whole, sort_keys=False))
     report = judged(stack, file)
     assert (report.verdict, report.blocked_by) == ("pass", []), edited
-    told = {value.path for value in report.values}
-    assert told <= edited, "nothing is told that was not edited"
-    assert bool(told) == (whole != before)
+    paths = {value.path for value in report.values}
+    assert paths <= edited, "nothing is told that was not edited"
+    assert bool(paths) == (whole != before)

@@ -331,7 +331,7 @@ def test_another_cluster_replaces_all_that_stands_on_this_one(clone: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "words"),
     [
         (("dev", "prod"), ("dev",), "look after any more: prod"),
         (("dev", "prod"), (), "look after any more: dev, prod"),
@@ -341,12 +341,12 @@ def test_another_cluster_replaces_all_that_stands_on_this_one(clone: Path, tmp_p
     ],
 )
 def test_a_stack_that_leaves_the_list_of_deployments_needs_an_owner(
-    before: tuple[str, ...], after: tuple[str, ...], said: str
+    before: tuple[str, ...], after: tuple[str, ...], words: str
 ) -> None:
     files = ChangedFiles(("stacks/deployments.json",), deployed_before=before, deployed_after=after)
     why = " ".join(owner.of_change(files, [], []))
-    assert bool(why) == bool(said)
-    assert said in why
+    assert bool(why) == bool(words)
+    assert words in why
 
 
 def outside(**more: Any) -> Callable[[Any], None]:

@@ -67,20 +67,20 @@ def test_a_link_in_the_working_tree_is_refused_and_one_among_the_docs_left_out(c
 def test_a_link_blocks_and_nothing_of_the_change_is_run(clone: Path, tmp_path: Path) -> None:
     link_a_component(clone)
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
+    report = json.loads(text)
     assert status == 1
-    assert "components/gateway is a link or a submodule; fix: put the files in its place" in told["blockedBy"]
-    assert "links or submodules" in told["problem"]
+    assert "components/gateway is a link or a submodule; fix: put the files in its place" in report["blockedBy"]
+    assert "links or submodules" in report["problem"]
 
 
 @pytest.mark.parametrize("gone", ["components/idle_scaling", "infra/program"])
 def test_a_folder_that_is_gone_is_not_taken_from_somewhere_else(gone: str, clone: Path, tmp_path: Path) -> None:
     shutil.rmtree(clone / gone)
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
+    report = json.loads(text)
     assert status == 1
-    assert told["blockedBy"][0] == "the program of this change, which gives no graph"
-    assert "ModuleNotFoundError" in told["problem"] or "does not fit" in told["problem"]
+    assert report["blockedBy"][0] == "the program of this change, which gives no graph"
+    assert "ModuleNotFoundError" in report["problem"] or "does not fit" in report["problem"]
 
 
 def request(folder: Path) -> judge_process.Request:
@@ -168,8 +168,8 @@ def test_a_secret_that_a_change_brings_in_blocks_wherever_it_stands(
     path = clone / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text((path.read_text() if path.exists() else "") + text.format(token=token))
-    found = list(new_secrets(ROOT if file == STACK_FILE else clone / "nothing", clone, [file]))
-    assert [each.path for each in found] == [file]
+    secrets = list(new_secrets(ROOT if file == STACK_FILE else clone / "nothing", clone, [file]))
+    assert [each.path for each in secrets] == [file]
     if file == "docs/note.md":
         status, _ = judged(clone, tmp_path)
         written = [report.read_text() for report in (tmp_path / "reports").iterdir()]
@@ -225,9 +225,9 @@ def test_no_kubeconfig_is_opened_for_a_recording(clone: Path, tmp_path: Path, mo
     file.parent.mkdir(exist_ok=True)
     file.write_text(yaml.safe_dump(config))
 
-    def point_at_it(told: Any) -> None:
-        told["config"]["ebbtide:platform"]["kubeconfig"] = str(file)
-        pool = next(iter(told["config"]["ebbtide:pools"].values()))
+    def point_at_it(document: Any) -> None:
+        document["config"]["ebbtide:platform"]["kubeconfig"] = str(file)
+        pool = next(iter(document["config"]["ebbtide:pools"].values()))
         pool.pop("nodes", None)
         pool["nodeLabels"] = {"team": "ai"}
 
@@ -267,17 +267,17 @@ def test_a_stack_file_that_cannot_be_read_is_still_reported(text: str, clone: Pa
 def test_a_refused_stack_file_is_reported_without_the_way_round_the_planner(clone: Path, tmp_path: Path) -> None:
     """The recorder turns the planner's errors into warnings, whose text has the variable that does so."""
 
-    def refused_twice(told: Any) -> None:
-        told["config"]["ebbtide:guard"]["whenFull"] = "never"
-        next(iter(told["config"]["ebbtide:models"].values()))["maxTokens"] = 131_072
+    def refused_twice(document: Any) -> None:
+        document["config"]["ebbtide:guard"]["whenFull"] = "never"
+        next(iter(document["config"]["ebbtide:models"].values()))["maxTokens"] = 131_072
 
     edit(clone / STACK_FILE, refused_twice)
     status, text = judged(clone, tmp_path)
-    told = json.loads(text)
+    printed = json.loads(text)
     assert status == 1
-    assert told["problem"].startswith("the stack file is refused:\n")
-    assert "guard.whenFull" in told["problem"]
-    assert any("EBB027 error" in finding["text"] for finding in told["findings"])
+    assert printed["problem"].startswith("the stack file is refused:\n")
+    assert "guard.whenFull" in printed["problem"]
+    assert any("EBB027 error" in finding["text"] for finding in printed["findings"])
     for report in (tmp_path / "reports").iterdir():
         assert "EBBTIDE_SKIP_PLANNER" not in report.read_text(), report.name
 
@@ -311,15 +311,15 @@ def test_where_nothing_shuts_in_the_program_of_a_change_is_not_run(
     bwrap.write_text(f"#!/bin/sh\n{script}\n")
     bwrap.chmod(0o755)
     monkeypatch.setattr("shutil.which", lambda name: str(bwrap))
-    monkeypatch.setattr(sandbox, "_bubblewrap", lambda *given: [str(bwrap)])
+    monkeypatch.setattr(sandbox, "_bubblewrap", lambda *command: [str(bwrap)])
     monkeypatch.setattr(judge_process, "why_not_confined", sandbox.why_not_confined.__wrapped__)
     asked = replace(request(base), head=head)
     recorded = judge_process.Programs(asked, edited=True, folder=tmp_path / "runs").record("any", False, True)
     assert recorded.after.graph is None
     assert "this machine cannot shut the program of the change in" in recorded.after.problem
     assert not ran.exists()
-    said = replace(asked, unconfined=True)
-    judge_process.Programs(said, edited=True, folder=tmp_path / "open").record("any", False, True)
+    open_program = replace(asked, unconfined=True)
+    judge_process.Programs(open_program, edited=True, folder=tmp_path / "open").record("any", False, True)
     assert ran.exists(), "a program that is run leaves its mark"
 
 

@@ -45,7 +45,9 @@ def grouped() -> tuple[Stack, dict[str, Template]]:
 def failed(stack: Stack) -> dict[str, list[str]]:
     verdicts = judge_all(rules(), graph_of(stack.resources, stack.judged()), settings_for("prod"))
     return {
-        v.rule.id: [found.path for found in v.violations] for v in verdicts if v.state not in ("passed", "disabled")
+        v.rule.id: [violation.path for violation in v.violations]
+        for v in verdicts
+        if v.state not in ("passed", "disabled")
     }
 
 

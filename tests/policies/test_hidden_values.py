@@ -88,10 +88,10 @@ def no_group(held: Any) -> None:
 )
 def test_a_hidden_key_group_or_limit_that_changes_is_told_by_name(change: Callable[[Any], None], path: str) -> None:
     before, after = sides(change)
-    for found in (diff(before, after), all_differences(before, after)):
-        (told,) = found
-        assert (told.action, told.name) == ("updated", "gateway-keys")
-        assert told.paths == (f"{FILE}.{path}{NOTED}",)
+    for between in (diff(before, after), all_differences(before, after)):
+        (difference,) = between
+        assert (difference.action, difference.name) == ("updated", "gateway-keys")
+        assert difference.paths == (f"{FILE}.{path}{NOTED}",)
 
 
 def test_what_is_hidden_and_stays_is_no_change_and_is_not_kept() -> None:
@@ -106,8 +106,8 @@ def test_what_is_hidden_and_stays_is_no_change_and_is_not_kept() -> None:
 
 
 def secret(data: Any, shown: Any = HIDDEN, **more: Any) -> Entry:
-    made = kube("core/v1:Secret", "made", {"stringData": shown, **more})
-    return without_secrets({**made, "inClear": {**made["inputs"], "stringData": data}})
+    object_ = kube("core/v1:Secret", "made", {"stringData": shown, **more})
+    return without_secrets({**object_, "inClear": {**object_["inputs"], "stringData": data}})
 
 
 @pytest.mark.parametrize(
@@ -131,25 +131,25 @@ def secret(data: Any, shown: Any = HIDDEN, **more: Any) -> Entry:
 )
 def test_every_hidden_value_is_compared(before: Any, after: Any, path: str) -> None:
     for changes in (diff([secret(before)], [secret(after)]), all_differences([secret(before)], [secret(after)])):
-        (found,) = changes
-        assert found.paths == (f"{path}{NOTED}",)
+        (change,) = changes
+        assert change.paths == (f"{path}{NOTED}",)
 
 
 def test_a_hidden_value_of_what_cannot_change_in_place_forces_a_replacement() -> None:
-    (found,) = diff([secret({"a": "one"}, immutable=True)], [secret({"a": "two"}, immutable=True)])
-    assert (found.action, found.forced) == ("replaced", (f"stringData.a{NOTED}",))
+    (change,) = diff([secret({"a": "one"}, immutable=True)], [secret({"a": "two"}, immutable=True)])
+    assert (change.action, change.forced) == ("replaced", (f"stringData.a{NOTED}",))
 
 
 def test_a_value_that_becomes_hidden_is_told() -> None:
     for pair in ((secret({"a": "x"}, {"a": "x"}), secret({"a": "x"})), (secret({"a": "x"}), secret({}, {"a": "x"}))):
-        (found,) = all_differences([pair[0]], [pair[1]])
-        assert all(path.endswith(NOTED) for path in found.paths)
+        (change,) = all_differences([pair[0]], [pair[1]])
+        assert all(path.endswith(NOTED) for path in change.paths)
 
 
 @pytest.mark.parametrize("in_clear", [None, "text", [], {}, {"stringData": [1]}, {"metadata": "x"}])
 def test_a_program_that_writes_something_else_is_no_error(in_clear: Any) -> None:
-    made = kube("core/v1:Secret", "made", {"stringData": HIDDEN, "data": [HIDDEN]})
-    entry = without_secrets({**made, "inClear": in_clear, "compared": {"a": "forged"}})
+    object_ = kube("core/v1:Secret", "made", {"stringData": HIDDEN, "data": [HIDDEN]})
+    entry = without_secrets({**object_, "inClear": in_clear, "compared": {"a": "forged"}})
     assert "inClear" not in entry
     assert "forged" not in json.dumps(entry)
     diff([entry], [secret({"a": "x"})])

@@ -26,8 +26,8 @@ RBAC = "rbac.authorization.k8s.io/v1"
 
 
 def pod(entries: list[Entry], name: str = "llama-8b") -> dict[str, Any]:
-    found: dict[str, Any] = find(entries, "apps/v1:Deployment", name)["inputs"]["spec"]["template"]["spec"]
-    return found
+    spec: dict[str, Any] = find(entries, "apps/v1:Deployment", name)["inputs"]["spec"]["template"]["spec"]
+    return spec
 
 
 def template(**changes: Any) -> dict[str, Any]:
@@ -39,8 +39,8 @@ def with_container(**changes: Any) -> dict[str, Any]:
 
 
 def policy(entries: list[Entry], name: str = "llama-8b") -> dict[str, Any]:
-    found: dict[str, Any] = find(entries, ":NetworkPolicy", name)["inputs"]["spec"]
-    return found
+    spec: dict[str, Any] = find(entries, ":NetworkPolicy", name)["inputs"]["spec"]
+    return spec
 
 
 def anywhere(*networks: str) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def added(kind: str, body: dict[str, Any], namespace: str = "ebbtide-models", **
     return lambda entries: kube(entries, kind, json.loads(json.dumps(body)), namespace, **more)
 
 
-def made(kind: str, inputs: dict[str, Any], **more: Any) -> Change:
+def created(kind: str, inputs: dict[str, Any], **more: Any) -> Change:
     return lambda entries: beside(entries, kind, json.loads(json.dumps(inputs)), **more)
 
 
@@ -176,13 +176,13 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
             "Google's class on Amazon": put(":Ingress", "spec/ingressClassName", "gce-internal"),
             "a port of the node": put(DEPLOYMENT, f"{SPEC}/containers/0/ports/0/hostPort", 80, "gateway"),
             "the node's network": put(DEPLOYMENT, f"{SPEC}/hostNetwork", True, "gateway"),
-            "a group open to all": made(
+            "a group open to all": created(
                 "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
                 {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp"},
             ),
             "a group open to all, in parts": both(
                 *(
-                    made(
+                    created(
                         "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
                         {"cidrIpv4": f"{first}.0.0.0/4", "ipProtocol": "tcp"},
                     )
@@ -257,18 +257,18 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
     "what is not seen (G11)": (
         "onprem",
         {
-            "a group of documents": made(
+            "a group of documents": created(
                 "kubernetes:yaml/v2:ConfigGroup", {"yaml": "kind: DaemonSet"}, custom=False, options=["remote"]
             ),
-            "a file of documents": made(
+            "a file of documents": created(
                 "kubernetes:yaml/v2:ConfigFile", {"file": "all.yaml"}, custom=False, options=["remote"]
             ),
-            "a chart": made("kubernetes:helm.sh/v4:Chart", {"chart": "oci://x/y"}, custom=False, options=["remote"]),
-            "a folder": made(
+            "a chart": created("kubernetes:helm.sh/v4:Chart", {"chart": "oci://x/y"}, custom=False, options=["remote"]),
+            "a folder": created(
                 "kubernetes:kustomize/v2:Directory", {"directory": "https://x"}, custom=False, options=["remote"]
             ),
-            "one of ours, made elsewhere": made("ebbtide:gateway:Gateway", {}, custom=False, options=["remote"]),
-            "one of ours, as a resource": made("ebbtide:gateway:Gateway", {}),
+            "one of ours, made elsewhere": created("ebbtide:gateway:Gateway", {}, custom=False, options=["remote"]),
+            "one of ours, as a resource": created("ebbtide:gateway:Gateway", {}),
             "a chart from elsewhere": put("helm.sh/v3:Release", "repositoryOpts/repo", "https://charts.example.net"),
             "another chart": put("helm.sh/v3:Release", "chart", "anything"),
         },
@@ -276,11 +276,11 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
     "cost beside the pools (G12)": (
         "aws-prod",
         {
-            "machines": made("aws:ec2/instance:Instance", {"instanceType": "p5.48xlarge"}),
-            "a group of machines": made("aws:autoscaling/group:Group", {"maxSize": 100}),
-            "a host": made("aws:ec2/dedicatedHost:DedicatedHost", {"instanceType": "p5.48xlarge"}),
-            "a fleet": made("aws:ec2/fleet:Fleet", {}),
-            "a second system pool": made(
+            "machines": created("aws:ec2/instance:Instance", {"instanceType": "p5.48xlarge"}),
+            "a group of machines": created("aws:autoscaling/group:Group", {"maxSize": 100}),
+            "a host": created("aws:ec2/dedicatedHost:DedicatedHost", {"instanceType": "p5.48xlarge"}),
+            "a fleet": created("aws:ec2/fleet:Fleet", {}),
+            "a second system pool": created(
                 "aws:eks/nodeGroup:NodeGroup", {"instanceTypes": ["m7i.large"], "scalingConfig": {"maxSize": 4}}
             ),
             "a larger system pool": put("nodeGroup:NodeGroup", "scalingConfig/maxSize", 100, "system"),
@@ -291,16 +291,16 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
                 "karpenter.sh/v1:NodePool",
                 {"spec": {"limits": {"cpu": "10000"}, "template": {"spec": {"requirements": []}}}},
             ),
-            "an Azure machine": made(
+            "an Azure machine": created(
                 "azure-native:compute:VirtualMachine", {"hardwareProfile": {"vmSize": "Standard_ND96amsr_A100_v4"}}
             ),
-            "a Google machine": made("gcp:compute/instance:Instance", {"machineType": "a3-highgpu-8g"}),
+            "a Google machine": created("gcp:compute/instance:Instance", {"machineType": "a3-highgpu-8g"}),
         },
     ),
     "rights on Amazon (G18)": (
         "aws-prod",
         {
-            "an administrator": made(
+            "an administrator": created(
                 "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
                 {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess", "role": "x"},
             ),
@@ -323,13 +323,13 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
                 "assumeRolePolicy",
                 statement(Action="sts:AssumeRole", Principal={"AWS": "arn:aws:iam::999999999999:root"}),
             ),
-            "another block that opens": lambda entries: made(
+            "another block that opens": lambda entries: created(
                 "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
                 {"bucket": "x", "blockPublicAcls": False, "restrictPublicBuckets": False},
                 dependsOn=[find(entries, "bucket:Bucket")["urn"]],
             )(entries),
             "a key of anybody's": put("kms/key:Key", "policy", statement(Principal="*", Action="kms:*")),
-            "a repository of anybody's": made(
+            "a repository of anybody's": created(
                 "aws:ecr/repositoryPolicy:RepositoryPolicy", {"policy": statement(Principal="*"), "repository": "x"}
             ),
             "a plug-in from elsewhere": option("pluginDownloadURL"),
@@ -366,7 +366,7 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
             "an administrator of rights": put(
                 "projects/iAMMember:IAMMember", "role", "roles/resourcemanager.projectIamAdmin"
             ),
-            "a whole policy": made("gcp:projects/iAMPolicy:IAMPolicy", {"policyData": "{}"}),
+            "a whole policy": created("gcp:projects/iAMPolicy:IAMPolicy", {"policyData": "{}"}),
             "a firewall open to all": put("firewall:Firewall", "sourceRanges", ["0.0.0.0/0"]),
         },
     ),
@@ -378,7 +378,7 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
             "who gives rights": put(
                 "RoleAssignment", "roleDefinitionId", ROLE + "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9"
             ),
-            "a role of one's own": made(
+            "a role of one's own": created(
                 "azure-native:authorization:RoleDefinition", {"permissions": [{"actions": ["*"]}]}
             ),
             "blobs for everybody": put("StorageAccount", "allowBlobPublicAccess", True),
@@ -405,8 +405,8 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
             "after a day": listed(S3_RULES, "rules", ALL_OBJECTS),
             "on a day": listed(S3_RULES, "rules", {**ALL_OBJECTS, "expiration": {"date": "2026-12-01T00:00:00Z"}}),
             "by the rule for old versions": put(S3_RULES, "rules/0/expiration", {"days": 1}),
-            "by rules beside": made(S3_RULES, {"bucket": "x", "rules": [ALL_OBJECTS]}),
-            "by a job": made(
+            "by rules beside": created(S3_RULES, {"bucket": "x", "rules": [ALL_OBJECTS]}),
+            "by a job": created(
                 "aws:s3control/bucketLifecycleConfiguration:BucketLifecycleConfiguration", {"bucket": "x"}
             ),
             "because old versions are not kept": put(
@@ -434,7 +434,9 @@ KINDS: dict[str, tuple[str, dict[str, Change]]] = {
             "a day after they were read": deleted_on_azure(
                 baseBlob={"delete": {"daysAfterLastAccessTimeGreaterThan": 1}}
             ),
-            "by another policy": made("azure-native:storage:ManagementPolicy", {"policy": {"rules": [{"type": "x"}]}}),
+            "by another policy": created(
+                "azure-native:storage:ManagementPolicy", {"policy": {"rules": [{"type": "x"}]}}
+            ),
         },
     ),
 }
@@ -467,9 +469,9 @@ def test_what_cannot_be_read_hides_nothing_that_comes_after_it() -> None:
     name = entries[first]["name"]
     entries[first]["inputs"]["spec"]["template"] = SECRET
     pod(entries, next(model for model in ("llama-8b", "llama-70b") if model not in name))["hostPID"] = True
-    said = "\n".join(kit.blocks(index, entries)["pod-security"])
-    assert "spec.template is a secret" in said
-    assert "hostPID shares the node" in said
+    text = "\n".join(kit.blocks(index, entries)["pod-security"])
+    assert "spec.template is a secret" in text
+    assert "hostPID shares the node" in text
 
 
 def test_what_is_only_known_after_up_does_not_block() -> None:

@@ -29,8 +29,8 @@ def karpenter() -> Stack:
 
 
 def spec_of(stack: Stack) -> Spec:
-    found: Spec = stack.inputs("karpenter.sh/v1:NodePool")["spec"]
-    return found
+    spec: Spec = stack.inputs("karpenter.sh/v1:NodePool")["spec"]
+    return spec
 
 
 def _untainted(stack: Stack) -> None:

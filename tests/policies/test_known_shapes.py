@@ -45,14 +45,14 @@ def test_no_stack_of_ours_is_blocked_by_a_rule_over_its_graph(index: int) -> Non
 NOT_IN_A_GRAPH = {"nodeLabels"}
 
 
-def _keys(model: type[BaseModel], seen: frozenset[type] = frozenset()) -> Iterator[str]:
+def _keys(model: type[BaseModel], passed: frozenset[type] = frozenset()) -> Iterator[str]:
     for name, field in model.model_fields.items():
         alias = field.alias or name
         if not alias.startswith("<"):
             yield alias
         for inner in _models(field.annotation):
-            if inner not in seen:
-                yield from _keys(inner, seen | {inner})
+            if inner not in passed:
+                yield from _keys(inner, passed | {inner})
 
 
 def _models(kind: Any) -> Iterator[type[BaseModel]]:
@@ -73,7 +73,7 @@ def _written(value: Any) -> Iterator[str]:
 
 
 def test_together_the_stacks_use_every_key_of_the_stack_file() -> None:
-    used = {key for _, told in kit.stacks() for key in _written(told)}
+    used = {key for _, document in kit.stacks() for key in _written(document)}
     assert set(_keys(StackConfig)) - used - NOT_IN_A_GRAPH == set()
 
 
@@ -81,10 +81,10 @@ def _new_name(name: str) -> str:
     return f"other-{name}"
 
 
-def _renamed(told: dict[str, Any]) -> dict[str, Any]:
+def _renamed(document: dict[str, Any]) -> dict[str, Any]:
     """Rename every model, pool, group, key and schedule of a stack file, and what names them."""
-    made = copy.deepcopy(told)
-    models, gateway = made["models"], made.get("gateway", {})
+    copied = copy.deepcopy(document)
+    models, gateway = copied["models"], copied.get("gateway", {})
     for model in models.values():
         model["pool"] = _new_name(model["pool"])
         model["fallbackPools"] = [_new_name(pool) for pool in model.get("fallbackPools", ())]
@@ -97,23 +97,23 @@ def _renamed(told: dict[str, Any]) -> dict[str, Any]:
                 group[key] = [name if name == "*" else _new_name(name) for name in group[key]]
     for key in gateway.get("keys", {}).values():
         key["group"] = _new_name(key["group"])
-    platform = made["platform"]
+    platform = copied["platform"]
     if "flexStart" in platform:
         platform["flexStart"] = [_new_name(pool) for pool in platform["flexStart"]]
-    for section in (made, gateway):
+    for section in (copied, gateway):
         for key in ("models", "pools", "groups", "keys"):
             if key in section:
                 section[key] = {_new_name(name): value for name, value in section[key].items()}
-    return made
+    return copied
 
 
 @pytest.mark.parametrize("index", INDEXES)
 def test_a_stack_with_other_names_of_its_own_is_not_foreign(index: int) -> None:
-    stack, told = kit.stacks()[index]
+    stack, document = kit.stacks()[index]
     # a stack that was up before is found under its name alone
-    whole = graph_of(recorded(stack if stack == "local" else _new_name(stack), _renamed(told)), None)
-    found = judge(known_shape, whole, settings_for(told["environment"]))
-    assert found.violations == ()
+    whole = graph_of(recorded(stack if stack == "local" else _new_name(stack), _renamed(document)), None)
+    verdict = judge(known_shape, whole, settings_for(document["environment"]))
+    assert verdict.violations == ()
 
 
 TOPIC = "aws:sns/topic:Topic"
@@ -125,7 +125,7 @@ def _said(kind: str, inputs: dict[str, Any], **more: Any) -> list[str]:
     """What ``known-shape`` says of one resource, where ``BESIDES`` is known besides."""
     resource = Resource(f"urn::{kind}::x", kind, "x", InputsMap(inputs), **more)
     settings = replace(settings_for("prod"), known_besides=BESIDES)
-    return [found.path for found in known_shape.judge(resource, settings)]
+    return [violation.path for violation in known_shape.judge(resource, settings)]
 
 
 def test_a_type_that_a_team_knows_besides_has_the_fields_that_are_named_and_no_other() -> None:
@@ -155,7 +155,7 @@ def _pod(**spec: Any) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("rule", "made"),
+    ("rule", "shape"),
     [
         ("pod-security", _pod(hostNetwork=True)),
         ("pod-security", _pod(hostPID=True)),
@@ -175,17 +175,17 @@ def _pod(**spec: Any) -> tuple[str, dict[str, Any]]:
     ],
 )
 def test_a_kind_that_a_team_knows_besides_is_judged_by_its_effect_all_the_same(
-    rule: str, made: tuple[str, dict[str, Any]]
+    rule: str, shape: tuple[str, dict[str, Any]]
 ) -> None:
     """`known-shape` alone would let all of these through, so none of these checks is double."""
-    kind, body = made
+    kind, body = shape
     entries = kit.graph(kit.index_of("aws-prod"))
     kit.kube(entries, kind, copy.deepcopy(body))
     settings = replace(settings_for("prod"), known_besides={f"kubernetes:{kind}": ("*",)})
     whole = graph_of(entries, kit.judged(kit.index_of("aws-prod")))
-    found = {each.rule.id: each for each in judge_all(rules(), whole, settings)}
-    assert [v for v in found["known-shape"].violations if v.at.endswith("::added")] == []
-    assert [v for v in found[rule].violations if v.at.endswith("::added")] != []
+    verdicts = {each.rule.id: each for each in judge_all(rules(), whole, settings)}
+    assert [v for v in verdicts["known-shape"].violations if v.at.endswith("::added")] == []
+    assert [v for v in verdicts[rule].violations if v.at.endswith("::added")] != []
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,13 @@ class Host:
         config = {f"ebbtide:{key}": _told(value) for key, value in stack.config.items()}
         request = analyzer_pb2.AnalyzerStackConfigureRequest(stack="test", project="ebbtide", config=config)
         self._pack.ConfigureStack(request)
-        said = []
+        diagnostics = []
         for entry in stack.resources:
             request = analyzer_pb2.AnalyzeRequest(
                 type=entry["type"], urn=entry["urn"], name=entry["name"], properties=_struct(entry["inputs"]),
                 options=_options(entry),
             )  # fmt: skip
-            said += self._pack.Analyze(request).diagnostics
+            diagnostics += self._pack.Analyze(request).diagnostics
         resources = [
             analyzer_pb2.AnalyzerResource(
                 type=entry["type"], urn=entry["urn"], name=entry["name"], properties=_struct(entry["inputs"]),
@@ -53,8 +53,8 @@ class Host:
             )
             for entry in stack.resources
         ]  # fmt: skip
-        said += self._pack.AnalyzeStack(analyzer_pb2.AnalyzeStackRequest(resources=resources)).diagnostics
-        return [(each.policyName, each.enforcementLevel, each.message) for each in said]
+        diagnostics += self._pack.AnalyzeStack(analyzer_pb2.AnalyzeStackRequest(resources=resources)).diagnostics
+        return [(each.policyName, each.enforcementLevel, each.message) for each in diagnostics]
 
 
 def _told(value: Any) -> str:
@@ -98,9 +98,9 @@ FIRST = tuple(m for index, m in enumerate(SHOWN) if m.rule not in {other.rule fo
 def test_what_breaks_a_rule_stops_a_preview_by_that_rule_alone(host: Host, mutation: Mutation) -> None:
     stack = Stack(mutation.environment)
     mutation.apply(stack)
-    said = host.preview(stack)
-    assert {policy for policy, level, _ in said if level == MANDATORY} == {mutation.rule}
-    assert not any("correct-horse" in message for _, _, message in said)
+    diagnostics = host.preview(stack)
+    assert {policy for policy, level, _ in diagnostics if level == MANDATORY} == {mutation.rule}
+    assert not any("correct-horse" in message for _, _, message in diagnostics)
 
 
 def test_every_mandatory_rule_but_the_one_over_changes_is_shown_to_stop_a_preview() -> None:
@@ -112,8 +112,8 @@ def test_a_value_that_is_not_known_is_told_as_not_evaluated_for_a_clouds_resourc
     stack = Stack()
     stack.inputs("NodeGroup")["taints"] = UNKNOWN
     stack.inputs("cluster:Cluster")["vpcConfig"]["endpointPublicAccess"] = UNKNOWN
-    told = {policy: (level, message) for policy, level, message in host.preview(stack)}
+    diagnostics = {policy: (level, message) for policy, level, message in host.preview(stack)}
     for policy in ("gpu-taint", "private-api"):
-        level, message = told[policy]
+        level, message = diagnostics[policy]
         assert level != MANDATORY
         assert "not evaluated" in message

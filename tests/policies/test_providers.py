@@ -36,11 +36,11 @@ def test_a_provider_of_another_place_takes_along_all_that_it_made(
     stack: str, package: str, inputs: dict[str, Any]
 ) -> None:
     base, head = changed(stack, package, **inputs)
-    (found,) = repointed(base, head)
-    assert found.paths == tuple(inputs)
-    assert len(found.takes) > 20
-    assert set(found.takes) <= {entry["urn"] for entry in base if entry["provider"] == found.urn}
-    assert next(iter(inputs)) in found.why
+    (change,) = repointed(base, head)
+    assert change.paths == tuple(inputs)
+    assert len(change.takes) > 20
+    assert set(change.takes) <= {entry["urn"] for entry in base if entry["provider"] == change.urn}
+    assert next(iter(inputs)) in change.why
 
 
 @pytest.mark.parametrize(

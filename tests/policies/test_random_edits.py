@@ -28,11 +28,11 @@ def test_every_dangerous_edit_of_a_shipped_stack_is_caught(index: int) -> None:
     missed: list[str] = []
     for seed in range(COUNT):
         entries = kit.graph(index)
-        sort, told = edited(entries, seed)
+        sort, edit = edited(entries, seed)
         tried[sort] += 1
-        assert all_differences(kit.graph(index), entries), (sort, seed, told)
+        assert all_differences(kit.graph(index), entries), (sort, seed, edit)
         if not kit.is_blocked(index, entries):
-            missed.append(f"{sort}, seed {seed}: {told}")
+            missed.append(f"{sort}, seed {seed}: {edit}")
     print(f"{kit.stacks()[index][0]}: {COUNT - len(missed)} of {COUNT} caught, {dict(tried)}")
     assert set(tried) == set(EDITS)
     # in the lab a Service is reached from its machine alone, and nobody lists the fields of KEDA's own manifests there

@@ -42,8 +42,8 @@ def test_values_of_the_environment_are_hidden_in_every_spelling() -> None:
     import base64
 
     environ = {"GITHUB_TOKEN": "abcd-1234-efgh", "PATH": "/usr/bin", "LANG": "C.UTF-8"}
-    told = " ".join(["abcd-1234-efgh", base64.b64encode(b"abcd-1234-efgh").decode(), b"abcd-1234-efgh".hex()])
-    shown = without(told, worth_hiding(environ))
+    text = " ".join(["abcd-1234-efgh", base64.b64encode(b"abcd-1234-efgh").decode(), b"abcd-1234-efgh".hex()])
+    shown = without(text, worth_hiding(environ))
     assert "abcd" not in shown
     assert b"abcd".hex() not in shown
     assert "/usr/bin" not in worth_hiding(environ)
@@ -89,8 +89,8 @@ def test_a_comment_never_outgrows_what_a_forge_takes() -> None:
 
 def test_json_and_sarif_carry_the_verdict_and_one_result_a_violation() -> None:
     report = gate(*mutated(next(m for m in MUTATIONS if m.rule == "image-digest")))
-    told = json.loads(render(report, "json"))
-    assert (told["verdict"], told["blockedBy"]) == ("block", ["rule image-digest"])
+    document = json.loads(render(report, "json"))
+    assert (document["verdict"], document["blockedBy"]) == ("block", ["rule image-digest"])
     run = json.loads(render(report, "sarif"))["runs"][0]
     assert [result["ruleId"] for result in run["results"] if result["level"] == "error"] == ["image-digest"]
     assert run["tool"]["driver"]["rules"][run["results"][0]["ruleIndex"]]["id"] == run["results"][0]["ruleId"]
@@ -175,5 +175,5 @@ def test_sarif_has_a_result_for_what_blocks_and_is_no_rules() -> None:
 )
 @pytest.mark.parametrize("form", ["md", "text"])
 def test_the_page_over_all_stacks_says_the_verdict_as_a_sentence(form: str, verdict: str, words: str) -> None:
-    told = overview.overview(verdict, {"test": verdict}, (), ())
-    assert f"his change {words}\n" in overview.render(told, form)
+    page = overview.overview(verdict, {"test": verdict}, (), ())
+    assert f"his change {words}\n" in overview.render(page, form)

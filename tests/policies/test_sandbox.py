@@ -126,17 +126,17 @@ def test_the_filter_is_what_stands_against_calls(
 
 
 def test_the_kernel_ends_it_first_and_gives_no_core_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
+    readings = []
 
     def looking(self: Sandbox) -> Use:
         badness = Path(f"/proc/{self.first}/oom_score_adj").read_text(encoding="ascii").strip()
-        found.append((badness, resource.prlimit(self.first, resource.RLIMIT_CORE)[0]))
+        readings.append((badness, resource.prlimit(self.first, resource.RLIMIT_CORE)[0]))
         return Use(memory=0, threads=1)
 
     monkeypatch.setattr(Sandbox, "use", looking)
     _program(tmp_path, "pass")
     record(tmp_path, "any", confined=True)
-    assert found[0] == ("1000", 1)
+    assert readings[0] == ("1000", 1)
 
 
 def _program(tree: Path, program: str) -> None:
@@ -240,7 +240,7 @@ def _writing(graph: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "words"),
     [
         ("import time\ntime.sleep(60)", "took more than"),
         ("held = bytearray(2**32)", "gave no graph"),
@@ -267,10 +267,10 @@ def _writing(graph: str) -> str:
     ],
 )
 def test_a_program_that_takes_too_much_gives_no_graph(
-    program: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "SECONDS", 5.0)
     _program(tmp_path, program)
     recorded = record(tmp_path, "any", confined=True)
     assert recorded.graph is None
-    assert said in recorded.problem
+    assert words in recorded.problem

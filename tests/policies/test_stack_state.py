@@ -27,33 +27,33 @@ def _resolved(value: Any) -> Any:
         return [_resolved(item) for item in value]
     if not isinstance(value, str):
         return value
-    return REFERENCE.sub(lambda found: DIGEST if found["path"] == "ref" else "resolved-1", value)
+    return REFERENCE.sub(lambda match: DIGEST if match["path"] == "ref" else "resolved-1", value)
 
 
 def _exported(entries: list[Entry]) -> dict[str, Any]:
     """What ``pulumi stack export`` says once these resources are there."""
     prefix = entries[0]["urn"].partition("::ebbtide::")[0]
-    found: list[dict[str, Any]] = [
+    resources: list[dict[str, Any]] = [
         {"urn": f"{prefix}::ebbtide::pulumi:pulumi:Stack::x", "type": "pulumi:pulumi:Stack", "custom": False}
     ]
     for package in ("kubernetes", "random", "docker-build"):
         kind, version = f"pulumi:providers:{package}", {"version": "4.0.0", "__internal": {}}
         urn = f"{prefix}::ebbtide::{kind}::default_4_0_0"
-        found.append({"urn": urn, "type": kind, "custom": True, "inputs": version})
+        resources.append({"urn": urn, "type": kind, "custom": True, "inputs": version})
     for entry in entries:
         kept = {key: entry[key] for key in ("urn", "type", "custom", "parent", "protect", "ignoreChanges")}
         sources = {each["source"] for each in REFERENCE.finditer(json.dumps(entry["inputs"]))}
         kept["dependencies"] = sorted({*sources, *entry["dependsOn"]})
         # a component has no inputs in an export
-        found.append({**kept, "inputs": _resolved(entry["inputs"])} if entry["custom"] else kept)
-    return {"version": 3, "deployment": {"resources": found}}
+        resources.append({**kept, "inputs": _resolved(entry["inputs"])} if entry["custom"] else kept)
+    return {"version": 3, "deployment": {"resources": resources}}
 
 
 def _run(entries: list[Entry], stack: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     file = folder / "export.json"
     file.write_text(json.dumps(_exported(entries)))
     monkeypatch.setattr("sys.argv", ["stack_state", stack, str(file)])
-    monkeypatch.setattr(stack_state, "load_waivers", lambda *given: Waivers())
+    monkeypatch.setattr(stack_state, "load_waivers", lambda *arguments: Waivers())
     return stack_state.main()
 
 
@@ -82,9 +82,9 @@ def test_a_state_without_resources_is_told_as_not_judged(
     own = _exported(kit.graph(kit.index_of("onprem")))["deployment"]["resources"][:kept]
     monkeypatch.setattr(f"{__name__}._exported", lambda entries: {"version": 3, "deployment": {"resources": own}})
     assert _run([], "onprem", tmp_path, monkeypatch) == 1
-    told = capsys.readouterr().out
-    assert "nothing was judged: the stack's state has no resource; fix: " in told
-    assert "passed" not in told
+    output = capsys.readouterr().out
+    assert "nothing was judged: the stack's state has no resource; fix: " in output
+    assert "passed" not in output
 
 
 @pytest.mark.parametrize("deployment", [None, {}, {"manifest": {}}])

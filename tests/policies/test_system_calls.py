@@ -28,8 +28,8 @@ def calls_of(machine: str) -> SystemCalls:
 def answer(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
     """Return the filter's answer to a call."""
     calls = calls_of(machine)
-    given = [*arguments, *[0] * (6 - len(arguments))]
-    data = struct.pack("<IIQ6Q", number, architecture or calls.architecture, 0, *given)
+    padded = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("<IIQ6Q", number, architecture or calls.architecture, 0, *padded)
     program = list(struct.iter_unpack("<HBBI", assemble(calls)))
     at, loaded = 0, 0
     while True:

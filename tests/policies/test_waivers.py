@@ -87,15 +87,15 @@ def test_a_waiver_for_a_place_of_the_stack_file_covers_it() -> None:
 def test_a_waiver_with_anything_wrong_waives_nothing_and_says_what(
     tmp_path: Path, change: dict[str, object], code: str
 ) -> None:
-    found = load_waivers(written(tmp_path, {**GOOD, **change}), TODAY, rule_ids())
-    assert found.waivers == ()
-    assert [finding.code for finding in found.findings] == [code]
-    assert found.findings[0].stops
+    reading = load_waivers(written(tmp_path, {**GOOD, **change}), TODAY, rule_ids())
+    assert reading.waivers == ()
+    assert [finding.code for finding in reading.findings] == [code]
+    assert reading.findings[0].stops
 
 
 def test_a_past_expiry_is_told_with_the_place_in_the_file(tmp_path: Path) -> None:
-    found = load_waivers(written(tmp_path, GOOD, {**GOOD, "expiry": date(2026, 1, 1)}), TODAY)
-    assert [(f.code, f.path, f.severity) for f in found.findings] == [("EBB278", "waivers[1].expiry", "warning")]
+    reading = load_waivers(written(tmp_path, GOOD, {**GOOD, "expiry": date(2026, 1, 1)}), TODAY)
+    assert [(f.code, f.path, f.severity) for f in reading.findings] == [("EBB278", "waivers[1].expiry", "warning")]
 
 
 def test_a_file_that_is_no_list_waives_nothing(tmp_path: Path) -> None:
@@ -130,11 +130,11 @@ IMAGE = "urn:pulumi:test::ebbtide::kubernetes:apps/v1:Deployment::llama-8b"
 def test_the_gate_the_engine_and_the_state_take_a_waiver_alike(
     outcome: Violation | NotEvaluated, resource: str, is_waived: bool
 ) -> None:
-    given, rule = waiver(resource=resource), next(rule for rule in rules() if rule.id == "image-digest")
-    told: list[str] = []
-    _tell(rule, [outcome], (given,), lambda message, urn: told.append(message))
-    assert (told == []) is is_waived
-    assert (waiver_for(rule, outcome, [given]) == given) is is_waived
+    waiver_tried, rule = waiver(resource=resource), next(rule for rule in rules() if rule.id == "image-digest")
+    messages: list[str] = []
+    _tell(rule, [outcome], (waiver_tried,), lambda message, urn: messages.append(message))
+    assert (messages == []) is is_waived
+    assert (waiver_for(rule, outcome, [waiver_tried]) == waiver_tried) is is_waived
     if isinstance(outcome, Violation):
-        judged = _waive(Verdict(rule, "mandatory", (outcome,)), [given], TODAY)
+        judged = _waive(Verdict(rule, "mandatory", (outcome,)), [waiver_tried], TODAY)
         assert (judged.standing == ()) is is_waived

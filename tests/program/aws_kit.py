@@ -41,8 +41,8 @@ def pool(name: str, machine: Machine = G5, **more: Any) -> PoolRequest:
     """A pool as a stack would ask for it; keywords go to the request, but for those of the pool itself."""
     worker = name.replace("-", "_")
     own = {key: more.pop(key) for key in ("min_nodes", "max_nodes", "gpu_resource", "node_image") if key in more}
-    made = Pool(name, {"workerType": worker}, (Taint("workerType", worker),), machine.gpus, max_nodes=2)
-    return PoolRequest(replace(made, **own), machine=machine, **more)
+    pool_made = Pool(name, {"workerType": worker}, (Taint("workerType", worker),), machine.gpus, max_nodes=2)
+    return PoolRequest(replace(pool_made, **own), machine=machine, **more)
 
 
 POOLS = {"gpu-1xa10": pool("gpu-1xa10"), "gpu-8xa100": pool("gpu-8xa100", _A100, zones=("eu-west-1b",))}
@@ -85,20 +85,20 @@ class Graph:
         return [one for one in self.told if one.kind.rpartition(":")[2] == kind]
 
     def one(self, kind: str, ending: str = "") -> Told:
-        found = [one for one in self.of(kind) if one.name.endswith(ending)]
-        assert len(found) == 1, f"{len(found)} of {kind} {ending}: {[one.name for one in found]}"
-        return found[0]
+        matches = [one for one in self.of(kind) if one.name.endswith(ending)]
+        assert len(matches) == 1, f"{len(matches)} of {kind} {ending}: {[one.name for one in matches]}"
+        return matches[0]
 
     def before(self, resource: Told) -> set[str]:
         """URNs of all that exists before ``resource`` and goes after it."""
         known = {one.urn: one for one in self.told}
-        seen: set[str] = set()
+        passed: set[str] = set()
         queue = [resource.parent, *resource.after]
         while queue:
-            if (urn := queue.pop()) in known and urn not in seen:
-                seen.add(urn)
+            if (urn := queue.pop()) in known and urn not in passed:
+                passed.add(urn)
                 queue += [known[urn].parent, *known[urn].after]
-        return seen
+        return passed
 
 
 def _plain(value: Any) -> Any:

@@ -94,14 +94,14 @@ class BadInput:
         known = presets.find(str(changes["models.eight.id"])) if "models" not in changes else None
         if known is not None and known.revision is not None:
             changes = {"models.eight.revision": known.revision, **changes}
-        made = plan_kit.sections(changes)
+        document = plan_kit.sections(changes)
         for path in (path for path, value in self.changes.items() if value is REMOVED):
             *steps, last = path.split(".")
-            here = made
+            here = document
             for step in steps:
                 here = here[step]
             here.pop(last, None)
-        return made
+        return document
 
 
 def _adapted(

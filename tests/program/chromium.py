@@ -29,11 +29,11 @@ def program() -> str | None:
 
 def needed() -> str:
     """The same for a test, which is skipped where there is none, or fails where EBBTIDE_BROWSER_TESTS is set."""
-    found = program()
-    if found is None:
-        said = "no Chromium here: install it (Debian: apt install chromium), or name one in EBBTIDE_CHROMIUM"
-        (pytest.fail if os.environ.get("EBBTIDE_BROWSER_TESTS") else pytest.skip)(said)
-    return str(found)
+    browser = program()
+    if browser is None:
+        message = "no Chromium here: install it (Debian: apt install chromium), or name one in EBBTIDE_CHROMIUM"
+        (pytest.fail if os.environ.get("EBBTIDE_BROWSER_TESTS") else pytest.skip)(message)
+    return str(browser)
 
 
 class Browser:
@@ -66,11 +66,11 @@ class Browser:
     def _page(self) -> str:
         import urllib.request
 
-        said = Path(self._folder.name) / "DevToolsActivePort"
+        file = Path(self._folder.name) / "DevToolsActivePort"
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                port = int(said.read_text().splitlines()[0])
+                port = int(file.read_text().splitlines()[0])
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
                     pages = [each for each in json.load(answer) if each["type"] == "page"]
                 if pages:
@@ -84,19 +84,19 @@ class Browser:
         """One command of the protocol, and its result."""
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
-        return self._until(lambda said: said.get("id") == self._number)["result"]
+        return self._until(lambda reply: reply.get("id") == self._number)["result"]
 
-    def _until(self, wanted: Any) -> Any:
+    def _until(self, is_awaited: Any) -> Any:
         while True:
-            said = json.loads(self._socket.recv())
-            if "error" in said:
-                raise RuntimeError(said["error"]["message"])
-            if said.get("method") == "Network.requestWillBeSent":
-                self.asked.append(said["params"]["request"]["url"])
-            if said.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-                self.errors.append(json.dumps(said["params"]))
-            if wanted(said):
-                return said
+            reply = json.loads(self._socket.recv())
+            if "error" in reply:
+                raise RuntimeError(reply["error"]["message"])
+            if reply.get("method") == "Network.requestWillBeSent":
+                self.asked.append(reply["params"]["request"]["url"])
+            if reply.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
+                self.errors.append(json.dumps(reply["params"]))
+            if is_awaited(reply):
+                return reply
 
     def open(self, file: Path, width: int, height: int = 900, dark: bool = False) -> None:
         """Show a file as a window of that width would, in the light or dark scheme."""
@@ -107,14 +107,14 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": "Page.navigate", "params": {"url": file.as_uri()}}))
-        self._until(lambda said: said.get("method") == "Page.loadEventFired")
+        self._until(lambda event: event.get("method") == "Page.loadEventFired")
 
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression on the page."""
-        said = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        if "exceptionDetails" in said:
-            raise RuntimeError(str(said["exceptionDetails"]))
-        return said["result"].get("value")
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(str(answer["exceptionDetails"]))
+        return answer["result"].get("value")
 
     def click(self, selector: str) -> None:
         """A real click in the middle of an element."""

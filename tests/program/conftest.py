@@ -49,21 +49,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def tool(name: str) -> str:
     """The path of a program the tests need; a missing one is a failure, never a skip."""
-    found = shutil.which(name, path=f"{paths().bin}:{os.environ['PATH']}")
-    if found is None:
+    program = shutil.which(name, path=f"{paths().bin}:{os.environ['PATH']}")
+    if program is None:
         pytest.fail(f"{name} is missing from {paths().bin} and PATH: run `make local` or `ebbtide local tools` first")
-    return found
+    return program
 
 
 def free_ports(count: int) -> list[int]:
     """Ports on loopback that nobody listens on, from 7000 to 7999; two workers at once begin far apart."""
-    found: list[int] = []
+    ports: list[int] = []
     offset = os.getpid() * 16
     for port in (7000 + (offset + n) % 1000 for n in range(1000)):
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) and len(found) < count:
-                found.append(port)
-    return found
+            if probe.connect_ex(("127.0.0.1", port)) and len(ports) < count:
+                ports.append(port)
+    return ports
 
 
 @dataclass
@@ -303,8 +303,8 @@ class Project:
 
     def resources(self) -> list[dict[str, Any]]:
         deployment = json.loads(self.run("stack", "export", "--stack=test").output)["deployment"]
-        found: list[dict[str, Any]] = deployment.get("resources") or []
-        return found
+        resources: list[dict[str, Any]] = deployment.get("resources") or []
+        return resources
 
 
 @pytest.fixture

@@ -33,13 +33,13 @@ KEPT: Mapping[str, str] = {
 
 def dropped(objects: Iterable[Mapping[str, Any]]) -> list[str]:
     """Every empty value of the objects (as they are sent, with ``kind``) that no reason keeps."""
-    found = {
+    names = {
         place
         for each in objects
         for path in _empty("", {key: value for key, value in each.items() if key not in ("apiVersion", "kind")})
         if (place := _place(str(each["kind"]), path)) not in KEPT
     }
-    return sorted(found)
+    return sorted(names)
 
 
 def _place(kind: str, path: str) -> str:

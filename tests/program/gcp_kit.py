@@ -117,7 +117,7 @@ class _Recorder(mocks.MockMonitor):
 
 
 @dataclasses.dataclass
-class Seen:
+class Resources:
     """The place, and every registration it made."""
 
     platform: Platform
@@ -127,47 +127,47 @@ class Seen:
         return [one for one in self.requests if one.type.endswith(f":{kind}")]
 
     def one(self, kind: str, name: str | None = None) -> Any:
-        (found,) = [one for one in self.all(kind) if name in (None, one.name)]
-        return found
+        (match,) = [one for one in self.all(kind) if name in (None, one.name)]
+        return match
 
     def inputs(self, kind: str, name: str | None = None) -> dict[str, Any]:
         return json_format.MessageToDict(self.one(kind, name).object)
 
 
-def seen(
+def resources_of(
     *pools: PoolRequest, protect: bool = False, answers: Mapping[str, Mapping[str, Any]] | None = None, **changes: Any
-) -> Seen:
+) -> Resources:
     from components.platforms.gcp.platform import build
 
     asyncio.set_event_loop(asyncio.new_event_loop())
     cloud = _Cloud(**(answers or {}))
     recorder = _Recorder(cloud)
     mocks.set_mocks(cloud, project="ebbtide", stack="gcp-dev", preview=False, monitor=recorder)
-    told = GcpSettings.model_validate({**SETTINGS, **changes})
-    made: list[Platform] = []
+    settings = GcpSettings.model_validate({**SETTINGS, **changes})
+    platforms: list[Platform] = []
 
     def program() -> None:
         about = About("ebbtide-gcp-dev", "dev", protect=protect)
-        made.append(build(told, {p.pool.name: p for p in pools}, about))
+        platforms.append(build(settings, {p.pool.name: p for p in pools}, about))
 
     try:
         pulumi.runtime.test(program)()
     finally:
         LAST[:] = recorder.requests
-    return Seen(made[0], recorder.requests)
+    return Resources(platforms[0], recorder.requests)
 
 
 LAST: list[Any] = []
 
 
 def value(output: pulumi.Input[Any]) -> Any:
-    found: list[Any] = []
-    pulumi.runtime.test(lambda: pulumi.Output.from_input(output).apply(found.append))()
-    return found[0]
+    values: list[Any] = []
+    pulumi.runtime.test(lambda: pulumi.Output.from_input(output).apply(values.append))()
+    return values[0]
 
 
-def node(found: Seen, name: str = "gpu-1xl4") -> dict[str, Any]:
-    return dict(found.inputs("NodePool", name)["nodeConfig"])
+def node(resources: Resources, name: str = "gpu-1xl4") -> dict[str, Any]:
+    return dict(resources.inputs("NodePool", name)["nodeConfig"])
 
 
 def plain(one: Any) -> dict[str, Any]:

@@ -61,27 +61,27 @@ class SeenPool:
 
 def gpu_pools(graph: tuple[Resource, ...]) -> list[SeenPool]:
     """Every pool with GPUs, with what its place adds by itself."""
-    found = []
+    pools = []
     for resource in graph:
-        inputs, seen = resource["inputs"], None
+        inputs, pool_seen = resource["inputs"], None
         if resource["type"] == NODE_GROUP:
-            seen = inputs.get("labels", {}), _written(inputs.get("taints", []))
+            pool_seen = inputs.get("labels", {}), _written(inputs.get("taints", []))
         elif resource["type"] == AGENT_POOL and inputs["mode"] == "User":
             spot = {_AKS_SPOT_TAINT} if inputs.get("scaleSetPriority") == "Spot" else set()
-            seen = inputs.get("nodeLabels", {}), {_spelled(t) for t in inputs.get("nodeTaints", [])} | spot
+            pool_seen = inputs.get("nodeLabels", {}), {_spelled(t) for t in inputs.get("nodeTaints", [])} | spot
         elif resource["type"] == NODE_POOL:
             config = inputs["nodeConfig"]
             # Source: GKE documentation, About GPUs: taint added to GPU node pools
             by_gke = {_GKE_GPU_TAINT} if config.get("guestAccelerators") else set()
-            seen = config.get("labels", {}), _written(config.get("taints", [])) | by_gke
+            pool_seen = config.get("labels", {}), _written(config.get("taints", [])) | by_gke
         elif kind(resource) == "NodePool" and resource["type"].startswith("kubernetes:karpenter.sh"):
             template = inputs["spec"]["template"]
-            seen = template["metadata"].get("labels", {}), _written(template["spec"].get("taints", []))
+            pool_seen = template["metadata"].get("labels", {}), _written(template["spec"].get("taints", []))
         elif kind(resource) == "NodePatch":
-            seen = inputs["metadata"]["labels"], _written(inputs["spec"]["taints"])
-        if seen is not None and "workerType" in seen[0]:
-            found.append(SeenPool(resource["name"], dict(seen[0]), frozenset(seen[1])))
-    return found
+            pool_seen = inputs["metadata"]["labels"], _written(inputs["spec"]["taints"])
+        if pool_seen is not None and "workerType" in pool_seen[0]:
+            pools.append(SeenPool(resource["name"], dict(pool_seen[0]), frozenset(pool_seen[1])))
+    return pools
 
 
 def _written(taints: list[dict[str, str]]) -> set[Taint]:
@@ -116,8 +116,8 @@ def tolerates(pod: dict[str, Any], taint: Taint) -> bool:
 
 def fits(pod: dict[str, Any], pool: SeenPool) -> bool:
     """Whether the pod's selector, or one alternative of its affinity, is met by the pool's labels."""
-    found = choices(pod)
-    return not found or any(choice.takes(pool.labels) for choice in found)
+    offers = choices(pod)
+    return not offers or any(choice.takes(pool.labels) for choice in offers)
 
 
 def strings(value: Any) -> Iterator[str]:

@@ -58,8 +58,8 @@ def graph(stack: str, temporary: pytest.TempPathFactory) -> list[dict[str, Any]]
         fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second waits, and finds the file
         if not out.exists():
             _record(stack, state, out)
-    found: list[dict[str, Any]] = json.loads(out.read_text())
-    return found
+    entries: list[dict[str, Any]] = json.loads(out.read_text())
+    return entries
 
 
 def _record(stack: str, state: Path, out: Path) -> None:
@@ -86,17 +86,17 @@ def sent(resources: list[dict[str, Any]]) -> Iterator[Sent]:
 
 def filled(document: dict[str, Any]) -> dict[str, Any]:
     """With plausible values where the recorder has a late or a secret one."""
-    made: dict[str, Any] = _filled(document)
+    manifest: dict[str, Any] = _filled(document)
     if document.get("kind") == "Secret":
         # what is not written as text has to be base64
         encoded = base64.b64encode(b"secret").decode()
-        data = made.get("data")
+        data = manifest.get("data")
         if isinstance(data, dict):
-            made["data"] = {key: encoded if _unknown(document["data"][key]) else v for key, v in data.items()}
+            manifest["data"] = {key: encoded if _unknown(document["data"][key]) else v for key, v in data.items()}
         for whole in ("data", "stringData"):
-            if isinstance(made.get(whole), str):
-                made[whole] = {"key": encoded if whole == "data" else "secret"}
-    return made
+            if isinstance(manifest.get(whole), str):
+                manifest[whole] = {"key": encoded if whole == "data" else "secret"}
+    return manifest
 
 
 def _unknown(value: Any) -> bool:

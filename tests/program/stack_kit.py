@@ -135,9 +135,9 @@ class Graph:
         return [r for r in self.recorded if r.kind == kind]
 
     def one(self, kind: str, name: str | None = None) -> Recorded:
-        found = [r for r in self.of(kind) if name is None or r.object_name == name]
-        assert len(found) == 1, f"{len(found)} of {kind} {name or ''}: {[r.urn for r in found]}"
-        return found[0]
+        matches = [r for r in self.of(kind) if name is None or r.object_name == name]
+        assert len(matches) == 1, f"{len(matches)} of {kind} {name or ''}: {[r.urn for r in matches]}"
+        return matches[0]
 
     def kubernetes(self) -> list[Recorded]:
         return [r for r in self.recorded if r.type.startswith("kubernetes:")]
@@ -153,14 +153,14 @@ class Graph:
         """Every resource that exists before ``resource`` and goes after it, at any distance. A child is registered
         after its component, which waits for what the component depends on; on destroy it is the other way round."""
         known = {r.urn: r for r in self.recorded}
-        seen: set[str] = set()
+        passed: set[str] = set()
         queue = [resource.parent, *resource.dependencies]
         while queue:
             urn = queue.pop()
-            if urn in known and urn not in seen:
-                seen.add(urn)
+            if urn in known and urn not in passed:
+                passed.add(urn)
                 queue += [known[urn].parent, *known[urn].dependencies]
-        return seen
+        return passed
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -247,11 +247,11 @@ def run(
 
     def program() -> pulumi.Output[None]:
         started()
-        told = {
+        values = {
             name: pulumi.Output.all(pulumi.Output.unsecret(value), value.is_secret())
             for name, value in ((n, pulumi.Output.from_input(v)) for n, v in exported.items())
         }
-        return pulumi.Output.all(**told).apply(
+        return pulumi.Output.all(**values).apply(
             lambda all_: graph.exports.update({n: (v, s) for n, (v, s) in all_.items()})
         )
 

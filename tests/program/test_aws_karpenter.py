@@ -21,14 +21,14 @@ def graph() -> Graph:
 
 
 def resource(kind: str, name: str) -> Told:
-    found = [one for one in graph().of(kind) if one.inputs["metadata"]["name"] == name]
-    assert len(found) == 1
-    return found[0]
+    matches = [one for one in graph().of(kind) if one.inputs["metadata"]["name"] == name]
+    assert len(matches) == 1
+    return matches[0]
 
 
 def test_no_provider_would_refuse_a_key_or_a_type() -> None:
-    told = [one for one in graph().told if one.custom and one.kind != KUBERNETES]
-    assert [f"{one.name}: {wrong}" for one in told for wrong in wrong_inputs(one.kind, one.inputs)] == []
+    resources = [one for one in graph().told if one.custom and one.kind != KUBERNETES]
+    assert [f"{one.name}: {wrong}" for one in resources for wrong in wrong_inputs(one.kind, one.inputs)] == []
 
 
 def test_no_object_carries_an_empty_value_that_the_api_server_leaves_out() -> None:
@@ -45,9 +45,9 @@ def test_there_is_no_second_autoscaler_and_no_group_of_gpus_beside_it() -> None:
 
 def test_a_node_comes_as_the_pools_machine_alone_and_never_more_of_them_than_max() -> None:
     spec = resource("NodePool", "gpu-8xa100").inputs["spec"]
-    wanted = {one["key"]: one["values"] for one in spec["template"]["spec"]["requirements"]}
-    assert wanted["node.kubernetes.io/instance-type"] == ["p4d.24xlarge"]
-    assert wanted["topology.kubernetes.io/zone"] == ["eu-west-1b"]
+    requirements = {one["key"]: one["values"] for one in spec["template"]["spec"]["requirements"]}
+    assert requirements["node.kubernetes.io/instance-type"] == ["p4d.24xlarge"]
+    assert requirements["topology.kubernetes.io/zone"] == ["eu-west-1b"]
     assert spec["limits"] == {"nodes": "2", "nvidia.com/gpu": "16"}
     assert spec["template"]["metadata"]["labels"] == {"workerType": "gpu_8xa100"}
     assert spec["template"]["spec"]["taints"] == [{"key": "workerType", "value": "gpu_8xa100", "effect": "NoSchedule"}]

@@ -60,9 +60,9 @@ def platform(graph: Graph) -> Platform:
 
 @pytest.mark.parametrize("graph", [plain, production, adopted])
 def test_no_provider_would_refuse_a_key_or_a_type(graph: functools._lru_cache_wrapper[Graph]) -> None:
-    told = [one for one in graph().told if one.custom and one.kind != KUBERNETES]
-    assert [f"{one.name}: {wrong}" for one in told for wrong in wrong_inputs(one.kind, one.inputs)] == []
-    assert sum(checkable(one.kind) for one in told) > 30
+    resources = [one for one in graph().told if one.custom and one.kind != KUBERNETES]
+    assert [f"{one.name}: {wrong}" for one in resources for wrong in wrong_inputs(one.kind, one.inputs)] == []
+    assert sum(checkable(one.kind) for one in resources) > 30
 
 
 def test_credentials_of_another_account_are_refused_by_the_provider() -> None:
@@ -76,8 +76,8 @@ def test_credentials_of_another_account_are_refused_by_the_provider() -> None:
 
 
 def test_everything_on_aws_goes_through_that_provider_and_not_through_one_by_default() -> None:
-    wanted = plain().one("aws").urn
-    assert {one.provider.rpartition("::")[0] for one in plain().told if one.kind.startswith("aws:")} == {wanted}
+    provider = plain().one("aws").urn
+    assert {one.provider.rpartition("::")[0] for one in plain().told if one.kind.startswith("aws:")} == {provider}
 
 
 def test_the_api_has_no_public_address_until_networks_are_named() -> None:
@@ -143,16 +143,16 @@ def test_a_pools_taint_is_the_one_its_models_tolerate() -> None:
 
 def test_every_group_of_gpus_carries_its_template_on_its_own_auto_scaling_group() -> None:
     for name, request in POOLS.items():
-        told = {
+        template = {
             tag.inputs["tag"]["key"]: tag.inputs["tag"]["value"]
             for tag in plain().of("Tag")
             if tag.inputs["autoscalingGroupName"] == f"asg-ebbtide-aws-{name}"
         }
         group = plain().one("NodeGroup", name).inputs
-        assert {f"{TEMPLATE}/label/{key}": value for key, value in group["labels"].items()}.items() <= told.items()
+        assert {f"{TEMPLATE}/label/{key}": value for key, value in group["labels"].items()}.items() <= template.items()
         (taint,) = request.pool.taints
-        assert told[f"{TEMPLATE}/taint/{taint.key}"] == f"{taint.value}:{taint.effect}"
-        assert told[f"{TEMPLATE}/resources/nvidia.com/gpu"] == str(request.pool.gpus_per_node)
+        assert template[f"{TEMPLATE}/taint/{taint.key}"] == f"{taint.value}:{taint.effect}"
+        assert template[f"{TEMPLATE}/resources/nvidia.com/gpu"] == str(request.pool.gpus_per_node)
 
 
 def test_another_max_leaves_a_pool_as_it_is_and_another_machine_is_another_group() -> None:
@@ -186,12 +186,12 @@ def test_the_bucket_is_private_versioned_encrypted_and_takes_only_tls() -> None:
 
 
 def test_models_read_the_bucket_and_only_the_mirror_writes_it() -> None:
-    given = {
+    roles = {
         (one.inputs["namespace"], one.inputs["serviceAccount"]): one.inputs["roleArn"].rpartition(":::")[2]
         for one in plain().of("PodIdentityAssociation")
     }
-    assert given["ebbtide-models", "ebbtide-model"] == "ebbtide-aws-model"
-    assert given["ebbtide-mirror", "ebbtide-mirror"] == "ebbtide-aws-mirror"
+    assert roles["ebbtide-models", "ebbtide-model"] == "ebbtide-aws-model"
+    assert roles["ebbtide-mirror", "ebbtide-mirror"] == "ebbtide-aws-mirror"
     reads = {action for one in policies(plain(), "-model") for action in one["Action"]}
     assert reads == {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}
     writers = [one.name for one in plain().of("RolePolicy") if "s3:PutObject" in one.inputs["policy"]]
@@ -264,9 +264,9 @@ def test_no_output_but_the_kubeconfig_leads_into_the_cluster_and_it_holds_no_cre
 
 
 def test_an_adopted_cluster_is_read_and_only_pools_rights_registry_and_bucket_are_added() -> None:
-    made = {one.kind.rpartition(":")[2] for one in adopted().told if one.kind.startswith("aws:")}
-    assert not made & {"Cluster", "Vpc", "Subnet", "Addon", "NatGateway", "LogGroup", "AccessEntry"}
-    assert {"NodeGroup", "Repository", "Bucket", "PodIdentityAssociation", "Tag"} <= made
+    kinds = {one.kind.rpartition(":")[2] for one in adopted().told if one.kind.startswith("aws:")}
+    assert not kinds & {"Cluster", "Vpc", "Subnet", "Addon", "NatGateway", "LogGroup", "AccessEntry"}
+    assert {"NodeGroup", "Repository", "Bucket", "PodIdentityAssociation", "Tag"} <= kinds
     assert {group.inputs["clusterName"] for group in adopted().of("NodeGroup")} == {"theirs"}
     assert adopted().of("Release") == []
     identifier = adopted().one("kubernetes", "cluster").inputs["clusterIdentifier"]
@@ -283,14 +283,14 @@ def test_models_wait_for_all_that_their_pods_need() -> None:
 
 
 def test_a_group_with_other_limits_than_the_stack_file_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr("pulumi.log.warn", lambda message, resource=None: said.append(message))
+    messages: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", lambda message, resource=None: messages.append(message))
     pools = {"gpu-1xa10": POOLS["gpu-1xa10"]}
     record(pools=pools)
-    assert said == []
+    assert messages == []
     record(pools=pools, limits={"maxSize": 7})
-    assert len(said) == 2  # the pool's and the system pool's
-    assert "--nodegroup-name gpu-1xa10-1 --scaling-config minSize=0,maxSize=2;" in "".join(said)
+    assert len(messages) == 2  # the pool's and the system pool's
+    assert "--nodegroup-name gpu-1xa10-1 --scaling-config minSize=0,maxSize=2;" in "".join(messages)
 
 
 def test_a_cluster_does_not_go_on_at_six_times_the_price_unless_it_is_asked_to() -> None:

@@ -151,7 +151,7 @@ def plain(value: Any, hidden: str | None = None) -> Any:
 
 
 @dataclasses.dataclass
-class Seen:
+class Resources:
     """The place, and every registration it made."""
 
     platform: Platform
@@ -161,8 +161,8 @@ class Seen:
         return [one for one in self.requests if one.type.endswith(f":{kind}")]
 
     def one(self, kind: str, name: str | None = None) -> Any:
-        (found,) = [one for one in self.all(kind) if name in (None, one.name)]
-        return found
+        (match,) = [one for one in self.all(kind) if name in (None, one.name)]
+        return match
 
     def raw(self, kind: str, name: str | None = None) -> dict[str, Any]:
         return json_format.MessageToDict(self.one(kind, name).object)
@@ -180,7 +180,7 @@ class Seen:
 LAST: list[Any] = []
 
 
-def seen(*pools: PoolRequest, protect: bool = False, cloud: _Cloud | None = None, **changes: Any) -> Seen:
+def resources_of(*pools: PoolRequest, protect: bool = False, cloud: _Cloud | None = None, **changes: Any) -> Resources:
     from components.platforms.azure.platform import build
 
     loop = asyncio.new_event_loop()
@@ -191,42 +191,44 @@ def seen(*pools: PoolRequest, protect: bool = False, cloud: _Cloud | None = None
     recorder = _Recorder(cloud)
     LAST.clear()
     mocks.set_mocks(cloud, project="ebbtide", stack="azure-dev", preview=False, monitor=recorder)
-    told = AzureSettings.model_validate({**SETTINGS, **changes})
-    made: list[Platform] = []
+    settings = AzureSettings.model_validate({**SETTINGS, **changes})
+    platforms: list[Platform] = []
 
     def program() -> None:
         about = About("ebbtide-azure-dev", "dev", protect=protect)
-        made.append(build(told, {p.pool.name: p for p in pools}, about))
+        platforms.append(build(settings, {p.pool.name: p for p in pools}, about))
 
     try:
         pulumi.runtime.test(program)()
     finally:
         LAST.extend(recorder.requests)
-    return Seen(made[0], recorder.requests)
+    return Resources(platforms[0], recorder.requests)
 
 
 def value(output: pulumi.Input[Any]) -> Any:
-    found: list[Any] = []
-    pulumi.runtime.test(lambda: pulumi.Output.from_input(output).apply(found.append))()
-    return found[0]
+    values: list[Any] = []
+    pulumi.runtime.test(lambda: pulumi.Output.from_input(output).apply(values.append))()
+    return values[0]
 
 
 @pytest.fixture(scope="module")
-def place() -> Seen:
+def place() -> Resources:
     """The place as a stack would have it, with one pool."""
-    return seen(request())
+    return resources_of(request())
 
 
 def test_every_input_is_one_that_the_sdk_declares_with_its_type() -> None:
-    found = seen(request(spot=True), request("gpu-8xa100", A100, zones=("1",), disk=Disk(512)), protect=True)
+    resources = resources_of(
+        request(spot=True), request("gpu-8xa100", A100, zones=("1",), disk=Disk(512)), protect=True
+    )
     wrong = [
         f"{one.type} {one.name}: {sentence}"
-        for one in found.requests
+        for one in resources.requests
         if one.custom
         for sentence in wrong_inputs(one.type, plain(json_format.MessageToDict(one.object), "[secret]"))
     ]
     assert wrong == []
-    azure = {one.type for one in found.requests if one.custom and one.type.startswith("azure-native:")}
+    azure = {one.type for one in resources.requests if one.custom and one.type.startswith("azure-native:")}
     assert len(azure) >= 18
     assert all(checkable(kind) for kind in azure)
 
@@ -234,12 +236,12 @@ def test_every_input_is_one_that_the_sdk_declares_with_its_type() -> None:
 @pytest.mark.parametrize(("account", "named"), [((OTHER, TENANT), OTHER), ((SUBSCRIPTION, OTHER), OTHER)])
 def test_the_wrong_account_is_named_before_anything_is_made(account: tuple[str, str], named: str) -> None:
     with pytest.raises(Exception, match=f"{named}.*nothing was made"):
-        seen(request(), cloud=_Cloud(account))
-    made = [one.type for one in LAST if one.custom and one.type.startswith("azure-native:")]
-    assert made == []
+        resources_of(request(), cloud=_Cloud(account))
+    kinds = [one.type for one in LAST if one.custom and one.type.startswith("azure-native:")]
+    assert kinds == []
 
 
-def test_every_resource_of_azure_goes_through_the_provider_bound_to_the_subscription(place: Seen) -> None:
+def test_every_resource_of_azure_goes_through_the_provider_bound_to_the_subscription(place: Resources) -> None:
     bound = place.inputs("azure-native")
     assert (bound["subscriptionId"], bound["tenantId"]) == (SUBSCRIPTION, TENANT)
     loose = [
@@ -248,26 +250,26 @@ def test_every_resource_of_azure_goes_through_the_provider_bound_to_the_subscrip
     assert loose == []
 
 
-def test_a_pool_starts_at_zero_and_leaves_its_count_to_the_autoscaler(place: Seen) -> None:
+def test_a_pool_starts_at_zero_and_leaves_its_count_to_the_autoscaler(place: Resources) -> None:
     pool = place.pool()
     assert (pool["mode"], pool["count"], pool["minCount"], pool["maxCount"]) == ("User", 0, 0, 2)
     assert pool["enableAutoScaling"] is True
     assert list(place.one("AgentPool").ignoreChanges) == ["count"]
 
 
-def test_the_clusters_own_pool_leaves_its_count_to_the_autoscaler_too(place: Seen) -> None:
+def test_the_clusters_own_pool_leaves_its_count_to_the_autoscaler_too(place: Resources) -> None:
     assert list(place.one("ManagedCluster").ignoreChanges) == ["agentPoolProfiles[*].count"]
     (pool,) = place.cluster()["agentPoolProfiles"]
     assert (pool["mode"], pool["count"], pool["minCount"], pool["maxCount"]) == ("System", 2, 2, 4)
 
 
 def test_a_pool_of_another_machine_takes_the_place_of_the_old_one_which_production_protects() -> None:
-    one = seen(request(), protect=True).one("AgentPool")
+    one = resources_of(request(), protect=True).one("AgentPool")
     assert one.deleteBeforeReplace is True
     assert one.protect is True
 
 
-def test_taints_are_spelled_as_aks_reads_them_and_labels_select(place: Seen) -> None:
+def test_taints_are_spelled_as_aks_reads_them_and_labels_select(place: Resources) -> None:
     pool = place.pool()
     assert pool["nodeTaints"] == ["workerType=gpu_1xa10:NoSchedule"]
     assert pool["nodeLabels"]["workerType"] == "gpu_1xa10"
@@ -275,68 +277,68 @@ def test_taints_are_spelled_as_aks_reads_them_and_labels_select(place: Seen) -> 
 
 
 def test_a_model_tolerates_what_aks_puts_on_spot_nodes_besides() -> None:
-    found = seen(request(spot=True))
-    pool = found.pool()
+    resources = resources_of(request(spot=True))
+    pool = resources.pool()
     assert (pool["scaleSetPriority"], pool["scaleSetEvictionPolicy"], pool["spotMaxPrice"]) == ("Spot", "Delete", -1)
-    handed = found.platform.pools["gpu-1xa10"]
+    handed = resources.platform.pools["gpu-1xa10"]
     spelled = sorted(f"{t['key']}={t['value']}:{t['effect']}" for t in handed.tolerations())
     assert spelled == sorted(pool["nodeTaints"])
     assert "kubernetes.azure.com/scalesetpriority=spot:NoSchedule" in spelled
 
 
 def test_a_spot_pool_says_nothing_of_surge_which_aks_refuses() -> None:
-    assert "upgradeSettings" not in seen(request(spot=True)).pool()
+    assert "upgradeSettings" not in resources_of(request(spot=True)).pool()
 
 
-def test_a_pool_on_demand_asks_for_no_spot_price(place: Seen) -> None:
+def test_a_pool_on_demand_asks_for_no_spot_price(place: Resources) -> None:
     assert {"scaleSetPriority", "scaleSetEvictionPolicy", "spotMaxPrice"}.isdisjoint(place.pool())
 
 
 def test_no_label_of_aks_own_prefix_is_asked_for() -> None:
-    labels = seen(request(spot=True)).pool()["nodeLabels"]
+    labels = resources_of(request(spot=True)).pool()["nodeLabels"]
     assert not [key for key in labels if key.startswith(("kubernetes.azure.com/", "kubernetes.io/"))]
 
 
-def test_the_pool_handed_on_names_its_image(place: Seen) -> None:
+def test_the_pool_handed_on_names_its_image(place: Resources) -> None:
     assert place.platform.pools["gpu-1xa10"].node_image == "aks-ubuntu"
 
 
 @pytest.mark.parametrize(("image", "driver"), [("aks-ubuntu", "Install"), ("aks-ubuntu-no-driver", "None")])
 def test_who_installs_the_driver_follows_from_the_node_image(image: str, driver: str) -> None:
-    assert seen(request(node_image=image)).pool()["gpuProfile"] == {"driver": driver}
+    assert resources_of(request(node_image=image)).pool()["gpuProfile"] == {"driver": driver}
 
 
 def test_cards_are_cut_by_aks_where_it_installs_the_driver_and_by_the_operator_elsewhere() -> None:
     mig = Sharing("mig", profile="1g.10gb")
-    by_aks = seen(request(machine=A100, sharing=mig)).pool()
+    by_aks = resources_of(request(machine=A100, sharing=mig)).pool()
     assert by_aks["gpuInstanceProfile"] == "MIG1g"
     assert "nvidia.com/mig.config" not in by_aks["nodeLabels"]
-    by_operator = seen(request(machine=A100, sharing=mig, node_image="aks-ubuntu-no-driver")).pool()
+    by_operator = resources_of(request(machine=A100, sharing=mig, node_image="aks-ubuntu-no-driver")).pool()
     assert "gpuInstanceProfile" not in by_operator
     assert by_operator["nodeLabels"]["nvidia.com/mig.config"] == "all-1g.10gb"
 
 
-def test_images_are_pulled_to_the_machines_own_disk_or_to_one_as_fast(place: Seen) -> None:
+def test_images_are_pulled_to_the_machines_own_disk_or_to_one_as_fast(place: Resources) -> None:
     assert place.pool()["osDiskType"] == "Ephemeral"
     bare = dataclasses.replace(NV36ADS, local_disk_gib=0)
-    managed = seen(request(machine=bare)).pool()
+    managed = resources_of(request(machine=bare)).pool()
     assert (managed["osDiskType"], managed["osDiskSizeGB"]) == ("Managed", 1024)
 
 
 def test_zones_and_a_reservation_reach_the_pool() -> None:
     group = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/r/providers/Microsoft.Compute/capacityReservationGroups/g"
-    pool = seen(request(zones=("2",), reservation=group)).pool()
+    pool = resources_of(request(zones=("2",), reservation=group)).pool()
     assert pool["availabilityZones"] == ["2"]
-    assert "availabilityZones" not in seen(request()).pool(), "few regions have a GPU machine in each zone"
+    assert "availabilityZones" not in resources_of(request()).pool(), "few regions have a GPU machine in each zone"
     assert pool["capacityReservationGroupID"] == group
 
 
-def test_an_upgrade_needs_no_node_more_than_the_pool_may_have(place: Seen) -> None:
+def test_an_upgrade_needs_no_node_more_than_the_pool_may_have(place: Resources) -> None:
     settings = place.pool()["upgradeSettings"]
     assert (settings["maxSurge"], settings["maxUnavailable"]) == ("0", "1")
 
 
-def test_without_allowed_networks_the_api_has_no_public_address(place: Seen) -> None:
+def test_without_allowed_networks_the_api_has_no_public_address(place: Resources) -> None:
     access = place.cluster()["apiServerAccessProfile"]
     assert access["enablePrivateCluster"] is True
     assert access["enablePrivateClusterPublicFQDN"] is False
@@ -345,12 +347,12 @@ def test_without_allowed_networks_the_api_has_no_public_address(place: Seen) -> 
 
 def test_a_public_api_lets_in_the_networks_named_and_the_nodes() -> None:
     cluster = {**SETTINGS["cluster"], "apiAllowedNetworks": ["198.51.100.0/24"]}
-    access = seen(cluster=cluster).cluster()["apiServerAccessProfile"]
+    access = resources_of(cluster=cluster).cluster()["apiServerAccessProfile"]
     assert access["authorizedIPRanges"] == ["198.51.100.0/24", "203.0.113.7/32"]
     assert access["enablePrivateCluster"] is False
 
 
-def test_nobody_gets_into_the_cluster_but_through_entra(place: Seen) -> None:
+def test_nobody_gets_into_the_cluster_but_through_entra(place: Resources) -> None:
     cluster = place.cluster()
     assert cluster["disableLocalAccounts"] is True
     assert cluster["aadProfile"]["managed"] is True
@@ -358,7 +360,7 @@ def test_nobody_gets_into_the_cluster_but_through_entra(place: Seen) -> None:
     assert cluster["aadProfile"]["adminGroupObjectIDs"] == [GROUP]
 
 
-def test_secrets_in_etcd_are_encrypted_with_the_stacks_own_key_which_nobody_can_purge(place: Seen) -> None:
+def test_secrets_in_etcd_are_encrypted_with_the_stacks_own_key_which_nobody_can_purge(place: Resources) -> None:
     kms = place.cluster()["securityProfile"]["azureKeyVaultKms"]
     assert kms == {"enabled": True, "keyId": "https://vault.example/keys/secrets/1", "keyVaultNetworkAccess": "Public"}
     vault = place.inputs("Vault")["properties"]
@@ -366,13 +368,13 @@ def test_secrets_in_etcd_are_encrypted_with_the_stacks_own_key_which_nobody_can_
     assert vault["enableRbacAuthorization"] is True
 
 
-def test_the_cluster_is_made_after_its_rights_on_key_and_subnet(place: Seen) -> None:
+def test_the_cluster_is_made_after_its_rights_on_key_and_subnet(place: Resources) -> None:
     after = set(place.one("ManagedCluster").dependencies)
     rights = {urn.rpartition("::")[2] for urn in after if "RoleAssignment" in urn}
     assert rights == {"cluster-uses-kubelet", "cluster-uses-subnet", "cluster-uses-key"}
 
 
-def test_network_policies_hold_in_the_cluster(place: Seen) -> None:
+def test_network_policies_hold_in_the_cluster(place: Resources) -> None:
     network = place.cluster()["networkProfile"]
     assert (network["networkDataplane"], network["networkPolicy"]) == ("cilium", "cilium")
     # a proxy on a link-local address would be shut out by the models' own policies
@@ -380,18 +382,18 @@ def test_network_policies_hold_in_the_cluster(place: Seen) -> None:
         assert pool["localDNSProfile"] == {"mode": "Disabled"}
 
 
-def test_who_changed_what_is_kept(place: Seen) -> None:
-    told = place.inputs("DiagnosticSetting", "cluster-audit")
-    assert "kube-audit-admin" in {log["category"] for log in told["logs"] if log["enabled"]}
+def test_who_changed_what_is_kept(place: Resources) -> None:
+    setting = place.inputs("DiagnosticSetting", "cluster-audit")
+    assert "kube-audit-admin" in {log["category"] for log in setting["logs"] if log["enabled"]}
 
 
-def test_the_autoscaler_waits_for_the_longest_stream(place: Seen) -> None:
+def test_the_autoscaler_waits_for_the_longest_stream(place: Resources) -> None:
     profile = place.cluster()["autoScalerProfile"]
     assert int(profile["maxGracefulTerminationSec"]) >= 3600
     assert profile["skipNodesWithLocalStorage"] == "false"
 
 
-def test_a_gpu_node_goes_after_node_idle_in_the_only_unit_that_aks_knows(place: Seen) -> None:
+def test_a_gpu_node_goes_after_node_idle_in_the_only_unit_that_aks_knows(place: Resources) -> None:
     profile = place.cluster()["autoScalerProfile"]
     assert (profile["scaleDownUnneededTime"], profile["scaleDownDelayAfterAdd"]) == ("5m", "5m")
     assert autoscaler_profile(3 * 3600, ordered=False).scale_down_unneeded_time == "180m"
@@ -403,9 +405,9 @@ def test_the_autoscaler_tries_pools_in_the_models_order_by_the_names_of_their_sc
         request("gpu-spot", spot=True, preference=2),
         request("gpu-od-2", preference=0),
     )
-    found = seen(*asked)
-    assert found.cluster()["autoScalerProfile"]["expander"] == "priority"
-    (table,) = [found.inputs("ConfigMap", one.name) for one in found.all("ConfigMap")]
+    resources = resources_of(*asked)
+    assert resources.cluster()["autoScalerProfile"]["expander"] == "priority"
+    (table,) = [resources.inputs("ConfigMap", one.name) for one in resources.all("ConfigMap")]
     assert table["metadata"] == {"name": "cluster-autoscaler-priority-expander", "namespace": "kube-system"}
     order = yaml.safe_load(table["data"]["priorities"])  # numbers in quotes would not be taken
     assert all(type(number) is int for number in order)
@@ -416,36 +418,36 @@ def test_the_autoscaler_tries_pools_in_the_models_order_by_the_names_of_their_sc
 
     sets = [f"aks-{name}-29141059-vmss" for name in ("gpuspot", "gpuod", "gpuod2", "system")]
     assert [number(each) for each in sets] == [3, 2, 1, 1]
-    plain = seen(request())
+    plain = resources_of(request())
     assert plain.cluster()["autoScalerProfile"]["expander"] == "least-waste"
     assert not plain.all("ConfigMap")
 
 
 def test_the_autoscaler_of_an_adopted_cluster_is_left_to_its_owner() -> None:
     theirs = {"cluster": {"adopt": "theirs", "resourceGroup": "shared"}, "network": {"zones": ["1"]}}
-    found = seen(request("gpu-od", preference=1), request("gpu-spot", spot=True, preference=2), **theirs)
-    assert not found.all("ConfigMap")
+    resources = resources_of(request("gpu-od", preference=1), request("gpu-spot", spot=True, preference=2), **theirs)
+    assert not resources.all("ConfigMap")
 
 
-def test_nodes_have_no_public_address_and_no_ssh(place: Seen) -> None:
+def test_nodes_have_no_public_address_and_no_ssh(place: Resources) -> None:
     for pool in (place.pool(), place.cluster()["agentPoolProfiles"][0]):
         assert pool["enableNodePublicIP"] is False
         assert pool["securityProfile"] == {"sshAccess": "Disabled"}
 
 
-def test_the_kubeconfig_holds_no_credential_and_is_a_secret(place: Seen) -> None:
+def test_the_kubeconfig_holds_no_credential_and_is_a_secret(place: Resources) -> None:
     provider = place.raw("kubernetes", "cluster")
     assert SECRET in provider["kubeconfig"]
-    told = json.loads(plain(provider)["kubeconfig"])
-    (user,) = told["users"]
+    config = json.loads(plain(provider)["kubeconfig"])
+    (user,) = config["users"]
     assert set(user["user"]) == {"exec"}
     assert user["user"]["exec"]["command"] == "kubelogin"
     assert TENANT in user["user"]["exec"]["args"]
-    assert told["clusters"][0]["cluster"] == {"server": "https://aks.example", "certificate-authority-data": CA}
-    assert "must-not-be-kept" not in json.dumps(told)
+    assert config["clusters"][0]["cluster"] == {"server": "https://aks.example", "certificate-authority-data": CA}
+    assert "must-not-be-kept" not in json.dumps(config)
 
 
-def test_a_new_certificate_of_the_cluster_replaces_nothing(place: Seen) -> None:
+def test_a_new_certificate_of_the_cluster_replaces_nothing(place: Resources) -> None:
     identifier = place.inputs("kubernetes", "cluster")["clusterIdentifier"]
     assert identifier == (
         f"/subscriptions/{SUBSCRIPTION}/resourceGroups/ebbtide-azure-dev"
@@ -453,7 +455,7 @@ def test_a_new_certificate_of_the_cluster_replaces_nothing(place: Seen) -> None:
     )
 
 
-def test_nobody_pulls_images_but_the_nodes(place: Seen) -> None:
+def test_nobody_pulls_images_but_the_nodes(place: Resources) -> None:
     registry = place.inputs("Registry")
     assert registry["adminUserEnabled"] is False
     assert registry["anonymousPullEnabled"] is False
@@ -464,12 +466,12 @@ def test_nobody_pulls_images_but_the_nodes(place: Seen) -> None:
 
 
 def test_production_clears_untagged_images_away() -> None:
-    registry = seen(protect=True).inputs("Registry")
+    registry = resources_of(protect=True).inputs("Registry")
     assert registry["sku"] == {"name": "Premium"}
     assert registry["policies"]["retentionPolicy"]["status"] == "enabled"
 
 
-def test_weights_are_private_encrypted_versioned_and_reached_by_tls_alone(place: Seen) -> None:
+def test_weights_are_private_encrypted_versioned_and_reached_by_tls_alone(place: Resources) -> None:
     account = place.inputs("StorageAccount")
     assert account["allowBlobPublicAccess"] is False
     assert account["allowSharedKeyAccess"] is False
@@ -486,7 +488,7 @@ def test_weights_are_private_encrypted_versioned_and_reached_by_tls_alone(place:
     assert place.inputs("BlobContainer")["publicAccess"] == "None"
 
 
-def test_the_nodes_reach_the_weights_past_the_nat_gateway(place: Seen) -> None:
+def test_the_nodes_reach_the_weights_past_the_nat_gateway(place: Resources) -> None:
     assert [each["service"] for each in place.inputs("Subnet")["serviceEndpoints"]] == ["Microsoft.Storage"]
 
 
@@ -497,7 +499,9 @@ def test_the_nodes_reach_the_weights_past_the_nat_gateway(place: Seen) -> None:
         ("models-write", "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "ebbtide-mirror:ebbtide-mirror"),
     ],
 )
-def test_serving_pods_only_read_and_the_mirror_alone_writes(place: Seen, name: str, role: str, subject: str) -> None:
+def test_serving_pods_only_read_and_the_mirror_alone_writes(
+    place: Resources, name: str, role: str, subject: str
+) -> None:
     right = place.inputs("RoleAssignment", name)
     assert right["roleDefinitionId"].endswith(role)
     assert right["principalId"] == f"{name}-identity-principal"
@@ -508,14 +512,14 @@ def test_serving_pods_only_read_and_the_mirror_alone_writes(place: Seen, name: s
     assert trusted["audiences"] == ["api://AzureADTokenExchange"]
 
 
-def test_pods_carry_what_workload_identity_asks_for(place: Seen) -> None:
+def test_pods_carry_what_workload_identity_asks_for(place: Resources) -> None:
     identity = place.platform.identity
     assert identity.pod_labels == {"azure.workload.identity/use": "true"}
     annotation = identity.service_account_annotations["azure.workload.identity/client-id"]
     assert value(annotation) == "models-read-identity-client"
 
 
-def test_a_plan_can_say_where_weights_are_and_the_engine_learns_the_account(place: Seen) -> None:
+def test_a_plan_can_say_where_weights_are_and_the_engine_learns_the_account(place: Resources) -> None:
     store: Any = place.platform.model_store
     weights = store.weights("meta-llama/Llama-3.1-8B", "0" * 40)
     assert weights.path == f"az://models/meta-llama--Llama-3.1-8B/{'0' * 40}"
@@ -528,13 +532,13 @@ def test_a_plan_can_say_where_weights_are_and_the_engine_learns_the_account(plac
 
 def test_what_holds_data_is_protected_in_production_and_nowhere_else() -> None:
     kept = ("ManagedCluster", "AgentPool", "StorageAccount", "BlobContainer", "Registry", "Vault", "ResourceGroup")
-    safe, loose = seen(request(), protect=True), seen(request())
+    safe, loose = resources_of(request(), protect=True), resources_of(request())
     assert [kind for kind in kept if not safe.one(kind).protect] == []
     assert [kind for kind in kept if loose.one(kind).protect] == []
     assert all(one.protect for one in safe.all("Key"))
 
 
-def test_everything_that_takes_tags_says_whose_it_is(place: Seen) -> None:
+def test_everything_that_takes_tags_says_whose_it_is(place: Resources) -> None:
     bare = []
     for one in place.requests:
         if not one.type.startswith("azure-native:"):
@@ -551,36 +555,43 @@ def test_everything_that_takes_tags_says_whose_it_is(place: Seen) -> None:
 def _resource_class(token: str) -> set[str]:
     from infra.recorder import pulumi_internals
 
-    found = pulumi_internals.resource_class(token)
-    kind = pulumi_internals.inputs_class(found) if found is not None else None
+    kind_class = pulumi_internals.resource_class(token)
+    kind = pulumi_internals.inputs_class(kind_class) if kind_class is not None else None
     return set(pulumi_internals.declared(kind).properties or {}) if kind is not None else set()
 
 
 def test_an_adopted_cluster_is_not_changed_but_for_the_stacks_own_pools() -> None:
-    found = seen(request(), cluster={"adopt": "theirs", "resourceGroup": "their-group"}, network={"zones": ["1"]})
-    assert found.all("ManagedCluster") == []
-    assert found.all("VirtualNetwork") == []
-    pool = found.pool()
+    resources = resources_of(
+        request(), cluster={"adopt": "theirs", "resourceGroup": "their-group"}, network={"zones": ["1"]}
+    )
+    assert resources.all("ManagedCluster") == []
+    assert resources.all("VirtualNetwork") == []
+    pool = resources.pool()
     assert (pool["resourceName"], pool["resourceGroupName"], pool["vnetSubnetID"]) == ("theirs", "their-group", SUBNET)
-    assert found.inputs("RoleAssignment", "nodes-pull")["principalId"] == "their-kubelet"
-    assert found.inputs("FederatedIdentityCredential", "models-read-account")["issuer"] == "https://issuer.theirs"
-    assert found.inputs("kubernetes", "cluster")["clusterIdentifier"].endswith("/managedClusters/theirs")
+    assert resources.inputs("RoleAssignment", "nodes-pull")["principalId"] == "their-kubelet"
+    assert resources.inputs("FederatedIdentityCredential", "models-read-account")["issuer"] == "https://issuer.theirs"
+    assert resources.inputs("kubernetes", "cluster")["clusterIdentifier"].endswith("/managedClusters/theirs")
 
 
 def test_a_cluster_in_a_subnet_of_somebody_elses_makes_no_network() -> None:
-    found = seen(network={"adopt": {"subnet": SUBNET, "wayOut": "route"}})
-    assert found.all("VirtualNetwork") == []
-    assert found.cluster()["networkProfile"]["outboundType"] == "userDefinedRouting"
-    assert found.cluster()["agentPoolProfiles"][0]["vnetSubnetID"] == SUBNET
+    resources = resources_of(network={"adopt": {"subnet": SUBNET, "wayOut": "route"}})
+    assert resources.all("VirtualNetwork") == []
+    assert resources.cluster()["networkProfile"]["outboundType"] == "userDefinedRouting"
+    assert resources.cluster()["agentPoolProfiles"][0]["vnetSubnetID"] == SUBNET
 
 
 def test_aks_upgrades_versions_and_node_images_in_the_window_that_was_asked_for() -> None:
-    assert seen(request()).all("MaintenanceConfiguration") == []
+    assert resources_of(request()).all("MaintenanceConfiguration") == []
     asked = {"day": "sun", "from": "00:30", "hours": 8, "timezone": "Europe/Berlin"}
-    found = seen(request(), cluster={**SETTINGS["cluster"], "maintenance": asked})
-    made = [found.inputs("MaintenanceConfiguration", one.name) for one in found.all("MaintenanceConfiguration")]
-    assert {one["configName"] for one in made} == {"aksManagedAutoUpgradeSchedule", "aksManagedNodeOSUpgradeSchedule"}
-    for one in made:
+    resources = resources_of(request(), cluster={**SETTINGS["cluster"], "maintenance": asked})
+    windows = [
+        resources.inputs("MaintenanceConfiguration", one.name) for one in resources.all("MaintenanceConfiguration")
+    ]
+    assert {one["configName"] for one in windows} == {
+        "aksManagedAutoUpgradeSchedule",
+        "aksManagedNodeOSUpgradeSchedule",
+    }
+    for one in windows:
         assert one["maintenanceWindow"] == {
             "schedule": {"weekly": {"dayOfWeek": "Saturday", "intervalWeeks": 1}},
             "startTime": "23:30",
@@ -598,8 +609,8 @@ def test_aks_upgrades_versions_and_node_images_in_the_window_that_was_asked_for(
     ],
 )
 def test_long_term_support_takes_the_tier_that_has_it(support: str, protect: bool, tier: str, plan: str) -> None:
-    made = seen(request(), protect=protect, cluster={**SETTINGS["cluster"], "support": support}).cluster()
-    assert (made["sku"]["tier"], made["supportPlan"]) == (tier, plan)
+    cluster = resources_of(request(), protect=protect, cluster={**SETTINGS["cluster"], "support": support}).cluster()
+    assert (cluster["sku"]["tier"], cluster["supportPlan"]) == (tier, plan)
 
 
 def test_an_upgrade_waits_longer_than_any_pod_may_stay() -> None:
@@ -609,6 +620,6 @@ def test_an_upgrade_waits_longer_than_any_pod_may_stay() -> None:
     values = controller_values(ingress, {}, patience_seconds(held))
     stays = values["deployment"]["terminationGracePeriodSeconds"]
     assert stays < 60 * drain_minutes(held) <= stays + 120
-    found = seen(request())
-    for pool in (found.pool(), *found.cluster()["agentPoolProfiles"]):
+    resources = resources_of(request())
+    for pool in (resources.pool(), *resources.cluster()["agentPoolProfiles"]):
         assert pool["upgradeSettings"]["drainTimeoutInMinutes"] == drain_minutes(About("x", "dev"))

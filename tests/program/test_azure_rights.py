@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.platforms.azure.tables import roles
-from tests.program.test_azure_platform import SETTINGS, request, seen
+from tests.program.test_azure_platform import SETTINGS, request, resources_of
 
 pytest.importorskip("pulumi_azure_native")
 
@@ -45,7 +45,7 @@ def asked() -> set[str]:
     """Kinds of resource of Azure in a stack with everything."""
     return {
         one.type.rpartition(":")[2]
-        for one in seen(request(), protect=True, cluster={**SETTINGS["cluster"], "maintenance": {}}).requests
+        for one in resources_of(request(), protect=True, cluster={**SETTINGS["cluster"], "maintenance": {}}).requests
         if one.custom and one.type.startswith("azure-native:")
     }
 
@@ -80,6 +80,9 @@ def test_the_documented_condition_allows_the_roles_that_the_stack_gives_and_no_o
 
 
 def test_every_role_in_the_table_is_given_to_somebody() -> None:
-    found = seen(request(), protect=True)
-    given = {found.inputs("RoleAssignment", one.name)["roleDefinitionId"][-36:] for one in found.all("RoleAssignment")}
-    assert given == set(roles().values())
+    resources = resources_of(request(), protect=True)
+    role_ids = {
+        resources.inputs("RoleAssignment", one.name)["roleDefinitionId"][-36:]
+        for one in resources.all("RoleAssignment")
+    }
+    assert role_ids == set(roles().values())

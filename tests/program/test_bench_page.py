@@ -44,15 +44,15 @@ def side(slower: float) -> Summary:
 
 def result() -> Document:
     """Many levels, both sides, an end too early, and wakes."""
-    found = begun(Options())
+    document = begun(Options())
     at = {"url": "https://a-rather-long-name.example.com:8443/serving", "host_header": None, "engine_version": "0.32.0"}
-    found["endpoints"] = {"measured": at | {"model": "llama-8b"}, "against": at | {"model": "llama-8b"}}
+    document["endpoints"] = {"measured": at | {"model": "llama-8b"}, "against": at | {"model": "llama-8b"}}
     counts = (1, 2, 4, 8, 16, 32, 64, 128, 96, 112, 104, 108)
-    found["levels"] = [level(Level(count), side(count / 50), side(count / 60), count != 108) for count in counts]
-    found["cold"] = wake_summary(
+    document["levels"] = [level(Level(count), side(count / 50), side(count / 60), count != 108) for count in counts]
+    document["cold"] = wake_summary(
         [{"first_token": 24.0, "phases": {"woken": 0.5, "image": 1.5, "first token": 22.0}}], True
     )
-    return found
+    return document
 
 
 @pytest.mark.parametrize("dark", [False, True])

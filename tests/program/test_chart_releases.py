@@ -39,8 +39,8 @@ def test_every_value_is_one_that_its_chart_takes(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_the_values_that_are_listed_are_those_that_the_stacks_give(name: str) -> None:
-    given = set().union(*(used_paths(RECORDS[name], values) for values in charts()[name].values))
-    assert set(RECORDS[name].used) == given, HOW
+    paths = set().union(*(used_paths(RECORDS[name], values) for values in charts()[name].values))
+    assert set(RECORDS[name].used) == paths, HOW
 
 
 def _at(values: Mapping[str, Any], path: str) -> Any:
@@ -55,6 +55,6 @@ def test_what_is_kubernetes_own_fits_its_types(name: str) -> None:
     for path in RECORDS[name].used:
         if named := KUBERNETES.get(path.rpartition(".")[2]):
             hint = pulumi_internals.hint(getattr(k8s.core.v1, named[0]), named[1])
-            given = (_at(values, path) for values in charts()[name].values)
-            wrong |= {sentence for value in given if value for sentence in wrong_value(value, hint, path)}
+            values = (_at(values, path) for values in charts()[name].values)
+            wrong |= {sentence for value in values if value for sentence in wrong_value(value, hint, path)}
     assert wrong == set()

@@ -103,5 +103,5 @@ def has_effect(name: str, values: Mapping[str, Any], path: str) -> bool:
 
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name, record in RECORDS.items() for path in record.used])
 def test_a_value_has_an_effect(name: str, path: str) -> None:
-    seen = any(has_effect(name, values, path) for values in sets(name))
-    assert seen != ((name, path) in NOT_SEEN)
+    has_one = any(has_effect(name, values, path) for values in sets(name))
+    assert has_one != ((name, path) in NOT_SEEN)

@@ -21,7 +21,7 @@ NODE_POOL = "gcp:container/nodePool:NodePool"
 FIREWALL = "gcp:compute/firewall:Firewall"
 CLUSTER = "gcp:container/cluster:Cluster"
 REPOSITORY = "gcp:artifactregistry/repository:Repository"
-ARM = sorted(kind for kind, told in table()["resources"].items() if "arm" in told)
+ARM = sorted(kind for kind, entry in table()["resources"].items() if "arm" in entry)
 LATE = "${urn:pulumi:s::p::k::n#name}"
 GOOD: dict[str, dict[str, Any]] = {
     AGENT_POOL: {
@@ -51,9 +51,9 @@ GOOD: dict[str, dict[str, Any]] = {
 
 def faults(kind: str, changes: dict[str, Any]) -> list[str]:
     """What is wrong with good inputs that are changed so; None takes one out."""
-    found = request(kind)
-    given = {key: value for key, value in {**GOOD[kind], **changes}.items() if value is not None}
-    return [seen.fault for seen in check_inputs(given, found.fields, found.names) if seen.fault]
+    schema = request(kind)
+    inputs = {key: value for key, value in {**GOOD[kind], **changes}.items() if value is not None}
+    return [check.fault for check in check_inputs(inputs, schema.fields, schema.names) if check.fault]
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -122,8 +122,8 @@ def test_what_the_api_takes_has_no_fault(kind: str) -> None:
     ],
 )
 def test_what_the_api_would_refuse_is_named_with_its_place(kind: str, changes: dict[str, Any], fault: str) -> None:
-    (found,) = faults(kind, changes)
-    assert found.startswith(fault)
+    (problem,) = faults(kind, changes)
+    assert problem.startswith(fault)
 
 
 @pytest.mark.parametrize("kind", ARM)
@@ -159,7 +159,7 @@ def everything() -> list[tuple[str, CheckedValue]]:
 
 @pytest.mark.slow
 def test_the_apis_take_what_the_stacks_send(everything: list[tuple[str, CheckedValue]]) -> None:
-    assert {f"{kind}: {seen.fault}" for kind, seen in everything if seen.fault} == set()
+    assert {f"{kind}: {check.fault}" for kind, check in everything if check.fault} == set()
 
 
 @pytest.mark.slow
@@ -167,9 +167,9 @@ def test_each_kind_of_resource_is_held_and_none_of_the_table_is_left_over(
     everything: list[tuple[str, CheckedValue]],
 ) -> None:
     assert {kind for kind, _ in everything} == set(table()["resources"])
-    for kind, told in table()["resources"].items():
-        used = {seen.path for each, seen in everything if each == kind}
-        written = {*told.get("renamed", ()), *told.get("apart", ()), *told.get("deprecated", ())}
+    for kind, entry in table()["resources"].items():
+        used = {check.path for each, check in everything if each == kind}
+        written = {*entry.get("renamed", ()), *entry.get("apart", ()), *entry.get("deprecated", ())}
         assert written - used == set(), f"{kind}: nothing is sent by this name"
 
 

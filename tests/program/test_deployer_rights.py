@@ -54,10 +54,10 @@ def _role() -> list[str]:
 
 def test_google_clouds_role_makes_reads_and_takes_away_every_kind_of_resource() -> None:
     assert _asked() == {*MADE, *GIVEN, *ELSEWHERE}
-    wanted = {f"{thing}.{verb}" for thing in MADE.values() for verb in ("create", "get", "delete")}
-    wanted -= {f"{thing}.delete" for thing in NEVER_DELETED}
-    wanted |= {f"{thing}.{verb}" for thing in GIVEN.values() for verb in ("getIamPolicy", "setIamPolicy")}
-    assert {SPELLED.get(one, one) for one in wanted} - set(_role()) == set()
+    permissions = {f"{thing}.{verb}" for thing in MADE.values() for verb in ("create", "get", "delete")}
+    permissions -= {f"{thing}.delete" for thing in NEVER_DELETED}
+    permissions |= {f"{thing}.{verb}" for thing in GIVEN.values() for verb in ("getIamPolicy", "setIamPolicy")}
+    assert {SPELLED.get(one, one) for one in permissions} - set(_role()) == set()
 
 
 def test_google_clouds_role_names_each_permission_once_and_none_that_gives_itself_more() -> None:
@@ -101,13 +101,13 @@ def test_on_premises_the_deployer_may_send_every_object_of_the_stack(objects: li
 
 
 def test_on_premises_the_deployer_has_what_its_role_for_the_gateway_gives(objects: list[Resource]) -> None:
-    given = [role["inputs"] for role in of(tuple(objects), "Role")]
-    assert given
+    roles_made = [role["inputs"] for role in of(tuple(objects), "Role")]
+    assert roles_made
     several = KeeperSettings(
         [KeptModel(name="small", hold_seconds=900, cold_start_seconds=600, growable=False, scales_in=True)]
     )
     # Kubernetes lets nobody give away a right of which he has less himself
-    for rule in (rule for role in (*given, access.role(several)) for rule in role["rules"]):
+    for rule in (rule for role in (*roles_made, access.role(several)) for rule in role["rules"]):
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
                 assert set(rule["verbs"]) <= _allowed(group, resource), (group, resource)

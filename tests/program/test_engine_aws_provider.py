@@ -99,8 +99,8 @@ def life(programs: Programs, schema: Schema, aws: SimulatedAws, tmp_path_factory
     networks = aws.networks()
     again = terraform.plan()
     destroyed = terraform.destroy()
-    made = {address: kind for address, kind in addresses.items() if address not in left_out}
-    return Life(made, applied, networks, again, destroyed, terraform.left(), aws.networks())
+    kinds = {address: kind for address, kind in addresses.items() if address not in left_out}
+    return Life(kinds, applied, networks, again, destroyed, terraform.left(), aws.networks())
 
 
 def without(resources: dict[str, Any], left_out: set[str]) -> None:
@@ -152,7 +152,7 @@ def judged(programs: Programs, folder: Path, configuration: dict[str, Any]) -> l
 def test_the_provider_takes_every_property_that_any_stack_sends(
     programs: Programs, schema: Schema, graphs: list[tuple[str, list[dict[str, Any]]]], tmp_path: Path
 ) -> None:
-    translations = [Translation(found, schema, KNOWN) for _, found in graphs]
+    translations = [Translation(graph_read, schema, KNOWN) for _, graph_read in graphs]
     for number, translation in enumerate(translations):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -188,7 +188,7 @@ def test_a_mistake_is_refused(
     # none of the three stands before another's: what needs a resource that is refused is not judged
     for mistake in (_range, _rights, _word):
         mistake(configuration["resource"])
-    told = judged(programs, tmp_path, configuration)
+    refusals = judged(programs, tmp_path, configuration)
     expected = {"aws_vpc": "invalid CIDR", "aws_iam_role_policy": "invalid JSON", "aws_s3_bucket_ownership": "Owner"}
-    for place, said in expected.items():
-        assert any(each.startswith(place) and said in each for each in told), told
+    for place, words in expected.items():
+        assert any(each.startswith(place) and words in each for each in refusals), refusals

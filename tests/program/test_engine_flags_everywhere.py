@@ -61,14 +61,14 @@ def test_they_are_thirty() -> None:
     assert len({" ".join(arguments) for arguments, _, _ in ARGUMENTS}) == 30
 
 
-@pytest.mark.parametrize(("arguments", "stops", "told"), ARGUMENTS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("arguments", "stops", "warned"), ARGUMENTS, ids=lambda value: str(value)[:40])
 def test_the_shared_judgement_says_what_the_engine_would(
-    tmp_path: Path, arguments: list[str], stops: str, told: str
+    tmp_path: Path, arguments: list[str], stops: str, warned: str
 ) -> None:
     file = BadInput(name="", changes={"models.eight": _model(arguments)}).write(tmp_path)
     judged = judge_with_records(read_file(file), file.parent)
-    found = {finding.code: finding.stops for finding in judged.findings}
-    assert found == dict.fromkeys(_codes(stops), True) | dict.fromkeys(_codes(told), False)
+    stops_by_code = {finding.code: finding.stops for finding in judged.findings}
+    assert stops_by_code == dict.fromkeys(_codes(stops), True) | dict.fromkeys(_codes(warned), False)
     assert judged.stops == bool(stops)
 
 
@@ -82,8 +82,8 @@ def test_every_command_says_the_same_of_all_of_them(
     file = BadInput(name="", changes={"models": models}).write(tmp_path)
     monkeypatch.setattr(workspace, "PROJECT", tmp_path)
     monkeypatch.setattr(build, "PROJECT", tmp_path)
-    found = {door.__name__: door(file) for door in (plan, gate, graph, program)}
-    codes, stops = found["plan"]
-    assert found == dict.fromkeys(found, (codes, stops))
+    answers = {door.__name__: door(file) for door in (plan, gate, graph, program)}
+    codes, stops = answers["plan"]
+    assert answers == dict.fromkeys(answers, (codes, stops))
     assert stops == stopping
-    assert {code for _, stop, told in chosen for code in _codes(f"{stop} {told}")} <= codes
+    assert {code for _, stop, warned in chosen for code in _codes(f"{stop} {warned}")} <= codes

@@ -140,9 +140,9 @@ def test_an_interrupted_build_leaves_no_process_and_no_working_container(images:
     process = images.start("up", "--yes", "--skip-preview", "--stack=test")
     assert process.stdout is not None
     deadline = time.monotonic() + 60
-    seen = ""
-    while "listening on" not in seen and time.monotonic() < deadline:
-        seen += process.stdout.readline()
+    output_so_far = ""
+    while "listening on" not in output_so_far and time.monotonic() < deadline:
+        output_so_far += process.stdout.readline()
     process.send_signal(signal.SIGINT)
     shown, _ = process.communicate(timeout=60)
     assert "build: cancelled" in shown

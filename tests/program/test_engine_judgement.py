@@ -22,9 +22,9 @@ runpy.run_module("infra", run_name="__main__")
 
 @pytest.fixture(scope="module")
 def whole_program(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("judged"), None)
-    made.program(PROGRAM)
-    return made
+    project = Project(tmp_path_factory.mktemp("judged"), None)
+    project.program(PROGRAM)
+    return project
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
@@ -34,7 +34,7 @@ def test_a_preview_ends_with_the_findings_and_asks_for_nothing(whole_program: Pr
     settings["config"] = {f"ebbtide:{key}": value for key, value in case.sections.items()}
     file.write_text(yaml.safe_dump(settings))
     output = whole_program.preview(fails=True).output
-    found = set(re.findall(r"\[(EBB\d{3}) (?:error|mandatory)\]", output))
-    assert found == set(case.codes), output
+    codes = set(re.findall(r"\[(EBB\d{3}) (?:error|mandatory)\]", output))
+    assert codes == set(case.codes), output
     assert "Traceback" not in output
     assert "+ 1 to create" in output, "only the stack itself"

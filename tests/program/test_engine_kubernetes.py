@@ -174,7 +174,7 @@ def test_a_wait_ends_cleanly_on_interrupt_and_the_next_up_goes_on(project: Proje
     load(project, waiting, namespace)
     process = project.start("up", "--yes", "--skip-preview", "--stack=test")
     assert process.stdout is not None
-    seen = next(line for line in process.stdout if "Deployment web creating" in line)
+    line = next(line for line in process.stdout if "Deployment web creating" in line)
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
     deadline = time.monotonic() + 60
     while api.call("GET", path) is None and time.monotonic() < deadline:
@@ -184,7 +184,7 @@ def test_a_wait_ends_cleanly_on_interrupt_and_the_next_up_goes_on(project: Proje
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert time.monotonic() - began < 15
-    assert "Traceback" not in seen + output
+    assert "Traceback" not in line + output
     assert "cancelled" in output
     assert api.call("GET", path)
     load(project, deployment(replicas=1), namespace)

@@ -46,34 +46,34 @@ class Keeper:
 
 @pytest.fixture(scope="module")
 def keeper(api_server: ApiServer) -> Iterator[Keeper]:
-    made = Keeper(api_server)
-    made.create("/api/v1/namespaces", "v1", "Namespace", {"metadata": {"name": NAMESPACE}})
+    keeper_made = Keeper(api_server)
+    keeper_made.create("/api/v1/namespaces", "v1", "Namespace", {"metadata": {"name": NAMESPACE}})
     labels = {"ebbtide.dev/model": "small"}
     pod = {
         "metadata": {"name": POD, "labels": labels, "annotations": {"kept": "as it is"}},
         "spec": {"containers": [{"name": "vllm", "image": IMAGE}], "automountServiceAccountToken": False},
     }
     account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default"
-    api_server.wait(lambda: made.admin.get(account).status_code == 200, "the namespace's service account")
-    made.create(f"/api/v1/namespaces/{NAMESPACE}/pods", "v1", "Pod", pod)
+    api_server.wait(lambda: keeper_made.admin.get(account).status_code == 200, "the namespace's service account")
+    keeper_made.create(f"/api/v1/namespaces/{NAMESPACE}/pods", "v1", "Pod", pod)
     guards = f"/apis/{ADMISSION}/validatingadmissionpolic"
-    made.create(f"{guards}ies", ADMISSION, "ValidatingAdmissionPolicy", pod_guard(SETTINGS))
-    made.create(f"{guards}ybindings", ADMISSION, "ValidatingAdmissionPolicyBinding", pod_guard_binding(SETTINGS))
+    keeper_made.create(f"{guards}ies", ADMISSION, "ValidatingAdmissionPolicy", pod_guard(SETTINGS))
+    keeper_made.create(f"{guards}ybindings", ADMISSION, "ValidatingAdmissionPolicyBinding", pod_guard_binding(SETTINGS))
     granted = role(SETTINGS)
     path = f"/apis/{RBAC}/namespaces/{NAMESPACE}"
-    made.create(f"{path}/roles", RBAC, "Role", granted)
-    made.create(f"{path}/rolebindings", RBAC, "RoleBinding", role_binding(SETTINGS, granted))
+    keeper_made.create(f"{path}/roles", RBAC, "Role", granted)
+    keeper_made.create(f"{path}/rolebindings", RBAC, "RoleBinding", role_binding(SETTINGS, granted))
     # the right first, then the guard is in force: a policy is compiled some moments after it was written
-    api_server.wait(lambda: made.cost("-1", dryRun="All").status_code == 200, "the right")
+    api_server.wait(lambda: keeper_made.cost("-1", dryRun="All").status_code == 200, "the right")
     forbidden = {"metadata": {"labels": {"in": "force"}}}
-    api_server.wait(lambda: made.patch(forbidden, dryRun="All").status_code == 422, "the guard")
+    api_server.wait(lambda: keeper_made.patch(forbidden, dryRun="All").status_code == 422, "the guard")
     try:
-        yield made
+        yield keeper_made
     finally:
-        made.admin.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{POD}", params={"gracePeriodSeconds": 0})
-        made.admin.delete(f"{guards}ybindings/{pod_guard_binding(SETTINGS)['metadata']['name']}")
-        made.admin.delete(f"{guards}ies/{pod_guard(SETTINGS)['metadata']['name']}")
-        made.admin.close()
+        keeper_made.admin.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{POD}", params={"gracePeriodSeconds": 0})
+        keeper_made.admin.delete(f"{guards}ybindings/{pod_guard_binding(SETTINGS)['metadata']['name']}")
+        keeper_made.admin.delete(f"{guards}ies/{pod_guard(SETTINGS)['metadata']['name']}")
+        keeper_made.admin.close()
 
 
 def test_it_may_say_who_goes_first_and_take_it_back(keeper: Keeper) -> None:

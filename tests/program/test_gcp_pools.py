@@ -9,11 +9,11 @@ from google.protobuf import json_format
 
 from components.catalog.machine import Machine
 from components.platforms.contract import Disk, Sharing, Taint
-from tests.program.gcp_kit import A100, H100, L4, OWN, node, request, seen
+from tests.program.gcp_kit import A100, H100, L4, OWN, node, request, resources_of
 
 
 def test_a_gpu_pool_starts_at_zero_and_its_size_is_left_to_the_autoscaler() -> None:
-    graph = seen(request())
+    graph = resources_of(request())
     pool, registered = graph.inputs("NodePool", "gpu-1xl4"), graph.one("NodePool", "gpu-1xl4")
     assert pool["initialNodeCount"] == 0
     assert "nodeCount" not in pool
@@ -26,17 +26,17 @@ def test_a_gpu_pool_starts_at_zero_and_its_size_is_left_to_the_autoscaler() -> N
 def test_a_pool_that_keeps_nodes_asks_for_enough_at_its_creation() -> None:
     kept = request(most=4)
     kept = dataclasses.replace(kept, pool=dataclasses.replace(kept.pool, min_nodes=3))
-    assert seen(kept).inputs("NodePool", "gpu-1xl4")["initialNodeCount"] == 2  # a number a zone, of two
+    assert resources_of(kept).inputs("NodePool", "gpu-1xl4")["initialNodeCount"] == 2  # a number a zone, of two
 
 
 def test_another_machine_replaces_a_pool_and_never_beside_one_of_the_same_name() -> None:
-    registered = seen(request()).one("NodePool", "gpu-1xl4")
+    registered = resources_of(request()).one("NodePool", "gpu-1xl4")
     assert "nodeConfig.machineType" in registered.replaceOnChanges
     assert registered.deleteBeforeReplace
 
 
 def test_models_tolerate_every_taint_a_node_carries_and_none_that_it_does_not() -> None:
-    graph = seen(request())
+    graph = resources_of(request())
     assert node(graph)["taints"] == [{"key": "workerType", "value": "gpu_1xl4", "effect": "NO_SCHEDULE"}]
     pool = graph.platform.pools["gpu-1xl4"]
     assert pool.taints == (OWN, Taint("nvidia.com/gpu", "present"))
@@ -48,14 +48,14 @@ def test_a_taint_of_gkes_own_is_not_written_twice() -> None:
     both = request()
     taints = (OWN, Taint("nvidia.com/gpu", "present"))
     both = dataclasses.replace(both, pool=dataclasses.replace(both.pool, taints=taints))
-    graph = seen(both)
+    graph = resources_of(both)
     assert [taint["key"] for taint in node(graph)["taints"]] == ["workerType"]
     assert graph.platform.pools["gpu-1xl4"].taints == taints
 
 
 def test_pools_that_a_model_orders_belong_to_one_class_that_tries_them_in_that_order() -> None:
     spot, od = request("gpu-spot", spot=True, preference=3), request("gpu-od", preference=1)
-    graph = seen(od, spot, request("gpu-late", preference=1), request("gpu-1xl4"))
+    graph = resources_of(od, spot, request("gpu-late", preference=1), request("gpu-1xl4"))
     compute_class = graph.inputs("ComputeClass")
     assert (compute_class["apiVersion"], compute_class["metadata"]["name"]) == (
         "cloud.google.com/v1",
@@ -77,7 +77,7 @@ def test_pools_that_a_model_orders_belong_to_one_class_that_tries_them_in_that_o
 
 
 def test_without_an_order_there_is_no_class() -> None:
-    assert not seen(request()).all("ComputeClass")
+    assert not resources_of(request()).all("ComputeClass")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_without_an_order_there_is_no_class() -> None:
 def test_a_node_names_its_cards_says_who_installs_the_driver_and_uses_its_fast_disks(
     machine: Machine, card: str, count: int, disk: str, ssds: int | None
 ) -> None:
-    config = node(seen(request(machine=machine)))
+    config = node(resources_of(request(machine=machine)))
     (cards,) = config["guestAccelerators"]
     assert (cards["type"], cards["count"]) == (card, count)
     assert cards["gpuDriverInstallationConfig"] == {"gpuDriverVersion": "LATEST"}
@@ -104,13 +104,13 @@ def test_a_node_names_its_cards_says_who_installs_the_driver_and_uses_its_fast_d
 def test_a_node_asks_for_a_driver_that_its_image_has(image: str, driver: str) -> None:
     pool_request = request()
     pool_request = dataclasses.replace(pool_request, pool=dataclasses.replace(pool_request.pool, node_image=image))
-    (cards,) = node(seen(pool_request))["guestAccelerators"]
+    (cards,) = node(resources_of(pool_request))["guestAccelerators"]
     assert cards["gpuDriverInstallationConfig"] == {"gpuDriverVersion": driver}
 
 
 def test_a_disk_whose_speed_is_bought_gets_it() -> None:
     disk = Disk(size_gib=300, iops=6000, throughput_mib=1000)
-    boot_disk = node(seen(request(machine=H100, disk=disk)))["bootDisk"]
+    boot_disk = node(resources_of(request(machine=H100, disk=disk)))["bootDisk"]
     assert boot_disk["sizeGb"] == 300
     assert (boot_disk["provisionedIops"], boot_disk["provisionedThroughput"]) == (6000, 1000)
 
@@ -118,14 +118,14 @@ def test_a_disk_whose_speed_is_bought_gets_it() -> None:
 def test_cards_are_cut_or_shared_as_asked() -> None:
     cut = request("cut", A100, sharing=Sharing("mig", profile="3g.40gb"))
     shared = request("shared", sharing=Sharing("timeSlicing", replicas=4))
-    graph = seen(cut, shared)
+    graph = resources_of(cut, shared)
     assert node(graph, "cut")["guestAccelerators"][0]["gpuPartitionSize"] == "3g.40gb"
     sharing = node(graph, "shared")["guestAccelerators"][0]["gpuSharingConfig"]
     assert sharing == {"gpuSharingStrategy": "TIME_SHARING", "maxSharedClientsPerGpu": 4}
 
 
 def test_capacity_is_asked_for_in_the_way_the_stack_says() -> None:
-    graph = seen(
+    graph = resources_of(
         request("spot", spot=True),
         request("bought", reservation="r1", zones=("europe-west4-b",)),
         request("flex"),
@@ -145,14 +145,17 @@ def test_capacity_is_asked_for_in_the_way_the_stack_says() -> None:
 
 
 def test_no_pod_gets_the_nodes_identity_and_no_node_a_public_address() -> None:
-    graph = seen(request())
+    graph = resources_of(request())
     for pool in graph.all("NodePool"):
-        told = json_format.MessageToDict(pool.object)
-        assert told["nodeConfig"]["workloadMetadataConfig"] == {"mode": "GKE_METADATA"}
-        assert told["nodeConfig"]["serviceAccount"].startswith("ebbtide-gcp-dev-nodes@")
-        assert told["nodeConfig"]["shieldedInstanceConfig"]["enableSecureBoot"] is True
-        assert told["networkConfig"]["enablePrivateNodes"] is True
+        inputs = json_format.MessageToDict(pool.object)
+        assert inputs["nodeConfig"]["workloadMetadataConfig"] == {"mode": "GKE_METADATA"}
+        assert inputs["nodeConfig"]["serviceAccount"].startswith("ebbtide-gcp-dev-nodes@")
+        assert inputs["nodeConfig"]["shieldedInstanceConfig"]["enableSecureBoot"] is True
+        assert inputs["networkConfig"]["enablePrivateNodes"] is True
 
 
 def test_an_upgrade_of_a_gpu_pool_needs_no_gpu_more_than_it_has() -> None:
-    assert seen(request()).inputs("NodePool", "gpu-1xl4")["upgradeSettings"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert resources_of(request()).inputs("NodePool", "gpu-1xl4")["upgradeSettings"] == {
+        "maxSurge": 0,
+        "maxUnavailable": 1,
+    }

@@ -30,11 +30,11 @@ class _Echo(mocks.Mocks):
 class _Recorder(mocks.MockMonitor):
     def __init__(self) -> None:
         super().__init__(_Echo())
-        self.seen: dict[str, Any] = {}
+        self.requests: dict[str, Any] = {}
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802  the SDK's name
         if request.type != "pulumi:pulumi:Stack":
-            self.seen[self.make_urn(request.parent, request.type, request.name)] = request
+            self.requests[self.make_urn(request.parent, request.type, request.name)] = request
         return super().RegisterResource(request)
 
 
@@ -44,9 +44,9 @@ def created(pools: Sequence[GpuPool]) -> dict[str, Any]:
     recorder = _Recorder()
     mocks.set_mocks(_Echo(), preview=False, monitor=recorder)
     pulumi.runtime.test(lambda: (GpuLayer("gpu-operator", pools), None)[1])()
-    kinds = [request.type.rpartition(":")[2] for request in recorder.seen.values()]
+    kinds = [request.type.rpartition(":")[2] for request in recorder.requests.values()]
     assert len(kinds) == len(set(kinds))
-    return {request.type.rpartition(":")[2]: (urn, request) for urn, request in recorder.seen.items()}
+    return {request.type.rpartition(":")[2]: (urn, request) for urn, request in recorder.requests.items()}
 
 
 def _whole(value: Any) -> Any:
@@ -108,11 +108,11 @@ def test_the_layer_tolerates_what_the_place_put_on_its_nodes() -> None:
     """The stack knows its own taint; only the place knows those its nodes carry besides."""
     asked = Pool("a", {}, (MINE,), 1)
     spot = Taint("kubernetes.azure.com/scalesetpriority", "spot")
-    made = Pool("a", {}, (MINE, spot), 1, node_image="aks-ubuntu")
+    place_pool = Pool("a", {}, (MINE, spot), 1, node_image="aks-ubuntu")
     machine = find("azure", "Standard_NC24ads_A100_v4")
-    (found,) = gpu_pools("azure", {"a": PoolRequest(asked, machine)}, {"a": made})
-    assert (found.image.key, found.taints) == ("aks-ubuntu", (MINE, spot))
-    release = inputs(created([found]), "Release")
+    (pool_seen,) = gpu_pools("azure", {"a": PoolRequest(asked, machine)}, {"a": place_pool})
+    assert (pool_seen.image.key, pool_seen.taints) == ("aks-ubuntu", (MINE, spot))
+    release = inputs(created([pool_seen]), "Release")
     tolerated = release["values"]["daemonsets"]["tolerations"]
     assert spot.toleration() in tolerated
     assert MINE.toleration() in tolerated

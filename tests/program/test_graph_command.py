@@ -59,9 +59,9 @@ def test_the_graph_goes_to_standard_output_and_every_word_about_it_to_standard_e
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert command.show("local", None, None) == 0
-    said = capsys.readouterr()
-    assert len(json.loads(said.out)) == len(recording("local").records)
-    assert "made up" in said.err
+    printed = capsys.readouterr()
+    assert len(json.loads(printed.out)) == len(recording("local").records)
+    assert "made up" in printed.err
 
 
 def test_what_a_machine_that_is_not_up_would_tell_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,9 +76,9 @@ def test_what_a_machine_that_is_not_up_would_tell_is_marked(capsys: pytest.Captu
 
 def test_an_unknown_stack_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.show("aws-pord", None, None) == 1
-    said = capsys.readouterr()
-    assert said.err.strip() == f"error: 'aws-pord' is not a stack; allowed: {', '.join(ALL_STACKS)}"
-    assert said.out == ""
+    printed = capsys.readouterr()
+    assert printed.err.strip() == f"error: 'aws-pord' is not a stack; allowed: {', '.join(ALL_STACKS)}"
+    assert printed.out == ""
 
 
 def test_every_finding_of_a_bad_stack_file_is_printed_and_nothing_is_written(
@@ -110,9 +110,9 @@ def test_a_program_that_stops_says_where_and_shows_no_traceback(
 
     monkeypatch.setattr("infra.program.platform.create", stop)
     assert command.show("onprem", None, None) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("error: the program stopped: LookupError: no such machine")
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: the program stopped: LookupError: no such machine")
+    assert "Traceback" not in printed
 
 
 def test_an_encrypted_value_of_another_namespace_needs_no_key(

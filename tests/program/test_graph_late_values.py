@@ -22,7 +22,7 @@ from infra.recorder.unknown_outputs import NoSuchOutput
 URN = "urn:pulumi:try::ebbtide::"
 
 
-def told(program: Callable[[], Any]) -> Recording:
+def recording_of(program: Callable[[], Any]) -> Recording:
     return record("try", {}, [], lambda: program() and None)
 
 
@@ -32,9 +32,9 @@ def data(program: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     def run() -> None:
         k8s.core.v1.ConfigMap("seen", metadata={"name": "seen"}, data=program())
 
-    recording = told(run)
-    (seen,) = [r for r in recording.records if r.name == "seen"]
-    return dict(seen.inputs["data"])
+    recording = recording_of(run)
+    (resource,) = [r for r in recording.records if r.name == "seen"]
+    return dict(resource.inputs["data"])
 
 
 def cluster() -> aws.eks.Cluster:
@@ -45,8 +45,8 @@ CLUSTER = f"{URN}aws:eks/cluster:Cluster::c"
 
 
 def test_a_late_property_names_the_resource_it_comes_from_and_the_property_on_the_wire() -> None:
-    seen = data(lambda: {"endpoint": cluster().endpoint})
-    assert seen == {"endpoint": f"${{{CLUSTER}#endpoint}}"}
+    late = data(lambda: {"endpoint": cluster().endpoint})
+    assert late == {"endpoint": f"${{{CLUSTER}#endpoint}}"}
 
 
 def test_what_lies_deep_in_a_late_property_has_its_whole_path() -> None:
@@ -82,13 +82,13 @@ def test_late_values_can_be_joined_formatted_and_written_into_json() -> None:
         }
 
     endpoint, arn = f"${{{CLUSTER}#endpoint}}", f"${{{CLUSTER}#arn}}"
-    seen = data(program)
-    assert seen["url"] == f"{endpoint}/v1"
-    assert seen["format"] == f"${{{CLUSTER}#name}}@{arn}"
-    assert json.loads(seen["json"]) == {"server": endpoint}
-    assert seen["all"] == f"{endpoint} {arn}"
-    assert seen["host"] == f"${{{CLUSTER}#identities[0].oidcs[0].issuer}}"
-    assert seen["first"] == endpoint, "a URN has slashes and colons; cutting at one must not cut it"
+    late = data(program)
+    assert late["url"] == f"{endpoint}/v1"
+    assert late["format"] == f"${{{CLUSTER}#name}}@{arn}"
+    assert json.loads(late["json"]) == {"server": endpoint}
+    assert late["all"] == f"{endpoint} {arn}"
+    assert late["host"] == f"${{{CLUSTER}#identities[0].oidcs[0].issuer}}"
+    assert late["first"] == endpoint, "a URN has slashes and colons; cutting at one must not cut it"
 
 
 @pytest.mark.parametrize(
@@ -102,14 +102,14 @@ def test_late_values_can_be_joined_formatted_and_written_into_json() -> None:
     ],
 )
 def test_code_that_takes_a_late_value_apart_gives_a_late_value_and_is_told_of(parse: Callable[[str], Any]) -> None:
-    seen: dict[str, Any] = {}
+    late: dict[str, Any] = {}
 
     def program() -> None:
         k8s.core.v1.ConfigMap("seen", metadata={"name": "seen"}, data={"it": cluster().arn.apply(parse)})
 
-    recording = told(program)
-    seen = recording.records[-1].inputs["data"]
-    assert seen == {"it": f"${{{CLUSTER}#arn}}"}
+    recording = recording_of(program)
+    late = recording.records[-1].inputs["data"]
+    assert late == {"it": f"${{{CLUSTER}#arn}}"}
     assert len(recording.notes) == 1
     assert "on a late value" in recording.notes[0]
 
@@ -127,7 +127,7 @@ def test_a_property_that_the_sdk_does_not_have_is_an_error() -> None:
 def test_a_loop_over_a_late_list_runs_once() -> None:
     def program() -> dict[str, Any]:
         c = cluster()
-        return {"all": c.identities.apply(lambda found: ",".join(i.oidcs[0].issuer for i in found))}
+        return {"all": c.identities.apply(lambda identities: ",".join(i.oidcs[0].issuer for i in identities))}
 
     assert data(program) == {"all": f"${{{CLUSTER}#identities[*].oidcs[0].issuer}}"}
 
@@ -206,12 +206,12 @@ def test_what_was_sent_as_a_secret_comes_back_as_one() -> None:
 
 
 def test_outputs_of_a_stack_made_elsewhere_are_late() -> None:
-    seen = data(lambda: {"it": pulumi.StackReference("org/base/prod").get_output("kubeconfig")})
-    assert seen == {"it": f"${{{URN}pulumi:pulumi:StackReference::org/base/prod#outputs.kubeconfig}}"}
+    late = data(lambda: {"it": pulumi.StackReference("org/base/prod").get_output("kubeconfig")})
+    assert late == {"it": f"${{{URN}pulumi:pulumi:StackReference::org/base/prod#outputs.kubeconfig}}"}
 
 
 def test_a_resource_that_is_only_read_says_so() -> None:
-    recording = told(lambda: aws.ec2.Vpc.get("v", "vpc-1"))
+    recording = recording_of(lambda: aws.ec2.Vpc.get("v", "vpc-1"))
     (entry,) = graph(recording.records)
     assert entry["external"] is True
     assert entry["inputs"]["id"] == "vpc-1"
@@ -219,20 +219,20 @@ def test_a_resource_that_is_only_read_says_so() -> None:
 
 def test_two_resources_of_one_name_are_refused_as_by_an_engine() -> None:
     with pytest.raises(TwoAlike, match="two resources are called c"):
-        told(lambda: (cluster(), cluster()))
+        recording_of(lambda: (cluster(), cluster()))
 
 
 def test_two_runs_give_the_same_letters() -> None:
     def program() -> None:
-        made = [random.RandomPassword(f"p{n}", length=9) for n in range(9)]
-        for n, password in enumerate(made):
+        passwords = [random.RandomPassword(f"p{n}", length=9) for n in range(9)]
+        for n, password in enumerate(passwords):
             k8s.core.v1.ConfigMap(
                 f"m{n}",
                 metadata={"name": password.id},
-                opts=pulumi.ResourceOptions(depends_on=made[n:]),
+                opts=pulumi.ResourceOptions(depends_on=passwords[n:]),
             )
 
-    assert text(graph(told(program).records)) == text(graph(told(program).records))
+    assert text(graph(recording_of(program).records)) == text(graph(recording_of(program).records))
 
 
 def test_resources_stand_after_their_parents_and_all_they_depend_on() -> None:
@@ -245,7 +245,7 @@ def test_resources_stand_after_their_parents_and_all_they_depend_on() -> None:
         first = Part("a", [])
         Part("b", [first])
 
-    records = told(program).records
+    records = recording_of(program).records
     assert [r.urn for r in records] == [
         f"{URN}ebbtide:try:Part::a",
         f"{URN}ebbtide:try:Part$random:index/randomPassword:RandomPassword::a",

@@ -61,8 +61,8 @@ def graph(stack: str) -> Graph:
 
 
 def test_no_stack_of_the_project_is_left_out() -> None:
-    wanted = {f"{place}-{stage}" for place in ("aws", "azure", "gcp") for stage in ("dev", "prod")}
-    assert {"local", "onprem", *wanted} <= set(ALL_STACKS)
+    stacks = {f"{place}-{stage}" for place in ("aws", "azure", "gcp") for stage in ("dev", "prod")}
+    assert {"local", "onprem", *stacks} <= set(ALL_STACKS)
 
 
 def test_every_entry_has_the_ten_fields_and_nothing_that_is_not_json(graph: Graph) -> None:
@@ -73,14 +73,14 @@ def test_every_entry_has_the_ten_fields_and_nothing_that_is_not_json(graph: Grap
 
 
 def test_every_resource_stands_after_its_parent_its_provider_and_all_it_depends_on(graph: Graph) -> None:
-    seen = {f"urn:pulumi:{graph[0]['urn'].split(':')[2]}::ebbtide::pulumi:pulumi:Stack::"}
-    root = next(iter(seen))
+    earlier = {f"urn:pulumi:{graph[0]['urn'].split(':')[2]}::ebbtide::pulumi:pulumi:Stack::"}
+    root = next(iter(earlier))
     for entry in graph:
-        assert entry["parent"] in seen or entry["parent"].startswith(root), entry["urn"]
-        assert set(entry["dependsOn"]) <= seen, entry["urn"]
-        assert not entry["provider"] or entry["provider"] in seen, entry["urn"]
-        assert entry["urn"] not in seen, "two resources of one name"
-        seen.add(entry["urn"])
+        assert entry["parent"] in earlier or entry["parent"].startswith(root), entry["urn"]
+        assert set(entry["dependsOn"]) <= earlier, entry["urn"]
+        assert not entry["provider"] or entry["provider"] in earlier, entry["urn"]
+        assert entry["urn"] not in earlier, "two resources of one name"
+        earlier.add(entry["urn"])
 
 
 def test_every_late_value_comes_from_a_resource_of_the_graph_or_a_providers_function(graph: Graph) -> None:
@@ -156,8 +156,8 @@ def test_every_gpu_group_tells_its_autoscaler_what_a_node_would_be(graph: Graph)
         for key, value in group["inputs"]["labels"].items():
             assert tags.get(f"{template}label/{key}") == value, f"{group['name']}: {key}"
         for taint in group["inputs"]["taints"]:
-            told = f"{taint['value']}:NoSchedule"
-            assert tags.get(f"{template}taint/{taint['key']}") == told, f"{group['name']}: {taint}"
+            taint_value = f"{taint['value']}:NoSchedule"
+            assert tags.get(f"{template}taint/{taint['key']}") == taint_value, f"{group['name']}: {taint}"
         assert int(tags[f"{template}resources/nvidia.com/gpu"]) in (1, 4, 8)
 
 
@@ -171,11 +171,11 @@ def test_replicas_are_left_to_keda_and_a_model_begins_asleep(graph: Graph) -> No
 def test_nothing_listens_publicly_without_tls_and_keys(graph: Graph) -> None:
     for entry in of(graph, "Ingress"):
         notes, spec = entry["inputs"]["metadata"].get("annotations", {}), entry["inputs"]["spec"]
-        told = " ".join([*notes, *notes.values()])
-        encrypted = "tls" in spec or any(word in told for word in ("certificate-arn", "router.tls", "pre-shared-cert"))
+        text = " ".join([*notes, *notes.values()])
+        encrypted = "tls" in spec or any(word in text for word in ("certificate-arn", "router.tls", "pre-shared-cert"))
         assert encrypted, f"{entry['name']}: no TLS"
         assert notes.get("kubernetes.io/ingress.allow-http", "false") == "false", entry["name"]
-        assert '"HTTP"' not in told, f"{entry['name']}: also in clear"
+        assert '"HTTP"' not in text, f"{entry['name']}: also in clear"
         behind = {path["backend"]["service"]["name"] for rule in spec["rules"] for path in rule["http"]["paths"]}
         assert behind == {"gateway"}, "the gateway asks for a key; nothing else does"
     for entry in of(graph, "Service"):
@@ -243,13 +243,13 @@ def test_no_secret_stands_in_clear_anywhere(graph: Graph) -> None:
         for text in strings(entry["inputs"]):
             assert not CLEAR.search(text), entry["urn"]
     for entry in of(graph, "Secret"):
-        given = [entry["inputs"].get(field) for field in ("stringData", "data")]
-        values = [v for each in given if each for v in (each.values() if isinstance(each, dict) else [each])]
+        values_in_clear = [entry["inputs"].get(field) for field in ("stringData", "data")]
+        values = [v for each in values_in_clear if each for v in (each.values() if isinstance(each, dict) else [each])]
         assert values, entry["urn"]
         assert set(values) == {"[secret]"}, entry["urn"]
     for provider in (e for e in graph if e["type"] == "pulumi:providers:kubernetes"):
-        given = provider["inputs"].get("kubeconfig", "")
-        assert given == "[secret]" or given.startswith("/"), "a path of this machine, or hidden"
+        values_in_clear = provider["inputs"].get("kubeconfig", "")
+        assert values_in_clear == "[secret]" or values_in_clear.startswith("/"), "a path of this machine, or hidden"
 
 
 def test_passwords_are_made_only_for_the_gateways_keys(graph: Graph) -> None:

@@ -45,8 +45,8 @@ def test_a_misspelt_nested_key_is_named_with_the_one_that_was_meant() -> None:
 
 
 def test_a_misspelt_key_in_a_list_is_found_where_it_stands() -> None:
-    found = wrong(node_group(taints=[NODE_GROUP["taints"][0], {"key": "a", "effect": "NO_EXECUTE", "vlaue": "b"}]))
-    assert [sentence.partition(":")[0] for sentence in found] == ["taints[1].vlaue"]
+    sentences = wrong(node_group(taints=[NODE_GROUP["taints"][0], {"key": "a", "effect": "NO_EXECUTE", "vlaue": "b"}]))
+    assert [sentence.partition(":")[0] for sentence in sentences] == ["taints[1].vlaue"]
 
 
 def test_a_required_key_that_is_missing_is_named() -> None:
@@ -65,14 +65,14 @@ def test_a_required_key_that_is_missing_is_named() -> None:
     ],
 )
 def test_a_value_of_the_wrong_type_is_named(changed: dict[str, Any], sentence: str) -> None:
-    (found,) = wrong(node_group(**changed))
-    assert found.startswith(sentence)
+    (sentence_found,) = wrong(node_group(**changed))
+    assert sentence_found.startswith(sentence)
 
 
 def test_a_word_that_an_enumeration_does_not_have_is_named_with_those_it_has() -> None:
     def pool(**changed: Any) -> Callable[[], Any]:
-        given = {"resource_group_name": "g", "resource_name_": "c", "mode": "User", "os_type": "Linux", **changed}
-        return lambda: azure.containerservice.AgentPool("p", **given)
+        inputs = {"resource_group_name": "g", "resource_name_": "c", "mode": "User", "os_type": "Linux", **changed}
+        return lambda: azure.containerservice.AgentPool("p", **inputs)
 
     assert wrong(pool()) == []
     (sentence,) = wrong(pool(scale_set_priority="spot"))
@@ -94,8 +94,8 @@ def test_kubernetes_objects_are_looked_into_down_to_the_container() -> None:
 
 def test_a_google_pool_is_looked_into_as_well() -> None:
     def pool(**config: Any) -> Callable[[], Any]:
-        given = {"machine_type": "g2-standard-16", **config}
-        return lambda: gcp.container.NodePool("p", cluster="c", node_config=given)
+        inputs = {"machine_type": "g2-standard-16", **config}
+        return lambda: gcp.container.NodePool("p", cluster="c", node_config=inputs)
 
     assert wrong(pool(guest_accelerators=[{"type": "nvidia-l4", "count": 1}])) == []
     (sentence,) = wrong(pool(guest_accelerators=[{"type": "nvidia-l4", "count": 1, "gpuSharing": {}}]))

@@ -48,7 +48,7 @@ def first(api: Api, objects: list[Sent]) -> list[str]:
     refused = []
     for kind in FIRST:
         refused += [
-            told for each in objects if each.document["kind"] == kind if (told := _refusal(api, each, dry=False))
+            refusal for each in objects if each.document["kind"] == kind if (refusal := _refusal(api, each, dry=False))
         ]
     api.apply_kinds(each.document for each in objects)
     return refused
@@ -66,7 +66,7 @@ def _refusal(api: Api, each: Sent, *, dry: bool) -> str | None:
 
 def test_a_real_api_server_accepts_every_object_of_the_stack(api: Api, objects: list[Sent], first: list[str]) -> None:
     rest = [each for each in objects if each.document["kind"] not in FIRST]
-    refused = [told for each in rest if (told := _refusal(api, each, dry=True))]
+    refused = [refusal for each in rest if (refusal := _refusal(api, each, dry=True))]
     assert not [*first, *refused], "\n".join([*first, *refused])
     assert {"Namespace", "Deployment", "ScaledObject", "InterceptorRoute"} <= {e.document["kind"] for e in objects}
 
@@ -104,9 +104,9 @@ def test_a_misspelt_field_is_refused_in_kubernetes_own_kinds_and_in_kedas(
 def test_the_rendered_keda_is_accepted_whole(api: Api) -> None:
     """As its own authors wrote it, so that a refusal in the test above is this project's doing."""
     for file in sorted((paths().cache / "keda").glob("*.yaml")):
-        found = documents(Path(file).read_text())
-        for document in found:
+        objects = documents(Path(file).read_text())
+        for document in objects:
             if document["kind"] in ("Namespace", "CustomResourceDefinition"):
                 api.apply(document)
-        for document in found:
+        for document in objects:
             api.apply(document, dry_run=True)

@@ -47,8 +47,8 @@ _CODE = re.compile(r"\[(EBB\d{3}) (?:error|mandatory|warning)\]")
 
 
 def plan(file: Path) -> tuple[set[str], bool]:
-    made = command_plan.planned(PlanOptions(stack=STACK, config_file=str(file), graph=False))
-    return {finding["code"] for finding in made["findings"]}, made["verdict"] == "errors"
+    page = command_plan.planned(PlanOptions(stack=STACK, config_file=str(file), graph=False))
+    return {finding["code"] for finding in page["findings"]}, page["verdict"] == "errors"
 
 
 def gate(file: Path) -> tuple[set[str], bool]:
@@ -112,8 +112,8 @@ def test_every_command_finds_the_same_and_stops_alike(
     file = case.write(tmp_path)
     monkeypatch.setattr(workspace, "PROJECT", tmp_path)
     monkeypatch.setattr(build, "PROJECT", tmp_path)
-    found = {door.__name__: door(file) for door in (plan, gate, graph, program)}
-    assert found == dict.fromkeys(found, ({*case.codes, *case.warnings}, bool(case.codes)))
+    results = {door.__name__: door(file) for door in (plan, gate, graph, program)}
+    assert results == dict.fromkeys(results, ({*case.codes, *case.warnings}, bool(case.codes)))
 
 
 def test_what_is_recorded_beside_the_stack_file_is_judged_in_every_command(
@@ -155,17 +155,17 @@ def test_the_key_that_a_fix_says_to_set_lifts_its_finding(tmp_path: Path) -> Non
     followed: set[str] = set()
     in_vain = []
     for case in CASES:
-        found = findings(case, tmp_path)
-        for at, fix in found.items():
+        problems = findings(case, tmp_path)
+        for at, fix in problems.items():
             code, path = at
-            told = _SET.search(fix)
-            if told is None:
+            match = _SET.search(fix)
+            if match is None:
                 continue
             mended = replace(
-                case, changes={**case.changes, **followed_fix(case, path, told[1], yaml.safe_load(told[2]))}
+                case, changes={**case.changes, **followed_fix(case, path, match[1], yaml.safe_load(match[2]))}
             )
             followed.add(code)
-            if more := {*findings(mended, tmp_path)} - ({*found} - {at}):
+            if more := {*findings(mended, tmp_path)} - ({*problems} - {at}):
                 in_vain.append((case.name, path, fix, more))
     assert not in_vain
     assert {"EBB022", "EBB026", "EBB028", "EBB030", "EBB033"} <= followed, followed
@@ -178,20 +178,20 @@ def followed_fix(case: BadInput, path: str, key: str, value: Any) -> dict[str, A
     if inside is None:
         return {f"{place}.{key}": value}
     names = inside[1].split(".")
-    found: Any = case.changes
+    changed: Any = case.changes
     for n in range(len(names), 0, -1):  # a case may change a whole section at once
         if (start := ".".join(names[:n])) in case.changes:
-            found = functools.reduce(lambda part, name: part[name], names[n:], case.changes[start])
+            changed = functools.reduce(lambda part, name: part[name], names[n:], case.changes[start])
             break
-    whole = copy.deepcopy(found)
+    whole = copy.deepcopy(changed)
     whole[int(inside[2])][key] = value
     return {inside[1]: whole}
 
 
 def findings(case: BadInput, folder: Path) -> dict[tuple[str, str], str]:
     """The fix of every finding by its code and place."""
-    with tempfile.TemporaryDirectory(dir=folder) as made:
-        file = case.write(Path(made))
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        file = case.write(Path(place))
         judged = judge_with_records(read_file(file), file.parent)
     return {(finding.code, finding.path): finding.fix for finding in judged.findings}
 
@@ -232,8 +232,8 @@ def test_a_number_of_bad_inputs_is_the_number_of_its_finding() -> None:
     for number in {numbered(case) for case in CASES} - {None, 56}:
         code = f"EBB{number:03}"
         assert code in codes
-        given = [case for case in CASES if numbered(case) == number]
-        assert any(code in (*case.codes, *case.warnings) for case in given), code
+        cases = [case for case in CASES if numbered(case) == number]
+        assert any(code in (*case.codes, *case.warnings) for case in cases), code
 
 
 def test_every_rule_of_the_planner_has_a_case() -> None:

@@ -44,9 +44,11 @@ def test_a_stack_component_makes_what_the_stack_files_program_makes_under_itself
     graph = stack_kit.run_local({}, tmp_path, started=program)
     own = stack_kit.graph_of("local")
     (stack,) = graph.of("Stack")
-    made = [each for each in graph.recorded if each is not stack]
-    assert sorted((each.type, each.name) for each in made) == sorted((each.type, each.name) for each in own.recorded)
-    assert {each.parent for each in made if each.parent not in {other.urn for other in made}} == {stack.urn}
+    resources = [each for each in graph.recorded if each is not stack]
+    assert sorted((each.type, each.name) for each in resources) == sorted(
+        (each.type, each.name) for each in own.recorded
+    )
+    assert {each.parent for each in resources if each.parent not in {other.urn for other in resources}} == {stack.urn}
     assert graph.exports["endpoint"][0] == own.exports["endpoint"][0]
     assert graph.exports["models"] == own.exports["models"]
     keys, secret = graph.exports["api_keys"]
@@ -69,9 +71,9 @@ def test_every_finding_is_an_error_at_its_own_property_and_nothing_is_made(tmp_p
     assert graph.recorded == []
     (error,) = refused
     assert error.errors is not None
-    found = {each["property_path"]: each["reason"] for each in error.errors}
-    assert "[EBB001 error]" in found[f"config.models.{first}.gpus"]
-    assert "[EBB011 error]" in found[f"config.models.{first}.idleTtl"]
+    reasons = {each["property_path"]: each["reason"] for each in error.errors}
+    assert "[EBB001 error]" in reasons[f"config.models.{first}.gpus"]
+    assert "[EBB011 error]" in reasons[f"config.models.{first}.idleTtl"]
 
 
 def test_outputs_are_refused_with_their_paths() -> None:

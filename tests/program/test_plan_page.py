@@ -47,11 +47,11 @@ def file(tmp_path: Path) -> Path:
     }  # fmt: skip
 
     config = stack(tmp_path, more)
-    made = plan_stack(config, lambda model: small if model == "test/seventy" else EIGHT)
-    findings = [finding(problem, "stacks/Pulumi.test.yaml") for problem in made.problems]
+    planned = plan_stack(config, lambda model: small if model == "test/seventy" else EIGHT)
+    findings = [finding(problem, "stacks/Pulumi.test.yaml") for problem in planned.problems]
     graph = ResourceCounts(168, 28, {"aws:eks/nodeGroup:NodeGroup": 3, "kubernetes:apps/v1:Deployment": 3})
     written = tmp_path / "plan.html"
-    written.write_text(page(document("test", "stacks/Pulumi.test.yaml", findings, made, graph)))
+    written.write_text(page(document("test", "stacks/Pulumi.test.yaml", findings, planned, graph)))
     return written
 
 

@@ -59,9 +59,9 @@ def test_a_models_port_opens_to_interceptor_and_gateway_alone_and_the_model_talk
 
 def test_each_declared_key_is_made_by_the_stack_and_is_a_secret_output(graph: Graph, stack: str) -> None:
     declared = set(sections(stack)["ebbtide:gateway"]["keys"])
-    made = graph.of("RandomPassword")
-    assert {r.name.removeprefix("gateway-key-") for r in made} == declared
-    assert all("result" in r.secret_outputs and r.inputs["length"] >= 32 for r in made)
+    passwords = graph.of("RandomPassword")
+    assert {r.name.removeprefix("gateway-key-") for r in passwords} == declared
+    assert all("result" in r.secret_outputs and r.inputs["length"] >= 32 for r in passwords)
     keys, secret = graph.exports["api_keys"]
     assert secret
     assert keys == {name: f"sk-{secret_letters(f'gateway-key-{name}')}" for name in declared}

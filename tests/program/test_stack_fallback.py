@@ -47,19 +47,19 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Resources:
 
 
 def pod(resources: Resources, model: str) -> dict[str, Any]:
-    (found,) = [p for resource, p in reading.models(resources) if resource["inputs"]["metadata"]["name"] == model]
-    return found
+    (workload,) = [p for resource, p in reading.models(resources) if resource["inputs"]["metadata"]["name"] == model]
+    return workload
 
 
 def release(resources: Resources) -> dict[str, Any]:
-    found = [r["inputs"] for r in reading.of(resources, "Release") if r["inputs"]["name"] == "cluster-autoscaler"]
-    return dict(found[0]["values"])
+    releases = [r["inputs"] for r in reading.of(resources, "Release") if r["inputs"]["name"] == "cluster-autoscaler"]
+    return dict(releases[0]["values"])
 
 
 def test_a_model_selects_and_tolerates_its_pools_and_no_other(several: Resources) -> None:
     pools = {p.name.removeprefix("ebbtide-aws-prod-"): p for p in reading.gpu_pools(several)}
     assert set(pools) == {SPOT, ON_DEMAND, OTHER}
-    seen = {
+    choices = {
         (model, name): (
             reading.fits(pod(several, model), pool),
             all(reading.tolerates(pod(several, model), taint) for taint in pool.taints),
@@ -67,13 +67,13 @@ def test_a_model_selects_and_tolerates_its_pools_and_no_other(several: Resources
         for model in ("llama-8b", "llama-70b")
         for name, pool in pools.items()
     }
-    assert {key for key, told in seen.items() if told == (True, True)} == {
+    assert {key for key, choice in choices.items() if choice == (True, True)} == {
         ("llama-8b", SPOT),
         ("llama-8b", ON_DEMAND),
         ("llama-70b", OTHER),
     }
     # each half alone must tell the pools apart
-    assert set(seen.values()) == {(True, True), (False, False)}
+    assert set(choices.values()) == {(True, True), (False, False)}
 
 
 def test_the_first_choice_is_preferred_and_a_model_with_one_pool_keeps_its_selector(several: Resources) -> None:
@@ -93,20 +93,20 @@ def test_the_quota_does_not_grow_with_the_pools(several: Resources) -> None:
 
 
 def test_the_autoscaler_the_stack_installs_is_told_the_order_and_left_alone_without_one(several: Resources) -> None:
-    told = release(several)
-    assert told["extraArgs"]["expander"] == "priority,least-waste"
-    assert "expanderPriorities" in told
+    chart_values = release(several)
+    assert chart_values["extraArgs"]["expander"] == "priority,least-waste"
+    assert "expanderPriorities" in chart_values
     plain = release(reading.resources("aws-prod"))
     assert plain["extraArgs"]["expander"] == "least-waste"
     assert "expanderPriorities" not in plain
 
 
 def test_karpenter_needs_no_word_of_it(tmp_path: Path) -> None:
-    found = recorded(with_fallback(nodeProvisioning="karpenter", nodeImageRelease="v20260820"), tmp_path)
-    pools = {p["name"]: p["inputs"]["spec"] for p in reading.of(found, "NodePool")}
+    resources = recorded(with_fallback(nodeProvisioning="karpenter", nodeImageRelease="v20260820"), tmp_path)
+    pools = {p["name"]: p["inputs"]["spec"] for p in reading.of(resources, "NodePool")}
     assert len(pools) == 3
     assert not [name for name, spec in pools.items() if "weight" in spec]
-    assert "affinity" in pod(found, "llama-8b")
+    assert "affinity" in pod(resources, "llama-8b")
 
 
 def test_one_model_for_short_and_long_contexts_on_two_pools_shares_its_weights(tmp_path: Path) -> None:
@@ -114,12 +114,12 @@ def test_one_model_for_short_and_long_contexts_on_two_pools_shares_its_weights(t
     short = config["ebbtide:models"]["llama-8b"]
     long = {**short, "pool": OTHER, "gpus": 8, "max": 1, "maxTokens": 131072, "idleTtl": "30m", "coldStart": "20m"}
     config["ebbtide:models"]["llama-8b-long"] = long
-    found = recorded(config, tmp_path)
-    pods = [pod(found, name) for name in ("llama-8b", "llama-8b-long")]
+    resources = recorded(config, tmp_path)
+    pods = [pod(resources, name) for name in ("llama-8b", "llama-8b-long")]
     arguments = [each["containers"][0]["args"] for each in pods]
     assert len({args[args.index("--model") + 1] for args in arguments}) == 1
     assert [args[args.index("--max-model-len") + 1] for args in arguments] == ["8192", "131072"]
     assert [each["nodeSelector"] for each in pods] == [{"workerType": "gpu_1xa10"}, {"workerType": "gpu_8xa100"}]
-    jobs = [each["inputs"] for each in reading.of(found, "Job")]
+    jobs = [each["inputs"] for each in reading.of(resources, "Job")]
     copies = [job for job in jobs if short["revision"] in json.dumps(job)]
     assert len(copies) == 1

@@ -23,10 +23,10 @@ def graph(stack: str) -> Graph:
 
 def at(inputs: dict[str, Any], path: str) -> Any:
     """What a property path names; KeyError where it names nothing."""
-    found: Any = inputs
+    part_found: Any = inputs
     for part in path.split("."):
-        found = found[part]
-    return found
+        part_found = part_found[part]
+    return part_found
 
 
 def test_the_graph_is_this_and_nothing_else(graph: Graph, snapshot: SnapshotAssertion) -> None:
@@ -61,9 +61,9 @@ def test_every_component_names_the_room_it_lives_in(graph: Graph) -> None:
     components = [r for r in graph.recorded if not r.custom]
     assert components
     for component in components:
-        found = re.fullmatch(r"ebbtide:([a-z_]+):[A-Z][A-Za-z]+", component.type)
-        assert found, component.type
-        assert (PROJECT / "components" / found.group(1)).is_dir(), component.type
+        match = re.fullmatch(r"ebbtide:([a-z_]+):[A-Z][A-Za-z]+", component.type)
+        assert match, component.type
+        assert (PROJECT / "components" / match.group(1)).is_dir(), component.type
 
 
 def test_every_resource_but_a_component_hangs_under_a_component_or_is_the_model_stores(graph: Graph) -> None:

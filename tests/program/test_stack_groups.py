@@ -41,18 +41,18 @@ LWS = "sigs.k8s.io/lws@v0.8.0"
 
 
 def config(install: str = "helm", **model: Any) -> dict[str, Any]:
-    made = sections("onprem")
-    made["ebbtide:pools"] = {**made["ebbtide:pools"], "gpu-8xh100": POOL}
-    made["ebbtide:models"] = {**made["ebbtide:models"], "large": {**LARGE, **model}}
-    made["ebbtide:guard"] = {"maxGpus": 17, "whenFull": "wait"}
-    made["ebbtide:gateway"]["groups"]["everyone"] = {"models": ["*"]}
-    made["ebbtide:leaderWorkerSet"] = {"install": install}
-    return made
+    config = sections("onprem")
+    config["ebbtide:pools"] = {**config["ebbtide:pools"], "gpu-8xh100": POOL}
+    config["ebbtide:models"] = {**config["ebbtide:models"], "large": {**LARGE, **model}}
+    config["ebbtide:guard"] = {"maxGpus": 17, "whenFull": "wait"}
+    config["ebbtide:gateway"]["groups"]["everyone"] = {"models": ["*"]}
+    config["ebbtide:leaderWorkerSet"] = {"install": install}
+    return config
 
 
-def recorded(made: dict[str, Any]) -> Graph:
+def recorded(config: dict[str, Any]) -> Graph:
     with tempfile.TemporaryDirectory() as folder:
-        return run("onprem", made, Path(folder))
+        return run("onprem", config, Path(folder))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def releases(graph: Graph) -> set[str]:
 
 
 def test_a_model_on_two_machines_is_a_group_and_one_on_a_single_machine_a_deployment(graph: Graph) -> None:
-    assert [found.object_name for found in graph.of("LeaderWorkerSet")] == ["large"]
+    assert [resource.object_name for resource in graph.of("LeaderWorkerSet")] == ["large"]
     assert [model.object_name for model in graph.models()] == ["llama-8b"]
 
 
@@ -94,7 +94,7 @@ def test_keda_scales_the_group_after_it_is_there(graph: Graph, group: Recorded) 
 
 
 def test_the_controller_is_installed_before_the_group_and_goes_after_it(graph: Graph, group: Recorded) -> None:
-    (release,) = [found for found in graph.of("Release") if found.inputs["name"] == "lws"]
+    (release,) = [resource for resource in graph.of("Release") if resource.inputs["name"] == "lws"]
     assert release.inputs["chart"] == "oci://registry.k8s.io/lws/charts/lws"
     assert (release.inputs["version"], release.inputs["namespace"]) == ("0.8.0", "lws-system")
     # the chart's own 1 CPU and 1 GiB would not fit on one small system node beside everything else
@@ -137,9 +137,9 @@ def test_the_group_waits_for_its_policy_and_the_quota_counts_all_its_machines(gr
 
 def test_the_gateway_counts_a_whole_replica_and_may_read_groups(graph: Graph) -> None:
     (document,) = [
-        yaml.safe_load(found.inputs["data"]["gateway.yaml"])
-        for found in graph.of("ConfigMap")
-        if "gateway.yaml" in found.inputs.get("data", {})
+        yaml.safe_load(resource.inputs["data"]["gateway.yaml"])
+        for resource in graph.of("ConfigMap")
+        if "gateway.yaml" in resource.inputs.get("data", {})
     ]
     assert {model["name"]: model["gpus"] for model in document["models"]} == {"llama-8b": 1, "large": 16}
     assert document["cluster"]["groups"] is True
@@ -161,20 +161,23 @@ def test_an_engine_that_is_wedged_is_seen_at_the_leader_alone(group: Recorded) -
 
 def test_hours_kept_warm_are_told_to_keda_for_a_group_as_for_any_model() -> None:
     office = {"days": "weekdays", "from": "08:30", "to": "18:00", "timezone": "Europe/Berlin"}
-    made = recorded(config(schedules={"office": office})).one("ScaledObject", "large").inputs["spec"]
-    assert made["scaleTargetRef"]["kind"] == "LeaderWorkerSet"
-    assert {trigger["type"] for trigger in made["triggers"]} == {"external-push", "metrics-api", "cron"}
+    spec = recorded(config(schedules={"office": office})).one("ScaledObject", "large").inputs["spec"]
+    assert spec["scaleTargetRef"]["kind"] == "LeaderWorkerSet"
+    assert {trigger["type"] for trigger in spec["triggers"]} == {"external-push", "metrics-api", "cron"}
 
 
 def test_the_keeper_is_told_of_a_group_and_a_wakes_price_is_of_all_its_machines(graph: Graph) -> None:
-    told = {
-        name: yaml.safe_load(found.inputs["data"][name])["models"]
+    models = {
+        name: yaml.safe_load(resource.inputs["data"][name])["models"]
         for name in ("keeper.yaml", "gateway.yaml")
-        for found in graph.of("ConfigMap")
-        if name in found.inputs.get("data", {})
+        for resource in graph.of("ConfigMap")
+        if name in resource.inputs.get("data", {})
     }
-    assert {model["name"]: model.get("machines") for model in told["keeper.yaml"]} == {"llama-8b": None, "large": 2}
-    assert {model["name"]: model.get("usdPerHour") for model in told["gateway.yaml"]} == {"llama-8b": None, "large": 60}
+    assert {model["name"]: model.get("machines") for model in models["keeper.yaml"]} == {"llama-8b": None, "large": 2}
+    assert {model["name"]: model.get("usdPerHour") for model in models["gateway.yaml"]} == {
+        "llama-8b": None,
+        "large": 60,
+    }
 
 
 def test_the_rules_see_both_pods_of_the_group(graph: Graph, group: Recorded) -> None:
@@ -186,28 +189,28 @@ def _wrong(value: Any, schema: Mapping[str, Any], at: str) -> Iterator[str]:
     """What a structural schema of Kubernetes does not take: unknown fields, other types, missing and other values."""
     types = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
     # the wire has one kind of number
-    given = int(value) if isinstance(value, float) and value.is_integer() else value
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
     if schema.get("x-kubernetes-int-or-string"):
-        if not isinstance(given, (int, str)):
-            yield f"{at}: {type(given).__name__} is no integer or string"
+        if not isinstance(number, (int, str)):
+            yield f"{at}: {type(number).__name__} is no integer or string"
         return
-    if not isinstance(given, types[schema["type"]]):
-        yield f"{at}: {type(given).__name__} is no {schema['type']}"
+    if not isinstance(number, types[schema["type"]]):
+        yield f"{at}: {type(number).__name__} is no {schema['type']}"
         return
-    if "enum" in schema and given not in schema["enum"]:
-        yield f"{at}: {given} is none of {schema['enum']}"
-    if isinstance(given, dict):
+    if "enum" in schema and number not in schema["enum"]:
+        yield f"{at}: {number} is none of {schema['enum']}"
+    if isinstance(number, dict):
         properties, more = schema.get("properties", {}), schema.get("additionalProperties")
-        yield from (f"{at}.{key}: is missing" for key in schema.get("required", ()) if key not in given)
-        for key, child in given.items():
+        yield from (f"{at}.{key}: is missing" for key in schema.get("required", ()) if key not in number)
+        for key, child in number.items():
             below = properties.get(key, more)
             if below is None:
                 if not schema.get("x-kubernetes-preserve-unknown-fields"):
                     yield f"{at}.{key}: is not known"
             else:
                 yield from _wrong(child, below, f"{at}.{key}")
-    elif isinstance(given, list):
-        for index, child in enumerate(given):
+    elif isinstance(number, list):
+        for index, child in enumerate(number):
             yield from _wrong(child, schema["items"], f"{at}[{index}]")
 
 
@@ -233,14 +236,14 @@ def test_leader_worker_sets_own_schema_takes_the_group(resource_definition: dict
 @pytest.mark.engine
 def test_the_reading_of_the_schema_refuses_what_an_api_server_would(resource_definition: dict[str, Any]) -> None:
     schema = schema_of(resource_definition)
-    made = {
+    spec = {
         "replicas": "two",
         "leaderWorkerTemplate": {
             "restartPolicy": "Always",
             "workerTemplate": {"spec": {"containers": [{"image": "x", "args": "one"}], "nodeselector": {}}},
         },
     }
-    assert sorted(_wrong(made, schema, "spec")) == [
+    assert sorted(_wrong(spec, schema, "spec")) == [
         "spec.leaderWorkerTemplate.restartPolicy: Always is none of ['Default', 'RecreateGroupOnPodRestart', 'None']",
         "spec.leaderWorkerTemplate.workerTemplate.spec.containers[0].args: str is no array",
         "spec.leaderWorkerTemplate.workerTemplate.spec.containers[0].name: is missing",

@@ -74,9 +74,9 @@ def fits(graph: Graph, deployment: Recorded, node: str) -> bool:
 
 def test_each_model_fits_the_nodes_of_its_own_pool_and_of_no_other(two_pools: Graph) -> None:
     first, second = (two_pools.one("Deployment", name) for name in ("smollm2-135m", "smollm2-135m-b"))
-    seen = {(d.object_name, node) for d in (first, second) for node in ("ebbtide-gpu", "big-node")
+    fitting = {(d.object_name, node) for d in (first, second) for node in ("ebbtide-gpu", "big-node")
             if fits(two_pools, d, node)}  # fmt: skip
-    assert seen == {("smollm2-135m", "ebbtide-gpu"), ("smollm2-135m-b", "big-node")}
+    assert fitting == {("smollm2-135m", "ebbtide-gpu"), ("smollm2-135m-b", "big-node")}
     # each half alone must tell the pools apart: labels are changed by hand, and taints are too
     for deployment, other in ((first, "big-node"), (second, "ebbtide-gpu")):
         labels, taints = node_of(two_pools, other)
@@ -101,10 +101,10 @@ def test_only_models_ask_for_gpus_and_they_ask_as_limit_and_request_alike(graph:
         for container in deployment.pod["containers"]:
             resources = container.get("resources", {})
             asked = [resources.get(half, {}).get("nvidia.com/gpu") for half in ("limits", "requests")]
-            wanted = None
+            number = None
             if deployment in graph.models():
-                wanted = str(sections(stack)["ebbtide:models"][deployment.object_name].get("gpus", 1))
-            assert asked == [wanted, wanted], deployment.urn
+                number = str(sections(stack)["ebbtide:models"][deployment.object_name].get("gpus", 1))
+            assert asked == [number, number], deployment.urn
 
 
 def test_every_image_is_named_by_digest(graph: Graph) -> None:
@@ -207,12 +207,12 @@ def test_models_carry_no_token_the_gateways_may_only_read_and_the_keepers_pauses
 
 
 def test_the_keeper_is_told_how_long_each_load_may_take_and_that_no_node_will_come(graph: Graph, stack: str) -> None:
-    told = yaml.safe_load(graph.one("ConfigMap", "wake-keeper").inputs["data"]["keeper.yaml"])
-    assert {model["name"] for model in told["models"]} == set(sections(stack)["ebbtide:models"])
+    settings = yaml.safe_load(graph.one("ConfigMap", "wake-keeper").inputs["data"]["keeper.yaml"])
+    assert {model["name"] for model in settings["models"]} == set(sections(stack)["ebbtide:models"])
     gateway = yaml.safe_load(graph.one("ConfigMap", "gateway").inputs["data"]["gateway.yaml"])
     holds = {model["name"]: model["holdSeconds"] for model in gateway["models"]}
-    assert {model["name"]: model["holdSeconds"] for model in told["models"]} == holds
-    assert not any(model["growable"] for model in told["models"]), "these places' nodes are there already"
+    assert {model["name"]: model["holdSeconds"] for model in settings["models"]} == holds
+    assert not any(model["growable"] for model in settings["models"]), "these places' nodes are there already"
 
 
 def test_no_model_pod_is_told_of_services_by_variables(graph: Graph) -> None:

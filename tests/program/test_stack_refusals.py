@@ -100,14 +100,14 @@ def test_without_models_nothing_wants_a_gpu_and_none_may_be_had(empty: Graph) ->
 def sources() -> list[Path]:
     """The project's programs, without the folders that may know a cloud: its platform, its plugin's stand-in."""
     apart = (PROJECT / "components" / "platforms", PROJECT / "lab" / "plugins" / "clouds")
-    found = [
+    files = [
         file
         for room in ("infra", "components", "images", "lab")
         for file in (PROJECT / room).rglob("*")
         if file.suffix in (".py", ".sh") and not set(apart) & set(file.parents)
     ]
-    assert len(found) > 80
-    return found
+    assert len(files) > 80
+    return files
 
 
 def test_no_cloud_is_named_outside_the_platforms() -> None:

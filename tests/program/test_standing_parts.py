@@ -63,7 +63,7 @@ ALL = [*ALL_STACKS, *VARIANTS]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[StackConfig, tuple[Resource, ...]]]:
+def standing_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[StackConfig, tuple[Resource, ...]]]:
     """A variant's stack and its recorded graph, each once."""
     folder = tmp_path_factory.mktemp("stacks")
 
@@ -83,8 +83,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Stac
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_type_that_is_asked_for_has_a_price_or_is_named_as_free_or_billed_by_use(name: str, made: Any) -> None:
-    stack, asked_for = made(name)
+def test_every_type_that_is_asked_for_has_a_price_or_is_named_as_free_or_billed_by_use(
+    name: str, standing_of: Any
+) -> None:
+    stack, asked_for = standing_of(name)
     if stack.platform.kind not in COUNTED:
         return
     clouds = {r["type"] for r in asked_for if not r["type"].startswith((*OWN_ROOMS, "kubernetes:"))}
@@ -97,8 +99,8 @@ def test_every_type_that_is_asked_for_has_a_price_or_is_named_as_free_or_billed_
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_there_is_as_much_of_everything_as_the_graph_asks_for(name: str, made: Any) -> None:
-    stack, asked_for = made(name)
+def test_there_is_as_much_of_everything_as_the_graph_asks_for(name: str, standing_of: Any) -> None:
+    stack, asked_for = standing_of(name)
     place = stack.platform.kind
     if place not in COUNTED:
         assert cost(stack).standing == ()
@@ -116,8 +118,8 @@ def _same(number: float) -> tuple[float, float]:
 
 
 def _one(entries: tuple[Resource, ...], kind_: str, ending: str = "") -> dict[str, Any]:
-    (found,) = [r for r in entries if r["type"] == kind_ and r["name"].endswith(ending)]
-    inputs: dict[str, Any] = found["inputs"]
+    (resource,) = [r for r in entries if r["type"] == kind_ and r["name"].endswith(ending)]
+    inputs: dict[str, Any] = resource["inputs"]
     return inputs
 
 

@@ -151,7 +151,7 @@ def test_what_the_provider_does_not_take_yet_is_replaced_or_left_out_by_name() -
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "message"),
     [
         ({"netwrkId": "n"}, "netwrkId: the provider has no such property"),
         ({"size": {"leastCont": 1}}, "size.leastCont: the provider has no such property"),
@@ -166,11 +166,11 @@ def test_what_the_provider_does_not_take_yet_is_replaced_or_left_out_by_name() -
         ({"networkId": "[secret]"}, "networkId: is a secret"),
     ],
 )
-def test_what_has_no_place_in_the_schema_is_refused_with_its_place(inputs: dict[str, Any], told: str) -> None:
+def test_what_has_no_place_in_the_schema_is_refused_with_its_place(inputs: dict[str, Any], message: str) -> None:
     with pytest.raises(CannotTranslate) as refused:
         translated(inputs)
     assert str(refused.value).startswith("cloud:compute/group:Group gpu.1: ")
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_type_that_the_provider_does_not_have_or_has_twice_is_refused() -> None:

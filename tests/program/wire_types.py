@@ -35,8 +35,8 @@ def wrong_inputs(token: str, inputs: Mapping[str, Any]) -> list[str]:
     kind = pulumi_internals.inputs_class(resource) if resource is not None else None
     if kind is None:
         return []
-    given = _provider_inputs(inputs, kind) if token.startswith("pulumi:providers:") else inputs
-    return list(_members(given, kind, ""))
+    given_inputs = _provider_inputs(inputs, kind) if token.startswith("pulumi:providers:") else inputs
+    return list(_members(given_inputs, kind, ""))
 
 
 def wrong_in(resources: list[dict[str, Any]]) -> list[str]:
@@ -163,14 +163,14 @@ def alternatives(hint: Any) -> list[Any]:
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return [] if hint is Any else [hint]
     members = typing.get_args(hint)
-    found = [option for member in members for option in alternatives(member)]
+    options = [option for member in members for option in alternatives(member)]
     if any(member is Any for member in members):
         return []
-    if any(map(pulumi_internals.is_input_type, found)):  # the mapping beside it is the same in another form
-        found = [option for option in found if typing.get_origin(option) not in _MAPPINGS]
-    if any(inspect.isclass(option) and issubclass(option, enum.Enum) for option in found):
-        found = [option for option in found if option is not str]
-    return list(dict.fromkeys(found))
+    if any(map(pulumi_internals.is_input_type, options)):  # the mapping beside it is the same in another form
+        options = [option for option in options if typing.get_origin(option) not in _MAPPINGS]
+    if any(inspect.isclass(option) and issubclass(option, enum.Enum) for option in options):
+        options = [option for option in options if option is not str]
+    return list(dict.fromkeys(options))
 
 
 @cache

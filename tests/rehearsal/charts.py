@@ -37,8 +37,8 @@ def take_stand_ins(folder: Path) -> None:
     def transformed(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         if args.type_ != RELEASE:
             return None
-        given: Any = args.props
-        chart = stand_in(folder, given["chart"], given["version"])
-        return pulumi.ResourceTransformationResult({**given, "chart": str(chart), "repository_opts": None}, args.opts)
+        props: Any = args.props
+        chart = stand_in(folder, props["chart"], props["version"])
+        return pulumi.ResourceTransformationResult({**props, "chart": str(chart), "repository_opts": None}, args.opts)
 
     pulumi.runtime.register_stack_transformation(transformed)

@@ -21,8 +21,8 @@ DEFINITION = "CustomResourceDefinition"
 def kinds(cluster: RehearsalCluster) -> None:
     """Install the custom kinds that charts would bring, since no chart can be fetched here."""
     cluster.install_kinds()
-    told = yaml.safe_load((Path(__file__).parent / "kinds.yaml").read_text())
-    cluster.api.apply_kinds([definition(**each) for each in told])
+    kinds_listed = yaml.safe_load((Path(__file__).parent / "kinds.yaml").read_text())
+    cluster.api.apply_kinds([definition(**each) for each in kinds_listed])
 
 
 def definition(group: str, version: str, kind: str, plural: str, source: str, scope: str = "Namespaced") -> Any:

@@ -19,29 +19,29 @@ class PoolKind:
 
     def of(self, stage: StackStage, name: str) -> Record:
         """The pool of this name in the cloud; Azure allows no dashes in it."""
-        found = [
+        matches = [
             r
             for r in stage.live(self.package, self.kind)
             if name in r.id or name.replace("-", "") in r.id.split("/")[-1]
         ]
-        assert len(found) == 1, [r.id for r in stage.live(self.package, self.kind)]
-        return found[0]
+        assert len(matches) == 1, [r.id for r in stage.live(self.package, self.kind)]
+        return matches[0]
 
     def most(self, pool: Record) -> int:
         """How many nodes it may have."""
-        told = pool.outputs
+        outputs = pool.outputs
         if self.kind == "NodeGroup":
-            return int(told["scalingConfig"]["maxSize"])
+            return int(outputs["scalingConfig"]["maxSize"])
         if self.kind == "AgentPool":
-            return int(told["maxCount"])
-        return int(told["autoscaling"].get("totalMaxNodeCount") or told["autoscaling"]["maxNodeCount"])
+            return int(outputs["maxCount"])
+        return int(outputs["autoscaling"].get("totalMaxNodeCount") or outputs["autoscaling"]["maxNodeCount"])
 
     def machine(self, pool: Record) -> str:
         """What its nodes are."""
-        told = pool.outputs
+        outputs = pool.outputs
         if self.kind == "NodeGroup":
-            return str((told.get("instanceTypes") or [""])[0])
-        return str(told["vmSize"] if self.kind == "AgentPool" else told["nodeConfig"]["machineType"])
+            return str((outputs.get("instanceTypes") or [""])[0])
+        return str(outputs["vmSize"] if self.kind == "AgentPool" else outputs["nodeConfig"]["machineType"])
 
     def woken(self, pool: Record) -> dict[str, Any]:
         """Its outputs after the autoscaler has brought two nodes."""
@@ -51,11 +51,11 @@ class PoolKind:
 
     def nodes(self, pool: Record) -> int:
         """How many nodes it has now."""
-        told = pool.outputs
-        return int(told["scalingConfig"]["desiredSize"] if self.kind == "NodeGroup" else self._count(told))
+        outputs = pool.outputs
+        return int(outputs["scalingConfig"]["desiredSize"] if self.kind == "NodeGroup" else self._count(outputs))
 
-    def _count(self, told: dict[str, Any]) -> int:
-        return int(told["count"] if self.kind == "AgentPool" else told["nodeCount"])
+    def _count(self, outputs: dict[str, Any]) -> int:
+        return int(outputs["count"] if self.kind == "AgentPool" else outputs["nodeCount"])
 
 
 POOLS = {

@@ -20,17 +20,17 @@ LATE = "${"
 def differences(graph: Iterable[Mapping[str, Any]], state: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield each resource that only one of them has, and each value that they have differently."""
     recorded = {each["urn"]: each for each in graph}
-    made = {each["urn"]: each for each in state if not _is_the_engines(each)}
-    yield from (f"only in the graph: {urn}" for urn in recorded.keys() - made.keys())
-    yield from (f"only in the state: {urn}" for urn in made.keys() - recorded.keys())
-    for urn in sorted(recorded.keys() & made.keys()):
+    by_urn = {each["urn"]: each for each in state if not _is_the_engines(each)}
+    yield from (f"only in the graph: {urn}" for urn in recorded.keys() - by_urn.keys())
+    yield from (f"only in the state: {urn}" for urn in by_urn.keys() - recorded.keys())
+    for urn in sorted(recorded.keys() & by_urn.keys()):
         kept = {
             name: value
             for name, value in recorded[urn]["inputs"].items()
             if name not in STAND_INS.get(recorded[urn]["type"], ())
         }
-        yield from (f"{urn}: {each}" for each in _values(kept, made[urn].get("inputs") or {}, "inputs"))
-        if recorded[urn]["protect"] != bool(made[urn].get("protect")):
+        yield from (f"{urn}: {each}" for each in _values(kept, by_urn[urn].get("inputs") or {}, "inputs"))
+        if recorded[urn]["protect"] != bool(by_urn[urn].get("protect")):
             yield f"{urn}: protect"
 
 

@@ -115,8 +115,8 @@ class Stage:
 
     def exported(self) -> dict[str, Any]:
         """The state as the engine exports it."""
-        told = json.loads(self.run("stack", "export", f"--stack={self.stack}").output)
-        deployment: dict[str, Any] = told["deployment"]
+        exported = json.loads(self.run("stack", "export", f"--stack={self.stack}").output)
+        deployment: dict[str, Any] = exported["deployment"]
         return deployment
 
     def resources(self) -> list[dict[str, Any]]:
@@ -128,14 +128,14 @@ class Stage:
 
     def live(self, package: str, kind: str | None = None) -> list[Record]:
         """What is in a cloud; of one kind, the last part of its type."""
-        found = (r for r in self.cloud(package).all() if not r.gone)
-        return [r for r in found if kind is None or r.type.endswith(f":{kind}")]
+        resources = (r for r in self.cloud(package).all() if not r.gone)
+        return [r for r in resources if kind is None or r.type.endswith(f":{kind}")]
 
     def one(self, package: str, kind: str, name: str = "") -> Record:
         """The only resource of a kind whose id has ``name`` in it."""
-        found = [r for r in self.live(package, kind) if name in r.id]
-        assert len(found) == 1, [r.id for r in found]
-        return found[0]
+        resources = [r for r in self.live(package, kind) if name in r.id]
+        assert len(resources) == 1, [r.id for r in resources]
+        return resources[0]
 
     def drift(self, package: str, record: Record, **outputs: Any) -> None:
         """Somebody else, such as the autoscaler, changes a resource in the cloud."""
@@ -179,9 +179,9 @@ class StackStage(Stage):
         """What `ebbtide graph` says of the stack file as it is now."""
         ebbtide = str(Path(sys.executable).with_name("ebbtide"))
         argv = [ebbtide, "graph", "--stack", self.stack, "--config-file", str(self.file)]
-        told = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=SECONDS, check=False)
-        assert told.returncode == 0, told.stderr
-        return list(json.loads(told.stdout))
+        process = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert process.returncode == 0, process.stderr
+        return list(json.loads(process.stdout))
 
     def config(self) -> dict[str, Any]:
         """The stack file's values as they are now."""

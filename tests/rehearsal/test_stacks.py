@@ -56,8 +56,8 @@ def take_down(stage: StackStage) -> None:
 
 def objects(cluster: RehearsalCluster) -> set[str]:
     """The namespaces that a stack made in its cluster."""
-    found = {item["metadata"]["name"] for item in cluster.api.items("/api/v1/namespaces")}
-    return {name for name in found if name != "default" and not name.startswith("kube-")}
+    namespaces = {item["metadata"]["name"] for item in cluster.api.items("/api/v1/namespaces")}
+    return {name for name in namespaces if name != "default" and not name.startswith("kube-")}
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -69,8 +69,8 @@ def test_a_stack_comes_up_stays_as_it_is_changes_in_place_and_protects_or_takes_
     record_property("seconds up", stage.up().seconds)
     record_property("resources", len(stage.resources()))
     _knows_every_type(stage, kind.package)
-    found = list(differences(stage.graph(), stage.resources()))
-    assert not found, "`graph` does not say what `up` makes:\n" + "\n".join(found)
+    lines = list(differences(stage.graph(), stage.resources()))
+    assert not lines, "`graph` does not say what `up` makes:\n" + "\n".join(lines)
     stage.steady()
     first = kind.of(stage, name)
 
@@ -130,10 +130,10 @@ SAID: dict[str, dict[Kind, str]] = {
 def test_whatever_fails_on_the_way_up_the_state_is_sound_and_the_next_up_goes_on(stack: str, on_stage: OnStage) -> None:
     stage = on_stage(stack)
     _, kind = pool_of(stage)
-    said = SAID[stack.partition("-")[0]]
-    for failure in said:
+    messages = SAID[stack.partition("-")[0]]
+    for failure in messages:
         stage.fail(Failure(kind.kind, "create", failure))
-        assert said[failure] in stage.up(fails=True).output
+        assert messages[failure] in stage.up(fails=True).output
         state = stage.exported()
         assert not state.get("pending_operations")
         known = {r.get("id") for r in state["resources"]}

@@ -90,8 +90,8 @@ def test_an_unknown_or_ill_typed_input_is_refused_with_its_path(
 
 def test_a_value_that_an_azure_enum_does_not_have_is_refused(tmp_path: Path) -> None:
     azure = Hand(tmp_path, "azure-native", subscriptionId="s", tenantId="t")
-    given = {"resourceGroupName": "g", "resourceName": "c", "mode": "Userr", "gpuProfile": {"driver": "Instal"}}
-    _, wrong = azure.check("azure-native:containerservice:AgentPool", **given)
+    inputs = {"resourceGroupName": "g", "resourceName": "c", "mode": "Userr", "gpuProfile": {"driver": "Instal"}}
+    _, wrong = azure.check("azure-native:containerservice:AgentPool", **inputs)
     assert {at for at, _ in wrong} == {"mode", "gpuProfile.driver"}
 
 
@@ -129,8 +129,8 @@ def test_a_name_that_is_taken_is_refused(hand: Hand) -> None:
 
 
 def test_two_resources_named_by_a_prefix_get_names_of_their_own(hand: Hand) -> None:
-    made = [hand.make("aws:iam/role:Role", namePrefix="gpu-", assumeRolePolicy="{}")[1] for _ in range(2)]
-    names = {outputs["name"] for outputs in made}
+    roles = [hand.make("aws:iam/role:Role", namePrefix="gpu-", assumeRolePolicy="{}")[1] for _ in range(2)]
+    names = {outputs["name"] for outputs in roles}
     assert len(names) == 2
     assert all(name.startswith("gpu-") for name in names)
 
@@ -154,11 +154,11 @@ def test_a_throttle_is_sat_out_unless_it_never_ends(hand: Hand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("quota", "VpcLimitExceeded"), ("stockout", "InsufficientInstanceCapacity")]
+    ("kind", "message"), [("quota", "VpcLimitExceeded"), ("stockout", "InsufficientInstanceCapacity")]
 )
-def test_a_quota_and_a_stock_out_make_nothing_and_happen_once(hand: Hand, kind: failures.Kind, said: str) -> None:
+def test_a_quota_and_a_stock_out_make_nothing_and_happen_once(hand: Hand, kind: failures.Kind, message: str) -> None:
     failures.order(hand.folder, Failure("Vpc", "create", kind))
-    with pytest.raises(RefusedError, match=said):
+    with pytest.raises(RefusedError, match=message):
         hand.make(VPC, cidrBlock="10.0.0.0/16")
     assert Cloud(hand.folder, "aws").all() == []
     hand.make(VPC, cidrBlock="10.0.0.0/16")
@@ -207,11 +207,11 @@ def test_a_machine_type_is_replaced_where_the_provider_does_and_changed_in_place
 def test_what_aks_refuses_to_change_is_refused_by_its_stand_in(tmp_path: Path) -> None:
     azure = Hand(tmp_path, "azure-native", subscriptionId="s", tenantId="t")
     type_ = "azure-native:containerservice:AgentPool"
-    given = {"resourceGroupName": "g", "resourceName": "c", "agentPoolName": "gpu", "osDiskSizeGB": 128}
-    Cloud(tmp_path, "azure-native").put(Record(type=type_, id="x", outputs=dict(given)))
+    inputs = {"resourceGroupName": "g", "resourceName": "c", "agentPoolName": "gpu", "osDiskSizeGB": 128}
+    Cloud(tmp_path, "azure-native").put(Record(type=type_, id="x", outputs=dict(inputs)))
     with pytest.raises(RefusedError, match=r"PropertyChangeNotAllowed.*osDiskSizeGB"):
         azure.provider.update(
-            Call(urn="u", type=type_, name="gpu", id="x"), given, given, {**given, "osDiskSizeGB": 256}, []
+            Call(urn="u", type=type_, name="gpu", id="x"), inputs, inputs, {**inputs, "osDiskSizeGB": 256}, []
         )
 
 
@@ -227,8 +227,8 @@ def test_every_fact_is_about_a_property_that_the_sdk_has(package: str) -> None:
         named += [known.lock] if known.lock else []
         heads = {path.split(".")[0].split("[")[0] for path in named}
         assert heads <= shape.inputs.keys(), (token, heads - shape.inputs.keys())
-        told = {*known.outputs, *known.keys, *([known.counter] if known.counter else [])}
-        assert told <= shape.outputs.keys(), (token, told - shape.outputs.keys())
+        properties = {*known.outputs, *known.keys, *([known.counter] if known.counter else [])}
+        assert properties <= shape.outputs.keys(), (token, properties - shape.outputs.keys())
         others = {*known.needs.values(), *known.holds.values(), *known.inside.values()}
         assert others <= book.types.keys(), (token, others - book.types.keys())
 
@@ -240,8 +240,8 @@ def test_a_credential_is_handed_out_only_for_a_cluster_that_is_there(tmp_path: P
         credentials.credential("aws", ask, now)
     Cloud(tmp_path, "aws").put(Record(type="aws:eks/cluster:Cluster", id="c"))
     with mock.patch.dict(os.environ, {"KUBERNETES_EXEC_INFO": '{"apiVersion": "client.authentication.k8s.io/v1"}'}):
-        told = json.loads(credentials.credential("aws", ask, now))
-    assert (told["apiVersion"], told["status"]) == ("client.authentication.k8s.io/v1", {"token": "t"})
+        credential = json.loads(credentials.credential("aws", ask, now))
+    assert (credential["apiVersion"], credential["status"]) == ("client.authentication.k8s.io/v1", {"token": "t"})
 
 
 def test_outside_a_rehearsal_no_stand_in_of_a_cloud_starts() -> None:

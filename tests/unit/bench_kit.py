@@ -25,7 +25,7 @@ class Engine:
     queue: int = 1000
     key: str | None = None
     faults: list[str] = field(default_factory=list)  # for the next answers: 503, cut, error, stuck
-    seen: list[dict[str, Any]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
     models: tuple[str, ...] = ("small",)
     most_at_once: int = 0
@@ -48,7 +48,7 @@ class Engine:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.seen.append(body)
+        self.bodies.append(body)
         self.hosts.add(request.headers["Host"])
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"message": "this key is not known here"}}, status=401)
@@ -72,11 +72,11 @@ class Engine:
         count = body["max_tokens"]
         words = len(body["messages"][0]["content"].split())
         usage = {"prompt_tokens": FIXED + PER_WORD * words, "completion_tokens": count}
-        name = f"chat-{len(self.seen)}"
+        name = f"chat-{len(self.bodies)}"
         if not body.get("stream"):
             await asyncio.sleep(self.per_token * count)
-            said = {"role": "assistant", "content": "a " * count}
-            choices = [{"index": 0, "message": said, "finish_reason": "length"}]
+            message = {"role": "assistant", "content": "a " * count}
+            choices = [{"index": 0, "message": message, "finish_reason": "length"}]
             whole = {"object": "chat.completion", "created": 1, "model": body["model"]}
             return web.json_response({"id": name, "choices": choices, "usage": usage} | whole)
         answer = web.StreamResponse(headers={"content-type": "text/event-stream"})

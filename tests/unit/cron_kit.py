@@ -44,16 +44,16 @@ def time(timezone: str, day: str) -> Time:
 
 def active(triggers: list[dict[str, Any]], now: Time) -> bytearray:
     """The minutes in which KEDA 2.20.2 calls any of the triggers active."""
-    found = bytearray(LENGTH)
+    minutes = bytearray(LENGTH)
     for trigger in triggers:
         starts, ends = (set(_fires(trigger["metadata"][key], now)) for key in ("start", "end"))
         next_start = next_end = LENGTH
         for minute in range(LENGTH - 1, -1, -1):
             # pkg/scalers/cron_scaler.go: both are after now; inside is where the start is not before the end
-            found[minute] |= next_start >= next_end
+            minutes[minute] |= next_start >= next_end
             next_start = minute if minute in starts else next_start
             next_end = minute if minute in ends else next_end
-    return found
+    return minutes
 
 
 def _fires(line: str, now: Time) -> list[int]:
@@ -67,7 +67,7 @@ def _fires(line: str, now: Time) -> list[int]:
 
 def promised(window: Window, now: Time) -> bytearray:
     """The minutes that the window promises: from the first to the last whose clock is inside, and ``ahead`` before."""
-    found = bytearray(LENGTH)
+    warm_minutes = bytearray(LENGTH)
     inside: dict[int, list[int]] = {}
     overnight = window.end <= window.start
     for at in range(LENGTH):
@@ -79,8 +79,8 @@ def promised(window: Window, now: Time) -> bytearray:
     for date, minutes in inside.items():
         if (date - 1) % 7 in window.days:
             for at in range(max(0, minutes[0] - window.ahead), minutes[-1] + 1):
-                found[at] = 1
-    return found
+                warm_minutes[at] = 1
+    return warm_minutes
 
 
 def metadata(triggers: list[dict[str, Any]]) -> list[Mapping[str, str]]:

@@ -73,11 +73,11 @@ def stack(name: str, **changes: Any) -> StackConfig:
 
 def report(place: Simulated, config: StackConfig, name: str, seconds: float = 10) -> dict[str, Answer]:
     """Return the answers by subject; one of several is the worst."""
-    found: dict[str, Answer] = {}
+    answers: dict[str, Answer] = {}
     for subject, answer in doctor.answered(doctor.checks(config, name, place.tools()), seconds):
-        if subject not in found or found[subject].outcome == "ok":
-            found[subject] = answer
-    return found
+        if subject not in answers or answers[subject].outcome == "ok":
+            answers[subject] = answer
+    return answers
 
 
 def problems(lines: Mapping[str, Answer]) -> dict[str, str]:

@@ -86,8 +86,8 @@ def _rule(node: ast.AST, imported: dict[str, Rule]) -> Rule | None:
     if not isinstance(node, ast.Call) or called(node) not in MAKERS:
         return None
     owner = node.func.value if isinstance(node.func, ast.Attribute) else None
-    given = [owner, *node.args[:3]]
-    return next((imported[each.id] for each in given if isinstance(each, ast.Name) and each.id in imported), None)
+    arguments = [owner, *node.args[:3]]
+    return next((imported[each.id] for each in arguments if isinstance(each, ast.Name) and each.id in imported), None)
 
 
 def called(call: ast.Call) -> str:
@@ -96,29 +96,29 @@ def called(call: ast.Call) -> str:
 
 def severities() -> dict[str, set[str]]:
     """The severities that the sources give the findings of each code."""
-    found: dict[str, set[str]] = defaultdict(set)
+    by_code: dict[str, set[str]] = defaultdict(set)
     for use in uses():
-        found[use.rule.code] |= use.severities
-    return dict(found)
+        by_code[use.rule.code] |= use.severities
+    return dict(by_code)
 
 
 def mentions() -> Counter[str]:
     """How often the sources use each name, its definition and imports apart; what is looked up by name counts."""
-    found: Counter[str] = Counter()
+    names: Counter[str] = Counter()
     for _, tree in sources():
         for node in ast.walk(tree):
             if isinstance(node, ast.Name):
-                found[node.id] += 1
+                names[node.id] += 1
             elif isinstance(node, ast.Attribute):
-                found[node.attr] += 1
+                names[node.attr] += 1
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
-                found[node.value] += 1
-    return found
+                names[node.value] += 1
+    return names
 
 
 def _severities(call: ast.Call, scope: ast.AST) -> set[str]:
-    given = [keyword.value for keyword in call.keywords if keyword.arg == "severity"]
-    return {text for value in given for text in texts(value, scope) if text in SEVERITIES}
+    values = [keyword.value for keyword in call.keywords if keyword.arg == "severity"]
+    return {text for value in values for text in texts(value, scope) if text in SEVERITIES}
 
 
 def texts(value: ast.expr, scope: ast.AST) -> set[str]:
@@ -129,9 +129,9 @@ def texts(value: ast.expr, scope: ast.AST) -> set[str]:
             for node in ast.walk(scope)
             if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-            for name, given in _pairs(target, node.value)
+            for name, assigned in _pairs(target, node.value)
             if name == value.id
-            for text in texts(given, scope)
+            for text in texts(assigned, scope)
         }
     if isinstance(value, ast.JoinedStr):
         return {"".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in value.values)}

@@ -199,9 +199,9 @@ def model_files(draw: Any) -> dict[str, bytes]:
     for name, whole in (("model.safetensors.index.json", index), ("tokenizer_config.json", tokenizer)):
         if draw(st.integers(0, 3)) == 0:
             files[name] = json.dumps(_changed(draw, whole, [index, tokenizer], MODEL_WORDS))
-    found = {name: content.encode(errors="surrogatepass") for name, content in files.items()}
+    contents = {name: content.encode(errors="surrogatepass") for name, content in files.items()}
     if draw(st.integers(0, 7)) == 0:
         sound = {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}
         header = json.dumps({"a": draw(st.sampled_from(_ODD)), "b": sound})
-        found["model.safetensors"] = len(header).to_bytes(8, "little") + header.encode(errors="surrogatepass")
-    return found
+        contents["model.safetensors"] = len(header).to_bytes(8, "little") + header.encode(errors="surrogatepass")
+    return contents

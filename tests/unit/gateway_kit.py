@@ -103,7 +103,7 @@ async def _awaited(work: Awaitable[Any]) -> Any:
 
 
 @dataclass
-class Seen:
+class Received:
     """One request that reached the upstream."""
 
     host: str
@@ -123,9 +123,9 @@ class Upstream:
     def __init__(self, otherwise: Behaviour | None = None) -> None:
         self.otherwise = otherwise or answers
         self.script: list[Behaviour] = []
-        self.seen: list[Seen] = []
+        self.received: list[Received] = []
         self.knock_script: list[Behaviour] = []
-        self.knocks: list[Seen] = []
+        self.knocks: list[Received] = []
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self.served = Served(app)
@@ -135,25 +135,25 @@ class Upstream:
         body = (
             {} if knocks else await (_form(request) if request.content_type.startswith("multipart") else request.json())
         )
-        seen = Seen(request.host, request.path, body, dict(request.headers))
-        (self.knocks if knocks else self.seen).append(seen)
+        request_seen = Received(request.host, request.path, body, dict(request.headers))
+        (self.knocks if knocks else self.received).append(request_seen)
         script = self.knock_script if knocks else self.script
         behaviour = script.pop(0) if script else says(200, "") if knocks else self.otherwise
         try:
             return await behaviour(request, body)
         except (asyncio.CancelledError, ConnectionError):
-            seen.cut_off = True
+            request_seen.cut_off = True
             raise
         finally:
-            seen.ended = True
+            request_seen.ended = True
 
     @property
     def untouched(self) -> bool:
         """Nothing came, with a body or without: no model was woken."""
-        return not self.seen and not self.knocks
+        return not self.received and not self.knocks
 
     def reset(self) -> None:
-        for kept in (self.script, self.seen, self.knock_script, self.knocks):
+        for kept in (self.script, self.received, self.knock_script, self.knocks):
             kept.clear()
 
 

@@ -99,14 +99,14 @@ NO_IMAGE = (
 
 
 def waiting(reason: str, restarts: int = 0, last: dict[str, Any] | None = None, message: str = "") -> dict[str, Any]:
-    said = {"reason": reason, **({"message": message} if message else {})}
-    found: dict[str, Any] = {"state": {"waiting": said}, "restartCount": restarts}
-    return found | ({"lastState": {"terminated": last}} if last is not None else {})
+    state = {"reason": reason, **({"message": message} if message else {})}
+    status: dict[str, Any] = {"state": {"waiting": state}, "restartCount": restarts}
+    return status | ({"lastState": {"terminated": last}} if last is not None else {})
 
 
 def running(restarts: int = 0, last: dict[str, Any] | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"state": {"running": {"startedAt": stamp(1)}}, "restartCount": restarts}
-    return found | ({"lastState": {"terminated": last}} if last is not None else {})
+    status: dict[str, Any] = {"state": {"running": {"startedAt": stamp(1)}}, "restartCount": restarts}
+    return status | ({"lastState": {"terminated": last}} if last is not None else {})
 
 
 def ended(

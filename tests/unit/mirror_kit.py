@@ -67,10 +67,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub = self.hub
         hub.tokens.add(self.headers.get("Authorization", ""))
-        if found := _INFO.match(self.path):
-            self._info(*found.groups())
-        elif found := _RESOLVE.match(self.path):
-            self._file(found.group(3))
+        if match := _INFO.match(self.path):
+            self._info(*match.groups())
+        elif match := _RESOLVE.match(self.path):
+            self._file(match.group(3))
         else:
             self._refuse(404, "EntryNotFound")
 
@@ -83,8 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif revision != REVISION:
             self._refuse(404, "RevisionNotFound")
         else:
-            told = {"_id": "1", "id": MODEL, "modelId": MODEL, "sha": REVISION, "siblings": hub.listed()}
-            self._answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+            document = {"_id": "1", "id": MODEL, "modelId": MODEL, "sha": REVISION, "siblings": hub.listed()}
+            self._answer(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
     def _file(self, name: str) -> None:
         hub = self.hub

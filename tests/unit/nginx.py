@@ -41,11 +41,11 @@ http {{
 
 def program() -> str:
     """Where it is; the test is skipped where it is not, or fails where EBBTIDE_PROXY_TESTS is set."""
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if found is None:
-        said = "no nginx here: install it (Debian: apt install nginx-light)"
-        (pytest.fail if os.environ.get("EBBTIDE_PROXY_TESTS") else pytest.skip)(said)
-    return str(found)
+    program_found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if program_found is None:
+        message = "no nginx here: install it (Debian: apt install nginx-light)"
+        (pytest.fail if os.environ.get("EBBTIDE_PROXY_TESTS") else pytest.skip)(message)
+    return str(program_found)
 
 
 @contextlib.contextmanager

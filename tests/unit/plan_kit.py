@@ -75,21 +75,21 @@ BY_ID = {ID: EIGHT}
 
 def sections(changes: Mapping[str, Any] | None = None, **models: Any) -> dict[str, Any]:
     """The stack's sections. ``changes`` maps a dotted path to a value; keywords change the model ``eight``."""
-    made = copy.deepcopy(dict(STACK))
-    made["models"]["eight"] |= models
+    document = copy.deepcopy(dict(STACK))
+    document["models"]["eight"] |= models
     for path, value in (changes or {}).items():
-        here = made
+        here = document
         *steps, last = path.split(".")
         for step in steps:
             here = here.setdefault(step, {})
         here[last] = copy.deepcopy(value)
-    return made
+    return document
 
 
-def write(folder: Path, made: Mapping[str, Any], name: str = "Pulumi.test.yaml") -> Path:
+def write(folder: Path, document: Mapping[str, Any], name: str = "Pulumi.test.yaml") -> Path:
     """As a stack file."""
     file = folder / name
-    file.write_text(yaml.safe_dump({"config": {f"ebbtide:{key}": value for key, value in made.items()}}))
+    file.write_text(yaml.safe_dump({"config": {f"ebbtide:{key}": value for key, value in document.items()}}))
     return file
 
 
@@ -105,10 +105,10 @@ def plan(
     return plan_stack(stack(folder, changes, **models), lambda _: known)
 
 
-def renamed(found: ModelFacts, **changes: Any) -> ModelFacts:
-    return replace(found, **changes)
+def renamed(model_facts: ModelFacts, **changes: Any) -> ModelFacts:
+    return replace(model_facts, **changes)
 
 
-def found(made: Plan) -> dict[str, Any]:
+def problems_of(planned: Plan) -> dict[str, Any]:
     """The planner's problems by code and place."""
-    return {f"{int(p.code[3:])} {'.'.join(map(str, p.path))}": p for p in made.problems}
+    return {f"{int(p.code[3:])} {'.'.join(map(str, p.path))}": p for p in planned.problems}

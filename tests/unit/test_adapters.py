@@ -37,16 +37,16 @@ FETCH = Path(__file__).parents[2] / "images" / "vllm" / "fetch_adapters.py"
 
 
 def of(config: dict[str, Any] | None = None, **more: Any) -> adapters.AdapterFacts:
-    given = {"adapter_id": ADAPTER["id"], "revision": None, "weight_files": ("safetensors",), "source": "the test"}
-    return adapters.facts({**CONFIG, **(config or {})}, **{**given, **more})
+    fields = {"adapter_id": ADAPTER["id"], "revision": None, "weight_files": ("safetensors",), "source": "the test"}
+    return adapters.facts({**CONFIG, **(config or {})}, **{**fields, **more})
 
 
 def findings(
     folder: Path, adapter: adapters.AdapterFacts | None = None, changes: dict[str, Any] | None = None, **model: Any
 ) -> list[tuple[str, str]]:
     file = write(folder, sections(changes, **{"adapters": {"support": ADAPTER}, "licenceAccepted": True, **model}))
-    found = judge(read_file(file), lambda _: EIGHT, adapter_of=lambda _: adapter)
-    return [(each.code, each.path.removeprefix("models.eight.")) for each in found.findings]
+    judgement = judge(read_file(file), lambda _: EIGHT, adapter_of=lambda _: adapter)
+    return [(each.code, each.path.removeprefix("models.eight.")) for each in judgement.findings]
 
 
 # The stack file.
@@ -89,8 +89,8 @@ def test_two_models_have_no_adapter_of_one_name(tmp_path: Path) -> None:
 
 def test_long_prompts_and_adapters_do_not_go_together(tmp_path: Path) -> None:
     second = {**sections()["models"]["eight"], "maxTokens": 16384, "adapters": {"legal": ADAPTER}}
-    found = findings(tmp_path, of(), {"models.other": second}, longPrompts="other")
-    assert {("EBB074", "adapters"), ("EBB074", "models.other.adapters")} <= set(found)
+    problems = findings(tmp_path, of(), {"models.other": second}, longPrompts="other")
+    assert {("EBB074", "adapters"), ("EBB074", "models.other.adapters")} <= set(problems)
 
 
 def test_a_group_has_rights_to_an_adapter_by_its_name(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_groups_may_use_and_load_adapters_of_a_model_that_takes_some(tmp_path: P
 
 
 def test_flags_by_hand_stay_possible_without_the_key(tmp_path: Path) -> None:
-    found = findings(tmp_path, None, adapters={}, extraArgs=["--enable-lora", "--max-lora-rank", "64"])
-    assert [code for code, _ in found] == ["EBB060", "EBB060"]
+    problems = findings(tmp_path, None, adapters={}, extraArgs=["--enable-lora", "--max-lora-rank", "64"])
+    assert [code for code, _ in problems] == ["EBB060", "EBB060"]
 
 
 # The pods.
@@ -139,8 +139,8 @@ def test_the_engine_and_the_plan_have_room_for_what_a_call_may_load(tmp_path: Pa
     values = [value_of(arguments, flag) for flag in ("--max-loras", "--max-cpu-loras", "--max-lora-rank")]
     assert values == ["2", "4", "32"]
     assert "--lora-modules" not in engine_arguments(replace(model, adapters=()), LOCAL, "cuda")
-    (said,) = [each["value"] for each in container_of(model)["env"] if each["name"] == "EBBTIDE_ADAPTERS"]
-    assert json.loads(said) == {"model": MODEL.name, "base": MODEL.model_id, "rank": 24, "folder": hot.folder}
+    (variable,) = [each["value"] for each in container_of(model)["env"] if each["name"] == "EBBTIDE_ADAPTERS"]
+    assert json.loads(variable) == {"model": MODEL.name, "base": MODEL.model_id, "rank": 24, "folder": hot.folder}
     assert "EBBTIDE_ADAPTERS" not in engine_environment(replace(model, hot_adapters=None), LOCAL)
     file = write(tmp_path, sections(None, hotAdapters=HOT, licenceAccepted=True))
     config = read_file(file).config
@@ -199,15 +199,15 @@ def test_the_copy_fails_for_an_adapter_that_is_not_there_yet(
 def test_adapters_stand_in_one_order_wherever_the_stack_file_is_read(tmp_path: Path) -> None:
     model = stack(tmp_path, adapters={"b": ADAPTER, "a": ADAPTER}, licenceAccepted=True).models["eight"]
     store: Any = SimpleNamespace(weights=lambda id, revision: replace(LOCAL, path=f"s3://x/{id}/{revision}"))
-    made = model_settings(model, store)
-    assert [each.name for each in made.adapters] == ["a", "b"]
-    assert made.adapters[0].weights == f"s3://x/{ADAPTER['id']}/{ADAPTER['revision']}"
-    assert made.adapter_slots == 2
+    settings = model_settings(model, store)
+    assert [each.name for each in settings.adapters] == ["a", "b"]
+    assert settings.adapters[0].weights == f"s3://x/{ADAPTER['id']}/{ADAPTER['revision']}"
+    assert settings.adapter_slots == 2
 
 
 def test_the_gateway_is_told_of_them(tmp_path: Path) -> None:
-    made = stack(tmp_path, adapters={"support": ADAPTER}, licenceAccepted=True)
-    (model,) = gateway_settings(made, "http://interceptor", "keda").models
+    config = stack(tmp_path, adapters={"support": ADAPTER}, licenceAccepted=True)
+    (model,) = gateway_settings(config, "http://interceptor", "keda").models
     assert model.adapters == {"support": ADAPTER["id"]}
 
 
@@ -234,16 +234,16 @@ def test_what_an_adapter_says_of_itself_is_judged(
 
 
 def test_a_model_without_lora_in_the_engine_takes_none(tmp_path: Path) -> None:
-    made = stack(tmp_path, adapters={"support": ADAPTER}, licenceAccepted=True)
+    config = stack(tmp_path, adapters={"support": ADAPTER}, licenceAccepted=True)
     other = facts(architectures=["GPT2LMHeadModel"], model_type="gpt2")
-    codes = {problem.code for problem in plan_stack(made, lambda _: other, adapter_of=lambda _: of()).problems}
+    codes = {problem.code for problem in plan_stack(config, lambda _: other, adapter_of=lambda _: of()).problems}
     assert "EBB284" in codes
-    assert "EBB284" not in {p.code for p in plan_stack(made, lambda _: EIGHT, adapter_of=lambda _: of()).problems}
+    assert "EBB284" not in {p.code for p in plan_stack(config, lambda _: EIGHT, adapter_of=lambda _: of()).problems}
 
 
 def test_the_room_for_adapters_is_counted_in_the_gpus_memory(tmp_path: Path) -> None:
-    made = stack(tmp_path, adapters={"support": ADAPTER}, licenceAccepted=True)
-    (with_one,) = plan_stack(made, lambda _: EIGHT, adapter_of=lambda _: of()).models
+    config = stack(tmp_path, adapters={"support": ADAPTER}, licenceAccepted=True)
+    (with_one,) = plan_stack(config, lambda _: EIGHT, adapter_of=lambda _: of()).models
     (without,) = plan_stack(stack(tmp_path), lambda _: EIGHT).models
     assert with_one.memory is not None
     assert without.memory is not None
@@ -276,8 +276,8 @@ def test_tensor_parallelism_cuts_half_of_it_and_every_expert_counts() -> None:
     ],
 )  # fmt: skip
 def test_features_that_the_engine_refuses_are_named(config: dict[str, Any], word: str) -> None:
-    (found,) = of(config).refused
-    assert word in found
+    (reason,) = of(config).refused
+    assert word in reason
     assert of({"init_lora_weights": "gaussian"}).refused == ()
 
 
@@ -292,14 +292,14 @@ def test_a_recorded_adapter_is_judged_without_a_network(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text(json.dumps(CONFIG))
     (folder / "adapter_model.safetensors").write_bytes(b"")
-    given = catalog_add.Options(
+    options = catalog_add.Options(
         model="test/support-lora", folder=str(folder.parent), revision="a" * 40, stacks=tmp_path
     )
-    file = catalog_add.recorded(given)
+    file = catalog_add.recorded(options)
     assert file == tmp_path / "adapters" / "test-support-lora.yaml"
-    found = adapters.read(tmp_path)
-    assert found.problems == ()
-    known = found.find("Test/Support-LoRA")
+    record = adapters.read(tmp_path)
+    assert record.problems == ()
+    known = record.find("Test/Support-LoRA")
     assert known is not None
     assert (known.base, known.rank, known.revision, known.weight_files) == (ID, 16, "a" * 40, ("safetensors",))
 

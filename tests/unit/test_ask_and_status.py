@@ -93,8 +93,8 @@ def pulumi(monkeypatch: pytest.MonkeyPatch, outputs: dict[str, Any] | None) -> l
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         asked.append(command)
-        told = "" if outputs is None else json.dumps(outputs)
-        return subprocess.CompletedProcess(command, 255 if outputs is None else 0, told, "error: no stack named 'x'")
+        output = "" if outputs is None else json.dumps(outputs)
+        return subprocess.CompletedProcess(command, 255 if outputs is None else 0, output, "error: no stack named 'x'")
 
     monkeypatch.setattr(subprocess, "run", run)
     return asked
@@ -158,7 +158,7 @@ def test_a_model_has_to_be_named_where_there_are_several(gateway: Gateway) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "outputs", "told"),
+    ("options", "outputs", "message"),
     [
         ({}, {}, "give either --stack NAME, or --url and --key-env"),
         ({"stack": "x", "url": "http://h"}, {}, "give either --stack NAME, or --url and --key-env"),
@@ -171,12 +171,12 @@ def test_a_model_has_to_be_named_where_there_are_several(gateway: Gateway) -> No
     ],
 )
 def test_what_is_missing_is_told_with_a_way_out(
-    options: dict[str, Any], outputs: dict[str, Any] | None, told: str, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], outputs: dict[str, Any] | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pulumi(monkeypatch, outputs)
     with pytest.raises(LocalProblem) as problem:
         status.run(StatusOptions(**options))
-    assert told in str(problem.value)
+    assert message in str(problem.value)
     assert KEY not in str(problem.value)
 
 

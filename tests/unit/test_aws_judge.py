@@ -31,24 +31,24 @@ def ingress(**more: Any) -> dict[str, Any]:
 
 def pool(**more: Any) -> PoolRequest:
     own = {key: more.pop(key) for key in ("min_nodes", "max_nodes", "gpu_resource", "node_image") if key in more}
-    made = Pool("gpu", {"workerType": "gpu"}, (Taint("workerType", "gpu"),), 1, max_nodes=2)
-    return PoolRequest(replace(made, **own), machine=more.pop("machine", G5), **more)
+    pool_made = Pool("gpu", {"workerType": "gpu"}, (Taint("workerType", "gpu"),), 1, max_nodes=2)
+    return PoolRequest(replace(pool_made, **own), machine=more.pop("machine", G5), **more)
 
 
-def found(place: AwsSettings, request: PoolRequest | None = None, environment: str = "dev") -> list[Problem]:
+def problems_of(place: AwsSettings, request: PoolRequest | None = None, environment: str = "dev") -> list[Problem]:
     return list(judge(place, {"gpu": request or pool()}, environment))
 
 
 def only(place: AwsSettings, request: PoolRequest | None = None) -> tuple[int, str]:
-    problems = found(place, request)
+    problems = problems_of(place, request)
     assert len(problems) == 1, [(int(p.code[3:]), p.path, p.message) for p in problems]
     return int(problems[0].code[3:]), ".".join(map(str, problems[0].path))
 
 
 def test_a_plain_stack_and_an_adopted_one_are_allowed() -> None:
-    assert found(settings(ingress=ingress())) == []
-    assert found(settings(cluster={"adopt": "theirs"}, network=ADOPTED)) == []
-    assert found(settings(nodeProvisioning="karpenter", nodeImageRelease="v20260820")) == []
+    assert problems_of(settings(ingress=ingress())) == []
+    assert problems_of(settings(cluster={"adopt": "theirs"}, network=ADOPTED)) == []
+    assert problems_of(settings(nodeProvisioning="karpenter", nodeImageRelease="v20260820")) == []
 
 
 @pytest.mark.parametrize(
@@ -125,12 +125,12 @@ def test_a_pool_that_aws_would_refuse_or_never_bring_is_refused_before(
 
 def test_a_reservation_in_one_zone_and_a_fast_disk_are_allowed() -> None:
     one = pool(reservation="cr-0123", zones=("eu-west-1b",), capacity_block=True, disk=Disk(500, 8000, 2000))
-    assert found(settings(), one) == []
+    assert problems_of(settings(), one) == []
 
 
 def test_every_refusal_says_what_is_allowed() -> None:
     worst = settings(cluster={"apiAllowedNetworks": ["0.0.0.0/0"], "systemPool": {"machine": "t4g.large"}})
-    for problem in found(worst, pool(zones=("us-east-1a",), disk=Disk(1, 1, 1))):
+    for problem in problems_of(worst, pool(zones=("us-east-1a",), disk=Disk(1, 1, 1))):
         assert problem.allowed
         assert problem.fix or problem.has_value
 

@@ -53,9 +53,9 @@ def test_a_bucket_name_is_one_s3_takes_and_two_long_stacks_do_not_share_it() -> 
 
 
 def test_a_role_says_what_it_is_for_however_long_the_stacks_name_is() -> None:
-    made = names.role_prefix("a-very-long-name-for-a-stack-of-somebody", "load-balancer")
-    assert made.endswith("-load-balancer-")
-    assert len(made) <= 38
+    prefix = names.role_prefix("a-very-long-name-for-a-stack-of-somebody", "load-balancer")
+    assert prefix.endswith("-load-balancer-")
+    assert len(prefix) <= 38
 
 
 def test_a_china_region_has_its_own_partition_and_domain() -> None:
@@ -90,10 +90,10 @@ def test_production_keeps_its_way_out_when_a_zone_fails() -> None:
 def test_a_disk_is_one_that_gp3_takes_and_fast_unless_asked_otherwise(
     asked: Disk, size: int, iops: int, throughput: int
 ) -> None:
-    made = disk(asked)
-    assert (made["volume_size"], made["iops"], made["throughput"]) == (size, iops, throughput)
+    settings = disk(asked)
+    assert (settings["volume_size"], settings["iops"], settings["throughput"]) == (size, iops, throughput)
     assert throughput <= iops / 4
-    assert made["encrypted"] == "true"
+    assert settings["encrypted"] == "true"
 
 
 def test_local_disks_hold_the_images_and_layers_are_pulled_in_parallel() -> None:
@@ -270,8 +270,8 @@ def test_the_deployers_policy_fits_into_one_and_opens_nothing_beyond_the_stack()
 def test_what_the_stack_creates_is_in_the_deployers_policy() -> None:
     statements = json.loads((PROJECT / "docs" / "clouds" / "aws-deployer-policy.json").read_text())["Statement"]
     attached = next(s for s in statements if s["Sid"] == "AwsOwnPolicies")["Condition"]["ArnEquals"]["iam:PolicyARN"]
-    wanted = {names.managed_policy("eu-west-1", policy) for policy in NODE_POLICIES}
-    assert wanted <= set(attached)
+    policies = {names.managed_policy("eu-west-1", policy) for policy in NODE_POLICIES}
+    assert policies <= set(attached)
     cluster = next(s for s in statements if s["Sid"] == "Cluster")["Resource"]
     assert names.cluster_arn("ACCOUNT", "REGION", "STACK") in cluster
     bucket = next(s for s in statements if s["Sid"] == "Bucket")["Resource"]
@@ -287,16 +287,16 @@ CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000
 def test_a_load_balancer_keeps_what_a_pod_that_goes_still_holds_for_as_long_as_it_may(held: int, kept: int) -> None:
     settings = IngressSettings(host="llm.example.com", certificate=CERTIFICATE)
     about = About("ebbtide", "prod", longest_silence_seconds=held)
-    told = alb_annotations(settings, about, "subnet-1", ["10.0.0.0/16"], {})
-    attributes = told["alb.ingress.kubernetes.io/target-group-attributes"]
+    annotations = alb_annotations(settings, about, "subnet-1", ["10.0.0.0/16"], {})
+    attributes = annotations["alb.ingress.kubernetes.io/target-group-attributes"]
     assert attributes == f"deregistration_delay.timeout_seconds={kept}"
 
 
 def test_a_gateway_pod_is_ready_once_the_load_balancer_finds_it_so_and_goes_after_it_was_forgotten() -> None:
     settings = IngressSettings(host="llm.example.com", certificate=CERTIFICATE)
     network = SimpleNamespace(public=[], private={})
-    made = ingress(settings, About("ebbtide", "prod"), cast(Any, network), ["10.0.0.0/16"], {})
-    assert made.http is not None
-    assert made.http.namespace_labels == {"elbv2.k8s.aws/pod-readiness-gate-inject": "enabled"}
+    way_in = ingress(settings, About("ebbtide", "prod"), cast(Any, network), ["10.0.0.0/16"], {})
+    assert way_in.http is not None
+    assert way_in.http.namespace_labels == {"elbv2.k8s.aws/pod-readiness-gate-inject": "enabled"}
     # others needed 25 to 70 s until a target that was taken out got nothing more
-    assert made.leave_seconds > 70
+    assert way_in.leave_seconds > 70

@@ -37,8 +37,8 @@ def findings(place: AzureSettings, *pools: PoolRequest) -> list[Problem]:
     return list(azure.judge(place, {p.pool.name: p for p in pools}, "dev"))
 
 
-def places(found: list[Problem]) -> set[tuple[int, str]]:
-    return {(int(each.code[3:]), ".".join(map(str, each.path))) for each in found}
+def places(problems: list[Problem]) -> set[tuple[int, str]]:
+    return {(int(each.code[3:]), ".".join(map(str, each.path))) for each in problems}
 
 
 def test_a_sound_stack_has_no_finding() -> None:
@@ -75,10 +75,10 @@ def test_nodes_stay_for_whole_minutes_and_only_where_the_cluster_is_ones_own() -
 def test_a_field_that_azure_would_refuse_is_refused_by_name(key: str, value: Any) -> None:
     with pytest.raises(ValidationError) as error:
         settings(**{key: value})
-    (found,) = error.value.errors()
-    assert found["loc"][0] == key
-    assert found["type"].startswith("EBB")
-    assert found["ctx"]["fix"]
+    (problem,) = error.value.errors()
+    assert problem["loc"][0] == key
+    assert problem["type"].startswith("EBB")
+    assert problem["ctx"]["fix"]
 
 
 @pytest.mark.parametrize("kind", ["certificates", "secrets"])
@@ -126,8 +126,8 @@ def test_a_network_that_the_clusters_own_ranges_or_azure_would_not_bear_is_refus
 
 def test_a_public_door_names_who_may_come_in() -> None:
     door = {"host": "llm.example.com", "certificate": f"{VAULT}/certificates/llm", "public": True}
-    (found,) = findings(settings(ingress=door))
-    assert (int(found.code[3:]), found.severity) == (39, "mandatory")
+    (problem,) = findings(settings(ingress=door))
+    assert (int(problem.code[3:]), problem.severity) == (39, "mandatory")
     (open_,) = findings(settings(ingress={**door, "allowedNetworks": ["0.0.0.0/0"]}))
     assert (int(open_.code[3:]), open_.severity) == (39, "mandatory")
     assert findings(settings(ingress={**door, "allowedNetworks": ["198.51.100.0/24"]})) == []
@@ -157,23 +157,23 @@ def test_a_pool_that_aks_would_refuse_is_refused_by_path(changes: dict[str, Any]
 
 
 def test_two_pools_that_become_one_on_aks_are_told_apart() -> None:
-    (found,) = findings(settings(), request("gpu-1xa10"), request("gpu1-xa10"))
-    assert (int(found.code[3:]), found.path) == (162, ("pools", "gpu1-xa10"))
+    (problem,) = findings(settings(), request("gpu-1xa10"), request("gpu1-xa10"))
+    assert (int(problem.code[3:]), problem.path) == (162, ("pools", "gpu1-xa10"))
     (own,) = findings(settings(), request("system"))
     assert own.code == "EBB162"
 
 
 def test_every_finding_says_what_is_allowed_and_how_to_mend_it() -> None:
     place = settings(cluster={"adopt": "theirs"}, network={"zones": ["1", "1"]})
-    found = findings(place, request(capacity_block=True, disk=Disk(iops=1)))
-    assert len(found) >= 4
-    assert [each for each in found if not (each.message and each.allowed and each.fix)] == []
+    problems = findings(place, request(capacity_block=True, disk=Disk(iops=1)))
+    assert len(problems) >= 4
+    assert [each for each in problems if not (each.message and each.allowed and each.fix)] == []
 
 
 def test_a_missing_login_program_is_told_before_the_cluster_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(azure.shutil, "which", lambda name: None)
-    (found,) = azure.inspect_machine(settings())
-    assert "kubelogin" in found.message
-    assert found.severity == "warning"
+    (problem,) = azure.inspect_machine(settings())
+    assert "kubelogin" in problem.message
+    assert problem.severity == "warning"
     monkeypatch.setattr(azure.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert list(azure.inspect_machine(settings())) == []

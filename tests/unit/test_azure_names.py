@@ -36,12 +36,12 @@ def test_names_keep_within_azures_rules(stack: str) -> None:
 
 
 def test_two_stacks_and_two_subscriptions_never_share_a_name_of_the_whole_world() -> None:
-    made = {
+    names_made = {
         names.storage_account(stack, where)
         for stack in ("ebbtide-azure-dev", "ebbtide-azuredev")
         for where in (ONE, TWO)
     }
-    assert len(made) == 4
+    assert len(names_made) == 4
     assert names.storage_account("ebbtide-azure-dev", ONE) == names.storage_account("ebbtide-azure-dev", ONE)
 
 
@@ -60,10 +60,10 @@ def test_nodes_get_the_first_quarter_and_the_clusters_ranges_stay_clear() -> Non
 def test_only_the_wrong_account_is_refused_and_it_is_named() -> None:
     assert refusal(ONE, TWO, ONE.upper(), TWO) is None
     assert refusal(ONE, TWO, None, None) is None
-    told = refusal(ONE, TWO, TWO, TWO)
-    assert told is not None
-    assert f"subscription {TWO}" in told
-    assert f"az account set --subscription {ONE}" in told
+    message = refusal(ONE, TWO, TWO, TWO)
+    assert message is not None
+    assert f"subscription {TWO}" in message
+    assert f"az account set --subscription {ONE}" in message
 
 
 def encoded(document: object) -> str:
@@ -72,21 +72,21 @@ def encoded(document: object) -> str:
 
 def test_the_kubeconfig_keeps_the_clusters_address_and_none_of_its_users() -> None:
     cluster = {"server": "https://aks", "certificate-authority-data": "Q0E=", "proxy-url": "http://unasked"}
-    given = {"clusters": [{"cluster": cluster}], "users": [{"user": {"client-key-data": "a-key"}}]}
-    told = json.loads(kubeconfig(encoded(given), "c", ONE))
-    assert "a-key" not in json.dumps(told)
-    assert "proxy-url" not in json.dumps(told)
-    exec_ = told["users"][0]["user"]["exec"]
+    document = {"clusters": [{"cluster": cluster}], "users": [{"user": {"client-key-data": "a-key"}}]}
+    config = json.loads(kubeconfig(encoded(document), "c", ONE))
+    assert "a-key" not in json.dumps(config)
+    assert "proxy-url" not in json.dumps(config)
+    exec_ = config["users"][0]["user"]["exec"]
     assert exec_["args"][:3] == ["get-token", "--login", "azurecli"]
-    assert told["current-context"] == told["contexts"][0]["name"]
+    assert config["current-context"] == config["contexts"][0]["name"]
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"clusters": []}, {"clusters": [{"cluster": {"server": "https://aks"}}]}, "text"]
+    "document", [{}, {"clusters": []}, {"clusters": [{"cluster": {"server": "https://aks"}}]}, "text"]
 )
-def test_a_kubeconfig_without_an_authority_is_refused(given: object) -> None:
+def test_a_kubeconfig_without_an_authority_is_refused(document: object) -> None:
     with pytest.raises(ValueError, match="cluster c: AKS gave"):
-        kubeconfig(encoded(given), "c", ONE)
+        kubeconfig(encoded(document), "c", ONE)
 
 
 def test_the_node_images_are_those_of_the_gpu_layer_and_agree_on_the_driver() -> None:
@@ -108,5 +108,5 @@ def test_reading_a_stack_file_of_azure_loads_no_cloud_sdk() -> None:
         "import components.platforms.azure.settings, components.platforms.azure.judge\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('pulumi_azure_native', 'pulumi_aws', 'pulumi_gcp')])\n"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"

@@ -76,7 +76,7 @@ def test_each_level_has_its_figures_and_the_load_is_the_one_asked_for(
         assert of["requests_per_second"] == pytest.approx(12 / of["seconds"], rel=0.01)
         assert of["tokens_per_second"] == pytest.approx(48 / of["seconds"], rel=0.01)
     assert engine.most_at_once == 4
-    counted = engine.seen[2:]  # the first two tell how long a word is
+    counted = engine.bodies[2:]  # the first two tell how long a word is
     assert len(counted) == 1 + 12 + 1 + 12, "a warm-up each, and the requests"
     words = {len(body["messages"][0]["content"].split()) for body in counted}
     assert words == {round((40 - FIXED) / PER_WORD)}
@@ -105,15 +105,15 @@ def test_the_other_endpoint_takes_turns_and_the_difference_is_told(
     rates = [level[side]["tokens_per_second"] for side in ("measured", "against")]
     assert level["ratio"]["tokens_share"] == pytest.approx(rates[0] / rates[1], rel=0.01)
     assert other.hosts == {"small.models"}
-    assert {body["model"] for body in other.seen} == {"bare"}
+    assert {body["model"] for body in other.bodies} == {"bare"}
     order = re.findall(r"✓ 2 at once, (\w+), turn (\d)", err)
     assert order == [("measured", "1"), ("against", "1"), ("against", "2"), ("measured", "2")]
     assert re.search(r"^  added .*%", out, re.M)
-    mine = {body["messages"][0]["content"] for body in engine.seen}
-    assert not mine & {body["messages"][0]["content"] for body in other.seen}, (
+    mine = {body["messages"][0]["content"] for body in engine.bodies}
+    assert not mine & {body["messages"][0]["content"] for body in other.bodies}, (
         "the second one would answer from a cache"
     )
-    words = [sorted(sorted(body["messages"][0]["content"].split()) for body in side.seen) for side in (engine, other)]
+    words = [sorted(sorted(body["messages"][0]["content"].split()) for body in side.bodies) for side in (engine, other)]
     assert words[0] == words[1], "longer words are more tokens: one side would be asked for more work"
 
 
@@ -147,7 +147,7 @@ def test_an_answer_in_one_piece_has_no_first_token(
     result, out, _ = measured(tmp_path, capsys, url=engine.url, concurrency="1", requests=4, stream=False, exact=False)
     of = result["levels"][0]["measured"]
     assert (of["ttft"], of["tpot"], of["tokens"], of["whole"]) == (None, None, 16, 4)
-    assert not any("ignore_eos" in body or "stream" in body for body in engine.seen)
+    assert not any("ignore_eos" in body or "stream" in body for body in engine.bodies)
     assert "in one piece" in out
 
 
@@ -254,7 +254,7 @@ def test_ctrl_c_ends_it_cleanly_and_keeps_what_was_measured(tmp_path: Path, engi
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while len(engine.seen) < 12 and time.monotonic() < deadline:
+    while len(engine.bodies) < 12 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
@@ -273,10 +273,10 @@ def test_a_kept_result_is_shown_again_without_a_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
 ) -> None:
     _, out, _ = measured(tmp_path, capsys, url=engine.url, concurrency="1", requests=2)
-    count = len(engine.seen)
+    count = len(engine.bodies)
     assert command.run(Options(from_file=str(tmp_path / "kept" / "result.json"))) == 0
     assert capsys.readouterr().out == out
-    assert len(engine.seen) == count
+    assert len(engine.bodies) == count
 
 
 def test_the_page_stands_alone_and_lets_no_text_become_markup(
@@ -313,5 +313,5 @@ def test_a_cold_path_elsewhere_waits_and_takes_the_first_token(
     result, out, _ = measured(tmp_path, capsys, url=engine.url, model="small", cold=2, idle=0.05)
     assert len(result["cold"]["rounds"]) == 2
     assert result["cold"]["first_token"]["p50"] >= 0.02
-    assert (result["levels"], len(engine.seen)) == ([], 2), "anything else would have woken it"
+    assert (result["levels"], len(engine.bodies)) == ([], 2), "anything else would have woken it"
     assert "Cold path, 2 wakes" in out

@@ -20,9 +20,9 @@ KEY = "sk-demo-secret"
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    made = Engine(first=0.02, per_token=0.005)
-    yield made
-    made.served.stop()
+    engine_made = Engine(first=0.02, per_token=0.005)
+    yield engine_made
+    engine_made.served.stop()
 
 
 @pytest.fixture
@@ -67,5 +67,5 @@ def test_the_gateway_lets_every_part_of_the_question_and_the_answer_through(
     # which of two processes of one busy machine was later is chance, the difference is not
     added = 1000 * (level["measured"]["ttft"]["p50"] - level["against"]["ttft"]["p50"])
     assert level["ratio"]["ttft_added_ms"]["p50"] == pytest.approx(added, abs=0.01)
-    assert all(body["ignore_eos"] and body["min_tokens"] == body["max_tokens"] for body in engine.seen)
+    assert all(body["ignore_eos"] and body["min_tokens"] == body["max_tokens"] for body in engine.bodies)
     assert engine.hosts == {"small.ebbtide-models"}

@@ -29,6 +29,6 @@ def test_a_browser_without_a_picture_is_a_problem_with_a_way_out(
         browser.chmod(0o755)
     monkeypatch.setenv("EBBTIDE_CHROMIUM", str(browser))
     monkeypatch.setattr(html, "_SECONDS", 1)
-    with pytest.raises(LocalProblem, match=why) as told:
+    with pytest.raises(LocalProblem, match=why) as problem:
         html.picture("<p>", 100, tmp_path / "x.png")
-    assert ".html" in str(told.value)
+    assert ".html" in str(problem.value)

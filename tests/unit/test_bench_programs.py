@@ -23,20 +23,20 @@ def lost(number: int, fault: str, **more: Any) -> Reply:
     return Reply(number=number, sent=0.0, ended=1.0, fault=fault, **more)
 
 
-def summed(found: cycles.Count) -> dict[str, Any]:
+def summed(count: cycles.Count) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(found)
+    return asdict(count)
 
 
 def test_a_cycle_with_every_answer_once_is_clean() -> None:
-    found = cycles.count(3, [reply(0), reply(1), reply(2)])
-    assert found == cycles.Count(3, 3, 0, 0, 0, 0, 0, {})
-    assert cycles.clean(summed(found))
+    count = cycles.count(3, [reply(0), reply(1), reply(2)])
+    assert count == cycles.Count(3, 3, 0, 0, 0, 0, 0, {})
+    assert cycles.clean(summed(count))
 
 
 @pytest.mark.parametrize(
-    ("replies", "seen"),
+    ("replies", "expected"),
     [
         ([reply(0), lost(1, "no answer")], {"lost": 1}),
         ([reply(0)], {"lost": 1}),
@@ -49,11 +49,11 @@ def test_a_cycle_with_every_answer_once_is_clean() -> None:
         ([reply(0), reply(1, tokens=cycles.tokens(2))], {"foreign": 1}),
     ],
 )
-def test_what_goes_wrong_in_a_cycle_is_told_by_its_name(replies: list[Reply], seen: dict[str, int]) -> None:
-    found = summed(cycles.count(2, replies))
-    told = {key: found[key] for key in ("lost", "refused", "cut", "duplicated", "foreign") if found[key]}
-    assert told == seen
-    assert not cycles.clean(found)
+def test_what_goes_wrong_in_a_cycle_is_told_by_its_name(replies: list[Reply], expected: dict[str, int]) -> None:
+    sums = summed(cycles.count(2, replies))
+    counts = {key: sums[key] for key in ("lost", "refused", "cut", "duplicated", "foreign") if sums[key]}
+    assert counts == expected
+    assert not cycles.clean(sums)
 
 
 def test_neighbours_ask_for_lengths_of_their_own() -> None:
@@ -73,9 +73,9 @@ def test_the_crowd_of_a_cycle_has_silences_that_end_before_the_model_would_sleep
 def test_the_sum_of_cycles_has_an_engine_count_only_if_each_has() -> None:
     one = summed(cycles.count(1, [reply(0)])) | {"finished_beyond_answered": 0}
     two = summed(cycles.count(2, [reply(1), lost(2, "cut off")])) | {"finished_beyond_answered": 1}
-    found = cycles.total([one, two])
-    assert (found["sent"], found["answered"], found["cut"], found["faults"]) == (3, 2, 1, {"cut off": 1})
-    assert found["finished_beyond_answered"] == 1
+    sums = cycles.total([one, two])
+    assert (sums["sent"], sums["answered"], sums["cut"], sums["faults"]) == (3, 2, 1, {"cut off": 1})
+    assert sums["finished_beyond_answered"] == 1
     assert cycles.total([one, two | {"finished_beyond_answered": None}])["finished_beyond_answered"] is None
 
 
@@ -115,9 +115,9 @@ def test_use_is_the_difference_over_the_time_and_replicas_are_one_component() ->
             ]
         }
     )
-    (found,) = at_rest.used(before, after, 100.0, {"u1": 2**20, "u2": 2**21})
-    assert (found.component, found.pods, found.cpu_seconds, found.cores) == ("keda/gate", 2, 8.0, 0.08)
-    assert (found.working_set_mib, found.pss_mib) == (4.0, 3.0)
+    (use,) = at_rest.used(before, after, 100.0, {"u1": 2**20, "u2": 2**21})
+    assert (use.component, use.pods, use.cpu_seconds, use.cores) == ("keda/gate", 2, 8.0, 0.08)
+    assert (use.working_set_mib, use.pss_mib) == (4.0, 3.0)
     assert at_rest.used(before, after, 100.0, {"u1": 1})[0].pss_mib is None
 
 
@@ -145,10 +145,10 @@ def test_refused_as_promised_is_a_503_with_whole_seconds_and_nothing_else() -> N
         reply(0), reply(1, first=30.0), lost(2, "503", retry_after="7"), lost(3, "503"),
         lost(4, "503", retry_after="soon"), lost(5, "cut off"), lost(6, "504"),
     ]  # fmt: skip
-    found = overload.judged(replies, 20.0)
-    assert (found["accepted"], found["refused"], found["accepted_over_bound"]) == (2, 1, 1)
-    assert found["other"] == {"503 without Retry-After": 2, "cut off": 1, "504": 1}
-    assert found["retry_after_seconds"] == {"7": 1}
+    result = overload.judged(replies, 20.0)
+    assert (result["accepted"], result["refused"], result["accepted_over_bound"]) == (2, 1, 1)
+    assert result["other"] == {"503 without Retry-After": 2, "cut off": 1, "504": 1}
+    assert result["retry_after_seconds"] == {"7": 1}
 
 
 def test_recovered_is_when_answers_are_quick_and_stay_so() -> None:
@@ -208,8 +208,8 @@ def test_the_overload_of_a_small_endpoint_is_refused_measured_and_over(monkeypat
         replies, limit = asyncio.run(run())
     finally:
         engine.served.stop()
-    found = overload.judged(replies, limit)
-    assert found["other"] == {}
-    assert found["refused"] > 5
-    assert found["accepted"] > 5
-    assert found["retry_after_seconds"] == {"3": found["refused"]}
+    result = overload.judged(replies, limit)
+    assert result["other"] == {}
+    assert result["refused"] > 5
+    assert result["accepted"] > 5
+    assert result["retry_after_seconds"] == {"3": result["refused"]}

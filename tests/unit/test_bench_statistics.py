@@ -30,9 +30,9 @@ def test_a_percentile_lies_in_a_straight_line_between_the_nearest_ranks() -> Non
 
 
 def test_a_spread_sorts_leaves_out_what_is_not_there_and_counts_what_is() -> None:
-    found = spread([3.0, None, 1.0, 2.0])
-    assert found is not None
-    assert (found.count, found.mean, found.p50, found.most) == (3, 2.0, 2.0, 3.0)
+    numbers = spread([3.0, None, 1.0, 2.0])
+    assert numbers is not None
+    assert (numbers.count, numbers.mean, numbers.p50, numbers.most) == (3, 2.0, 2.0, 3.0)
     assert spread([None]) is None
 
 
@@ -50,28 +50,28 @@ def test_a_late_client_does_not_make_the_server_look_quicker() -> None:
 
 def test_only_whole_answers_count_for_times_and_rates_and_errors_are_counted_by_kind() -> None:
     lost = reply(first=None, last=None, tokens=None, fault="503", status=503)
-    found = summary([reply(0), reply(1), lost, reply(3, first=99.0, fault="cut off")], 4.0)
-    assert (found.sent, found.whole, found.errors) == (4, 2, {"503": 1, "cut off": 1})
-    assert found.ttft is not None
-    assert (found.ttft.count, found.ttft.most) == (2, 0.5)
-    assert (found.tokens, found.tokens_per_second, found.requests_per_second) == (10, 2.5, 0.5)
+    result = summary([reply(0), reply(1), lost, reply(3, first=99.0, fault="cut off")], 4.0)
+    assert (result.sent, result.whole, result.errors) == (4, 2, {"503": 1, "cut off": 1})
+    assert result.ttft is not None
+    assert (result.ttft.count, result.ttft.most) == (2, 0.5)
+    assert (result.tokens, result.tokens_per_second, result.requests_per_second) == (10, 2.5, 0.5)
 
 
 def test_nothing_measured_is_no_division_by_zero() -> None:
-    found = summary([], 0.0)
-    assert (found.ttft, found.tokens_per_second) == (None, 0.0)
-    assert ratio(found, found).tokens_share is None
+    result = summary([], 0.0)
+    assert (result.ttft, result.tokens_per_second) == (None, 0.0)
+    assert ratio(result, result).tokens_share is None
 
 
 def test_the_ratio_is_added_milliseconds_and_shares() -> None:
     through = summary([reply(first=10.52, ended=12.7)], 2.0)
     direct = summary([reply(first=10.5, ended=12.6)], 1.6)
-    found = ratio(through, direct)
-    assert found.ttft_added_ms is not None
-    assert found.latency_added_ms is not None
-    assert found.ttft_added_ms["p50"] == pytest.approx(20)
-    assert found.latency_added_ms["p99"] == pytest.approx(100)
-    assert found.tokens_share == pytest.approx(0.8)
+    shares = ratio(through, direct)
+    assert shares.ttft_added_ms is not None
+    assert shares.latency_added_ms is not None
+    assert shares.ttft_added_ms["p50"] == pytest.approx(20)
+    assert shares.latency_added_ms["p99"] == pytest.approx(100)
+    assert shares.tokens_share == pytest.approx(0.8)
 
 
 def test_arrivals_are_the_same_for_a_seed_and_come_at_the_rate() -> None:
@@ -102,9 +102,9 @@ def test_two_orders_of_a_prompt_have_the_same_words_and_no_common_beginning() ->
     assert one[:3] != other[:3]
 
 
-def events(*said: object) -> bytes:
+def events(*items: object) -> bytes:
     return b"".join(
-        b"data: " + (each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n\n" for each in said
+        b"data: " + (each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n\n" for each in items
     )
 
 
@@ -160,13 +160,13 @@ def test_the_yardstick_finds_the_limit_within_five_per_cent_without_trying_twice
             tried.append(at)
             at = trying.send(at <= limit)
     except StopIteration as end:
-        found = end.value
+        limit_measured = end.value
     assert len(set(tried)) == len(tried) <= 18
     assert max(tried) <= 512
-    assert found <= min(limit, 512)
-    assert found >= min(limit, 512) * 0.95 - 1
+    assert limit_measured <= min(limit, 512)
+    assert limit_measured >= min(limit, 512) * 0.95 - 1
     if limit <= 20:
-        assert found == limit
+        assert limit_measured == limit
 
 
 def test_served_well_means_everybody_answered_and_both_limits_kept() -> None:

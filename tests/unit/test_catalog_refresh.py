@@ -188,9 +188,9 @@ def test_a_price_that_doubled_is_marked_for_a_look(
 
 
 def closed_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{found.getsockname()[1]}"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def test_without_a_network_it_says_so_with_status_one_and_changes_nothing(
@@ -198,10 +198,10 @@ def test_without_a_network_it_says_so_with_status_one_and_changes_nothing(
 ) -> None:
     before, address = snapshot(folder), closed_port()
     assert run(Options(), {**bulk(address), **retail(address)}, folder, TODAY) == 1
-    told = capsys.readouterr().err
-    assert told.count("cannot be read from here") == 2
-    assert told.count("; nothing of it was changed") == 2
-    assert "Traceback" not in told
+    errors = capsys.readouterr().err
+    assert errors.count("cannot be read from here") == 2
+    assert errors.count("; nothing of it was changed") == 2
+    assert "Traceback" not in errors
     assert snapshot(folder) == before
 
 

@@ -91,9 +91,9 @@ def test_every_value_of_a_chart_is_found_with_its_kind(path: str, kind: str | No
 def test_an_archive_is_read_as_its_folder_is(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "try-1.0.tgz", "w:gz") as archive:
         for path, text in {**CHART, "README.md": "of no use"}.items():
-            told = tarfile.TarInfo(f"try/{path}")
-            told.size = len(text.encode())
-            archive.addfile(told, io.BytesIO(text.encode()))
+            entry = tarfile.TarInfo(f"try/{path}")
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
             (tmp_path / "try" / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "try" / path).write_text(text)
     assert kinds(chart_texts(tmp_path / "try-1.0.tgz")) == kinds(chart_texts(tmp_path / "try")) == FOUND
@@ -133,9 +133,9 @@ def test_a_record_has_values_and_their_source_or_the_reason_why_not() -> None:
     plain = {"chart": "try", "version": "1.0", "date": "2026-11-30"}
     not_recorded = ChartRecord.model_validate({**plain, "reason": "its registry asks for a licence"})
     assert wrong_values(not_recorded, {"anything": 1}) == []
-    for told in ({}, {"values": FOUND}, {"values": FOUND, "source": "tag 1.0", "reason": "both"}, {"source": "x"}):
+    for more in ({}, {"values": FOUND}, {"values": FOUND, "source": "tag 1.0", "reason": "both"}, {"source": "x"}):
         with pytest.raises(ValidationError, match="source and values, or the reason"):
-            ChartRecord.model_validate({**plain, **told})
+            ChartRecord.model_validate({**plain, **more})
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", records())
 def test_a_record_has_no_more_of_a_chart_than_names_and_kinds(name: str) -> None:
-    told = yaml.safe_load(record_file(name).read_text())
-    assert set(told) <= set(ChartRecord.model_fields)
-    assert set(told.get("values", {}).values()) <= set(Kind.__args__)  # type: ignore[attr-defined]
+    document = yaml.safe_load(record_file(name).read_text())
+    assert set(document) <= set(ChartRecord.model_fields)
+    assert set(document.get("values", {}).values()) <= set(Kind.__args__)  # type: ignore[attr-defined]
 
 
 def test_the_page_is_what_the_records_say() -> None:

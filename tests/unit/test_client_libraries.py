@@ -17,8 +17,8 @@ def test_the_docs_have_the_table_of_todays_clients() -> None:
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)
 def test_a_program_has_the_features_that_are_listed_and_no_others(client: Client) -> None:
     text = (HERE / client.program).read_text()
-    found = re.findall(r"@feature\ndef (\w+)", text) or re.findall(r"^  async (\w+)\(\) \{", text, re.MULTILINE)
-    assert sorted(found) == sorted((*client.warm, *client.stand_in))
+    features = re.findall(r"@feature\ndef (\w+)", text) or re.findall(r"^  async (\w+)\(\) \{", text, re.MULTILINE)
+    assert sorted(features) == sorted((*client.warm, *client.stand_in))
     assert set(client.wake) <= set(client.warm)
 
 

@@ -22,7 +22,7 @@ def test_an_answer_that_keeps_its_schema_is_well_formed() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         *("", "Paris", '"Paris"', "3", "null", "[]", "{}", GOOD[:-1]),
         *(
@@ -32,9 +32,9 @@ def test_an_answer_that_keeps_its_schema_is_well_formed() -> None:
         json.dumps({**json.loads(GOOD), "more": 1}),
     ],
 )
-def test_any_other_is_not(said: str) -> None:
-    assert form(answer(said)) != WELL_FORMED
-    assert form(answer(None, said)) != WELL_FORMED
+def test_any_other_is_not(text: str) -> None:
+    assert form(answer(text)) != WELL_FORMED
+    assert form(answer(None, text)) != WELL_FORMED
 
 
 def test_several_calls_a_call_of_another_tool_and_a_cut_one_are_not() -> None:

@@ -76,12 +76,12 @@ def gated(file: Path, form: str) -> str:
 
 def in_code(file: Path) -> Figures:
     cost = plan_stack(load_file(file).config, lambda _: None).cost
-    found: dict[tuple[str, str, str], str] = {}
+    figures: dict[tuple[str, str, str], str] = {}
     for part, sums in (("all", cost.total), ("GPU nodes", cost.gpu_nodes)):
         for bound in BOUNDS:
             hourly = getattr(sums, bound)
-            found |= {(bound, "hour", part): f"{hourly:,.2f}", (bound, "month", part): f"{month(hourly):,.2f}"}
-    return found
+            figures |= {(bound, "hour", part): f"{hourly:,.2f}", (bound, "month", part): f"{month(hourly):,.2f}"}
+    return figures
 
 
 def in_json(read: dict[str, Any], total: str, gpu_nodes: str) -> Figures:
@@ -103,20 +103,20 @@ def in_table(text: str, separator: str) -> Figures:
 
 def in_page(text: str) -> Figures:
     money = r"([\d,]+\.\d\d)"
-    found: dict[tuple[str, str, str], str] = {}
+    figures: dict[tuple[str, str, str], str] = {}
     for bound, when in (("floor", "while every model sleeps"), ("ceiling", "with every pool at its max")):
         match = re.search(rf"<b>{money}[^<]*</b><span[^>]*>USD an hour {when}, {money} of it GPU nodes", text)
         assert match is not None
-        found |= {(bound, "hour", "all"): match[1], (bound, "hour", "GPU nodes"): match[2]}
+        figures |= {(bound, "hour", "all"): match[1], (bound, "hour", "GPU nodes"): match[2]}
     months = re.search(rf"A month of 730 hours: {money} to {money} USD, {money} to {money} of it GPU nodes", text)
     assert months is not None
-    found |= dict(zip(((b, "month", part) for part in PARTS for b in BOUNDS), months.groups(), strict=True))
-    return found
+    figures |= dict(zip(((b, "month", part) for part in PARTS for b in BOUNDS), months.groups(), strict=True))
+    return figures
 
 
 def in_comment(text: str) -> Figures:
     """The column of the gate's Markdown or text that says what is after the change."""
-    found = {}
+    figures = {}
     for bound in BOUNDS:
         for an, per in (("an", "hour"), ("a", "month")):
             for part, alone in (("all", ""), ("GPU nodes", ", GPU nodes alone")):
@@ -124,8 +124,8 @@ def in_comment(text: str) -> Figures:
                 match = re.search(rf"{name}(?: \| | *: )([\d,.]+)(?: \| | → )([\d,.]+)", text)
                 assert match is not None, name
                 assert match[1] == "0.00"
-                found[bound, per, part] = match[2]
-    return found
+                figures[bound, per, part] = match[2]
+    return figures
 
 
 def test_the_same_sums_stand_in_every_report_to_the_cent(file: Path) -> None:
@@ -142,16 +142,16 @@ def test_the_same_sums_stand_in_every_report_to_the_cent(file: Path) -> None:
 
 
 def test_three_nodes_hold_models_of_three_three_and_two_gpus(tmp_path: Path) -> None:
-    found = in_code(_packed(tmp_path / "stacks"))
-    assert (found["floor", "hour", "GPU nodes"], found["floor", "hour", "all"]) == ("17.02", "17.41")
+    figures = in_code(_packed(tmp_path / "stacks"))
+    assert (figures["floor", "hour", "GPU nodes"], figures["floor", "hour", "all"]) == ("17.02", "17.41")
 
 
 @pytest.mark.parametrize("cloud", ["aws", "azure", "gcp"])
 def test_no_stack_in_a_cloud_is_free_while_its_models_sleep(cloud: str) -> None:
     for environment in ("dev", "prod"):
-        found = in_code(STACKS / f"Pulumi.{cloud}-{environment}.yaml")
-        assert found["floor", "hour", "GPU nodes"] == "0.00"
-        assert float(found["floor", "hour", "all"]) > 0.3
+        figures = in_code(STACKS / f"Pulumi.{cloud}-{environment}.yaml")
+        assert figures["floor", "hour", "GPU nodes"] == "0.00"
+        assert float(figures["floor", "hour", "all"]) > 0.3
 
 
 def test_a_price_that_nobody_has_looked_up_is_named_in_every_report(tmp_path: Path) -> None:

@@ -24,23 +24,23 @@ def kept() -> list[Path]:
     return [PROJECT / name for name in names if name.name.startswith(("Dockerfile", "Containerfile"))]
 
 
-def found(files: Iterable[Path], *options: str) -> list[str]:
+def lines_of(files: Iterable[Path], *options: str) -> list[str]:
     """What hadolint says of the files, at its strictest."""
     command = [str(HADOLINT), "--no-color", "--failure-threshold", "style", *options, *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
     assert done.returncode in (0, 1), done.stderr
-    said = done.stdout.splitlines()
-    assert bool(said) == bool(done.returncode), done.stderr
-    return said
+    lines = done.stdout.splitlines()
+    assert bool(lines) == bool(done.returncode), done.stderr
+    return lines
 
 
 def test_hadolint_finds_nothing_but_what_is_ignored_with_its_reason() -> None:
     assert {file.parent.name for file in kept()} >= {"gateway", "mirror", "vllm"}
-    assert found(kept()) == []
+    assert lines_of(kept()) == []
 
 
 def test_nothing_is_ignored_that_hadolint_does_not_find() -> None:
-    every = "\n".join(found(kept(), "--disable-ignore-pragma"))
+    every = "\n".join(lines_of(kept(), "--disable-ignore-pragma"))
     for file in kept():
         for codes in IGNORED.findall(file.read_text()):
             for code in codes.split(","):
@@ -53,11 +53,11 @@ def test_hadolint_finds_nothing_in_the_dockerfile_of_the_platforms_own_programs(
 ) -> None:
     written = tmp_path / "Dockerfile"
     written.write_text(containerfile(programs))
-    assert found([written]) == []
+    assert lines_of([written]) == []
 
 
 def test_hadolint_is_told_to_fail_on_the_least_of_its_findings(tmp_path: Path) -> None:
     written = tmp_path / "Dockerfile"
     written.write_text("FROM scratch\nUSER engine\n")
-    (finding,) = found([written])
+    (finding,) = lines_of([written])
     assert " DL3066 " in finding

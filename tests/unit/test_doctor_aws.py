@@ -83,8 +83,8 @@ class Aws:
 
     def _sts(self, request: httpx.Request, action: str, body: str) -> httpx.Response:
         arn = f"arn:aws:sts::{self.account}:assumed-role/deployer/me"
-        found = f"<Arn>{arn}</Arn><Account>{self.account}</Account>"
-        return xml(f"<R xmlns='urn:sts'><GetCallerIdentityResult>{found}</GetCallerIdentityResult></R>")
+        identity = f"<Arn>{arn}</Arn><Account>{self.account}</Account>"
+        return xml(f"<R xmlns='urn:sts'><GetCallerIdentityResult>{identity}</GetCallerIdentityResult></R>")
 
     def _iam(self, request: httpx.Request, action: str, body: str) -> httpx.Response:
         if action == "GetRole":
@@ -118,8 +118,8 @@ class Aws:
         if action == "DescribeInstances":
             page = "" if "NextToken" in asked else "<nextToken>2</nextToken>"
             items = "".join(instance(*each) for each in (() if page else self.instances))
-            found = f"<reservationSet><item><instancesSet>{items}</instancesSet></item></reservationSet>"
-            return xml(f"<R>{found}{page}</R>")
+            reservations = f"<reservationSet><item><instancesSet>{items}</instancesSet></item></reservationSet>"
+            return xml(f"<R>{reservations}{page}</R>")
         if action == "DescribeVpcs":
             return xml(f"<R><vpcSet>{'<item/>' * self.vpcs}</vpcSet></R>")
         if action == "DescribeAddresses":
@@ -297,10 +297,10 @@ OWN = {"status": "ACTIVE", "tags": {"ebbtide:stack": STACK}}
     ],
 )
 def test_every_fault_is_shown_with_its_fix(aws: Aws, subject: str, says: str) -> None:
-    found = problems(report(simulated(aws), DEV, "aws-dev"))
-    assert list(found) == [subject]
-    assert re.search(says, found[subject])
-    assert not found[subject].endswith("fix: ")
+    lines = problems(report(simulated(aws), DEV, "aws-dev"))
+    assert list(lines) == [subject]
+    assert re.search(says, lines[subject])
+    assert not lines[subject].endswith("fix: ")
 
 
 def test_what_an_earlier_up_made_is_no_problem() -> None:
@@ -312,10 +312,10 @@ def test_what_an_earlier_up_made_is_no_problem() -> None:
 def test_what_others_run_is_taken_off_a_quota_and_the_stacks_own_nodes_are_not() -> None:
     others = (("g6.8xlarge", True, "other"), ("g5.8xlarge", True, STACK), ("g5.8xlarge", False, "other"))
     aws = Aws(instances=others, quotas={"L-3819A6DF": 63.0})
-    found = problems(report(simulated(aws), DEV, "aws-dev"))
-    assert list(found) == [SPOT]
-    assert "63 vCPUs, 32 in use; the stack needs up to 32" in found[SPOT]
-    assert "--desired-value 64" in found[SPOT]
+    lines = problems(report(simulated(aws), DEV, "aws-dev"))
+    assert list(lines) == [SPOT]
+    assert "63 vCPUs, 32 in use; the stack needs up to 32" in lines[SPOT]
+    assert "--desired-value 64" in lines[SPOT]
     blind = report(simulated(Aws(forbidden="DescribeInstances")), DEV, "aws-dev")
     assert "of which others may use some" in blind[SPOT].text
 
@@ -331,7 +331,7 @@ RESERVED = "<state>{}</state><instanceType>{}</instanceType><availabilityZone>us
 
 
 @pytest.mark.parametrize(
-    ("found", "outcome", "says"),
+    ("reservation", "outcome", "says"),
     [
         (RESERVED.format("active", "g5.8xlarge"), "ok", "active"),
         (RESERVED.format("expired", "g5.8xlarge"), "problem", "is expired"),
@@ -339,11 +339,11 @@ RESERVED = "<state>{}</state><instanceType>{}</instanceType><availabilityZone>us
         (None, "problem", "is not in this account and region"),
     ],
 )
-def test_a_reservation_is_there_and_for_the_pools_machine(found: str | None, outcome: str, says: str) -> None:
+def test_a_reservation_is_there_and_for_the_pools_machine(reservation: str | None, outcome: str, says: str) -> None:
     [(name, pool)] = DEV.pools.items()
     update = {"reservation": "cr-0123456789abcdef0", "capacity": "onDemand", "zones": ("us-east-1a",)}
     reserved = DEV.model_copy(update={"pools": {name: pool.model_copy(update=update)}})
-    answer = report(simulated(Aws(reservation=found)), reserved, "aws-dev")["reservation cr-0123456789abcdef0"]
+    answer = report(simulated(Aws(reservation=reservation)), reserved, "aws-dev")["reservation cr-0123456789abcdef0"]
     assert (answer.outcome, says in answer.text) == (outcome, True)
 
 
@@ -419,9 +419,9 @@ def test_the_command_ends_with_its_verdict(
     assert doctor.run(DoctorOptions(stack="aws-dev", format=form), place.tools()) == status
     out, _ = capsys.readouterr()
     if form == "json":
-        made = json.loads(out)
-        assert made["verdict"] == ("problems" if status else "ok")
-        assert {"subject", "outcome", "text", "fix"} == set(made["lines"][0])
+        report_read = json.loads(out)
+        assert report_read["verdict"] == ("problems" if status else "ok")
+        assert {"subject", "outcome", "text", "fix"} == set(report_read["lines"][0])
     else:
         assert out.splitlines()[-1].endswith("0 that could not be asked")
 

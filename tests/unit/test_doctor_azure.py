@@ -76,15 +76,15 @@ class Azure:
             return httpx.Response(403, json={"error": {"code": "AuthorizationFailed"}})
         if self.hangs and self.hangs in str(request.url):
             raise httpx.ConnectTimeout("no answer")
-        found = self._vault() if in_vault else self._management(request)
-        if found is None:
+        body = self._vault() if in_vault else self._management(request)
+        if body is None:
             return httpx.Response(404, json={"error": {"code": "ResourceNotFound"}})
-        return httpx.Response(200, json=found)
+        return httpx.Response(200, json=body)
 
     def _vault(self) -> Any:
         properties = {"subject": f"CN={self.hosts[0]}", "sans": {"dns_names": list(self.hosts)}}
-        found = {"attributes": {"enabled": True, "exp": self.expires}, "policy": {"x509_props": properties}}
-        return found if self.vault == 200 else None
+        certificate = {"attributes": {"enabled": True, "exp": self.expires}, "policy": {"x509_props": properties}}
+        return certificate if self.vault == 200 else None
 
     def _management(self, request: httpx.Request) -> Any:
         part = request.url.path.removeprefix(f"/subscriptions/{NOBODY}")
@@ -106,8 +106,8 @@ class Azure:
                 gpu = size("Standard_NC24ads_A100_v4", FAMILY, 24, self.zones, self.restrictions)
                 return {"value": [gpu, size("Standard_D4s_v5", "standardDSv5Family", 4, ("1", "2", "3"), [])]}
             case "kubernetesVersions":
-                found = {"version": self.version, "capabilities": {"supportPlan": list(self.plans)}}
-                return {"values": [{**found, "patchVersions": {f"{self.version}.1": {}}}]}
+                version = {"version": self.version, "capabilities": {"supportPlan": list(self.plans)}}
+                return {"values": [{**version, "patchVersions": {f"{self.version}.1": {}}}]}
             case "checkNameAvailability":
                 assert json.loads(request.content).keys() == {"name", "type"}
                 return {"nameAvailable": self.available, "reason": None if self.available else "AlreadyExists"}
@@ -121,7 +121,7 @@ class Azure:
         spaces = ("ContainerService", "ContainerRegistry", "Storage", "KeyVault", "ManagedIdentity", "Network")
         more = ("Compute", "OperationalInsights", "Insights")
         first = "page" not in request.url.params
-        found = [
+        providers = [
             {
                 "namespace": f"Microsoft.{each}",
                 "registrationState": "NotRegistered" if each == self.unregistered else "Registered",
@@ -129,7 +129,7 @@ class Azure:
             for each in (spaces if first else more)
         ]
         following = {"nextLink": str(request.url.copy_add_param("page", "2"))} if first else {}
-        return {"value": found, **following}
+        return {"value": providers, **following}
 
 
 @pytest.fixture(autouse=True)
@@ -191,10 +191,10 @@ SHUT_ZONE = {"type": "Zone", "restrictionInfo": {"zones": ["2"]}}
     ],
 )
 def test_every_fault_is_shown_with_its_fix(azure: Azure, subject: str, says: str) -> None:
-    found = problems(report(simulated(azure), DEV, "azure-dev"))
-    assert list(found) == [subject]
-    assert re.search(says, found[subject])
-    assert not found[subject].endswith("fix: ")
+    lines = problems(report(simulated(azure), DEV, "azure-dev"))
+    assert list(lines) == [subject]
+    assert re.search(says, lines[subject])
+    assert not lines[subject].endswith("fix: ")
 
 
 def test_names_that_others_have_are_problems_and_the_stacks_own_are_not() -> None:

@@ -41,9 +41,9 @@ def _shut() -> Iterator[Answer]:
 
 
 def test_a_check_that_never_answers_is_said_and_the_others_stand_in_their_order() -> None:
-    wanted = [Check(subject="a", ask=_never), Check(subject="b", ask=_fine), Check(subject="c", ask=_shut)]
+    checks = [Check(subject="a", ask=_never), Check(subject="b", ask=_fine), Check(subject="c", ask=_shut)]
     begun = time.monotonic()
-    lines = list(doctor.answered(wanted, seconds=0.3))
+    lines = list(doctor.answered(checks, seconds=0.3))
     assert time.monotonic() - begun < 5
     assert [(subject, answer.outcome) for subject, answer in lines] == [("a", "unknown"), ("b", "ok"), ("c", "unknown")]
     assert "no answer within 0.3 s" in lines[0][1].text

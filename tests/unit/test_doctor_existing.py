@@ -50,8 +50,8 @@ class Kubernetes:
             return httpx.Response(403, json={"kind": "Status"})
         if self.hangs and self.hangs in path:
             raise httpx.ReadTimeout("no answer")
-        found = self._answer(request, path)
-        return httpx.Response(404 if found is None else 200, json=found or {"kind": "Status"})
+        answer = self._answer(request, path)
+        return httpx.Response(404 if answer is None else 200, json=answer or {"kind": "Status"})
 
     def _answer(self, request: httpx.Request, path: str) -> Any:
         if path == "/version":
@@ -104,10 +104,10 @@ def test_a_cluster_that_is_ready_has_no_problem_and_nothing_is_kept_in_it(config
     ],
 )
 def test_every_fault_is_shown_with_its_fix(cluster: Kubernetes, subject: str, says: str, config: StackConfig) -> None:
-    found = problems(report(Simulated(cluster), config, "onprem"))
-    assert list(found) == [subject]
-    assert re.search(says, found[subject])
-    assert not found[subject].endswith("fix: ")
+    lines = problems(report(Simulated(cluster), config, "onprem"))
+    assert list(lines) == [subject]
+    assert re.search(says, lines[subject])
+    assert not lines[subject].endswith("fix: ")
 
 
 def test_a_kubeconfig_without_the_context_is_a_problem(tmp_path: Path) -> None:

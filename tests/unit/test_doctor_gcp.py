@@ -65,10 +65,10 @@ class Google:
             return httpx.Response(403, json={"error": {"code": 403, "details": details}})
         if self.hangs and self.hangs in str(request.url):
             raise httpx.ReadTimeout("no answer")
-        found = getattr(self, "_" + host.split(".")[0])(request, path)
-        if found is None:
+        answer = getattr(self, "_" + host.split(".")[0])(request, path)
+        if answer is None:
             return httpx.Response(404, json={"error": {"code": 404}})
-        return found if isinstance(found, httpx.Response) else httpx.Response(200, json=found)
+        return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
 
     def _cloudresourcemanager(self, request: httpx.Request, path: str) -> Any:
         if path == f"/v1/projects/{PROJECT}:testIamPermissions":
@@ -162,10 +162,10 @@ def test_a_project_that_is_ready_has_no_problem_and_every_call_only_reads() -> N
     ],
 )
 def test_every_fault_is_shown_with_its_fix(google: Google, subject: str, says: str) -> None:
-    found = problems(report(simulated(google), DEV, "gcp-dev"))
-    assert list(found) == [subject]
-    assert re.search(says, found[subject])
-    assert not found[subject].endswith("fix: ")
+    lines = problems(report(simulated(google), DEV, "gcp-dev"))
+    assert list(lines) == [subject]
+    assert re.search(says, lines[subject])
+    assert not lines[subject].endswith("fix: ")
 
 
 def test_what_an_earlier_up_made_is_no_problem() -> None:
@@ -178,9 +178,9 @@ def test_gpus_of_newer_families_are_counted_by_region_and_family() -> None:
     name, pool = next((name, pool) for name, pool in prod.pools.items() if pool.machine is not None)
     h100 = pool.model_copy(update={"machine": "a3-highgpu-8g", "max": 2})
     lines = report(simulated(Google(everywhere=64)), prod.model_copy(update={"pools": {name: h100}}), "gcp-prod")
-    found = problems(lines)["quota GPUS_PER_GPU_FAMILY, gpu_family NVIDIA_H100"]
-    assert found.startswith("8 GPUs")
-    assert "needs up to 16" in found
+    line = problems(lines)["quota GPUS_PER_GPU_FAMILY, gpu_family NVIDIA_H100"]
+    assert line.startswith("8 GPUs")
+    assert "needs up to 16" in line
 
 
 def test_which_quota_flex_start_counts_against_is_not_guessed() -> None:
@@ -191,7 +191,7 @@ def test_which_quota_flex_start_counts_against_is_not_guessed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "outcome", "says"),
+    ("reservation", "outcome", "says"),
     [
         ({"status": "READY"}, "ok", "READY in europe-west4-a"),
         ({"status": "CREATING"}, "problem", "is CREATING"),
@@ -203,11 +203,11 @@ def test_which_quota_flex_start_counts_against_is_not_guessed() -> None:
         (None, "problem", "is not in europe-west4-a"),
     ],
 )
-def test_a_reservation_is_there_and_for_the_pools_machine(found: Any, outcome: str, says: str) -> None:
+def test_a_reservation_is_there_and_for_the_pools_machine(reservation: Any, outcome: str, says: str) -> None:
     [(name, pool)] = DEV.pools.items()
     reserved = pool.model_copy(update={"reservation": "ours", "zones": ("europe-west4-a",)})
     config = DEV.model_copy(update={"pools": {name: reserved}})
-    answer = report(simulated(Google(reservation=found)), config, "gcp-dev")["reservation ours"]
+    answer = report(simulated(Google(reservation=reservation)), config, "gcp-dev")["reservation ours"]
     assert (answer.outcome, says in answer.text) == (outcome, True)
 
 

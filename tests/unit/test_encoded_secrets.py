@@ -57,10 +57,10 @@ ENCODED: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("path", ["docs/notes.md", "stacks/Pulumi.x.yaml", "tests/x.json", "new.py"])
 def test_an_encoded_token_is_found_in_its_line(how: str, path: str) -> None:
     written = ENCODED[how](TOKEN)
-    found = secrets_in(path, f"first\nsecond\nvalue: {written}\nlast\n")
-    assert {each.line for each in found} == {3}
-    assert "Hugging Face token" in {each.kind for each in found}
-    assert all(written not in str(each) and TOKEN not in str(each) for each in found)
+    secrets = secrets_in(path, f"first\nsecond\nvalue: {written}\nlast\n")
+    assert {each.line for each in secrets} == {3}
+    assert "Hugging Face token" in {each.kind for each in secrets}
+    assert all(written not in str(each) and TOKEN not in str(each) for each in secrets)
 
 
 @pytest.mark.parametrize("how", ENCODED)
@@ -78,8 +78,8 @@ def test_a_token_in_a_file_of_another_coding_is_found(coding: str, before: str, 
     if before == "ключ 你" and coding[-2:] in ("le", "be"):
         before = "ключ "  # without a mark, letters beyond Latin are rubbish to the scan
     (tmp_path / "x.txt").write_bytes(f"one\ntwo\n{before}{TOKEN}\n".encode(coding))
-    (found,) = new_secrets(tmp_path / "none", tmp_path, ["x.txt"])
-    assert found == FoundSecret("x.txt", 3, "Hugging Face token")
+    (secret,) = new_secrets(tmp_path / "none", tmp_path, ["x.txt"])
+    assert secret == FoundSecret("x.txt", 3, "Hugging Face token")
 
 
 @pytest.mark.parametrize(
@@ -97,26 +97,26 @@ def test_a_token_in_a_file_of_another_coding_is_found(coding: str, before: str, 
     ],
 )  # fmt: skip
 def test_a_token_broken_over_lines_is_found(text: str) -> None:
-    found = secrets_in("stacks/Pulumi.x.yaml", "config:\n" + text)
-    assert len(found) >= 1
-    assert all(each.line in (2, 3, 4) and TOKEN[:15] not in str(each) for each in found)
+    secrets = secrets_in("stacks/Pulumi.x.yaml", "config:\n" + text)
+    assert len(secrets) >= 1
+    assert all(each.line in (2, 3, 4) and TOKEN[:15] not in str(each) for each in secrets)
 
 
 def test_the_second_half_of_a_token_is_told_where_the_first_was_there_before(tmp_path: Path) -> None:
     for side, more in (("base", ""), ("head", f"  {TOKEN[15:]}\n")):
         (tmp_path / side).mkdir()
         (tmp_path / side / "x.yaml").write_text(f"a: >-\n  {TOKEN[:15]}\n{more}")
-    (found,) = new_secrets(tmp_path / "base", tmp_path / "head", ["x.yaml"])
-    assert found.kind == "Hugging Face token"
+    (secret,) = new_secrets(tmp_path / "base", tmp_path / "head", ["x.yaml"])
+    assert secret.kind == "Hugging Face token"
     assert list(new_secrets(tmp_path / "head", tmp_path / "head", ["x.yaml"])) == []
 
 
 @pytest.mark.parametrize("how", ["base64", "base64 for addresses", "percent signs", "hexadecimal digits"])
 def test_an_encoded_token_in_a_files_name_is_found_and_not_repeated(how: str) -> None:
     written = ENCODED[how](TOKEN)
-    (found,) = (each for each in secrets_in(f"docs/{written}.md", "nothing\n") if not each.line)
-    assert found.kind == "Hugging Face token"
-    assert written not in str(found)
+    (secret,) = (each for each in secrets_in(f"docs/{written}.md", "nothing\n") if not each.line)
+    assert secret.kind == "Hugging Face token"
+    assert written not in str(secret)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_a_stack_file_with_one_is_refused_and_no_report_repeats_it(value: str, t
     assert reading.stops
     assert any(each.code == "EBB048" and each.path == "models.llama-8b.alias" for each in reading.findings)
     bare = value.strip('"')
-    told = json.dumps([str(each) for each in reading.findings])
-    assert all(part not in told for part in (bare, TOKEN, TOKEN[:15], TOKEN[15:]))
+    output = json.dumps([str(each) for each in reading.findings])
+    assert all(part not in output for part in (bare, TOKEN, TOKEN[:15], TOKEN[15:]))
 
 
 @pytest.mark.parametrize(

@@ -135,15 +135,15 @@ def test_the_record_is_of_the_pinned_engine_and_has_the_list_s_flags() -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "found"),
+    ("annotation", "kind_expected"),
     [
         ("bool", "switch"), ("bool | None", "switch"), ("bool | str | None", "perhaps"), ("int | None", "number"),
         ("list[str] | None", "values"), ("dict[str, Any]", "json"), ("Literal['a', 'b']", "value"), ("str", "value"),
         ("SpeculativeConfig | None", "json"),
     ],
 )  # fmt: skip
-def test_kinds_are_those_that_the_engine_makes_of_its_types(annotation: str, found: str) -> None:
-    assert kind(annotation) == found
+def test_kinds_are_those_that_the_engine_makes_of_its_types(annotation: str, kind_expected: str) -> None:
+    assert kind(annotation) == kind_expected
 
 
 def test_a_part_of_a_json_value_keeps_its_own_spelling() -> None:

@@ -24,11 +24,11 @@ DIGEST = "sha256:" + "ab" * 32
 
 
 def owners(folder: Path, changes: dict[str, Any] | None = None, **models: Any) -> list[Finding]:
-    made = judge_stack(read_file(write(folder, sections(changes, **models))), lambda _: EIGHT)
+    judgement = judge_stack(read_file(write(folder, sections(changes, **models))), lambda _: EIGHT)
     # the engine's own parser may stop at it besides, or the pod lack what it names
-    stops = {finding.code for finding in made.findings if finding.stops}
-    assert stops <= {"EBB069", "EBB067", "EBB068"}, made.findings
-    return needs_owner(made.findings)
+    stops = {finding.code for finding in judgement.findings if finding.stops}
+    assert stops <= {"EBB069", "EBB067", "EBB068"}, judgement.findings
+    return needs_owner(judgement.findings)
 
 
 FOREIGN = (
@@ -60,10 +60,10 @@ FOREIGN = (
 
 @pytest.mark.parametrize("arguments", FOREIGN, ids=" ".join)
 def test_an_argument_that_is_not_on_the_list_needs_an_owner(tmp_path: Path, arguments: list[str]) -> None:
-    found = owners(tmp_path, extraArgs=arguments)
-    assert [finding.code for finding in found] == ["EBB060"]
-    assert all("a code owner has to agree" in finding.message and finding.severity == "warning" for finding in found)
-    assert found[0].path.startswith("models.eight.extraArgs[")
+    problems = owners(tmp_path, extraArgs=arguments)
+    assert [finding.code for finding in problems] == ["EBB060"]
+    assert all("a code owner has to agree" in finding.message and finding.severity == "warning" for finding in problems)
+    assert problems[0].path.startswith("models.eight.extraArgs[")
 
 
 HARMLESS = (
@@ -81,8 +81,8 @@ def test_an_argument_on_the_list_passes_in_full(tmp_path: Path, arguments: list[
 
 def test_each_argument_is_told_where_it_stands_and_once(tmp_path: Path) -> None:
     arguments = ["--seed", "1", "--lora-modules", "a=b", "c=d", "--enforce-eager", "x/y", "--tool-parser-pl=/x"]
-    found = owners(tmp_path, extraArgs=arguments)
-    assert [finding.path for finding in found] == [f"models.eight.extraArgs[{index}]" for index in (2, 6, 7)]
+    problems = owners(tmp_path, extraArgs=arguments)
+    assert [finding.path for finding in problems] == [f"models.eight.extraArgs[{index}]" for index in (2, 6, 7)]
 
 
 def test_a_listed_flag_that_is_cut_short_is_told_in_full(tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_variable_that_is_not_on_the_list_needs_an_owner(tmp_path: Path, name:
     ],
 )  # fmt: skip
 def test_a_package_is_on_the_list_by_name_and_version(tmp_path: Path, package: str, listed: bool) -> None:
-    found = owners(tmp_path, {"image.extraPackages": [package]})
-    assert [finding.path for finding in found] == ([] if listed else ["image.extraPackages[0]"])
+    problems = owners(tmp_path, {"image.extraPackages": [package]})
+    assert [finding.path for finding in problems] == ([] if listed else ["image.extraPackages[0]"])
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_a_base_image_that_is_not_on_the_list_needs_an_owner(tmp_path: Path, bas
 
 
 def test_what_other_rules_refuse_is_told_once(tmp_path: Path) -> None:
-    made = sections(extraArgs=["--max-model-len", "1", "--tool-server=demo", "--api-key=correct-horse-battery"])
-    made["models"]["eight"]["extraEnv"] = {"VLLM_CACHE_ROOT": "/tmp", "VLLM_SERVER_DEV_MODE": "1"}
-    findings = read_file(write(tmp_path, made)).findings
+    document = sections(extraArgs=["--max-model-len", "1", "--tool-server=demo", "--api-key=correct-horse-battery"])
+    document["models"]["eight"]["extraEnv"] = {"VLLM_CACHE_ROOT": "/tmp", "VLLM_SERVER_DEV_MODE": "1"}
+    findings = read_file(write(tmp_path, document)).findings
     assert sorted(finding.code for finding in findings) == ["EBB049", "EBB051", "EBB051", "EBB052", "EBB052"]
 
 

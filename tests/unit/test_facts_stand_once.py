@@ -71,7 +71,7 @@ def price_of_a_region(tree: ast.Module) -> Iterator[str]:
             yield f"{node.lineno}: {node.name}"
 
 
-def found(find: Find, allowed: set[str]) -> list[str]:
+def elsewhere(find: Find, allowed: set[str]) -> list[str]:
     return [
         f"{file.relative_to(ROOT)}:{hit}"
         for file in FILES
@@ -94,7 +94,7 @@ SETS_THEM = {"components/model_service/managed_flags.py", "components/model_serv
     ],
 )
 def test_a_parser_or_a_list_stands_once(what: str, find: Find, home: set[str]) -> None:
-    assert found(find, home) == [], f"a second place for {what}; the first is {', '.join(sorted(home))}"
+    assert elsewhere(find, home) == [], f"a second place for {what}; the first is {', '.join(sorted(home))}"
     assert any(list(find(ast.parse((ROOT / file).read_text()))) for file in home), "what is looked for is not there"
 
 
@@ -102,12 +102,12 @@ def test_a_parser_or_a_list_stands_once(what: str, find: Find, home: set[str]) -
     "find", [parsers_named("seconds", "duration"), parsers_named("size", "bytes"), parsers_named("version", "numbers")]
 )
 def test_no_other_function_is_named_like_a_parser_and_takes_a_text_apart(find: Find) -> None:
-    assert found(find, {UNITS, "components/catalog/versions.py"}) == []
+    assert elsewhere(find, {UNITS, "components/catalog/versions.py"}) == []
 
 
 def test_one_function_looks_up_the_price_of_a_node() -> None:
     # `fit` asks for the price of a machine that no pool names; what stands without nodes has lists of its own
-    assert len(found(price_of_a_region, {"infra/planner/sizing/fit.py", "components/platforms/standing.py"})) == 1
+    assert len(elsewhere(price_of_a_region, {"infra/planner/sizing/fit.py", "components/platforms/standing.py"})) == 1
 
 
 @pytest.mark.parametrize(

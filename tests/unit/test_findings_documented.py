@@ -53,8 +53,8 @@ def test_what_makes_a_finding_is_called_by_the_product() -> None:
 
 
 def test_findings_have_the_severities_that_their_rule_states() -> None:
-    given = severities()
-    assert {rule.code: set(rule.severities) for rule in rules()} == given
+    stated_severities = severities()
+    assert {rule.code: set(rule.severities) for rule in rules()} == stated_severities
 
 
 def test_every_rule_says_what_is_wrong_what_is_allowed_and_how_to_mend_it() -> None:
@@ -80,8 +80,8 @@ def _is_whole_number(argument: ast.expr) -> bool:
 
 def test_only_the_rules_own_files_define_rules() -> None:
     """A rule that stands elsewhere would be missing on the page."""
-    made = [node for _, tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    defined = [call for call in made if called(call) == "Rule" and any(word.arg == "code" for word in call.keywords)]
+    calls = [node for _, tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    defined = [call for call in calls if called(call) == "Rule" and any(word.arg == "code" for word in call.keywords)]
     assert not defined
     files = [PROJECT / f"{module.__name__.replace('.', '/')}.yaml" for module in modules()]
     assert {*files} == {*(PROJECT / "components").rglob("rules/*.yaml"), *(PROJECT / "components").rglob("rules.yaml")}
@@ -119,8 +119,8 @@ def test_no_finding_is_made_with_an_empty_text() -> None:
 def test_the_words_for_a_kind_of_value_are_used() -> None:
     """They stand in the rule's file by the name of the kind."""
     stated = {(rule.code, kind) for rule in rules() for kind in rule.values}
-    given = [(use.rule.code, use.call.args[1]) for use in uses() if called(use.call) == "pattern"]
-    assert stated == {(code, kind.value) for code, kind in given if isinstance(kind, ast.Constant)}
+    words = [(use.rule.code, use.call.args[1]) for use in uses() if called(use.call) == "pattern"]
+    assert stated == {(code, kind.value) for code, kind in words if isinstance(kind, ast.Constant)}
 
 
 def test_a_text_of_a_rule_names_only_keys_that_a_stack_file_can_have() -> None:
@@ -153,19 +153,19 @@ def test_a_fix_tells_to_set_only_keys_that_a_stack_file_can_have() -> None:
 
 def _fixes() -> list[tuple[Use, str]]:
     trees = dict(sources())
-    found = []
+    fixes = []
     for use in uses():
         scopes = [
             node
             for node in ast.walk(trees[use.file])
             if isinstance(node, ast.FunctionDef) and node.lineno <= use.call.lineno <= (node.end_lineno or 0)
         ]
-        given = [keyword.value for keyword in use.call.keywords if keyword.arg == "fix"] + use.call.args[3:]
-        for value in given:
+        values = [keyword.value for keyword in use.call.keywords if keyword.arg == "fix"] + use.call.args[3:]
+        for value in values:
             for text in texts(value, scopes[-1] if scopes else trees[use.file]):
-                found.append((use, text))
-        found += [(use, words.fix) for words in use.rule.values.values()]
-    return found
+                fixes.append((use, text))
+        fixes += [(use, words.fix) for words in use.rule.values.values()]
+    return fixes
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -183,12 +183,14 @@ def test_the_page_of_policies_has_the_policy_of_every_finding_that_can_be_waived
     rows = [line.split("|")[1:3] for line in page.splitlines() if re.match(r"\| EBB\d{3}", line)]
     # `a` alone, or `a` (`key.path`: `b`): below that path it is b
     read = r"`([a-z-]+)`(?: \(`([A-Za-z.]+)`: `([a-z-]+)`\))?"
-    said = {code: re.fullmatch(read, cell.strip()) for codes, cell in rows for code in re.findall(r"EBB\d{3}", codes)}
-    assert set(said) == set(waivable())
-    held = {rule.code: rule for rule in rules() if rule.code in said and rule.policy is not None}
-    assert {code: row[1] for code, row in said.items() if row} == {code: rule.policy for code, rule in held.items()}
+    matches = {
+        code: re.fullmatch(read, cell.strip()) for codes, cell in rows for code in re.findall(r"EBB\d{3}", codes)
+    }
+    assert set(matches) == set(waivable())
+    held = {rule.code: rule for rule in rules() if rule.code in matches and rule.policy is not None}
+    assert {code: row[1] for code, row in matches.items() if row} == {code: rule.policy for code, rule in held.items()}
     for code, rule in held.items():
-        row = said[code]
+        row = matches[code]
         assert row is not None
         if rule.policy_below is not None:
             below, policy = rule.policy_below

@@ -57,8 +57,8 @@ def test_asking_an_adapter_wakes_its_model_and_reaches_the_engine_by_the_adapter
 ) -> None:
     answer = ask(gateway, "legal", key)
     assert (answer.status_code, answer.headers["x-ebbtide-model"]) == (200, "legal")
-    assert {knock.host for knock in upstream.knocks} == {seen.host for seen in upstream.seen} == {HOST}
-    assert upstream.seen[0].body["model"] == "legal"
+    assert {knock.host for knock in upstream.knocks} == {each.host for each in upstream.received} == {HOST}
+    assert upstream.received[0].body["model"] == "legal"
     assert kit.until(gateway.records, "the log")[-1]["model"] == "legal"
 
 
@@ -107,4 +107,4 @@ def test_a_replica_that_does_not_have_the_adapter_yet_is_asked_again(
     upstream.script[:] = [missing, missing]
     answer = ask(gateway, "legal")
     assert answer.status_code == 200
-    assert len(upstream.seen) == 3
+    assert len(upstream.received) == 3

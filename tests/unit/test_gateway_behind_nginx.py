@@ -48,8 +48,8 @@ def wakes_after(seconds: float, kube: kit.KubeApi) -> kit.Behaviour:
     async def behaviour(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         await asyncio.to_thread(kube.scale, "small", 1, ready=0)
         now = datetime.now(UTC)
-        told = {WAKE: WakeProgress("node", now, now).text()}
-        metadata = {"name": "small", "labels": {"ebbtide.dev/model": "small"}, "annotations": told}
+        annotations = {WAKE: WakeProgress("node", now, now).text()}
+        metadata = {"name": "small", "labels": {"ebbtide.dev/model": "small"}, "annotations": annotations}
         await asyncio.to_thread(kube.put, "scaledobjects", {"metadata": metadata})
         await asyncio.sleep(seconds)
         await asyncio.to_thread(kube.scale, "small", 1)

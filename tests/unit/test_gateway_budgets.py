@@ -100,12 +100,12 @@ def test_wakes_of_other_processes_count_until_midnight_and_its_own_are_not_count
     wall = Clock(NIGHT + 3600)
     budgets, three = Budgets(wall=wall), caller(max_wakes_per_day=3)
     budgets.wake(three, BIG, [])
-    told = {
+    counts = {
         budgets.process: {"group:ci": 1},
         "gone": {"group:ci": 1, "group:other": 9},
         "beside": {"group:ops": 4},
     }
-    budgets.elsewhere({"day": 20_000, "wakes": told})
+    budgets.elsewhere({"day": 20_000, "wakes": counts})
     budgets.wake(three, BIG, [])
     with pytest.raises(ApiError, match="3 time"):
         budgets.wake(three, BIG, [])
@@ -113,19 +113,19 @@ def test_wakes_of_other_processes_count_until_midnight_and_its_own_are_not_count
     with pytest.raises(ApiError):
         budgets.may_wake(three, BIG, [])
     wall.now = NIGHT + 86_400
-    budgets.elsewhere({"day": 20_000, "wakes": told})
+    budgets.elsewhere({"day": 20_000, "wakes": counts})
     for _ in range(3):
         budgets.wake(three, BIG, [])
 
 
-@pytest.mark.parametrize("said", ["", "[]", "{}", '{"day": 20000}', '{"day": 20000, "wakes": {"p": 3}}', None])
-def test_a_keeper_that_says_nothing_of_use_changes_nothing(said: str | None) -> None:
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"day": 20000}', '{"day": 20000, "wakes": {"p": 3}}', None])
+def test_a_keeper_that_says_nothing_of_use_changes_nothing(body: str | None) -> None:
     budgets, one = Budgets(wall=Clock(NIGHT + 3600)), caller(max_wakes_per_day=1)
     budgets.elsewhere({"day": 20_000, "wakes": {"gone": {"group:ci": 1}}})
 
     def answer(request: httpx.Request) -> httpx.Response:
         assert str(request.url) == "http://keeper:9090/wakes"
-        return httpx.Response(404 if said is None else 200, text=said or "")
+        return httpx.Response(404 if body is None else 200, text=body or "")
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
     asyncio.run(SharedUsage("http://keeper:9090", budgets, client).wakes())
@@ -154,15 +154,15 @@ def test_requests_are_counted_over_the_last_minute_and_the_refused_ones_are_not(
 def test_no_minute_has_more_requests_than_the_limit(pauses: list[float], most: int) -> None:
     clock = Clock(0.0)
     budgets, some = Budgets(clock=clock), caller(requests_per_minute=most)
-    passed, told = [], []
+    passed, waits = [], []
     for pause in pauses:
         clock.now += pause
         try:
             budgets.ask(some)
             passed.append(clock.now)
         except ApiError as refusal:
-            told.append(refusal.retry_after or 0)
-    assert all(0 < seconds <= 60 for seconds in told)
+            waits.append(refusal.retry_after or 0)
+    assert all(0 < seconds <= 60 for seconds in waits)
     for start in passed:
         assert sum(0 <= moment - start < 60 for moment in passed) <= most
 
@@ -323,15 +323,15 @@ def test_several_processes_let_pass_at_most_what_each_lets_pass_while_it_has_not
     clock = Clock(100.0)
     few = caller(requests_per_minute=most)
     processes = [Budgets(clock=clock) for _ in range(3)]
-    said: list[tuple[float, dict[str, dict[str, int]]]] = []
+    news: list[tuple[float, dict[str, dict[str, int]]]] = []
     passed: list[tuple[float, int]] = []
     heard = 0.0
     for which, pause in sent:
         clock.now += pause
         if clock.now - heard >= 1:
             heard = clock.now
-            said.append((heard, {each.process: dict(each.lately()["requests"]) for each in processes}))
-            old = [counts for moment, counts in said if moment <= heard - 1]
+            news.append((heard, {each.process: dict(each.lately()["requests"]) for each in processes}))
+            old = [counts for moment, counts in news if moment <= heard - 1]
             for each in processes if old else ():
                 each.beside(lately(requests=old[-1]))
         try:

@@ -113,16 +113,16 @@ def test_headers_that_drip_end_too(gateway: kit.Gateway) -> None:
             with contextlib.suppress(TimeoutError):
                 with contextlib.suppress(BrokenPipeError):  # it has just ended: its answer can still be read
                     connection.sendall(b"a: b\r\n")
-                if found := connection.recv(100):
+                if piece := connection.recv(100):
                     break
-        assert found.startswith(b"HTTP/1.1 408 ")
+        assert piece.startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_body_without_a_key_is_not_waited_for(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     with connected(gateway) as connection:
         connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n{")
-        found = answer(connection)
-        assert (code(found), found[1]["www-authenticate"]) == ((401, "missing_api_key"), 'Bearer realm="ebbtide"')
+        reply = answer(connection)
+        assert (code(reply), reply[1]["www-authenticate"]) == ((401, "missing_api_key"), 'Bearer realm="ebbtide"')
         assert ended(connection)
     assert upstream.untouched
 
@@ -162,7 +162,7 @@ def test_a_slow_upload_with_a_key_takes_as_long_as_it_takes_while_something_come
             time.sleep(SECONDS / 4)
         assert time.monotonic() - started > SECONDS
         assert answer(connection)[0] == 200
-    assert len(upstream.seen) == 1
+    assert len(upstream.received) == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -182,8 +182,8 @@ def test_a_request_that_is_held_for_longer_than_every_deadline_is_answered(
     upstream.knock_script = [until_up]
     body = json.dumps({"model": "small", "messages": kit.HI, "stream": stream}).encode()
     headers = {"authorization": f"Bearer {KEY}"}
-    found = httpx.post(gateway.url + "/v1/chat/completions", content=body, headers=headers, timeout=30)
-    assert found.status_code == 200
+    reply = httpx.post(gateway.url + "/v1/chat/completions", content=body, headers=headers, timeout=30)
+    assert reply.status_code == 200
     assert time.monotonic() - started > 2.5 * SECONDS
 
 
@@ -198,7 +198,7 @@ def test_a_client_that_reads_nothing_of_its_answer_is_let_go(gateway: kit.Gatewa
     upstream.script = [floods]
     with connected(gateway) as connection:
         connection.sendall(WITH_KEY + length(BODY) + BODY)
-        kit.until(lambda: upstream.seen and upstream.seen[0].cut_off, "the engine's answer is cut off", LATE)
+        kit.until(lambda: upstream.received and upstream.received[0].cut_off, "the engine's answer is cut off", LATE)
 
 
 def test_the_bodies_of_all_requests_together_are_bounded(gateway: kit.Gateway, upstream: kit.Upstream) -> None:

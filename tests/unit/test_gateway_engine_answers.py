@@ -25,9 +25,9 @@ def test_failures_of_the_hop_are_retried_until_the_model_is_up(
     upstream.script += [*down, kit.streams(5, cut_after=0)] if stream else down
     answer = ask(gateway, stream=stream)
     assert answer.status_code == 200
-    assert len(upstream.seen) == (6 if stream else 5)
+    assert len(upstream.received) == (6 if stream else 5)
     assert 0.5 < float(answer.headers["x-ebbtide-wait-seconds"]) < HOLD
-    assert upstream.seen[0].body == upstream.seen[-1].body
+    assert upstream.received[0].body == upstream.received[-1].body
 
 
 def test_at_the_deadline_the_client_gets_504_with_reason_and_retry_after(
@@ -52,7 +52,7 @@ def test_a_full_engine_is_passed_on_at_once_with_retry_after(gateway: kit.Gatewa
     assert refused.status_code == 503
     assert error(refused) == {"message": busy, "type": "Service Unavailable", "param": None, "code": 503}
     assert int(refused.headers["retry-after"]) > 0
-    assert len(upstream.seen) == 1
+    assert len(upstream.received) == 1
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
@@ -65,7 +65,7 @@ def test_an_engine_that_refuses_within_a_stream_is_a_503_with_retry_after(
     assert refused.status_code == 503
     assert error(refused)["message"] == busy
     assert int(refused.headers["retry-after"]) > 0
-    assert len(upstream.seen) == 1
+    assert len(upstream.received) == 1
 
 
 def test_a_stream_that_begins_with_a_client_error_is_that_error(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
@@ -85,14 +85,14 @@ def test_an_error_of_the_engine_reaches_the_client_word_for_word_and_is_never_re
     upstream.script.append(kit.engine_error(status, "BadRequestError", message))
     refused = ask(gateway, stream=stream)
     assert (refused.status_code, error(refused)["message"]) == (status, message)
-    assert len(upstream.seen) == 1
+    assert len(upstream.received) == 1
 
 
 def test_a_missing_route_is_said_to_be_one(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     upstream.script.append(kit.says(404, "Not Found"))
     refused = ask(gateway)
     assert (refused.status_code, error(refused)["code"]) == (502, "route_missing")
-    assert len(upstream.seen) == 1
+    assert len(upstream.received) == 1
 
 
 @pytest.mark.parametrize("kind", ["chat", "completion"])
@@ -130,7 +130,7 @@ def test_a_stream_that_breaks_after_its_first_byte_is_not_retried_and_not_dresse
     assert '"content":"1"' in text
     assert '"finish_reason":"stop"' not in text
     assert "[DONE]" not in text
-    assert len(upstream.seen) == 1
+    assert len(upstream.received) == 1
 
 
 def test_a_stream_that_breaks_off_raises_in_the_openai_library(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
@@ -155,7 +155,7 @@ def test_a_client_that_leaves_takes_its_upstream_request_along(
     else:
         with httpx.stream("POST", gateway.url + "/v1/chat/completions", json=body, headers=headers) as answer:
             next(answer.iter_bytes())
-    reached = upstream.knocks if stage == "held" else upstream.seen
+    reached = upstream.knocks if stage == "held" else upstream.received
     kit.until(lambda: reached and reached[0].cut_off, "the upstream request is closed", 3)
     kit.until(lambda: [r for r in gateway.records() if not r["complete"] or r["status"] == 499], "logged", 3)
-    assert (len(upstream.knocks), len(upstream.seen)) == ((1, 0) if stage == "held" else (1, 1))
+    assert (len(upstream.knocks), len(upstream.received)) == ((1, 0) if stage == "held" else (1, 1))

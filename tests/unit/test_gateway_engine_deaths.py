@@ -322,7 +322,7 @@ def gateway_and_engine(tmp_path: Path) -> Iterator[tuple[kit.Gateway, DyingEngin
     }
     keys = kit.key_file({"demo": (KEY, "everyone")}, {"everyone": ["*"]})
     with kit.serving(kit.start(gateway_python(), tmp_path, settings, keys), 60) as gateway:
-        kit.until(lambda: ask(gateway, "hello").status_code == 200 and upstream.seen, "the replica is known", 20)
+        kit.until(lambda: ask(gateway, "hello").status_code == 200 and upstream.received, "the replica is known", 20)
         yield gateway, engine
     for each in (interceptor.served, upstream.served, kube.served):
         each.stop()

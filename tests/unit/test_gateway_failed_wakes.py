@@ -53,9 +53,9 @@ def test_it_is_in_force_until_its_end() -> None:
     assert last_failure(annotations) == FAILURE
 
 
-@pytest.mark.parametrize("seen", [None, {}, view(None)])
-def test_nothing_is_known_to_fail_while_the_cluster_is_not_seen(seen: Any) -> None:
-    assert FailedWakes(lambda: seen, lambda: NOON).refusal(SMALL) is None
+@pytest.mark.parametrize("objects", [None, {}, view(None)])
+def test_nothing_is_known_to_fail_while_the_cluster_is_not_seen(objects: Any) -> None:
+    assert FailedWakes(lambda: objects, lambda: NOON).refusal(SMALL) is None
 
 
 def test_the_refusal_tells_reason_and_when_to_come_back() -> None:
@@ -72,17 +72,17 @@ def test_the_refusal_tells_reason_and_when_to_come_back() -> None:
 
 def test_work_is_done_beside_changes_that_are_not_failures_and_stopped_by_one_unless_its_answer_has_begun() -> None:
     async def all_of_it() -> list[str]:
-        seen: dict[str, Any] = view(None)
-        failed = FailedWakes(lambda: seen, lambda: NOON)
-        told: list[str] = []
+        objects: dict[str, Any] = view(None)
+        failed = FailedWakes(lambda: objects, lambda: NOON)
+        ends: list[str] = []
         begun = False
 
         async def work(seconds: float) -> None:
             try:
                 await asyncio.sleep(seconds)
-                told.append("done")
+                ends.append("done")
             except asyncio.CancelledError:
-                told.append("stopped")
+                ends.append("stopped")
                 raise
 
         calm = asyncio.create_task(failed.unless_failing(SMALL, lambda: False, lambda: work(0.1)))
@@ -93,14 +93,14 @@ def test_work_is_done_beside_changes_that_are_not_failures_and_stopped_by_one_un
         answering = asyncio.create_task(failed.unless_failing(SMALL, lambda: begun, lambda: work(0.2)))
         await asyncio.sleep(0.01)
         begun = True
-        seen.update(view(FAILURE.text()))
+        objects.update(view(FAILURE.text()))
         failed.changed()
         with pytest.raises(WakeFailed):
             await held
         await answering
         with pytest.raises(WakeFailed):
             await failed.unless_failing(SMALL, lambda: False, lambda: work(0))
-        return told
+        return ends
 
     assert _run(all_of_it()) == ["done", "stopped", "done"]
 

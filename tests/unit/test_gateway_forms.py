@@ -82,10 +82,10 @@ FILE = part("file", SOUND, '; filename="a.wav"')
 def test_audio_reaches_its_model_whole(gateway: kit.Gateway, upstream: kit.Upstream, path: str) -> None:
     answer = send(gateway, path=path, model="whisper-1", language="en", temperature="0.2")
     assert (answer.status_code, answer.json()) == (200, {"text": "Paris"})
-    (seen,) = upstream.seen
-    assert (seen.host, seen.path) == ("ear.ebbtide-models", path)
-    assert (seen.body["model"], seen.body["language"], seen.body["temperature"]) == ("ear", "en", "0.2")
-    name, kind, size, digest = seen.body["file"]
+    (request,) = upstream.received
+    assert (request.host, request.path) == ("ear.ebbtide-models", path)
+    assert (request.body["model"], request.body["language"], request.body["temperature"]) == ("ear", "en", "0.2")
+    name, kind, size, digest = request.body["file"]
     assert (kind, size, digest) == ("audio/wav", len(SOUND), hashlib.sha256(SOUND).hexdigest())
     assert re.fullmatch(r"[A-Za-z0-9._-]+\.wav", name)
 
@@ -99,26 +99,26 @@ def test_the_openai_librarys_audio_call_is_answered(gateway: kit.Gateway, upstre
         timestamp_granularities=["word", "segment"],
     )
     assert answer.text == "Paris"
-    assert upstream.seen[0].body["order"].count("timestamp_granularities[]") == 2
+    assert upstream.received[0].body["order"].count("timestamp_granularities[]") == 2
 
 
 def test_the_model_may_be_named_behind_the_file(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     assert raw(gateway, parts(FILE, part("model", b"ear"))).status_code == 200
-    assert upstream.seen[0].body["order"] == ["model", "file"]
-    assert upstream.seen[0].body["file"][2] == len(SOUND)
+    assert upstream.received[0].body["order"] == ["model", "file"]
+    assert upstream.received[0].body["file"][2] == len(SOUND)
 
 
 def test_audio_is_sent_again_while_its_model_wakes(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     upstream.script += [kit.says(502, "Bad Gateway"), kit.resets, kit.says(503, "busy")]
     assert send(gateway, model="ear").status_code == 200
-    assert len(upstream.seen) == 4
-    assert upstream.seen[0].body["file"] == upstream.seen[-1].body["file"]
+    assert len(upstream.received) == 4
+    assert upstream.received[0].body["file"] == upstream.received[-1].body["file"]
 
 
 def peak_kib(gateway: kit.Gateway) -> int:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{gateway.process.pid}/status").read_text())
-    assert found is not None
-    return int(found[1])
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{gateway.process.pid}/status").read_text())
+    assert match is not None
+    return int(match[1])
 
 
 def test_the_largest_file_passes_in_little_memory(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
@@ -126,7 +126,7 @@ def test_the_largest_file_passes_in_little_memory(gateway: kit.Gateway, upstream
     before = peak_kib(gateway)
     largest = b"x" * MOST_FILE_BYTES
     assert send(gateway, largest, model="ear").status_code == 200
-    assert upstream.seen[-1].body["file"][2:] == [MOST_FILE_BYTES, hashlib.sha256(largest).hexdigest()]
+    assert upstream.received[-1].body["file"][2:] == [MOST_FILE_BYTES, hashlib.sha256(largest).hexdigest()]
     assert peak_kib(gateway) - before < 10 * 1024
 
 

@@ -36,12 +36,12 @@ def test_what_is_held_for_a_sleeping_model_has_no_body_and_the_prompt_goes_up_on
     with ThreadPoolExecutor() as pool:
         held = pool.submit(ask, gateway)
         kit.until(lambda: len(upstream.knocks) == 2, "asked again after the first 502")
-        assert not upstream.seen
+        assert not upstream.received
         kube.scale("small", 1, ready=0)
         up.set()
         assert held.result(5).status_code == 200
     assert [(knock.host, knock.path) for knock in upstream.knocks] == [("small.ebbtide-models", "/health")] * 2
-    assert len(upstream.seen) == 1
+    assert len(upstream.received) == 1
 
 
 def test_a_model_that_loads_is_asked_whether_it_is_there_and_one_that_is_ready_is_not(
@@ -68,7 +68,7 @@ def test_a_second_model_waits_for_room_and_comes_up_when_the_first_is_gone(
         waiting = pool.submit(ask, gateway, "small")
         for _ in range(5):
             assert ask(gateway, "big").status_code == 200, "an awake model is not in the guard's way"
-        assert {seen.host for seen in upstream.seen + upstream.knocks} == {"big.ebbtide-models"}, (
+        assert {each.host for each in upstream.received + upstream.knocks} == {"big.ebbtide-models"}, (
             "or the scaler would try"
         )
         assert not waiting.done()
@@ -76,7 +76,7 @@ def test_a_second_model_waits_for_room_and_comes_up_when_the_first_is_gone(
         answer = waiting.result(5)
     assert answer.status_code == 200
     assert float(answer.headers["x-ebbtide-wait-seconds"]) > 0
-    assert upstream.seen[-1].host == "small.ebbtide-models"
+    assert upstream.received[-1].host == "small.ebbtide-models"
 
 
 def test_a_wait_for_room_ends_with_503_and_says_who_holds_the_gpus(
@@ -100,7 +100,7 @@ def test_a_wake_under_way_holds_its_gpus_before_the_cluster_shows_them(
         first = pool.submit(_impatient, gateway, "small", 1.2)
         kit.until(lambda: upstream.knocks, "the first wake goes up")
         _impatient(gateway, "big", 0.4)
-        assert {seen.host for seen in upstream.knocks} == {"small.ebbtide-models"}
+        assert {each.host for each in upstream.knocks} == {"small.ebbtide-models"}
         first.result(5)
 
 

@@ -56,10 +56,10 @@ def test_what_an_engine_may_answer_goes_up(body: dict[str, Any]) -> None:
 )
 def test_a_prompt_that_is_none_wakes_nothing(body: dict[str, Any]) -> None:
     ((name, _),) = body.items()
-    found = refusal(PATHS[name], body)
-    assert found is not None
-    assert found[:2] == (400, "invalid_parameter")
-    assert (found[2] or "").startswith(name)
+    answer = refusal(PATHS[name], body)
+    assert answer is not None
+    assert answer[:2] == (400, "invalid_parameter")
+    assert (answer[2] or "").startswith(name)
 
 
 @pytest.mark.parametrize(

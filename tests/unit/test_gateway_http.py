@@ -45,7 +45,7 @@ def test_a_post_that_offers_an_upgrade_is_served_with_its_body_and_the_body_is_n
             connection.sendall(b"HEAD /health/liveness HTTP/1.1\r\nHost: a\r\n\r\n")
             status, headers, _ = answer_without_body(connection)
             assert (status, headers["content-length"]) == (200, "12")
-    assert [seen.body["messages"] for seen in upstream.seen] == [kit.HI]
+    assert [each.body["messages"] for each in upstream.received] == [kit.HI]
 
 
 def answer_without_body(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
@@ -188,4 +188,4 @@ def test_requests_that_are_sent_in_one_go_are_answered_in_their_order(
             while line := stream.readline().strip():
                 size = int(line.split()[1]) if line.lower().startswith(b"content-length") else size
             stream.read(size)
-    assert len(upstream.seen) == 3
+    assert len(upstream.received) == 3

@@ -19,9 +19,9 @@ HTTP = HttpIngress("alb", "llm.example.com", {"lb.example.com/certificate": "c"}
 
 
 def built(ingress: Ingress) -> tuple[Any, dict[str, Any]]:
-    def check(seen: dict[str, Any]) -> Any:
+    def check(values: dict[str, Any]) -> Any:
         gateway = Gateway("gateway", SETTINGS, Registry("reg.example.com/ebbtide"), ingress)
-        return gateway.endpoint.apply(lambda endpoint: seen.update(endpoint=endpoint))
+        return gateway.endpoint.apply(lambda endpoint: values.update(endpoint=endpoint))
 
     return _awaited(check)
 
@@ -53,9 +53,9 @@ def test_the_load_balancer_is_let_in_by_the_network_policy_on_the_pods_port() ->
 
 
 def test_the_places_objects_and_the_service_come_before_the_ingress_and_the_endpoint_is_https() -> None:
-    recorder, seen = built(Ingress(http=HTTP))
+    recorder, values = built(Ingress(http=HTTP))
     names = list(recorder.made)
-    assert seen["endpoint"] == "https://llm.example.com"
+    assert values["endpoint"] == "https://llm.example.com"
     for earlier in ("gateway-service", "gateway-backendconfig-gateway"):
         assert names.index(earlier) < names.index("gateway-ingress")
     kind, backend = recorder.made["gateway-backendconfig-gateway"]
@@ -73,6 +73,6 @@ def test_the_namespace_carries_what_the_places_controller_looks_for_beside_its_o
 
 
 def test_a_place_without_a_load_balancer_gets_no_ingress() -> None:
-    recorder, seen = built(Ingress("NodePort", 30400, url="http://127.0.0.1:4000"))
+    recorder, values = built(Ingress("NodePort", 30400, url="http://127.0.0.1:4000"))
     assert not [name for name, (kind, _) in recorder.made.items() if kind.endswith(":Ingress")]
-    assert seen["endpoint"] == "http://127.0.0.1:4000"
+    assert values["endpoint"] == "http://127.0.0.1:4000"

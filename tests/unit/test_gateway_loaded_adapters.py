@@ -125,14 +125,14 @@ def test_a_loaded_adapter_is_a_model_of_its_own_in_every_pod_of_the_gateway(
 ) -> None:
     answer = load(gateway)
     assert (answer.status_code, answer.text) == (200, "Success: LoRA adapter 'base/legal' added successfully.")
-    assert [(each.path, each.body["model"]) for each in upstream.seen] == [("/tokenize", "base/legal")]
+    assert [(each.path, each.body["model"]) for each in upstream.received] == [("/tokenize", "base/legal")]
     assert load(gateway).status_code == 200, "once more is no other"
-    assert len(upstream.seen) == 1
+    assert len(upstream.received) == 1
     for each in gateways:
         kit.until(lambda each=each: "base/legal" in names(each), "the other pod knows it")
         asked = ask(each, "base/legal", "one")
         assert (asked.status_code, asked.headers["x-ebbtide-model"]) == (200, "base/legal")
-    assert upstream.seen[-1].body["model"] == "base/legal"
+    assert upstream.received[-1].body["model"] == "base/legal"
     assert kit.until(gateway.records, "the log")[-1]["model"] == "base/legal"
     assert [names(gateway, key) for key in ("reader", "one", "none")] == [["base/legal"], ["base/legal"], ["base"]]
     assert refused(ask(gateway, "base/legal", "none")) == (403, "model_not_allowed")
@@ -150,7 +150,7 @@ def test_what_is_taken_out_is_no_name_any_more_and_leaves_its_room(gateway: kit.
 
 
 @pytest.mark.parametrize(
-    ("key", "body", "found"),
+    ("key", "body", "refusal"),
     [
         ("reader", {"lora_name": "base/legal"}, (403, "adapters_not_allowed")),
         ("owner", {"lora_name": "nobody/legal"}, (404, "model_not_found")),
@@ -163,15 +163,15 @@ def test_what_is_taken_out_is_no_name_any_more_and_leaves_its_room(gateway: kit.
     ],
 )
 def test_a_call_that_is_not_right_reaches_nobody(
-    gateway: kit.Gateway, upstream: kit.Upstream, key: str, body: dict[str, Any], found: tuple[int, str]
+    gateway: kit.Gateway, upstream: kit.Upstream, key: str, body: dict[str, Any], refusal: tuple[int, str]
 ) -> None:
-    assert refused(call(gateway, LOAD, key, **body)) == found
+    assert refused(call(gateway, LOAD, key, **body)) == refusal
     assert upstream.untouched
     assert names(gateway) == ["base"]
 
 
 @pytest.mark.parametrize(
-    ("said", "found"),
+    ("behaviour", "refusal"),
     [
         (kit.engine_error(404, "NotFoundError", "The model `base/legal` does not exist."), (404, "adapter_not_found")),
         (kit.engine_error(400, "BadRequestError", "trained for 'other'"), (400, "adapter_refused")),
@@ -179,14 +179,14 @@ def test_a_call_that_is_not_right_reaches_nobody(
     ],
 )
 def test_what_the_engine_refuses_is_not_loaded(
-    gateway: kit.Gateway, upstream: kit.Upstream, said: kit.Behaviour, found: tuple[int, str]
+    gateway: kit.Gateway, upstream: kit.Upstream, behaviour: kit.Behaviour, refusal: tuple[int, str]
 ) -> None:
-    upstream.script[:] = [said]
+    upstream.script[:] = [behaviour]
     answer = load(gateway)
-    assert refused(answer) == found
+    assert refused(answer) == refusal
     assert names(gateway) == ["base"]
-    assert len(upstream.seen) == 1, "asked once"
-    if found[0] == 400:
+    assert len(upstream.received) == 1, "asked once"
+    if refusal[0] == 400:
         assert answer.json()["error"]["message"] == "trained for 'other'"
 
 

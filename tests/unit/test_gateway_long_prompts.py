@@ -18,14 +18,14 @@ CONTEXT = 4096
 KEYS = {"demo": ("sk-demo", "everyone"), "guest": ("sk-guest", "guests"), "other": ("sk-other", "others")}
 
 
-def said(text: str) -> dict[str, Any]:
+def chat_of(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]}
 
 
 def least(path: str, body: dict[str, Any]) -> float:
-    found = most_tokens(path, body)
-    assert found is not None
-    return found
+    tokens = most_tokens(path, body)
+    assert tokens is not None
+    return tokens
 
 
 # How much is counted.
@@ -44,7 +44,7 @@ def test_the_answer_counts_by_the_limit_that_it_is_given(limit: str) -> None:
 
 
 def test_a_chat_leaves_room_for_what_its_template_adds_and_a_raw_prompt_does_not() -> None:
-    assert least(CHAT, said("a")) - least(TEXT, {"prompt": "a"}) >= 1024
+    assert least(CHAT, chat_of("a")) - least(TEXT, {"prompt": "a"}) >= 1024
     assert least("/v1/responses", {"input": "a"}) - least("/v1/embeddings", {"input": "a"}) == 1024
 
 
@@ -54,10 +54,10 @@ def test_ids_of_tokens_and_all_of_several_prompts_count() -> None:
 
 
 def test_instructions_tools_and_earlier_turns_count() -> None:
-    plain = least(CHAT, said("a"))
+    plain = least(CHAT, chat_of("a"))
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "file_path": "x" * 400}}}
-    assert least(CHAT, said("a") | {"tools": [tool]}) > plain + 400
-    assert least("/v1/messages", said("a") | {"system": "b" * 400}) > plain + 400
+    assert least(CHAT, chat_of("a") | {"tools": [tool]}) > plain + 400
+    assert least("/v1/messages", chat_of("a") | {"system": "b" * 400}) > plain + 400
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def clean(request: pytest.FixtureRequest) -> None:
 
 
 def ask(gateway: kit.Gateway, length: int, key: str = "sk-demo", **more: Any) -> httpx.Response:
-    body = {"model": "chat", **said("a" * length), **more}
+    body = {"model": "chat", **chat_of("a" * length), **more}
     headers = {"authorization": f"Bearer {key}"}
     return httpx.post(gateway.url + CHAT, json=body, headers=headers, timeout=20)
 
@@ -146,9 +146,9 @@ def test_a_request_wakes_and_reaches_only_the_one_that_it_goes_to(
 ) -> None:
     answer = ask(gateway, length, **more)
     assert answer.status_code == 200
-    assert {knock.host for knock in upstream.knocks} == {seen.host for seen in upstream.seen} == {host}
+    assert {knock.host for knock in upstream.knocks} == {each.host for each in upstream.received} == {host}
     name = host.partition(".")[0]
-    assert upstream.seen[0].body["model"] == answer.headers["x-ebbtide-model"] == name
+    assert upstream.received[0].body["model"] == answer.headers["x-ebbtide-model"] == name
 
 
 @pytest.mark.slow
@@ -158,9 +158,9 @@ def test_clients_see_one_name(gateway: kit.Gateway, upstream: kit.Upstream) -> N
     assert [(each["id"], each["aliases"]) for each in listed] == [("chat", ["talk"])]
     assert httpx.get(gateway.url + "/v1/models/chat-long", headers=headers).status_code == 404
     for key, status in (("sk-demo", 404), ("sk-other", 404)):
-        found = ask(gateway, 10, key=key, model="chat-long")
-        assert (found.status_code, found.json()["error"]["code"]) == (status, "model_not_found")
-        assert "chat-long" not in found.json()["error"]["message"].partition("models you may use")[2]
+        answer = ask(gateway, 10, key=key, model="chat-long")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, "model_not_found")
+        assert "chat-long" not in answer.json()["error"]["message"].partition("models you may use")[2]
     assert upstream.untouched
 
 

@@ -359,8 +359,8 @@ def test_where_wakes_have_a_cap_the_gateway_asks_the_keeper_and_the_keeper_remem
     free = load(raw, "stacks/Pulumi.x.yaml").config
     raw["gateway"]["groups"]["everyone"]["maxWakesPerDay"] = 5
     capped = load(raw, "stacks/Pulumi.x.yaml").config
-    told, asked = (gateway_settings(stack, "http://hop", "keda") for stack in (free, capped))
-    assert (told.keeper, keeper_settings(free, "local").remembers_wakes) == (None, False)
+    without_cap, asked = (gateway_settings(stack, "http://hop", "keda") for stack in (free, capped))
+    assert (without_cap.keeper, keeper_settings(free, "local").remembers_wakes) == (None, False)
     del raw["gateway"]["groups"]["everyone"]["maxWakesPerDay"]
     raw["gateway"]["groups"]["everyone"]["requestsPerMinute"] = 60
     for replicas, hears in ((1, False), (2, True)):
@@ -371,7 +371,7 @@ def test_where_wakes_have_a_cap_the_gateway_asks_the_keeper_and_the_keeper_remem
     assert keeper_settings(capped, "local").remembers_wakes
     assert yaml.safe_load(gateway_yaml(asked))["keeperUrl"] == "http://wake-keeper.ebbtide:9090"
     keeper = {"to": [{"podSelector": {"matchLabels": KEEPER_LABELS}}], "ports": [{"protocol": "TCP", "port": 9090}]}
-    assert network_policy(asked)["spec"]["egress"] == [*network_policy(told)["spec"]["egress"], keeper]
+    assert network_policy(asked)["spec"]["egress"] == [*network_policy(without_cap)["spec"]["egress"], keeper]
 
 
 def test_the_base_image_is_the_places_own_where_it_has_one() -> None:
@@ -410,30 +410,30 @@ class _Recorder(Mocks):
 
 
 def _awaited(check: Any) -> tuple[_Recorder, dict[str, Any]]:
-    recorder, seen = _Recorder(), {}
+    recorder, values = _Recorder(), {}
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(recorder, preview=False)
 
     @pulumi.runtime.test
     def run() -> Any:
-        return check(seen)
+        return check(values)
 
     run()
-    return recorder, seen
+    return recorder, values
 
 
 def test_the_component_makes_keys_that_have_no_digest_and_stores_only_digests() -> None:
-    def check(seen: dict[str, Any]) -> Any:
+    def check(values: dict[str, Any]) -> Any:
         gateway = Gateway("gateway", SETTINGS, REGISTRY, Ingress("NodePort", 30400, url="http://127.0.0.1:4000"))
         key = gateway.api_keys["demo"]
         secret = pulumi.Output.from_input(key.is_secret())
-        found = (gateway.endpoint, gateway.image, pulumi.Output.unsecret(key), secret)
-        return pulumi.Output.all(*found).apply(lambda got: seen.update(found=got, names=set(gateway.api_keys)))
+        outputs = (gateway.endpoint, gateway.image, pulumi.Output.unsecret(key), secret)
+        return pulumi.Output.all(*outputs).apply(lambda got: values.update(found=got, names=set(gateway.api_keys)))
 
-    recorder, seen = _awaited(check)
+    recorder, values = _awaited(check)
     digest = "reg.example.com/ebbtide/gateway@sha256:2"
-    assert seen["found"] == ["http://127.0.0.1:4000", digest, "sk-letters", True]
-    assert seen["names"] == {"demo"}
+    assert values["found"] == ["http://127.0.0.1:4000", digest, "sk-letters", True]
+    assert values["names"] == {"demo"}
     kinds = sorted(kind.rsplit(":", 1)[1] for kind, _ in recorder.made.values())
     assert kinds == sorted(
         [

@@ -32,12 +32,12 @@ def states(taken: Usage | None, annotations: dict[str, str] | None = None, most:
     return ModelStates(guard, lambda: taken, lambda: scaled, lambda: at(72))
 
 
-def told(taken: Usage | None, annotations: dict[str, str] | None = None) -> dict[str, Any]:
+def state_of(taken: Usage | None, annotations: dict[str, str] | None = None) -> dict[str, Any]:
     return states(taken, annotations).described(SMALL)
 
 
 def test_a_sleeping_model_tells_what_a_wake_takes_and_costs() -> None:
-    assert told(ASLEEP) == {
+    assert state_of(ASLEEP) == {
         "state": "asleep",
         "phase": None,
         "seconds": None,
@@ -46,26 +46,26 @@ def test_a_sleeping_model_tells_what_a_wake_takes_and_costs() -> None:
         "usd_per_hour": 1.006,
         "last_wakes_seconds": [],
     }
-    learnt = told(ASLEEP, {LAST_WAKES: LAST})
+    learnt = state_of(ASLEEP, {LAST_WAKES: LAST})
     assert (learnt["estimate_seconds"], learnt["last_wakes_seconds"]) == (110, [100, 120])
 
 
 def test_a_waking_model_tells_its_phase_and_how_long_the_whole_wake_should_take() -> None:
-    waking = told(WAKING, {WAKE: LOADING, LAST_WAKES: LAST})
+    waking = state_of(WAKING, {WAKE: LOADING, LAST_WAKES: LAST})
     assert [waking[key] for key in ("state", "phase", "seconds", "estimate_seconds")] == ["waking", "engine", 72, 105]
-    assert told(WAKING)["phase"] is None, "nobody has told it yet"
+    assert state_of(WAKING)["phase"] is None, "nobody has told it yet"
 
 
 def test_a_model_that_cannot_be_woken_tells_why_until_it_is_tried_again() -> None:
     failure = WakeFailure("quota", "its GPUs would exceed the quota", NOON, NOON + timedelta(seconds=90), 1)
-    failing = told(ASLEEP, {FAILURE: failure.text()})
+    failing = state_of(ASLEEP, {FAILURE: failure.text()})
     assert (failing["state"], failing["reason"]) == ("failing", "quota")
     over = WakeFailure("quota", "", NOON, NOON + timedelta(seconds=60), 1)
-    assert told(ASLEEP, {FAILURE: over.text()})["state"] == "asleep"
+    assert state_of(ASLEEP, {FAILURE: over.text()})["state"] == "asleep"
 
 
 def test_an_awake_model_and_one_nobody_can_see() -> None:
-    assert (told(AWAKE)["state"], told(None)["state"]) == ("awake", "unknown")
+    assert (state_of(AWAKE)["state"], state_of(None)["state"]) == ("awake", "unknown")
 
 
 @pytest.mark.parametrize(
@@ -79,24 +79,24 @@ def test_an_awake_model_and_one_nobody_can_see() -> None:
     ],
 )
 def test_a_comment_tells_the_phase(taken: Usage | None, annotations: dict[str, str], comment: str) -> None:
-    said = states(taken, annotations).comment(Call(SMALL, "/v1/chat/completions"), 10.2)
-    assert said == f": ebbtide {comment}\n\n".encode()
+    comment_sent = states(taken, annotations).comment(Call(SMALL, "/v1/chat/completions"), 10.2)
+    assert comment_sent == f": ebbtide {comment}\n\n".encode()
 
 
 def test_who_waits_for_other_models_gpus_is_told_so_and_no_estimate() -> None:
     full = Usage({"large": 1}, {"large": 1})
-    said = states(full, most=1).comment(Call(SMALL, "/v1/chat/completions"), 20)
-    assert said == b": ebbtide phase=room seconds=20 estimate=unknown\n\n"
+    comment_sent = states(full, most=1).comment(Call(SMALL, "/v1/chat/completions"), 20)
+    assert comment_sent == b": ebbtide phase=room seconds=20 estimate=unknown\n\n"
 
 
 def test_what_a_keeper_that_is_gone_has_left_is_not_told() -> None:
     old = WakeProgress("engine", NOON - timedelta(seconds=1000), NOON).text()
-    assert told(WAKING, {WAKE: old})["phase"] is None
+    assert state_of(WAKING, {WAKE: old})["phase"] is None
 
 
 @pytest.mark.parametrize("phase", ["ip-10-0-0-7.internal", "engine\n\ndata: x"])
 def test_no_other_word_of_the_cluster_reaches_a_client(phase: str) -> None:
     foreign = json.dumps({**json.loads(LOADING), "phase": phase})
-    assert told(WAKING, {WAKE: foreign})["phase"] is None
-    said = states(WAKING, {WAKE: foreign}).comment(Call(SMALL, "/v1/chat/completions"), 1)
-    assert said == b": ebbtide phase=decision seconds=1 estimate=261\n\n"
+    assert state_of(WAKING, {WAKE: foreign})["phase"] is None
+    comment_sent = states(WAKING, {WAKE: foreign}).comment(Call(SMALL, "/v1/chat/completions"), 1)
+    assert comment_sent == b": ebbtide phase=decision seconds=1 estimate=261\n\n"

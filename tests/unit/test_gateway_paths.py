@@ -86,7 +86,7 @@ def test_a_path_reaches_a_model_of_each_of_its_tasks(
     for task in route.tasks:
         answer = post(gateway, route.path, GOOD[route.check] | {"model": task})
         assert answer.status_code == 200, answer.text
-        assert (upstream.seen[-1].host, upstream.seen[-1].path) == (f"{task}.ebbtide-models", route.path)
+        assert (upstream.received[-1].host, upstream.received[-1].path) == (f"{task}.ebbtide-models", route.path)
 
 
 @pytest.mark.parametrize("route", JSON, ids=lambda route: route.path)
@@ -157,7 +157,7 @@ def test_an_engine_that_died_under_a_message_is_no_answer(
     upstream.script.append(kit.says(500, json.dumps({"type": "error", "error": died}), "application/json"))
     answer = post(gateway, "/v1/messages", GOOD["messages"] | {"model": "chat", "system": "asked again"})
     assert answer.status_code == 200
-    assert len(upstream.seen) == 2
+    assert len(upstream.received) == 2
     kube.replicas("chat")
 
 
@@ -168,7 +168,7 @@ def test_a_key_may_come_in_the_headers_of_other_clients(
     body = GOOD["messages"] | {"model": "chat"}
     version = {"anthropic-version": "2023-06-01"}
     assert post(gateway, "/v1/messages", body, **{header: KEY}, **version).status_code == 200
-    assert {header.lower(), "anthropic-version"}.isdisjoint({name.lower() for name in upstream.seen[0].headers})
+    assert {header.lower(), "anthropic-version"}.isdisjoint({name.lower() for name in upstream.received[0].headers})
     assert post(gateway, "/v1/messages", body, **{header: "sk-wrong"}).status_code == 401
     both = {"authorization": "Basic eDp5", header: KEY}
     assert post(gateway, "/v1/messages", body, **both).status_code == 200

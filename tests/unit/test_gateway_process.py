@@ -106,7 +106,7 @@ def test_the_clients_example_comes_back_to_a_full_engine_and_prints_the_whole_an
     upstream.script += [full, full, full, kit.streams(5)]
     done = example(gateway)
     assert (done.returncode, done.stdout, done.stderr) == (0, "01234\n", "")
-    assert len(upstream.seen) == 4, "more often than the library does by itself"
+    assert len(upstream.received) == 4, "more often than the library does by itself"
 
 
 def test_the_clients_example_says_why_a_wake_failed_and_does_not_ask_again_at_once(

@@ -217,7 +217,7 @@ def two_replicas(
     """Both known to the gateway, and nothing counted yet."""
     interceptor, one, two = servers
     kube.replicas("small", at(one), at(two))
-    kit.until(lambda: ask(gateway).status_code == 200 and one.seen and two.seen, "both are sent requests", 20)
+    kit.until(lambda: ask(gateway).status_code == 200 and one.received and two.received, "both are sent requests", 20)
     # a client has its answer a moment before the gateway counts it as ended
     kit.until(lambda: metric(gateway, "in_flight_requests") == 0, "none is counted")
     for each in (interceptor, one, two):
@@ -233,8 +233,8 @@ def test_a_ready_replica_is_asked_itself_and_the_interceptor_is_not(
     with ThreadPoolExecutor(8) as pool:
         assert {answer.status_code for answer in pool.map(lambda _: ask(gateway), range(16))} == {200}
     assert interceptor.untouched
-    assert (len(one.seen) + len(two.seen), len(one.knocks) + len(two.knocks)) == (16, 0)
-    assert {seen.host for seen in one.seen + two.seen} == {"small.ebbtide-models"}
+    assert (len(one.received) + len(two.received), len(one.knocks) + len(two.knocks)) == (16, 0)
+    assert {each.host for each in one.received + two.received} == {"small.ebbtide-models"}
     assert "x-ebbtide-wait-seconds" not in ask(gateway).headers
 
 
@@ -251,11 +251,15 @@ def test_a_model_that_is_routed_by_prefix_keeps_a_chat_at_one_replica(
             assert ask(gateway, model="alike", messages=messages).status_code == 200
             messages += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "And?"}]
 
-    kit.until(lambda: ask(gateway, model="alike").status_code == 200 and one.seen + two.seen, "seen by the gateway", 20)
+    kit.until(
+        lambda: ask(gateway, model="alike").status_code == 200 and one.received + two.received,
+        "seen by the gateway",
+        20,
+    )
     one.reset(), two.reset()
     for number in range(12):
         turns(number)
-    chats = [{seen.body["messages"][0]["content"] for seen in each.seen} for each in (one, two)]
+    chats = [{request.body["messages"][0]["content"] for request in each.received} for each in (one, two)]
     assert chats[0] | chats[1] == {f"Chat {number}" for number in range(12)}
     assert not chats[0] & chats[1]
     assert all(chats)
@@ -273,8 +277,8 @@ def test_requests_go_where_fewest_are_and_are_counted_until_their_streams_end(
         requests = [pool.submit(ask, gateway, stream=True) for _ in range(6)]
         kit.until(lambda: metric(gateway, "in_flight_requests") == 6, "six are counted")
         # the gateway counts a request before it connects: on a busy machine the engines hear of it later
-        kit.until(lambda: len(one.seen) + len(two.seen) == 6, "the engines have all six")
-        assert Counter(len(each.seen) for each in (one, two)) == {3: 2}
+        kit.until(lambda: len(one.received) + len(two.received) == 6, "the engines have all six")
+        assert Counter(len(each.received) for each in (one, two)) == {3: 2}
         assert by_replica(gateway) == {at(one): 3, at(two): 3}
         go.set()
         assert all("[DONE]" in each.result().text for each in requests)
@@ -297,7 +301,7 @@ def test_a_client_that_leaves_its_stream_is_counted_no_longer(
         assert next(pieces)
         assert metric(gateway, "in_flight_requests") == 1
     kit.until(lambda: metric(gateway, "in_flight_requests") == 0, "the one that left")
-    kit.until(lambda: any(seen.cut_off for seen in one.seen + two.seen), "the engine is told")
+    kit.until(lambda: any(request.cut_off for request in one.received + two.received), "the engine is told")
 
 
 @pytest.mark.slow
@@ -309,9 +313,9 @@ def test_a_replica_that_fails_before_its_first_byte_costs_nobody_an_answer(
     one.script = [fault] * 50
     with ThreadPoolExecutor(4) as pool:
         assert {answer.status_code for answer in pool.map(lambda _: ask(gateway), range(12))} == {200}
-    assert one.seen
-    assert len(one.seen) <= 4, "it rests after those that were on their way"
-    assert len(two.seen) == 12
+    assert one.received
+    assert len(one.received) <= 4, "it rests after those that were on their way"
+    assert len(two.received) == 12
     assert interceptor.untouched
 
 
@@ -322,12 +326,12 @@ def test_the_last_replica_gone_means_a_wake_and_so_does_one_nobody_listens_at(
     one, two = two_replicas(gateway, kube, servers)
     kube.replicas("small", f"127.0.0.1:{kit.free_port()}")
     kit.until(lambda: ask(gateway).status_code == 200 and interceptor.knocks, "asked for by the interceptor", 20)
-    assert interceptor.seen, "no replica is known: the interceptor finds one"
+    assert interceptor.received, "no replica is known: the interceptor finds one"
     interceptor.reset()
     kube.replicas("small", at(one), ready=False)
-    kit.until(lambda: ask(gateway).status_code == 200 and interceptor.seen, "nobody is ready", 20)
-    assert not one.seen
-    assert not two.seen
+    kit.until(lambda: ask(gateway).status_code == 200 and interceptor.received, "nobody is ready", 20)
+    assert not one.received
+    assert not two.received
 
 
 @pytest.mark.slow
@@ -339,7 +343,7 @@ def test_an_engines_own_refusal_is_passed_on_and_is_no_fault_of_the_replica(
     one.script, two.script = [busy], [busy]
     refused = ask(gateway)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
-    assert len(one.seen) + len(two.seen) == 1
+    assert len(one.received) + len(two.received) == 1
     lost = kit.says(404, "Not Found")
     one.script, two.script = [lost], [lost]
     response = ask(gateway)

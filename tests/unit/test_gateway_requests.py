@@ -27,10 +27,10 @@ def test_a_chat_is_answered_through_the_openai_library(gateway: kit.Gateway, ups
     assert answer.model == "small"
     assert raw.headers["x-ebbtide-model"] == "small"
     assert float(raw.headers["x-ebbtide-wait-seconds"]) >= 0
-    (seen,) = upstream.seen
-    assert (seen.host, seen.path) == ("small.ebbtide-models", "/v1/chat/completions")
-    assert seen.body["top_k"] == 3
-    assert "authorization" not in {name.lower() for name in seen.headers}
+    (request,) = upstream.received
+    assert (request.host, request.path) == ("small.ebbtide-models", "/v1/chat/completions")
+    assert request.body["top_k"] == 3
+    assert "authorization" not in {name.lower() for name in request.headers}
 
 
 def test_a_raw_completion_stays_raw_and_carries_the_models_own_name(
@@ -38,8 +38,8 @@ def test_a_raw_completion_stays_raw_and_carries_the_models_own_name(
 ) -> None:
     answer = client(gateway).completions.create(model="tiny", prompt="The capital of France is")
     assert (answer.choices[0].text, answer.model) == (" Paris", "small")
-    assert (upstream.seen[0].path, upstream.seen[0].body["model"]) == ("/v1/completions", "small")
-    assert upstream.seen[0].body["prompt"] == "The capital of France is"
+    assert (upstream.received[0].path, upstream.received[0].body["model"]) == ("/v1/completions", "small")
+    assert upstream.received[0].body["prompt"] == "The capital of France is"
     chunks = list(client(gateway).completions.create(model="small", prompt="x", stream=True))
     assert "".join(part.choices[0].text or "" for part in chunks) == "01234"
     assert {part.model for part in chunks} == {"small"}
@@ -48,12 +48,12 @@ def test_a_raw_completion_stays_raw_and_carries_the_models_own_name(
 def test_embeddings_are_passed(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     answer = client(gateway).embeddings.create(model="vectors", input=["a"], encoding_format="float")
     assert answer.data[0].embedding == [0.25, 0.5]
-    assert upstream.seen[0].path == "/v1/embeddings"
+    assert upstream.received[0].path == "/v1/embeddings"
 
 
 def test_an_alias_reaches_its_model_by_the_models_host(gateway: kit.Gateway, upstream: kit.Upstream) -> None:
     assert ask(gateway, "tiny").status_code == 200
-    assert (upstream.seen[0].host, upstream.seen[0].body["model"]) == ("small.ebbtide-models", "small")
+    assert (upstream.received[0].host, upstream.received[0].body["model"]) == ("small.ebbtide-models", "small")
 
 
 @pytest.mark.parametrize("key", ["", "sk-wrong", "sk-demo-secre", "é"])
@@ -120,7 +120,7 @@ def test_the_engines_own_parameters_go_up_as_they_are(gateway: kit.Gateway, upst
     content = json.dumps({"model": "tiny", "messages": kit.HI} | own)
     headers = {"authorization": "Bearer sk-demo-secret"}
     assert httpx.post(gateway.url + "/v1/chat/completions", content=content, headers=headers).status_code == 200
-    assert upstream.seen[0].body == {"model": "small", "messages": kit.HI} | own
+    assert upstream.received[0].body == {"model": "small", "messages": kit.HI} | own
 
 
 def test_a_name_given_twice_goes_up_once_with_the_admitted_models_name(
@@ -130,7 +130,7 @@ def test_a_name_given_twice_goes_up_once_with_the_admitted_models_name(
     headers = {"authorization": "Bearer sk-intern-secret"}
     answer = httpx.post(gateway.url + "/v1/chat/completions", content=content, headers=headers)
     assert (answer.status_code, answer.headers["x-ebbtide-model"]) == (200, "small")
-    assert upstream.seen[0].body == {"model": "small", "messages": [{"role": "user"}]}
+    assert upstream.received[0].body == {"model": "small", "messages": [{"role": "user"}]}
 
 
 def test_an_unknown_model_gets_404_with_the_names_the_caller_may_use(gateway: kit.Gateway) -> None:

@@ -97,8 +97,8 @@ def test_a_model_larger_than_the_limit_is_refused_without_a_wait() -> None:
 
 def test_a_client_that_leaves_when_room_is_made_is_let_go_and_not_admitted() -> None:
     async def leave() -> bool:
-        seen = [taken(big=1)]
-        wakes = guard.WakeGuard(settings.Guard(maxGpus=2), {"small": 1, "big": 2}, lambda: seen[-1])
+        states = [taken(big=1)]
+        wakes = guard.WakeGuard(settings.Guard(maxGpus=2), {"small": 1, "big": 2}, lambda: states[-1])
 
         async def enter() -> None:
             async with wakes.admitted(SMALL):
@@ -107,7 +107,7 @@ def test_a_client_that_leaves_when_room_is_made_is_let_go_and_not_admitted() -> 
         waiting = asyncio.create_task(enter())
         for _ in range(5):
             await asyncio.sleep(0)
-        seen.append(taken())
+        states.append(taken())
         wakes.changed()
         waiting.cancel()
         await asyncio.wait((waiting,), timeout=3)
@@ -208,7 +208,7 @@ def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
         ),
     }
     asked: list[str] = []
-    told: list[guard.Usage | None] = []
+    usages: list[guard.Usage | None] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path)
@@ -221,7 +221,7 @@ def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
         client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://kube")
         kinds = (api.deployments, api.groups) if groups else (api.deployments,)
         paths = [kind("ns") for kind in kinds]
-        view = workloads.Workloads(client, paths, tmp_path / "token", lambda: told.append(view.usage()))
+        view = workloads.Workloads(client, paths, tmp_path / "token", lambda: usages.append(view.usage()))
         following = [asyncio.create_task(each.run()) for each in view.views]
         async with asyncio.timeout(5):
             while view.usage() is None:
@@ -235,7 +235,7 @@ def test_groups_are_asked_for_where_the_stack_has_them_and_nowhere_else(
     assert taken.holders() == held
     assert set(asked) == set(list(lists)[: 1 + groups])
     # the gateway is ready with the first word of it, which half a view must not give
-    assert told[0] is not None
+    assert usages[0] is not None
 
 
 def test_half_a_view_is_none() -> None:
@@ -244,9 +244,9 @@ def test_half_a_view_is_none() -> None:
 
 def test_a_key_is_found_by_its_digest_and_only_whole() -> None:
     ring = keys.KeyRing.parse(kit.key_file({"a": ("sk-one", "g"), "b": ("sk-two", "h")}, {"g": ["*"], "h": ["m"]}))
-    found = ring.find(b"sk-two")
-    assert found is not None
-    assert (found.name, found.may_use("m"), found.may_use("n")) == ("b", True, False)
+    caller = ring.find(b"sk-two")
+    assert caller is not None
+    assert (caller.name, caller.may_use("m"), caller.may_use("n")) == ("b", True, False)
     assert ring.find(b"sk-tw") is ring.find(b"") is ring.find(hashlib.sha256(b"sk-one").hexdigest().encode()) is None
 
 
@@ -286,7 +286,7 @@ def test_a_models_name_wins_over_another_models_alias() -> None:
 
 
 def test_the_hop_is_asked_without_proxy_cookies_or_limit_and_patience_is_the_requests() -> None:
-    async def made() -> None:
+    async def close_at_once() -> None:
         session = upstream.connections(3600)
         try:
             connector = session.connector
@@ -296,7 +296,7 @@ def test_the_hop_is_asked_without_proxy_cookies_or_limit_and_patience_is_the_req
         finally:
             await session.close()
 
-    run(made())
+    run(close_at_once())
 
 
 def test_a_parameter_is_refused_by_its_full_name_where_it_stands() -> None:

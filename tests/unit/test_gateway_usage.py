@@ -72,8 +72,8 @@ def test_a_streams_counts_are_asked_for_unless_its_client_did() -> None:
 
     def parsed(path: str = "/v1/chat/completions", counted: bool = True, **more: Any) -> tuple[Any, bool]:
         body = json.dumps({"model": "small", "messages": [{"role": "user", "content": "hi"}], **more}).encode()
-        found = parse(path, body, models, CALLER, counted=counted)
-        return json.loads(found.body).get("stream_options"), found.hides_usage
+        generation = parse(path, body, models, CALLER, counted=counted)
+        return json.loads(generation.body).get("stream_options"), generation.hides_usage
 
     asked = {"include_usage": True}
     assert parsed(stream=True) == (asked, True)

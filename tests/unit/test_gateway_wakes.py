@@ -82,7 +82,7 @@ def test_the_wakes_of_a_day_are_used_up_and_an_awake_model_still_answers(
     refused = ask(gateway, "once")
     assert code(refused) == (429, "wake_budget")
     assert 0 < int(refused.headers["retry-after"]) <= 86_400
-    assert len(upstream.seen) == 1
+    assert len(upstream.received) == 1
     kube.scale("small", 1)
     kit.until(lambda: ask(gateway, "once").status_code == 200, "an awake model answers")
 
@@ -114,9 +114,9 @@ class Several:
 
 @pytest.fixture
 def several(upstream: kit.Upstream, kube: kit.KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Several]:
-    made = Several(upstream, kube, tmp_path_factory)
-    yield made
-    made.keeper.stop()
+    stack_of_gateways = Several(upstream, kube, tmp_path_factory)
+    yield stack_of_gateways
+    stack_of_gateways.keeper.stop()
 
 
 def test_the_wakes_of_a_day_outlive_the_gateway_and_a_keeper_that_is_away_keeps_nobody_asleep(
@@ -141,7 +141,7 @@ def test_the_requests_of_a_minute_are_counted_over_all_gateways_and_one_alone_co
         assert [ask(first, "slow").status_code for _ in range(2)] == [200, 200]
         # what it hears first may be as old as the keeper keeps an answer
         kit.until(lambda: ask(second, "slow").status_code == 429, "the second gateway has heard of the first's")
-        assert len(upstream.seen) <= 2 * 2, "no more than each would let pass alone"
+        assert len(upstream.received) <= 2 * 2, "no more than each would let pass alone"
         refused = ask(second, "slow")
         assert code(refused) == (429, "request_limit")
         assert 0 < int(refused.headers["retry-after"]) <= 60
@@ -210,7 +210,7 @@ def test_requests_above_the_limit_get_429_with_retry_after(gateway: kit.Gateway,
     refused = ask(gateway, "slow")
     assert code(refused) == (429, "request_limit")
     assert 0 < int(refused.headers["retry-after"]) <= 60
-    assert (ask(gateway, "ops").status_code, len(upstream.seen)) == (200, 3)
+    assert (ask(gateway, "ops").status_code, len(upstream.received)) == (200, 3)
 
 
 def test_of_two_requests_for_a_sleeping_model_one_woke_it_and_is_told_the_price(
@@ -220,7 +220,7 @@ def test_of_two_requests_for_a_sleeping_model_one_woke_it_and_is_told_the_price(
     upstream.script += [kit.streams(1, gate=lambda _: go_on.is_set())] * 2
     with ThreadPoolExecutor() as pool:
         both = [pool.submit(ask, gateway, "ops") for _ in range(2)]
-        kit.until(lambda: len(upstream.seen) == 2, "both are held")
+        kit.until(lambda: len(upstream.received) == 2, "both are held")
         assert metrics(gateway)['ebbtide_gateway_held_requests{model="small"}'] == 2
         go_on.set()
         answers = [each.result(10) for each in both]
@@ -283,14 +283,14 @@ def test_the_metrics_tell_requests_wakes_and_refusals_and_no_key(gateway: kit.Ga
     ask(gateway, "ops")
     ask(gateway, "guests")
     httpx.post(gateway.url + "/v1/chat/completions", json={"model": "x"}, headers={"authorization": "Bearer sk-none"})
-    found = metrics(gateway)
+    figures = metrics(gateway)
     requests = "ebbtide_gateway_requests_total"
-    assert found[f'{requests}{{group="ops",model="small",status="200"}}'] == 1
-    assert found[f'{requests}{{group="guests",model="small",status="403"}}'] == 1
-    assert found[f'{requests}{{group="",model="",status="401"}}'] == 1
-    assert found['ebbtide_gateway_wake_seconds_count{model="small"}'] == 1
-    assert found['ebbtide_gateway_held_requests{model="small"}'] == 0
+    assert figures[f'{requests}{{group="ops",model="small",status="200"}}'] == 1
+    assert figures[f'{requests}{{group="guests",model="small",status="403"}}'] == 1
+    assert figures[f'{requests}{{group="",model="",status="401"}}'] == 1
+    assert figures['ebbtide_gateway_wake_seconds_count{model="small"}'] == 1
+    assert figures['ebbtide_gateway_held_requests{model="small"}'] == 0
     refusals = 'ebbtide_gateway_refusals_total{code="wake_not_allowed",group="guests",model="small"}'
-    assert found[refusals] == 1
-    assert "sk-" not in json.dumps(found)
+    assert figures[refusals] == 1
+    assert "sk-" not in json.dumps(figures)
     assert httpx.get(gateway.url + "/metrics").status_code == 404, "not where clients are"

@@ -59,8 +59,8 @@ def request(name: str = "gpu-1xl4", most: int = 2, **changes: Any) -> PoolReques
     return PoolRequest(**{"pool": pool, "machine": machine(), **changes})
 
 
-def numbers(found: GcpSettings, *pools: PoolRequest) -> set[tuple[int, str]]:
-    problems = judge(found, {p.pool.name: p for p in pools}, "dev")
+def numbers(config: GcpSettings, *pools: PoolRequest) -> set[tuple[int, str]]:
+    problems = judge(config, {p.pool.name: p for p in pools}, "dev")
     return {(int(p.code[3:]), ".".join(map(str, p.path))) for p in problems}
 
 
@@ -168,8 +168,8 @@ def test_a_card_that_cannot_be_cut_and_a_mixed_cut_are_refused() -> None:
 
 @pytest.mark.parametrize(("replicas", "refused"), [(1, True), (2, False), (48, False), (49, True)])
 def test_a_card_is_shared_by_as_many_as_gke_lets(replicas: int, refused: bool) -> None:
-    found = numbers(settings(), request(sharing=Sharing("timeSlicing", replicas=replicas)))
-    assert (found != set()) == refused
+    problems = numbers(settings(), request(sharing=Sharing("timeSlicing", replicas=replicas)))
+    assert (problems != set()) == refused
 
 
 def test_a_node_image_gke_does_not_have_is_refused() -> None:
@@ -241,10 +241,10 @@ def test_names_are_ones_google_takes_and_differ_for_stacks_that_differ(stack: st
 
 
 def test_the_kubeconfig_holds_no_credential_that_lasts() -> None:
-    told = json.loads(kubeconfig("c", "10.0.0.2", "Q0E="))
-    assert told["clusters"][0]["cluster"] == {"server": "https://10.0.0.2", "certificate-authority-data": "Q0E="}
-    assert list(told["users"][0]["user"]) == ["exec"]
-    assert told["users"][0]["user"]["exec"]["command"] == "gke-gcloud-auth-plugin"
+    config = json.loads(kubeconfig("c", "10.0.0.2", "Q0E="))
+    assert config["clusters"][0]["cluster"] == {"server": "https://10.0.0.2", "certificate-authority-data": "Q0E="}
+    assert list(config["users"][0]["user"]) == ["exec"]
+    assert config["users"][0]["user"]["exec"]["command"] == "gke-gcloud-auth-plugin"
     assert (
         "certificate-authority-data"
         not in json.loads(kubeconfig("c", "gke-1.gke.goog", None))["clusters"][0]["cluster"]
@@ -252,32 +252,33 @@ def test_the_kubeconfig_holds_no_credential_that_lasts() -> None:
 
 
 def _ingress(**changes: Any) -> Any:
-    told = settings(ingress={"host": "llm.example.com", "certificate": "llm", **changes}).ingress
-    assert told is not None
-    return load_balancer.ingress(told, ABOUT, "addr", "armor" if told.public else None, None)
+    config = settings(ingress={"host": "llm.example.com", "certificate": "llm", **changes}).ingress
+    assert config is not None
+    return load_balancer.ingress(config, ABOUT, "addr", "armor" if config.public else None, None)
 
 
 def test_no_hop_of_the_load_balancer_cuts_a_held_request_or_an_hour_of_stream() -> None:
-    made = _ingress()
-    config = made.http.objects[0]
+    way_in = _ingress()
+    config = way_in.http.objects[0]
     assert config["kind"] == "BackendConfig"
     assert config["spec"]["timeoutSec"] >= ABOUT.longest_silence_seconds + 3600
-    assert made.idle_timeout_seconds == config["spec"]["timeoutSec"]
+    assert way_in.idle_timeout_seconds == config["spec"]["timeoutSec"]
     # a request that comes at the last moment may be held to its end; Google asks for 60 s and more until that moment
-    assert made.leave_seconds > 60
+    assert way_in.leave_seconds > 60
     assert (
-        config["spec"]["connectionDraining"]["drainingTimeoutSec"] >= made.leave_seconds + ABOUT.longest_silence_seconds
+        config["spec"]["connectionDraining"]["drainingTimeoutSec"]
+        >= way_in.leave_seconds + ABOUT.longest_silence_seconds
     )
-    assert json.loads(made.annotations["cloud.google.com/backend-config"]) == {"default": config["metadata"]["name"]}
+    assert json.loads(way_in.annotations["cloud.google.com/backend-config"]) == {"default": config["metadata"]["name"]}
 
 
 def test_the_load_balancer_is_internal_and_speaks_tls_only_unless_it_is_told_to_be_public() -> None:
     private, public = _ingress(), _ingress(public=True, certificate="managed", allowedNetworks=["203.0.113.0/24"])
     assert private.http.annotations["kubernetes.io/ingress.class"] == "gce-internal"
     assert public.http.annotations["kubernetes.io/ingress.class"] == "gce"
-    for made in (private, public):
-        assert made.http.annotations["kubernetes.io/ingress.allow-http"] == "false"
-        assert made.http.class_name == ""  # Kubernetes refuses a class beside GKE's annotation
+    for way_in in (private, public):
+        assert way_in.http.annotations["kubernetes.io/ingress.allow-http"] == "false"
+        assert way_in.http.class_name == ""  # Kubernetes refuses a class beside GKE's annotation
     assert private.http.annotations["ingress.gcp.kubernetes.io/pre-shared-cert"] == "llm"
     kinds = {item["kind"]: item["spec"] for item in public.http.objects}
     assert kinds["ManagedCertificate"] == {"domains": ["llm.example.com"]}

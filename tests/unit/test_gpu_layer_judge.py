@@ -15,9 +15,9 @@ from components.typed.refusal import Problem
 
 
 def machine(place: str, name: str) -> Machine:
-    found = find(place, name)
-    assert found is not None
-    return found
+    known = find(place, name)
+    assert known is not None
+    return known
 
 
 A10G, A100, H100 = machine("aws", "g5.8xlarge"), machine("aws", "p4de.24xlarge"), machine("aws", "p5.48xlarge")
@@ -35,12 +35,12 @@ def judged(place: str, cuda: str | None = None, **pools: PoolRequest) -> list[Pr
     return list(judge_gpu_layer(pools, place, cuda))
 
 
-def one(found: list[Problem], number: int, *path: str) -> Problem:
-    assert [int(p.code[3:]) for p in found] == [number], found
-    assert found[0].path == ("pools", *path)
-    assert found[0].allowed
-    assert found[0].fix
-    return found[0]
+def one(problems: list[Problem], number: int, *path: str) -> Problem:
+    assert [int(p.code[3:]) for p in problems] == [number], problems
+    assert problems[0].path == ("pools", *path)
+    assert problems[0].allowed
+    assert problems[0].fix
+    return problems[0]
 
 
 def test_the_usual_pools_of_every_cloud_pass() -> None:
@@ -57,12 +57,12 @@ def test_an_unknown_node_image_gets_the_nearest_of_the_place() -> None:
 
 
 def test_a_driver_of_the_operators_beside_an_image_with_its_own_is_refused() -> None:
-    found = judged("azure", a=request(AZURE_A100), b=request(AZURE_A100, "aks-ubuntu-no-driver"))
-    problem = one(found, 47, "a", "nodeImage")
+    problems = judged("azure", a=request(AZURE_A100), b=request(AZURE_A100, "aks-ubuntu-no-driver"))
+    problem = one(problems, 47, "a", "nodeImage")
     assert problem.value == "aks-ubuntu"
     assert "pool b" in problem.fix
-    found = judged("azure", b=request(AZURE_A100, "aks-ubuntu-no-driver"), a=request(AZURE_A100))
-    one(found, 47, "a", "nodeImage")
+    problems = judged("azure", b=request(AZURE_A100, "aks-ubuntu-no-driver"), a=request(AZURE_A100))
+    one(problems, 47, "a", "nodeImage")
 
 
 def test_node_images_that_ask_one_operator_for_different_things_are_refused() -> None:
@@ -110,22 +110,22 @@ def test_a_driver_nobody_looked_up_is_not_judged() -> None:
 
 
 def test_a_card_that_cannot_be_cut_is_not_offered_mig() -> None:
-    found = judged("aws", a=request(A10G, sharing=Sharing("mig", profile="1g.5gb"), least=1))
-    problem = one(found, 222, "a", "sharing", "mig")
+    problems = judged("aws", a=request(A10G, sharing=Sharing("mig", profile="1g.5gb"), least=1))
+    problem = one(problems, 222, "a", "sharing", "mig")
     assert "A100-80GB" in problem.allowed
     assert "A10G" in problem.message
 
 
 def test_a_profile_of_another_card_gets_the_cards_own() -> None:
-    found = judged("aws", a=request(H100, sharing=Sharing("mig", profile="1g.5gb"), least=1))
-    assert one(found, 223, "a", "sharing", "mig", "profile").allowed.startswith("1g.10gb, 1g.20gb")
+    problems = judged("aws", a=request(H100, sharing=Sharing("mig", profile="1g.5gb"), least=1))
+    assert one(problems, 223, "a", "sharing", "mig", "profile").allowed.startswith("1g.10gb, 1g.20gb")
     one(judged("aws", a=request(H100, sharing=Sharing("mig"), least=1)), 223, "a", "sharing", "mig", "profile")
 
 
 def test_two_mig_strategies_are_one_too_many() -> None:
     single, mixed = Sharing("mig", profile="1g.10gb"), Sharing("mig", strategy="mixed", profile="1g.10gb")
-    found = judged("aws", a=request(A100, sharing=single, least=1), b=request(A100, sharing=mixed, least=1))
-    one(found, 224, "b", "sharing", "mig", "strategy")
+    problems = judged("aws", a=request(A100, sharing=single, least=1), b=request(A100, sharing=mixed, least=1))
+    one(problems, 224, "b", "sharing", "mig", "strategy")
 
 
 def test_instances_under_their_own_names_never_come_from_zero() -> None:
@@ -157,15 +157,17 @@ def test_cards_that_are_cut_after_the_node_has_come_are_warned_of() -> None:
 
 def test_taking_turns_takes_at_least_two() -> None:
     for replicas in (0, 1, 49):
-        found = judged("aws", a=request(A10G, sharing=Sharing("timeSlicing", replicas=replicas)))
-        assert one(found, 226, "a", "sharing", "timeSlicing", "replicas").value == replicas
+        problems = judged("aws", a=request(A10G, sharing=Sharing("timeSlicing", replicas=replicas)))
+        assert one(problems, 226, "a", "sharing", "timeSlicing", "replicas").value == replicas
     assert judged("aws", a=request(A10G, sharing=Sharing("timeSlicing", replicas=2))) == []
 
 
 def test_all_findings_come_together() -> None:
     bad = request(A10G, sharing=Sharing("mig", profile="1g.5gb"), least=1)
-    found = judged("aws", a=bad, b=request(A10G, "ubuntu"), c=request(A10G, sharing=Sharing("timeSlicing", replicas=1)))
-    assert sorted(int(p.code[3:]) for p in found) == [220, 222, 226]
+    problems = judged(
+        "aws", a=bad, b=request(A10G, "ubuntu"), c=request(A10G, sharing=Sharing("timeSlicing", replicas=1))
+    )
+    assert sorted(int(p.code[3:]) for p in problems) == [220, 222, 226]
 
 
 def test_pretended_gpus_and_places_without_a_table_are_left_alone() -> None:

@@ -44,20 +44,20 @@ def values(*pools: GpuPool) -> dict[str, Any]:
 def test_the_operator_installs_what_the_node_image_lacks_and_nothing_it_has(
     key: str, driver: bool, toolkit: bool, plugin: bool
 ) -> None:
-    told = values(pool(key))
-    assert told["driver"]["enabled"] is driver
-    assert told["toolkit"]["enabled"] is toolkit
-    assert told["devicePlugin"]["enabled"] is plugin
-    assert told["dcgmExporter"]["enabled"] is True
+    chart_values = values(pool(key))
+    assert chart_values["driver"]["enabled"] is driver
+    assert chart_values["toolkit"]["enabled"] is toolkit
+    assert chart_values["devicePlugin"]["enabled"] is plugin
+    assert chart_values["dcgmExporter"]["enabled"] is True
 
 
 @pytest.mark.parametrize("sharing", [None, SLICED, CUT, MIXED], ids=str)
 @pytest.mark.parametrize("key", [key for key, image in IMAGES.items() if image.operator])
 def test_no_value_is_set_that_the_chart_does_not_take(key: str, sharing: Sharing | None) -> None:
     assert CHART.version == pinned("gpu-operator").version
-    told = values(pool(key, sharing))
-    assert len(used_paths(CHART, told)) > 10
-    assert wrong_values(CHART, told) == []
+    chart_values = values(pool(key, sharing))
+    assert len(used_paths(CHART, chart_values)) > 10
+    assert wrong_values(CHART, chart_values) == []
 
 
 @pytest.mark.parametrize("key", [key for key, image in IMAGES.items() if not image.operator])
@@ -80,20 +80,20 @@ def test_aks_is_told_the_runtime_class_its_nodes_have() -> None:
 
 def test_every_operand_reaches_every_tainted_node_and_tolerates_nothing_else() -> None:
     mine, spot = Taint("workerType", "gpu_1xa10"), Taint("kubernetes.azure.com/scalesetpriority", "spot")
-    told = values(pool("aks-ubuntu", None, "a", mine, spot), pool("aks-ubuntu", None, "b", mine))
-    operands = told["daemonsets"]["tolerations"]
+    chart_values = values(pool("aks-ubuntu", None, "a", mine, spot), pool("aks-ubuntu", None, "b", mine))
+    operands = chart_values["daemonsets"]["tolerations"]
     assert operands[0] == {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     assert sorted(operands[1:], key=str) == sorted([mine.toleration(), spot.toleration()], key=str)
-    worker = told["node-feature-discovery"]["worker"]["tolerations"]
+    worker = chart_values["node-feature-discovery"]["worker"]["tolerations"]
     assert [t for t in operands if t not in worker] == []
     assert all(t.get("key") for t in [*operands, *worker]), "a toleration of everything would reach any node"
 
 
 def test_only_daemonsets_tolerate_a_gpu_nodes_taint() -> None:
     """A Deployment of the layer on a GPU node would hold it up for ever."""
-    told = values(pool("al2023-nvidia", None, "a", Taint("workerType", "gpu_1xa10")))
-    assert "tolerations" not in told.get("operator", {})
-    assert set(told["node-feature-discovery"]) == {"worker"}
+    chart_values = values(pool("al2023-nvidia", None, "a", Taint("workerType", "gpu_1xa10")))
+    assert "tolerations" not in chart_values.get("operator", {})
+    assert set(chart_values["node-feature-discovery"]) == {"worker"}
 
 
 def test_the_mig_manager_stays_away_where_the_place_cuts_the_cards() -> None:
@@ -104,9 +104,9 @@ def test_the_mig_manager_stays_away_where_the_place_cuts_the_cards() -> None:
 
 
 def test_the_mig_manager_cuts_and_may_reboot_where_the_operator_does_it() -> None:
-    told = values(pool("al2023-nvidia", CUT))
-    assert told["migManager"] == {"enabled": True, "env": [{"name": "WITH_REBOOT", "value": "true"}]}
-    assert told["mig"]["strategy"] == "single"
+    chart_values = values(pool("al2023-nvidia", CUT))
+    assert chart_values["migManager"] == {"enabled": True, "env": [{"name": "WITH_REBOOT", "value": "true"}]}
+    assert chart_values["mig"]["strategy"] == "single"
     assert "env" not in values(pool("ubuntu-22.04", CUT))["migManager"]
 
 

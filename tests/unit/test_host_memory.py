@@ -63,8 +63,8 @@ def test_as_many_pods_as_its_gpus_hold_fit_each_machine_of_the_catalogue(machine
 def container(place: Placement, gpus: int = 1, **settings: object) -> tuple[dict[str, str], dict[str, str]]:
     """Requests and environment."""
     model = ModelSettings("m", "owner/name", "0" * 40, gpus=gpus, **settings)  # type: ignore[arg-type]
-    (found,) = deployment(model, place)["spec"]["template"]["spec"]["containers"]
-    return found["resources"]["requests"], {each["name"]: each["value"] for each in found["env"]}
+    (container,) = deployment(model, place)["spec"]["template"]["spec"]["containers"]
+    return container["resources"]["requests"], {each["name"]: each["value"] for each in container["env"]}
 
 
 def placed(weights: Weights, *pools: Pool) -> Placement:

@@ -21,7 +21,7 @@ END = (
 )
 
 
-def found(folder: Path, changes: dict[str, Any], **others: dict[str, Any]) -> list[str]:
+def lines_of(folder: Path, changes: dict[str, Any], **others: dict[str, Any]) -> list[str]:
     more = {f"models.{name}": {**EIGHT, **keys} for name, keys in others.items()}
     findings = read_file(write(folder, sections({**changes, **more}))).findings
     return [str(finding).partition(": ")[2] for finding in findings if finding.code == "EBB141"]
@@ -29,7 +29,7 @@ def found(folder: Path, changes: dict[str, Any], **others: dict[str, Any]) -> li
 
 @pytest.mark.parametrize("cloud", CLOUDS.values(), ids=CLOUDS)
 @pytest.mark.parametrize(
-    ("first", "second", "said"),
+    ("first", "second", "words"),
     [
         ({"hubToken": "one"}, {"hubToken": "two"}, f"'two' is another: model eight {SAME} hubToken one"),
         ({"hubToken": "one"}, {}, f"is missing: model eight {SAME} hubToken one"),
@@ -38,10 +38,10 @@ def found(folder: Path, changes: dict[str, Any], **others: dict[str, Any]) -> li
     ids=["two Secrets", "none in the second", "none in the first"],
 )
 def test_the_same_weights_with_two_tokens_are_refused(
-    tmp_path: Path, cloud: dict[str, Any], first: dict[str, Any], second: dict[str, Any], said: str
+    tmp_path: Path, cloud: dict[str, Any], first: dict[str, Any], second: dict[str, Any], words: str
 ) -> None:
     changes = {**cloud, **{f"models.eight.{key}": value for key, value in first.items()}}
-    assert found(tmp_path, changes, second=second) == [f"models.second.hubToken: {said}; {END.format('second')}"]
+    assert lines_of(tmp_path, changes, second=second) == [f"models.second.hubToken: {words}; {END.format('second')}"]
     # what stands behind it, and would end the program
     both = [TokenSecret(each["hubToken"]) if each else None for each in (first, second)]
     with pytest.raises(ValueError, match="mirrored twice"):
@@ -50,8 +50,8 @@ def test_the_same_weights_with_two_tokens_are_refused(
 
 def test_each_model_that_differs_from_the_first_is_told(tmp_path: Path) -> None:
     changes = {"models.eight.hubToken": "one"}
-    told = found(tmp_path, changes, second={"hubToken": "two"}, third={"hubToken": "one"}, fourth={})
-    assert sorted(line.partition(".hubToken")[0] for line in told) == ["models.fourth", "models.second"]
+    lines = lines_of(tmp_path, changes, second={"hubToken": "two"}, third={"hubToken": "one"}, fourth={})
+    assert sorted(line.partition(".hubToken")[0] for line in lines) == ["models.fourth", "models.second"]
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_each_model_that_differs_from_the_first_is_told(tmp_path: Path) -> None:
 def test_weights_that_are_not_copied_twice_may_have_other_tokens(
     tmp_path: Path, changes: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    assert found(tmp_path, {**changes, "models.eight.hubToken": "one"}, second=second) == []
+    assert lines_of(tmp_path, {**changes, "models.eight.hubToken": "one"}, second=second) == []

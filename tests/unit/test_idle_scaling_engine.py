@@ -26,8 +26,8 @@ DEPLOYMENTS = {
 
 
 def settings(**changes: Any) -> EngineSettings:
-    given = {"install": "manifests", "manifests": Path("unused"), "programs": one_image(IMAGE), **changes}
-    return EngineSettings(**given)
+    values = {"install": "manifests", "manifests": Path("unused"), "programs": one_image(IMAGE), **changes}
+    return EngineSettings(**values)
 
 
 def deployment(name: str) -> dict[str, Any]:
@@ -77,8 +77,8 @@ def rendered() -> list[dict[str, Any]]:
 
 
 def by_name(documents: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    (found,) = [d for d in documents if d["kind"] == kind and d["metadata"]["name"] == name]
-    return found
+    (document,) = [d for d in documents if d["kind"] == kind and d["metadata"]["name"] == name]
+    return document
 
 
 def container_of(documents: list[dict[str, Any]], name: str) -> dict[str, Any]:

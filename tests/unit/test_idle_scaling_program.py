@@ -63,8 +63,8 @@ def record(program: Callable[[], None]) -> list[Recorded]:
 
 
 def one(recorded: list[Recorded], kind: str) -> Recorded:
-    (found,) = [r for r in recorded if r.type.endswith(f":{kind}")]
-    return found
+    (resource,) = [r for r in recorded if r.type.endswith(f":{kind}")]
+    return resource
 
 
 def serving() -> None:

@@ -48,8 +48,10 @@ def anywhere(draw: Any) -> tuple[Window, str]:
 
 @settings(max_examples=3 * settings.default.max_examples // 5)
 @given(anywhere())
-def test_whatever_the_clocks_do_a_window_is_warm_when_promised_and_cold_when_not(found: tuple[Window, str]) -> None:
-    window, day = found
+def test_whatever_the_clocks_do_a_window_is_warm_when_promised_and_cold_when_not(
+    window_and_day: tuple[Window, str],
+) -> None:
+    window, day = window_and_day
     assume(not is_always(window) and not is_misread(window))
     now = time(window.timezone, day)
     warm, due = active(cron_triggers([window]), now), promised(window, now)
@@ -113,9 +115,9 @@ def test_a_window_without_end_is_known() -> None:
 
 def test_two_windows_on_the_same_days_are_two_triggers_of_which_the_larger_counts() -> None:
     peak = Window(days=WEEKDAYS, start=9 * 60, end=11 * 60, timezone="Europe/Berlin", replicas=3)
-    found = metadata(cron_triggers([OFFICE, peak]))
-    assert [trigger["desiredReplicas"] for trigger in found] == ["1", "3"]
-    assert found[0]["start"] != found[1]["start"]
+    triggers = metadata(cron_triggers([OFFICE, peak]))
+    assert [trigger["desiredReplicas"] for trigger in triggers] == ["1", "3"]
+    assert triggers[0]["start"] != triggers[1]["start"]
 
 
 def test_no_cron_line_names_a_minute_that_spring_skips_or_autumn_repeats() -> None:

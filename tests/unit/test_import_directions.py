@@ -69,18 +69,18 @@ def test_a_room_imports_only_what_lies_below_it() -> None:
     wrong = [
         f"{file} imports {module}"
         for file, module in imports("infra", "components", "lab")
-        if (wanted := room(module)) is not None
-        and ROOMS.index(wanted) > ROOMS.index(room(file.removesuffix(".py").replace("/", ".")) or "")
+        if (other_room := room(module)) is not None
+        and ROOMS.index(other_room) > ROOMS.index(room(file.removesuffix(".py").replace("/", ".")) or "")
     ]
     assert wrong == []
 
 
 def test_product_code_imports_no_stand_in() -> None:
-    found = [*imports("infra", "components", "images", "recipes", "scripts")]
-    assert {"infra/gate/diff.py", "infra/cli.py"} <= {file for file, _ in found}
+    imported = [*imports("infra", "components", "images", "recipes", "scripts")]
+    assert {"infra/gate/diff.py", "infra/cli.py"} <= {file for file, _ in imported}
     wrong = [
         f"{file} imports {module}"
-        for file, module in found
+        for file, module in imported
         if f"{module}.".startswith(tuple(f"{each}." for each in STAND_INS))
     ]
     assert wrong == []

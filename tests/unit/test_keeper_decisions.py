@@ -108,11 +108,11 @@ def test_a_pause_taken_away_by_hand_gets_its_try_at_once() -> None:
     assert again.failures == 2
 
 
-@pytest.mark.parametrize("told", ["", "{", "[]", '{"until": 3}', '{"reason": "weights"}'])
-def test_a_mark_whose_history_cannot_be_read_does_not_pin_the_model(told: str) -> None:
-    annotations = {MARK: "wake-keeper", PAUSED_REPLICAS: "0", ANNOTATION: told}
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"until": 3}', '{"reason": "weights"}'])
+def test_a_mark_whose_history_cannot_be_read_does_not_pin_the_model(text: str) -> None:
+    annotations = {MARK: "wake-keeper", PAUSED_REPLICAS: "0", ANNOTATION: text}
     assert decide(ASLEEP, annotations, at(0)).kind == "resume"
-    assert decide(READY, {ANNOTATION: told}, at(0)).kind == "forget"
+    assert decide(READY, {ANNOTATION: text}, at(0)).kind == "forget"
 
 
 DOINGS = st.sampled_from([FAILING, LOADING, READY, ASLEEP])

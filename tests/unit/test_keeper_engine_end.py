@@ -12,7 +12,7 @@ from ebbtide_keeper.engine_end import engine_ended  # isort: skip
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("text", "kept"),
     [
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",) * 2,
         ("prompt: the vault opens with 1234\nValueError: No available memory", "ValueError: No available memory"),
@@ -30,13 +30,13 @@ from ebbtide_keeper.engine_end import engine_ended  # isort: skip
         ("ValueError: " + "word " * 500, "ValueError: " + ("word " * 500)[:228]),
     ],
 )
-def test_errors_are_kept_by_name_and_text_without_what_they_quote(said: str, kept: str | None) -> None:
-    assert errors(said) == (() if kept is None else (kept.strip(),))
+def test_errors_are_kept_by_name_and_text_without_what_they_quote(text: str, kept: str | None) -> None:
+    assert errors(text) == (() if kept is None else (kept.strip(),))
 
 
 def test_the_last_three_errors_are_kept_each_once() -> None:
-    said = "\n".join(f"ValueError: {number}" for number in (1, 2, 3, 4, 4, 3))
-    assert errors(said) == ("ValueError: 2", "ValueError: 3", "ValueError: 4")
+    text = "\n".join(f"ValueError: {number}" for number in (1, 2, 3, 4, 4, 3))
+    assert errors(text) == ("ValueError: 2", "ValueError: 3", "ValueError: 4")
 
 
 def test_who_was_told_to_go_and_went_is_no_news_and_who_crashed_on_the_way_is() -> None:

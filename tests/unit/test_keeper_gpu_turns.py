@@ -90,8 +90,8 @@ class Card:
 
     def moves(self) -> list[tuple[str, str]]:
         """What was told since the last time."""
-        found, self.log = self.log, []
-        return found
+        moves, self.log = self.log, []
+        return moves
 
 
 Test = Callable[[Card, GpuTurns], Coroutine[Any, Any, None]]
@@ -254,8 +254,8 @@ def test_the_loop_is_over_at_once_where_no_models_take_turns() -> None:
 
 
 def test_while_the_api_server_is_away_turns_go_on_with_what_was_seen_last() -> None:
-    seen: list[str | None] = [None, "first", None, "second", None]
-    look = remembered(lambda: seen.pop(0))
+    states: list[str | None] = [None, "first", None, "second", None]
+    look = remembered(lambda: states.pop(0))
     assert [look() for _ in range(5)] == [None, "first", "first", "second", "second"]
 
 

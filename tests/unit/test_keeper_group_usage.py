@@ -29,17 +29,17 @@ class Gateways:
     def __init__(self) -> None:
         self.now = 20_000.5 * DAY
         self.by_host: dict[str, Budgets | None] = {}
-        self.seen = True
+        self.are_known = True
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         self.asked = 0
         self.used = GroupUsage(self._addresses, client, lambda: self.now, lambda: self.now)
 
     def start(self, host: str) -> Budgets:
-        made = self.by_host[host] = Budgets(wall=lambda: self.now, clock=lambda: self.now)
-        return made
+        budgets = self.by_host[host] = Budgets(wall=lambda: self.now, clock=lambda: self.now)
+        return budgets
 
     def _addresses(self) -> list[str] | None:
-        return [f"http://{host}:9090" for host in self.by_host] if self.seen else None
+        return [f"http://{host}:9090" for host in self.by_host] if self.are_known else None
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
@@ -79,12 +79,12 @@ def test_each_process_is_told_with_its_groups_and_one_that_is_gone_too() -> None
     woke(one, "ci", 2)
     woke(two, "ci")
     woke(two, NAMED)
-    told = {"day": 20_000, "wakes": {one.process: {"group:ci": 2}, two.process: {"group:ci": 1, f"group:{NAMED}": 1}}}
-    assert gateways.told() == told
+    answer = {"day": 20_000, "wakes": {one.process: {"group:ci": 2}, two.process: {"group:ci": 1, f"group:{NAMED}": 1}}}
+    assert gateways.told() == answer
     gateways.by_host = {"one": None}
-    assert gateways.told() == told
-    gateways.seen = False
-    assert gateways.told() == told
+    assert gateways.told() == answer
+    gateways.are_known = False
+    assert gateways.told() == answer
 
 
 def test_a_new_process_adds_to_what_the_last_one_had() -> None:
@@ -125,7 +125,7 @@ def test_the_last_minutes_requests_are_those_of_the_living_and_of_groups_with_a_
     gateways.by_host["two"] = None
     assert gateways.requests()["requests"] == {one.process: {label: 0}}
     gateways.now += 1
-    gateways.seen = False
+    gateways.are_known = False
     assert gateways.requests() == {"requests": {}, "tokens": {}, "concurrent": {}}
 
 

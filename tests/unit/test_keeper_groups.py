@@ -112,15 +112,15 @@ def test_a_group_that_has_answered_may_be_made_anew_as_often_again() -> None:
 def test_what_an_engine_said_counts_though_its_group_is_already_being_made_anew() -> None:
     looks = Looks()
     assert looks.reason(1, *both(LOADING, HEADLESS)) == "loading"
-    told = on_node({"state": {"terminated": ended(BROKEN)}}, ready=("False", 300))
-    assert looks.reason(30, *both(LOADING, told, leaving=True)) == "weights"
+    pod = on_node({"state": {"terminated": ended(BROKEN)}}, ready=("False", 300))
+    assert looks.reason(30, *both(LOADING, pod, leaving=True)) == "weights"
     assert looks.reason(31) == "weights", "and after its pods are gone"
 
 
 def test_what_is_left_of_an_earlier_load_tells_nothing_of_this_one() -> None:
     looks = Looks()
-    told = on_node({"state": {"terminated": ended(BROKEN)}}, ready=("False", 300))
-    old = both(told, told, leaving=True)
+    pod = on_node({"state": {"terminated": ended(BROKEN)}}, ready=("False", 300))
+    old = both(pod, pod, leaving=True)
     assert looks.reason(1, *old) == "loading"
     assert looks.reason(2, *old, *both(LOADING, HEADLESS, life="b")) == "loading"
 

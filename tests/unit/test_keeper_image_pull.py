@@ -23,7 +23,7 @@ ROWS = [
 ]
 FIXED = Model(name="small", holdSeconds=90, coldStartSeconds=60)
 GROWABLE = Model(name="small", holdSeconds=900, coldStartSeconds=600, growable=True)
-NEVER, DENIED, MAYBE = (next(text for kind, text in ROWS if kind == wanted) for wanted in ("never", "denied", "maybe"))
+NEVER, DENIED, MAYBE = (next(text for kind, text in ROWS if kind == each) for each in ("never", "denied", "maybe"))
 
 
 def waits(reason: str, text: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def on_new_node(container: dict[str, Any], scheduled: float) -> dict[str, Any]:
     return pod("small-1", 0, *conditions, container=container, started=scheduled + 1)
 
 
-def said(seconds: float, item: dict[str, Any], model: Model = FIXED) -> str:
+def what_of(seconds: float, item: dict[str, Any], model: Model = FIXED) -> str:
     doing = judge(Observation(deployment(), [item]), model, at(seconds))
     return doing.cause.message if doing.cause is not None else doing.what
 
@@ -63,17 +63,17 @@ def test_each_kind_has_several_texts_and_every_reason_an_outcome() -> None:
 
 
 def test_a_first_pull_that_fails_twice_and_then_works_fails_no_wake() -> None:
-    assert said(2, on_node(waits("ErrImagePull", MAYBE))) == "loading"
-    assert said(12, on_node(backing_off(MAYBE))) == "loading"
-    assert said(29, on_node(backing_off(MAYBE))) == "loading"
-    assert said(31, on_node(kit.running())) == "loading"
+    assert what_of(2, on_node(waits("ErrImagePull", MAYBE))) == "loading"
+    assert what_of(12, on_node(backing_off(MAYBE))) == "loading"
+    assert what_of(29, on_node(backing_off(MAYBE))) == "loading"
+    assert what_of(31, on_node(kit.running())) == "loading"
 
 
 def test_a_pull_that_never_works_ends_the_wake_after_a_part_of_the_cold_start() -> None:
     assert PULL_SHARE == 0.5
-    assert said(30, on_node(backing_off(MAYBE))) == "its image could not be pulled in time"
+    assert what_of(30, on_node(backing_off(MAYBE))) == "its image could not be pulled in time"
     new = on_new_node(backing_off(MAYBE), 200)
-    assert [said(seconds, new, GROWABLE) for seconds in (499, 500)] == [
+    assert [what_of(seconds, new, GROWABLE) for seconds in (499, 500)] == [
         "loading",
         "its image could not be pulled in time",
     ]
@@ -81,21 +81,21 @@ def test_a_pull_that_never_works_ends_the_wake_after_a_part_of_the_cold_start() 
 
 @pytest.mark.parametrize("container", [waits("ErrImagePull", NEVER), backing_off(NEVER), waits("InvalidImageName", "")])
 def test_an_image_that_is_not_there_ends_the_wake_at_once_also_on_a_new_node(container: dict[str, Any]) -> None:
-    assert said(2, on_node(container)) == "its image is not there, or not for its node"
-    assert said(202, on_new_node(container, 200), GROWABLE) == "its image is not there, or not for its node"
+    assert what_of(2, on_node(container)) == "its image is not there, or not for its node"
+    assert what_of(202, on_new_node(container, 200), GROWABLE) == "its image is not there, or not for its node"
 
 
 def test_a_denied_image_ends_the_wake_at_once_on_a_node_that_was_there() -> None:
     denied = "the registry refuses its node the image"
-    assert said(2, on_node(backing_off(DENIED))) == denied
-    assert said(2, on_node(backing_off(DENIED)), GROWABLE) == denied
+    assert what_of(2, on_node(backing_off(DENIED))) == denied
+    assert what_of(2, on_node(backing_off(DENIED)), GROWABLE) == denied
 
 
 def test_on_a_node_made_for_the_pod_its_right_to_the_registry_may_still_be_on_its_way() -> None:
     new = on_new_node(backing_off(DENIED), 200)
-    assert [said(seconds, new, GROWABLE) for seconds in (202, 499)] == ["loading", "loading"]
-    assert said(500, new, GROWABLE) == "the registry refuses its node the image"
-    assert said(32, on_new_node(backing_off(DENIED), 30)) == "the registry refuses its node the image", (
+    assert [what_of(seconds, new, GROWABLE) for seconds in (202, 499)] == ["loading", "loading"]
+    assert what_of(500, new, GROWABLE) == "the registry refuses its node the image"
+    assert what_of(32, on_new_node(backing_off(DENIED), 30)) == "the registry refuses its node the image", (
         "no node is made"
     )
 
@@ -103,4 +103,4 @@ def test_on_a_node_made_for_the_pod_its_right_to_the_registry_may_still_be_on_it
 def test_an_init_containers_image_counts_as_the_engines() -> None:
     item = on_node(kit.waiting("PodInitializing"))
     item["status"]["initContainerStatuses"] = [{"name": "first", **backing_off(NEVER)}]
-    assert said(2, item) == "its image is not there, or not for its node"
+    assert what_of(2, item) == "its image is not there, or not for its node"

@@ -152,11 +152,11 @@ def test_the_gateways_own_words_are_understood() -> None:
     leave = replicas.enter("small", "10.0.0.1:8000")
     assert parse_load(generate_latest(metrics.registry).decode()).of("small", RECENT_SECONDS) == 1
     leave()
-    found = parse_load(generate_latest(metrics.registry).decode())
-    assert found.in_flight == {"small": 0, "big": 0}
-    assert found.idle["small"] < 10
-    assert math.isinf(found.idle["big"])
-    assert together([found, found]) == found
+    load = parse_load(generate_latest(metrics.registry).decode())
+    assert load.in_flight == {"small": 0, "big": 0}
+    assert load.idle["small"] < 10
+    assert math.isinf(load.idle["big"])
+    assert together([load, load]) == load
 
 
 def test_idle_is_as_long_as_at_the_pod_of_the_gateway_that_had_the_last_request() -> None:

@@ -183,12 +183,12 @@ def test_a_pause_of_somebody_else_stays_as_it_is(stage: Stage) -> None:
 def test_how_an_engine_that_served_ended_is_kept_when_its_pod_is_gone_and_the_next_end_takes_its_place(
     stage: Stage,
 ) -> None:
-    said = "(EngineCore pid=7) ERROR 03-01 12:00:20 [core.py:1] RuntimeError: Worker failed with error 'InvalidCxx: no'"
-    stage.pod(running(1, keeper_kit.ended(said)), ready=("True", 40))
+    line = "(EngineCore pid=7) ERROR 03-01 12:00:20 [core.py:1] RuntimeError: Worker failed with error 'InvalidCxx: no'"
+    stage.pod(running(1, keeper_kit.ended(line)), ready=("True", 40))
     kept = gateway_kit.until(lambda: stage.annotations.get(ENGINE_END), "kept")
-    told = json.loads(kept)
-    assert told["errors"] == ["RuntimeError: Worker failed with error 'InvalidCxx: no'"]
-    assert (told["exit_code"], told["pod"], told["at"]) == (1, "small-7d9f-1", keeper_kit.stamp(20))
+    document = json.loads(kept)
+    assert document["errors"] == ["RuntimeError: Worker failed with error 'InvalidCxx: no'"]
+    assert (document["exit_code"], document["pod"], document["at"]) == (1, "small-7d9f-1", keeper_kit.stamp(20))
     stage.asleep()
     stage.two_ticks()
     assert stage.annotations[ENGINE_END] == kept

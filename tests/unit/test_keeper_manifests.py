@@ -89,9 +89,9 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Path) -> None:
 
 
 def test_it_may_write_nothing_but_scaled_objects_and_events_and_only_beside_the_models() -> None:
-    found = role(SETTINGS)
-    assert found["metadata"]["namespace"] == "ebbtide-models"
-    verbs = {(rule["apiGroups"][0], rule["resources"][0]): set(rule["verbs"]) for rule in found["rules"]}
+    role_made = role(SETTINGS)
+    assert role_made["metadata"]["namespace"] == "ebbtide-models"
+    verbs = {(rule["apiGroups"][0], rule["resources"][0]): set(rule["verbs"]) for rule in role_made["rules"]}
     reading = {"get", "list", "watch"}
     writing = {resource: verbs - reading for resource, verbs in verbs.items() if verbs - reading}
     assert writing == {("keda.sh", "scaledobjects"): {"patch"}, ("", "events"): {"create"}}
@@ -99,7 +99,7 @@ def test_it_may_write_nothing_but_scaled_objects_and_events_and_only_beside_the_
     beside = gateway_role(SETTINGS)
     assert beside["metadata"]["namespace"] == "ebbtide"
     assert beside["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
-    for granted in (found, beside):
+    for granted in (role_made, beside):
         bound = role_binding(SETTINGS, granted)
         assert bound["metadata"]["namespace"] == granted["metadata"]["namespace"]
         assert bound["roleRef"]["name"] == granted["metadata"]["name"]
@@ -108,9 +108,9 @@ def test_it_may_write_nothing_but_scaled_objects_and_events_and_only_beside_the_
 
 def test_it_sees_leader_worker_sets_where_a_model_is_one() -> None:
     rule = {"resources": ["leaderworkersets"], "verbs": ["get", "list", "watch"]}
-    seen = {"apiGroups": ["leaderworkerset.x-k8s.io"], **rule}
-    assert seen in role(GROUPS)["rules"]
-    assert seen not in role(SETTINGS)["rules"]
+    rule_of_groups = {"apiGroups": ["leaderworkerset.x-k8s.io"], **rule}
+    assert rule_of_groups in role(GROUPS)["rules"]
+    assert rule_of_groups not in role(SETTINGS)["rules"]
 
 
 def test_where_a_model_may_have_several_replicas_it_may_change_pods_within_the_guard() -> None:
@@ -161,10 +161,10 @@ def test_it_reaches_the_engines_where_their_queues_are_counted_and_is_found_by_k
     (to,) = engines["to"]
     assert to == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ebbtide-models"}}}
     assert engines["ports"] == [{"protocol": "TCP", "port": 8000}]
-    found = service(SETTINGS)
-    assert found["spec"]["selector"] == LABELS
+    service_made = service(SETTINGS)
+    assert service_made["spec"]["selector"] == LABELS
     assert engines in network_policy(TURNS)["spec"]["egress"], "and where it gives them their turns"
-    url = f"http://{found['metadata']['name']}.{found['metadata']['namespace']}:{found['spec']['ports'][0]['port']}"
+    url = f"http://{service_made['metadata']['name']}.{service_made['metadata']['namespace']}:{service_made['spec']['ports'][0]['port']}"
     assert waiting_url("ebbtide", "tiny") == f"{url}/waiting/tiny"
     assert load_url("ebbtide", "small") == f"{url}/load/small"
 

@@ -21,8 +21,8 @@ b 1
 
 
 def test_the_metrics_asked_for_come_with_their_labels_and_no_other() -> None:
-    found = [(sample.name, dict(sample.labels), sample.value) for sample in samples(TEXT, "a", "b")]
-    assert found == [
+    figures = [(sample.name, dict(sample.labels), sample.value) for sample in samples(TEXT, "a", "b")]
+    assert figures == [
         ("a", {"model": "x", "odd": 'a "quoted" } brace'}, 3.0),
         ("a", {"model": "y"}, 15.0),
         ("b", {}, 1.0),

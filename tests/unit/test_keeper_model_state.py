@@ -39,8 +39,8 @@ def doing(
     return judge(Observation(target or deployment(), pods, room_since), model, at(seconds))
 
 
-def reason(found: ModelState) -> str | None:
-    return found.cause.reason if found.cause is not None else None
+def reason(state: ModelState) -> str | None:
+    return state.cause.reason if state.cause is not None else None
 
 
 def test_a_model_that_nobody_wants_is_asleep_even_while_its_last_pod_goes() -> None:
@@ -88,8 +88,8 @@ def test_one_ready_pod_is_a_ready_model_whatever_the_others_do() -> None:
 def test_each_failure_is_told_by_what_the_cluster_shows(
     seconds: float, target: Any, pods: list[dict[str, Any]], what: str, why: str | None
 ) -> None:
-    found = doing(seconds, *pods, target=target)
-    assert (found.what, reason(found)) == (what, why)
+    state = doing(seconds, *pods, target=target)
+    assert (state.what, reason(state)) == (what, why)
 
 
 def test_where_an_autoscaler_may_bring_a_node_it_gets_the_whole_cold_start() -> None:
@@ -126,18 +126,18 @@ def test_a_replica_too_many_that_finds_no_room_does_not_fail_a_wake_that_goes_on
 
 def test_an_engine_that_served_and_ended_gets_the_kubelets_second_start() -> None:
     again = on_node(running(1, ended(CUDA)), ready=("False", 600))
-    found = doing(610, again)
-    assert (found.what, found.since) == ("loading", at(600)), "its lease begins anew"
+    state = doing(610, again)
+    assert (state.what, state.since) == ("loading", at(600)), "its lease begins anew"
     assert reason(doing(690, again)) == "load_too_long"
     gone = on_node(waiting("CrashLoopBackOff", 2, ended(CUDA, began=602, seconds=5)), ready=("False", 600))
     assert reason(doing(610, gone)) == "out_of_memory", "that start never was ready"
 
 
-@pytest.mark.parametrize("said", ["", CUDA])
+@pytest.mark.parametrize("text", ["", CUDA])
 def test_an_engine_that_served_again_and_ended_again_is_no_failed_start_however_long_the_kubelet_pauses(
-    said: str,
+    text: str,
 ) -> None:
-    served = ended(said, began=30, seconds=570)
+    served = ended(text, began=30, seconds=570)
     paused = on_node(waiting("CrashLoopBackOff", 4, served), ready=("False", 600))
     assert doing(610, paused).what == "loading"
     assert reason(doing(690, paused)) == "load_too_long", "nobody waits for it any longer"
@@ -163,12 +163,12 @@ def test_a_pod_on_its_way_out_is_part_of_no_wake() -> None:
 
 
 def test_no_message_repeats_what_a_log_said() -> None:
-    for said in (CUDA, NO_WEIGHTS, SECRET):
-        found = doing(9, on_node(waiting("CrashLoopBackOff", 2, ended(said))))
-        assert found.cause is not None
-        assert SECRET not in found.cause.message
-    told = {value.message for value in vars(causes).values() if isinstance(value, causes.Cause)}
-    assert len(told) == 12
+    for text in (CUDA, NO_WEIGHTS, SECRET):
+        state = doing(9, on_node(waiting("CrashLoopBackOff", 2, ended(text))))
+        assert state.cause is not None
+        assert SECRET not in state.cause.message
+    messages = {value.message for value in vars(causes).values() if isinstance(value, causes.Cause)}
+    assert len(messages) == 12
 
 
 PODS = st.lists(
@@ -192,10 +192,10 @@ PODS = st.lists(
 def test_nothing_is_ever_failing_without_a_cause_nor_loading_beyond_its_lease(
     pods: list[dict[str, Any]], seconds: int, model: Model
 ) -> None:
-    found = doing(seconds, *pods, model=model)
-    assert (found.what == "failing") == (found.cause is not None)
-    if found.what == "loading":
-        assert found.since is not None
-        assert at(seconds) - found.since < timedelta(seconds=model.hold_seconds)
+    state = doing(seconds, *pods, model=model)
+    assert (state.what == "failing") == (state.cause is not None)
+    if state.what == "loading":
+        assert state.since is not None
+        assert at(seconds) - state.since < timedelta(seconds=model.hold_seconds)
     if any(kit.on_node(running(), ready=("True", 30)) == one for one in pods):
-        assert found.what == "ready"
+        assert state.what == "ready"

@@ -65,12 +65,12 @@ def test_afterwards_one_is_marked_with_at_most_twice_the_fewest_requests_and_it_
 
 
 def ready(name: str, host: str, cost: str | None = None, owner: str = "set", leaving: bool = False) -> dict[str, Any]:
-    made = pod(name, 0, condition("Ready", "True", 5), phase="Running", leaving=leaving)
-    made["status"]["podIP"] = host
-    made["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": owner, "uid": owner}]
+    pod_made = pod(name, 0, condition("Ready", "True", 5), phase="Running", leaving=leaving)
+    pod_made["status"]["podIP"] = host
+    pod_made["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": owner, "uid": owner}]
     if cost is not None:
-        made["metadata"]["annotations"] = {COST: cost}
-    return made
+        pod_made["metadata"]["annotations"] = {COST: cost}
+    return pod_made
 
 
 class Stage:

@@ -89,12 +89,12 @@ engines = st.lists(
 
 @given(engines)
 def test_the_card_is_given_to_one_engine_and_only_when_no_other_has_it(card: list[Engine]) -> None:
-    found = steps(card, 100)
-    given_to = [step.pod for step in found if step.move != "sleep"]
+    moves = steps(card, 100)
+    given_to = [step.pod for step in moves if step.move != "sleep"]
     assert len(given_to) <= 1
     if given_to:
         assert not any(engine.state in ("moving", "awake") for engine in card)
-    assert len({step.pod for step in found}) == len(found)
+    assert len({step.pod for step in moves}) == len(moves)
 
 
 @settings(max_examples=2 * settings.default.max_examples)

@@ -22,7 +22,9 @@ ENDS = {"aws": date(2027, 3, 27), "azure": date(2027, 3, 31), "gcp": date(2027, 
 """The last days of standard support of 1.35."""
 
 
-def found(cloud: str, today: date, tmp_path: Path, *, cluster: dict[str, Any] | None = None) -> list[tuple[str, str]]:
+def findings_on(
+    cloud: str, today: date, tmp_path: Path, *, cluster: dict[str, Any] | None = None
+) -> list[tuple[str, str]]:
     values = dict(read(STACKS / f"Pulumi.{cloud}-dev.yaml").value)
     values["config"]["ebbtide:platform"]["cluster"] |= cluster or {}
     file = tmp_path / f"Pulumi.{cloud}-dev.yaml"
@@ -37,36 +39,36 @@ def findings(file: Path, today: date) -> list[Finding]:
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_version_is_warned_of_sixty_days_before_its_end_and_refused_after_it(cloud: str, tmp_path: Path) -> None:
     end = ENDS[cloud]
-    assert found(cloud, end - SOON - timedelta(days=1), tmp_path) == []
-    assert found(cloud, end - SOON, tmp_path) == [("warning", f"leaves standard support in this cloud on {end}")]
-    assert found(cloud, end, tmp_path)[0][0] == "warning"
+    assert findings_on(cloud, end - SOON - timedelta(days=1), tmp_path) == []
+    assert findings_on(cloud, end - SOON, tmp_path) == [("warning", f"leaves standard support in this cloud on {end}")]
+    assert findings_on(cloud, end, tmp_path)[0][0] == "warning"
     after = end + timedelta(days=1)
-    assert found(cloud, after, tmp_path) == [("error", f"left standard support in this cloud on {end}")]
+    assert findings_on(cloud, after, tmp_path) == [("error", f"left standard support in this cloud on {end}")]
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_who_pays_for_longer_support_is_refused_at_its_end_only(cloud: str, tmp_path: Path) -> None:
     asked = {"releaseChannel": "EXTENDED"} if cloud == "gcp" else {"support": "extended"}
     after = ENDS[cloud] + timedelta(days=1)
-    assert found(cloud, after, tmp_path, cluster=asked) == []
+    assert findings_on(cloud, after, tmp_path, cluster=asked) == []
     table = releases(cloud)
     assert table is not None
     end = table.releases["1.35"].extended_end
-    late = found(cloud, date(2029, 1, 1), tmp_path, cluster=asked)
+    late = findings_on(cloud, date(2029, 1, 1), tmp_path, cluster=asked)
     assert late == ([] if end is None else [("error", f"left extended support in this cloud on {end}")])
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_version_older_than_every_known_one_is_refused_and_a_newer_one_is_not(cloud: str, tmp_path: Path) -> None:
     today = date(2026, 11, 29)
-    assert [severity for severity, _ in found(cloud, today, tmp_path, cluster={"version": "1.25"})] == ["error"]
-    assert found(cloud, today, tmp_path, cluster={"version": "1.60"}) == []
-    assert [severity for severity, _ in found(cloud, today, tmp_path, cluster={"version": "1.33"})] == ["error"]
+    assert [severity for severity, _ in findings_on(cloud, today, tmp_path, cluster={"version": "1.25"})] == ["error"]
+    assert findings_on(cloud, today, tmp_path, cluster={"version": "1.60"}) == []
+    assert [severity for severity, _ in findings_on(cloud, today, tmp_path, cluster={"version": "1.33"})] == ["error"]
 
 
 @pytest.mark.parametrize("cloud", ["azure", "gcp"])
 def test_the_clouds_own_choice_of_a_version_is_not_judged(cloud: str, tmp_path: Path) -> None:
-    assert found(cloud, date(2040, 1, 1), tmp_path, cluster={"version": None}) == []
+    assert findings_on(cloud, date(2040, 1, 1), tmp_path, cluster={"version": None}) == []
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_the_clouds_own_choice_of_a_version_is_not_judged(cloud: str, tmp_path: 
     ],
 )
 def test_longer_support_is_offered_while_there_is_some(version: str, fix: str, tmp_path: Path) -> None:
-    found("aws", date(2026, 11, 29), tmp_path, cluster={"version": version})
+    findings_on("aws", date(2026, 11, 29), tmp_path, cluster={"version": version})
     (finding,) = findings(tmp_path / "Pulumi.aws-dev.yaml", date(2026, 11, 29))
     assert finding.fix == f"upgrade, one minor version at a time{fix}"
 

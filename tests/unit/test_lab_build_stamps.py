@@ -47,14 +47,14 @@ def test_a_key_changes_with_a_files_content_its_name_and_its_place(tmp_path: Pat
     (folder / "sub").mkdir(parents=True)
     file = folder / "go.sum"
     file.write_text("one")
-    seen = [build_stamps.key(folder)]
+    keys = [build_stamps.key(folder)]
     file.write_text("two")
-    seen.append(build_stamps.key(folder))
+    keys.append(build_stamps.key(folder))
     file.rename(folder / "go.mod")
-    seen.append(build_stamps.key(folder))
+    keys.append(build_stamps.key(folder))
     (folder / "go.mod").rename(folder / "sub" / "go.mod")
-    seen.append(build_stamps.key(folder))
-    assert len(set(seen)) == 4
+    keys.append(build_stamps.key(folder))
+    assert len(set(keys)) == 4
 
 
 def test_a_key_is_the_same_in_another_clone(tmp_path: Path) -> None:

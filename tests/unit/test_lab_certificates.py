@@ -15,13 +15,13 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from lab.machine import certificates
 from lab.machine.control_plane import API_SERVICE, CONTROL_ADDRESS, NODES
-from lab.machine.control_plane import certificates as wanted
+from lab.machine.control_plane import certificates as declared
 
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cluster") / "pki"
-    certificates.ensure(folder, wanted())
+    certificates.ensure(folder, declared())
     return folder
 
 
@@ -69,40 +69,40 @@ def test_each_kubelet_serves_under_its_own_address_only(pki: Path) -> None:
 
 
 def test_every_certificate_is_signed_by_the_authority_it_names(pki: Path) -> None:
-    for each in wanted():
+    for each in declared():
         load(pki, each.name).verify_directly_issued_by(load(pki, each.authority))
 
 
 def test_a_clients_certificate_cannot_pose_as_a_server(pki: Path) -> None:
-    for each in wanted():
+    for each in declared():
         serves = ExtendedKeyUsageOID.SERVER_AUTH in purposes(load(pki, each.name))
         assert serves == bool(each.hosts), each.name
         assert ExtendedKeyUsageOID.CLIENT_AUTH in purposes(load(pki, each.name))
 
 
 def test_no_certificate_can_sign_another(pki: Path) -> None:
-    for each in wanted():
+    for each in declared():
         with pytest.raises(x509.ExtensionNotFound):
             load(pki, each.name).extensions.get_extension_for_class(x509.BasicConstraints)
 
 
 def test_rights_are_as_narrow_as_kubernetes_own_names_make_them(pki: Path) -> None:
-    found = {}
-    for each in wanted():
+    subjects = {}
+    for each in declared():
         subject = load(pki, each.name).subject
         groups = [str(a.value) for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-        found[str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)] = groups
-    masters = {name for name, groups in found.items() if groups == ["system:masters"]}
+        subjects[str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)] = groups
+    masters = {name for name, groups in subjects.items() if groups == ["system:masters"]}
     assert masters == {"ebbtide-admin", "kube-apiserver-kubelet-client"}
     for node in NODES:
-        assert found[f"system:node:{node.name}"] == ["system:nodes"]
-    assert found["system:kube-scheduler"] == found["system:kube-controller-manager"] == []
+        assert subjects[f"system:node:{node.name}"] == ["system:nodes"]
+    assert subjects["system:kube-scheduler"] == subjects["system:kube-controller-manager"] == []
 
 
 def test_keys_belong_to_their_certificates_and_only_root_can_read_them(pki: Path) -> None:
     assert stat.S_IMODE(pki.stat().st_mode) == 0o700
     keys = sorted(pki.glob("*.key"))
-    assert len(keys) == len(wanted()) + 3
+    assert len(keys) == len(declared()) + 3
     for file in keys:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
         public = serialization.load_pem_private_key(file.read_bytes(), None).public_key()
@@ -115,12 +115,12 @@ def test_keys_belong_to_their_certificates_and_only_root_can_read_them(pki: Path
 
 
 def test_asking_again_changes_nothing_and_a_lost_certificate_is_made_anew(tmp_path: Path) -> None:
-    certificates.ensure(tmp_path, wanted())
+    certificates.ensure(tmp_path, declared())
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    certificates.ensure(tmp_path, wanted())
+    certificates.ensure(tmp_path, declared())
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     (tmp_path / "admin.crt").unlink()
-    certificates.ensure(tmp_path, wanted())
+    certificates.ensure(tmp_path, declared())
     after = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"admin.crt", "admin.key"}
     load(tmp_path, "admin").verify_directly_issued_by(load(tmp_path, "ca"))
@@ -140,7 +140,7 @@ def test_an_interruption_leaves_no_half_certificate_that_would_stay(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            certificates.ensure(tmp_path, wanted())
-    certificates.ensure(tmp_path, wanted())
+            certificates.ensure(tmp_path, declared())
+    certificates.ensure(tmp_path, declared())
     load(tmp_path, "apiserver").verify_directly_issued_by(load(tmp_path, "ca"))
     assert not list(tmp_path.glob(".*"))

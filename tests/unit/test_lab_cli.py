@@ -57,10 +57,10 @@ def ebbtide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.mark.slow
 def test_without_a_stack_the_way_to_one_is_told(tmp_path: Path, ebbtide: Ebbtide) -> None:
-    told = (1, "error: the local stack is not up\n  fix: run `make local` or `ebbtide local up`\n")
-    assert in_a_process(tmp_path, "local", "ask", "hello") == told
-    assert ebbtide("local", "ask", "hello") == told
-    assert ebbtide("local", "key") == told
+    output = (1, "error: the local stack is not up\n  fix: run `make local` or `ebbtide local up`\n")
+    assert in_a_process(tmp_path, "local", "ask", "hello") == output
+    assert ebbtide("local", "ask", "hello") == output
+    assert ebbtide("local", "key") == output
 
 
 def test_the_status_of_nothing_is_one(ebbtide: Ebbtide) -> None:
@@ -152,8 +152,8 @@ def test_the_refusal_of_a_look_at_a_deployment_is_no_readiness() -> None:
 def test_an_unknown_model_is_an_error_with_the_names_there_are(tmp_path: Path, ebbtide: Ebbtide) -> None:
     with gateway() as url:
         Access(url, "sk-x", ("smollm",)).save(Paths(tmp_path / "cache", tmp_path / "state"))
-        told = ebbtide("local", "ask", "Why?", "--model", "huge")
-    assert told == (1, "error: there is no model called huge\n  fix: --model takes: smollm, small\n")
+        output = ebbtide("local", "ask", "Why?", "--model", "huge")
+    assert output == (1, "error: there is no model called huge\n  fix: --model takes: smollm, small\n")
 
 
 def test_an_answer_that_ends_in_an_error_is_told_without_a_traceback(tmp_path: Path, ebbtide: Ebbtide) -> None:
@@ -172,11 +172,11 @@ def test_the_key_is_the_stacks_own_of_now(tmp_path: Path, ebbtide: Ebbtide, monk
     state.touch()
     later = (at.state / "access.json").stat().st_mtime_ns + 10**9
     os.utime(state, ns=(later, later))
-    made: dict[str, Any] = {"api_keys": {"demo": "sk-new"}, "models": ["smollm"]}
-    monkeypatch.setattr(served, "outputs", lambda stack: made)
+    outputs: dict[str, Any] = {"api_keys": {"demo": "sk-new"}, "models": ["smollm"]}
+    monkeypatch.setattr(served, "outputs", lambda stack: outputs)
     assert ebbtide("local", "key") == (0, "sk-new\n")
     os.utime(state, ns=(later * 2, later * 2))
-    made.clear()  # destroyed, and not there again
+    outputs.clear()  # destroyed, and not there again
     code, shown = ebbtide("local", "key")
     assert (code, shown.splitlines()[0]) == (1, "error: the local stack is not up: its state has no API key")
 

@@ -24,7 +24,7 @@ MACHINE = ipaddress.ip_network("10.99.0.0/24")
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     root = tmp_path_factory.mktemp("state")
-    made = Layout(
+    layout_made = Layout(
         programs=root / "bin",
         pki=root / "cluster/pki",
         data=root / "cluster",
@@ -33,8 +33,8 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
         registry_port=5000,
         sandbox_image="127.0.0.1:5000/ebbtide/pause:1",
     )
-    certificates.ensure(made.pki, control_plane.certificates())
-    return made
+    certificates.ensure(layout_made.pki, control_plane.certificates())
+    return layout_made
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,9 @@ def listening(spec: dict[str, Any], files: dict[str, str]) -> Iterator[tuple[str
 
 
 def test_nobody_listens_beyond_the_machines_own_network(spec: dict[str, Any], files: dict[str, str]) -> None:
-    found = list(listening(spec, files))
-    assert len(found) >= 11
-    for who, where in found:
+    listeners = list(listening(spec, files))
+    assert len(listeners) >= 11
+    for who, where in listeners:
         (address,) = re.findall(r"\d+\.\d+\.\d+\.\d+", where)
         inside = ipaddress.ip_address(address).is_loopback or ipaddress.ip_address(address) in MACHINE
         assert inside or (who, address) == ("kube-apiserver", "0.0.0.0"), (who, where)
@@ -97,9 +97,9 @@ def test_every_file_that_a_program_is_told_to_read_is_made(
 ) -> None:
     text = json.dumps(spec) + "".join(files.values())
     named = set(re.findall(rf"{layout.data}/[\w./-]+\.(?:crt|key|pub|kubeconfig|yaml|toml|conf)", text))
-    made = set(files) | {str(file) for file in layout.pki.iterdir()}
+    written = set(files) | {str(file) for file in layout.pki.iterdir()}
     assert len(named) > 20
-    assert named <= made
+    assert named <= written
 
 
 def test_every_file_that_is_made_is_read_by_somebody(
@@ -185,12 +185,12 @@ def test_every_kubelet_has_the_cgroup_it_insists_on(
 
 
 def test_a_kubeconfig_carries_all_it_needs_and_names_one_user(layout: Layout) -> None:
-    made = control_plane.kubeconfig(layout.pki, "scheduler", "https://127.0.0.1:6443")
-    (user,) = made["users"]
+    config = control_plane.kubeconfig(layout.pki, "scheduler", "https://127.0.0.1:6443")
+    (user,) = config["users"]
     certificate = x509.load_pem_x509_certificate(base64.b64decode(user["user"]["client-certificate-data"]))
     assert certificate.subject.rfc4514_string() == "CN=system:kube-scheduler"
-    assert made["current-context"] == made["contexts"][0]["name"] == "ebbtide-local"
-    assert str(layout.pki) not in json.dumps(made)
+    assert config["current-context"] == config["contexts"][0]["name"] == "ebbtide-local"
+    assert str(layout.pki) not in json.dumps(config)
 
 
 def test_the_stack_and_the_machine_speak_of_the_same_gpu_node_and_port() -> None:

@@ -41,16 +41,16 @@ def home(tmp_path: Path) -> dict[str, str]:
 def test_two_variables_move_the_folders_else_the_base_directories_hold(
     environ: dict[str, str], cache: str, state: str
 ) -> None:
-    found = paths(environ)
-    assert (str(found.cache), str(found.state)) == (cache, state)
+    places = paths(environ)
+    assert (str(places.cache), str(places.state)) == (cache, state)
     # the program, which must not import this package, finds the same file
-    assert facts_file(environ) == found.facts
+    assert facts_file(environ) == places.facts
 
 
 def test_what_can_be_made_again_is_apart_from_what_runs() -> None:
-    found = paths({"EBBTIDE_CACHE": "/c", "EBBTIDE_STATE": "/s"})
-    assert {p.parts[1] for p in (found.bin, found.models, found.registry)} == {"c"}
-    running = (found.facts, found.cluster, found.logs, found.kubeconfig, found.pulumi_backend)
+    places = paths({"EBBTIDE_CACHE": "/c", "EBBTIDE_STATE": "/s"})
+    assert {p.parts[1] for p in (places.bin, places.models, places.registry)} == {"c"}
+    running = (places.facts, places.cluster, places.logs, places.kubeconfig, places.pulumi_backend)
     assert {p.parts[1] for p in running} == {"s"}
 
 
@@ -77,8 +77,8 @@ def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["facts.json"]
 
 
-def environment(given: dict[str, str], at: Paths) -> dict[str, str]:
-    return pulumi_command.environment(given, at, Engine.BUILT, Path("/venv"))
+def environment(variables: dict[str, str], at: Paths) -> dict[str, str]:
+    return pulumi_command.environment(variables, at, Engine.BUILT, Path("/venv"))
 
 
 def test_a_user_without_a_back_end_gets_one_on_this_machine(at: Paths, home: dict[str, str]) -> None:
@@ -120,11 +120,11 @@ def test_a_passphrase_of_the_users_own_wins(at: Paths, home: dict[str, str]) -> 
 
 
 def test_what_builds_need_of_this_machine_can_be_set_otherwise(at: Paths, home: dict[str, str]) -> None:
-    made = environment(home, at)
-    assert made["EBBTIDE_BUILD_VOLUMES"].startswith(f"{at.cache}/pip:")
-    assert Path(made["CONTAINERS_STORAGE_CONF"]).is_relative_to(at.cache)
-    given = {**home, "EBBTIDE_BUILD_VOLUMES": "/mine:/m", "CONTAINERS_STORAGE_CONF": "/mine.conf"}
-    kept = environment(given, at)
+    settings = environment(home, at)
+    assert settings["EBBTIDE_BUILD_VOLUMES"].startswith(f"{at.cache}/pip:")
+    assert Path(settings["CONTAINERS_STORAGE_CONF"]).is_relative_to(at.cache)
+    variables = {**home, "EBBTIDE_BUILD_VOLUMES": "/mine:/m", "CONTAINERS_STORAGE_CONF": "/mine.conf"}
+    kept = environment(variables, at)
     assert (kept["EBBTIDE_BUILD_VOLUMES"], kept["CONTAINERS_STORAGE_CONF"]) == ("/mine:/m", "/mine.conf")
 
 
@@ -247,13 +247,13 @@ def test_a_port_that_somebody_holds_is_named_with_what_to_do() -> None:
 
 def test_locked_packages_are_installed_as_locked_and_nothing_is_resolved() -> None:
     """With pip's resolver in the way, a newer release of a package asked for with an extra ended a fresh set-up."""
-    seen = []
+    files = []
     for pattern in ("images/*/Dockerfile*", "scripts/*.sh", "lab/**/*.py", "tests/*.py"):
         for file in sorted(PROJECT.glob(pattern)):
             lines = file.read_text().splitlines()
             for number, line in enumerate(lines):
                 if "--require-hashes" in line:
                     around = " ".join(lines[max(0, number - 1) : number + 1])
-                    seen.append(file.name)
+                    files.append(file.name)
                     assert "--no-deps" in around, f"{file.name}:{number + 1}: {line.strip()}"
-    assert {"setup.sh", "Dockerfile", "Dockerfile.cpu", "installed.py", "model_cache.py"} <= set(seen)
+    assert {"setup.sh", "Dockerfile", "Dockerfile.cpu", "installed.py", "model_cache.py"} <= set(files)

@@ -91,9 +91,9 @@ class Doors:
 
 @pytest.fixture(scope="module")
 def doors() -> Iterator[Doors]:
-    made = Doors()
-    yield made
-    made.close()
+    doors_open = Doors()
+    yield doors_open
+    doors_open.close()
 
 
 def everything(connection: socket.socket) -> bytes:

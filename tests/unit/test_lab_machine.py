@@ -25,9 +25,9 @@ from lab.machine.namespaces import ProcessId
 def wait_for(check: Callable[[], Any], what: str, seconds: float = 20) -> Any:
     deadline = time.monotonic() + seconds
     while True:
-        seen = check()
-        if seen:
-            return seen
+        result = check()
+        if result:
+            return result
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.02)
 
@@ -38,10 +38,10 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paths]:
     assert os.geteuid() == 0, "these tests need root: they make namespaces and cgroups"
     monkeypatch.setattr(namespaces, "CGROUP", f"ebbtide-test-{os.getpid()}")
     monkeypatch.setattr(namespaces, "KUBELET", tmp_path / "var-lib-kubelet")
-    found = Paths(tmp_path / "cache", tmp_path / "state")
-    found.state.mkdir()
-    yield found
-    namespaces.stop(found)
+    places = Paths(tmp_path / "cache", tmp_path / "state")
+    places.state.mkdir()
+    yield places
+    namespaces.stop(places)
     assert not namespaces.cgroups_left()
 
 
@@ -79,10 +79,10 @@ def test_a_process_is_told_from_a_later_one_with_the_same_number(tmp_path: Path)
 
 def test_a_process_that_has_ended_is_gone_even_before_anybody_collects_it() -> None:
     process = subprocess.Popen(["sleep", "1000"])
-    found = ProcessId.of(process.pid)
-    assert found is not None
+    process_id = ProcessId.of(process.pid)
+    assert process_id is not None
     process.kill()
-    wait_for(lambda: not found.alive(), "its end")
+    wait_for(lambda: not process_id.alive(), "its end")
     assert ProcessId.of(process.pid) is None
     process.wait()
 
@@ -91,10 +91,10 @@ def test_a_process_that_ignores_the_polite_signal_is_killed() -> None:
     process = subprocess.Popen(["sh", "-c", 'trap "" TERM; echo ready; while :; do sleep 0.05; done'], stdout=-1)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-    found = ProcessId.of(process.pid)
-    assert found is not None
-    found.end(0.3)
-    assert not found.alive()
+    process_id = ProcessId.of(process.pid)
+    assert process_id is not None
+    process_id.end(0.3)
+    assert not process_id.alive()
     assert process.wait(5) == -signal.SIGKILL
 
 

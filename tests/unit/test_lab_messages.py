@@ -29,9 +29,9 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A machine on which nothing runs."""
     monkeypatch.setenv("EBBTIDE_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("EBBTIDE_CACHE", str(tmp_path / "cache"))
-    found = Paths(tmp_path / "cache", tmp_path / "state")
-    found.logs.mkdir(parents=True)
-    return found
+    places = Paths(tmp_path / "cache", tmp_path / "state")
+    places.logs.mkdir(parents=True)
+    return places
 
 
 def test_a_line_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,13 +100,13 @@ def test_a_long_step_tells_that_it_is_alive_and_what_it_is_at(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("infra.console._PULSE_SECONDS", 0.02)
-    seen = ""
+    output = ""
     with step("weights") as running:
         running.note("  model.safetensors [50%]\n")
         deadline = time.monotonic() + 10
-        while "… weights, 0 s: model.safetensors [50%]" not in seen and time.monotonic() < deadline:
-            seen += capsys.readouterr().out
-    assert "… weights, 0 s: model.safetensors [50%]" in seen
+        while "… weights, 0 s: model.safetensors [50%]" not in output and time.monotonic() < deadline:
+            output += capsys.readouterr().out
+    assert "… weights, 0 s: model.safetensors [50%]" in output
 
 
 def test_a_problem_shows_the_end_of_its_log_and_the_fix(tmp_path: Path) -> None:
@@ -122,29 +122,29 @@ def test_a_problem_shows_the_end_of_its_log_and_the_fix(tmp_path: Path) -> None:
 
 
 def test_a_programs_lines_are_kept_and_told_and_its_failure_is_a_problem(tmp_path: Path) -> None:
-    log, told = tmp_path / "logs" / "log", []
-    run_logged(["sh", "-c", "echo one; echo; echo two >&2"], log, fix="f", note=told.append)
-    assert [line.strip() for line in told] == ["one", "two"]
+    log, lines = tmp_path / "logs" / "log", []
+    run_logged(["sh", "-c", "echo one; echo; echo two >&2"], log, fix="f", note=lines.append)
+    assert [line.strip() for line in lines] == ["one", "two"]
     with pytest.raises(LocalProblem, match=r"sh ended with status 3\n.*\n(  \|.*\n)*  \| oh no\n  fix: mend it"):
         run_logged(["sh", "-c", "echo oh no; exit 3"], log, fix="mend it")
     assert "$ sh -c echo one" in log.read_text()
 
 
 def test_an_interruption_ends_the_program_and_its_children(tmp_path: Path) -> None:
-    seen: list[ProcessId] = []
+    children: list[ProcessId] = []
 
     def interrupted(line: str) -> None:
-        found = ProcessId.of(int(line))
-        assert found is not None
-        seen.append(found)
+        process = ProcessId.of(int(line))
+        assert process is not None
+        children.append(process)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_logged(["sh", "-c", "sleep 1000 & echo $!; wait"], tmp_path / "log", fix="f", note=interrupted)
     deadline = time.monotonic() + 10
-    while seen[0].alive() and time.monotonic() < deadline:
+    while children[0].alive() and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not seen[0].alive()
+    assert not children[0].alive()
 
 
 def pod(phase: str = "Running", ready: str = "True", **metadata: Any) -> dict[str, Any]:
@@ -155,7 +155,7 @@ MODEL = {"labels": {"ebbtide.dev/model": "small"}}
 
 
 @pytest.mark.parametrize(
-    ("given", "well"),
+    ("pod", "well"),
     [
         (pod(), True),
         (pod(ready="False"), False),
@@ -167,8 +167,8 @@ MODEL = {"labels": {"ebbtide.dev/model": "small"}}
         ({"metadata": {}, "status": {}}, False),
     ],
 )
-def test_which_pods_are_well(given: dict[str, Any], well: bool) -> None:
-    assert status._well(given) == well
+def test_which_pods_are_well(pod: dict[str, Any], well: bool) -> None:
+    assert status._well(pod) == well
 
 
 def test_the_state_of_nothing_is_one_line_and_not_zero(at: Paths, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,13 +119,13 @@ def test_a_choice_is_read_back_as_it_was_written(at: Paths) -> None:
 
 
 def test_the_command_line_hands_every_wish_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[ClusterOptions] = []
-    monkeypatch.setattr(up, "up", lambda options, then_ask: seen.append(options))
+    options_seen: list[ClusterOptions] = []
+    monkeypatch.setattr(up, "up", lambda options, then_ask: options_seen.append(options))
     words = ["local", "up", "--context", "mine", "--registry", "reg.example.com/x", "--gpu-node", "a"]
     words += ["--gpu-node", "b", "--models-dir", "/srv", "--gateway-url", "http://llm.example.com/"]
     done = CliRunner(env={"EBBTIDE_CONTEXT": None}).invoke(cli.app, words)
     assert done.exit_code == 0, done.output
-    assert seen == [
+    assert options_seen == [
         ClusterOptions(
             context="mine",
             registry="reg.example.com/x",

@@ -149,8 +149,8 @@ def test_kind_is_made_once_and_again_only_when_it_does_not_answer(at: Paths, mon
     at.state.mkdir(parents=True)
     machine = Machine(monkeypatch)
     KindCluster(at).start()
-    told = 'exec {} [host."http://ebbtide-registry:5000"]\n'
-    tell = [told.format("ebbtide-control-plane"), told.format("ebbtide-worker")]
+    script = 'exec {} [host."http://ebbtide-registry:5000"]\n'
+    tell = [script.format("ebbtide-control-plane"), script.format("ebbtide-worker")]
     assert machine.done == ["kind create", "run --detach", "network connect", *tell]
     machine.done.clear()
     KindCluster(at).start()
@@ -177,8 +177,8 @@ def test_down_deletes_the_nodes_and_the_registry_and_nothing_when_there_is_nothi
 
 def test_the_digest_is_that_of_the_registry_pushed_to() -> None:
     digests = ["other.example/keda@sha256:11", "127.0.0.1:5000/ebbtide/keda@sha256:22"]
-    seen = json.dumps([{"RepoDigests": digests}])
-    assert docker.digest_of(seen, "127.0.0.1:5000/ebbtide/keda") == "127.0.0.1:5000/ebbtide/keda@sha256:22"
+    inspected = json.dumps([{"RepoDigests": digests}])
+    assert docker.digest_of(inspected, "127.0.0.1:5000/ebbtide/keda") == "127.0.0.1:5000/ebbtide/keda@sha256:22"
     with pytest.raises(LocalProblem, match="names no digest"):
         docker.digest_of(json.dumps([{"RepoDigests": None}]), "127.0.0.1:5000/ebbtide/keda")
 
@@ -206,24 +206,24 @@ def test_a_gpu_node_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
 
 def test_a_context_that_lacks_nothing_is_not_refused_and_takes_the_nodes_with_gpus(at: Paths) -> None:
-    wished, found = (
+    wished, nodes_there = (
         ClusterOptions(context="mine", registry="r/x", gpu_nodes=(), models_dir="/m"),
         [node("a"), node("b", gpus=4, address="10.0.0.2")],
     )
-    assert missing(wished, found, docker_answers=True) == []
-    told = facts(wished, found, "r/x/keda@sha256:1", at)
-    assert told.gpu_nodes == ("b",)
-    assert (told.context, told.registry, told.models_dir) == ("mine", "r/x", "/m")
-    assert told.gateway_url == "http://10.0.0.1:30400"
-    assert told.base_images == {}
+    assert missing(wished, nodes_there, docker_answers=True) == []
+    cluster = facts(wished, nodes_there, "r/x/keda@sha256:1", at)
+    assert cluster.gpu_nodes == ("b",)
+    assert (cluster.context, cluster.registry, cluster.models_dir) == ("mine", "r/x", "/m")
+    assert cluster.gateway_url == "http://10.0.0.1:30400"
+    assert cluster.base_images == {}
 
 
 def test_what_the_user_says_of_nodes_and_gateway_wins(at: Paths) -> None:
     wished = ClusterOptions(
         context="mine", registry="r/x", gpu_nodes=("a",), models_dir="/m", gateway_url="http://llm.example.com"
     )
-    told = facts(wished, [node("a"), node("b", gpus=4)], "r/x/keda@sha256:1", at)
-    assert (told.gpu_nodes, told.gateway_url) == (("a",), "http://llm.example.com")
+    cluster = facts(wished, [node("a"), node("b", gpus=4)], "r/x/keda@sha256:1", at)
+    assert (cluster.gpu_nodes, cluster.gateway_url) == (("a",), "http://llm.example.com")
 
 
 def test_an_external_address_comes_before_an_internal_one() -> None:
@@ -249,13 +249,13 @@ def test_the_refusal_is_one_message_with_a_line_for_each_thing(at: Paths, monkey
 @pytest.fixture
 def api() -> Iterator[tuple[str, list[str]]]:
     """A server that answers with the user's nodes; its address, and the authorization of each request."""
-    seen: list[str] = []
+    headers: list[str] = []
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            seen.append(self.headers.get("authorization", ""))
+            headers.append(self.headers.get("authorization", ""))
             body = json.dumps({"items": [node("a", gpus=1)]}).encode()
-            self.send_response(200 if seen[-1] == "Bearer t0ken" else 401)
+            self.send_response(200 if headers[-1] == "Bearer t0ken" else 401)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -264,7 +264,7 @@ def api() -> Iterator[tuple[str, list[str]]]:
             """Nobody reads it."""
 
     with served(Answer) as port:
-        yield f"http://127.0.0.1:{port}", seen
+        yield f"http://127.0.0.1:{port}", headers
 
 
 @contextmanager
@@ -310,11 +310,11 @@ def test_a_client_certificate_is_shown_and_the_servers_is_checked(at: Paths) -> 
     demanding = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki / "ca.crt"))
     demanding.verify_mode = ssl.CERT_REQUIRED
     demanding.load_cert_chain(pki / "apiserver.crt", pki / "apiserver.key")
-    seen: list[str] = []
+    names: list[str] = []
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            seen.append(str(dict(pair[0] for pair in self.connection.getpeercert()["subject"])["commonName"]))
+            names.append(str(dict(pair[0] for pair in self.connection.getpeercert()["subject"])["commonName"]))
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -326,12 +326,12 @@ def test_a_client_certificate_is_shown_and_the_servers_is_checked(at: Paths) -> 
         text = yaml.safe_dump(control_plane.kubeconfig(pki, "admin", f"https://127.0.0.1:{port}"))
         at.kubeconfig.write_text(text)
         assert kube_client.api_ready(at)
-        assert seen == ["ebbtide-admin"]
+        assert names == ["ebbtide-admin"]
         other = at.state / "other"
         certificates.ensure(other, control_plane.certificates())
         at.kubeconfig.write_text(yaml.safe_dump(control_plane.kubeconfig(other, "admin", f"https://127.0.0.1:{port}")))
         assert not kube_client.api_ready(at)
-        assert seen == ["ebbtide-admin"]
+        assert names == ["ebbtide-admin"]
 
 
 def test_no_kubeconfig_is_no_cluster_that_answers(at: Paths) -> None:

@@ -24,13 +24,13 @@ def quiet(line: str) -> None:
 
 
 def release(program: str = "pulumi/pulumi") -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         for name in (program, "pulumi/pulumi-language-python"):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = 4, 0o755
             tar.addfile(entry, io.BytesIO(b"true"))
-    return made.getvalue()
+    return archive.getvalue()
 
 
 class Broken(httpx.SyncByteStream):
@@ -113,11 +113,11 @@ def test_a_sum_is_read_only_from_its_own_files_line() -> None:
 @pytest.mark.parametrize("program", ["pulumi/pulumi", "pulumi/bin/pulumi"])
 def test_the_release_is_unpacked_and_never_fetched_twice(program: str, at: Paths) -> None:
     site = Site(release(program))
-    found = ensure(at, quiet, site.client())
-    assert found == at.cache / "pulumi-3.274.1" / program
-    assert found.stat().st_mode & 0o111
+    folder = ensure(at, quiet, site.client())
+    assert folder == at.cache / "pulumi-3.274.1" / program
+    assert folder.stat().st_mode & 0o111
     asked = len(site.asked)
-    assert ensure(at, quiet, site.client()) == found
+    assert ensure(at, quiet, site.client()) == folder
     assert len(site.asked) == asked
     assert not list((at.cache / "downloads").iterdir())
 
@@ -148,9 +148,9 @@ def test_a_download_that_was_whole_when_killed_is_not_asked_for_again_and_again(
 
 def test_another_sum_than_the_published_one_is_refused_and_the_download_deleted(at: Paths) -> None:
     site = Site(release(), published="c" * 64)
-    found = hashlib.sha256(site.body).hexdigest()
+    digest = hashlib.sha256(site.body).hexdigest()
     assert fails(lambda: ensure(at, quiet, site.client())) == (
-        f"{RELEASES}/{NAME} has the SHA-256 {found}, published is {'c' * 64}; the download is deleted\n"
+        f"{RELEASES}/{NAME} has the SHA-256 {digest}, published is {'c' * 64}; the download is deleted\n"
         "  fix: run `make local` again; if it happens twice, do not trust the network between"
     )
     assert not pulumi_release.is_installed(at)

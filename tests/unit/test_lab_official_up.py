@@ -31,16 +31,16 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
 @pytest.fixture
 def ups(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each `pulumi up` refreshed first. The cluster's identity is in ``up.identity``."""
-    seen: list[bool] = []
+    refreshes: list[bool] = []
 
     def run(argv: list[str], *args: Any, **kwargs: Any) -> None:
         if "up" in argv:
-            seen.append("--refresh" in argv)
+            refreshes.append("--refresh" in argv)
 
     monkeypatch.setattr(up, "run_logged", run)
     monkeypatch.setattr(up, "stacks", lambda at: {"local": 3})
     monkeypatch.setattr(up.subprocess, "run", lambda *args, **kwargs: None)
-    return seen
+    return refreshes
 
 
 def deploy(at: Paths, identity: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,24 +77,24 @@ def test_a_refresh_that_was_interrupted_is_done_again(
 @pytest.fixture
 def tools(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What `install_tools` installs, builds and downloads."""
-    seen: dict[str, list[str]] = {"packages": [], "programs": [], "releases": []}
+    asked: dict[str, list[str]] = {"packages": [], "programs": [], "releases": []}
     monkeypatch.setattr(debian, "missing", lambda: ["buildah", "containerd", "etcd-server"])
-    monkeypatch.setattr(debian, "install", lambda packages, log, note: seen["packages"].extend(packages))
+    monkeypatch.setattr(debian, "install", lambda packages, log, note: asked["packages"].extend(packages))
     monkeypatch.setattr(
-        go_programs, "build", lambda programs, at, starting, note: seen["programs"].extend(p.name for p in programs)
+        go_programs, "build", lambda programs, at, starting, note: asked["programs"].extend(p.name for p in programs)
     )
     monkeypatch.setattr(
         go_programs,
         "build_in_copies",
-        lambda programs, at, starting, note: seen["programs"].extend(
+        lambda programs, at, starting, note: asked["programs"].extend(
             p.name for each in go_programs._in_copies(programs, at) for p in each.programs
         ),
     )
-    monkeypatch.setattr(pulumi_release, "ensure", lambda at, note: seen["releases"].append(pulumi_release.VERSION))
+    monkeypatch.setattr(pulumi_release, "ensure", lambda at, note: asked["releases"].append(pulumi_release.VERSION))
     monkeypatch.setattr(pulumi_command, "install", lambda bin_dir: None)
     monkeypatch.setattr(up.pulumi_engine, "settle", lambda chosen, at, environment: None)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    return seen
+    return asked
 
 
 def test_with_docker_and_the_release_nothing_of_the_system_is_installed_and_no_engine_built(

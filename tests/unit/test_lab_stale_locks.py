@@ -45,10 +45,10 @@ def test_a_living_holder_is_waited_for_and_told_of_once(tmp_path: Path) -> None:
     lock(tmp_path, "living", pid=holder.pid)
     reaper = threading.Thread(target=holder.wait)
     reaper.start()
-    told: list[int] = []
-    assert stale_locks.settle(tmp_path, lambda: told.append(1), seconds=10)
+    calls: list[int] = []
+    assert stale_locks.settle(tmp_path, lambda: calls.append(1), seconds=10)
     reaper.join()
-    assert told == [1]
+    assert calls == [1]
 
 
 def test_a_holder_that_does_not_end_is_left_to_the_engine_to_name(tmp_path: Path) -> None:

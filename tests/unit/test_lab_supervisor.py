@@ -28,9 +28,9 @@ STAYS = 'trap "echo $0 >> {order}; exit 0" TERM; echo up; while :; do sleep 0.05
 def wait_for(check: Callable[[], Any], what: str, seconds: float = 20) -> Any:
     deadline = time.monotonic() + seconds
     while True:
-        seen = check()
-        if seen:
-            return seen
+        result = check()
+        if result:
+            return result
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.02)
 

@@ -37,7 +37,7 @@ PULLING = {"waiting": {"reason": "ContainerCreating"}}
 
 
 @pytest.mark.parametrize(
-    ("replicas", "seen", "log", "last"),
+    ("replicas", "pod", "log", "last"),
     [
         (0, None, "", None),
         (1, None, "", "woken"),
@@ -51,9 +51,9 @@ PULLING = {"waiting": {"reason": "ContainerCreating"}}
     ],
 )
 def test_phases_pass_in_order_and_a_later_one_implies_the_earlier(
-    replicas: int, seen: dict[str, Any] | None, log: str, last: str | None
+    replicas: int, pod: dict[str, Any] | None, log: str, last: str | None
 ) -> None:
-    passed = wake_phases.passed(replicas, seen, log)
+    passed = wake_phases.passed(replicas, pod, log)
     assert (passed[-1] if passed else None) == last
     assert passed == list(wake_phases.PHASES[: len(passed)])
 

@@ -71,8 +71,8 @@ class Registry:
 
 def test_a_tags_digest_is_read_without_an_account_and_hashed_here() -> None:
     assert digest_of(image_name(VLLM), Registry().client()) == DIGEST
-    told = Registry(**{"docker-content-digest": DIGEST})
-    assert digest_of(image_name(VLLM), told.client()) == DIGEST
+    registry = Registry(**{"docker-content-digest": DIGEST})
+    assert digest_of(image_name(VLLM), registry.client()) == DIGEST
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_one_image_that_cannot_be_read_leaves_its_places_and_no_other(
     registry.missing = {"/v2/vllm/vllm-openai/manifests/v0.32.0"}
     assert run(Options(), project, registry.client()) == NOT_ALL
     assert {pin.image.tagged for pin in pins(project) if pin.image.digest} == {PYTHON, POSTGRES}
-    told = capsys.readouterr().err
-    assert f"images/vllm/Dockerfile.cuda:3: {VLLM}: the registry answers 404: it has no such tag; nothing was" in told
-    assert told.count("error: ") == 2
+    errors = capsys.readouterr().err
+    assert f"images/vllm/Dockerfile.cuda:3: {VLLM}: the registry answers 404: it has no such tag; nothing was" in errors
+    assert errors.count("error: ") == 2
 
 
 def test_without_a_network_nothing_is_changed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,9 +177,9 @@ def test_a_file_that_cannot_be_written_is_named_and_the_others_are_locked(
 
 def test_a_check_asks_nobody_and_says_which_have_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Options(check=True), project) == NOT_ALL
-    told = capsys.readouterr().err.splitlines()
-    assert f"components/catalog/versions.yaml:7: {VLLM} has no digest; fix: ebbtide lock" in told
-    assert len(told) == len(pins(project))
+    errors = capsys.readouterr().err.splitlines()
+    assert f"components/catalog/versions.yaml:7: {VLLM} has no digest; fix: ebbtide lock" in errors
+    assert len(errors) == len(pins(project))
     assert run(Options(), project, Registry().client()) == DONE
     assert run(Options(check=True), project) == DONE
     assert run(Options(check=True, update=True), project) == USAGE

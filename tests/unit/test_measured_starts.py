@@ -101,9 +101,9 @@ def log_file(folder: Path, text: str) -> Path:
 
 
 def facts() -> ModelFacts:
-    found = presets.find(MODEL)
-    assert found is not None
-    return found
+    preset = presets.find(MODEL)
+    assert preset is not None
+    return preset
 
 
 def start_of(text: str, product: str = GPU, share: float | None = None) -> Start:
@@ -123,9 +123,9 @@ def test_the_lines_of_every_version_are_read(form: str) -> None:
 
 
 def test_the_pinned_engine_s_lines_are_read() -> None:
-    found = start_log.last_start(of_now().splitlines())
-    assert (found.version, found.words["model"], found.words["dtype"]) == (PINNED, MODEL, "bfloat16")
-    assert found.figures == {
+    start_read = start_log.last_start(of_now().splitlines())
+    assert (start_read.version, start_read.words["model"], start_read.words["dtype"]) == (PINNED, MODEL, "bfloat16")
+    assert start_read.figures == {
         "weights_gib": 15.0, "kv_gib": 56.21, "graph_gib": 0.23, "memory_share": 0.92, "kv_tokens": 460496,
         "concurrency": 3.51, "context": 131072, "tensor_parallel": 1, "pipeline_parallel": 1, "sequences": 256,
     }  # fmt: skip
@@ -133,18 +133,18 @@ def test_the_pinned_engine_s_lines_are_read() -> None:
 
 def test_words_count_where_the_engine_says_its_settings_and_nowhere_else() -> None:
     other = "INFO [flashinfer.py:822] kv_cache_dtype=torch.float8_e4m3fn, dtype=torch.float16, 1 GiB of workspace\n"
-    found = start_log.last_start((of_now() + other).splitlines())
-    assert (found.words["kv_dtype"], found.words["dtype"]) == ("auto", "bfloat16")
+    start_read = start_log.last_start((of_now() + other).splitlines())
+    assert (start_read.words["kv_dtype"], start_read.words["dtype"]) == ("auto", "bfloat16")
 
 
 def test_of_several_starts_the_last_one_counts() -> None:
-    found = start_log.last_start((of_now(50.0, sequences="16") + of_now(56.21)).splitlines())
-    assert (found.figures["kv_gib"], found.figures["sequences"]) == (56.21, 256)
+    start_read = start_log.last_start((of_now(50.0, sequences="16") + of_now(56.21)).splitlines())
+    assert (start_read.figures["kv_gib"], start_read.figures["sequences"]) == (56.21, 256)
     # the engine's own process alone was started again: what was asked for is the same
     again = "INFO [scheduler.py:308] Chunked prefill is enabled with max_num_batched_tokens=4096.\n"
     core = of_now(51.0).partition("\n")[2]
-    found = start_log.last_start((of_now(50.0) + again + core).splitlines())
-    figures = [found.figures[name] for name in ("kv_gib", "sequences", "batched_tokens", "memory_share")]
+    start_read = start_log.last_start((of_now(50.0) + again + core).splitlines())
+    figures = [start_read.figures[name] for name in ("kv_gib", "sequences", "batched_tokens", "memory_share")]
     assert figures == [51.0, 256, 4096, 0.92]
 
 
@@ -210,14 +210,14 @@ def test_a_figure_only_moves_towards_what_was_measured(kv: float, sequences: int
     start = start_of(of_now(kv))
     engine = Engine(context=8192, sequences=sequences, max_batched_tokens=batched, memory_share=0.92)
     planned = memory.plan(facts(), CARD, engine)
-    found = measured_starts.plan(facts(), CARD, engine, [start])
+    memory_plan = measured_starts.plan(facts(), CARD, engine, [start])
     low, high = sorted((planned.non_cache, start.taken_bytes))
-    assert low <= found.non_cache <= high
+    assert low <= memory_plan.non_cache <= high
     if (sequences, batched) == (256, 2048):
-        assert found.kv_free == pytest.approx(kv * GIB, abs=2)
+        assert memory_plan.kv_free == pytest.approx(kv * GIB, abs=2)
     default = memory.plan(facts(), CARD, replace(engine, sequences=256, max_batched_tokens=2048))
     if start.taken_bytes > default.non_cache:
-        assert found.kv_free <= planned.kv_free, "a start that took more than planned promises nobody more"
+        assert memory_plan.kv_free <= planned.kv_free, "a start that took more than planned promises nobody more"
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ def test_a_start_with_other_settings_is_not_used(change: dict[str, object]) -> N
 def test_another_version_is_used_with_a_note_and_this_one_goes_first() -> None:
     engine = Engine(context=131072, sequences=256, max_batched_tokens=2048, memory_share=0.92)
     old = replace_start(start_of(of_now(50.0, version="0.29.0")), date(2026, 12, 1))
-    found = measured_starts.plan(facts(), CARD, engine, [old])
-    assert found.measured_by == f"measured on 2026-12-01 with vLLM 0.29.0, not with the pinned {PINNED}"
+    memory_plan = measured_starts.plan(facts(), CARD, engine, [old])
+    assert memory_plan.measured_by == f"measured on 2026-12-01 with vLLM 0.29.0, not with the pinned {PINNED}"
     both = measured_starts.plan(facts(), CARD, engine, [old, start_of(of_now(54.0))])
     assert both.kv_free == pytest.approx(54.0 * GIB, abs=2)
 
@@ -318,9 +318,9 @@ def test_a_second_start_with_the_same_settings_takes_the_first_one_s_place(tmp_p
     for kv, sequences in ((50.0, "256"), (51.0, "256"), (52.0, "128")):
         fit.run(options(log_file(tmp_path, of_now(kv, sequences=sequences))), tmp_path)
     (file,) = (tmp_path / measured_starts.FOLDER).iterdir()
-    found = yaml.safe_load(file.read_text())
-    assert [each["measured"]["kvGib"] for each in found["starts"]] == [51.0, 52.0]
-    assert found["model"] == MODEL
+    document = yaml.safe_load(file.read_text())
+    assert [each["measured"]["kvGib"] for each in document["starts"]] == [51.0, 52.0]
+    assert document["model"] == MODEL
     assert "hf_" not in file.read_text()
 
 
@@ -346,5 +346,5 @@ def test_no_fix_names_a_machine_on_which_the_start_was_measured_not_to_fit(tmp_p
     assert "use g5.2xlarge" in problem.fix
 
 
-def _not_fitting(made: Plan) -> list[Problem]:
-    return [problem for problem in made.problems if problem.code in ("EBB025", "EBB026")]
+def _not_fitting(plan_of_stack: Plan) -> list[Problem]:
+    return [problem for problem in plan_of_stack.problems if problem.code in ("EBB025", "EBB026")]

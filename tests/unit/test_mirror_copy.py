@@ -48,11 +48,11 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
         yield hub
 
 
-def copy(into: MemoryStore | LocalStore, wanted: Settings = WANTED) -> list[str]:
-    said: list[str] = []
-    hub = Hub(wanted.model_id, wanted.revision, wanted.token, lambda seconds: None)
-    mirror(wanted, hub, Store(into), said.append)
-    return said
+def copy(into: MemoryStore | LocalStore, settings: Settings = WANTED) -> list[str]:
+    lines: list[str] = []
+    hub = Hub(settings.model_id, settings.revision, settings.token, lambda seconds: None)
+    mirror(settings, hub, Store(into), lines.append)
+    return lines
 
 
 def names(store: MemoryStore | LocalStore) -> set[str]:
@@ -93,9 +93,9 @@ def test_a_copy_that_was_interrupted_goes_on_and_copies_nothing_twice(
     copy(store)
     obstore.delete(store, [MARK, "README.md"])
     fake.asked.clear()
-    said = copy(store)
+    lines = copy(store)
     assert {asked.split()[0] for asked in fake.asked} == {"README.md"}
-    assert sum("there already" in line for line in said) == len(FILES) - 1
+    assert sum("there already" in line for line in lines) == len(FILES) - 1
     assert MARK in names(store)
 
 
@@ -156,9 +156,9 @@ def test_the_same_weights_in_other_formats_stay_where_they_are(fake: FakeHub) ->
     others = dict.fromkeys(("pytorch_model.bin", "original/consolidated.00.pth", "tiny.Q4_K_M.gguf", "a.onnx"), b"1")
     fake.files = {**FILES, **others}
     store = MemoryStore()
-    said = copy(store)
+    lines = copy(store)
     assert names(store) == {*FILES, MARK}
-    assert any("left out" in line and "tiny.Q4_K_M.gguf" in line for line in said)
+    assert any("left out" in line and "tiny.Q4_K_M.gguf" in line for line in lines)
 
 
 def test_weights_that_a_publisher_gives_twice_come_once() -> None:
@@ -183,9 +183,9 @@ def test_what_the_index_does_not_name_stays_where_it_is(fake: FakeHub) -> None:
     modules = ("2_Dense/model.safetensors", "config.json")
     fake.files = dict.fromkeys((*shards, *besides, *modules), b"1") | {"model.safetensors.index.json": index}
     store = MemoryStore()
-    said = copy(store)
+    lines = copy(store)
     assert names(store) == {*shards, *modules, "model.safetensors.index.json", MARK}
-    assert any(line.startswith("left out") and "draft.safetensors" in line for line in said)
+    assert any(line.startswith("left out") and "draft.safetensors" in line for line in lines)
 
 
 @pytest.mark.parametrize("index", [b"", b"[]", b'{"weight_map": {"a": "not-there.safetensors"}}', b'{"weight_map": 1}'])
@@ -237,17 +237,17 @@ def test_a_token_of_this_machine_is_never_used(fake: FakeHub, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"EBBTIDE_REVISION": "main"}, "allowed are the 40 hexadecimal digits"),
         ({"EBBTIDE_MODEL_ID": "tiny"}, "allowed is owner/name"),
         ({"EBBTIDE_TARGET": ""}, "EBBTIDE_TARGET is not set"),
     ],
 )
-def test_an_environment_that_cannot_be_right_is_refused(changed: dict[str, str], told: str) -> None:
+def test_an_environment_that_cannot_be_right_is_refused(changed: dict[str, str], message: str) -> None:
     good = {"EBBTIDE_MODEL_ID": MODEL, "EBBTIDE_REVISION": REVISION, "EBBTIDE_TARGET": "memory:///"}
     assert settings(good).target == "memory:///"
-    with pytest.raises(Problem, match=told):
+    with pytest.raises(Problem, match=message):
         settings({**good, **changed})
 
 
@@ -269,8 +269,14 @@ def test_the_stores_of_the_clouds_are_known_by_their_address(uri: str, monkeypat
 
 
 def run(hub: FakeHub, target: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    told = {"EBBTIDE_MODEL_ID": MODEL, "EBBTIDE_REVISION": REVISION, "EBBTIDE_TARGET": target.as_uri()}
-    environ = {**os.environ, "PYTHONPATH": str(PROJECT / "images" / "mirror"), "HF_ENDPOINT": hub.url, **told, **more}
+    settings = {"EBBTIDE_MODEL_ID": MODEL, "EBBTIDE_REVISION": REVISION, "EBBTIDE_TARGET": target.as_uri()}
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECT / "images" / "mirror"),
+        "HF_ENDPOINT": hub.url,
+        **settings,
+        **more,
+    }
     command = [sys.executable, "-m", "ebbtide_mirror"]
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 

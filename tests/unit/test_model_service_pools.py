@@ -50,10 +50,10 @@ def test_weights_fall_in_the_order_of_the_pools_within_what_kubernetes_takes(
 ) -> None:
     affinity = where([pool(f"p{n}") for n in range(count)])["affinity"]["nodeAffinity"]
     preferred = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
-    seen = [each["weight"] for each in preferred]
-    assert weights is None or seen == weights
-    assert seen == sorted(seen, reverse=True)
-    assert {each for each in seen if not 1 <= each <= 100} == set()
+    weights_made = [each["weight"] for each in preferred]
+    assert weights is None or weights_made == weights
+    assert weights_made == sorted(weights_made, reverse=True)
+    assert {each for each in weights_made if not 1 <= each <= 100} == set()
     assert [each["preference"] for each in preferred] == [term(f"p{n}") for n in range(count - 1)]
 
 
@@ -69,8 +69,8 @@ def test_a_pool_with_several_labels_is_one_alternative_that_needs_them_all() -> 
 
 def test_a_taint_two_pools_share_is_tolerated_once() -> None:
     shared = Taint("nvidia.com/gpu", "present")
-    told = where([pool("a", shared), pool("b", shared)])["tolerations"]
-    assert told == [tolerated("a"), shared.toleration(), tolerated("b")]
+    tolerations = where([pool("a", shared), pool("b", shared)])["tolerations"]
+    assert tolerations == [tolerated("a"), shared.toleration(), tolerated("b")]
 
 
 def test_the_rest_of_the_workload_does_not_know_of_fall_backs() -> None:

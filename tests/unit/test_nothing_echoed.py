@@ -87,15 +87,15 @@ def shown(file: Path, stack: str = "x") -> str:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(found=leaking())
-def test_a_secret_anywhere_in_a_stack_file_is_in_no_output(tmp_path: Path, found: tuple[str, str]) -> None:
-    text, token = found
+@given(leak=leaking())
+def test_a_secret_anywhere_in_a_stack_file_is_in_no_output(tmp_path: Path, leak: tuple[str, str]) -> None:
+    text, token = leak
     file = tmp_path / "Pulumi.x.yaml"
     file.write_text(text)
-    told = shown(file)
-    assert token not in told
-    assert not any(part in told for part in PARTS)
-    assert "EBB048" in told or "EBB049" in told
+    output = shown(file)
+    assert token not in output
+    assert not any(part in output for part in PARTS)
+    assert "EBB048" in output or "EBB049" in output
 
 
 PLACES = {
@@ -120,9 +120,9 @@ def test_a_secret_at_one_place_is_told_and_not_shown(tmp_path: Path, where: str)
     assert old in text
     file = tmp_path / "Pulumi.x.yaml"
     file.write_text(text.replace(old, new))
-    told = shown(file)
-    assert not any(part in told for part in PARTS)
-    assert "EBB048" in told
+    output = shown(file)
+    assert not any(part in output for part in PARTS)
+    assert "EBB048" in output
 
 
 def test_a_secret_in_the_name_of_a_file_is_not_shown(tmp_path: Path) -> None:
@@ -132,9 +132,9 @@ def test_a_secret_in_the_name_of_a_file_is_not_shown(tmp_path: Path) -> None:
     records = tmp_path / "models"
     records.mkdir()
     (records / f"{TOKENS[3]}.yaml").write_text("[")
-    told = shown(file, stack=TOKENS[0])
-    assert not any(part in told for part in PARTS)
-    assert "<redacted>" in told
+    output = shown(file, stack=TOKENS[0])
+    assert not any(part in output for part in PARTS)
+    assert "<redacted>" in output
 
 
 def test_a_secret_typed_at_a_command_is_not_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_a_secret_typed_at_a_command_is_not_shown(capsys: pytest.CaptureFixture[
     (tmp_path / "components/catalog/versions.yaml").write_text("")
     assert lock.run(lock.Options(check=True), tmp_path) == 1
     graph.show(TOKENS[0], None, None)
-    told = "".join(capsys.readouterr())
-    assert "<redacted>" in told
-    assert not any(part in told for part in PARTS)
+    output = "".join(capsys.readouterr())
+    assert "<redacted>" in output
+    assert not any(part in output for part in PARTS)
 
 
 def test_a_model_folder_with_a_secret_in_it_is_planned_without_showing_it(
@@ -169,6 +169,6 @@ def test_a_model_folder_with_a_secret_in_it_is_planned_without_showing_it(
 def test_a_secret_in_a_file_that_is_no_stack_file_is_told_too(tmp_path: Path, text: str) -> None:
     file = tmp_path / "Pulumi.x.yaml"
     file.write_text(text)
-    told = shown(file)
-    assert not any(part in told for part in PARTS)
-    assert "EBB048" in told
+    output = shown(file)
+    assert not any(part in output for part in PARTS)
+    assert "EBB048" in output

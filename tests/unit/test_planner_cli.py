@@ -78,10 +78,10 @@ def test_status_is_zero_with_warnings_one_with_errors_two_for_wrong_usage(ebbtid
 
 
 def test_all_findings_of_a_refused_file_come_with_what_the_plan_finds(ebbtide: Run, folder: Path) -> None:
-    made = sections(maxTokens=131072, gpuMemoryUtilization=0.95)
-    made["models"]["broken"] = {**made["models"]["eight"], "gpus": 0}
-    made["guard"]["maxGpus"] = -1
-    file = write(folder, made)
+    document = sections(maxTokens=131072, gpuMemoryUtilization=0.95)
+    document["models"]["broken"] = {**document["models"]["eight"], "gpus": 0}
+    document["guard"]["maxGpus"] = -1
+    file = write(folder, document)
     code, out, _ = ebbtide(
         *("plan", "-s", "test", "--config-file", str(file), "--format", "json"),
         *("--model-dir", f"eight={folder}/model"),
@@ -106,11 +106,11 @@ def test_a_waiver_of_the_project_lets_a_plan_pass_and_says_who_answers_for_it(
     )
     monkeypatch.setattr(plan, "WAIVERS_FILE", folder / "waivers.yaml")
     code, out, _ = ebbtide(*command)
-    told = json.loads(out)
-    (finding,) = [each for each in told["findings"] if each["code"] == "EBB020"]
+    document = json.loads(out)
+    (finding,) = [each for each in document["findings"] if each["code"] == "EBB020"]
     assert (code, finding["severity"]) == (0, "warning")
     assert finding["message"].endswith(f"(waived by platform team until {LATER})")
-    assert any("waivers.yaml: waivers[1].owner: is missing" in note for note in told["notes"])
+    assert any("waivers.yaml: waivers[1].owner: is missing" in note for note in document["notes"])
 
 
 def test_a_secret_in_a_refused_file_is_in_no_format(ebbtide: Run, folder: Path) -> None:
@@ -148,8 +148,8 @@ def test_against_a_file_shows_what_changes(ebbtide: Run, folder: Path) -> None:
     other = write(folder, sections({"pools.one.max": 5}), "Pulumi.other.yaml")
     code, out, _ = ebbtide(*planned(folder, "--against", str(other), "--format", "json"))
     assert code == 0
-    found = {each["path"]: (each["before"], each["after"]) for each in json.loads(out)["changes"]}
-    assert found["pools.one.max"] == (5, 2)
+    differences = {each["path"]: (each["before"], each["after"]) for each in json.loads(out)["changes"]}
+    assert differences["pools.one.max"] == (5, 2)
     _, out, _ = ebbtide(*planned(folder, "--against", str(folder / "Pulumi.test.yaml")))
     assert "no difference" in out
 
@@ -264,9 +264,9 @@ def test_it_starts_without_what_takes_seconds_to_import(arguments: list[str], tm
 
 @pytest.mark.slow
 def test_many_models_with_findings_come_out_whole(ebbtide: Run, tmp_path: Path) -> None:
-    made = sections()
-    made["models"] = {f"m-{i}": {**made["models"]["eight"], "maxTokens": 8192 + i} for i in range(200)}
-    file = write(tmp_path, made)
+    document = sections()
+    document["models"] = {f"m-{i}": {**document["models"]["eight"], "maxTokens": 8192 + i} for i in range(200)}
+    file = write(tmp_path, document)
     for form in ("text", "md", "json", "html"):
         _, out, _ = ebbtide("plan", "-s", "test", "--config-file", str(file), "--format", form)
         assert "m-199" in out

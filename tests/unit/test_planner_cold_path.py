@@ -53,15 +53,15 @@ def test_what_nobody_has_measured_is_named_and_not_guessed() -> None:
 
 
 def test_the_labs_own_wake_can_be_given(tmp_path: Path) -> None:
-    given = read_measured(PROJECT / "docs" / "results" / "wake.json")["*"]
-    assert set(given) == set(PHASES)
+    phases = read_measured(PROJECT / "docs" / "results" / "wake.json")["*"]
+    assert set(phases) == set(PHASES)
     whole = json.loads((PROJECT / "docs" / "results" / "wake.json").read_text())["wake_seconds"]
-    assert sum(given.values()) == pytest.approx(sum(whole) / len(whole), rel=0.1)
-    assert cold_path("local", IMAGE, WEIGHTS, given).cold == pytest.approx(sum(given.values()))
+    assert sum(phases.values()) == pytest.approx(sum(whole) / len(whole), rel=0.1)
+    assert cold_path("local", IMAGE, WEIGHTS, phases).cold == pytest.approx(sum(phases.values()))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[1]", "is not a mapping"),
         ("node: fast", "node is not a time; allowed: a number of seconds from 0"),
@@ -76,12 +76,12 @@ def test_the_labs_own_wake_can_be_given(tmp_path: Path) -> None:
         ("phases_seconds_since_request: 3", "cannot be read; allowed: wakes with woken"),
     ],
 )
-def test_a_measurement_that_is_none_is_told_where(tmp_path: Path, text: str, told: str) -> None:
+def test_a_measurement_that_is_none_is_told_where(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "measured.yaml"
     file.write_text(text)
     with pytest.raises(BadMeasurement) as bad:
         read_measured(file)
-    assert told in str(bad.value)
+    assert message in str(bad.value)
 
 
 def test_measured_by_model_goes_before_measured_for_all(tmp_path: Path) -> None:

@@ -35,13 +35,13 @@ CROSS = replace(QWEN, architecture="BertForSequenceClassification", task="classi
 EAR = replace(QWEN, architecture="WhisperForConditionalGeneration", task="transcribe")
 
 
-def told(problem: Problem) -> str:
+def words_of(problem: Problem) -> str:
     parts = f"{show_path(problem.path)}: {show(problem.value)} {problem.message}"
     return f"{parts}; allowed: {problem.allowed}; fix: {problem.fix} [{problem.code} {problem.severity}]"
 
 
 def messages(facts: ModelFacts, gpu: Gpu | None = H100, demands: Demands | None = None) -> list[str]:
-    return [told(problem) for problem in judge_model_facts(facts, gpu, demands or Demands(), AT)]
+    return [words_of(problem) for problem in judge_model_facts(facts, gpu, demands or Demands(), AT)]
 
 
 def raw(facts: ModelFacts, **more: Any) -> Mapping[str, Any]:
@@ -378,7 +378,7 @@ def test_what_cannot_work_is_refused_with_what_is_allowed_and_how_to_mend_it(cas
 
 
 @pytest.mark.parametrize(
-    ("facts", "wanted"),
+    ("facts", "demands"),
     [
         (known("llama-3.1-8b"), Demands(licence_accepted=True, context=131_072, tensor_parallel=8)),
         (replace(QWEN, weight_files=("bin",)), Demands(pickle_accepted=True)),
@@ -404,13 +404,13 @@ def test_what_cannot_work_is_refused_with_what_is_allowed_and_how_to_mend_it(cas
         (DEEPSEEK, Demands(kv_dtype="fp8")),
     ],
 )
-def test_what_works_is_left_alone(facts: ModelFacts, wanted: Demands) -> None:
-    assert messages(facts, H100, wanted) == []
+def test_what_works_is_left_alone(facts: ModelFacts, demands: Demands) -> None:
+    assert messages(facts, H100, demands) == []
 
 
 def test_whole_experts_on_each_gpu_cut_no_block() -> None:
-    facts, gpu, demands, told = CASES["FP8 blocks cut"]
-    assert messages(facts, gpu, demands) == [told]
+    facts, gpu, demands, message = CASES["FP8 blocks cut"]
+    assert messages(facts, gpu, demands) == [message]
     assert messages(facts, gpu, replace(demands, expert_parallel=True)) == []
 
 
@@ -478,8 +478,10 @@ def test_a_split_is_refused_exactly_when_it_is_not_listed(name: str, count: int)
     st.sampled_from(["auto", "float16", "bfloat16", "float32"]),
     st.sampled_from([None, *table().methods, *table().removed, "nonsense"]),
 )
-def test_no_card_and_no_model_make_it_fail(name: str, found: tuple[int, int], dtype: str, method: str | None) -> None:
+def test_no_card_and_no_model_make_it_fail(
+    name: str, capability: tuple[int, int], dtype: str, method: str | None
+) -> None:
     facts = replace(known(name), quantization=method)
-    gpu = Gpu("any", found, driver="580.65.06", cuda="13.0")
+    gpu = Gpu("any", capability, driver="580.65.06", cuda="13.0")
     for problem in judge_gpu(facts, gpu, dtype, frozenset(), 1, AT):
-        assert told(problem)
+        assert words_of(problem)

@@ -32,14 +32,14 @@ QUOTED = [
 def predicted(model: str, machine: str) -> int:
     facts = presets.find(model)
     assert facts is not None
-    found = answer(facts, cards(Named(machine=machine)), Question(context=TOKENS, concurrency=1, gpus_named=True))
-    assert found.fits
-    return found.best.sequences
+    best = answer(facts, cards(Named(machine=machine)), Question(context=TOKENS, concurrency=1, gpus_named=True))
+    assert best.fits
+    return best.best.sequences
 
 
 def test_what_holds_more_in_the_text_holds_more_in_the_plan() -> None:
-    found = [(quoted, predicted(model, machine)) for model, _, machine, quoted in QUOTED]
-    for (less, fewer), (more, many) in itertools.combinations(found, 2):
+    predictions = [(quoted, predicted(model, machine)) for model, _, machine, quoted in QUOTED]
+    for (less, fewer), (more, many) in itertools.combinations(predictions, 2):
         assert less == more or fewer < many
 
 

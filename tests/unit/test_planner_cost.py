@@ -35,8 +35,8 @@ def test_a_model_that_is_always_awake_keeps_its_node_paid(tmp_path: Path) -> Non
 
 
 def test_replicas_share_nodes_before_another_is_paid(tmp_path: Path) -> None:
-    made = stack(tmp_path, {"pools.four": {"machine": "g5.12xlarge", "max": 3}}, pool="four", max=9)
-    model, pool = made.models["eight"], made.pools["four"]
+    config = stack(tmp_path, {"pools.four": {"machine": "g5.12xlarge", "max": 3}}, pool="four", max=9)
+    model, pool = config.models["eight"], config.pools["four"]
     for replicas, gpus, nodes in ((4, 1, 1), (5, 1, 2), (2, 2, 1), (3, 2, 2), (2, 4, 2), (9, 4, 3)):
         kept = model.model_copy(update={"min": replicas, "gpus": gpus})
         assert nodes_kept(pool, 4, [kept]) == nodes
@@ -52,8 +52,8 @@ def test_a_replica_on_several_machines_costs_all_of_them(tmp_path: Path) -> None
 
 
 def test_pods_of_groups_share_nodes_like_others(tmp_path: Path) -> None:
-    made = stack(tmp_path, {"pools.four": {"machine": "g5.12xlarge", "max": 9}}, pool="four", max=9)
-    model, pool = made.models["eight"], made.pools["four"]
+    config = stack(tmp_path, {"pools.four": {"machine": "g5.12xlarge", "max": 9}}, pool="four", max=9)
+    model, pool = config.models["eight"], config.pools["four"]
     for replicas, nodes, gpus, kept in ((1, 2, 4, 2), (3, 2, 4, 6), (2, 2, 2, 2), (1, 3, 2, 2)):
         assert nodes_kept(pool, 4, [model.model_copy(update={"min": replicas, "nodes": nodes, "gpus": gpus})]) == kept
 
@@ -76,23 +76,23 @@ def test_nodes_that_are_there_already_cost_nothing_by_the_hour() -> None:
 
 
 def test_an_unknown_price_is_no_zero(tmp_path: Path) -> None:
-    made = plan(tmp_path)
+    planned = plan(tmp_path)
     region = {"region": "nowhere-1"}
-    moved = made.stack.model_copy(update={"platform": made.stack.platform.model_copy(update=region)})  # type: ignore[attr-defined]
-    found = cost_of(moved)
-    assert found.unknown_pools == ("one",)
-    assert found.pools[0].ceiling is None
-    assert found.models[0].ceiling is None
-    assert "unknown: no price of g5.8xlarge in nowhere-1" in found.pools[0].price.source
+    moved = planned.stack.model_copy(update={"platform": planned.stack.platform.model_copy(update=region)})  # type: ignore[attr-defined]
+    costs = cost_of(moved)
+    assert costs.unknown_pools == ("one",)
+    assert costs.pools[0].ceiling is None
+    assert costs.models[0].ceiling is None
+    assert "unknown: no price of g5.8xlarge in nowhere-1" in costs.pools[0].price.source
 
 
 def test_the_ceiling_is_what_the_cap_is_held_against(tmp_path: Path) -> None:
     from infra.stackfile.findings.finding import ConfigError
 
-    made = plan(tmp_path)
-    stack(tmp_path, {"guard.maxDollarsPerHour": made.cost.gpu_nodes.ceiling + 0.01})
+    planned = plan(tmp_path)
+    stack(tmp_path, {"guard.maxDollarsPerHour": planned.cost.gpu_nodes.ceiling + 0.01})
     with pytest.raises(ConfigError, match="EBB009"):
-        stack(tmp_path, {"guard.maxDollarsPerHour": made.cost.gpu_nodes.ceiling - 0.01})
+        stack(tmp_path, {"guard.maxDollarsPerHour": planned.cost.gpu_nodes.ceiling - 0.01})
 
 
 OFFICE = {"office": {"days": "weekdays", "from": "08:30", "to": "18:00", "timezone": "Europe/Berlin", "ahead": "30m"}}
@@ -124,12 +124,12 @@ def test_windows_at_the_same_time_are_paid_once_and_on_top_of_a_min(tmp_path: Pa
 
 
 def test_models_kept_warm_at_once_share_a_node_and_at_other_hours_pay_it_each(tmp_path: Path) -> None:
-    made = stack(tmp_path, {"pools.four": {"machine": "g5.12xlarge", "max": 3}}, pool="four", schedules=OFFICE)
-    model = made.models["eight"]
+    config = stack(tmp_path, {"pools.four": {"machine": "g5.12xlarge", "max": 3}}, pool="four", schedules=OFFICE)
+    model = config.models["eight"]
 
     def warm_nodes(*models: ModelConfig) -> float:
-        found = cost_of(made.model_copy(update={"models": {m.name: m for m in models}}))
-        return next(pool.warm_nodes for pool in found.pools if pool.name == "four")
+        costs = cost_of(config.model_copy(update={"models": {m.name: m for m in models}}))
+        return next(pool.warm_nodes for pool in costs.pools if pool.name == "four")
 
     hours = 5 * (10 + 20 / 60)
     assert warm_nodes(model) == pytest.approx(hours / 168)
@@ -145,6 +145,6 @@ def test_the_plan_says_what_schedules_keep_warm(tmp_path: Path) -> None:
     from infra.planner.report.document import document
     from infra.planner.report.tables import tables
 
-    made = document("test", "f", [], plan(tmp_path, changes={"models.eight.schedules": OFFICE}), None)
-    (table,) = [table for table in tables(made) if table.title.startswith("Cost")]
+    page = document("test", "f", [], plan(tmp_path, changes={"models.eight.schedules": OFFICE}), None)
+    (table,) = [table for table in tables(page) if table.title.startswith("Cost")]
     assert "kept warm by schedules, eight 51.67 h a week" in table.below

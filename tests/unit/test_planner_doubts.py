@@ -44,18 +44,18 @@ HYBRIDS: dict[str, tuple[dict[str, Any], int, int]] = {
 }
 
 
-def doubts(found: Any) -> list[str]:
-    return [problem.message for problem in judge_doubts(found, ("models", "m"))]
+def doubts(model_facts: Any) -> list[str]:
+    return [problem.message for problem in judge_doubts(model_facts, ("models", "m"))]
 
 
 @pytest.mark.parametrize("key", HYBRIDS)
 def test_only_layers_that_attend_have_a_cache_and_the_others_keep_a_state(key: str) -> None:
     settings, attending, state = HYBRIDS[key]
-    found = facts(**settings)
-    assert memory.kv_bytes_per_token(found) == attending * 2 * 8 * 128 * 2
-    assert found.state is not None
-    assert found.state.bytes == state
-    assert doubts(found) == []
+    model_facts = facts(**settings)
+    assert memory.kv_bytes_per_token(model_facts) == attending * 2 * 8 * 128 * 2
+    assert model_facts.state is not None
+    assert model_facts.state.bytes == state
+    assert doubts(model_facts) == []
 
 
 @pytest.mark.parametrize(
@@ -69,19 +69,19 @@ def test_only_layers_that_attend_have_a_cache_and_the_others_keep_a_state(key: s
     ],
 )
 def test_layers_that_are_not_known_count_as_full_attention_and_are_a_doubt(settings: dict[str, Any]) -> None:
-    found = replace(facts(**settings), weights=WeightBytes(1, 1, 1, "safetensors headers"))
-    assert [(group.count, group.window) for group in found.kv] == [(32, None)]
-    (told,) = doubts(found)
-    assert told.endswith("so every layer counts as full attention, in 16 bits, with a margin for its kernels")
+    model_facts = replace(facts(**settings), weights=WeightBytes(1, 1, 1, "safetensors headers"))
+    assert [(group.count, group.window) for group in model_facts.kv] == [(32, None)]
+    (doubt,) = doubts(model_facts)
+    assert doubt.endswith("so every layer counts as full attention, in 16 bits, with a margin for its kernels")
 
 
 def test_latent_attention_in_a_hybrid_is_counted_in_its_own_layers_alone() -> None:
-    found = facts(
+    model_facts = facts(
         kv_lora_rank=512,
         qk_rope_head_dim=64,
         linear_attn_config={"full_attn_layers": [4, 8], "num_heads": 32, "head_dim": 128},
     )
-    assert memory.kv_bytes_per_token(found) == 2 * 576 * 2
+    assert memory.kv_bytes_per_token(model_facts) == 2 * 576 * 2
 
 
 @pytest.mark.parametrize("windows", [["sliding_attention", "full_attention"] * 16, None])
@@ -104,8 +104,8 @@ def test_a_family_nobody_has_counted_is_told_where_only_its_shape_is_known() -> 
 
 
 def test_a_quantization_that_does_not_say_its_size_is_told() -> None:
-    (told,) = doubts(facts(quantization_config={"quant_method": "quark"}))
-    assert told.endswith("its settings do not say what quark takes a weight, so they count in full (bfloat16)")
+    (doubt,) = doubts(facts(quantization_config={"quant_method": "quark"}))
+    assert doubt.endswith("its settings do not say what quark takes a weight, so they count in full (bfloat16)")
 
 
 @pytest.mark.parametrize("name", presets.names())

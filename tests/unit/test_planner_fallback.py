@@ -20,25 +20,25 @@ FILE = "stacks/Pulumi.test.yaml"
 SECOND = {"machine": "g5.8xlarge", "max": 1, "capacity": "spot"}
 
 
-def made(folder: Path, second: dict[str, Any] | None = None, known: Any = EIGHT, **model: Any) -> Plan:
+def planned_with(folder: Path, second: dict[str, Any] | None = None, known: Any = EIGHT, **model: Any) -> Plan:
     """The small stack with a fall-back."""
     changes = {"pools.two": second or SECOND}
     return plan(folder, known, changes, **{"fallbackPools": ["two"], **model})
 
 
-def told(planned: Plan) -> list[str]:
+def messages_of(planned: Plan) -> list[str]:
     return [str(finding(each, FILE)).removeprefix(f"{FILE}: ") for each in planned.problems]
 
 
 def test_a_fall_back_like_the_first_choice_is_planned_without_a_word(tmp_path: Path) -> None:
-    planned = made(tmp_path)
-    assert told(planned) == []
+    planned = planned_with(tmp_path)
+    assert messages_of(planned) == []
     (other,) = planned.models[0].fallbacks
     assert (other.pool.name, other.memory) == ("two", planned.models[0].memory)
 
 
 def test_weights_that_do_not_fit_the_fall_back_are_refused_with_the_pool_named(tmp_path: Path) -> None:
-    planned = made(tmp_path, {"machine": "g4dn.xlarge", "max": 1}, dtype="float16")
+    planned = planned_with(tmp_path, {"machine": "g4dn.xlarge", "max": 1}, dtype="float16")
     (problem,) = [each for each in planned.problems if each.code in ("EBB025", "EBB026")]
     shown = str(finding(problem, FILE))
     assert shown.startswith(
@@ -52,7 +52,7 @@ def test_a_card_that_cannot_compute_the_model_is_refused_as_a_fall_back_and_noth
     tmp_path: Path,
 ) -> None:
     known = facts(architectures=["NoSuchForCausalLM"])
-    planned = made(tmp_path, {"machine": "g4dn.xlarge", "max": 1}, known)
+    planned = planned_with(tmp_path, {"machine": "g4dn.xlarge", "max": 1}, known)
     paths = [(int(each.code[3:]), each.path[-1] if each.path[-1] != 0 else "fallback") for each in planned.problems]
     assert sorted(number for number, where in paths if where != "fallback") == [24]
     assert (30, "fallback") in paths
@@ -61,7 +61,7 @@ def test_a_card_that_cannot_compute_the_model_is_refused_as_a_fall_back_and_noth
 
 
 def test_the_ceiling_counts_each_pool_once_and_the_floor_stays(tmp_path: Path) -> None:
-    several = made(tmp_path, min=1, minReason="the test needs one").cost
+    several = planned_with(tmp_path, min=1, minReason="the test needs one").cost
     alone = plan(tmp_path, EIGHT, {"pools.two": SECOND}, min=1, minReason="the test needs one").cost
     assert (several.total, several.gpu_nodes) == (alone.total, alone.gpu_nodes)
     assert [pool.ceiling_nodes for pool in several.pools] == [2, 1]
@@ -70,8 +70,8 @@ def test_the_ceiling_counts_each_pool_once_and_the_floor_stays(tmp_path: Path) -
 
 def test_a_models_ceiling_is_of_the_dearest_nodes_its_replicas_may_hold(tmp_path: Path) -> None:
     dear = {"machine": "g5.8xlarge", "max": 1, "pricePerHour": 10}
-    (model,) = made(tmp_path, dear).cost.models
-    each = made(tmp_path, dear).cost.pools[0].price.paid
+    (model,) = planned_with(tmp_path, dear).cost.models
+    each = planned_with(tmp_path, dear).cost.pools[0].price.paid
     assert each is not None
     assert model.one_replica == each
     assert model.ceiling == 10 + each
@@ -86,13 +86,15 @@ def test_pods_of_a_replica_on_several_machines_may_hold_the_dearest_nodes_of_eve
     assert (model.one_replica, model.ceiling) == (2 * each, 3 * 10 + each)
 
 
-@pytest.mark.parametrize(("price", "told"), [(10, 20), (1, None)])
-def test_who_wakes_it_is_told_the_price_of_the_dearest_pool(tmp_path: Path, price: float, told: float | None) -> None:
+@pytest.mark.parametrize(("price", "price_shown"), [(10, 20), (1, None)])
+def test_who_wakes_it_is_told_the_price_of_the_dearest_pool(
+    tmp_path: Path, price: float, price_shown: float | None
+) -> None:
     changes = {"pools.two": {"machine": "g5.8xlarge", "max": 2, "pricePerHour": price}}
-    made = stack(tmp_path, changes, fallbackPools=["two"], nodes=2, max=1)
-    first = node_price(made.pools["one"], "us-east-1").paid
+    config = stack(tmp_path, changes, fallbackPools=["two"], nodes=2, max=1)
+    first = node_price(config.pools["one"], "us-east-1").paid
     assert first is not None
-    assert wake_price(made, made.models["eight"]) == (told or 2 * first)
+    assert wake_price(config, config.models["eight"]) == (price_shown or 2 * first)
 
 
 def test_a_price_nobody_knows_leaves_the_models_ceiling_unknown(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_price_nobody_knows_leaves_the_models_ceiling_unknown(tmp_path: Path) 
 
 
 def test_every_report_shows_all_pools_of_a_model(tmp_path: Path) -> None:
-    shown = document("test", FILE, [], made(tmp_path), None)
+    shown = document("test", FILE, [], planned_with(tmp_path), None)
     assert shown["models"][0]["fallback_pools"] == ["two"]
     assert [(each["pool"], each["fits"]) for each in shown["models"][0]["fallbacks"]] == [("two", True)]
     assert [(pool["models"], pool["fallback_of"]) for pool in shown["pools"]] == [(["eight"], []), ([], ["eight"])]
@@ -115,13 +117,15 @@ def test_every_report_shows_all_pools_of_a_model(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_fit_a_fall_back_is_told_in_the_table(tmp_path: Path) -> None:
-    shown = document("test", FILE, [], made(tmp_path, {"machine": "g4dn.xlarge", "max": 1}, dtype="float16"), None)
+    shown = document(
+        "test", FILE, [], planned_with(tmp_path, {"machine": "g4dn.xlarge", "max": 1}, dtype="float16"), None
+    )
     assert "NOT on two" in written(shown)
 
 
 @pytest.mark.parametrize("pool", ["one", "two"])
 def test_the_page_shows_the_model_on_each_of_its_pools(tmp_path: Path, pool: str) -> None:
-    drawn = tree(document("test", FILE, [], made(tmp_path), None))
+    drawn = tree(document("test", FILE, [], planned_with(tmp_path), None))
     assert drawn is not None
     on_it = {each["name"]: [(m["name"], m["falls_back"]) for m in each["on_it"]] for each in drawn["pools"]}
     assert on_it[pool] == [("eight", pool == "two")]

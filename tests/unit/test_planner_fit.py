@@ -124,7 +124,7 @@ def test_an_unknown_price_is_a_finding_and_no_number(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "told"),
+    ("named", "message"),
     [
         ({"gpu": "H101"}, "did you mean H100?"),
         ({"machine": "g5.9xlarge"}, "g5.8xlarge"),
@@ -134,13 +134,13 @@ def test_an_unknown_price_is_a_finding_and_no_number(folder: Path) -> None:
         ({"cloud": "aws", "gpus": 40}, "no machine of the catalogue has 40 GPUs"),
     ],
 )
-def test_hardware_nobody_has_is_told_with_what_is_near(named: dict[str, Any], told: str) -> None:
-    with pytest.raises(WrongChoice, match=re.escape(told)):
+def test_hardware_nobody_has_is_told_with_what_is_near(named: dict[str, Any], message: str) -> None:
+    with pytest.raises(WrongChoice, match=re.escape(message)):
         cards(Named(**named))
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (FitOptions(model="llama-3.1-8c"), "llama-3.1-8b"),
         (FitOptions(model="./nowhere"), "is not there"),
@@ -151,10 +151,10 @@ def test_hardware_nobody_has_is_told_with_what_is_near(named: dict[str, Any], to
     ],
 )
 def test_wrong_usage_is_told_and_never_a_traceback(
-    options: FitOptions, told: str, capsys: pytest.CaptureFixture[str]
+    options: FitOptions, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(options) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_folder_without_or_with_a_broken_configuration_is_wrong_usage(tmp_path: Path) -> None:

@@ -153,8 +153,8 @@ def test_the_totals_of_a_full_forward_pass_come_out_to_the_hundredth() -> None:
         (7_000_000_000, 32, 4096, 32): (13.04, 3.95, 43.27, 60.26),
     }
     for shape, figures in expected.items():
-        found = full_forward(*shape)
-        parts = (found.weights, found.kv, found.activations, found.total)
+        totals = full_forward(*shape)
+        parts = (totals.weights, totals.kv, totals.activations, totals.total)
         assert [round(part / GIB, 2) for part in parts] == pytest.approx(list(figures), abs=0.011)
 
 

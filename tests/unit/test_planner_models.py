@@ -441,15 +441,15 @@ def test_without_a_token_none_is_sent(own_hub: dict[str, Any]) -> None:
 
 
 def test_the_log_in_of_whoever_runs_it_is_not_used(own_hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[object] = []
+    tokens: list[object] = []
 
     def client(token: object) -> HfApi:
-        given.append(token)
+        tokens.append(token)
         return own_hub["api"]()  # type: ignore[no-any-return]
 
     monkeypatch.setattr(hub, "HfApi", client)
     hub.from_hub("own/model")
-    assert given == [False]  # None would mean: the token kept on this machine
+    assert tokens == [False]  # None would mean: the token kept on this machine
 
 
 def test_weights_the_hub_has_not_as_safetensors_come_by_the_architecture(own_hub: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from components.platforms.kinds import KINDS, Kind
 from infra.planner.plan import plan_stack
 from infra.planner.sizing.memory import GIB
 from infra.stackfile.load import finding
-from tests.unit.plan_kit import EIGHT, facts, found, plan, renamed, stack
+from tests.unit.plan_kit import EIGHT, facts, plan, problems_of, renamed, stack
 
 LARGE = facts(
     num_hidden_layers=80, hidden_size=8192, intermediate_size=28672, num_attention_heads=64, num_key_value_heads=8
@@ -23,7 +23,7 @@ LARGE = facts(
 def test_a_model_that_fits_is_planned_without_a_word(tmp_path: Path) -> None:
     planned = plan(tmp_path)
     model = planned.models[0]
-    assert found(planned) == {}
+    assert problems_of(planned) == {}
     assert model.memory is not None
     assert model.memory.fits
     assert model.memory.weights == EIGHT.weights.total  # type: ignore[union-attr]
@@ -33,7 +33,7 @@ def test_a_model_that_fits_is_planned_without_a_word(tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit_are_refused_with_the_arithmetic_and_a_machine(tmp_path: Path) -> None:
     planned = plan(tmp_path, LARGE)
-    problem = found(planned)["25 models.eight.gpus"]
+    problem = problems_of(planned)["25 models.eight.gpus"]
     text = str(finding(problem, "stacks/Pulumi.test.yaml"))
     assert text == (
         "stacks/Pulumi.test.yaml: models.eight.gpus: 1 GPU cannot hold the weights of test/eight: 21.9 GiB card, 19.7 "
@@ -45,12 +45,12 @@ def test_weights_that_do_not_fit_are_refused_with_the_arithmetic_and_a_machine(t
 
 def test_a_context_without_room_is_refused_with_the_longest_that_has(tmp_path: Path) -> None:
     planned = plan(tmp_path, maxTokens=131072)
-    problem = found(planned)["26 models.eight.maxTokens"]
+    problem = problems_of(planned)["26 models.eight.maxTokens"]
     most = int(problem.allowed.removeprefix("1.."))
     assert 16_000 < most < 64_000
     assert f"set maxTokens: {most}" in problem.fix
-    assert "26 models.eight.maxTokens" not in found(plan(tmp_path, maxTokens=most))
-    assert "26 models.eight.maxTokens" in found(plan(tmp_path, maxTokens=most + 16))
+    assert "26 models.eight.maxTokens" not in problems_of(plan(tmp_path, maxTokens=most))
+    assert "26 models.eight.maxTokens" in problems_of(plan(tmp_path, maxTokens=most + 16))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_each_rule_is_found_at_its_place(tmp_path: Path, known: Any, model: dict
         "pools.old": {"machine": "g4dn.12xlarge", "max": 1},
     }
     planned = plan(tmp_path, known, pools, **model)
-    assert expected in found(planned)
-    problem = found(planned)[expected]
+    assert expected in problems_of(planned)
+    problem = problems_of(planned)[expected]
     text = str(finding(problem, "f"))
     assert problem.allowed
     assert problem.fix
@@ -87,7 +87,7 @@ def test_each_rule_is_found_at_its_place(tmp_path: Path, known: Any, model: dict
 
 
 def test_the_hop_that_cuts_a_held_request_is_named(tmp_path: Path) -> None:
-    problem = found(plan(tmp_path, coldStart="50m", idleTtl="60m"))["45 models.eight.hold"]
+    problem = problems_of(plan(tmp_path, coldStart="50m", idleTtl="60m"))["45 models.eight.hold"]
     # held for 75 minutes; a roll-out of the gateway ends any request before an hour
     assert "the roll-out of the gateway lets a request wait, 3210 s" in problem.message
     assert problem.value == "75m"
@@ -96,28 +96,30 @@ def test_the_hop_that_cuts_a_held_request_is_named(tmp_path: Path) -> None:
 def test_waiting_for_a_full_guard_counts_against_the_load_balancer_and_not_the_hold(tmp_path: Path) -> None:
     waits = {"guard.whenFull": "wait"}
     # 15 minutes for the guard and 15 for the wake: the interceptor's own hold only begins with the second
-    assert "256 models.eight.hold" not in found(plan(tmp_path, changes=waits))
-    longer = found(plan(tmp_path, changes={**waits, "guard.waitLimit": "60m"}))["256 models.eight.hold"]
+    assert "256 models.eight.hold" not in problems_of(plan(tmp_path, changes=waits))
+    longer = problems_of(plan(tmp_path, changes={**waits, "guard.waitLimit": "60m"}))["256 models.eight.hold"]
     assert "make 4500 s of silence, and the roll-out of the gateway gives up after 3210 s" in longer.message
     assert "set guard.waitLimit: 2310s or less" in longer.fix
 
 
 def test_an_unknown_flag_turns_the_refusal_into_a_doubt(tmp_path: Path) -> None:
     planned = plan(tmp_path, LARGE, extraArgs=["--cpu-offload-gb=40"])
-    assert found(planned)["25 models.eight.gpus"].severity == "warning"
+    assert problems_of(planned)["25 models.eight.gpus"].severity == "warning"
 
 
 def test_turns_on_one_card_must_leave_room_for_each_other(tmp_path: Path) -> None:
     shared = {"pools.one.sharing": {"timeSlicing": {"replicas": 2}}, "gpuLayer": {"install": "helm"}}
-    problem = found(plan(tmp_path, None, shared))["253 models.eight.gpuMemoryUtilization"]
+    problem = problems_of(plan(tmp_path, None, shared))["253 models.eight.gpuMemoryUtilization"]
     assert (problem.value, problem.allowed) == (0.9, "at most 0.5")
-    assert "253 models.eight.gpuMemoryUtilization" not in found(plan(tmp_path, None, shared, gpuMemoryUtilization=0.5))
+    assert "253 models.eight.gpuMemoryUtilization" not in problems_of(
+        plan(tmp_path, None, shared, gpuMemoryUtilization=0.5)
+    )
 
 
 def test_an_engine_awake_leaves_those_that_sleep_on_its_card_what_they_keep(tmp_path: Path) -> None:
     def planned(models: int, **model: Any) -> dict[str, Any]:
         turns = {"pools.one.sharing": {"turns": {"models": models}}, "gpuLayer": {"install": "helm"}}
-        return found(plan(tmp_path, None, turns, **model))
+        return problems_of(plan(tmp_path, None, turns, **model))
 
     path = "264 models.eight.gpuMemoryUtilization"
     assert path not in planned(2), "2 GiB of 21.9"
@@ -130,7 +132,7 @@ def test_an_engine_awake_leaves_those_that_sleep_on_its_card_what_they_keep(tmp_
 def test_weights_that_sleep_must_have_room_in_main_memory(tmp_path: Path) -> None:
     def planned(machine: str) -> dict[str, Any]:
         pool = {"machine": machine, "max": 1, "sharing": {"turns": {"models": 2}}}
-        return found(plan(tmp_path, EIGHT, {"pools.small": pool, "gpuLayer": {"install": "helm"}}, pool="small"))
+        return problems_of(plan(tmp_path, EIGHT, {"pools.small": pool, "gpuLayer": {"install": "helm"}}, pool="small"))
 
     path = "265 pools.small.sharing.turns.models"
     problem = planned("g5.xlarge")[path]
@@ -145,7 +147,7 @@ def test_a_slice_of_a_card_has_a_slices_memory(tmp_path: Path) -> None:
     planned = plan(tmp_path, EIGHT, sliced, pool="cut")
     pool = planned.pool("cut")
     assert (pool.gpu_bytes, pool.gpus_per_node) == (9_500_000_000, 24)  # a slice has a little less than its name says
-    assert "25 models.eight.gpus" in found(planned)
+    assert "25 models.eight.gpus" in problems_of(planned)
 
 
 def test_what_is_asked_of_the_engine_by_hand_counts(tmp_path: Path) -> None:
@@ -268,4 +270,4 @@ def test_a_longer_context_by_hf_overrides_is_the_engine_s(
         tmp_path, facts(max_position_embeddings=32768), pools, pool="big", gpus=8, maxTokens=131072,
         extraArgs=arguments, extraEnv=environment,
     )  # fmt: skip
-    assert ("27 models.eight.maxTokens" in found(planned)) is refused
+    assert ("27 models.eight.maxTokens" in problems_of(planned)) is refused

@@ -13,7 +13,7 @@ from infra.planner.facts.model_facts import ModelFacts
 from infra.planner.sizing import memory
 from infra.planner.sizing.memory import GIB, Engine
 
-TEXT = [name for name in presets.names() if (found := presets.preset(name)) and found.config is not None]
+TEXT = [name for name in presets.names() if (preset := presets.preset(name)) and preset.config is not None]
 FAMILIES = {
     *("llama-3.1-8b", "llama-3.1-70b", "llama-3.2-1b", "llama-3.2-3b", "llama-3.3-70b", "mistral-7b"),
     *("mistral-small-24b", "mixtral-8x7b", "gemma-2-9b", "gemma-2-27b", "gemma-3-4b", "gemma-3-12b", "gemma-3-27b"),
@@ -24,9 +24,9 @@ FAMILIES = {
 
 
 def known(name: str) -> ModelFacts:
-    found = presets.find(name)
-    assert found is not None
-    return found
+    model_facts = presets.find(name)
+    assert model_facts is not None
+    return model_facts
 
 
 def test_the_popular_families_can_be_planned_without_a_network() -> None:

@@ -51,15 +51,15 @@ SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
 @pytest.mark.parametrize("case", SETTINGS)
 def test_layers_take_what_their_settings_say_and_embeddings_stay_in_16_bits(case: str) -> None:
     settings, each = SETTINGS[case]
-    found = facts(quantization_config=settings).weights
-    assert found is not None
-    assert found.total == pytest.approx(LINEAR * each + 2 * (EMBEDDING_AND_HEAD + NORMS), abs=4)
+    weights = facts(quantization_config=settings).weights
+    assert weights is not None
+    assert weights.total == pytest.approx(LINEAR * each + 2 * (EMBEDDING_AND_HEAD + NORMS), abs=4)
 
 
 def test_the_widest_group_stands_for_all() -> None:
     groups = {"a": {"weights": {"num_bits": 4}}, "b": {"weights": {"num_bits": 8}}}
-    found = facts(quantization_config={"quant_method": "compressed-tensors", "config_groups": groups})
-    assert found.quantization_bits == 8
+    weights = facts(quantization_config={"quant_method": "compressed-tensors", "config_groups": groups})
+    assert weights.quantization_bits == 8
 
 
 @pytest.mark.parametrize("settings", ["awq", [1], 4])

@@ -24,7 +24,7 @@ from tests.unit.plan_kit import EIGHT, facts, plan, renamed
 TOO_LONG = {"maxTokens": 131072}
 
 
-def made(folder: Path, known: Any = EIGHT, **more: Any) -> dict[str, Any]:
+def document_of(folder: Path, known: Any = EIGHT, **more: Any) -> dict[str, Any]:
     planned = plan(folder, known, **more)
     findings = [finding(problem, "stacks/Pulumi.test.yaml") for problem in planned.problems]
     resources = [
@@ -41,7 +41,7 @@ def drawn(read: dict[str, Any], width: int, **more: Any) -> str:
 
 
 def test_the_data_hold_what_the_command_promises(tmp_path: Path) -> None:
-    read = json.loads(json.dumps(made(tmp_path, **TOO_LONG), allow_nan=False))
+    read = json.loads(json.dumps(document_of(tmp_path, **TOO_LONG), allow_nan=False))
     assert {"findings", "models", "pools", "cost", "cold_path", "timeouts"} <= set(read)
     assert set(read["findings"][0]) >= {"code", "severity", "path", "value", "allowed", "message", "fix"}
     assert read["verdict"] == "errors"
@@ -54,14 +54,14 @@ def test_the_data_hold_what_the_command_promises(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
 def test_no_line_is_wider_than_the_terminal(tmp_path: Path, width: int) -> None:
-    text = drawn(made(tmp_path, **TOO_LONG), width)
+    text = drawn(document_of(tmp_path, **TOO_LONG), width)
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
-    for told in ("EBB026", "g5.8xlarge", "14.96", "test/eight"):
-        assert told in text.replace("\n", "")
+    for word in ("EBB026", "g5.8xlarge", "14.96", "test/eight"):
+        assert word in text.replace("\n", "")
 
 
 def test_colour_is_for_terminals_that_want_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = made(tmp_path, **TOO_LONG)
+    read = document_of(tmp_path, **TOO_LONG)
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[1;31m" in drawn(read, 100, force_terminal=True, color_system="standard")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -72,7 +72,7 @@ def test_colour_is_for_terminals_that_want_it(tmp_path: Path, monkeypatch: pytes
 
 def test_a_value_is_never_markup(tmp_path: Path) -> None:
     nasty = "<script>alert(1)</script> [bold]x[/bold] | `y`\\|"
-    read = made(tmp_path, renamed(EIGHT, source=nasty), **TOO_LONG)
+    read = document_of(tmp_path, renamed(EIGHT, source=nasty), **TOO_LONG)
     read["models"][0]["name"] = read["cold_path"][0]["model"] = nasty
     read["findings"][0]["value"] = read["findings"][0]["fix"] = nasty
     assert "[bold]x[/bold]" in drawn(read, 200)
@@ -86,7 +86,7 @@ def test_a_value_is_never_markup(tmp_path: Path) -> None:
 
 
 def test_markdown_is_whole_tables(tmp_path: Path) -> None:
-    text = markdown(made(tmp_path, **TOO_LONG))
+    text = markdown(document_of(tmp_path, **TOO_LONG))
     assert text.startswith(
         "## Plan of test (aws, us-east-1, prod)\n\n**1 finding: with these nothing may be created.**"
     )
@@ -114,7 +114,7 @@ class _Page(HTMLParser):
 
 @pytest.mark.parametrize("known", [EIGHT, None, facts(torch_dtype="float32")])
 def test_the_page_is_well_formed_and_asks_for_nothing(tmp_path: Path, known: Any) -> None:
-    text = page(made(tmp_path, known))
+    text = page(document_of(tmp_path, known))
     read = _Page()
     read.feed(text)
     assert (read.open, read.wrong, read.asks) == ([], [], [])
@@ -126,11 +126,11 @@ def test_the_page_is_well_formed_and_asks_for_nothing(tmp_path: Path, known: Any
 def test_the_bars_of_a_gpu_are_its_memory(tmp_path: Path) -> None:
     from infra.planner.report.html import bar
 
-    parts = bar(made(tmp_path)["models"][0]["memory"])
+    parts = bar(document_of(tmp_path)["models"][0]["memory"])
     assert [part.name for part in parts] == ["weights", "engine", "KV cache", "margin"]
     assert sum(part.width for part in parts) == pytest.approx(100, abs=0.2)
     assert parts[0].width == pytest.approx(100 * 14.96 / 21.9, abs=0.2)
-    short = bar(made(tmp_path, facts(num_hidden_layers=80))["models"][0]["memory"])
+    short = bar(document_of(tmp_path, facts(num_hidden_layers=80))["models"][0]["memory"])
     assert sum(part.width for part in short) <= 100.01
 
 
@@ -142,12 +142,12 @@ def test_a_refused_stack_file_still_makes_every_format() -> None:
 
 
 def test_changes_name_what_differs_and_nothing_else(tmp_path: Path) -> None:
-    before, after = made(tmp_path), made(tmp_path, changes={"pools.one.max": 5}, maxTokens=4096)
+    before, after = document_of(tmp_path), document_of(tmp_path, changes={"pools.one.max": 5}, maxTokens=4096)
     assert changes(before, before) == []
-    found = {each["path"]: (each["before"], each["after"]) for each in changes(before, after)}
-    assert found["pools.one.max"] == (2, 5)
-    assert found["models.eight.context_tokens"] == (8192, 4096)
-    assert "cost.ceiling_usd_per_hour" in found
+    differences = {each["path"]: (each["before"], each["after"]) for each in changes(before, after)}
+    assert differences["pools.one.max"] == (2, 5)
+    assert differences["models.eight.context_tokens"] == (8192, 4096)
+    assert "cost.ceiling_usd_per_hour" in differences
     gone = {each["path"]: each["after"] for each in changes(before, document("test", "f", [], None, None))}
     assert gone["models.eight"] is None
     shown = {**after, "changes": changes(before, after), "against": "main:stacks/Pulumi.test.yaml"}

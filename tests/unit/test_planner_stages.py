@@ -89,9 +89,9 @@ def test_a_plan_divides_by_the_stack_files_machines(tmp_path: Path) -> None:
 def test_the_heads_are_judged_by_the_split_of_a_layer_and_the_key_that_sets_it(tmp_path: Path) -> None:
     changes = {"pools.eight": {"machine": "p4d.24xlarge", "max": 3}, "guard.maxGpus": 18}
     shape = {"pool": "eight", "gpus": 6, "nodes": 3, "maxTokens": 4096}
-    (found,) = [p for p in plan(tmp_path, changes=changes, **shape).problems if p.code == "EBB028"]
-    assert (found.path, found.value) == (("models", "eight", "gpus"), 6)
+    (problem,) = [p for p in plan(tmp_path, changes=changes, **shape).problems if p.code == "EBB028"]
+    assert (problem.path, problem.value) == (("models", "eight", "gpus"), 6)
     written = {**shape, "tensorParallel": 9, "pipelineParallel": 2}
-    (found,) = [p for p in plan(tmp_path, changes=changes, **written).problems if p.code == "EBB028"]
-    assert (found.path, found.value) == (("models", "eight", "tensorParallel"), 9)
-    assert found.fix == "set tensorParallel: 8"
+    (problem,) = [p for p in plan(tmp_path, changes=changes, **written).problems if p.code == "EBB028"]
+    assert (problem.path, problem.value) == (("models", "eight", "tensorParallel"), 9)
+    assert problem.fix == "set tensorParallel: 8"

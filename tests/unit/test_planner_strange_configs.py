@@ -30,7 +30,7 @@ def test_a_billion_layers_are_refused_before_a_list_is_made_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("num_hidden_layers", 0, "is 0, which no model has; allowed: 1..10000"),
         ("hidden_size", -4096, "is -4096, which no model has; allowed: 1..4294967296"),
@@ -40,8 +40,8 @@ def test_a_billion_layers_are_refused_before_a_list_is_made_of_them() -> None:
         ("intermediate_size", -1, "is -1, which no model has"),
     ],
 )
-def test_a_number_that_no_model_has_is_named_with_what_is_allowed(key: str, value: float, told: str) -> None:
-    assert refusal({**LLAMA, key: value}).startswith(f"config.json: {key} {told}")
+def test_a_number_that_no_model_has_is_named_with_what_is_allowed(key: str, value: float, message: str) -> None:
+    assert refusal({**LLAMA, key: value}).startswith(f"config.json: {key} {message}")
 
 
 @pytest.mark.parametrize(("key", "value"), [("depth", 10**400), ("patch_size", -14), ("out_hidden_size", 1e308)])

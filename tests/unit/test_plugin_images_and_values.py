@@ -20,7 +20,7 @@ from lab.plugins.random_values import RandomValues
 PASSWORD = Call(urn="u", type="random:index/randomPassword:RandomPassword", name="p")
 
 
-def made(call: Call, inputs: dict[str, Any]) -> dict[str, Any]:
+def outputs_of(call: Call, inputs: dict[str, Any]) -> dict[str, Any]:
     plugin = RandomValues(Engine(None))
     checked, failures = plugin.check(call, {}, inputs, Naming(b""))
     assert not failures
@@ -28,7 +28,7 @@ def made(call: Call, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_password_honours_length_classes_and_minimums_and_is_secret() -> None:
-    result = made(PASSWORD, {"length": 12, "special": False, "minNumeric": 9})["result"]
+    result = outputs_of(PASSWORD, {"length": 12, "special": False, "minNumeric": 9})["result"]
     assert isinstance(result, Secret)
     assert len(result.value) == 12
     assert sum(letter.isdigit() for letter in result.value) >= 9
@@ -37,7 +37,7 @@ def test_a_password_honours_length_classes_and_minimums_and_is_secret() -> None:
 
 def test_a_length_that_cannot_hold_the_minimums_is_refused() -> None:
     with pytest.raises(RefusedError, match="length 2 cannot hold"):
-        made(PASSWORD, {"length": 2, "minLower": 3})
+        outputs_of(PASSWORD, {"length": 2, "minLower": 3})
 
 
 def test_a_length_that_is_no_number_is_refused_by_check() -> None:
@@ -46,8 +46,10 @@ def test_a_length_that_is_no_number_is_refused_by_check() -> None:
 
 
 def test_an_id_is_the_same_bytes_in_every_spelling() -> None:
-    found = made(Call(urn="u", type="random:index/randomId:RandomId", name="i"), {"byteLength": 4, "prefix": "x-"})
-    assert int(found["hex"].removeprefix("x-"), 16) == int(found["dec"].removeprefix("x-"))
+    outputs = outputs_of(
+        Call(urn="u", type="random:index/randomId:RandomId", name="i"), {"byteLength": 4, "prefix": "x-"}
+    )
+    assert int(outputs["hex"].removeprefix("x-"), 16) == int(outputs["dec"].removeprefix("x-"))
 
 
 def test_every_launcher_names_itself_a_stand_in_and_runs_the_given_python(tmp_path: Path) -> None:
@@ -116,10 +118,10 @@ def test_only_loopback_registries_speak_plain_http() -> None:
 
 
 def test_inputs_that_need_buildkit_are_refused_together_with_a_way_out() -> None:
-    found = dict(refusals({"exports": [{}], "platforms": ["linux/s390x"], "push": True}))
-    assert set(found) == {"exports", "platforms", "tags"}
-    assert "push: true" in found["exports"]
-    assert "linux/s390x" in found["platforms"]
+    reasons = dict(refusals({"exports": [{}], "platforms": ["linux/s390x"], "push": True}))
+    assert set(reasons) == {"exports", "platforms", "tags"}
+    assert "push: true" in reasons["exports"]
+    assert "linux/s390x" in reasons["platforms"]
 
 
 def test_build_volumes_must_be_absolute_and_exist(tmp_path: Path) -> None:

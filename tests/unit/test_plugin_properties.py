@@ -98,8 +98,8 @@ def test_null_and_absent_are_the_same_and_true_is_not_one() -> None:
 
 def test_ignored_paths_never_differ_and_immutable_ones_replace() -> None:
     old, new = {"spec": {"replicas": 1, "selector": {"a": "b"}}}, {"spec": {"replicas": 3, "selector": {"a": "c"}}}
-    found = compare(old, new, immutable=[("spec", "selector")], ignored=[("spec", "replicas")])
-    assert [(change.path, change.kind, change.replaces) for change in found] == [
+    changes = compare(old, new, immutable=[("spec", "selector")], ignored=[("spec", "replicas")])
+    assert [(change.path, change.kind, change.replaces) for change in changes] == [
         (("spec", "selector", "a"), "UPDATE", True)
     ]
 

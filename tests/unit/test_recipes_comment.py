@@ -94,11 +94,11 @@ def test_what_is_no_report_is_told_as_such(content: bytes) -> None:
 def test_more_stacks_than_a_comment_shows_are_counted_and_refuse_nothing(github: Forge) -> None:
     texts = {f"stack-{number:02}_md": f"## ✅ stack-{number:02}" for number in range(25)}
     github.elsewhere.answers["/blob"] = archive(gate_md="## ✅ all", **texts)  # type: ignore[attr-defined]
-    state, words, said = acted(github)
+    state, words, body = acted(github)
     assert (state, words) == ("success", "may pass")
-    assert said.count("## ✅ stack-") == 20
-    assert "## ✅ all" in said
-    assert "And 5 more stacks, not shown here" in said
+    assert body.count("## ✅ stack-") == 20
+    assert "## ✅ all" in body
+    assert "And 5 more stacks, not shown here" in body
 
 
 def test_a_text_that_is_not_utf_8_is_no_report() -> None:
@@ -194,14 +194,14 @@ class Forge:
 
 @pytest.fixture
 def make_forge() -> Iterator[Callable[[], Forge]]:
-    made: list[Forge] = []
+    forges: list[Forge] = []
 
     def make() -> Forge:
-        made.append(Forge())
-        return made[-1]
+        forges.append(Forge())
+        return forges[-1]
 
     yield make
-    for forge in made:
+    for forge in forges:
         forge.server.shutdown()
         forge.server.server_close()
 
@@ -260,24 +260,24 @@ def event(**changed: Any) -> dict[str, Any]:
     return {"workflow_run": {**run, **changed}, "repository": {"default_branch": "main"}}
 
 
-def act(forge: Forge, told: dict[str, Any] | None = None) -> str:
-    return comment(Api(forge.url, {"Authorization": "Bearer secret"}), "o/r", told or event(), OWNERS)
+def act(forge: Forge, changed: dict[str, Any] | None = None) -> str:
+    return comment(Api(forge.url, {"Authorization": "Bearer secret"}), "o/r", changed or event(), OWNERS)
 
 
 def acted(forge: Forge) -> tuple[str, str, str]:
     """The status, its words, and the comment."""
     act(forge)
-    said, status = forge.sent[0][2], forge.sent[-1][2]
+    comment, status = forge.sent[0][2], forge.sent[-1][2]
     assert len(status["description"]) <= 140
-    return status["state"], status["description"], said["body"]
+    return status["state"], status["description"], comment["body"]
 
 
 def test_a_judged_pull_request_of_a_fork_gets_one_comment_and_a_status(github: Forge) -> None:
     assert act(github) == "commented on #7"
-    (how, where, said), (_, there, status) = github.sent
+    (how, where, comment), (_, there, status) = github.sent
     assert (how, where) == ("POST", "/repos/o/r/issues/7/comments")
-    assert said["body"].startswith(MARK)
-    assert "@\u200beveryone" in said["body"]
+    assert comment["body"].startswith(MARK)
+    assert "@\u200beveryone" in comment["body"]
     assert there == f"/repos/o/r/statuses/{SHA}"
     assert (status["state"], status["context"]) == ("success", "ebbtide/gate")
 
@@ -372,19 +372,19 @@ PROGRAM = {"filename": "components/gateway/app.py"}
 
 def test_a_program_needs_an_owner_though_the_run_says_that_it_does_not(github: Forge) -> None:
     github.answers["/repos/o/r/pulls/7/files"].append({"filename": "docs/x.md", "previous_filename": "infra/x.py"})
-    state, words, said = acted(github)
+    state, words, body = acted(github)
     assert (state, words) == ("success", "may pass once a code owner approves")
-    assert "no judge can vouch for a program. 1 file:" in said
-    assert "> - `infra/x.py`" in said
+    assert "no judge can vouch for a program. 1 file:" in body
+    assert "> - `infra/x.py`" in body
 
 
 def test_a_program_behind_a_page_shorter_than_asked_for_needs_an_owner_too(github: Forge) -> None:
     """A forge decides how many items a page has; its link says whether there is another page."""
     pages = {"1": Part([{"filename": f"docs/{number}.md"} for number in range(30)]), "2": [PROGRAM]}
     github.answers["/repos/o/r/pulls/7/files"] = lambda query: pages[query["page"][0]]
-    _, words, said = acted(github)
+    _, words, body = acted(github)
     assert words == "may pass once a code owner approves"
-    assert f"> - `{PROGRAM['filename']}`" in said
+    assert f"> - `{PROGRAM['filename']}`" in body
 
 
 def test_a_list_whose_links_never_end_gives_no_status(github: Forge) -> None:
@@ -396,15 +396,15 @@ def test_a_list_whose_links_never_end_gives_no_status(github: Forge) -> None:
 
 def test_a_run_that_asks_for_an_owner_gets_one_though_only_data_changed(github: Forge) -> None:
     github.answers["/repos/o/r/actions/runs/1/jobs"] = ended("success", "failure")
-    state, words, said = acted(github)
+    state, words, body = acted(github)
     assert state == "failure"
     asked = "add owners for stacks/Pulumi.dev.yaml to CODEOWNERS first, or leave out what asks for one"
     assert words == f"needs an owner: {asked}"
     github.sent.clear()
     github.answers["/repos/o/r/pulls/7/files"].append({"filename": "stacks/Pulumi.aws-prod.yaml"})
-    state, words, said = acted(github)
+    state, words, body = acted(github)
     assert (state, words) == ("success", "may pass once a code owner approves")
-    assert "the data asks for what no rule can vouch for. 2 files:" in said
+    assert "the data asks for what no rule can vouch for. 2 files:" in body
 
 
 @pytest.mark.parametrize(
@@ -428,11 +428,11 @@ def test_where_nothing_asks_for_an_owner_the_status_fails_and_says_what_to_turn_
 ) -> None:
     github.answers["/repos/o/r/pulls/7/files"].append(PROGRAM)
     github.answers |= {f"/repos/o/r/{path}": answer for path, answer in answers.items()}
-    state, told, said = acted(github)
+    state, words_of_status, body = acted(github)
     assert state == "failure"
-    assert told.startswith("needs an owner: ")
-    assert words in told
-    assert words in said
+    assert words_of_status.startswith("needs an owner: ")
+    assert words in words_of_status
+    assert words in body
 
 
 def test_a_change_without_a_program_needs_no_rule_about_owners(github: Forge) -> None:
@@ -491,9 +491,9 @@ def swept(forge: Forge) -> str:
 
 def test_a_judged_merge_request_of_a_fork_gets_one_comment_which_is_kept_up_to_date(gitlab: Forge) -> None:
     assert swept(gitlab) == "commented"
-    said = gitlab.sent[0][2]["body"]
-    assert "⛔ prod: blocked" in said
-    gitlab.answers["/projects/5/merge_requests/3/notes"].append({"id": 2, "author": {"id": 2}, "body": said})
+    note = gitlab.sent[0][2]["body"]
+    assert "⛔ prod: blocked" in note
+    gitlab.answers["/projects/5/merge_requests/3/notes"].append({"id": 2, "author": {"id": 2}, "body": note})
     assert swept(gitlab) == "nothing new"
     gitlab.answers["/projects/77/jobs/4/artifacts"] = archive(report__prod_md="## ⛔ prod: blocked still")
     assert swept(gitlab) == "comment updated"
@@ -573,8 +573,8 @@ def test_on_gitlab_the_note_says_whether_anything_asks_for_an_owner(
     gitlab: Forge, protected: bool | None, approval: list[Any] | None, asked: bool
 ) -> None:
     passed(gitlab, "failed")
-    told = None if protected is None else {"name": "main", "code_owner_approval_required": protected}
-    gitlab.answers["/projects/5/protected_branches/main"] = told
+    branch = None if protected is None else {"name": "main", "code_owner_approval_required": protected}
+    gitlab.answers["/projects/5/protected_branches/main"] = branch
     gitlab.answers["/projects/5/approval_rules"] = approval
     swept(gitlab)
     assert ("Nothing asks for that approval yet" in gitlab.sent[-1][2]["body"]) != asked

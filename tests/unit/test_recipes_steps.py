@@ -34,9 +34,9 @@ exit "$GATE"
 
 def script(file: str, job: str, name: str) -> tuple[str, str]:
     """A step's script, and its folder."""
-    told = yaml.safe_load((ROOT / "recipes" / "github" / f"{file}.yml").read_text())
-    (step,) = [step for step in told["jobs"][job]["steps"] if step.get("name") == name]
-    assert told["defaults"] == {"run": {"shell": "bash"}}
+    recipe = yaml.safe_load((ROOT / "recipes" / "github" / f"{file}.yml").read_text())
+    (step,) = [step for step in recipe["jobs"][job]["steps"] if step.get("name") == name]
+    assert recipe["defaults"] == {"run": {"shell": "bash"}}
     return step["run"], step.get("working-directory", ".")
 
 
@@ -159,8 +159,8 @@ def test_no_status_of_the_gate_but_0_leaves_both_jobs_green(
 ) -> None:
     job = Judging(forge, tmp_path)
     assert job.run(gate).returncode == judged
-    (said,) = job.output.read_text().splitlines()
-    assert owner(tmp_path, said.removeprefix("status=")) == owned
+    (line,) = job.output.read_text().splitlines()
+    assert owner(tmp_path, line.removeprefix("status=")) == owned
 
 
 def test_a_judge_that_left_no_status_does_not_pass_for_one_that_said_0(tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ def test_what_is_no_merge_of_a_pull_request_is_not_judged(forge: Path, tmp_path:
     assert "not the merge" in done.stdout
 
 
-def read_stacks(folder: Path, told: object) -> tuple[int, dict[str, str]]:
+def read_stacks(folder: Path, document: object) -> tuple[int, dict[str, str]]:
     (folder / "stacks").mkdir()
-    (folder / "stacks" / "deployments.json").write_text(json.dumps(told))
+    (folder / "stacks" / "deployments.json").write_text(json.dumps(document))
     for name in ("aws-dev", "aws-prod", "a"):
         (folder / "stacks" / f"Pulumi.{name}.yaml").touch()
     output = folder / "output"
@@ -201,10 +201,10 @@ def read_stacks(folder: Path, told: object) -> tuple[int, dict[str, str]]:
 
 def test_the_stacks_and_their_order_come_from_one_file(tmp_path: Path) -> None:
     shipped = json.loads((ROOT / "stacks" / "deployments.json").read_text())
-    code, told = read_stacks(tmp_path, shipped)
+    code, outputs = read_stacks(tmp_path, shipped)
     assert code == 0
-    assert json.loads(told["all"]) == shipped["stacks"]
-    assert told["count"] == str(len(shipped["stacks"]))
+    assert json.loads(outputs["all"]) == shipped["stacks"]
+    assert outputs["count"] == str(len(shipped["stacks"]))
     done = bash("python3 -m recipes.gitlab.stacks deploy", ROOT, {})
     assert [name for name in json.loads(done.stdout) if name.startswith("up ")] == [
         f"up {each['stack']}" for each in shipped["stacks"]
@@ -333,8 +333,8 @@ def gitlab(file: str, job: str) -> str:
 
 
 def gitlab_job(file: str, job: str) -> dict[str, Any]:
-    told = yaml.safe_load((ROOT / "recipes" / "gitlab" / f"{file}.yml").read_text())
-    return dict(told[job])
+    recipe = yaml.safe_load((ROOT / "recipes" / "gitlab" / f"{file}.yml").read_text())
+    return dict(recipe[job])
 
 
 @pytest.mark.parametrize(("gate", "judged"), [(0, 0), (1, 1), (2, 2), (3, 0), (77, 77)])

@@ -24,9 +24,9 @@ THERE = ("stacks/Pulumi.dev.yaml", "stacks/Pulumi.prod.yaml", "stacks/deployment
     ],
 )
 def test_two_names_that_differ_in_case_or_unseen_signs_are_blocked(path: str) -> None:
-    (found,) = misnamed([path], THERE)
-    assert "differs from 'stacks/Pulumi.dev.yaml' in case or in what nobody sees" in found
-    assert found.isascii()
+    (message,) = misnamed([path], THERE)
+    assert "differs from 'stacks/Pulumi.dev.yaml' in case or in what nobody sees" in message
+    assert message.isascii()
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_two_names_that_differ_in_case_or_unseen_signs_are_blocked(path: str) ->
     ],
 )
 def test_a_file_that_is_nearly_a_stack_file_is_blocked(path: str) -> None:
-    (found,) = misnamed([path], THERE)
-    assert "has a name that no stack can have; allowed: stacks/Pulumi.NAME.yaml" in found
+    (message,) = misnamed([path], THERE)
+    assert "has a name that no stack can have; allowed: stacks/Pulumi.NAME.yaml" in message
 
 
 @pytest.mark.parametrize(

@@ -48,13 +48,13 @@ def settings(file: Path, context: str = "gpu-cluster", server: str | None = None
     return ExistingSettings.model_validate(raw | ({"apiServer": server} if server else {}))
 
 
-def seen(told: ExistingSettings) -> list[str]:
-    return [str(platform.finding(problem, FILE)) for problem in inspect_machine(told)]
+def lines_of(place: ExistingSettings) -> list[str]:
+    return [str(platform.finding(problem, FILE)) for problem in inspect_machine(place)]
 
 
 def test_54_a_context_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     file = kubeconfig(tmp_path, dev="https://10.0.0.1:6443", prod="https://10.0.0.2:6443")
-    assert seen(settings(file)) == [
+    assert lines_of(settings(file)) == [
         f"{FILE}: platform.context: 'gpu-cluster' is not a context of {file}; allowed: dev, prod; "
         "fix: use one of them, or add the context: kubectl config get-contexts shows what is there [EBB054 error]"
     ]
@@ -62,7 +62,7 @@ def test_54_a_context_that_is_not_there_is_named_with_those_that_are(tmp_path: P
 
 def test_54_a_context_of_another_cluster_is_refused(tmp_path: Path) -> None:
     file = kubeconfig(tmp_path, **{"gpu-cluster": "https://10.0.0.1:6443"})
-    assert seen(settings(file, server="https://10.0.0.2:6443")) == [
+    assert lines_of(settings(file, server="https://10.0.0.2:6443")) == [
         f"{FILE}: platform.context: 'gpu-cluster' leads to another cluster, https://10.0.0.1:6443, than the stack's; "
         "allowed: a context that leads to https://10.0.0.2:6443; "
         "fix: use the context of the stack's cluster, or write the address it has now under apiServer [EBB054 error]"
@@ -72,12 +72,12 @@ def test_54_a_context_of_another_cluster_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("server", ["https://API.example.com", "https://api.example.com:443/"])
 def test_54_two_spellings_of_one_address_are_one_cluster(tmp_path: Path, server: str) -> None:
     file = kubeconfig(tmp_path, **{"gpu-cluster": "https://api.example.com"})
-    assert seen(settings(file, server=server)) == []
+    assert lines_of(settings(file, server=server)) == []
 
 
 def test_54_a_kubeconfig_that_is_not_there_only_warns_because_a_preview_may_have_none(tmp_path: Path) -> None:
     file = tmp_path / "none"
-    assert seen(settings(file)) == [
+    assert lines_of(settings(file)) == [
         f"{FILE}: platform.kubeconfig: '{file}' is not on this machine; allowed: a kubeconfig with the context; "
         "fix: write the path of a kubeconfig that has the context [EBB054 warning]"
     ]
@@ -86,9 +86,9 @@ def test_54_a_kubeconfig_that_is_not_there_only_warns_because_a_preview_may_have
 @pytest.mark.parametrize("text", ["{", "- a", "clusters: [x]\ncontexts: {a: b}", f"users: [{TOKEN}", "\x00"])
 def test_54_a_broken_kubeconfig_is_refused_without_a_word_of_what_is_in_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "config").write_text(text)
-    (found,) = seen(settings(tmp_path / "config"))
-    assert found.endswith("[EBB054 error]")
-    assert TOKEN not in found
+    (line,) = lines_of(settings(tmp_path / "config"))
+    assert line.endswith("[EBB054 error]")
+    assert TOKEN not in line
 
 
 def test_54_nothing_is_created_when_the_context_leads_elsewhere(tmp_path: Path) -> None:
@@ -263,11 +263,11 @@ def test_a_cluster_that_does_not_answer_stops_an_update_before_labels_are_taken_
     with pytest.raises(pulumi.RunError, match="cannot be asked for nodes with gpu=l40s") as refused:
         nodes_of({"a": request({"gpu": "l40s"})}, "k", "c", silent)
     assert TOKEN not in str(refused.value)
-    told: list[str] = []
+    warnings: list[str] = []
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
-    monkeypatch.setattr(pulumi.log, "warn", told.append)
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
     assert nodes_of({"a": request({"gpu": "l40s"})}, "k", "c", silent) == {"a": ()}
-    assert len(told) == 1
+    assert len(warnings) == 1
 
 
 def test_55_a_pool_under_another_name_is_a_replacement() -> None:
@@ -297,10 +297,10 @@ def test_55_one_of_two_like_pools_that_is_gone_is_no_rename_of_the_other() -> No
 
 
 def test_a_place_hears_how_long_a_request_may_be_silent_and_what_to_protect() -> None:
-    told = platform.about(load(stack(), FILE).config, "ebbtide", "onprem")
-    assert (told.name, told.environment, told.protect) == ("ebbtide-onprem", "prod", True)
+    about = platform.about(load(stack(), FILE).config, "ebbtide", "onprem")
+    assert (about.name, about.environment, about.protect) == ("ebbtide-onprem", "prod", True)
     # waiting for the guard and for the wake: 15 minutes each; then five until the first byte
-    assert told.longest_silence_seconds == 35 * 60
+    assert about.longest_silence_seconds == 35 * 60
     impatient = platform.about(load(stack((("guard", "whenFull"), "refuse")), FILE).config, "ebbtide", "onprem")
     assert impatient.longest_silence_seconds == 20 * 60
     assert not platform.about(load(stack((("environment",), "dev")), FILE).config, "ebbtide", "x").protect

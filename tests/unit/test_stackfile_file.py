@@ -123,9 +123,9 @@ def test_two_models_of_one_name_are_found(tmp_path: Path) -> None:
 
 
 def test_a_key_without_namespace_is_refused(tmp_path: Path) -> None:
-    found = refusal(tmp_path, GOOD.read_text() + "  guards: {}\n")
-    assert found[0].startswith("stacks/Pulumi.aws-prod.yaml: config.guards: is not a known key; allowed: ebbtide:data")
-    assert found[0].endswith("fix: did you mean ebbtide:guard? [EBB050 error]")
+    lines = refusal(tmp_path, GOOD.read_text() + "  guards: {}\n")
+    assert lines[0].startswith("stacks/Pulumi.aws-prod.yaml: config.guards: is not a known key; allowed: ebbtide:data")
+    assert lines[0].endswith("fix: did you mean ebbtide:guard? [EBB050 error]")
 
 
 def test_names_are_read_as_they_are_written(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_an_exception_at_any_door_is_counted_as_a_traceback_and_says_what_went_i
     tally = fuzz.Tally()
     tally.note(lambda: str(1 // 0), b"what went in")
     assert tally.outcomes["traceback"] == 1
-    assert ["what went in" in told for told in tally.failures.values()] == [True]
+    assert ["what went in" in text for text in tally.failures.values()] == [True]
 
 
 @pytest.mark.parametrize("depth", [45, 400, 5000])

@@ -36,10 +36,10 @@ def pair(short: dict[str, Any] | None = None, long: dict[str, Any] | None = None
 
 def findings(raw: dict[str, Any]) -> list[str]:
     try:
-        found = load(raw, FILE).warnings
+        problems_found = load(raw, FILE).warnings
     except ConfigError as error:
-        found = error.findings
-    return [str(each).removeprefix(f"{FILE}: ") for each in found]
+        problems_found = error.findings
+    return [str(each).removeprefix(f"{FILE}: ") for each in problems_found]
 
 
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {

@@ -710,12 +710,12 @@ def test_the_good_stack_has_no_findings() -> None:
 
 
 def test_one_wrong_field_does_not_hide_what_the_others_show_together() -> None:
-    found = messages(stack(*model(gpus=9, maxTokens="many", coldStart="an hour", min=5, pool="gpu-8xa100")))
-    codes = [line.split()[-2].strip("[") for line in found]
+    lines = messages(stack(*model(gpus=9, maxTokens="many", coldStart="an hour", min=5, pool="gpu-8xa100")))
+    codes = [line.split()[-2].strip("[") for line in lines]
     assert codes == ["EBB111", "EBB002", "EBB011", "EBB006", "EBB114"]
 
 
 def test_fifty_mistakes_come_out_in_one_run_in_the_order_of_the_file() -> None:
     broken = {f"model-{number:02d}": {**OTHER, "gpus": 0} for number in range(50)}
-    found = messages(stack((("models",), broken)))
-    assert found == [f"{FILE}: models.model-{n:02d}.gpus: 0 is less than 1; {GPUS}" for n in range(50)]
+    lines = messages(stack((("models",), broken)))
+    assert lines == [f"{FILE}: models.model-{n:02d}.gpus: 0 is less than 1; {GPUS}" for n in range(50)]

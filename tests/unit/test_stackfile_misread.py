@@ -30,9 +30,9 @@ ALIKE = (
 
 @pytest.mark.parametrize("text", ENGINE)
 def test_a_value_that_readers_differ_on_is_told_with_its_line(text: str) -> None:
-    (found,) = parse(f"a: 1\nb:\n  - {text}\n").misread
-    assert (found.code, found.path, found.value) == ("EBB116", ("b", 0), text)
-    assert "in line 3" in found.message
+    (problem,) = parse(f"a: 1\nb:\n  - {text}\n").misread
+    assert (problem.code, problem.path, problem.value) == ("EBB116", ("b", 0), text)
+    assert "in line 3" in problem.message
 
 
 @pytest.mark.parametrize("text", ENGINE)
@@ -55,8 +55,8 @@ def test_a_value_that_all_readers_take_alike_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["010", "on", "7", "true", "2026-01-01", "~", "1.0", "0x10", "!!int 'a'"])
 def test_a_name_that_is_no_text_to_some_reader_is_told(name: str) -> None:
-    (found,) = parse(f"a:\n  {name}: 1\n").misread
-    assert (found.code, "in line 2" in found.message) == ("EBB116", True)
+    (problem,) = parse(f"a:\n  {name}: 1\n").misread
+    assert (problem.code, "in line 2" in problem.message) == ("EBB116", True)
 
 
 @pytest.mark.parametrize("value", ["!!int '0100'", "!!float 1", "!!timestamp x", "!!bool 'yes'", "!!binary aGk="])
@@ -85,7 +85,7 @@ def test_whatever_yaml_1_1_reads_otherwise_is_told(text: str) -> None:
 def test_two_merges_into_one_mapping_are_a_name_given_twice() -> None:
     """The engine refuses the file; others take one of the two."""
     text = "a: &a {x: 1}\nb: &b {x: 2}\nc:\n  <<: *a\n  <<: *b\n"
-    assert [found.path for found in parse(text).repeated] == [("c", "<<")]
+    assert [each.path for each in parse(text).repeated] == [("c", "<<")]
     assert parse("a: &a {x: 1}\nc:\n  <<: *a\n  y: 2\n").repeated == ()
 
 
@@ -103,10 +103,10 @@ def test_a_stack_file_with_one_is_refused(tmp_path: Path, old: str, new: str, sa
     file.write_text(GOOD.read_text().replace(old, new, 1))
     with pytest.raises(ConfigError) as caught:
         load_file(file)
-    found = [each for each in str(caught.value).splitlines() if "EBB116" in each]
-    assert len(found) == 1
-    assert says in found[0]
-    assert "fix: put it in quotes where it is a text or a name; else write it plainly" in found[0]
+    lines = [each for each in str(caught.value).splitlines() if "EBB116" in each]
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "fix: put it in quotes where it is a text or a name; else write it plainly" in lines[0]
 
 
 def test_a_secret_that_is_also_misread_is_not_shown(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_the_share_of_the_internet_is_told() -> None:
     assert public_share(["10.0.0.0/8"]) == 0
 
 
-def found(folder: Path, changes: dict[str, Any]) -> list[tuple[str, str, str | None]]:
+def findings_of(folder: Path, changes: dict[str, Any]) -> list[tuple[str, str, str | None]]:
     read = read_file(write(folder, sections(changes)))
     return [(f.code, f.path, f.policy) for f in read.findings if f.code == "EBB039"]
 
@@ -60,7 +60,7 @@ def test_a_large_list_in_the_stack_file_is_refused_on_every_cloud(
     tmp_path: Path, cloud: dict[str, Any], networks: list[str]
 ) -> None:
     for key, policy in (("ingress.allowedNetworks", "public-listener"), ("cluster.apiAllowedNetworks", "private-api")):
-        (finding,) = found(tmp_path, {**cloud, f"platform.{key}": networks})
+        (finding,) = findings_of(tmp_path, {**cloud, f"platform.{key}": networks})
         assert finding == ("EBB039", f"platform.{key}", policy)
 
 
@@ -68,11 +68,11 @@ def test_a_large_list_in_the_stack_file_is_refused_on_every_cloud(
 def test_one_network_that_is_too_wide_is_told_where_it_stands_and_once(tmp_path: Path, cloud: dict[str, Any]) -> None:
     for wide in ("0.0.0.0/0", "0.0.0.0/1", "64.0.0.0/3", "32.0.0.0/7"):
         changes = {**cloud, "platform.cluster.apiAllowedNetworks": ["10.0.0.0/8", wide]}
-        (finding,) = found(tmp_path, changes)
+        (finding,) = findings_of(tmp_path, changes)
         assert finding[:2] == ("EBB039", "platform.cluster.apiAllowedNetworks[1]")
 
 
 @pytest.mark.parametrize("networks", [each for name, each in OWN.items() if "versions" not in name])
 def test_ones_own_networks_pass_on_every_cloud(tmp_path: Path, networks: list[str]) -> None:
     for cloud in ({}, ON_AZURE, ON_GCP | PUBLIC):
-        assert found(tmp_path, {**cloud, "platform.ingress.allowedNetworks": networks}) == []
+        assert findings_of(tmp_path, {**cloud, "platform.ingress.allowedNetworks": networks}) == []

@@ -20,7 +20,7 @@ Given = Callable[..., None]
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Given]:
+def as_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[Given]:
     """Sets the program's config as the engine would; ``secret`` names keys that were encrypted."""
     before = dict(runtime_config.CONFIG.get())
     monkeypatch.setattr(pulumi, "get_stack", lambda: "aws-prod")
@@ -34,19 +34,19 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Given]:
     runtime_config.set_all_config(before, [])
 
 
-def test_a_program_sees_what_load_file_sees(given: Given) -> None:
-    given({})
+def test_a_program_sees_what_load_file_sees(as_config: Given) -> None:
+    as_config({})
     assert read_pulumi().loaded() == load_file(GOOD)
 
 
-def test_an_override_from_the_command_line_counts(given: Given) -> None:
-    given({"ebbtide:environment": "staging", "ebbtide:guard": {"maxGpus": 4}})
+def test_an_override_from_the_command_line_counts(as_config: Given) -> None:
+    as_config({"ebbtide:environment": "staging", "ebbtide:guard": {"maxGpus": 4}})
     config = read_pulumi().loaded().config
     assert (config.environment, config.gpu_quota) == ("staging", 4)
 
 
-def test_errors_name_the_file_the_user_edits_and_unknown_keys_are_refused(given: Given) -> None:
-    given({"ebbtide:guards": {}, "acme:guards": {}, "ebbtide:models": "not json"})
+def test_errors_name_the_file_the_user_edits_and_unknown_keys_are_refused(as_config: Given) -> None:
+    as_config({"ebbtide:guards": {}, "acme:guards": {}, "ebbtide:models": "not json"})
     with pytest.raises(ConfigError) as caught:
         read_pulumi().loaded()
     assert str(caught.value).splitlines() == [
@@ -57,8 +57,8 @@ def test_errors_name_the_file_the_user_edits_and_unknown_keys_are_refused(given:
     ]
 
 
-def test_a_section_with_an_encrypted_value_is_refused_unseen(given: Given) -> None:
-    given({"ebbtide:gateway": {"keys": {"demo": {"group": "hunter2"}}}}, secret=("ebbtide:gateway",))
+def test_a_section_with_an_encrypted_value_is_refused_unseen(as_config: Given) -> None:
+    as_config({"ebbtide:gateway": {"keys": {"demo": {"group": "hunter2"}}}}, secret=("ebbtide:gateway",))
     with pytest.raises(ConfigError) as caught:
         read_pulumi().loaded()
     assert str(caught.value) == (

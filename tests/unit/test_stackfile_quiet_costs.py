@@ -24,8 +24,8 @@ def findings(folder: Path, changes: dict[str, Any]) -> dict[str, Finding]:
 @each_cloud
 @pytest.mark.parametrize("guard", [{"maxGpus": 8}, {"maxGpus": 8, "maxDollarsPerHour": None}])
 def test_a_stack_without_a_cap_in_dollars_is_told(tmp_path: Path, cloud: dict[str, Any], guard: Any) -> None:
-    found = findings(tmp_path, {**cloud, "guard": guard})
-    assert (found["EBB064"].severity, found["EBB064"].path) == ("warning", "guard.maxDollarsPerHour")
+    problems = findings(tmp_path, {**cloud, "guard": guard})
+    assert (problems["EBB064"].severity, problems["EBB064"].path) == ("warning", "guard.maxDollarsPerHour")
     assert "EBB064" not in findings(tmp_path, {**cloud, "guard": {"maxGpus": 8, "maxDollarsPerHour": 100}})
 
 
@@ -35,16 +35,16 @@ def test_a_cluster_that_is_there_needs_no_cap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cloud", [*CLOUDS.values(), KARPENTER], ids=[*CLOUDS, "aws with karpenter"])
 def test_a_cloud_is_never_local(tmp_path: Path, cloud: dict[str, Any]) -> None:
-    found = findings(tmp_path, {**cloud, "environment": "local"})
-    assert (found["EBB065"].severity, found["EBB065"].path) == ("error", "environment")
+    problems = findings(tmp_path, {**cloud, "environment": "local"})
+    assert (problems["EBB065"].severity, problems["EBB065"].path) == ("error", "environment")
     for other in ("dev", "staging", "prod"):
         assert "EBB065" not in findings(tmp_path, {**cloud, "environment": other})
 
 
 @pytest.mark.parametrize("cloud", [*CLOUDS.values(), KARPENTER], ids=[*CLOUDS, "aws with karpenter"])
 def test_a_pool_that_may_have_no_node_is_refused_on_every_cloud(tmp_path: Path, cloud: dict[str, Any]) -> None:
-    found = findings(tmp_path, {**cloud, "pools.one.max": 0})
-    assert (found["EBB209"].severity, found["EBB209"].path) == ("error", "pools.one.max")
+    problems = findings(tmp_path, {**cloud, "pools.one.max": 0})
+    assert (problems["EBB209"].severity, problems["EBB209"].path) == ("error", "pools.one.max")
     assert "EBB209" not in findings(tmp_path, {**cloud, "pools.one.max": 1})
 
 
@@ -72,8 +72,8 @@ def test_windows_that_are_never_out_need_the_reason_of_a_min(
     tmp_path: Path, schedules: dict[str, Any], environment: str
 ) -> None:
     changes = {"environment": environment, "models.eight.schedules": schedules}
-    found = findings(tmp_path, changes)["EBB010"]
-    assert (found.severity, found.path) == ("mandatory", "models.eight.schedules")
+    problem = findings(tmp_path, changes)["EBB010"]
+    assert (problem.severity, problem.path) == ("mandatory", "models.eight.schedules")
     reason = {"models.eight.minReason": "the board shows it all week, until 2026-12-31"}
     assert "EBB010" not in findings(tmp_path, {**changes, **reason})
 

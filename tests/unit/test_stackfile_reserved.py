@@ -23,7 +23,7 @@ RESERVED = (
 FREE = ("workerType", "nvidia.com/gpu", "example.com/team", "notkubernetes.io/x", "kubernetes.io.example.com/x")
 
 
-def found(*changes: tuple[tuple[Any, ...], Any]) -> list[str]:
+def lines_of(*changes: tuple[tuple[Any, ...], Any]) -> list[str]:
     pool = {"gpu": {"count": 8, "product": "A100", "memory": "80Gi"}, "max": 2, "nodes": ["a"]}
     raw = stack((("platform",), EXISTING), (("pools",), {"gpu-8xa100": pool}), *changes)
     for model in raw["models"].values():
@@ -33,27 +33,27 @@ def found(*changes: tuple[tuple[Any, ...], Any]) -> list[str]:
 
 @pytest.mark.parametrize("key", RESERVED)
 def test_a_label_with_a_reserved_prefix_is_refused(key: str) -> None:
-    (said,) = found(((*POOL, "labels"), {key: "x", "team": "a"}))
-    assert "has a prefix that Kubernetes or this product keeps for itself" in said
-    assert "allowed: no prefix of kubernetes.io, k8s.io, ebbtide.dev, nor one below them" in said
+    (line,) = lines_of(((*POOL, "labels"), {key: "x", "team": "a"}))
+    assert "has a prefix that Kubernetes or this product keeps for itself" in line
+    assert "allowed: no prefix of kubernetes.io, k8s.io, ebbtide.dev, nor one below them" in line
 
 
 @pytest.mark.parametrize("key", RESERVED)
 def test_a_taint_with_a_reserved_prefix_is_refused(key: str) -> None:
-    (said,) = found(((*POOL, "taints"), [{"key": key, "value": "x"}]))
-    assert f"pools.gpu-8xa100.taints[0].key: '{key}' has a prefix" in said
+    (line,) = lines_of(((*POOL, "taints"), [{"key": key, "value": "x"}]))
+    assert f"pools.gpu-8xa100.taints[0].key: '{key}' has a prefix" in line
 
 
 @pytest.mark.parametrize("key", FREE)
 def test_other_prefixes_are_free(key: str) -> None:
-    assert found(((*POOL, "labels"), {key: "x"}), ((*POOL, "taints"), [{"key": key, "value": "x"}])) == []
+    assert lines_of(((*POOL, "labels"), {key: "x"}), ((*POOL, "taints"), [{"key": key, "value": "x"}])) == []
 
 
 def test_labels_that_the_nodes_have_already_may_be_named() -> None:
     labels = {"node.kubernetes.io/instance-type": "dgx"}
     beside: list[Any] = [((*POOL, "nodeLabels"), labels), ((*POOL, "taints"), [])]
-    assert found(((*POOL, "labels"), labels), *beside) == []
-    assert len(found(((*POOL, "labels"), {"node.kubernetes.io/instance-type": "other"}), *beside)) == 1
+    assert lines_of(((*POOL, "labels"), labels), *beside) == []
+    assert len(lines_of(((*POOL, "labels"), {"node.kubernetes.io/instance-type": "other"}), *beside)) == 1
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_labels_that_the_nodes_have_already_may_be_named() -> None:
     ],
 )
 def test_a_taint_that_throws_pods_off_nodes_that_are_there_is_refused(taints: list[dict[str, str]]) -> None:
-    (said,) = found(((*POOL, "taints"), taints))
-    assert "'NoExecute' throws every pod that does not tolerate it off nodes that are there already" in said
-    assert f"taints[{len(taints) - 1}].effect" in said
-    assert "fix: set effect: NoSchedule" in said
+    (line,) = lines_of(((*POOL, "taints"), taints))
+    assert "'NoExecute' throws every pod that does not tolerate it off nodes that are there already" in line
+    assert f"taints[{len(taints) - 1}].effect" in line
+    assert "fix: set effect: NoSchedule" in line
 
 
 @pytest.mark.parametrize("name", ["acme/own-model", "acme/Other-7B", "x/y", "meta-llama/Llama-9"])

@@ -23,8 +23,8 @@ def refused(folder: Path, window: Any, changes: dict[str, Any] | None = None) ->
 
 
 def test_a_window_reaches_the_scaled_object(tmp_path: Path) -> None:
-    made = stack(tmp_path, {"models.eight.schedules": {"office": OFFICE | {"replicas": 2, "ahead": "30m"}}})
-    (_, _, trigger) = scaled_object(idle_policy(made, made.models["eight"]), "s:1")["spec"]["triggers"]
+    config = stack(tmp_path, {"models.eight.schedules": {"office": OFFICE | {"replicas": 2, "ahead": "30m"}}})
+    (_, _, trigger) = scaled_object(idle_policy(config, config.models["eight"]), "s:1")["spec"]["triggers"]
     assert trigger == {
         "type": "cron",
         "metadata": {
@@ -68,14 +68,14 @@ def test_a_window_that_cannot_be_kept_is_refused(tmp_path: Path, change: dict[st
 
 
 def test_all_that_is_wrong_with_a_window_is_said_at_once(tmp_path: Path) -> None:
-    found = " ".join(refused(tmp_path, OFFICE | {"days": ["noday"], "timezone": "X", "from": "25:00", "ahead": "5"}))
+    text = " ".join(refused(tmp_path, OFFICE | {"days": ["noday"], "timezone": "X", "from": "25:00", "ahead": "5"}))
     for code in ("EBB122", "EBB123", "EBB124", "EBB011"):
-        assert code in found
+        assert code in text
 
 
 def test_a_window_under_a_min_is_told_to_have_no_effect(tmp_path: Path) -> None:
-    made = sections({"models.eight.schedules": {"office": OFFICE}}, min=1, minReason="the shop asks it all day")
-    (warning,) = [f for f in load_file(write(tmp_path, made)).warnings if f.code == "EBB129"]
+    document = sections({"models.eight.schedules": {"office": OFFICE}}, min=1, minReason="the shop asks it all day")
+    (warning,) = [f for f in load_file(write(tmp_path, document)).warnings if f.code == "EBB129"]
     assert (warning.severity, warning.path) == ("warning", "models.eight.schedules.office.replicas")
 
 
@@ -85,27 +85,27 @@ def test_a_window_outside_production_needs_no_reason(tmp_path: Path) -> None:
 
 def test_windows_that_keep_more_gpus_at_once_than_the_guard_allows_are_refused(tmp_path: Path) -> None:
     window = OFFICE | {"replicas": 2}
-    found = refused(tmp_path, window, {"guard": {"maxGpus": 1, "whenFull": "refuse"}})
-    assert any("keep warm at once in their schedules, which is 2" in line and "EBB114" in line for line in found)
+    lines = refused(tmp_path, window, {"guard": {"maxGpus": 1, "whenFull": "refuse"}})
+    assert any("keep warm at once in their schedules, which is 2" in line and "EBB114" in line for line in lines)
 
 
 def test_windows_of_a_model_on_several_machines_count_all_its_gpus(tmp_path: Path) -> None:
     changes = {"guard": {"maxGpus": 3, "whenFull": "refuse"}, "models.eight.nodes": 2, "pools.one.max": 4}
-    found = refused(tmp_path, OFFICE | {"replicas": 2}, changes)
-    assert any("keep warm at once in their schedules, which is 4" in line and "EBB114" in line for line in found)
+    lines = refused(tmp_path, OFFICE | {"replicas": 2}, changes)
+    assert any("keep warm at once in their schedules, which is 4" in line and "EBB114" in line for line in lines)
 
 
 def test_windows_at_other_hours_share_the_guard(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"guard": {"maxGpus": 1, "whenFull": "refuse"}}
-    made = sections(changes)
-    made["models"]["other"] = made["models"]["eight"] | {
+    document = sections(changes)
+    document["models"]["other"] = document["models"]["eight"] | {
         "schedules": {"night": OFFICE | {"from": "18:00", "to": "06:00"}}
     }
-    made["models"]["eight"] |= {"schedules": {"office": OFFICE}}
-    load_file(write(tmp_path, made))
-    made["models"]["other"]["schedules"]["night"]["from"] = "17:59"
+    document["models"]["eight"] |= {"schedules": {"office": OFFICE}}
+    load_file(write(tmp_path, document))
+    document["models"]["other"]["schedules"]["night"]["from"] = "17:59"
     with pytest.raises(ConfigError, match="EBB114"):
-        load_file(write(tmp_path, made))
+        load_file(write(tmp_path, document))
 
 
 def test_a_stall_shorter_than_the_probes_take_is_refused(tmp_path: Path) -> None:

@@ -62,9 +62,9 @@ def test_a_secret_in_a_wrong_place_is_in_none_of_the_other_findings(tmp_path: Pa
     token = LOOKS["Hugging Face"]
     text = GOOD.replace("maxTokens: 8192", f"maxTokens: {token}\n      {token}: 1\n      pool2: {token}")
     text = text.replace("revision: 0e9e39f249a16976918f6564b8830bc894c89659", f"revision: x{'y' * 70}-{token}")
-    found = refusal(tmp_path, text, token[:12])
+    lines = refusal(tmp_path, text, token[:12])
     assert {"EBB048 mandatory]", "EBB050 error]", "EBB111 error]", "EBB020 mandatory]"} == {
-        line.rpartition("[")[2] for line in found
+        line.rpartition("[")[2] for line in lines
     }
 
 
@@ -99,10 +99,10 @@ def test_secrets_in_extra_args_are_refused_with_the_value_that_follows(tmp_path:
     text = GOOD.replace(
         "maxTokens: 8192", f"maxTokens: 8192\n      extraArgs: {args}\n      aliases: [hunter2hunter2.]"
     )
-    found = refusal(tmp_path, text, "hunter2hunter2")
-    assert not any("abcdefgh" in line or token in line for line in found)
+    lines = refusal(tmp_path, text, "hunter2hunter2")
+    assert not any("abcdefgh" in line or token in line for line in lines)
     at = f"{FILE}: models.llama-8b.extraArgs"
-    assert found[:3] == [
+    assert lines[:3] == [
         f"{at}[0]: --api-key puts a secret on the engine's command line, {ENGINE}",
         f"{at}[2]: --hf-token puts a secret on the engine's command line, {ENGINE}",
         f"{at}[5]: <redacted> is a secret on the engine's command line, {ENGINE}",
@@ -134,13 +134,13 @@ def test_no_fix_is_made_out_of_a_secret(tmp_path: Path, change: str) -> None:
     token = LOOKS["Hugging Face"]
     text = GOOD.replace("pool: gpu-8xa100\n", "") + "\n"
     text = text.replace("maxTokens: 8192", "maxTokens: 8192\n      " + change.format(token))
-    found = refusal(tmp_path, text, token)
-    assert not any(BODY.lower() in line.lower() for line in found)
+    lines = refusal(tmp_path, text, token)
+    assert not any(BODY.lower() in line.lower() for line in lines)
 
 
 def test_no_name_is_suggested_for_a_model_called_like_a_secret(tmp_path: Path) -> None:
-    found = refusal(tmp_path, GOOD.replace("llama-8b:", LOOKS["Hugging Face"] + ":"), BODY)
-    assert not any(BODY.lower() in line.lower() for line in found)
+    lines = refusal(tmp_path, GOOD.replace("llama-8b:", LOOKS["Hugging Face"] + ":"), BODY)
+    assert not any(BODY.lower() in line.lower() for line in lines)
 
 
 def test_a_secret_in_yaml_that_cannot_be_read_is_not_repeated(tmp_path: Path) -> None:
@@ -218,8 +218,8 @@ def test_a_value_that_a_later_one_replaces_is_read_too(tmp_path: Path) -> None:
     text = GOOD.replace(
         "maxTokens: 8192", f"maxTokens: 8192\n      task: {LOOKS['Hugging Face']}\n      task: generate"
     )
-    found = refusal(tmp_path, text, BODY)
-    assert any("holds a secret in clear in line" in line for line in found)
+    lines = refusal(tmp_path, text, BODY)
+    assert any("holds a secret in clear in line" in line for line in lines)
 
 
 @pytest.mark.parametrize("key", ["models", "platform", "gateway", "ebtide:models", "Ebbtide:models", "ebbtid:platform"])
@@ -232,6 +232,8 @@ def test_a_forgotten_namespace_is_told_as_what_it_is(tmp_path: Path, key: str) -
     file.write_text(text.replace(f"ebbtide:{section}:", f"{key}:"))
     with pytest.raises(ConfigError) as caught:
         load_file(file)
-    found = [finding for finding in caught.value.findings if section in finding.path or "namespace" in finding.message]
+    problems = [
+        finding for finding in caught.value.findings if section in finding.path or "namespace" in finding.message
+    ]
     assert not any("secret" in finding.message for finding in caught.value.findings)
-    assert any(finding.code == "EBB050" and f"ebbtide:{section}" in finding.fix for finding in found)
+    assert any(finding.code == "EBB050" and f"ebbtide:{section}" in finding.fix for finding in problems)

@@ -40,8 +40,8 @@ def test_a_hundred_machines_in_the_system_pool_are_blocked(
     tmp_path: Path, cloud: str, machine: str, environment: str
 ) -> None:
     pool = {"machine": machine, "min": 100, "max": 100}
-    made = judged(tmp_path, {**CLOUDS[cloud], "environment": environment, "platform.cluster.systemPool": pool})
-    (finding,) = [finding for finding in made.findings if finding.code == "EBB062"]
+    judgement = judged(tmp_path, {**CLOUDS[cloud], "environment": environment, "platform.cluster.systemPool": pool})
+    (finding,) = [finding for finding in judgement.findings if finding.code == "EBB062"]
     assert (finding.severity, finding.policy) == ("mandatory", "cost-ceiling")
     assert finding.path == "platform.cluster.systemPool.max"
 
@@ -57,8 +57,8 @@ def test_fewer_and_dearer_ones_are_blocked_by_what_they_cost(
     tmp_path: Path, cloud: str, machine: str, most: int
 ) -> None:
     pool = {"machine": machine, "min": 2, "max": most}
-    found = codes(tmp_path, {**CLOUDS[cloud], "environment": "staging", "platform.cluster.systemPool": pool})
-    assert {"EBB061", "EBB062"} <= found
+    codes_found = codes(tmp_path, {**CLOUDS[cloud], "environment": "staging", "platform.cluster.systemPool": pool})
+    assert {"EBB061", "EBB062"} <= codes_found
 
 
 def test_another_region_without_prices_does_not_lift_the_ceiling(tmp_path: Path) -> None:
@@ -66,10 +66,10 @@ def test_another_region_without_prices_does_not_lift_the_ceiling(tmp_path: Path)
         "platform.region": "eu-west-1", "platform.network.zones": ["eu-west-1a"], "platform.ingress": None,
         "platform.cluster.systemPool": {"machine": "r7i.2xlarge", "min": 2, "max": 20},
     }  # fmt: skip
-    made = judged(tmp_path, changes)
-    assert made.plan is not None
-    assert made.plan.cost.cluster.ceiling < limits().ceiling("prod").standing_dollars_per_hour
-    assert "EBB061" in {finding.code for finding in made.findings}
+    judgement = judged(tmp_path, changes)
+    assert judgement.plan is not None
+    assert judgement.plan.cost.cluster.ceiling < limits().ceiling("prod").standing_dollars_per_hour
+    assert "EBB061" in {finding.code for finding in judgement.findings}
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_another_region_without_prices_does_not_lift_the_ceiling(tmp_path: Path)
     ],
 )  # fmt: skip
 def test_a_system_machine_without_a_price_needs_an_owner(tmp_path: Path, cloud: str, machine: str) -> None:
-    made = judged(tmp_path, {**CLOUDS[cloud], "platform.cluster.systemPool.machine": machine})
-    (finding,) = needs_owner(made.findings)
+    judgement = judged(tmp_path, {**CLOUDS[cloud], "platform.cluster.systemPool.machine": machine})
+    (finding,) = needs_owner(judgement.findings)
     assert (finding.code, finding.path) == ("EBB063", "platform.cluster.systemPool.machine")
     assert "a code owner has to agree" in finding.message
 
@@ -92,8 +92,8 @@ def test_the_bill_of_weights_counts_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stack", sorted(each.name for each in (PROJECT / "stacks").glob("Pulumi.*.yaml")))
 def test_the_shipped_stacks_stand_far_below_their_ceilings(stack: str) -> None:
-    made = judge_stack(read_file(PROJECT / "stacks" / stack), lambda _: EIGHT)
-    assert made.plan is not None
-    most = limits().ceiling(made.plan.stack.environment).standing_dollars_per_hour
-    assert made.plan.cost.standing_at_most < most / 2
-    assert not needs_owner(made.findings)
+    judgement = judge_stack(read_file(PROJECT / "stacks" / stack), lambda _: EIGHT)
+    assert judgement.plan is not None
+    most = limits().ceiling(judgement.plan.stack.environment).standing_dollars_per_hour
+    assert judgement.plan.cost.standing_at_most < most / 2
+    assert not needs_owner(judgement.findings)

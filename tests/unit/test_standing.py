@@ -45,9 +45,9 @@ def test_what_is_adopted_is_on_somebody_elses_bill_and_named(place: str) -> None
     stands = KINDS[place].standing()
     assert stands is not None
     settings: Any = KINDS[place].settings().model_validate(SETTINGS[place])
-    found = stands(settings, StandingFacts(environment="dev"))
-    assert [item.what for item in found.items] == OWN[place]
-    assert found.elsewhere[0].startswith("the adopted cluster")
+    standing_parts = stands(settings, StandingFacts(environment="dev"))
+    assert [item.what for item in standing_parts.items] == OWN[place]
+    assert standing_parts.elsewhere[0].startswith("the adopted cluster")
 
 
 @pytest.mark.parametrize("place", ["local", "existing"])

@@ -20,8 +20,8 @@ def prices(cloud: str, **cluster: str) -> set[str]:
     stands = KINDS[cloud].standing()
     assert stands is not None
     asked = StandingFacts(environment="prod", protect=True, weights_gib=0, gpu_nodes=(0, 0))
-    found = stands(settings.model_copy(update={"cluster": changed}), asked)
-    return {item.price for item in found.items if item.price is not None}
+    standing_parts = stands(settings.model_copy(update={"cluster": changed}), asked)
+    return {item.price for item in standing_parts.items if item.price is not None}
 
 
 @pytest.mark.parametrize("cloud", ASKED)

@@ -67,7 +67,7 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
     return make
 
 
-def told(text: str, name: str) -> None:
+def check_words(text: str, name: str) -> None:
     assert name in text
     assert "allowed: " in text
     assert "fix: " in text
@@ -80,7 +80,7 @@ def test_a_stack_file(broken: Callable[[Path], Path], tmp_path: Path, capsys: py
     assert plan.run(form) in (1, 2)
     assert "allowed" in "".join(capsys.readouterr())
     assert graph.show("x", str(file), None) == 1
-    told("".join(capsys.readouterr()), "Pulumi.x.yaml")
+    check_words("".join(capsys.readouterr()), "Pulumi.x.yaml")
 
 
 def test_the_stack_file_to_compare_with(
@@ -99,17 +99,17 @@ def test_the_waivers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = broken(tmp_path / "waivers.yaml")
-    assert [found.code for found in load_waivers(file).findings] == ["EBB270"]
-    told(str(load_waivers(file).findings[0]), "waivers.yaml")
+    assert [each.code for each in load_waivers(file).findings] == ["EBB270"]
+    check_words(str(load_waivers(file).findings[0]), "waivers.yaml")
     for module in (plan, stack_source):
         monkeypatch.setattr(module, "WAIVERS_FILE", file)
     monkeypatch.setattr(waivers.usable_waivers, "__defaults__", (file,))
     stack = tmp_path / "Pulumi.x.yaml"
     stack.write_text(STACK)
     assert plan.run(PlanOptions(stack="x", config_file=str(stack), graph=False, format="json")) == 1
-    told("".join(capsys.readouterr()).replace('"allowed"', "allowed").replace('"fix"', "fix"), "waivers.yaml")
+    check_words("".join(capsys.readouterr()).replace('"allowed"', "allowed").replace('"fix"', "fix"), "waivers.yaml")
     assert graph.show("x", str(stack), None) == 1
-    told("".join(capsys.readouterr()), "waivers.yaml")
+    check_words("".join(capsys.readouterr()), "waivers.yaml")
     with pytest.raises(ConfigError, match=r"waivers\.yaml: .*allowed: .*; fix: "):
         build.usable_waivers()
 
@@ -122,7 +122,7 @@ def test_a_recorded_model(broken: Callable[[Path], Path], tmp_path: Path, capsys
     assert plan.run(PlanOptions(stack="x", config_file=str(file), graph=False, format="json")) == 1
     assert "models/one.yaml cannot be read" in "".join(capsys.readouterr())
     assert graph.show("x", str(file), None) == 1
-    told("".join(capsys.readouterr()), "models/one.yaml cannot be read")
+    check_words("".join(capsys.readouterr()), "models/one.yaml cannot be read")
 
 
 def test_a_measurement(broken: Callable[[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,9 +139,9 @@ def test_a_day_that_does_not_exist(tmp_path: Path, expiry: str) -> None:
     file = tmp_path / "waivers.yaml"
     entry = "rule: EBB020, resource: stack:models.a, owner: anna, reason: a workshop keeps it awake"
     file.write_text(f"waivers: [{{{entry}, expiry: {expiry}}}]\n")
-    (found,) = load_waivers(file).findings
-    assert (found.code, found.path) == ("EBB276", "waivers[0].expiry")
-    told(str(found), expiry)
+    (problem,) = load_waivers(file).findings
+    assert (problem.code, problem.path) == ("EBB276", "waivers[0].expiry")
+    check_words(str(problem), expiry)
     assert load_waivers(file).waivers == ()
 
 
@@ -151,7 +151,7 @@ def test_an_entry_that_gives_a_key_twice_waives_nothing(tmp_path: Path) -> None:
     file.write_text(f"waivers: [{{{entry}, expiry: 2026-12-01, expiry: 2027-12-01}}]\n")
     read = load_waivers(file)
     assert read.waivers == ()
-    assert "EBB270" in {found.code for found in read.findings}
+    assert "EBB270" in {each.code for each in read.findings}
 
 
 @pytest.mark.parametrize("name", ["Pulumi.yaml", "waivers.yaml"])

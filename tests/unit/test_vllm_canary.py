@@ -104,14 +104,14 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    made = Engine()
-    handler = type("Mine", (Handler,), {"engine": made, "protocol_version": "HTTP/1.1"})
+    engine_made = Engine()
+    handler = type("Mine", (Handler,), {"engine": engine_made, "protocol_version": "HTTP/1.1"})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    made.port = server.server_address[1]
+    engine_made.port = server.server_address[1]
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield made
-    made.over.set()
+    yield engine_made
+    engine_made.over.set()
     server.shutdown()
     server.server_close()
 
@@ -291,6 +291,6 @@ def test_a_file_cut_short_is_no_reason_to_restart_an_engine(engine: Engine, prob
 
 
 def test_the_probe_imports_little_enough_to_start_beside_a_busy_engine() -> None:
-    seen = "import sys; sys.argv=['x']; exec(open(%r).read().split('if __name__')[0]); print(len(sys.modules))"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", seen % str(SCRIPT)], capture_output=True, text=True)
+    program = "import sys; sys.argv=['x']; exec(open(%r).read().split('if __name__')[0]); print(len(sys.modules))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program % str(SCRIPT)], capture_output=True, text=True)
     assert int(done.stdout) < 60, "each module costs a busy machine milliseconds"

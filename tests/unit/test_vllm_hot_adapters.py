@@ -47,20 +47,20 @@ def resolver(monkeypatch: pytest.MonkeyPatch, folder: str) -> Any:
     (point,) = PathDistribution(PLUGINS / "ebbtide_adapters-1.dist-info").entry_points
     assert (point.group, point.module) == ("vllm.general_plugins", "ebbtide_adapters")
     plugin()[point.attr]()
-    (found,) = registered.values()
-    return found
+    (resolver_found,) = registered.values()
+    return resolver_found
 
 
-def resolved(found: Any, name: str) -> Any:
-    return asyncio.run(found.resolve_lora("/models/small", name))
+def resolved(plugin: Any, name: str) -> Any:
+    return asyncio.run(plugin.resolve_lora("/models/small", name))
 
 
 def test_an_adapter_is_found_by_its_name_in_the_stores_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = stored(tmp_path)
-    found = resolver(monkeypatch, str(tmp_path))
-    assert resolved(found, "small/legal") == ("small/legal", 1, str(home))
+    plugin = resolver(monkeypatch, str(tmp_path))
+    assert resolved(plugin, "small/legal") == ("small/legal", 1, str(home))
     for name in ("legal", "other/legal", "small/sales", "small/../legal", "small/", f"small/{tmp_path}/legal"):
-        assert resolved(found, name) is None, name
+        assert resolved(plugin, name) is None, name
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_one_in_a_bucket_is_copied_first(tmp_path: Path, status: int, is_there: 
     copy.write_text(f"def main(words):\n    assert words == {words}\n    return {status}\n")
     folder_of = plugin()["folder_of"]
     folder_of.__globals__.update(COPY=str(copy), COPIES=str(copies))
-    found = folder_of({**SETTINGS, "folder": "s3://b/small"}, "small/legal")
-    assert found == (copies / "legal" if is_there else None)
+    place = folder_of({**SETTINGS, "folder": "s3://b/small"}, "small/legal")
+    assert place == (copies / "legal" if is_there else None)
 
 
 def test_vllms_own_ways_to_load_from_anywhere_are_closed() -> None:
@@ -116,14 +116,14 @@ def test_vllms_own_ways_to_load_from_anywhere_are_closed() -> None:
 def test_the_entry_point_opens_the_engine_to_names_and_closes_its_paths_with_that(
     tmp_path: Path, theirs: str | None
 ) -> None:
-    said = (
+    engine = (
         "import json, os, pathlib, sys\n"
         "names = ('PYTHONPATH', 'VLLM_ALLOW_RUNTIME_LORA_UPDATING', 'VLLM_PLUGINS')\n"
         "told = {'words': sys.argv[1:], **{name: os.environ.get(name) for name in names}}\n"
         "pathlib.Path('told.part').write_text(json.dumps(told))\npathlib.Path('told.part').rename('told')\n"
     )
     more = {} if theirs is None else {"VLLM_PLUGINS": theirs, "PYTHONPATH": "/start"}
-    serving = serve(tmp_path, said, "--port", "1", EBBTIDE_ADAPTERS="{}", EBBTIDE_PLUGINS=str(PLUGINS), **more)
+    serving = serve(tmp_path, engine, "--port", "1", EBBTIDE_ADAPTERS="{}", EBBTIDE_PLUGINS=str(PLUGINS), **more)
     until((tmp_path / "told").exists, "the engine runs")
     assert serving.wait(10) == 0
     assert json.loads((tmp_path / "told").read_text()) == {

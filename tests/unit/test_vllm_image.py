@@ -209,7 +209,7 @@ def test_both_images_carry_what_the_pod_names_after_everything_that_takes_long(
 def test_the_pinned_engine_brings_the_vocabulary_of_gpt_oss_itself() -> None:
     """OpenAI's own package fetches it from the internet at the first request, which a pod with mounted weights cannot;
     its fork has it inside since 0.0.11. Sources: openai/harmony 101, vllm-project/vllm 22525."""
-    found = re.search(r"^oss-harmony==(\d+)\.(\d+)\.(\d+) ", LOCK, re.MULTILINE)
-    assert found is not None
-    assert tuple(map(int, found.groups())) >= (0, 0, 11)
+    match = re.search(r"^oss-harmony==(\d+)\.(\d+)\.(\d+) ", LOCK, re.MULTILINE)
+    assert match is not None
+    assert tuple(map(int, match.groups())) >= (0, 0, 11)
     assert "openai-harmony==" not in LOCK

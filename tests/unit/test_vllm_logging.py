@@ -18,9 +18,9 @@ assert gateway_kit  # puts the image's packages on the path
 def test_what_ends_the_engine_is_its_containers_message_and_a_servers_error_is_not(tmp_path: Path) -> None:
     config = json.loads((CONTEXT / "logging.json").read_text())
     config["formatters"]["vllm"] = {"format": "%(message)s"}  # vLLM's own class is in the image alone
-    told = config["handlers"]["last_words"]
-    assert told["filename"] == "/dev/termination-log"
-    told["filename"] = str(tmp_path / "termination-log")
+    handler = config["handlers"]["last_words"]
+    assert handler["filename"] == "/dev/termination-log"
+    handler["filename"] = str(tmp_path / "termination-log")
     logging.config.dictConfig(config)
     try:
         logging.getLogger("vllm.v1.engine.core").info("Initializing a V1 LLM engine")
@@ -33,7 +33,7 @@ def test_what_ends_the_engine_is_its_containers_message_and_a_servers_error_is_n
     finally:
         for name in config["loggers"]:
             logging.getLogger(name).handlers.clear()
-    said = (tmp_path / "termination-log").read_text()
-    assert said.endswith("ValueError: No available memory for the cache blocks.\n")
-    assert "prompt" not in said
-    assert of_end({"reason": "Error", "message": said}) == NO_MEMORY
+    message = (tmp_path / "termination-log").read_text()
+    assert message.endswith("ValueError: No available memory for the cache blocks.\n")
+    assert "prompt" not in message
+    assert of_end({"reason": "Error", "message": message}) == NO_MEMORY

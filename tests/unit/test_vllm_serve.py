@@ -72,9 +72,9 @@ def test_an_engine_that_serves_is_told_to_go_and_may_finish(start: Start, tmp_pa
 
 def test_a_headless_engine_is_vllms_own_command_and_is_gone_at_once_when_told_to_go(tmp_path: Path) -> None:
     """It listens nowhere, so nobody's answer is lost with it but its leader's, which is of no use without it."""
-    said = "import pathlib, sys; pathlib.Path('argv').write_text(' '.join(sys.argv[1:]))\n" + _ENGINE
+    program = "import pathlib, sys; pathlib.Path('argv').write_text(' '.join(sys.argv[1:]))\n" + _ENGINE
     words = ["loads", "--headless", "--port", str(free_port())]
-    serving = serve(tmp_path, said.replace("sys.argv[1],", "sys.argv[2],"), *words)
+    serving = serve(tmp_path, program.replace("sys.argv[1],", "sys.argv[2],"), *words)
     until((tmp_path / "up").exists, "the engine runs")
     serving.send_signal(signal.SIGTERM)
     assert serving.wait(10) == 128 + signal.SIGKILL

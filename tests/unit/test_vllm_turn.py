@@ -49,11 +49,11 @@ class Serving:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Serving]:
-    made = Serving(tmp_path)
-    yield made
+    server = Serving(tmp_path)
+    yield server
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(made.process.pid, signal.SIGKILL)
-    made.process.wait(5)
+        os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait(5)
 
 
 def test_it_is_not_ready_says_that_it_waits_and_starts_when_it_is_given_the_card(serving: Serving) -> None:

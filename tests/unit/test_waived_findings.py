@@ -83,10 +83,10 @@ def test_a_waiver_for_another_rule_or_place_lifts_nothing(rule: str, resource: s
 def test_an_error_is_never_lifted_and_hides_nothing_of_what_is() -> None:
     both = stack(((*MODEL, "revision"), "main"), ((*MODEL, "gpus"), 0), ((*MODEL, "idleTtl"), "1m"))
     leave = [waiver(rule, "*llama*") for rule in ("EBB001", "EBB012", "EBB020")]
-    told = refused(both, *leave)
-    assert told[0] == under(f"{FILE}: {AT}: 'main' {COMMIT}", BY, "warning")
-    assert told[1:] == refused(stack(((*MODEL, "gpus"), 0), ((*MODEL, "idleTtl"), "1m")))
-    assert [text.rpartition("[")[2] for text in told[1:]] == ["EBB001 error]", "EBB012 error]"]
+    lines = refused(both, *leave)
+    assert lines[0] == under(f"{FILE}: {AT}: 'main' {COMMIT}", BY, "warning")
+    assert lines[1:] == refused(stack(((*MODEL, "gpus"), 0), ((*MODEL, "idleTtl"), "1m")))
+    assert [text.rpartition("[")[2] for text in lines[1:]] == ["EBB001 error]", "EBB012 error]"]
 
 
 @pytest.mark.parametrize("revision", ["refs/pr/1", "../other", "", "-main", "x" * 64])
@@ -106,9 +106,9 @@ def test_a_value_that_is_waived_in_one_place_is_refused_in_another() -> None:
 def test_a_waived_max_is_the_largest_there_is_so_that_what_it_may_cost_is_judged() -> None:
     at = f"{FILE}: pools.gpu-8xa100.max:"
     raw = stack(((*POOL, "max"), REMOVED), ((*POOL, "pricePerHour"), 9), (("guard", "maxDollarsPerHour"), 50))
-    said = refused(raw, waiver("max-present", "stack:pools.*"))
-    assert said[0] == under(f"{at} {NO_CEILING}", BY, "warning")
-    assert [text.rpartition("[")[2] for text in said[1:]] == ["EBB009 mandatory]"]
+    lines = refused(raw, waiver("max-present", "stack:pools.*"))
+    assert lines[0] == under(f"{at} {NO_CEILING}", BY, "warning")
+    assert [text.rpartition("[")[2] for text in lines[1:]] == ["EBB009 mandatory]"]
     both = waiver("EBB008", "stack:pools.*"), waiver("cost-ceiling", "stack:guard.maxDollarsPerHour")
     assert loaded(raw, *both).config.pools["gpu-8xa100"].max == 10_000
 
@@ -162,17 +162,17 @@ def test_every_mandatory_finding_of_a_stack_file_has_a_policy_that_can_be_waived
 def test_a_model_at_a_branch_is_not_copied_into_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = stack(((*MODEL, "revision"), "main"))
     raw["models"]["second"] = dict(raw["models"]["llama-8b"], revision="ab" * 20)
-    made: list[str] = []
+    revisions: list[str] = []
     monkeypatch.setattr(
-        serving, "ModelMirror", lambda name, settings, *more: made.extend(each.revision for each in settings.each)
+        serving, "ModelMirror", lambda name, settings, *more: revisions.extend(each.revision for each in settings.each)
     )
     place: Any = SimpleNamespace(
         model_store=SimpleNamespace(upload="anywhere"), provider=None, ready=(), registry=SimpleNamespace()
     )
-    monkeypatch.setattr(serving.pulumi, "ResourceOptions", lambda **given: None)
+    monkeypatch.setattr(serving.pulumi, "ResourceOptions", lambda **options: None)
     leave = waiver("EBB020", AT)
     serving.mirror_models(loaded(raw, leave).config, place, ())
-    assert made == ["ab" * 20]
+    assert revisions == ["ab" * 20]
     del raw["models"]["second"]
     serving.mirror_models(loaded(raw, leave).config, place, ())
-    assert made == ["ab" * 20]
+    assert revisions == ["ab" * 20]

@@ -16,7 +16,7 @@ def codes(tmp_path: Path, resource: str) -> list[str]:
     file = tmp_path / "waivers.yaml"
     entry = f"rule: EBB020\n  resource: '{resource}'\n  owner: anna\n  reason: a workshop keeps it awake\n"
     file.write_text(f"waivers:\n- {entry}  expiry: 2026-12-04\n")
-    return [found.code for found in load_waivers(file, TODAY).findings]
+    return [each.code for each in load_waivers(file, TODAY).findings]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_pattern_with_a_name_or_for_one_kind_is_accepted(tmp_path: Path, resou
 
 def test_the_finding_says_what_it_matches_and_what_to_write(tmp_path: Path) -> None:
     codes(tmp_path, "stack:*")
-    (found,) = load_waivers(tmp_path / "waivers.yaml", TODAY).findings
-    assert found.message.startswith("matches what is of ")
-    assert "pools, " in found.message or "models" in found.message or "environment" in found.message
-    assert found.fix == "write one waiver for each thing: a resource's name, or a place like stack:models.llama-8b"
+    (problem,) = load_waivers(tmp_path / "waivers.yaml", TODAY).findings
+    assert problem.message.startswith("matches what is of ")
+    assert "pools, " in problem.message or "models" in problem.message or "environment" in problem.message
+    assert problem.fix == "write one waiver for each thing: a resource's name, or a place like stack:models.llama-8b"

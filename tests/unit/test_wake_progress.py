@@ -53,15 +53,15 @@ def test_a_group_is_as_far_as_its_last_pod() -> None:
 
 def test_a_keeper_that_was_away_counts_until_the_pod_was_ready_and_drops_what_is_too_old() -> None:
     model = Model(name="small", hold_seconds=900, cold_start_seconds=600)
-    told = {wake_progress.ANNOTATION: WakeProgress("engine", NOON, at(10), {"node": 10.0}, teaches=True).text()}
+    annotations = {wake_progress.ANNOTATION: WakeProgress("engine", NOON, at(10), {"node": 10.0}, teaches=True).text()}
     ready, pods = ModelState("ready"), [on_node(running(), ready=("True", 50))]
-    learnt = notes(ready, pods, model, told, at(400), None)
+    learnt = notes(ready, pods, model, annotations, at(400), None)
     assert learnt[wake_progress.ANNOTATION] is None
     assert last_wakes({wake_progress.LAST_WAKES: str(learnt[wake_progress.LAST_WAKES])}) == (
         {"node": 10.0, "engine": 40.0},
     )
-    assert notes(ready, pods, model, told, at(901), None) == {wake_progress.ANNOTATION: None}
-    again = notes(ModelState("loading"), [LOADING], model, told, at(901), at(901))
+    assert notes(ready, pods, model, annotations, at(901), None) == {wake_progress.ANNOTATION: None}
+    again = notes(ModelState("loading"), [LOADING], model, annotations, at(901), at(901))
     assert current_wake({wake_progress.ANNOTATION: str(again[wake_progress.ANNOTATION])}) == WakeProgress(
         "engine", at(901), at(901), {}, teaches=True
     )
