@@ -20,6 +20,26 @@ def role_binding(granted: Manifest, account: str, namespace: str) -> Manifest:
     }
 
 
+def cluster_role_binding(granted: Manifest, account: str, namespace: str) -> Manifest:
+    """Return the binding that gives a cluster's role to the service account ``account`` in ``namespace``."""
+    bound = role_binding(granted, account, namespace)
+    return {**bound, "roleRef": {**bound["roleRef"], "kind": "ClusterRole"}}
+
+
+def cluster_grant(
+    name: str, granted: Manifest, bound: Manifest, parent: pulumi.Resource, account: pulumi.Resource
+) -> pulumi.Resource:
+    """Create a role for objects that belong to no namespace, and its binding to ``account``."""
+    role = k8s.rbac.v1.ClusterRole(name, **granted, opts=pulumi.ResourceOptions(parent=parent, depends_on=[account]))
+    return k8s.rbac.v1.ClusterRoleBinding(
+        f"{name}-binding",
+        metadata=bound["metadata"],
+        role_ref=bound["roleRef"],
+        subjects=bound["subjects"],
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[role, account]),
+    )
+
+
 def grant(
     name: str,
     granted: Manifest,

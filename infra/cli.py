@@ -15,6 +15,7 @@ import typer
 from infra.bench.options import Options as BenchOptions
 from infra.commands.options import (
     AskOptions,
+    CostOptions,
     DoctorOptions,
     FitOptions,
     KeyCreateOptions,
@@ -192,6 +193,15 @@ def usage(options: UsageOptions) -> None:
     from infra.commands import usage
 
     raise typer.Exit(usage.run(options))
+
+
+@app.command()
+@_takes(CostOptions)
+def cost(options: CostOptions) -> None:
+    """Say what nodes cost, by who caused it: serving, wakes, idle time, what is kept warm. Needs a database."""
+    from infra.commands import usage
+
+    raise typer.Exit(usage.cost(options))
 
 
 @app.command()

@@ -19,7 +19,8 @@ LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "ebbtide"
 
 def reader_role(settings: GatewaySettings) -> Manifest:
     """Return the role that reads in the models' namespace: Deployments, and LeaderWorkerSets if there are any, for the
-    wake guard; ScaledObjects for failed wakes; EndpointSlices for the replicas that take requests; nothing else.
+    wake guard; ScaledObjects for failed wakes; EndpointSlices for the replicas that take requests; pods if it has a
+    database, for what they cost; nothing else.
     """
     read = ["get", "list", "watch"]
     groups = [{"apiGroups": ["leaderworkerset.x-k8s.io"], "resources": ["leaderworkersets"], "verbs": read}]
@@ -28,10 +29,26 @@ def reader_role(settings: GatewaySettings) -> Manifest:
         "rules": [
             {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": read},
             *(groups if settings.groups_of_pods else []),
+            *([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}] if settings.database else []),
             {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list", "watch"]},
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
         ],
     }
+
+
+def nodes_role(settings: GatewaySettings) -> Manifest:
+    """Return the role to follow the cluster's nodes, which belong to no namespace: for what they cost. Its name is the
+    cluster's, so it has the namespace in it.
+    """
+    return {
+        "metadata": {"name": f"{settings.namespace}-{NAME}-nodes", "labels": LABELS},
+        "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}],
+    }
+
+
+def nodes_role_binding(settings: GatewaySettings) -> Manifest:
+    """Return the binding that gives it to the gateway's service account."""
+    return role_grant.cluster_role_binding(nodes_role(settings), NAME, settings.namespace)
 
 
 def adapters_role(settings: GatewaySettings) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import yaml
@@ -108,10 +108,39 @@ class Keeper:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaidPool:
+    """Node pool and what a node of it costs. ``labels``: of its nodes; ``gpu_resource``: what its pods ask for;
+    ``usd_per_hour`` None: unknown; ``standing``: its nodes are there whether or not anybody asks.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    gpu_resource: str
+    usd_per_hour: float | None
+    standing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmHours:
+    """Hours in which the stack file keeps ``replicas`` of a model: on ``days`` (0 is Monday) from minute ``start`` of
+    the day to ``end``, on the next day if that is not later. They are started ``ahead`` minutes before.
+    """
+
+    model: str
+    replicas: int
+    days: Sequence[int] = tuple(range(7))
+    start: int = 0
+    end: int = 1440
+    timezone: str = "UTC"
+    ahead: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Database:
     """PostgreSQL of keys and usage. ``secret``: a Secret of the gateway's namespace with ``uri``, and ``ca.crt`` if no
     public authority vouches for its server. ``to``: the peers where it listens on ``port``, of a NetworkPolicy.
-    ``limits_while_away``: whether requests pass whose limits need its sums while it is away.
+    ``limits_while_away``: whether requests pass whose limits need its sums while it is away. ``pools`` and ``warm``:
+    what the ledger has to know of the stack file.
     """
 
     secret: str
@@ -119,6 +148,8 @@ class Database:
     port: int = 5432
     tls: Literal["verify", "encrypt", "off"] = "verify"
     limits_while_away: Literal["open", "closed"] = "open"
+    pools: Sequence[PaidPool] = ()
+    warm: Sequence[WarmHours] = ()
 
 
 @dataclass(frozen=True)
@@ -206,7 +237,18 @@ def gateway_document(settings: GatewaySettings) -> Document:
 
 def _database(database: Database) -> Document:
     closed = {"limitsWhileAway": "closed"} if database.limits_while_away == "closed" else {}
-    return {"folder": DATABASE_FOLDER, "tls": database.tls, **closed}
+    pools = [
+        {
+            "name": pool.name,
+            "labels": dict(pool.labels),
+            "gpuResource": pool.gpu_resource,
+            **_without_none(usdPerHour=pool.usd_per_hour),
+            "standing": pool.standing,
+        }
+        for pool in database.pools
+    ]
+    warm = [{**asdict(hours), "days": list(hours.days)} for hours in database.warm]
+    return {"folder": DATABASE_FOLDER, "tls": database.tls, **closed, "pools": pools, "warm": warm}
 
 
 def _model(model: RoutedModel) -> Document:

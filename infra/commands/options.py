@@ -107,6 +107,14 @@ class UsageOptions(ServedOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CostOptions(UsageOptions):
+    since: Annotated[
+        str | None,
+        typer.Option(help="From then on: a day like 2026-11-01 (UTC), or 24h ago; default: the month's first day."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitOptions:
     model: Annotated[str, typer.Argument(help="A preset, a Hugging Face id, an archive, or a folder with config.json.")]
     gpu: Annotated[str | None, typer.Option(help="A GPU of the catalogue, like L40S.")] = None

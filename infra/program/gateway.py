@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from components.embedded_database import LABELS as DATABASE_LABELS
@@ -14,13 +15,15 @@ from components.gateway.config import (
     GatewaySettings,
     Group,
     Keeper,
+    PaidPool,
     RoutedModel,
     UsageLimits,
     WakeGuard,
+    WarmHours,
 )
 from components.idle_scaling.addresses import host_of
 from components.idle_scaling.timing import rhythm
-from components.platforms.contract import Ingress
+from components.platforms.contract import Ingress, Pool
 from components.platforms.kinds import KINDS
 from components.pods import of_namespace
 from components.wake_keeper import KeeperSettings, KeptModel, access
@@ -49,9 +52,10 @@ def gateway_settings(
     interceptor_namespace: str,
     ingress: Ingress = _INSIDE,
     wakes: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    pools: Mapping[str, Pool] = MappingProxyType({}),
 ) -> GatewaySettings:
     """Return the gateway's settings: who may ask which model, where it sends the request, and what it owes to what
-    stands before it. ``wakes``: by model, how long each phase of a wake should take.
+    stands before it. ``wakes``: by model, how long each phase of a wake should take. ``pools``: as the place has them.
     """
     guard, asked_as = stack.guard, stack.asked_as
     return GatewaySettings(
@@ -102,7 +106,7 @@ def gateway_settings(
         groups_of_pods=stack.has_groups,
         cors_origins=stack.gateway.cors.origins,
         keeper=Keeper(access.url(GATEWAY), access.LABELS, access.PORT) if shares_counts(stack) else None,
-        database=database(stack.database),
+        database=_with_ledger(stack, pools),
     )
 
 
@@ -123,6 +127,45 @@ def database(config: DatabaseConfig) -> Database | None:
     networks = [{"ipBlock": {"cidr": network}} for network in config.networks]
     to = networks if config.namespace is None else [of_namespace(config.namespace)]
     return Database(secret=config.secret, to=to, port=config.port, tls=config.tls, limits_while_away=away)
+
+
+def _with_ledger(stack: StackConfig, pools: Mapping[str, Pool]) -> Database | None:
+    """Return the database with what its ledger has to know: prices of nodes, and who is kept warm."""
+    plain = database(stack.database)
+    return None if plain is None else replace(plain, pools=paid_pools(stack, pools), warm=warm_hours(stack))
+
+
+def paid_pools(stack: StackConfig, pools: Mapping[str, Pool]) -> list[PaidPool]:
+    """Return what a node of each pool costs. It stands where the place makes none, or where the pool has no fewer."""
+    return [
+        PaidPool(
+            name=name,
+            labels=pool.labels,
+            gpu_resource=pool.gpu_resource,
+            usd_per_hour=node_price(stack.pools[name], stack.platform.region).paid,
+            standing=not KINDS[stack.platform.kind].makes_nodes or pool.min_nodes >= pool.max_nodes,
+        )
+        for name, pool in sorted(pools.items())
+    ]
+
+
+def warm_hours(stack: StackConfig) -> list[WarmHours]:
+    """Return when the stack file keeps which models: by ``min`` always, and by their schedules."""
+    always = [WarmHours(model=model.name, replicas=model.min) for model in stack.models.values() if model.min]
+    scheduled = [
+        WarmHours(
+            model=model.name,
+            replicas=window.replicas,
+            days=sorted(window.days),
+            start=window.start,
+            end=window.end,
+            timezone=window.timezone,
+            ahead=window.ahead,
+        )
+        for model in stack.models.values()
+        for window in model.windows
+    ]
+    return [*always, *scheduled]
 
 
 def embedded_database(stack: StackConfig) -> DatabaseSettings | None:

@@ -252,7 +252,7 @@ def serve(
         )
     gateway = Gateway(
         "gateway",
-        gateway_settings(stack, engine.url, engine.settings.namespace, platform.ingress, wakes),
+        gateway_settings(stack, engine.url, engine.settings.namespace, platform.ingress, wakes, platform.pools),
         platform.registry,
         platform.ingress,
         # its load balancer must be deleted before the parts of the place that made it

@@ -1,4 +1,4 @@
-"""Keys and usage of a stack that is up, through its gateway's admin API."""
+"""Keys, usage and cost of a stack that is up, through its gateway's admin API."""
 
 from __future__ import annotations
 
@@ -41,9 +41,17 @@ def delete_key(access: Access, name: str) -> Key:
 
 def usage(access: Access, by: Sequence[str], since: str | None, until: str | None) -> list[dict[str, Any]]:
     """Return the sums of each combination of ``by``."""
+    return [dict(row) for row in _asked(access, "GET", "/admin/usage", query=_period(by, since, until))["usage"]]
+
+
+def cost(access: Access, by: Sequence[str], since: str | None, until: str | None) -> dict[str, Any]:
+    """Return what was charged, as ``cost``, and the period, as ``since`` and ``until``."""
+    return _asked(access, "GET", "/admin/cost", query=_period(by, since, until))
+
+
+def _period(by: Sequence[str], since: str | None, until: str | None) -> dict[str, str]:
     asked = {"by": ",".join(by), "since": since, "until": until}
-    query = {name: value for name, value in asked.items() if value}
-    return [dict(row) for row in _asked(access, "GET", "/admin/usage", query=query)["usage"]]
+    return {name: value for name, value in asked.items() if value}
 
 
 def _asked(
@@ -60,7 +68,7 @@ def _asked(
             json=body,
             params=query,
             headers=headers(access),
-            timeout=30,
+            timeout=90,  # a month is charged within a minute
             trust_env=False,
         )
     except httpx.HTTPError as broken:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from components.gateway import access as access_of_gateway
+from components.gateway.config import GatewaySettings
 from components.wake_keeper import KeeperSettings, KeptModel, access
 from tests.program.graph_reading import Resource, of, resources
 
@@ -94,6 +96,8 @@ def objects() -> list[Resource]:
 def test_on_premises_the_deployer_may_send_every_object_of_the_stack(objects: list[Resource]) -> None:
     assert len(objects) > 10
     asked = set(map(_plain, objects)) - {("", "nodes")}
+    # where there is a database
+    asked |= {("rbac.authorization.k8s.io", kind) for kind in ("clusterroles", "clusterrolebindings")}
     admission = "admissionregistration.k8s.io"  # where a model may have several replicas
     asked |= {(admission, f"validatingadmissionpolic{end}") for end in ("ies", "ybindings")}
     assert {one: VERBS - _allowed(*one) for one in asked if not _allowed(*one) >= VERBS} == {}
@@ -106,8 +110,9 @@ def test_on_premises_the_deployer_has_what_its_role_for_the_gateway_gives(object
     several = KeeperSettings(
         [KeptModel(name="small", hold_seconds=900, cold_start_seconds=600, growable=False, scales_in=True)]
     )
+    charged = access_of_gateway.nodes_role(GatewaySettings("http://hop", []))
     # Kubernetes lets nobody give away a right of which he has less himself
-    for rule in (rule for role in (*roles_made, access.role(several)) for rule in role["rules"]):
+    for rule in (rule for role in (*roles_made, access.role(several), charged) for rule in role["rules"]):
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
                 assert set(rule["verbs"]) <= _allowed(group, resource), (group, resource)

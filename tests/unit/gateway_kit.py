@@ -39,6 +39,7 @@ _LISTS = {
     "scaledobjects": SCALED,
     "leaderworkersets": "apis/leaderworkerset.x-k8s.io/v1",
     "endpointslices": "apis/discovery.k8s.io/v1",
+    "nodes": "of the fake alone",
     "gateways": "of the fake alone",
     "configmaps": "of the fake alone",
 }
@@ -285,6 +286,7 @@ class KubeApi:
         for kind, group in _LISTS.items():
             path = f"/{group}/namespaces/ebbtide-models/{kind}"
             app.router.add_get(path, functools.partial(self._handle, kind))
+        app.router.add_get("/api/v1/nodes", functools.partial(self._handle, "nodes"))
         app.router.add_get("/api/v1/namespaces/ebbtide/pods", functools.partial(self._handle, "gateways"))
         maps = "/api/v1/namespaces/ebbtide/configmaps"
         app.router.add_get(maps, functools.partial(self._handle, "configmaps"))

@@ -15,7 +15,15 @@ import yaml
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
 from components.embedded_database import objects
-from components.gateway.access import LABELS, adapters_role, network_policy, reader_role, role_binding
+from components.gateway.access import (
+    LABELS,
+    adapters_role,
+    network_policy,
+    nodes_role,
+    nodes_role_binding,
+    reader_role,
+    role_binding,
+)
 from components.gateway.config import (
     ApiKey,
     Database,
@@ -482,6 +490,11 @@ def test_a_stacks_own_database_is_reached_where_it_is_named_and_nowhere_else(tmp
     assert [way for way in ways if way not in network_policy(SETTINGS)["spec"]["egress"]] == [
         {"to": to, "ports": [{"protocol": "TCP", "port": 5433}]}
     ]
+    pods = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
+    assert [rule for rule in reader_role(settings)["rules"] if rule not in reader_role(SETTINGS)["rules"]] == [pods]
+    (rule,) = nodes_role(settings)["rules"]
+    assert (rule["resources"], rule["verbs"]) == (["nodes"], ["list", "watch"])
+    assert nodes_role_binding(settings)["roleRef"]["kind"] == "ClusterRole"
     file = tmp_path / "gateway.yaml"
     file.write_text(gateway_yaml(settings))
     read = process_settings.load(file).database

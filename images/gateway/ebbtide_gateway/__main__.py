@@ -9,12 +9,14 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import uvloop
 import yaml
-from ebbtide_kube.api import SERVICE_ACCOUNT, connect, deployments, endpoint_slices, groups, scaled_objects
+from ebbtide_kube.api import SERVICE_ACCOUNT, connect, deployments, endpoint_slices, groups, nodes, pods, scaled_objects
 from ebbtide_kube.informer import Informer
 from pydantic import ValidationError
 
@@ -81,32 +83,60 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
     adapters = LoadedAdapters(settings, client, token)
     budgets = Budgets()
     metrics.count_used(budgets)
+    parts = (
+        None
+        if settings.database is None
+        else database(settings.database, place.namespace, client, token, metrics, budgets)
+    )
     gateway = Gateway(
         settings,
         KeyFile(keys),
         transport,
         guard,
         failed,
-        (*view.views, scaled, slices, *((adapters.view,) if adapters.view is not None else ())),
+        (
+            *view.views,
+            scaled,
+            slices,
+            *((adapters.view,) if adapters.view is not None else ()),
+            *(parts.views if parts is not None else ()),
+        ),
         metrics,
         budgets,
         SharedUsage(settings.keeper_url, budgets),
         ModelStates(guard, observe, lambda: scaled.items),
         adapters,
-        *(database(settings.database, metrics, budgets) if settings.database is not None else ()),
+        *((parts.accounts, parts.admin) if parts is not None else ()),
     )
     return gateway
 
 
-def database(settings: Database, metrics: Metrics, budgets: Budgets) -> tuple[Accounts, Admin]:
-    """Return the parts of a gateway with a database: without one nothing of theirs is imported."""
+@dataclass(frozen=True)
+class DatabaseParts:
+    """Parts of a gateway with a database. ``views``: of the nodes and pods that are charged."""
+
+    accounts: Accounts
+    admin: Admin
+    views: tuple[Informer, ...]
+
+
+def database(
+    settings: Database, namespace: str, client: httpx.AsyncClient, token: Path, metrics: Metrics, budgets: Budgets
+) -> DatabaseParts:
+    """Build the parts of a gateway with a database: without one nothing of theirs is imported."""
     from .accounts import Accounts
     from .admin import Admin
+    from .lives import Lives, common_label
     from .usage import UsageLog
 
+    lives = Lives(settings.pools, lambda: seen_nodes.items, lambda: seen_pods.items, settings.seen_seconds)
+    without = "what nodes and pods cost is not followed"
+    seen_nodes = Informer(client, nodes(), token, lives.changed, without, common_label(settings.pools))
+    seen_pods = Informer(client, pods(namespace), token, lives.changed, without)
     log = UsageLog(metrics.count_database(lambda: accounts.is_up, lambda: len(accounts.log)))
-    accounts = Accounts(settings, log, budgets.sums)
-    return accounts, Admin(accounts)
+    accounts = Accounts(settings, log, budgets.sums, lives)
+    # a stack without pools has nothing to charge
+    return DatabaseParts(accounts, Admin(accounts, settings.warm), (seen_nodes, seen_pods) if settings.pools else ())
 
 
 def main() -> int:

@@ -28,6 +28,7 @@ from .access_log import Record
 from .errors import ApiError
 from .keys import Caller, KeyRing
 from .limits import Holder, UsageLimits
+from .lives import Lives
 from .settings import Database
 from .token_sums import TokenSums
 from .usage import UsageLog, Use
@@ -58,10 +59,13 @@ class Known:
 
 
 class Accounts:
-    """The database of one process: followed, asked and written to. ``sums``: tokens of the holders of limits."""
+    """The database of one process: followed, asked and written to. ``sums``: tokens of the holders of limits;
+    ``lives``: what the cluster shows of nodes and pods.
+    """
 
-    def __init__(self, settings: Database, log: UsageLog, sums: TokenSums) -> None:
+    def __init__(self, settings: Database, log: UsageLog, sums: TokenSums, lives: Lives) -> None:
         self._settings = settings
+        self._lives = lives
         self._sums = sums
         # nothing is written while sums are asked for: a token is either in them or still counted here
         self._writing = asyncio.Lock()
@@ -151,6 +155,11 @@ class Accounts:
             first = self._sums.today().replace(day=1)
             self._sums.answered(asked, await usage.tokens_by_day(connections, labels, first))
             self._summed = asked
+
+    @property
+    def location(self) -> Location:
+        """Return where the database is, for a process of this pod that asks it itself."""
+        return self._location
 
     def connections(self) -> asyncpg.Pool:
         """Return the connections. Raises ``ApiError`` 503 while the database is away."""
@@ -266,6 +275,8 @@ class Accounts:
                     pass
                 if self._pool is not None and time.monotonic() - self._summed >= self._settings.sum_seconds:
                     await self._ask_sums(self._pool)
+                if self._pool is not None:
+                    await self._lives.write(self._pool)
             except PROBLEMS as problem:
                 _log.warning("%d request(s) are to be written still: %s", len(self.log), describe(problem))
 

@@ -1,23 +1,30 @@
-"""Admin API: keys are made, listed, suspended, renewed and deleted, and usage is summed up, by a group's own right."""
+"""Admin API: keys are made, listed and changed, usage and cost are summed up, by a group's own right."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar, cast
 
 from ebbtide_accounts import keys, usage
 from ebbtide_accounts.connection import PROBLEMS
 from ebbtide_accounts.keys import Key, NameTaken
+from ebbtide_accounts.lives import microseconds
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .accounts import Accounts, away
 from .errors import ApiError
 from .keys import Caller, KeyRing
+from .settings import WarmHours
 
-_KEYS, _USAGE = "/admin/keys", "/admin/usage"
+_KEYS, _USAGE, _COST = "/admin/keys", "/admin/usage", "/admin/cost"
+_LONGEST = timedelta(days=31)
+_COST_SECONDS = 60.0
 _CHANGES = ("suspend", "resume", "rotate", "expire", "limit")
 _NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _ONE = re.compile(rf"{_KEYS}/({_NAME})")
@@ -64,15 +71,16 @@ class Expiry(_Body):
 class Admin:
     """Answers to whoever has the right; all of them need the database."""
 
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+    def __init__(self, accounts: Accounts, warm: Sequence[WarmHours] = ()) -> None:
+        self._accounts, self._warm = accounts, warm
+        self._charging = asyncio.Lock()
 
     @staticmethod
     def methods_for(path: str) -> tuple[str, ...] | None:
         """Return the methods that a path takes; None if it is none of these."""
         if path == _KEYS:
             return ("GET", "POST", "OPTIONS")
-        if path == _USAGE:
+        if path in (_USAGE, _COST):
             return ("GET", "OPTIONS")
         if _ONE.fullmatch(path):
             return ("DELETE", "OPTIONS")
@@ -88,6 +96,8 @@ class Admin:
         try:
             if path == _USAGE:
                 return 200, {"usage": await self._usage(query)}
+            if path == _COST:
+                return 200, await self._cost(query)
             if path == _KEYS and method == "GET":
                 return 200, {"keys": [shown(key) for key in await keys.every(self._accounts.connections())]}
             if path == _KEYS:
@@ -151,12 +161,52 @@ class Admin:
         return {"key": shown(key)}
 
     async def _usage(self, query: Mapping[str, str]) -> list[Document]:
-        by = tuple(name for name in query.get("by", "").split(",") if name)
-        if len(set(by)) < len(by) or not usage.SUMS_BY.keys() >= set(by):
-            message = f"by takes each of these once: {', '.join(usage.SUMS_BY)}"
-            raise ApiError(400, "invalid_parameter", message, param="by")
-        since, until = _moment(query, "since"), _moment(query, "until")
+        by, since, until = _by(query), _moment(query, "since"), _moment(query, "until")
         return await usage.sums(self._accounts.connections(), by, since, until)
+
+    async def _cost(self, query: Mapping[str, str]) -> Document:
+        """Have a period charged by a process of its own, one at a time."""
+        now = datetime.now(UTC)
+        until = _moment(query, "until") or now
+        since = _moment(query, "since") or until.astimezone(UTC).replace(
+            day=1, hour=0, minute=0, second=0, microsecond=0
+        )
+        if not timedelta(0) < until - since <= _LONGEST:
+            message = f"until has to be after since, and by at most {_LONGEST.days} days"
+            raise ApiError(400, "invalid_parameter", message, param="since")
+        by = _by(query)
+        self._accounts.connections()
+        asked = {
+            "since": microseconds(since),
+            "until": microseconds(until),
+            "by": by,
+            "warm": [each.model_dump() | {"days": sorted(each.days)} for each in self._warm],
+        }
+        async with self._charging:
+            rows = await self._charged(json.dumps(asked).encode())
+        return {"cost": rows, "since": _text(since), "until": _text(until)}
+
+    async def _charged(self, asked: bytes) -> list[Document]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "ebbtide_accounts.cost",
+            env={**os.environ, **self._accounts.location.environment()},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(_COST_SECONDS):
+                answer, _ = await process.communicate(asked)
+        except TimeoutError:
+            message = f"so much was used that it is not charged within {_COST_SECONDS:.0f} s; ask for fewer days"
+            raise ApiError(503, "cost_timeout", message) from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if process.returncode != 0:
+            raise away()
+        return cast("list[Document]", json.loads(answer))
 
 
 def shown(key: Key) -> Document:
@@ -191,6 +241,14 @@ def _future(moment: datetime | None) -> datetime | None:
     if moment is not None and moment <= datetime.now(UTC):
         raise ApiError(400, "invalid_parameter", "expires_at is in the past", param="expires_at")
     return moment
+
+
+def _by(query: Mapping[str, str]) -> tuple[str, ...]:
+    by = tuple(name for name in query.get("by", "").split(",") if name)
+    if len(set(by)) < len(by) or not usage.SUMS_BY.keys() >= set(by):
+        message = f"by takes each of these once: {', '.join(usage.SUMS_BY)}"
+        raise ApiError(400, "invalid_parameter", message, param="by")
+    return by
 
 
 def _moment(query: Mapping[str, str], name: str) -> datetime | None:

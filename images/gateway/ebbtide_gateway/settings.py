@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -136,11 +137,38 @@ class Cluster(_Frozen):
     adapters: AdapterList | None = None
 
 
+class PaidPool(_Frozen):
+    """Node pool and what a node of it costs. ``labels``: those that all of its nodes have; ``gpu_resource``: what pods
+    ask for there; ``usd_per_hour`` None: unknown; ``standing``: its nodes are there whether or not anybody asks.
+    """
+
+    name: str
+    labels: dict[str, str] = Field(min_length=1)
+    gpu_resource: str = "nvidia.com/gpu"
+    usd_per_hour: Decimal | None = Field(default=None, ge=0)
+    standing: bool = False
+
+
+class WarmHours(_Frozen):
+    """Hours in which the stack file keeps ``replicas`` of a model: on ``days`` (0 is Monday) from minute ``start`` of
+    the day to ``end``, on the next day if that is not later. They are started ``ahead`` minutes before.
+    """
+
+    model: str
+    replicas: int = Field(default=1, ge=1)
+    days: frozenset[int] = frozenset(range(7))
+    start: int = Field(default=0, ge=0, lt=1440)
+    end: int = Field(default=1440, ge=0, le=1440)
+    timezone: str = "UTC"
+    ahead: int = Field(default=0, ge=0, le=1440)
+
+
 class Database(_Frozen):
     """Database of keys and usage. ``folder``: the mounted Secret with its URI; ``tls``: what its server has to prove.
     ``known_seconds``: how long a key that is known goes on while it is away; ``poll_seconds``: how often it is asked
     which keys were changed. ``limits_while_away``: whether requests whose limit needs its sums pass meanwhile, up to
     what this process knows of them, or get 503. ``sum_seconds``: how often it is asked for sums that somebody needs.
+    ``pools`` and ``warm``: what the ledger has to know; ``seen_seconds``: how often it is written what is still there.
     """
 
     folder: Path
@@ -149,6 +177,9 @@ class Database(_Frozen):
     poll_seconds: float = Field(default=2, gt=0)
     limits_while_away: Literal["open", "closed"] = "open"
     sum_seconds: float = Field(default=5, gt=0)
+    pools: tuple[PaidPool, ...] = ()
+    warm: tuple[WarmHours, ...] = ()
+    seen_seconds: float = Field(default=60, gt=0)
 
 
 class Settings(_Frozen):

@@ -29,6 +29,11 @@ def pods(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods"
 
 
+def nodes() -> str:
+    """Return the path of the API's list of nodes."""
+    return "/api/v1/nodes"
+
+
 def config_maps(namespace: str) -> str:
     """Return the path of the API's list of ConfigMaps."""
     return f"/api/v1/namespaces/{namespace}/configmaps"

@@ -1,0 +1,172 @@
+"""What nodes cost and who caused it, from the cluster to the command, with a real gateway and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.commands import usage
+from infra.commands.options import CostOptions
+from infra.errors import LocalProblem
+from tests.gateway_venv import gateway_python
+from tests.unit import gateway_kit as kit
+from tests.unit.postgres import Postgres, running
+
+pytestmark = pytest.mark.slow
+
+KEYS = {"root": ("sk-root-secret", "owners"), "demo": ("sk-demo-secret", "everyone")}
+GROUPS = {"everyone": ["*"], "owners": []}
+RIGHTS = {"owners": {"admin": True}}
+MODELS = [{"name": "small", "host": "small.ebbtide-models", "gpus": 1, "holdSeconds": 3}]
+LABELS = {"workerType": "gpu_1xa10"}
+PRICE = 3600.0  # a dollar a second
+
+upstream, kube = kit.fakes({"small": 1})
+
+
+def stamp(now: datetime, seconds_ago: float) -> str:
+    return (now - timedelta(seconds=seconds_ago)).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def node(uid: str, created: str) -> dict[str, Any]:
+    metadata = {"uid": uid, "name": uid, "creationTimestamp": created, "labels": LABELS}
+    return {"metadata": metadata, "status": {"allocatable": {"nvidia.com/gpu": "1"}}}
+
+
+def pod(uid: str, on: str, scheduled: str, ready: str) -> dict[str, Any]:
+    moments = {"PodScheduled": scheduled, "Ready": ready}
+    conditions = [{"type": t, "status": "True", "lastTransitionTime": moment} for t, moment in moments.items()]
+    return {
+        "metadata": {
+            "uid": uid,
+            "name": uid,
+            "creationTimestamp": scheduled,
+            "labels": {"ebbtide.dev/model": "small"},
+        },
+        "spec": {"nodeName": on, "containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]},
+        "status": {"phase": "Running", "conditions": conditions},
+    }
+
+
+@pytest.fixture(scope="module")
+def now() -> datetime:
+    """The moment from which all others are counted."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
+    with running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    upstream: kit.Upstream,
+    kube: kit.KubeApi,
+    database: Postgres,
+    now: datetime,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[kit.Gateway]:
+    """A gateway beside a node that is 100 s old, with a pod from the 20th on that was ready at the 40th."""
+    kube.put("nodes", node("one", stamp(now, 100)))
+    kube.put("pods", pod("p", "one", stamp(now, 80), stamp(now, 60)))
+    pools = [{"name": "gpu", "labels": LABELS, "usdPerHour": PRICE}]
+    accounts = {"folder": str(database.mounted), "pollSeconds": 0.5, "pools": pools, "seenSeconds": 1}
+    settings = kit.settings_of(upstream, kube, MODELS, database=accounts)
+    keys = kit.key_file(KEYS, GROUPS, RIGHTS)
+    with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("cost"), settings, keys)) as process:
+        kit.until(lambda: kit.has_database(process), "the database is followed", 90)
+        yield process
+
+
+def cost(gateway: kit.Gateway, query: str = "") -> httpx.Response:
+    headers = {"authorization": "Bearer sk-root-secret"}
+    return httpx.get(f"{gateway.url}/admin/cost?{query}", headers=headers, timeout=90)
+
+
+def lives(database: Postgres, table: str, what: str = "uid") -> list[str]:
+    return database.ask(f"SELECT {what} FROM ebbtide.{table} ORDER BY uid")
+
+
+def test_nodes_and_pods_are_written_as_the_cluster_shows_them(
+    gateway: kit.Gateway, kube: kit.KubeApi, database: Postgres, now: datetime
+) -> None:
+    kit.until(lambda: lives(database, "pod_lives") == ["p"], "the pod is written")
+    what = "uid, pool, gpus, usd_per_hour, standing, ended_at IS NULL"
+    assert lives(database, "node_lives", what) == ["one|gpu|1|3600.0|f|t"]
+    what = "model, node_name, gpus, extract(epoch FROM ready_at - began_at)::int, ended_at IS NULL"
+    assert lives(database, "pod_lives", what) == ["small|one|1|20|t"]
+    kube.put("nodes", node("two", stamp(now, 10)))
+    kit.until(lambda: lives(database, "node_lives") == ["one", "two"], "another node")
+    kube.put("nodes", node("two", stamp(now, 10)), "DELETED")
+    kit.until(lambda: lives(database, "node_lives", "ended_at IS NULL") == ["t", "f"], "it is gone")
+
+
+def test_the_sum_of_what_is_charged_is_the_nodes_hours_times_their_price(
+    gateway: kit.Gateway, database: Postgres, now: datetime
+) -> None:
+    headers = {"authorization": "Bearer sk-demo-secret"}
+    body = {"model": "small", "messages": kit.HI}
+    answer = httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=20)
+    assert answer.status_code == 200
+    written = "SELECT count(*) FROM ebbtide.usage WHERE status = 200"
+    kit.until(lambda: database.ask(written) == ["1"], "its usage is written")
+    moved = f"at = '{stamp(now, 90)}', ended_at = '{stamp(now, 30)}', woke = true"
+    database.ask(f"UPDATE ebbtide.usage SET {moved}")
+    since, until = (now - timedelta(seconds=200), now - timedelta(seconds=5))
+    period = f"since={since:%Y-%m-%dT%H:%M:%SZ}&until={until:%Y-%m-%dT%H:%M:%SZ}"
+    (whole,) = cost(gateway, period).json()["cost"]
+    # both are whole seconds: the second node began 10 s before
+    assert whole["dollars"] == pytest.approx(95 + 5, abs=2)
+    assert whole["gpu_hours"] * 3600 == pytest.approx(whole["dollars"], abs=1e-2)
+    rows = cost(gateway, f"by=key,model&{period}").json()["cost"]
+    assert sum(row["dollars"] for row in rows) == pytest.approx(whole["dollars"], abs=1e-5)
+    (demo,) = [row for row in rows if row["key"] == "demo"]
+    assert (demo["model"], demo["wake"] > 0, demo["serving"] > 0) == ("small", True, True), rows
+    kinds = ("serving", "wake", "idle", "keep_warm", "node")
+    assert sum(demo[kind] for kind in kinds) == pytest.approx(demo["dollars"], abs=1e-5)
+    assert [row["dollars"] for row in rows if row["key"] is None] == [pytest.approx(5, abs=2)], "on two was never a pod"
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("by=week", "by takes each of these once: group, key, model, day"),
+        ("since=2026-11-30T00:00:00Z&until=2026-11-30T00:00:00Z", "until has to be after since"),
+        ("since=2026-09-01T00:00:00Z&until=2026-11-30T00:00:00Z", "at most 31 days"),
+        ("since=yesterday", "since is no time with an offset"),
+    ],
+)
+def test_a_period_that_cannot_be_charged_is_refused(gateway: kit.Gateway, query: str, says: str) -> None:
+    answer = cost(gateway, query)
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]["message"]
+
+
+def test_only_an_admin_may_ask(gateway: kit.Gateway) -> None:
+    headers = {"authorization": "Bearer sk-demo-secret"}
+    assert httpx.get(f"{gateway.url}/admin/cost", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "json"])
+def test_the_command_shows_it(gateway: kit.Gateway, monkeypatch: pytest.MonkeyPatch, form: Any) -> None:
+    text = io.StringIO()
+    monkeypatch.setattr(usage.console, "file", text)
+    monkeypatch.setenv("ADMIN_KEY", "sk-root-secret")
+    way: dict[str, Any] = {"url": gateway.url, "key_env": "ADMIN_KEY", "format": form}
+    assert usage.cost(CostOptions(by="key", since="24h", **way)) == 0
+    shown = text.getvalue()
+    if form == "json":
+        assert {"cost", "since", "until"} == set(json.loads(shown))
+    else:
+        assert shown.splitlines()[0].split("," if form == "csv" else None)[:3] == ["key", "dollars", "serving"]
+        assert "(stack)" in shown
+    with pytest.raises(LocalProblem, match="--by 'week' is not known"):
+        usage.cost(CostOptions(by="week", **way))
