@@ -139,8 +139,8 @@ class WarmHours:
 class Database:
     """PostgreSQL of keys and usage. ``secret``: a Secret of the gateway's namespace with ``uri``, and ``ca.crt`` if no
     public authority vouches for its server. ``to``: the peers where it listens on ``port``, of a NetworkPolicy.
-    ``limits_while_away``: whether requests pass whose limits need its sums while it is away. ``pools`` and ``warm``:
-    what the ledger has to know of the stack file.
+    ``limits_while_away``: whether requests pass whose limits need its sums while it is away. ``usage_days``:
+    for how long usage is kept, None: for ever. ``pools`` and ``warm``: what the ledger has to know of the stack file.
     """
 
     secret: str
@@ -148,6 +148,7 @@ class Database:
     port: int = 5432
     tls: Literal["verify", "encrypt", "off"] = "verify"
     limits_while_away: Literal["open", "closed"] = "open"
+    usage_days: int | None = None
     pools: Sequence[PaidPool] = ()
     warm: Sequence[WarmHours] = ()
 
@@ -248,7 +249,8 @@ def _database(database: Database) -> Document:
         for pool in database.pools
     ]
     warm = [{**asdict(hours), "days": list(hours.days)} for hours in database.warm]
-    return {"folder": DATABASE_FOLDER, "tls": database.tls, **closed, "pools": pools, "warm": warm}
+    kept = _without_none(usageDays=database.usage_days)
+    return {"folder": DATABASE_FOLDER, "tls": database.tls, **closed, **kept, "pools": pools, "warm": warm}
 
 
 def _model(model: RoutedModel) -> Document:

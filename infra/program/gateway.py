@@ -117,16 +117,18 @@ def limits(holder: stackfile.UsageLimits) -> UsageLimits:
 
 def database(config: DatabaseConfig) -> Database | None:
     """Return where the gateway finds its database, and where alone it is let look for it; None if there is none."""
-    away = config.limits_while_away
+    away, days = config.limits_while_away, config.usage_days
     if config.kind == "embedded":
         # from pod to pod of one namespace, under policies that let nobody else in
         pods = [{"podSelector": {"matchLabels": DATABASE_LABELS}}]
-        return Database(secret=DATABASE_SECRET, to=pods, tls="off", limits_while_away=away)
+        return Database(secret=DATABASE_SECRET, to=pods, tls="off", limits_while_away=away, usage_days=days)
     if config.kind != "existing" or config.secret is None:
         return None
     networks = [{"ipBlock": {"cidr": network}} for network in config.networks]
     to = networks if config.namespace is None else [of_namespace(config.namespace)]
-    return Database(secret=config.secret, to=to, port=config.port, tls=config.tls, limits_while_away=away)
+    return Database(
+        secret=config.secret, to=to, port=config.port, tls=config.tls, limits_while_away=away, usage_days=days
+    )
 
 
 def _with_ledger(stack: StackConfig, pools: Mapping[str, Pool]) -> Database | None:

@@ -79,6 +79,7 @@ def gateway(
     kube.put("pods", pod("p", "one", stamp(now, 80), stamp(now, 60)))
     pools = [{"name": "gpu", "labels": LABELS, "usdPerHour": PRICE}]
     accounts = {"folder": str(database.mounted), "pollSeconds": 0.5, "pools": pools, "seenSeconds": 1}
+    accounts |= {"usageDays": 63, "forgetSeconds": 0.5}
     settings = kit.settings_of(upstream, kube, MODELS, database=accounts)
     keys = kit.key_file(KEYS, GROUPS, RIGHTS)
     with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("cost"), settings, keys)) as process:
@@ -153,6 +154,27 @@ def test_a_period_that_cannot_be_charged_is_refused(gateway: kit.Gateway, query:
 def test_only_an_admin_may_ask(gateway: kit.Gateway) -> None:
     headers = {"authorization": "Bearer sk-demo-secret"}
     assert httpx.get(f"{gateway.url}/admin/cost", headers=headers).status_code == 403
+
+
+def test_what_is_older_than_the_stack_keeps_is_deleted_and_nothing_else(
+    gateway: kit.Gateway, database: Postgres
+) -> None:
+    columns = "id, request_id, at, group_name, key_id, key_name, model, wait_seconds, complete, woke"
+    for name, days in (("old", 64), ("recent", 62)):
+        moment = f"now() - interval '{days} days'"
+        usage_row = f"gen_random_uuid(), 'r', {moment}, 'everyone', 'k', '{name}', 'small', 0, true, false"
+        database.ask(f"INSERT INTO ebbtide.usage ({columns}) VALUES ({usage_row})")
+        pod_row = f"'{name}', 'small', 'n', 1, {moment} - interval '90 days', {moment}"
+        database.ask(
+            f"INSERT INTO ebbtide.pod_lives (uid, model, node_name, gpus, began_at, seen_at) VALUES ({pod_row})"
+        )
+        database.ask(f"INSERT INTO ebbtide.token_days VALUES ('key:{name}', ({moment})::date, 1)")
+    named = "SELECT key_name FROM ebbtide.usage WHERE key_id = 'k'"
+    kit.until(lambda: database.ask(named) == ["recent"], "the old row is deleted")
+    kit.until(lambda: lives(database, "pod_lives") == ["p", "recent"], "the old life is deleted")
+    holders = "SELECT holder FROM ebbtide.token_days WHERE holder IN ('key:old', 'key:recent')"
+    kit.until(lambda: database.ask(holders) == ["key:recent"], "the old sum is deleted")
+    database.ask("DELETE FROM ebbtide.pod_lives WHERE uid = 'recent'")
 
 
 @pytest.mark.parametrize("form", ["text", "csv", "json"])

@@ -531,7 +531,7 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "database.tls: 'off' sends all of it in clear; allowed: tls verify; "
             "fix: put the server's authority into the Secret as ca.crt, and leave tls out [EBB293 mandatory]",
             "database.storage: has no effect with kind existing; allowed: secret, namespace, networks, port, tls, "
-            "limitsWhileAway; fix: take it out, or set kind [EBB292 error]",
+            "limitsWhileAway, usageDays; fix: take it out, or set kind [EBB292 error]",
             "database.secret: is missing: nothing else says where the database is; allowed: secret, and one of "
             "namespace and networks; fix: name the Secret that has its URI [EBB291 error]",
             "database.namespace: is missing, and networks too; allowed: secret, and one of namespace and networks; "

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import asyncpg
-from ebbtide_accounts import keys, usage, versions
+from ebbtide_accounts import keys, retention, usage, versions
 from ebbtide_accounts.connection import PROBLEMS, Location, describe, open_pool
 from ebbtide_accounts.keys import Key
 
@@ -69,7 +69,7 @@ class Accounts:
         self._sums = sums
         # nothing is written while sums are asked for: a token is either in them or still counted here
         self._writing = asyncio.Lock()
-        self._summed = -math.inf
+        self._summed = self._forgot = -math.inf
         self._location = Location(settings.folder, settings.tls)
         self.log = log
         self._pool: asyncpg.Pool | None = None
@@ -277,8 +277,15 @@ class Accounts:
                     await self._ask_sums(self._pool)
                 if self._pool is not None:
                     await self._lives.write(self._pool)
+                    await self._forget_old(self._pool)
             except PROBLEMS as problem:
                 _log.warning("%d request(s) are to be written still: %s", len(self.log), describe(problem))
+
+    async def _forget_old(self, connections: asyncpg.Pool) -> None:
+        days, now = self._settings.usage_days, time.monotonic()
+        if days is not None and now - self._forgot >= self._settings.forget_seconds:
+            await retention.forget(connections, days)
+            self._forgot = now
 
     async def _write(self, connections: asyncpg.Pool) -> int:
         """Write one batch, and return its size."""

@@ -168,6 +168,7 @@ class Database(_Frozen):
     ``known_seconds``: how long a key that is known goes on while it is away; ``poll_seconds``: how often it is asked
     which keys were changed. ``limits_while_away``: whether requests whose limit needs its sums pass meanwhile, up to
     what this process knows of them, or get 503. ``sum_seconds``: how often it is asked for sums that somebody needs.
+    ``usage_days``: for how long usage is kept, None: for ever; ``forget_seconds``: how often what is older is deleted.
     ``pools`` and ``warm``: what the ledger has to know; ``seen_seconds``: how often it is written what is still there.
     """
 
@@ -177,6 +178,8 @@ class Database(_Frozen):
     poll_seconds: float = Field(default=2, gt=0)
     limits_while_away: Literal["open", "closed"] = "open"
     sum_seconds: float = Field(default=5, gt=0)
+    usage_days: int | None = Field(default=None, ge=63)
+    forget_seconds: float = Field(default=3600, gt=0)
     pools: tuple[PaidPool, ...] = ()
     warm: tuple[WarmHours, ...] = ()
     seen_seconds: float = Field(default=60, gt=0)

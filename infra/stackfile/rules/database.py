@@ -24,8 +24,8 @@ from infra.stackfile.schema.stack import DatabaseConfig, GroupConfig, KeyConfig,
 
 _AT = ("database",)
 _KEYS = {
-    "existing": ("secret", "namespace", "networks", "port", "tls", "limitsWhileAway"),
-    "embedded": ("storage", "storageClass", "image", "limitsWhileAway"),
+    "existing": ("secret", "namespace", "networks", "port", "tls", "limitsWhileAway", "usageDays"),
+    "embedded": ("storage", "storageClass", "image", "limitsWhileAway", "usageDays"),
     "none": (),
 }
 

@@ -251,6 +251,9 @@ class GuardConfig(StackModel):
     )
 
 
+UsageDays = Annotated[
+    int, integer(COUNT_INVALID, 63, 3650, fix="keep two months at least: sums of a month and of its cost need them")
+]
 Port = Annotated[int, integer(COUNT_INVALID, 1, 65535, fix="give the port on which the database listens")]
 Network = Annotated[str, pattern(DATABASE_NETWORK_INVALID, "Cidr", r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}")]
 
@@ -282,6 +285,9 @@ class DatabaseConfig(StackModel):
         default="open",
         description="while it is away, requests under a limit of a day's or a month's tokens pass, up to what a "
         "gateway replica knows of them (`open`), or get 503",
+    )
+    usage_days: UsageDays | None = Field(
+        default=None, description="days for which usage, and lives of nodes and pods, are kept; default: for ever"
     )
     storage: Quantity = Field(default=Quantity(10 * 2**30), description="`embedded`: size of its claim")
     storage_class: Name | None = Field(default=None, description="`embedded`: of its claim; default: the cluster's")
