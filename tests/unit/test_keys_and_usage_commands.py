@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from infra.cli import app
 from infra.commands import keys, usage
 from infra.commands.options import (
+    CostOptions,
     KeyCreateOptions,
     KeyExpireOptions,
     KeyOptions,
@@ -172,6 +173,25 @@ def test_usage_is_a_table_csv_or_json(api: AdminApi, capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out) == {"usage": [ROW]}
     with pytest.raises(LocalProblem, match="--by 'week' is not known"):
         usage.run(UsageOptions(by="group,week", **AT))
+
+
+def test_cost_is_a_table_with_the_sum_csv_or_json(api: AdminApi, capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = {"serving": 1.5, "wake": 0.25, "idle": 0.25, "keep_warm": 0.0, "node": 0.0}
+    row = {"dollars": 2.0, **kinds, "gpu_hours": 1.0, "unpriced_gpu_hours": 0.0}
+    document = {"cost": [{"key": "alice", **row}, {"key": None, **row}], "since": "2026-11-01", "until": "2026-11-30"}
+    api.answer = 200, document
+    assert usage.cost(CostOptions(by="key", since="2026-11-01", **AT)) == 0
+    assert api.requests == [
+        ("GET", "/admin/cost", None, {"by": "key", "since": "2026-11-01T00:00:00+00:00"}),
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [["key", "dollars"], ["alice", "2.0"], ["(stack)", "2.0"]]
+    assert lines[3].split()[:4] == ["in", "all", "4.0", "3.0"]
+    assert lines[4].startswith("from 2026-11-01 to 2026-11-30, in US dollars")
+    usage.cost(CostOptions(by="key", format="csv", **AT))
+    assert capsys.readouterr().out.splitlines()[2].startswith("(stack),2.0,1.5,")
+    usage.cost(CostOptions(by="key", format="json", **AT))
+    assert json.loads(capsys.readouterr().out) == document
 
 
 @pytest.mark.parametrize(
