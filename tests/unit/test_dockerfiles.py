@@ -4,6 +4,7 @@ What is found and meant so is ignored in the Dockerfile, beside its reason."""
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from infra.workspace import PROJECT
+from lab.plugins.docker_build import context
 from lab.toolchain.images import containerfile
 
+IMAGES = PROJECT / "images"
 HADOLINT = Path(sys.executable).with_name("hadolint")
 IGNORED = re.compile(r"hadolint ignore=(\S+)")
 
@@ -61,3 +64,15 @@ def test_hadolint_is_told_to_fail_on_the_least_of_its_findings(tmp_path: Path) -
     written.write_text("FROM scratch\nUSER engine\n")
     (finding,) = lines_of([written])
     assert " DL3066 " in finding
+
+
+@pytest.mark.parametrize("folder", sorted(file.parent.name for file in IMAGES.glob("*/.dockerignore")))
+def test_what_python_leaves_beside_its_modules_is_in_no_image(tmp_path: Path, folder: str) -> None:
+    """An image would be another one after each run of its program from here."""
+    image = tmp_path / folder
+    shutil.copytree(IMAGES / folder, image, ignore=shutil.ignore_patterns("__pycache__"))
+    before = set(context.files(image))
+    for place in (image, *(each for each in image.rglob("*") if each.is_dir())):
+        (place / "__pycache__").mkdir()
+        (place / "__pycache__" / "x.cpython-311.pyc").write_bytes(b"compiled")
+    assert set(context.files(image)) == before
