@@ -60,6 +60,9 @@ class Postgres:
                 os.chown(path, *owner)
         arguments = ["-D", str(folder / "data"), "-U", "owner", "-A", "scram-sha-256", "--pwfile", "password"]
         self._run("initdb", *arguments, "--no-sync", "--no-instructions", "--locale=C", "-E", "UTF8")
+        if network is not None:  # pods come from networks of their own
+            with (folder / "data" / "pg_hba.conf").open("a") as file:
+                file.write("hostssl all all all scram-sha-256\n")
         self.mounted = folder / "mounted"
         self.mounted.mkdir()
         shutil.copy(folder / "server.crt", self.mounted / "ca.crt")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import io
 import re
 import shutil
 import subprocess
@@ -86,19 +85,10 @@ def stack(
 
 
 @pytest.fixture
-def console(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+def console(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """What a command has printed since it was last asked for."""
-    text = io.StringIO()
-    monkeypatch.setattr(keys.console, "file", text)
     monkeypatch.setenv("ADMIN_KEY", "sk-root-secret")
-
-    def printed() -> str:
-        output = text.getvalue()
-        text.seek(0)
-        text.truncate()
-        return output
-
-    return printed
+    return lambda: capsys.readouterr().out
 
 
 def test_a_key_is_made_used_and_counted_and_is_in_no_log(stack: Stack, console: Callable[[], str]) -> None:

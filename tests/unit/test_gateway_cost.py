@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -178,13 +177,13 @@ def test_what_is_older_than_the_stack_keeps_is_deleted_and_nothing_else(
 
 
 @pytest.mark.parametrize("form", ["text", "csv", "json"])
-def test_the_command_shows_it(gateway: kit.Gateway, monkeypatch: pytest.MonkeyPatch, form: Any) -> None:
-    text = io.StringIO()
-    monkeypatch.setattr(usage.console, "file", text)
+def test_the_command_shows_it(
+    gateway: kit.Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: Any
+) -> None:
     monkeypatch.setenv("ADMIN_KEY", "sk-root-secret")
     way: dict[str, Any] = {"url": gateway.url, "key_env": "ADMIN_KEY", "format": form}
     assert usage.cost(CostOptions(by="key", since="24h", **way)) == 0
-    shown = text.getvalue()
+    shown = capsys.readouterr().out
     if form == "json":
         assert {"cost", "since", "until"} == set(json.loads(shown))
     else:
