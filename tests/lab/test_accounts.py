@@ -31,8 +31,9 @@ AWAY_SECONDS = 60.0
 KNOWN_USERS = 3
 
 
-def with_database(config: dict[str, Any]) -> None:
-    config["ebbtide:database"] = {"kind": "existing", "secret": SECRET, "networks": [f"{CONTROL_ADDRESS}/32"]}
+def with_database(config: dict[str, Any], port: int) -> None:
+    networks = [f"{CONTROL_ADDRESS}/32"]
+    config["ebbtide:database"] = {"kind": "existing", "secret": SECRET, "networks": networks, "port": port}
     gateway = config["ebbtide:gateway"]
     gateway["replicas"] = 2
     gateway["groups"]["owners"] = {"models": [], "admin": True}
@@ -55,7 +56,7 @@ def accounts(quick: Lab, database: Postgres) -> Iterator[Lab]:
     quick.api.post(SECRETS, json=secret).raise_for_status()
     before = dict(quick.keys)
     try:
-        with quick.stack_with(with_database):
+        with quick.stack_with(lambda config: with_database(config, database.port)):
             quick.until_current("gateway")
             quick.keys |= read_keys(quick.paths)
             wait_until(lambda: both_follow(quick), 60, "both gateways follow the database")
