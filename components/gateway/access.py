@@ -46,11 +46,6 @@ def nodes_role(settings: GatewaySettings) -> Manifest:
     }
 
 
-def nodes_role_binding(settings: GatewaySettings) -> Manifest:
-    """Return the binding that gives it to the gateway's service account."""
-    return role_grant.cluster_role_binding(nodes_role(settings), NAME, settings.namespace)
-
-
 def adapters_role(settings: GatewaySettings) -> Manifest:
     """Return the role in the gateway's own namespace to follow and write one ConfigMap, the list of the adapters that
     calls have loaded. The ConfigMap is created by the stack: a right to create cannot be given for a name."""

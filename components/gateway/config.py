@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import yaml
+from pydantic.alias_generators import to_camel
 
 Document = dict[str, Any]
 ADAPTERS = "gateway-adapters"
@@ -324,11 +325,4 @@ def _group(group: Group) -> Document:
 
 
 def _limits(limits: UsageLimits) -> Document:
-    return _without_none(
-        requestsPerMinute=limits.requests_per_minute,
-        tokensPerMinute=limits.tokens_per_minute,
-        tokensPerDay=limits.tokens_per_day,
-        tokensPerMonth=limits.tokens_per_month,
-        concurrentRequests=limits.concurrent_requests,
-        maxWakesPerDay=limits.max_wakes_per_day,
-    )
+    return _without_none(**{to_camel(name): most for name, most in asdict(limits).items()})

@@ -17,7 +17,6 @@ from components.gateway.access import (
     adapters_role,
     network_policy,
     nodes_role,
-    nodes_role_binding,
     reader_role,
     role_binding,
 )
@@ -25,7 +24,7 @@ from components.gateway.config import GatewaySettings, digest_of, keys_json
 from components.gateway.workload import KEYS_FILE, adapters_map, config_map, deployment, disruption_budget, service
 from components.platforms.contract import HttpIngress, Ingress, Registry
 from components.pushed_image import python_image
-from components.role_grant import cluster_grant, grant
+from components.role_grant import grant
 
 _KEY_LETTERS = 40
 _RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
@@ -83,8 +82,7 @@ class Gateway(pulumi.ComponentResource):
                 k8s.core.v1.ConfigMap(f"{name}-adapters-list", **adapters_map(settings), opts=inside),
             ]
         if settings.database is not None:
-            nodes, bound = nodes_role(settings), nodes_role_binding(settings)
-            before.append(cluster_grant(f"{name}-nodes", nodes, bound, self, account))
+            before.append(self._grant(f"{name}-nodes", settings, nodes_role(settings), account))
         configuration = k8s.core.v1.ConfigMap(f"{name}-config", **config_map(settings), opts=inside)
         keys = k8s.core.v1.Secret(
             f"{name}-keys",

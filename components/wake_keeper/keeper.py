@@ -87,5 +87,5 @@ class WakeKeeper(pulumi.ComponentResource):
         settings: KeeperSettings,
         account: pulumi.Resource,
         after: Sequence[pulumi.Resource] = (),
-    ) -> k8s.rbac.v1.RoleBinding:
+    ) -> pulumi.Resource:
         return grant(name, granted, role_binding(settings, granted), self, account, after)

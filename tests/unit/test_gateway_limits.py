@@ -27,7 +27,7 @@ TOKENS = kit.USAGE["total_tokens"]
 KEYS = {"root": ("sk-root-secret", "owners"), "daily": ("sk-daily-secret", "daily")}
 GROUPS = {"everyone": ["*"], "owners": [], "daily": ["*"]}
 RIGHTS = {"owners": {"admin": True}, "daily": {"tokensPerDay": 2 * TOKENS}}
-# asked for at most a second ago, and half a second until they are written and asked for
+# a deadline: what others have is at most two seconds old
 HEARD_SECONDS = 15.0
 _NAMES = (f"key{number}" for number in itertools.count())
 

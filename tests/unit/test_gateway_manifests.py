@@ -20,7 +20,6 @@ from components.gateway.access import (
     adapters_role,
     network_policy,
     nodes_role,
-    nodes_role_binding,
     reader_role,
     role_binding,
 )
@@ -494,7 +493,7 @@ def test_a_stacks_own_database_is_reached_where_it_is_named_and_nowhere_else(tmp
     assert [rule for rule in reader_role(settings)["rules"] if rule not in reader_role(SETTINGS)["rules"]] == [pods]
     (rule,) = nodes_role(settings)["rules"]
     assert (rule["resources"], rule["verbs"]) == (["nodes"], ["list", "watch"])
-    assert nodes_role_binding(settings)["roleRef"]["kind"] == "ClusterRole"
+    assert role_binding(settings, nodes_role(settings))["roleRef"]["kind"] == "ClusterRole"
     file = tmp_path / "gateway.yaml"
     file.write_text(gateway_yaml(settings))
     read = process_settings.load(file).database

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import asyncpg
 
@@ -22,6 +23,11 @@ class Location:
 
     folder: Path
     tls: Tls = "verify"
+
+    @classmethod
+    def from_environment(cls) -> Location:
+        """Return the location that this process was started with: another's ``environment``."""
+        return cls(Path(os.environ[FOLDER]), cast(Tls, os.environ[TLS]))
 
     def uri(self) -> str:
         """Return the URI as the Secret has it now: it follows a password that is rotated. What it says after ``?`` is

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, cast, get_args
 
-from .connection import FOLDER, PROBLEMS, TLS, Location, Tls, connect, describe
+from .connection import PROBLEMS, Location, connect, describe
 from .ledger.charges import charges
 from .ledger.records import Charge, Kind
 from .lives import history
@@ -70,9 +68,8 @@ async def cost(location: Location, asked: Mapping[str, Any]) -> list[dict[str, A
 
 def main() -> int:
     """Write the sums. Returns 1 where the database cannot be asked."""
-    location = Location(Path(os.environ[FOLDER]), cast(Tls, os.environ[TLS]))
     try:
-        print(json.dumps(asyncio.run(cost(location, json.load(sys.stdin)))))
+        print(json.dumps(asyncio.run(cost(Location.from_environment(), json.load(sys.stdin)))))
     except PROBLEMS as problem:
         print(f"what was used could not be charged: {describe(problem)}", file=sys.stderr)
         return 1

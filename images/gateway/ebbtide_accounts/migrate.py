@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from pathlib import Path
-from typing import cast
 
 import asyncpg
 from alembic import command
@@ -17,7 +15,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from .connection import FOLDER, PROBLEMS, TLS, Location, Tls, connect, describe
+from .connection import PROBLEMS, Location, connect, describe
 from .versions import NEWER_STATUS, SCHEMA
 
 # any number that nobody else takes for a lock of the same database
@@ -66,9 +64,8 @@ async def migrate(location: Location, to: str = "head") -> None:
 
 def main() -> int:
     """Migrate. Returns 0, ``NEWER_STATUS`` for a schema that is newer than this program, else 1."""
-    location = Location(Path(os.environ[FOLDER]), cast(Tls, os.environ[TLS]))
     try:
-        asyncio.run(migrate(location))
+        asyncio.run(migrate(Location.from_environment()))
     except Newer:
         return NEWER_STATUS
     except (*PROBLEMS, SQLAlchemyError) as problem:

@@ -156,10 +156,25 @@ class Accounts:
             self._sums.answered(asked, await usage.tokens_by_day(connections, labels, first))
             self._summed = asked
 
-    @property
-    def location(self) -> Location:
-        """Return where the database is, for a process of this pod that asks it itself."""
-        return self._location
+    async def run(self, module: str, text: bytes = b"") -> tuple[int, bytes]:
+        """Run a program that asks the database in a process of its own, with ``text`` to read; return its exit status
+        and what it wrote. It ends with whoever waits for it.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            env={**os.environ, **self._location.environment()},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            written, _ = await process.communicate(text)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        assert process.returncode is not None
+        return process.returncode, written
 
     def connections(self) -> asyncpg.Pool:
         """Return the connections. Raises ``ApiError`` 503 while the database is away."""
@@ -238,14 +253,7 @@ class Accounts:
         """
         state = await versions.state(connections)
         if state == "older":
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "ebbtide_accounts.migrate", env={**os.environ, **self._location.environment()}
-            )
-            try:
-                await process.wait()
-            finally:
-                if process.returncode is None:
-                    process.kill()
+            await self.run("ebbtide_accounts.migrate")
             state = await versions.state(connections)
             if state == "older":
                 raise SchemaUnusable("its schema could not be brought forward")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar, cast
@@ -71,7 +69,7 @@ class Expiry(_Body):
 class Admin:
     """Answers to whoever has the right; all of them need the database."""
 
-    def __init__(self, accounts: Accounts, warm: Sequence[WarmHours] = ()) -> None:
+    def __init__(self, accounts: Accounts, warm: Sequence[WarmHours]) -> None:
         self._accounts, self._warm = accounts, warm
         self._charging = asyncio.Lock()
 
@@ -187,24 +185,13 @@ class Admin:
         return {"cost": rows, "since": _text(since), "until": _text(until)}
 
     async def _charged(self, asked: bytes) -> list[Document]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "ebbtide_accounts.cost",
-            env={**os.environ, **self._accounts.location.environment()},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
         try:
             async with asyncio.timeout(_COST_SECONDS):
-                answer, _ = await process.communicate(asked)
+                status, answer = await self._accounts.run("ebbtide_accounts.cost", asked)
         except TimeoutError:
             message = f"so much was used that it is not charged within {_COST_SECONDS:.0f} s; ask for fewer days"
             raise ApiError(503, "cost_timeout", message) from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode != 0:
+        if status != 0:
             raise away()
         return cast("list[Document]", json.loads(answer))
 

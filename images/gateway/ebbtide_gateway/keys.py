@@ -7,6 +7,7 @@ import hmac
 import json
 import os
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,12 @@ class Caller:
         """Return the name of the key's group."""
         return self.rights.name
 
-    @property
+    @cached_property
     def holders(self) -> tuple[Holder, ...]:
         """Return whose limits a request has to keep: its group and its key, as far as they have any."""
-        if self.rights.limits is None and self.limits is None:
-            return ()
-        group = Holder("group", self.group, self.group, self.rights.limits) if self.rights.limits is not None else None
-        key = Holder("key", self.id, self.name, self.limits) if self.limits is not None else None
-        return tuple(each for each in (group, key) if each is not None)
+        group = () if self.rights.limits is None else (Holder("group", self.group, self.group, self.rights.limits),)
+        key = () if self.limits is None else (Holder("key", self.id, self.name, self.limits),)
+        return (*group, *key)
 
     @property
     def counts_tokens(self) -> bool:
