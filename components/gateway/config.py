@@ -52,13 +52,15 @@ class RoutedModel:
 
 @dataclass(frozen=True)
 class WakeGuard:
-    """Rules for a request for a sleeping model whose GPUs would exceed ``max_gpus`` (None: no limit here).
+    """Rules for a request for a sleeping model whose GPUs would exceed ``max_gpus``, or whose replica would be one more
+    than ``max_instances`` (None: no limit here).
 
     ``wait``: held in the gateway until there is room, at most ``wait_limit_seconds`` (None: the model's hold).
-    ``refuse``: 503 at once. Either way the answer names the models that hold the GPUs.
+    ``refuse``: 503 at once. Either way the answer names the models that run.
     """
 
     max_gpus: int | None = None
+    max_instances: int | None = None
     when_full: Literal["wait", "refuse"] = "wait"
     wait_limit_seconds: float | None = None
 
@@ -216,7 +218,11 @@ def gateway_document(settings: GatewaySettings) -> Document:
         "models": [_model(model) for model in sorted(settings.models, key=lambda model: model.name)],
         "guard": {
             "whenFull": guard.when_full,
-            **_without_none(maxGpus=guard.max_gpus, waitLimitSeconds=guard.wait_limit_seconds),
+            **_without_none(
+                maxGpus=guard.max_gpus,
+                maxInstances=guard.max_instances,
+                waitLimitSeconds=guard.wait_limit_seconds,
+            ),
         },
         "limits": {
             "maxBodyBytes": settings.max_body_bytes,

@@ -1,4 +1,4 @@
-"""The namespace all models share: restricted, closed, and never given more GPUs than the cost guard allows."""
+"""The namespace all models share: restricted, closed, and never given more GPUs or instances than the guard allows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from components.model_service.network import default_deny
 from components.model_service.settings import SERVICE_ACCOUNT
 
 QUOTA_NAME = "gpu-guard"
+INSTANCE_QUOTA_NAME = "instance-guard"
 
 
 def namespace_labels() -> dict[str, str]:
@@ -32,12 +33,33 @@ def gpu_quota(max_gpus: int, gpu_resources: Iterable[str]) -> dict[str, str]:
     return {f"requests.{resource}": str(max_gpus) for resource in sorted(set(gpu_resources))}
 
 
+def instance_class(namespace: str) -> str:
+    """Return the name of the priority class by which the quota tells a model's instances from other pods. It belongs to
+    the whole cluster.
+    """
+    return f"{namespace}-instance"
+
+
+def instance_quota(max_instances: int, namespace: str) -> dict[str, Any]:
+    """Return ``ResourceQuota.spec``: at most so many pods of the class of instances. A replica on several machines has
+    one, its leader.
+    """
+    return {
+        "hard": {"pods": str(max_instances)},
+        "scopeSelector": {
+            "matchExpressions": [
+                {"scopeName": "PriorityClass", "operator": "In", "values": [instance_class(namespace)]}
+            ]
+        },
+    }
+
+
 class ModelNamespace(pulumi.ComponentResource):
-    """Namespace, GPU quota, default-deny policy and the service account of every model.
+    """Namespace, quotas, default-deny policy and the service account of every model.
 
     Costs nothing. Objects created in it must name this component in ``depends_on``. A pod over the quota is refused by
-    the API server and retried by its ReplicaSet: it comes up when another model is gone. No quota is created where no
-    pool offers a GPU.
+    the API server and retried by its ReplicaSet: it comes up when another model is gone. No quota of GPUs is created
+    where no pool offers one, and none of instances where ``max_instances`` is None.
     """
 
     namespace: str
@@ -47,6 +69,7 @@ class ModelNamespace(pulumi.ComponentResource):
         resource_name: str,
         namespace: str,
         max_gpus: int,
+        max_instances: int | None,
         gpu_resources: Iterable[str],
         service_account_annotations: Mapping[str, pulumi.Input[str]] | None = None,
         pull_secret: pulumi.Input[str] | None = None,
@@ -66,6 +89,21 @@ class ModelNamespace(pulumi.ComponentResource):
                 metadata={"name": QUOTA_NAME, "namespace": namespace},
                 spec={"hard": hard},
                 opts=inside,
+            )
+        if max_instances is not None:
+            priority = k8s.scheduling.v1.PriorityClass(
+                f"{resource_name}-instance",
+                metadata={"name": instance_class(namespace)},
+                # that of pods without a class: it is there to be counted
+                value=0,
+                description="A model's instance, counted by a quota",
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            k8s.core.v1.ResourceQuota(
+                f"{resource_name}-instance-quota",
+                metadata={"name": INSTANCE_QUOTA_NAME, "namespace": namespace},
+                spec=instance_quota(max_instances, namespace),
+                opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[priority])),
             )
         closed: dict[str, Any] = default_deny(namespace)
         k8s.networking.v1.NetworkPolicy(f"{resource_name}-default-deny", **closed, opts=inside)

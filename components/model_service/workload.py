@@ -36,7 +36,8 @@ _MOST_WEIGHT: Final = 100  # for a node preference: Kubernetes takes 1 to 100
 @dataclass(frozen=True, kw_only=True)
 class Placement:
     """Nodes, image and weights of a model. ``image`` is a reference by digest; ``pod_labels`` come from the identity;
-    ``fallbacks`` are pools with the same GPUs, in order, for when ``pool`` has no node to give."""
+    ``fallbacks`` are pools with the same GPUs, in order, for when ``pool`` has no node to give; ``priority_class`` is
+    the one by which a quota counts instances."""
 
     namespace: str
     pool: Pool
@@ -44,6 +45,7 @@ class Placement:
     weights: Weights
     pod_labels: Mapping[str, str] = field(default_factory=dict)
     fallbacks: tuple[Pool, ...] = ()
+    priority_class: str | None = None
 
 
 def selector(model: ModelSettings) -> dict[str, str]:
@@ -149,6 +151,7 @@ def pod(model: ModelSettings, place: Placement, headless: bool = False) -> Manif
         "automountServiceAccountToken": False,
         # a Service called `vllm` would set VLLM_PORT=tcp://… in every pod, and the engine reads that variable
         "enableServiceLinks": False,
+        **({"priorityClassName": place.priority_class} if place.priority_class and not headless else {}),
         **where((place.pool, *place.fallbacks)),
         "terminationGracePeriodSeconds": termination_grace_seconds(model.drain_seconds),
         "securityContext": confined_pod(UID),

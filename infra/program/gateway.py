@@ -95,7 +95,12 @@ def gateway_settings(
             for name, group in stack.gateway.groups.items()
         },
         keys=[ApiKey(name, key.group, key.sha256, limits(key)) for name, key in stack.gateway.keys.items()],
-        guard=WakeGuard(guard.max_gpus, guard.when_full, guard.wait_limit.seconds if guard.wait_limit else None),
+        guard=WakeGuard(
+            guard.max_gpus,
+            guard.max_instances,
+            guard.when_full,
+            guard.wait_limit.seconds if guard.wait_limit else None,
+        ),
         namespace=GATEWAY,
         models_namespace=MODELS,
         interceptor_namespace=interceptor_namespace,

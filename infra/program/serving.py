@@ -20,7 +20,7 @@ from components.idle_scaling.settings import EngineSettings, one_image
 from components.idle_scaling.timing import rhythm
 from components.leader_worker_set.controller import LeaderWorkerSetController
 from components.model_mirror import MirroredModel, MirrorSettings, ModelMirror, TokenSecret
-from components.model_service.namespace import ModelNamespace
+from components.model_service.namespace import ModelNamespace, instance_class
 from components.model_service.network import Peer
 from components.model_service.service import ModelService
 from components.model_service.settings import Adapter, HotAdapters, ModelSettings
@@ -207,6 +207,7 @@ def serve(
         "models",
         MODELS,
         stack.gpu_quota,
+        stack.guard.max_instances,
         {pool.gpu_resource for pool in platform.pools.values()},
         platform.identity.service_account_annotations,
         platform.registry.pull_secret,
@@ -239,6 +240,7 @@ def serve(
                 weights=platform.model_store.weights(model.id, model.revision),
                 pod_labels=platform.identity.pod_labels,
                 fallbacks=tuple(platform.pools[name] for name in model.fallback_pools),
+                priority_class=instance_class(MODELS) if stack.guard.max_instances is not None else None,
             ),
             [*callers, keeper] if model.queue_target is not None or pool.turns else callers,
             opts=pulumi.ResourceOptions(providers=[platform.provider], depends_on=before_models),

@@ -15,7 +15,14 @@ from typing import Any
 import pytest
 
 from components.catalog.machine import Machine
-from components.model_service.namespace import QUOTA_NAME, gpu_quota, namespace_labels
+from components.model_service.namespace import (
+    INSTANCE_QUOTA_NAME,
+    QUOTA_NAME,
+    gpu_quota,
+    instance_class,
+    instance_quota,
+    namespace_labels,
+)
 from components.model_service.settings import MODEL_LABEL, SERVICE_ACCOUNT, ModelSettings
 from components.model_service.workload import Placement, deployment
 from components.platforms.contract import Pool, PoolRequest, Taint, Weights
@@ -86,9 +93,10 @@ class World:
     cluster: RehearsalCluster
     namespace: str
     made: list[str] = field(default_factory=list)
+    priority_class: str | None = None
 
-    def open(self, max_gpus: int) -> None:
-        """The namespace with its quota and the models' service account."""
+    def open(self, max_gpus: int, max_instances: int | None = None) -> None:
+        """The namespace with its quotas and the models' service account."""
         api = self.cluster.api
         inside = {"namespace": self.namespace}
         api.apply(
@@ -98,27 +106,41 @@ class World:
                 "metadata": {"name": self.namespace, "labels": namespace_labels()},
             }
         )
-        hard = gpu_quota(max_gpus, {request.pool.gpu_resource for request in POOLS})
-        api.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "ResourceQuota",
-                "metadata": {"name": QUOTA_NAME, **inside},
-                "spec": {"hard": hard},
-            }
-        )
-        quota = f"/api/v1/namespaces/{self.namespace}/resourcequotas/{QUOTA_NAME}"
-        self.soon(lambda: ((api.get(quota) or {}).get("status") or {}).get("hard") == hard, "the quota to be in force")
+        gpus = gpu_quota(max_gpus, {request.pool.gpu_resource for request in POOLS})
+        self._bound(QUOTA_NAME, {"hard": gpus})
+        if max_instances is not None:
+            name = self.priority_class = instance_class(self.namespace)
+            about = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}}
+            api.apply({**about, "value": 0})
+            self.made.append(f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}")
+            self._bound(INSTANCE_QUOTA_NAME, instance_quota(max_instances, self.namespace))
         api.apply(
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": SERVICE_ACCOUNT, **inside}},
         )
+
+    def _bound(self, name: str, spec: Mapping[str, Any]) -> None:
+        metadata = {"name": name, "namespace": self.namespace}
+        self.cluster.api.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
+        self.soon(lambda: self.quota(name).get("hard") == spec["hard"], f"{name} to be in force")
+
+    def quota(self, name: str) -> dict[str, Any]:
+        """The status of a quota."""
+        path = f"/api/v1/namespaces/{self.namespace}/resourcequotas/{name}"
+        return (self.cluster.api.get(path) or {}).get("status") or {}
 
     def model(self, name: str, pool: Pool, *, gpus: int = 1, most: int = 1, fallbacks: tuple[Pool, ...] = ()) -> None:
         """A sleeping model: the very Deployment that the component renders for a cloud's pool."""
         settings = ModelSettings(name, "owner/name", "0" * 40, gpus=gpus, max_replicas=most)
         image = "registry.example.com/ebbtide/vllm@sha256:" + "a" * 64
         weights = Weights("s3://bucket/owner--name/0", "runai_streamer")
-        place = Placement(namespace=self.namespace, pool=pool, image=image, weights=weights, fallbacks=fallbacks)
+        place = Placement(
+            namespace=self.namespace,
+            pool=pool,
+            image=image,
+            weights=weights,
+            fallbacks=fallbacks,
+            priority_class=self.priority_class,
+        )
         self.cluster.api.apply({"apiVersion": "apps/v1", "kind": "Deployment", **deployment(settings, place)})
 
     def scale(self, name: str, replicas: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components.model_service.namespace import INSTANCE_QUOTA_NAME, QUOTA_NAME
 from components.platforms.contract import Pool
 from tests.karpenter.conftest import ACT_SECONDS, GONE_SECONDS, LARGE, SMALL, World
 
@@ -104,19 +105,25 @@ def test_above_the_pools_limit_a_replica_waits_and_no_further_node_is_bought(wor
     assert len(waiting) == 1
 
 
-def test_above_the_guard_there_is_no_pod_and_so_no_node(world: World) -> None:
-    world.open(max_gpus=1)
+@pytest.mark.parametrize(
+    ("guard", "quota"),
+    [({"max_gpus": 1}, QUOTA_NAME), ({"max_gpus": 8, "max_instances": 1}, INSTANCE_QUOTA_NAME)],
+)
+def test_above_the_guard_there_is_no_pod_and_so_no_node(world: World, guard: dict[str, int], quota: str) -> None:
+    world.open(**guard)
     world.model("llama-8b", SMALL.pool, most=2)
     world.scale("llama-8b", 2)
     world.soon(lambda: world.running_on("llama-8b"), "the first replica to run")
 
     def refusals() -> list[str]:
         events = world.cluster.api.items(f"/api/v1/namespaces/{world.namespace}/events")
-        return [e["message"] for e in events if e["reason"] == "FailedCreate" and "exceeded quota" in e["message"]]
+        why = f"exceeded quota: {quota}"
+        return [e["message"] for e in events if e["reason"] == "FailedCreate" and why in e["message"]]
 
     world.soon(refusals, "the quota to refuse the second replica")
     world.never(lambda: len(world.gpu_nodes()) > 1, "a node for a replica above the guard", ACT_SECONDS)
     assert len(world.pods("llama-8b")) == 1
+    assert set(world.quota(quota)["used"].values()) == {"1"}
 
 
 def test_two_pools_at_once_serve_each_its_own_model(world: World) -> None:

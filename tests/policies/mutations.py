@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from components.model_service.namespace import instance_class, instance_quota
 from tests.policies.stack import Stack, entry, kube
 
 
@@ -158,6 +159,17 @@ def _large_quota(stack: Stack) -> None:
     stack.inputs("ResourceQuota")["spec"]["hard"]["requests.nvidia.com/gpu"] = "64"
 
 
+def _uncounted(stack: Stack) -> None:
+    stack.config["guard"]["maxInstances"] = 2
+
+
+def _many_instances(stack: Stack) -> None:
+    _uncounted(stack)
+    stack.pod["priorityClassName"] = instance_class("ebbtide-models")
+    spec = instance_quota(3, "ebbtide-models")
+    stack.resources.append(kube("core/v1:ResourceQuota", "instance-guard", {"spec": spec}))
+
+
 def _machine(stack: Stack) -> None:
     stack.inputs("NodeGroup")["instanceTypes"] = ["g5.4xlarge"]
     stack.pool["machine"] = "g5.4xlarge"
@@ -290,6 +302,8 @@ MUTATIONS = (
     Mutation("one-writer", "a desired size ignored in the wrong spelling", _desired),
     Mutation("quota-present", "no quota", _no_quota),
     Mutation("quota-present", "a quota above maxGpus", _large_quota),
+    Mutation("quota-present", "instances that no quota counts", _uncounted),
+    Mutation("quota-present", "a quota above maxInstances", _many_instances),
     Mutation("deletion-approved", "another machine in a pool", _machine),
     Mutation("deletion-approved", "the bucket taken out", _bucket_gone),
     Mutation("deletion-approved", "a pool under another name", _renamed),

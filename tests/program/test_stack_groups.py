@@ -135,6 +135,19 @@ def test_the_group_waits_for_its_policy_and_the_quota_counts_all_its_machines(gr
         assert container["resources"]["requests"]["nvidia.com/gpu"] == "8"
 
 
+def test_instances_are_bounded_where_the_stack_bounds_them(graph: Graph) -> None:
+    assert not graph.of("PriorityClass")
+    limited = config()
+    limited["ebbtide:guard"] = {**limited["ebbtide:guard"], "maxInstances": 3}
+    bounded = recorded(limited)
+    quota, priority = bounded.one("ResourceQuota", "instance-guard"), bounded.one("PriorityClass")
+    assert quota.inputs["spec"]["hard"] == {"pods": "3"}
+    (scope,) = quota.inputs["spec"]["scopeSelector"]["matchExpressions"]
+    assert scope["values"] == [priority.object_name]
+    for model in bounded.models():
+        assert {quota.urn, priority.urn} <= bounded.before(model)
+
+
 def test_the_gateway_counts_a_whole_replica_and_may_read_groups(graph: Graph) -> None:
     (document,) = [
         yaml.safe_load(resource.inputs["data"]["gateway.yaml"])

@@ -58,7 +58,7 @@ SETTINGS = GatewaySettings(
         "ci": Group(["small"], [], UsageLimits(max_wakes_per_day=3, requests_per_minute=60)),
     },
     keys=[ApiKey("demo", "everyone"), ApiKey("ci", "ci", GIVEN.upper(), KEYS_OWN)],
-    guard=WakeGuard(2, "refuse", 60),
+    guard=WakeGuard(2, 3, "refuse", 60),
 )
 REGISTRY = Registry("reg.example.com/ebbtide", base_images={"python": "reg.example.com/base@sha256:0"})
 
@@ -91,7 +91,12 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
         "adapter": None,
         "hot_adapters": 0,
     }
-    assert read.guard.model_dump() == {"max_gpus": 2, "when_full": "refuse", "wait_limit_seconds": 60}
+    assert read.guard.model_dump() == {
+        "max_gpus": 2,
+        "max_instances": 3,
+        "when_full": "refuse",
+        "wait_limit_seconds": 60,
+    }
     assert (read.interceptor_url, read.cluster.namespace) == (SETTINGS.interceptor_url, "ebbtide-models")
     file.write_text(gateway_yaml(replace(SETTINGS, guard=WakeGuard())))
     assert process_settings.load(file).guard.max_gpus is None

@@ -45,7 +45,7 @@ def admit(rules: guard.Guard, view: guard.Usage | None) -> guard.WakeGuard:
 
 
 @pytest.mark.parametrize(
-    ("model", "view", "waking", "most", "passes"),
+    ("model", "view", "waking", "most", "passes"),  # most: GPUs
     [
         (SMALL, taken(), {}, 2, True),
         (SMALL, taken(big=1), {}, 2, False),
@@ -62,16 +62,38 @@ def admit(rules: guard.Guard, view: guard.Usage | None) -> guard.WakeGuard:
 def test_a_sleeping_model_is_woken_only_when_its_gpus_fit(
     model: settings.Model, view: guard.Usage, waking: dict[str, int], most: int | None, passes: bool
 ) -> None:
-    assert guard.fits(model, view, waking, most) is passes
+    assert (guard.exceeded(model, view, waking, settings.Guard(maxGpus=most)) is None) is passes
+
+
+@pytest.mark.parametrize(
+    ("view", "waking", "rules", "over"),
+    [
+        (taken(), {}, {"maxInstances": 1}, None),
+        (taken(big=1), {}, {"maxInstances": 1}, "instances"),
+        (taken(big=1), {}, {"maxInstances": 2}, None),
+        (taken(big=2), {}, {"maxInstances": 2}, "instances"),
+        (taken(), {"big": 1}, {"maxInstances": 1}, "instances"),
+        (taken(small=1, big=1), {}, {"maxInstances": 1}, None),
+        (taken(other=0), {}, {"maxInstances": 1}, None),
+        (taken(big=1), {}, {"maxInstances": 1, "maxGpus": 2}, "gpus"),
+        (taken(big=1), {}, {"maxInstances": 1, "maxGpus": 3}, "instances"),
+    ],
+)
+def test_a_sleeping_model_is_woken_only_as_one_more_of_the_instances_that_there_may_be(
+    view: guard.Usage, waking: dict[str, int], rules: dict[str, int], over: str | None
+) -> None:
+    limit = guard.exceeded(SMALL, view, waking, settings.Guard.model_validate(rules))
+    assert (limit.what if limit is not None else None) == over
 
 
 @given(st.dictionaries(st.sampled_from(["small", "big", "other"]), st.integers(0, 3)), st.integers(0, 6))
 def test_an_admitted_wake_never_takes_more_than_the_limit(replicas: dict[str, int], most: int) -> None:
     view = taken(**replicas)
-    held = sum(guard.reserved(view, {}).values())
+    held = sum(guard.reserved(view, {}).holders().values())
+    rules = settings.Guard(maxGpus=most)
     for model in (SMALL, BIG):
-        if guard.fits(model, view, {}, most) and replicas.get(model.name, 0) == 0:
-            assert sum(guard.reserved(view, {model.name: 1}).values()) == held + model.gpus <= most
+        if guard.exceeded(model, view, {}, rules) is None and replicas.get(model.name, 0) == 0:
+            assert sum(guard.reserved(view, {model.name: 1}).holders().values()) == held + model.gpus <= most
 
 
 def test_refuse_says_at_once_who_holds_the_gpus() -> None:
@@ -84,6 +106,19 @@ def test_refuse_says_at_once_who_holds_the_gpus() -> None:
         run(enter())
     assert (refusal.value.status, refusal.value.retry_after) == (503, 30)
     assert refusal.value.message == ("model 'small' sleeps and needs 1 GPU(s), but 2 of 2 are in use: held by big (2)")
+
+
+def test_refuse_says_at_once_which_models_run_where_instances_are_limited() -> None:
+    async def enter() -> None:
+        rules = settings.Guard(maxInstances=2, whenFull="refuse")
+        async with admit(rules, taken(big=1, other=1)).admitted(SMALL):
+            raise AssertionError("admitted")
+
+    held = r"needs an instance, but 2 of 2 are in use: held by big \(1\), other \(1\)"
+    with pytest.raises(ApiError, match=held) as refusal:
+        run(enter())
+    answer = refusal.value
+    assert (answer.status, answer.code, answer.retry_after) == (503, "instances_in_use", 30)
 
 
 def test_a_model_larger_than_the_limit_is_refused_without_a_wait() -> None:

@@ -70,7 +70,7 @@ def one(recorded: list[Recorded], kind: str) -> Recorded:
 def serving() -> None:
     """A model with its namespace, engine and policy, wired as a program wires them."""
     engine = IdleScalingEngine("engine", EngineSettings())
-    namespace = ModelNamespace("models", "ebbtide-models", 2, ["nvidia.com/gpu"], {"role": "arn"}, "pull")
+    namespace = ModelNamespace("models", "ebbtide-models", 2, None, ["nvidia.com/gpu"], {"role": "arn"}, "pull")
     model = ModelSettings(name="m", model_id="a/b", revision="1" * 40, cold_start_seconds=50, hold_seconds=300)
     pool = Pool("gpu", {"workerType": "gpu"}, (Taint("workerType", "gpu"),), 1)
     place = Placement(namespace="ebbtide-models", pool=pool, image=IMAGE, weights=Weights("/models/m"))

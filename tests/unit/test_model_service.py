@@ -13,11 +13,18 @@ from components.model_service.arguments import (
     engine_environment,
 )
 from components.model_service.managed_flags import TURNS, managed_flag
-from components.model_service.namespace import gpu_quota, namespace_labels
+from components.model_service.namespace import gpu_quota, instance_class, instance_quota, namespace_labels
 from components.model_service.network import Peer, default_deny, model_policy
 from components.model_service.settings import ModelSettings, Task
 from components.model_service.timing import startup_budget_seconds, termination_grace_seconds
-from components.model_service.workload import Placement, deployment, disruption_budget, selector, service
+from components.model_service.workload import (
+    Placement,
+    deployment,
+    disruption_budget,
+    leader_worker_set,
+    selector,
+    service,
+)
 from components.platforms.contract import Endpoint, Pool, Taint, Weights
 from components.vllm_image.build import CONTEXT
 
@@ -384,6 +391,20 @@ def test_the_guard_counts_every_gpu_resource_once() -> None:
 def test_a_negative_guard_is_refused() -> None:
     with pytest.raises(ValueError, match="maxGpus is -1, allowed is 0 or more"):
         gpu_quota(-1, ["nvidia.com/gpu"])
+
+
+def test_instances_are_counted_by_a_class_that_changes_nothing_else() -> None:
+    counted = replace(PLACE, priority_class=instance_class("ebbtide-models"))
+    assert pod_of() == {key: value for key, value in pod_of(place=counted).items() if key != "priorityClassName"}
+    (scope,) = instance_quota(3, "ebbtide-models")["scopeSelector"]["matchExpressions"]
+    assert scope["values"] == [pod_of(place=counted)["priorityClassName"]] == ["ebbtide-models-instance"]
+
+
+def test_a_replica_on_several_machines_is_one_instance() -> None:
+    counted = replace(PLACE, priority_class="instance")
+    group = leader_worker_set(replace(MODEL, nodes=2), counted)["spec"]["leaderWorkerTemplate"]
+    assert group["leaderTemplate"]["spec"]["priorityClassName"] == "instance"
+    assert "priorityClassName" not in group["workerTemplate"]["spec"]
 
 
 def test_an_autoscaler_that_tidies_up_moves_no_model() -> None:

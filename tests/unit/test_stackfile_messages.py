@@ -383,8 +383,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "50 an unknown key nothing is near to": (
         [(("guard", "colour"), "red")],
         [
-            "guard.colour: is not a known key; allowed: maxDollarsPerHour, maxGpus, waitLimit, whenFull; "
-            "fix: remove it [EBB050 error]"
+            "guard.colour: is not a known key; allowed: maxDollarsPerHour, maxGpus, maxInstances, waitLimit, "
+            "whenFull; fix: remove it [EBB050 error]"
         ],
     ),
     "51 a flag the product sets": (
@@ -659,6 +659,20 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
             "allowed: 8 or more; fix: set maxGpus: 8 or more [EBB114 error]"
         ],
     ),
+    "287 fewer instances than are kept awake": (
+        [*model(gpus=1, min=2), (("guard", "maxInstances"), 1)],
+        [
+            "guard.maxInstances: 1 is fewer than the models with a min keep at all times, which is 2 (llama-8b); "
+            "allowed: 2 or more; fix: set maxInstances: 2 or more [EBB287 error]"
+        ],
+    ),
+    "no instance at all": (
+        [(("guard", "maxInstances"), 0)],
+        [
+            "guard.maxInstances: 0 is less than 1; allowed: a whole number from 1 to 10000; "
+            "fix: give the most replicas of all models that may run at once [EBB111 error]"
+        ],
+    ),
     "a guard of nothing over a model whose own size is wrong": (
         [*model(gpus=0), (("guard", "maxGpus"), 0)],
         [f"models.llama-8b.gpus: 0 is less than 1; {GPUS}"],
@@ -666,8 +680,8 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
     "a key called as pydantic calls its marks": (
         [(("guard", "[key]"), 1)],
         [
-            "guard['[key]']: is not a known key; allowed: maxDollarsPerHour, maxGpus, waitLimit, whenFull; "
-            "fix: remove it [EBB050 error]"
+            "guard['[key]']: is not a known key; allowed: maxDollarsPerHour, maxGpus, maxInstances, waitLimit, "
+            "whenFull; fix: remove it [EBB050 error]"
         ],
     ),
     "a package that is not pinned": (

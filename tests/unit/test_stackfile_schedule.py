@@ -89,6 +89,12 @@ def test_windows_that_keep_more_gpus_at_once_than_the_guard_allows_are_refused(t
     assert any("keep warm at once in their schedules, which is 2" in line and "EBB114" in line for line in lines)
 
 
+def test_windows_that_keep_more_instances_at_once_than_the_guard_allows_are_refused(tmp_path: Path) -> None:
+    changes = {"guard": {"maxGpus": 4, "maxInstances": 1}, "models.eight.nodes": 2, "pools.one.max": 4}
+    lines = refused(tmp_path, OFFICE | {"replicas": 2}, changes)
+    assert any("keep warm at once in their schedules, which is 2" in line and "EBB287" in line for line in lines)
+
+
 def test_windows_of_a_model_on_several_machines_count_all_its_gpus(tmp_path: Path) -> None:
     changes = {"guard": {"maxGpus": 3, "whenFull": "refuse"}, "models.eight.nodes": 2, "pools.one.max": 4}
     lines = refused(tmp_path, OFFICE | {"replicas": 2}, changes)

@@ -1,4 +1,4 @@
-"""The wake guard: wakes a sleeping model only when its GPUs fit beside those already taken.
+"""The wake guard: wakes a sleeping model only when its GPUs, and one more instance, fit beside those already taken.
 
 The Kubernetes ResourceQuota stays the hard limit; this guard exists so that a caller waits or gets the reason, instead
 of a pod that stays Pending. Reservations live in this process, so with several gateway replicas two wakes can still
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from .errors import ApiError
 from .settings import Guard, Model
@@ -34,37 +35,66 @@ class Usage:
 
     def holders(self) -> dict[str, int]:
         """Return the GPUs by model, for those that hold any."""
-        held = {name: count * self.gpus.get(name, 0) for name, count in self.replicas.items()}
-        return {name: gpus for name, gpus in sorted(held.items()) if gpus > 0}
+        return _some({name: count * self.gpus.get(name, 0) for name, count in self.replicas.items()})
+
+    def instances(self) -> dict[str, int]:
+        """Return the replicas by model, for those that have any."""
+        return _some(self.replicas)
 
 
-def fits(model: Model, usage: Usage, waking: Mapping[str, int], most: int | None) -> bool:
-    """Return True if a request for this model may be sent: it is awake or being woken, or there is room for one
-    replica.
+def _some(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in sorted(counts.items()) if count > 0}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit of the guard beside what one replica of a model would add to it. ``what``: GPUs, or instances, which are
+    replicas; ``held`` by model.
     """
-    if most is None or usage.replicas.get(model.name, 0) > 0 or waking.get(model.name, 0) > 0:
-        return True
-    return sum(reserved(usage, waking).values()) + model.gpus <= most
+
+    what: Literal["gpus", "instances"]
+    most: int
+    held: Mapping[str, int]
+    needed: int
+
+    @property
+    def has_room(self) -> bool:
+        """Return True if one replica more keeps to it."""
+        return sum(self.held.values()) + self.needed <= self.most
 
 
-def reserved(usage: Usage, waking: Mapping[str, int]) -> dict[str, int]:
-    """Return the GPUs by model, counting one replica for each model with requests on the way that has no pod yet."""
+def exceeded(model: Model, usage: Usage, waking: Mapping[str, int], rules: Guard) -> Limit | None:
+    """Return the limit that stands in the way of a request for this model; None if it may be sent: the model is awake
+    or being woken, or there is room for one replica.
+    """
+    if usage.replicas.get(model.name, 0) > 0 or waking.get(model.name, 0) > 0:
+        return None
+    taken = reserved(usage, waking)
+    limits: list[Limit] = []
+    if rules.max_gpus is not None:
+        limits.append(Limit("gpus", rules.max_gpus, taken.holders(), model.gpus))
+    if rules.max_instances is not None:
+        limits.append(Limit("instances", rules.max_instances, taken.instances(), 1))
+    return next((limit for limit in limits if not limit.has_room), None)
+
+
+def reserved(usage: Usage, waking: Mapping[str, int]) -> Usage:
+    """Return what is in use, counting one replica for each model with requests on the way that has no pod yet."""
     coming = {name: 1 for name, calls in waking.items() if calls > 0 and usage.replicas.get(name, 0) == 0}
-    return Usage({**usage.replicas, **coming}, usage.gpus).holders()
+    return Usage({**usage.replicas, **coming}, usage.gpus)
 
 
-def full(model: Model, holders: Mapping[str, int], most: int, waited: float) -> ApiError:
-    """Return the 503 that says who holds the GPUs and how long the request waited."""
-    if holders:
-        who = "held by " + ", ".join(f"{name} ({gpus})" for name, gpus in holders.items())
+def full(model: Model, limit: Limit, waited: float) -> ApiError:
+    """Return the 503 that says who holds what there is none left of, and how long the request waited."""
+    if limit.held:
+        who = "held by " + ", ".join(f"{name} ({count})" for name, count in limit.held.items())
     else:
         who = "none is held: the limit is below this model's need"
     after = f" after waiting {waited:.0f} s" if waited >= 1 else ""
-    message = (
-        f"model {model.name!r} sleeps and needs {model.gpus} GPU(s), but {sum(holders.values())} of {most} "
-        f"are in use{after}: {who}"
-    )
-    return ApiError(503, "gpus_in_use", message, retry_after=_FULL_RETRY_AFTER_SECONDS)
+    needs = f"needs {model.gpus} GPU(s)" if limit.what == "gpus" else "needs an instance"
+    in_use = f"{sum(limit.held.values())} of {limit.most} are in use{after}"
+    message = f"model {model.name!r} sleeps and {needs}, but {in_use}: {who}"
+    return ApiError(503, f"{limit.what}_in_use", message, retry_after=_FULL_RETRY_AFTER_SECONDS)
 
 
 class WakeGuard:
@@ -96,7 +126,7 @@ class WakeGuard:
 
     def has_room(self, model: Model) -> bool:
         """Return True if a request for this model may be sent now."""
-        return self._fits(model)
+        return self._exceeded(model) is None
 
     def first(self, model: Model) -> bool:
         """Return True, for a call just admitted, if the model sleeps and no other request is waking it."""
@@ -117,11 +147,10 @@ class WakeGuard:
     async def _room(self, model: Model) -> float:
         started = time.monotonic()
         limit = self._rules.wait_limit_seconds or model.hold_seconds
-        while not self._fits(model):
+        while (over := self._exceeded(model)) is not None:
             waited = time.monotonic() - started
-            impossible = self._rules.max_gpus is not None and model.gpus > self._rules.max_gpus
-            if self._rules.when_full == "refuse" or waited >= limit or impossible:
-                raise full(model, self._holders(), self._rules.max_gpus or 0, waited)
+            if self._rules.when_full == "refuse" or waited >= limit or over.needed > over.most:
+                raise full(model, over, waited)
             changed = self._changed
             # not wait_for, which may lose the cancellation of a leaving client if room is made at the same moment
             # (Python 3.11)
@@ -130,15 +159,11 @@ class WakeGuard:
                     await changed.wait()
         return time.monotonic() - started
 
-    def _fits(self, model: Model) -> bool:
+    def _exceeded(self, model: Model) -> Limit | None:
         usage = self._observe()
-        return usage is None or fits(model, self._with_sizes(usage), self._waking, self._rules.max_gpus)
-
-    def _holders(self) -> dict[str, int]:
-        return reserved(self._with_sizes(self._observe() or Usage({}, {})), self._waking)
-
-    def _with_sizes(self, usage: Usage) -> Usage:
-        return Usage(usage.replicas, {**usage.gpus, **self._gpus})
+        if usage is None:
+            return None
+        return exceeded(model, Usage(usage.replicas, {**usage.gpus, **self._gpus}), self._waking, self._rules)
 
 
 class Places:

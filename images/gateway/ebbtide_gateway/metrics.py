@@ -19,7 +19,7 @@ Values = Mapping[tuple[str, ...], float]
 # answers by which the gateway kept a model from being woken, or its GPUs from being used
 _REFUSALS = frozenset(
     {
-        *("gpus_in_use", "queue_full", "wake_not_allowed", "wake_budget", "request_ends_engine"),
+        *("gpus_in_use", "instances_in_use", "queue_full", "wake_not_allowed", "wake_budget", "request_ends_engine"),
         *("request_limit", "token_limit", "daily_token_limit", "monthly_token_limit", "concurrency_limit"),
     }
 )

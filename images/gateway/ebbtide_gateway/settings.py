@@ -72,12 +72,13 @@ class Model(_Frozen):
 
 
 class Guard(_Frozen):
-    """Rules for a sleeping model that would take more GPUs than the stack may use.
+    """Rules for a sleeping model that would take more GPUs, or run as one instance more, than the stack may have.
 
     ``wait_limit_seconds`` bounds the wait for room; None takes the model's own hold.
     """
 
     max_gpus: int | None = Field(default=None, ge=0)
+    max_instances: int | None = Field(default=None, ge=1)
     when_full: Literal["wait", "refuse"] = "wait"
     wait_limit_seconds: float | None = Field(default=None, gt=0)
 

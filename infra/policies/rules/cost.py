@@ -138,9 +138,18 @@ def _scaled(scaled: Resource) -> Iterator[Outcome]:
         yield scaled.violation("spec.maxReplicaCount", "is missing", "models.<model>.max")
 
 
+def _counted_classes(quota: Resource) -> Iterator[str]:
+    """Yield the priority classes whose pods a quota counts, if it bounds pods."""
+    if get_path(quota.inputs, "spec.hard.pods") is None:
+        return
+    for each_scope in get_path(quota.inputs, "spec.scopeSelector.matchExpressions") or ():
+        if (each_scope.get("scopeName"), each_scope.get("operator")) == ("PriorityClass", "In"):
+            yield from (str(name) for name in each_scope.get("values") or ())
+
+
 @rule(
     id="quota-present",
-    title="A quota bounds the GPUs of all models together",
+    title="Quotas bound the GPUs of all models together, and their instances where the stack does",
     reason="a quota holds where every other guard has failed",
     key="guard.maxGpus",
     fix="set guard: {maxGpus: …}",
@@ -148,8 +157,11 @@ def _scaled(scaled: Resource) -> Iterator[Outcome]:
 )
 def quota_present(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     limits: dict[tuple[str, str], int] = {}
+    instances: dict[tuple[str, str], int] = {}
 
     def limit(quota: Resource) -> Iterator[Outcome]:
+        for name in _counted_classes(quota):
+            instances[quota.namespace, name] = int(get_path(quota.inputs, "spec.hard.pods"))
         for name, amount in (get_path(quota.inputs, "spec.hard") or {}).items():
             if not is_gpu(name.removeprefix("requests.")):
                 continue
@@ -160,9 +172,22 @@ def quota_present(graph: Graph, settings: Settings) -> Iterator[Outcome]:
     yield from read
     if read:
         return  # a quota that nobody can read yet may be the one that is missing
-    most = graph.stack.guard.max_gpus if graph.stack is not None else None
+    guard = graph.stack.guard if graph.stack is not None else None
+    most = guard.max_gpus if guard is not None else None
+    most_instances = guard.max_instances if guard is not None else None
+
+    def judge_instance(pod: Pod) -> Iterator[Outcome]:
+        at = f"{pod.at}.priorityClassName"
+        limit = instances.get((pod.owner.namespace, str(get_path(pod.spec, "priorityClassName") or "")))
+        if limit is None:
+            yield pod.owner.violation(at, "is no class that a quota of instances counts", "guard.maxInstances")
+        elif most_instances is not None and limit > most_instances:
+            message = f"has a quota of {limit} instances, above maxInstances, which is {most_instances}"
+            yield pod.owner.violation(at, message, "guard.maxInstances")
 
     def judge_pod(pod: Pod) -> Iterator[Outcome]:
+        if most_instances is not None and pod.gpus and not pod.led:
+            yield from judge_instance(pod)
         for resource in pod.gpus:
             limit = limits.get((pod.owner.namespace, resource))
             if limit is None:

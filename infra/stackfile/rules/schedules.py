@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from components.idle_scaling.clocks import DAY
 from components.idle_scaling.schedule import is_always, is_misread
@@ -48,12 +48,14 @@ def judge_schedules(part: Part[ModelConfig], at: Path, draft: Draft) -> Iterator
             yield from without_reason(at, warm, model.min_reason, draft, "schedules")
 
 
-def kept_at_once(models: Mapping[str, Part[ModelConfig]]) -> int:
-    """Return the most GPUs that windows and mins hold at one moment, for models whose windows could be read."""
+def kept_at_once(models: Mapping[str, Part[ModelConfig]], amount: Callable[[ModelConfig], int]) -> int:
+    """Return the most that windows and mins hold at one moment, for models whose windows could be read. ``amount``: of
+    one replica.
+    """
     needed = ("name", "gpus", "nodes", "min", "idle_ttl", "schedules")
     read = [part.value for part in models.values() if part.sound(*needed)]
     sound = [model for model in read if all(_is_sound(schedule) for schedule in model.schedules.values())]
-    return max(sum(m.replica_gpus * replicas[m.name] for m in sound) for _, replicas in week(sound, tail=False))
+    return max(sum(amount(m) * replicas[m.name] for m in sound) for _, replicas in week(sound, tail=False))
 
 
 def _is_sound(schedule: ScheduleConfig) -> bool:

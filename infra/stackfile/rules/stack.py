@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from components.catalog.versions import numbers, pinned
 from components.platforms.kinds import kind_of
 from components.typed.fields import NAME_ALLOWED, is_name, suggest_name
-from components.typed.refusal import ABSENT, Path, Problem
-from components.typed.rules.file import GPU_GUARD_TOO_LOW, GROUP_MODEL_UNKNOWN, KEY_GROUP_UNKNOWN, KEY_HASH_SHARED
+from components.typed.refusal import ABSENT, Path, Problem, Rule
+from components.typed.rules.file import (
+    GPU_GUARD_TOO_LOW,
+    GROUP_MODEL_UNKNOWN,
+    INSTANCE_GUARD_TOO_LOW,
+    KEY_GROUP_UNKNOWN,
+    KEY_HASH_SHARED,
+)
 from components.typed.rules.pools import (
     PRICE_BELOW_CATALOGUE,
     PRICE_UNCHECKED,
@@ -50,6 +56,7 @@ from infra.stackfile.rules.models import judge_model
 from infra.stackfile.rules.platform import judge_place
 from infra.stackfile.rules.pools import judge_disk, judge_pool, judge_pools
 from infra.stackfile.rules.schedules import kept_at_once
+from infra.stackfile.schema.model import ModelConfig
 from infra.stackfile.schema.pool import PoolConfig
 from infra.stackfile.schema.stack import ALL_MODELS, GroupConfig
 
@@ -245,31 +252,53 @@ def _keys(draft: Draft) -> Iterator[Problem]:
 
 
 def _guard(draft: Draft) -> Iterator[Problem]:
-    if draft.guard is None or not draft.guard.sound("max_gpus") or not draft.model_names:
+    if draft.guard is None or not draft.model_names:
         return
-    ceiling, path = draft.guard.value.max_gpus, ("guard", "maxGpus")
+    guard = draft.guard.value
     sized = {name: p.value for name, p in draft.models.items() if p.sound("gpus", "nodes")}
-    largest = max((model.replica_gpus for model in sized.values()), default=1)
-    if ceiling is None:
+    if draft.guard.sound("max_gpus") and guard.max_gpus is None:
+        largest = max((model.replica_gpus for model in sized.values()), default=1)
         message = "is missing: without a ceiling nothing bounds the cost of all models together"
         fix = f"add maxGpus: {largest} or more"
-        yield MAX_MISSING.at(path, message, allowed=f"a whole number from {largest}", fix=fix)
+        yield MAX_MISSING.at(("guard", "maxGpus"), message, allowed=f"a whole number from {largest}", fix=fix)
+    if not sized:
         return
-    always_on = {n: m.replica_gpus * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
-    warm = kept_at_once(draft.models)
-    need = max(largest, sum(always_on.values()), warm)
-    if ceiling >= need or not sized:
+    if draft.guard.sound("max_gpus") and guard.max_gpus is not None:
+        yield from _guard_too_low(draft, sized, GPU_GUARD_TOO_LOW, "maxGpus", guard.max_gpus, _gpus)
+    if draft.guard.sound("max_instances") and guard.max_instances is not None:
+        yield from _guard_too_low(draft, sized, INSTANCE_GUARD_TOO_LOW, "maxInstances", guard.max_instances, _one)
+
+
+def _gpus(model: ModelConfig) -> int:
+    return model.replica_gpus
+
+
+def _one(_: ModelConfig) -> int:
+    return 1
+
+
+def _guard_too_low(
+    draft: Draft,
+    sized: Mapping[str, ModelConfig],
+    rule: Rule,
+    key: str,
+    ceiling: int,
+    amount: Callable[[ModelConfig], int],
+) -> Iterator[Problem]:
+    """Yield a problem if the models cannot start, or hold more at some moment of the week. ``amount``: of a replica."""
+    largest = max(amount(model) for model in sized.values())
+    always_on = {n: amount(m) * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
+    need = max(largest, sum(always_on.values()), kept_at_once(draft.models, amount))
+    if ceiling >= need:
         return
     if need > max(largest, sum(always_on.values())):
         message = f"is fewer than the models keep warm at once in their schedules, which is {need}"
     elif need > largest:
         message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(always_on)})"
     else:
-        name = next(name for name, model in sized.items() if model.replica_gpus == largest)
+        name = next(name for name, model in sized.items() if amount(model) == largest)
         message = f"is fewer than model {name} needs to start, which is {largest}"
-    yield GPU_GUARD_TOO_LOW.at(
-        path, message, allowed=f"{need} or more", fix=f"set maxGpus: {need} or more", value=ceiling
-    )
+    yield rule.at(("guard", key), message, allowed=f"{need} or more", fix=f"set {key}: {need} or more", value=ceiling)
 
 
 # Cost of a stack: every pool at its max, at a known price, under the cap; no production on spot alone.

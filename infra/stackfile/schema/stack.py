@@ -234,16 +234,22 @@ Environment = Literal["local", "dev", "staging", "prod"]
 MostGpus = Annotated[
     int, integer(COUNT_INVALID, 0, 100_000, fix="give the most GPUs that all models together may hold")
 ]
+MostInstances = Annotated[
+    int, integer(COUNT_INVALID, 1, 10_000, fix="give the most replicas of all models that may run at once")
+]
 
 
 class GuardConfig(StackModel):
-    """The ceiling over all models together, enforced by a quota in Kubernetes itself.
+    """The ceiling over all models together, enforced by quotas in Kubernetes itself.
 
-    ``when_full`` applies to a request whose model would need a GPU above it: it waits for one to become free (at most
-    ``wait_limit``, by default the model's ``hold``), or is refused at once.
+    ``when_full`` applies to a request whose model would need a GPU or an instance above it: it waits for one to become
+    free (at most ``wait_limit``, by default the model's ``hold``), or is refused at once.
     """
 
     max_gpus: MostGpus | None = Field(default=None, description="the most GPUs all models together may hold")
+    max_instances: MostInstances | None = Field(
+        default=None, description="the most replicas of all models that run at once; one on several machines is one"
+    )
     when_full: Literal["wait", "refuse"] = Field(default="wait", description="what a request above that gets")
     wait_limit: Duration | None = Field(default=None, description="how long it waits; default: the model's hold")
     max_dollars_per_hour: Dollars | None = Field(
