@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from components.catalog.versions import numbers, pinned
 from components.platforms.kinds import kind_of
 from components.typed.fields import NAME_ALLOWED, is_name, suggest_name
-from components.typed.refusal import ABSENT, Path, Problem, Rule
+from components.typed.refusal import ABSENT, Path, Problem
 from components.typed.rules.file import (
     GPU_GUARD_TOO_LOW,
     GROUP_MODEL_UNKNOWN,
@@ -264,9 +264,15 @@ def _guard(draft: Draft) -> Iterator[Problem]:
     if not sized:
         return
     if draft.guard.sound("max_gpus") and guard.max_gpus is not None:
-        yield from _guard_too_low(draft, sized, GPU_GUARD_TOO_LOW, "maxGpus", guard.max_gpus, _gpus)
+        for message, need in _too_low(draft, sized, guard.max_gpus, _gpus):
+            allowed, fix = f"{need} or more", f"set maxGpus: {need} or more"
+            yield GPU_GUARD_TOO_LOW.at(("guard", "maxGpus"), message, allowed=allowed, fix=fix, value=guard.max_gpus)
     if draft.guard.sound("max_instances") and guard.max_instances is not None:
-        yield from _guard_too_low(draft, sized, INSTANCE_GUARD_TOO_LOW, "maxInstances", guard.max_instances, _one)
+        for message, need in _too_low(draft, sized, guard.max_instances, _one):
+            allowed, fix = f"{need} or more", f"set maxInstances: {need} or more"
+            yield INSTANCE_GUARD_TOO_LOW.at(
+                ("guard", "maxInstances"), message, allowed=allowed, fix=fix, value=guard.max_instances
+            )
 
 
 def _gpus(model: ModelConfig) -> int:
@@ -277,28 +283,24 @@ def _one(_: ModelConfig) -> int:
     return 1
 
 
-def _guard_too_low(
-    draft: Draft,
-    sized: Mapping[str, ModelConfig],
-    rule: Rule,
-    key: str,
-    ceiling: int,
-    amount: Callable[[ModelConfig], int],
-) -> Iterator[Problem]:
-    """Yield a problem if the models cannot start, or hold more at some moment of the week. ``amount``: of a replica."""
+def _too_low(
+    draft: Draft, sized: Mapping[str, ModelConfig], ceiling: int, amount: Callable[[ModelConfig], int]
+) -> Iterator[tuple[str, int]]:
+    """Yield why a ceiling is too low, and what would do, if the models cannot start below it or hold more at some
+    moment of the week. ``amount``: what one replica takes of it.
+    """
     largest = max(amount(model) for model in sized.values())
     always_on = {n: amount(m) * m.min for n, m in sized.items() if draft.models[n].sound("min") and m.min}
     need = max(largest, sum(always_on.values()), kept_at_once(draft.models, amount))
     if ceiling >= need:
         return
     if need > max(largest, sum(always_on.values())):
-        message = f"is fewer than the models keep warm at once in their schedules, which is {need}"
+        yield f"is fewer than the models keep warm at once in their schedules, which is {need}", need
     elif need > largest:
-        message = f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(always_on)})"
+        yield f"is fewer than the models with a min keep at all times, which is {need} ({', '.join(always_on)})", need
     else:
         name = next(name for name, model in sized.items() if amount(model) == largest)
-        message = f"is fewer than model {name} needs to start, which is {largest}"
-    yield rule.at(("guard", key), message, allowed=f"{need} or more", fix=f"set {key}: {need} or more", value=ceiling)
+        yield f"is fewer than model {name} needs to start, which is {largest}", need
 
 
 # Cost of a stack: every pool at its max, at a known price, under the cap; no production on spot alone.
