@@ -111,7 +111,7 @@ docs: setup-all ## the pages that are made out of the program
 
 types: setup-all ## mypy, strict
 	$(call timed,types) .venv/bin/mypy
-	MYPYPATH=images/gateway .venv/bin/mypy -p ebbtide_kube -p ebbtide_accounts -p ebbtide_gateway -p ebbtide_keeper
+	MYPYPATH=images/gateway .venv/bin/mypy -p ebbtide_kube -p ebbtide_accounts -p ebbtide_batch -p ebbtide_gateway -p ebbtide_keeper
 	MYPYPATH=images/mirror .venv/bin/mypy -p ebbtide_mirror
 
 bench: setup ## wakes of the local stack, measured

@@ -29,7 +29,8 @@ class RoutedModel:
     long each phase of a wake should take by the plan, where it knows, until there were wakes. ``longer``: the model
     that gets requests which might not fit into ``context_tokens``; it is asked for as ``asked_as`` alone.
     ``adapters``: LoRA adapters in its engines, each a name of its own to clients, with the id of its weights.
-    ``hot_adapters``: how many more a call may load."""
+    ``hot_adapters``: how many more a call may load. ``batch_at_once``: lines of batches that one gateway may have in it
+    at once (None: no batches)."""
 
     name: str
     host: str
@@ -48,6 +49,7 @@ class RoutedModel:
     asked_as: str | None = None
     adapters: Mapping[str, str] = field(default_factory=dict)
     hot_adapters: int = 0
+    batch_at_once: int | None = None
 
 
 @dataclass(frozen=True)
@@ -280,6 +282,7 @@ def _model(model: RoutedModel) -> Document:
             askedAs=model.asked_as,
             adapters=[{"name": name, "root": root} for name, root in sorted(model.adapters.items())] or None,
             hotAdapters=model.hot_adapters or None,
+            batchAtOnce=model.batch_at_once,
         ),
     }
 

@@ -81,6 +81,7 @@ def gateway_settings(
                 asked_as=asked_as.get(model.name),
                 adapters={name: adapter.id for name, adapter in model.adapters.items()},
                 hot_adapters=model.hot_adapters.max if model.hot_adapters else 0,
+                batch_at_once=batch_at_once(stack, model),
             )
             for model in stack.models.values()
         ],
@@ -134,6 +135,15 @@ def database(config: DatabaseConfig) -> Database | None:
     return Database(
         secret=config.secret, to=to, port=config.port, tls=config.tls, limits_while_away=away, usage_days=days
     )
+
+
+def batch_at_once(stack: StackConfig, model: ModelConfig) -> int | None:
+    """Return how many lines of batches one gateway may have in a model at once: together they leave half of an engine's
+    sequences to people. None: the stack has no batches.
+    """
+    if database(stack.database) is None:
+        return None
+    return max(1, model.max_sequences // 2 // stack.gateway_replicas)
 
 
 def _with_ledger(stack: StackConfig, pools: Mapping[str, Pool]) -> Database | None:

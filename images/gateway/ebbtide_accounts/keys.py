@@ -29,6 +29,7 @@ _COLUMNS = ", ".join((*_OWN, *LIMITS))
 
 # all of it this module's own text: values are never in a statement
 _FIND = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE sha256 = $1"  # noqa: S608
+_NAMED = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE id = $1 AND deleted_at IS NULL"  # noqa: S608
 _LIST = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE deleted_at IS NULL ORDER BY name"  # noqa: S608
 _CHANGED = (
     f"SELECT now() AS now, sha256, {_COLUMNS} FROM (SELECT) AS always "  # noqa: S608
@@ -87,6 +88,11 @@ def digest_of(key: bytes) -> bytes:
 async def find(pool: asyncpg.Pool, digest: bytes) -> Key | None:
     """Return the key with this hash, suspended or expired ones too."""
     return _key(await pool.fetchrow(_FIND, digest))
+
+
+async def named(pool: asyncpg.Pool, key_id: str) -> Key | None:
+    """Return the key with this id, suspended or expired ones too; None if it is gone."""
+    return _key(await pool.fetchrow(_NAMED, key_id))
 
 
 async def every(pool: asyncpg.Pool) -> list[Key]:

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,13 +32,15 @@ from .metrics import Metrics
 from .model_states import ModelStates
 from .replicas import Replicas
 from .server import Connections
-from .settings import Database, Settings, load
+from .settings import Database, Model, Settings, load
 from .upstream import WakeTransport
 from .workloads import Workloads
 
 if TYPE_CHECKING:
     from .accounts import Accounts
     from .admin import Admin
+    from .batch_api import BatchApi
+    from .batch_work import BatchWork
 
 
 def application(settings: Settings, keys: Path, metrics: Metrics, account: Path = SERVICE_ACCOUNT) -> Gateway:
@@ -88,9 +91,10 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         if settings.database is None
         else database(settings.database, place.namespace, client, token, metrics, budgets)
     )
+    key_file = KeyFile(keys)
     gateway = Gateway(
         settings,
-        KeyFile(keys),
+        key_file,
         transport,
         guard,
         failed,
@@ -106,9 +110,26 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         SharedUsage(settings.keeper_url, budgets),
         ModelStates(guard, observe, lambda: scaled.items),
         adapters,
-        *((parts.accounts, parts.admin) if parts is not None else ()),
+        *batches(parts, settings, key_file, lambda: adapters.models, replicas),
     )
     return gateway
+
+
+def batches(
+    parts: DatabaseParts | None,
+    settings: Settings,
+    keys: KeyFile,
+    models: Callable[[], Mapping[str, Model]],
+    replicas: Replicas,
+) -> tuple[Accounts, Admin, BatchApi, BatchWork] | tuple[()]:
+    """Return what a gateway has only with a database."""
+    if parts is None or settings.database is None:
+        return ()
+    from .batch_api import BatchApi
+    from .batch_work import BatchWork
+
+    work = BatchWork(parts.accounts, keys, models, replicas, settings.database.batch_seconds)
+    return parts.accounts, parts.admin, BatchApi(parts.accounts, work.forecast), work
 
 
 @dataclass(frozen=True)

@@ -116,16 +116,22 @@ class Accounts:
         if not keys.may_be_one(presented):
             return None
         key = await self._key(keys.digest_of(presented))
-        if key is None:
-            return None
-        if key.suspended_at is not None:
-            raise ApiError(401, "key_suspended", f"key {key.name!r} is suspended")
-        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
-            raise ApiError(401, "key_expired", f"key {key.name!r} has expired")
-        rights = ring.group(key.group)
-        if rights is None or rights.admin:
-            raise ApiError(403, "group_missing", f"key {key.name!r} is of group {key.group!r}, which is no group here")
-        return Caller(key.name, rights, key.id, UsageLimits(**key.limits) if key.limits else None)
+        return None if key is None else _caller(key, ring)
+
+    async def caller_of(self, key_id: str, group: str, ring: KeyRing | None) -> Caller:
+        """Return the owner of a key by its id, of the stack file or of the database, for what it asked for earlier.
+        Raises ``ApiError`` as ``caller`` does, and 401 if the key is gone or of another group now.
+        """
+        if ring is None:
+            raise ApiError(503, "starting", "the keys are not read yet", retry_after=_RETRY_AFTER_SECONDS)
+        declared = next((caller for _, caller in ring.owners if caller.id == key_id), None)
+        if declared is None:
+            async with asyncio.timeout(_LOOKUP_SECONDS):
+                key = await keys.named(self.connections(), key_id)
+            declared = None if key is None else _caller(key, ring)
+        if declared is None or declared.group != group:
+            raise ApiError(401, "invalid_api_key", "the key by which this was asked is gone")
+        return declared
 
     async def know_sums(self, holders: Sequence[Holder]) -> None:
         """Have the sums of those that have a limit of a day or a month. Who asked lately waits for nothing: the sums
@@ -322,6 +328,18 @@ class Accounts:
         row = self.log.end(use, record)
         for label in usage.labels_of(row):
             self._sums.count(label, usage.day_of(row), row.tokens)
+
+
+def _caller(key: Key, ring: KeyRing) -> Caller:
+    """Return a key's owner, as long as it may ask. Raises ``ApiError``."""
+    if key.suspended_at is not None:
+        raise ApiError(401, "key_suspended", f"key {key.name!r} is suspended")
+    if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+        raise ApiError(401, "key_expired", f"key {key.name!r} has expired")
+    rights = ring.group(key.group)
+    if rights is None or rights.admin:
+        raise ApiError(403, "group_missing", f"key {key.name!r} is of group {key.group!r}, which is no group here")
+    return Caller(key.name, rights, key.id, UsageLimits(**key.limits) if key.limits else None)
 
 
 def _keep(kept: OrderedDict[bytes, T], digest: bytes, value: T, most: int) -> None:

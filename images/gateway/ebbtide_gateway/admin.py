@@ -105,7 +105,7 @@ class Admin:
             raise away() from None
 
     async def _create(self, body: bytes, caller: Caller, ring: KeyRing) -> Document:
-        asked = _parsed(NewKey, body)
+        asked = parsed(NewKey, body)
         group = ring.group(asked.group)
         if group is None or group.admin:
             # so that no key which is made here can make others: who may is the stack file's to say
@@ -139,10 +139,10 @@ class Admin:
         if what == "resume":
             return self._changed(name, await keys.resume(connections, name))
         if what == "expire":
-            at = _parsed(Expiry, body).expires_at
+            at = parsed(Expiry, body).expires_at
             return self._changed(name, await keys.expire(connections, name, at))
         if what == "limit":
-            limits = _parsed(KeyLimits, body).model_dump(exclude_unset=True)
+            limits = parsed(KeyLimits, body).model_dump(exclude_unset=True)
             if not limits:
                 message = f"no limit is given; allowed fields: {', '.join(KeyLimits.model_fields)}"
                 raise ApiError(400, "invalid_parameter", message)
@@ -248,7 +248,7 @@ def _moment(query: Mapping[str, str], name: str) -> datetime | None:
         raise ApiError(400, "invalid_parameter", message, param=name) from None
 
 
-def _parsed(kind: type[Body], body: bytes) -> Body:
+def parsed(kind: type[Body], body: bytes) -> Body:
     """Parse a body. Raises ``ApiError`` 400 that names the fields, never their values."""
     try:
         return kind.model_validate(json.loads(body))

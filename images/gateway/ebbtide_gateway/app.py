@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -18,14 +18,14 @@ from ebbtide_kube.informer import Informer
 from . import cors
 from .access_log import NOT_ANSWERED, Record, request_id
 from .budgets import Budgets, Group, SharedUsage
-from .errors import ApiError, error_headers
+from .errors import NO_IDLE_REPLICA, ApiError, error_headers
 from .failed_wakes import FailedWakes
 from .guard import Places, WakeGuard
 from .keys import Caller, KeyFile
 from .loaded_adapters import LOAD, UNLOAD, LoadedAdapters
 from .metrics import Metrics
 from .model_states import ModelStates
-from .relay import Reply, deliver
+from .relay import KeptReply, Reply, deliver
 from .request import (
     LIVE,
     MODELS,
@@ -57,6 +57,8 @@ from .usage import Use
 if TYPE_CHECKING:
     from .accounts import Accounts
     from .admin import Admin
+    from .batch_api import BatchApi
+    from .batch_work import BatchWork
 
 _NOT_STORED = {"cache-control": "no-store"}
 _log = logging.getLogger("ebbtide.gateway")
@@ -80,6 +82,8 @@ class Gateway:
         adapters: LoadedAdapters,
         accounts: Accounts | None = None,
         admin: Admin | None = None,
+        batch_api: BatchApi | None = None,
+        batch_work: BatchWork | None = None,
     ) -> None:
         self._settings = settings
         self._adapters = adapters
@@ -93,6 +97,7 @@ class Gateway:
         self._elsewhere = elsewhere
         self._states = states
         self._accounts, self._admin = accounts, admin
+        self._batch_api, self._batch_work = batch_api, batch_work
         self._places = Places()
         self._bodies = BodyMemory(settings.limits.max_held_bytes)
         self._files = BodyMemory(settings.limits.max_file_bytes)
@@ -124,9 +129,13 @@ class Gateway:
         following = [asyncio.create_task(view.run()) for view in self._views]
         if self._accounts is not None:
             self._accounts.start()
+        if self._batch_work is not None:
+            self._batch_work.start(self.answer_line)
         try:
             yield
         finally:
+            if self._batch_work is not None:
+                await self._batch_work.stop()
             if self._accounts is not None:
                 await self._accounts.stop()
             for task in following:
@@ -179,18 +188,44 @@ class Gateway:
             reply.close()
             connection.rest()
             if path not in (LIVE, READY):
-                record.write()
-                self._metrics.finished(record)
-                if record.use is not None:
-                    self._budgets.used(record.use.caller, record.use.total_tokens)
-                    if self._accounts is not None:
-                        self._accounts.end(record.use, record)
+                self._note(record)
         assert reply.response is not None
         return reply.response
 
+    def _note(self, record: Record) -> None:
+        """Note a request that has ended, however it did."""
+        record.write()
+        self._metrics.finished(record)
+        if record.use is not None:
+            self._budgets.used(record.use.caller, record.use.total_tokens)
+            if self._accounts is not None:
+                self._accounts.end(record.use, record)
+
+    async def answer_line(
+        self, path: str, body: bytes, caller: Caller, record: Record, reply: KeptReply, rides: bool
+    ) -> None:
+        """Answer a line of a batch as a request of its key. ``rides``: only where a replica is awake and idle, else 503
+        ``no_idle_replica``.
+        """
+        record.key, record.group = caller.name, caller.group
+        try:
+            self._check_started()
+            generation = parse(path, body, self._models, caller, counted=True)
+            generation.rides = rides
+            await self._count(generation, nullcontext(), record, reply)
+        except ApiError as refusal:
+            record.code = refusal.code
+            await reply.send(refusal.status, refusal.headers(), refusal.body(api_of(path)))
+        finally:
+            self._note(record)
+
     def _methods_for(self, path: str) -> tuple[str, ...]:
         """Return the methods a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
-        return (self._admin.methods_for(path) if self._admin is not None else None) or methods_for(path)
+        if self._admin is not None and (methods := self._admin.methods_for(path)) is not None:
+            return methods
+        if self._batch_api is not None and (methods := self._batch_api.methods_for(path)) is not None:
+            return methods
+        return methods_for(path)
 
     async def _health(self, path: str, reply: Reply) -> None:
         good = path == LIVE or (self._started and self._keys.ready and not self._leaving)
@@ -225,6 +260,8 @@ class Gateway:
                     await self._change_adapters(path, body, caller, record, reply)
         elif is_of_a_stored_response(path):
             raise not_stored()
+        elif self._batch_api is not None and self._batch_api.methods_for(path) is not None:
+            await self._batches(request, connection, caller, reply, self._batch_api)
         elif path not in ROUTES:
             assert self._admin is not None
             with self._bodies.share() as share:
@@ -236,11 +273,41 @@ class Gateway:
             with self._files.share() as share, tempfile.TemporaryFile() as file:
                 form = await read_form_body(request, connection, self._settings.limits, share, file)
                 self._check_started()
-                await self._count(parse_form(path, form, self._models, caller), connection, record, reply)
+                generation = parse_form(path, form, self._models, caller)
+                with self._person(generation.model):
+                    await self._count(generation, connection.working(), record, reply)
         else:
             with self._bodies.share() as share:
                 generation = await self._generation(request, connection, caller, share)
-                await self._count(generation, connection, record, reply)
+                with self._person(generation.model):
+                    await self._count(generation, connection.working(), record, reply)
+
+    def _person(self, model: Model) -> AbstractContextManager[None]:
+        """Have no line of a batch in the way of somebody who asks a model."""
+        return self._batch_work.person(model.name) if self._batch_work is not None else nullcontext()
+
+    async def _batches(
+        self, request: web.BaseRequest, connection: Connection, caller: Caller, reply: Reply, api: BatchApi
+    ) -> None:
+        """Answer a request for files or batches: they come and go in pieces, and lie on disk in between."""
+        method, path = request.method, request.path
+        if path == api.FILES and method == "POST":
+            with self._files.share() as share, tempfile.TemporaryFile() as file:
+                form = await read_form_body(request, connection, self._settings.limits, share, file, api.MOST_BYTES)
+                document = await api.upload(form, caller)
+        elif method == "GET" and path.endswith("/content"):
+            stored, pieces = await api.content(path, caller)
+            length = {"content-length": str(stored.bytes), "content-type": "application/octet-stream"}
+            await reply.begin(200, length | _NOT_STORED)
+            async for piece in pieces:
+                await reply.write(piece)
+            await reply.end()
+            return
+        else:
+            with self._bodies.share() as share:
+                body = await read_body(request, connection, self._settings.limits, share)
+                document = await api.answer(method, path, request.query, body, caller)
+        await reply.send(200, error_headers(None) | _NOT_STORED, json.dumps(document).encode())
 
     async def _change_adapters(self, path: str, body: bytes, caller: Caller, record: Record, reply: Reply) -> None:
         """Load an adapter or take one out. The words of the answer are vLLM's."""
@@ -254,8 +321,12 @@ class Gateway:
         done = f"Success: LoRA adapter '{name}' {'added' if path == LOAD else 'removed'} successfully."
         await reply.send(200, {"content-type": "text/plain; charset=utf-8"}, done.encode())
 
-    async def _count(self, generation: Generation, connection: Connection, record: Record, reply: Reply) -> None:
-        """Take a checked request from the budgets of its group and its key, and serve it."""
+    async def _count(
+        self, generation: Generation, working: AbstractContextManager[None], record: Record, reply: Reply
+    ) -> None:
+        """Take a checked request from the budgets of its group and its key, and serve it. ``working`` is entered while
+        it is served.
+        """
         caller, model = generation.caller, generation.model
         record.model = model.engine_name
         if self._accounts is not None:
@@ -263,11 +334,11 @@ class Gateway:
         elif caller.counts_tokens:
             record.use = Use(caller, model.public_name, generation.hides_usage)
         if not caller.holders:
-            with connection.working():
+            with working:
                 await self._serve(generation, record, reply)
             return
         await self._admit(caller)
-        with self._budgets.at_once(caller), connection.working():
+        with self._budgets.at_once(caller), working:
             await self._serve(generation, record, reply)
 
     async def _admit(self, caller: Caller) -> None:
@@ -303,11 +374,15 @@ class Gateway:
             generation.body,
             generation.form,
             held=self._guard.waking(model),
+            rides=generation.rides,
         )
         if generation.stream and silence is not None:
             reply.comment(silence, functools.partial(self._states.comment, call), call)
         try:
             self._transport.refuse(call)
+            if call.rides:
+                await self._ride(call, record, reply)
+                return
             await self._failed.unless_failing(
                 model,
                 lambda: call.response is not None or (record.status != NOT_ANSWERED and not reply.waiting),
@@ -318,6 +393,13 @@ class Gateway:
             record.wait_seconds, record.attempts = (call.waited_seconds if call.held else 0.0), call.attempts
             if record.use is not None:
                 record.use.woke = call.woken is True
+
+    async def _ride(self, call: Call, record: Record, reply: Reply) -> None:
+        call.held = False
+        result = await self._transport.ride(call)
+        if result is None:
+            raise ApiError(503, NO_IDLE_REPLICA, f"model {call.model.name!r} has no replica that is awake")
+        await deliver(result, call, record, reply)
 
     async def _admitted(self, generation: Generation, call: Call, record: Record, reply: Reply) -> None:
         model = generation.model

@@ -9,6 +9,9 @@ from typing import Any
 
 from .routes import Api
 
+NO_IDLE_REPLICA = "no_idle_replica"
+"""Code of the refusal of a request that may only ride on a replica which is awake anyway."""
+
 _TYPE_BY_STATUS = {
     400: "invalid_request_error",
     401: "authentication_error",

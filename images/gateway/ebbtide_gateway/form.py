@@ -26,8 +26,6 @@ MOST_FILE_BYTES = 25 * 1024 * 1024
 
 MOST_FIELD_BYTES = 64 * 1024
 _MOST_FIELDS = 64
-MOST_BYTES = MOST_FILE_BYTES + 4 * MOST_FIELD_BYTES
-"""Most bytes of a whole form: beside the file and the fields the lines between them."""
 
 _PIECE_BYTES = 256 * 1024
 _FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}(\[\])?")
@@ -97,17 +95,26 @@ async def read_form(
     within: Within[Any],
     file: IO[bytes],
     resize: Callable[[int], None],
+    most: int = MOST_FILE_BYTES,
 ) -> Form:
-    """Return a form, with its file written into ``file``. ``within`` bounds the wait for each piece, ``resize`` is told
-    how many bytes lie on disk. Raises ``ApiError`` 400 for what is no such form, 413 for one that is too large.
+    """Return a form, with its file of at most ``most`` bytes written into ``file``. ``within`` bounds the wait for each
+    piece, ``resize`` is told how many bytes lie on disk. Raises ``ApiError`` 400 for what is no such form, 413 for one
+    that is too large.
     """
     try:
-        return await _read(MultipartReader(headers, content), within, file, resize)
+        return await _read(MultipartReader(headers, content), within, file, resize, most)
     except (ValueError, AssertionError, RuntimeError, LookupError, HttpProcessingError) as problem:
         raise _invalid(f"the body is no multipart/form-data ({type(problem).__name__})") from None
 
 
-async def _read(reader: MultipartReader, within: Within[Any], file: IO[bytes], resize: Callable[[int], None]) -> Form:
+def form_bytes(most: int) -> int:
+    """Return the most bytes of a whole form: beside the file and the fields the lines between them."""
+    return most + 4 * MOST_FIELD_BYTES
+
+
+async def _read(
+    reader: MultipartReader, within: Within[Any], file: IO[bytes], resize: Callable[[int], None], most: int
+) -> Form:
     fields: dict[str, list[str]] = {}
     left, upload = MOST_FIELD_BYTES, None
     while (part := await within(reader.next())) is not None:
@@ -119,7 +126,7 @@ async def _read(reader: MultipartReader, within: Within[Any], file: IO[bytes], r
         if name == "file":
             if upload is not None:
                 raise _invalid("the form has more than one file")
-            upload = await _save(part, within, file, resize)
+            upload = await _save(part, within, file, resize, most)
             continue
         text = await _text(part, within, left)
         left -= len(text)
@@ -154,7 +161,7 @@ async def _text(part: BodyPartReader, within: Within[Any], most: int) -> bytes:
 
 
 async def _save(
-    part: BodyPartReader, within: Within[Any], file: IO[bytes], resize: Callable[[int], None]
+    part: BodyPartReader, within: Within[Any], file: IO[bytes], resize: Callable[[int], None], most: int
 ) -> tuple[str, str, int, str]:
     """Write a part to the file; returns its name, its kind, its size and its digest."""
     digest, size, waiting = hashlib.blake2b(digest_size=16), 0, bytearray()
@@ -162,8 +169,8 @@ async def _save(
         piece = await within(part.read_chunk(_PIECE_BYTES))
         digest.update(piece)
         size += len(piece)
-        if size > MOST_FILE_BYTES:
-            raise file_too_large()
+        if size > most:
+            raise file_too_large(most)
         waiting += piece
         if len(waiting) >= _PIECE_BYTES or part.at_eof():
             resize(size)
@@ -175,9 +182,9 @@ async def _save(
     return name, kind if _KIND.fullmatch(kind) else "application/octet-stream", size, digest.hexdigest()
 
 
-def file_too_large() -> ApiError:
-    """Return the 413 for a file that no engine takes."""
-    return ApiError(413, "body_too_large", f"the file may have at most {MOST_FILE_BYTES} bytes", param="file")
+def file_too_large(most: int) -> ApiError:
+    """Return the 413 for a file that nobody takes."""
+    return ApiError(413, "body_too_large", f"the file may have at most {most} bytes", param="file")
 
 
 def _invalid(message: str) -> ApiError:

@@ -115,6 +115,66 @@ class Reply:
         await response.prepare(self._request)
 
 
+class KeptReply(Reply):
+    """Answer that goes to no client: it is kept whole. ``status`` 499: there is none yet."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._kept = bytearray()
+        self._retry_after: str | None = None
+        self.response, self.waiting = None, False
+
+    @property
+    def status(self) -> int:
+        """Return the status of the answer."""
+        return self._record.status
+
+    @property
+    def code(self) -> str | int | None:
+        """Return the code of an error."""
+        return self._record.code
+
+    @property
+    def body(self) -> bytes:
+        """Return what came of the answer."""
+        return bytes(self._kept)
+
+    @property
+    def request_id(self) -> str:
+        """Return the id by which the access log knows the request."""
+        return self._record.request_id
+
+    @property
+    def retry_after(self) -> float | None:
+        """Return the seconds after which to ask again, where the answer says so."""
+        return None if self._retry_after is None else float(self._retry_after)
+
+    def comment(self, seconds: float, text: Callable[[float], bytes], call: Call) -> None:
+        """Send none: nobody waits."""
+
+    def close(self) -> None:
+        """There are no comments to end."""
+
+    async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Keep a whole answer."""
+        await self.begin(status, headers)
+        await self.write(body)
+        await self.end()
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Keep the head of an answer."""
+        self._record.status, self._record.complete = status, False
+        self._retry_after = headers.get("retry-after")
+
+    async def write(self, piece: bytes) -> None:
+        """Keep one piece."""
+        self._kept += piece
+
+    async def end(self) -> None:
+        """Note that all of it is here."""
+        self._record.complete = True
+
+
 async def deliver(result: Answer | Failure, call: Call, record: Record, reply: Reply) -> None:
     """Send the client the result of its call and note it in the record."""
     if isinstance(result, Failure):

@@ -96,12 +96,13 @@ class Replicas:
         now = self._clock()
         return [at for at in self._ready.get(model, ()) if self._resting.get(at, now) <= now]
 
-    def enter(self, model: str, address: str) -> Callable[[], None]:
+    def enter(self, model: str, address: str, *, rides: bool = False) -> Callable[[], None]:
         """Count a request sent to that replica. Call the returned function once the request has ended, however it
-        ended; further calls do nothing.
+        ended; further calls do nothing. One that ``rides`` is none of the model's: it must not keep it awake.
         """
         self._inside[address] += 1
-        self._of_model[model] += 1
+        if not rides:
+            self._of_model[model] += 1
         left = False
 
         def leave() -> None:
@@ -112,8 +113,9 @@ class Replicas:
             self._inside[address] -= 1
             if not self._inside[address]:
                 del self._inside[address]  # addresses come and go for as long as this process runs
-            self._of_model[model] -= 1
-            self._last[model] = self._clock()
+            if not rides:
+                self._of_model[model] -= 1
+                self._last[model] = self._clock()
 
         return leave
 

@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from .errors import ApiError
-from .form import MOST_BYTES, Form, file_too_large, read_form
+from .form import MOST_FILE_BYTES, Form, file_too_large, form_bytes, read_form
 from .keys import Caller
 from .loaded_adapters import LOAD, UNLOAD
 from .parameters import check, refused
@@ -27,6 +27,7 @@ from .settings import Limits, Model
 
 LIVE, READY, MODELS = "/health/liveness", "/health/readiness", "/v1/models"
 _STORED = "/v1/responses/"
+_OF_BATCHES = ("/v1/files", "/v1/batches")
 # the streams of the other APIs always end with their counts
 _COUNTED_ON_REQUEST = frozenset({"/v1/chat/completions", "/v1/completions"})
 _CHALLENGE = 'Bearer realm="ebbtide"'
@@ -42,7 +43,7 @@ class Generation:
     """One checked POST. ``body`` is sent upstream, with the model's own name in it; of a form it is what the form says,
     and the form is sent. ``prompt`` is the beginning of its prompt if that decides which replica gets it. ``stream``:
     the answer is asked for as events. ``hides_usage``: the engine is asked for their count, which the client was not
-    to see.
+    to see. ``rides``: it is answered only where a replica is awake anyway, and keeps none awake.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Generation:
     stream: bool = False
     form: Form | None = None
     hides_usage: bool = False
+    rides: bool = False
 
     @property
     def api(self) -> Api:
@@ -68,6 +70,9 @@ def methods_for(path: str) -> tuple[str, ...]:
         return ("GET", "HEAD", "OPTIONS")
     if is_of_a_stored_response(path):
         return ("POST", "OPTIONS") if path.endswith("/cancel") else ("GET", "HEAD", "OPTIONS")
+    if path.startswith(_OF_BATCHES):
+        message = "files and batches are kept in a database, and this stack has none (database in the stack file)"
+        raise ApiError(404, "database_needed", message)
     known = ", ".join((*ROUTES, MODELS))
     raise ApiError(404, "unknown_path", f"there is no {path[:100]!r} here; paths: {known}")
 
@@ -255,12 +260,17 @@ async def read_body(request: web.BaseRequest, connection: Connection, limits: Li
 
 
 async def read_form_body(
-    request: web.BaseRequest, connection: Connection, limits: Limits, share: Share, file: IO[bytes]
+    request: web.BaseRequest,
+    connection: Connection,
+    limits: Limits,
+    share: Share,
+    file: IO[bytes],
+    most: int = MOST_FILE_BYTES,
 ) -> Form:
-    """Return the form, its file written into ``file``. Raises ``ApiError`` as ``read_body`` does, and as ``read_form``
-    does.
+    """Return the form, its file of at most ``most`` bytes written into ``file``. Raises ``ApiError`` as ``read_body``
+    does, and as ``read_form`` does.
     """
-    await _expect(request, MOST_BYTES, file_too_large())
+    await _expect(request, form_bytes(most), file_too_large(most))
     with connection.reading(request.content):
         return await read_form(
             request.headers,
@@ -268,6 +278,7 @@ async def read_form_body(
             lambda coming: _within(limits.silent_body_seconds, coming),
             file,
             share.resize,
+            most,
         )
 
 

@@ -38,7 +38,8 @@ class Model(_Frozen):
     requests which might not fit into ``context_tokens``, prompt and answer together; it has no name of its own to
     clients, and is asked for as ``asked_as``. ``adapters`` are further names, each with rights of its own; ``adapter``
     is the one that a request asked for (``by_any_name``), and all else is that of the model in whose engines it runs.
-    ``hot_adapters``: how many more a call may load (``loaded_adapters.py``).
+    ``hot_adapters``: how many more a call may load (``loaded_adapters.py``). ``batch_at_once``: lines of batches that
+    this process may have in it at once.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Model(_Frozen):
     adapters: tuple[Adapter, ...] = ()
     adapter: Adapter | None = None
     hot_adapters: int = Field(default=0, ge=0)
+    batch_at_once: int = Field(default=4, ge=1)
 
     @property
     def public_name(self) -> str:
@@ -171,6 +173,7 @@ class Database(_Frozen):
     what this process knows of them, or get 503. ``sum_seconds``: how often it is asked for sums that somebody needs.
     ``usage_days``: for how long usage is kept, None: for ever; ``forget_seconds``: how often what is older is deleted.
     ``pools`` and ``warm``: what the ledger has to know; ``seen_seconds``: how often it is written what is still there.
+    ``batch_seconds``: how often it is asked for batches.
     """
 
     folder: Path
@@ -184,6 +187,7 @@ class Database(_Frozen):
     pools: tuple[PaidPool, ...] = ()
     warm: tuple[WarmHours, ...] = ()
     seen_seconds: float = Field(default=60, gt=0)
+    batch_seconds: float = Field(default=1, gt=0)
 
 
 class Settings(_Frozen):

@@ -142,6 +142,27 @@ class WakeTransport:
         finally:
             leave()
 
+    async def ride(self, call: Call) -> Answer | Failure | None:
+        """Send the call to a ready replica, once, and never by a wake. None: there is none, or it was lost."""
+        try:
+            replica = self._choose(call)
+            if replica is None:
+                return None
+            call.attempts += 1
+            try:
+                return await self._ask(call, replica)
+            except Interrupted as reason:
+                self._lost(call, replica, reason)
+                return None
+        except Interrupted:
+            return None
+        except EndsEngines as refusal:
+            return Failure(refusal.status, refusal.message, refusal.code)
+        except aiohttp.SocketTimeoutError:
+            return too_slow(call, self._request_seconds)
+        finally:
+            self._deaths.leave(call)
+
     async def _until_answered(self, call: Call, deadline: float) -> Answer | Failure:
         while True:
             try:
@@ -193,7 +214,7 @@ class WakeTransport:
         return result
 
     def _enter(self, call: Call, replica: str | None) -> Callable[[], None]:
-        uncount = None if replica is None else self._replicas.enter(call.model.name, replica)
+        uncount = None if replica is None else self._replicas.enter(call.model.name, replica, rides=call.rides)
         self._deaths.sent(call, replica)
 
         def leave() -> None:

@@ -49,7 +49,7 @@ class Call:
     ``woken``: this request began the wake; None: not known yet. ``leave`` tells the replica's count that it has ended.
     ``prompt``: its beginning, if that decides which replica gets it. ``fingerprint``: recognizes a request after an
     engine died with it. ``api``: whose errors its client expects. ``form``: what is sent instead of ``body``, which
-    only says what is in it.
+    only says what is in it. ``rides``: it keeps no model awake.
     """
 
     model: Model
@@ -59,6 +59,7 @@ class Call:
     body: bytes = b""
     form: Form | None = None
     fingerprint: bytes | None = None
+    rides: bool = False
     began: float = field(default_factory=time.monotonic)
     held: bool = False
     woken: bool | None = None
