@@ -10,76 +10,31 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from components.gateway.access import METRICS_PORT
-from lab.machine import namespaces
-from lab.machine.control_plane import CONTROL_ADDRESS
-from tests.lab.conftest import FIRST, Lab, Steady, read_keys, wait_until
+from tests.lab.conftest import FIRST, Lab, Steady, wait_until
+from tests.lab.with_database import both_follow, metrics, neither_follows, running_beside, stack_with
 from tests.on_request import on_request
-from tests.unit.postgres import Postgres, running
+from tests.unit.postgres import Postgres
 
 pytestmark = on_request
 
-SECRET = "accounts"
-SECRETS = "/api/v1/namespaces/ebbtide/secrets"
 AWAY_SECONDS = 60.0
 KNOWN_USERS = 3
 
 
-def with_database(config: dict[str, Any], port: int) -> None:
-    networks = [f"{CONTROL_ADDRESS}/32"]
-    config["ebbtide:database"] = {"kind": "existing", "secret": SECRET, "networks": networks, "port": port}
-    gateway = config["ebbtide:gateway"]
-    gateway["replicas"] = 2
-    gateway["groups"]["owners"] = {"models": [], "admin": True}
-    gateway["keys"]["root"] = {"group": "owners"}
-    config["ebbtide:models"][FIRST]["idleTtl"] = "10m"  # awake from the first test to the last
-
-
 @pytest.fixture(scope="module")
 def database(lab: Lab) -> Iterator[Postgres]:
-    machine = namespaces.running(lab.paths)
-    assert machine is not None
-    with running(CONTROL_ADDRESS, Path(f"/proc/{machine.pid}/ns/net")) as cluster:
+    with running_beside(lab) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def accounts(quick: Lab, database: Postgres) -> Iterator[Lab]:
-    files = {file.name: file.read_text() for file in database.mounted.iterdir()}
-    secret = {"metadata": {"name": SECRET}, "stringData": files}
-    quick.api.post(SECRETS, json=secret).raise_for_status()
-    before = dict(quick.keys)
-    try:
-        with quick.stack_with(lambda config: with_database(config, database.port)):
-            quick.until_current("gateway")
-            quick.keys |= read_keys(quick.paths)
-            wait_until(lambda: both_follow(quick), 60, "both gateways follow the database")
-            quick.wake(FIRST)
-            yield quick
-    finally:
-        quick.keys = before
-        quick.api.delete(f"{SECRETS}/{SECRET}").raise_for_status()
-
-
-def metrics(lab: Lab) -> dict[str, str]:
-    """The metrics of each gateway."""
-    pods = "/api/v1/namespaces/ebbtide/pods"
-    return {name: lab.api.get(f"{pods}/{name}:{METRICS_PORT}/proxy/metrics").text for name in lab.gateways()}
-
-
-def both_follow(lab: Lab) -> bool:
-    texts = metrics(lab).values()
-    return len(texts) == 2 and all("ebbtide_gateway_database_up 1.0" in text for text in texts)
-
-
-def neither_follows(lab: Lab) -> bool:
-    return all("ebbtide_gateway_database_up 0.0" in text for text in metrics(lab).values())
+    with stack_with(quick, database):
+        yield quick
 
 
 def create(lab: Lab, name: str) -> str:
