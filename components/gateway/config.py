@@ -30,7 +30,7 @@ class RoutedModel:
     that gets requests which might not fit into ``context_tokens``; it is asked for as ``asked_as`` alone.
     ``adapters``: LoRA adapters in its engines, each a name of its own to clients, with the id of its weights.
     ``hot_adapters``: how many more a call may load. ``batch_at_once``: lines of batches that one gateway may have in it
-    at once (None: no batches)."""
+    at once (None: no batches). ``takes_turns``: its engines share their cards with others' by turns."""
 
     name: str
     host: str
@@ -50,6 +50,7 @@ class RoutedModel:
     adapters: Mapping[str, str] = field(default_factory=dict)
     hot_adapters: int = 0
     batch_at_once: int | None = None
+    takes_turns: bool = False
 
 
 @dataclass(frozen=True)
@@ -283,6 +284,7 @@ def _model(model: RoutedModel) -> Document:
             adapters=[{"name": name, "root": root} for name, root in sorted(model.adapters.items())] or None,
             hotAdapters=model.hot_adapters or None,
             batchAtOnce=model.batch_at_once,
+            takesTurns=model.takes_turns or None,
         ),
     }
 

@@ -82,6 +82,7 @@ def gateway_settings(
                 adapters={name: adapter.id for name, adapter in model.adapters.items()},
                 hot_adapters=model.hot_adapters.max if model.hot_adapters else 0,
                 batch_at_once=batch_at_once(stack, model),
+                takes_turns=model.pool in pools and pools[model.pool].turns,
             )
             for model in stack.models.values()
         ],

@@ -53,6 +53,10 @@ def test_a_deadline_that_comes_near_wakes_the_model_also_beside_people() -> None
     assert begun(ModelNow(True, True, 4, 0), near) == [Turn("small", ("one",), 4, rides=False)]
 
 
+def test_nothing_is_begun_for_a_batch_whose_time_is_over() -> None:
+    assert begun(AWAKE, waiting(deadline=NOW)) == []
+
+
 def test_what_has_to_run_goes_before_what_rides() -> None:
     near = waiting("near", deadline=NOW + timedelta(minutes=10))
     assert begun(AWAKE, near, waiting("far")) == [Turn("small", ("near",), 4, rides=False)]
@@ -119,6 +123,8 @@ def test_what_a_batch_comes_to(state: State, comes_to: str | None) -> None:
         (503, "no_idle_replica", None, 9, (5.0, False)),
         (503, "queue_full", None, 9, (30.0, False)),
         (401, "key_suspended", None, 9, (30.0, False)),
+        (403, "wake_not_allowed", None, 9, (30.0, False)),
+        (403, "model_not_allowed", None, 1, None),
         (401, "key_expired", None, 1, None),
         (503, "engine_ended", None, 1, (5.0, True)),
         (503, "engine_ended", None, 5, None),

@@ -90,6 +90,8 @@ def test_what_is_rendered_is_what_the_process_reads(tmp_path: Any) -> None:
         "adapters": (),
         "adapter": None,
         "hot_adapters": 0,
+        "batch_at_once": 4,
+        "takes_turns": False,
     }
     assert read.guard.model_dump() == {
         "max_gpus": 2,

@@ -20,6 +20,8 @@ _SPARE = timedelta(minutes=5)
 _MOST_ATTEMPTS = 5
 _AGAIN_SECONDS = 5.0
 _KEPT_WAITING_SECONDS = 30.0
+# a key may be resumed, and who may not wake a model may use it once it is awake
+_WAITS = frozenset({"key_suspended", "wake_not_allowed"})
 FIRST_GUESS_SECONDS = 10.0
 """Seconds that a line takes, until some have been seen."""
 
@@ -96,11 +98,13 @@ def turns(waiting: Sequence[Waiting], models: Mapping[str, ModelNow], moment: da
     what rides.
     """
     begun: list[Turn] = []
-    for name in dict.fromkeys(each.model for each in waiting if each.free):
+    # whose time is over is ended, not begun
+    free = [each for each in waiting if each.free and each.deadline > moment]
+    for name in dict.fromkeys(each.model for each in free):
         now = models.get(name)
         if now is None or not now.room:
             continue
-        theirs = [each for each in waiting if each.model == name and each.free]
+        theirs = [each for each in free if each.model == name]
         forced = [each for each in theirs if has_to_run(each, now, moment)]
         if forced:
             begun.append(Turn(name, tuple(each.batch for each in forced), now.room, rides=False))
@@ -129,11 +133,12 @@ def again_after(
     status: int, code: str | int | None, retry_after: float | None, attempts: int
 ) -> tuple[float, bool] | None:
     """Return after how many seconds a line is asked again, and whether it has been tried; None: that was its result.
-    One that was only kept waiting, by a limit or a full engine, has not been tried; one with which an engine ended has.
+    One that was only kept waiting, by a limit, a right to wake or a full engine, has not been tried; one with which an
+    engine ended has.
     """
     if code == NO_IDLE_REPLICA:
         return _AGAIN_SECONDS, False
-    if code == "key_suspended" or (status in (429, 503) and code != "engine_ended"):
+    if code in _WAITS or (status in (429, 503) and code != "engine_ended"):
         return retry_after or _KEPT_WAITING_SECONDS, False
     if status < 500 or attempts >= _MOST_ATTEMPTS:
         return None

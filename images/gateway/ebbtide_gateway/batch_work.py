@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     import asyncpg
 
 _BUSY_SECONDS = 3.0
+_HEARD_SECONDS = 2.0
+_MOST_TAKES = 10
+_READ_SECONDS = 600.0
 _FORGET_SECONDS = 3600.0
 _LATELY = 50
 _log = logging.getLogger("ebbtide.gateway.batches")
@@ -135,13 +138,17 @@ class BatchWork:
         self._forecasts = forecasts(waiting, models)
         for turn in turns(waiting, models, datetime.now(UTC)):
             for line in await lines.take(connections, turn.model, turn.batches, turn.most, self._worker):
-                self._begin(connections, line, turn)
+                if turn.rides and self._people[turn.model]:
+                    await self._give_back(connections, line)  # somebody has come meanwhile
+                else:
+                    self._begin(connections, line, turn)
 
     def _now(self, wanted: set[str], busy: set[str]) -> dict[str, ModelNow]:
         models = self._models()
         return {
             name: ModelNow(
-                awake=self._replicas.any(name),
+                # an engine that takes turns is ready without its card, and nobody gives it one for what rides
+                awake=self._replicas.any(name) and not models[name].takes_turns,
                 busy=name in busy,
                 at_once=models[name].batch_at_once,
                 in_flight=self._of_model[name],
@@ -166,7 +173,8 @@ class BatchWork:
         try:
             asked = await self._asked(connections, batch)
             if asked is not None:
-                await self._accounts.run("ebbtide_batch.intake", json.dumps(asked).encode())
+                async with asyncio.timeout(_READ_SECONDS):
+                    await self._accounts.run("ebbtide_batch.intake", json.dumps(asked).encode())
         except PROBLEMS as problem:
             _log.warning("a batch could not be read: %s", describe(problem))
 
@@ -209,6 +217,10 @@ class BatchWork:
         """Answer one line, and note what came of it; or give it back, also where the database was away meanwhile."""
         started = time.monotonic()
         try:
+            if line.attempts > _MOST_TAKES:
+                gave_up = ApiError(502, "given_up", f"{_MOST_TAKES} gateways ended while they worked on this line")
+                await lines.end(connections, line.place, gave_up.status, gave_up.body(), line.batch)
+                return
             reply = await self._answered(line, turn)
             again = again_after(reply.status, reply.code, reply.retry_after, line.attempts)
             if again is None:
@@ -220,11 +232,15 @@ class BatchWork:
                 await lines.put_back(connections, line.place, self._worker, after, counted=counted)
         except asyncio.CancelledError:
             with contextlib.suppress(*PROBLEMS):
-                await asyncio.shield(lines.put_back(connections, line.place, self._worker))
+                await asyncio.shield(self._give_back(connections, line))
             raise
-        except PROBLEMS as problem:
+        except Exception as problem:
             # its lease ends by itself, and then it is asked once more
             _log.warning("a line of a batch is asked again: %s", describe(problem))
+
+    async def _give_back(self, connections: asyncpg.Pool, line: Line) -> None:
+        """Give a line back, for later than the others hear that somebody asks its model."""
+        await lines.put_back(connections, line.place, self._worker, _HEARD_SECONDS)
 
     async def _answered(self, line: Line, turn: Turn) -> KeptReply:
         record = Record("POST", line.endpoint, f"{line.batch}-{line.number}")

@@ -39,7 +39,8 @@ class Model(_Frozen):
     clients, and is asked for as ``asked_as``. ``adapters`` are further names, each with rights of its own; ``adapter``
     is the one that a request asked for (``by_any_name``), and all else is that of the model in whose engines it runs.
     ``hot_adapters``: how many more a call may load (``loaded_adapters.py``). ``batch_at_once``: lines of batches that
-    this process may have in it at once.
+    this process may have in it at once. ``takes_turns``: its engines share their cards with others' and have one only
+    while somebody asks.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Model(_Frozen):
     adapter: Adapter | None = None
     hot_adapters: int = Field(default=0, ge=0)
     batch_at_once: int = Field(default=4, ge=1)
+    takes_turns: bool = False
 
     @property
     def public_name(self) -> str:
