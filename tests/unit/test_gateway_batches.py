@@ -247,6 +247,7 @@ def test_a_batch_that_is_cancelled_keeps_what_is_done(stack: Stack) -> None:
     batch = stack.begin(["one", *(["more"] * 20)])
     client = stack.client(at=1)
     kit.until(lambda: client.batches.retrieve(batch).request_counts.completed == 1, "one is answered", 20)
+    kit.until(lambda: len(stack.upstream.received) == 9, "four lines wait in each gateway", 20)
     assert client.batches.cancel(batch).status == "cancelling"
     stack.upstream.otherwise = echoes
     for gateway in stack.gateways:

@@ -53,18 +53,18 @@ _WAITING = """
     FROM ebbtide.batches b JOIN ebbtide.batch_lines l ON l.batch_id = b.id AND l.ended_at IS NULL
     WHERE b.status = 'in_progress' GROUP BY b.id, l.model ORDER BY b.deadline
 """
+# in the order of an index, so that none but the next is looked at
 _TAKE = """
     WITH next AS (
-        SELECT l.batch_id, l.number, b.endpoint, b.group_name, b.key_id
-        FROM ebbtide.batch_lines l JOIN ebbtide.batches b ON b.id = l.batch_id
-        WHERE l.model = $1 AND l.batch_id = ANY($2::text[]) AND l.ended_at IS NULL
-            AND (l.free_at IS NULL OR l.free_at < now()) AND b.status = 'in_progress'
-        ORDER BY b.deadline, l.batch_id, l.number LIMIT $3 FOR UPDATE OF l SKIP LOCKED
+        SELECT batch_id, number FROM ebbtide.batch_lines
+        WHERE batch_id = $2 AND model = $1 AND ended_at IS NULL AND (free_at IS NULL OR free_at < now())
+        ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED
     )
     UPDATE ebbtide.batch_lines l
-    SET free_at = now() + make_interval(secs => $4), taken_by = $5, attempts = l.attempts + 1
-    FROM next WHERE l.batch_id = next.batch_id AND l.number = next.number
-    RETURNING l.batch_id, l.number, next.endpoint, l.body, l.attempts, next.group_name, next.key_id
+    SET free_at = now() + make_interval(secs => $3), taken_by = $4, attempts = l.attempts + 1
+    FROM next, ebbtide.batches b
+    WHERE l.batch_id = next.batch_id AND l.number = next.number AND b.id = next.batch_id AND b.status = 'in_progress'
+    RETURNING l.batch_id, l.number, b.endpoint, l.body, l.attempts, b.group_name, b.key_id
 """
 _GO_ON = """
     UPDATE ebbtide.batch_lines SET free_at = now() + make_interval(secs => $3)
@@ -88,10 +88,10 @@ async def waiting(pool: asyncpg.Pool) -> list[Waiting]:
     return [_waiting(row) for row in await pool.fetch(_WAITING)]
 
 
-async def take(pool: asyncpg.Pool, model: str, batches: Collection[str], most: int, worker: UUID) -> list[Line]:
-    """Take lines that nobody works on. They are this worker's for ``LEASE_SECONDS``."""
-    rows = await pool.fetch(_TAKE, model, list(batches), most, LEASE_SECONDS, worker)
-    return sorted((Line(*row) for row in rows), key=lambda line: line.place)
+async def take(pool: asyncpg.Pool, model: str, batch: str, worker: UUID) -> Line | None:
+    """Take a batch's next line for a model that nobody works on: it is this worker's for ``LEASE_SECONDS``."""
+    row = await pool.fetchrow(_TAKE, model, batch, LEASE_SECONDS, worker)
+    return None if row is None else Line(*row)
 
 
 async def go_on(pool: asyncpg.Pool, places: Collection[tuple[str, int]], worker: UUID) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 3.0
 _HEARD_SECONDS = 2.0
 _MOST_TAKES = 10
+_TURN_SECONDS = 5.0
 _READ_SECONDS = 600.0
 _FORGET_SECONDS = 3600.0
 _LATELY = 50
@@ -62,9 +63,9 @@ class BatchWork:
         self._accounts, self._keys, self._models, self._replicas = accounts, keys, models, replicas
         self._pause = pause_seconds
         self._worker = uuid.uuid4()
-        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._lines: dict[tuple[str, int], Line] = {}
+        self._slots: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
         self._riding: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
-        self._of_model: defaultdict[str, int] = defaultdict(int)
         self._lately: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_LATELY))
         self._forecasts: dict[str, Forecast] = {}
         self._beside: dict[str, asyncio.Task[None]] = {}
@@ -80,7 +81,8 @@ class BatchWork:
 
     async def stop(self) -> None:
         """Give back what is not answered: another gateway goes on with it at once."""
-        tasks = [*self._tasks.values(), *self._beside.values()]
+        tasks = [task for slots in self._slots.values() for task in slots]
+        tasks += self._beside.values()
         if self._running is not None:
             tasks.append(self._running)
         for task in tasks:
@@ -91,12 +93,16 @@ class BatchWork:
     def person(self, model: str) -> Iterator[None]:
         """Note that somebody asks a model: no line of a batch is in its way."""
         self._people[model] += 1
-        for task in self._riding.pop(model, ()):
-            task.cancel()
+        self._make_way(model)
         try:
             yield
         finally:
             self._people[model] -= 1
+
+    def _make_way(self, model: str) -> None:
+        """Break off what rides in a model: it is given back."""
+        for task in self._riding.pop(model, ()):
+            task.cancel()
 
     def forecast(self, batch: str) -> Forecast | None:
         """Return when a batch's models are woken for it at the latest, as this gateway last saw it."""
@@ -122,8 +128,8 @@ class BatchWork:
         if time.monotonic() - self._forgot >= _FORGET_SECONDS:
             await jobs.forget(connections)
             self._forgot = time.monotonic()
-        if self._tasks:
-            await lines.go_on(connections, list(self._tasks), self._worker)
+        if self._lines:
+            await lines.go_on(connections, list(self._lines), self._worker)
         waiting = await lines.waiting(connections)
         if not waiting:
             self._forecasts = {}
@@ -131,17 +137,13 @@ class BatchWork:
         wanted = {each.model for each in waiting}
         here = {model for model in wanted if self._people[model]}
         busy = await lines.say_busy(connections, here, _BUSY_SECONDS)
-        for model in busy & self._riding.keys():
-            for task in self._riding.pop(model):
-                task.cancel()
+        for model in busy:
+            self._make_way(model)
         models = self._now(wanted, busy)
         self._forecasts = forecasts(waiting, models)
         for turn in turns(waiting, models, datetime.now(UTC)):
-            for line in await lines.take(connections, turn.model, turn.batches, turn.most, self._worker):
-                if turn.rides and self._people[turn.model]:
-                    await self._give_back(connections, line)  # somebody has come meanwhile
-                else:
-                    self._begin(connections, line, turn)
+            for _ in range(turn.most):
+                self._begin(connections, turn)
 
     def _now(self, wanted: set[str], busy: set[str]) -> dict[str, ModelNow]:
         models = self._models()
@@ -151,7 +153,7 @@ class BatchWork:
                 awake=self._replicas.any(name) and not models[name].takes_turns,
                 busy=name in busy,
                 at_once=models[name].batch_at_once,
-                in_flight=self._of_model[name],
+                in_flight=len(self._slots[name]),
                 wake_seconds=sum(models[name].wake_seconds.values()),
                 line_seconds=statistics.fmean(self._lately[name]) if self._lately[name] else FIRST_GUESS_SECONDS,
                 usd_per_hour=models[name].usd_per_hour,
@@ -198,45 +200,59 @@ class BatchWork:
         }
         return {"batch": batch, "models": allowed, "others": sorted(names.keys() - allowed.keys())}
 
-    def _begin(self, connections: asyncpg.Pool, line: Line, turn: Turn) -> None:
-        task = asyncio.create_task(self._work(connections, line, turn))
-        self._tasks[line.place] = task
-        self._of_model[turn.model] += 1
+    def _begin(self, connections: asyncpg.Pool, turn: Turn) -> None:
+        """Have one more of a turn's lines worked on, and then the next, until the turn is over."""
+        task = asyncio.create_task(self._work_on(connections, turn, time.monotonic() + _TURN_SECONDS))
+        self._slots[turn.model].add(task)
         if turn.rides:
             self._riding[turn.model].add(task)
+        task.add_done_callback(self._slots[turn.model].discard)
+        task.add_done_callback(lambda _: self._riding[turn.model].discard(task))
 
-        def ended(_: object) -> None:
-            del self._tasks[line.place]
-            self._of_model[turn.model] -= 1
-            if turn.model in self._riding:
-                self._riding[turn.model].discard(task)
+    async def _work_on(self, connections: asyncpg.Pool, turn: Turn, until: float) -> None:
+        try:
+            while time.monotonic() < until and (line := await self._next(connections, turn)) is not None:
+                self._lines[line.place] = line
+                try:
+                    await self._work(connections, line, turn)
+                finally:
+                    del self._lines[line.place]
+        except PROBLEMS as problem:
+            # the lease of a line ends by itself, and then it is asked once more
+            _log.warning("a line of a batch waits: %s", describe(problem))
 
-        task.add_done_callback(ended)
+    async def _next(self, connections: asyncpg.Pool, turn: Turn) -> Line | None:
+        """Take the next line of a turn; None: there is none, or somebody asks the model."""
+        for batch in turn.batches:
+            line = await lines.take(connections, turn.model, batch, self._worker)
+            if line is not None and turn.rides and self._people[turn.model]:
+                await self._give_back(connections, line)
+                return None
+            if line is not None:
+                return line
+        return None
 
     async def _work(self, connections: asyncpg.Pool, line: Line, turn: Turn) -> None:
-        """Answer one line, and note what came of it; or give it back, also where the database was away meanwhile."""
+        """Answer one line, and note what came of it; or give it back. Raises one of ``PROBLEMS``."""
         started = time.monotonic()
+        if line.attempts > _MOST_TAKES:
+            gave_up = ApiError(502, "given_up", f"{_MOST_TAKES} gateways ended while they worked on this line")
+            await lines.end(connections, line.place, gave_up.status, gave_up.body(), line.batch)
+            return
         try:
-            if line.attempts > _MOST_TAKES:
-                gave_up = ApiError(502, "given_up", f"{_MOST_TAKES} gateways ended while they worked on this line")
-                await lines.end(connections, line.place, gave_up.status, gave_up.body(), line.batch)
-                return
             reply = await self._answered(line, turn)
-            again = again_after(reply.status, reply.code, reply.retry_after, line.attempts)
-            if again is None:
-                await lines.end(connections, line.place, reply.status, reply.body, reply.request_id)
-                if reply.status < 400:
-                    self._lately[turn.model].append(time.monotonic() - started)
-            else:
-                after, counted = again
-                await lines.put_back(connections, line.place, self._worker, after, counted=counted)
         except asyncio.CancelledError:
             with contextlib.suppress(*PROBLEMS):
                 await asyncio.shield(self._give_back(connections, line))
             raise
-        except Exception as problem:
-            # its lease ends by itself, and then it is asked once more
-            _log.warning("a line of a batch is asked again: %s", describe(problem))
+        again = again_after(reply.status, reply.code, reply.retry_after, line.attempts)
+        if again is None:
+            await lines.end(connections, line.place, reply.status, reply.body, reply.request_id)
+            if reply.status < 400:
+                self._lately[turn.model].append(time.monotonic() - started)
+        else:
+            after, counted = again
+            await lines.put_back(connections, line.place, self._worker, after, counted=counted)
 
     async def _give_back(self, connections: asyncpg.Pool, line: Line) -> None:
         """Give a line back, for later than the others hear that somebody asks its model."""
