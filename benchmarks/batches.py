@@ -1,7 +1,7 @@
 """The largest batch through one gateway: ``python -m benchmarks.batches [lines] [bytes a line]``.
 
 50,000 lines of 4 KB are sent, read in, answered by an upstream that answers at once, and fetched. Written down: the
-seconds of each step and of the processor, and the most memory of the gateway and of the process that reads the input.
+seconds of each step, and the most memory of the gateway and of the process that reads the input.
 Results go to ``docs/results/batches.json``.
 """
 
@@ -101,11 +101,8 @@ def main() -> int:
         assert ids == [str(number) for number in range(count)]
         after = resident_mib(target.process)
     kube.served.stop()
-    memory = {
-        "gateway_before": round(before, 1),
-        "gateway_after": round(after, 1),
-        "reader_at_most": round(children.most, 1),
-    }
+    memory = {"gateway_before": before, "gateway_after": after, "reader_at_most": children.most}
+    memory = {name: round(mebibytes, 1) for name, mebibytes in memory.items()}
     result = {"lines": count, "megabytes": round(len(file) / 1e6), "seconds": steps, "memory_mib": memory}
     keep("batches.json", about() | result)
     print(json.dumps(result, indent=1))

@@ -164,6 +164,12 @@ def test_every_path_that_is_not_listed_is_404(gateway: kit.Gateway, path: str) -
     assert (refused.status_code, error(refused)["code"]) == (404, "unknown_path")
 
 
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches", "/v1/files/file-1/content"])
+def test_a_stack_without_a_database_says_that_files_and_batches_need_one(gateway: kit.Gateway, path: str) -> None:
+    refused = httpx.get(gateway.url + path, headers={"authorization": "Bearer sk-demo-secret"})
+    assert (refused.status_code, error(refused)["code"]) == (404, "database_needed")
+
+
 def test_a_listed_path_takes_its_own_method_only(gateway: kit.Gateway) -> None:
     assert httpx.get(gateway.url + "/v1/chat/completions").status_code == 405
     assert httpx.post(gateway.url + "/v1/models").status_code == 405
