@@ -21,6 +21,7 @@ from infra.commands.options import (
     KeyCreateOptions,
     KeyExpireOptions,
     KeyOptions,
+    KeyRotateOptions,
     KeysListOptions,
     LimitOptions,
     PlanOptions,
@@ -151,12 +152,12 @@ def keys_resume(options: KeyOptions) -> None:
 
 
 @keys.command("rotate")
-@_takes(KeyOptions)
-def keys_rotate(options: KeyOptions) -> None:
-    """Give a key a new secret, shown this once; the old one is refused within 5 s."""
+@_takes(KeyRotateOptions)
+def keys_rotate(options: KeyRotateOptions) -> None:
+    """Give a key a new secret, shown this once; the old one is refused within 5 s, or after an overlap."""
     from infra.commands import keys
 
-    raise typer.Exit(keys.change(options, "rotate"))
+    raise typer.Exit(keys.rotate(options))
 
 
 @keys.command("limit")

@@ -14,6 +14,7 @@ from infra.commands.options import (
     KeyCreateOptions,
     KeyExpireOptions,
     KeyOptions,
+    KeyRotateOptions,
     KeysListOptions,
     LimitOptions,
     ServedOptions,
@@ -51,12 +52,21 @@ def show(options: KeysListOptions) -> int:
 
 
 def change(options: KeyOptions, what: Change) -> int:
-    """Suspend a key, take that back, or renew its secret."""
-    changed = accounts.change_key(_at(options), options.name, what)
-    if "secret" in changed:
-        _show_secret(changed["key"], changed["secret"], options.format)
-    else:
-        _show(changed["key"], options.format)
+    """Suspend a key, or take that back."""
+    _show(accounts.change_key(_at(options), options.name, what)["key"], options.format)
+    return 0
+
+
+def rotate(options: KeyRotateOptions) -> int:
+    """Renew a key's secret."""
+    body = None
+    if options.overlap is not None:
+        try:
+            body = {"overlap_seconds": Duration.parse(options.overlap).seconds}
+        except ValueError as problem:
+            raise LocalProblem(f"--overlap {options.overlap[:40]!r} {problem}", "write one like 24h") from None
+    changed = accounts.change_key(_at(options), options.name, "rotate", body)
+    _show_secret(changed["key"], changed["secret"], options.format)
     return 0
 
 

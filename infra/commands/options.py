@@ -92,6 +92,13 @@ class KeyCreateOptions(LimitOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeyRotateOptions(KeyOptions):
+    overlap: Annotated[
+        str | None, typer.Option(help="How long the secret it has is taken as well, like 24h; default: not at all.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeyExpireOptions(KeyOptions):
     expires: Annotated[str, typer.Argument(help="When it ends: 720h, a day like 2027-01-31 (UTC), or never.")]
 

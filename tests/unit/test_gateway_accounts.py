@@ -133,8 +133,14 @@ def test_what_one_gateway_changes_of_a_key_the_other_does_within_five_seconds(st
     renewed = stack.admin("POST", "/admin/keys/second/rotate", at=1).json()["secret"]
     soon(secret, 401)
     assert statuses(renewed) == [200, 200]
+    again = stack.admin("POST", "/admin/keys/second/rotate", {"overlap_seconds": 4}).json()
+    assert again["key"]["former_until"] is not None
+    assert statuses(again["secret"]) == statuses(renewed) == [200, 200]
+    kit.until(lambda: statuses(renewed) == [401, 401], "the former secret ends", 4 + REVOKED_SECONDS)
+    assert stack.ask(renewed).json()["error"]["code"] == "key_expired"
+    assert statuses(again["secret"]) == [200, 200]
     stack.admin("DELETE", "/admin/keys/second")
-    soon(renewed, 401)
+    soon(again["secret"], 401)
     assert stack.database.ask("SELECT count(*) FROM ebbtide.keys WHERE name = 'second' AND sha256 IS NULL") == ["1"]
 
 

@@ -20,6 +20,7 @@ from infra.commands.options import (
     KeyCreateOptions,
     KeyExpireOptions,
     KeyOptions,
+    KeyRotateOptions,
     KeysListOptions,
     LimitOptions,
     UsageOptions,
@@ -102,7 +103,12 @@ def test_keys_are_listed_with_their_state(api: AdminApi, capsys: pytest.CaptureF
     ("command", "request_", "says"),
     [
         (lambda: keys.change(KeyOptions(name="alice", **AT), "suspend"), ("POST", "/suspend", None), "everyone: good"),
-        (lambda: keys.change(KeyOptions(name="alice", **AT), "rotate"), ("POST", "/rotate", None), SECRET),
+        (lambda: keys.rotate(KeyRotateOptions(name="alice", **AT)), ("POST", "/rotate", None), SECRET),
+        (
+            lambda: keys.rotate(KeyRotateOptions(name="alice", overlap="24h", **AT)),
+            ("POST", "/rotate", {"overlap_seconds": 86_400}),
+            SECRET,
+        ),
         (lambda: keys.delete(KeyOptions(name="alice", **AT)), ("DELETE", "", None), "alice is deleted"),
         (
             lambda: keys.expire(KeyExpireOptions(name="alice", expires="never", **AT)),
@@ -116,7 +122,7 @@ def test_keys_are_listed_with_their_state(api: AdminApi, capsys: pytest.CaptureF
         ),
         (lambda: keys.delete(KeyOptions(name="alice", format="json", **AT)), ("DELETE", "", None), '"name": "alice"'),
     ],
-    ids=["suspend", "rotate", "delete", "never expires", "expires", "delete, as json"],
+    ids=["suspend", "rotate", "rotate with an overlap", "delete", "never expires", "expires", "delete, as json"],
 )
 def test_a_key_is_changed(
     command: Callable[[], int],

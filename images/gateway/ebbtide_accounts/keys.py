@@ -7,15 +7,18 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
 _BYTES = 32
 _SHAPE = re.compile(rb"sk-[A-Za-z0-9_-]{43}")
-_OWN = ("id", "name", "group_name", "last_four", "made_by", "made_at", "expires_at", "suspended_at", "last_used_at")
+_OWN = (
+    *("id", "name", "group_name", "last_four", "made_by", "made_at", "expires_at", "suspended_at", "last_used_at"),
+    "former_until",
+)
 LIMITS = (
     "requests_per_minute",
     "tokens_per_minute",
@@ -28,11 +31,11 @@ LIMITS = (
 _COLUMNS = ", ".join((*_OWN, *LIMITS))
 
 # all of it this module's own text: values are never in a statement
-_FIND = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE sha256 = $1"  # noqa: S608
+_FIND = f"SELECT sha256, former_sha256, {_COLUMNS} FROM ebbtide.keys WHERE sha256 = $1 OR former_sha256 = $1"  # noqa: S608
 _NAMED = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE id = $1 AND deleted_at IS NULL"  # noqa: S608
 _LIST = f"SELECT {_COLUMNS} FROM ebbtide.keys WHERE deleted_at IS NULL ORDER BY name"  # noqa: S608
 _CHANGED = (
-    f"SELECT now() AS now, sha256, {_COLUMNS} FROM (SELECT) AS always "  # noqa: S608
+    f"SELECT now() AS now, sha256, former_sha256, {_COLUMNS} FROM (SELECT) AS always "  # noqa: S608
     "LEFT JOIN ebbtide.keys ON changed_at > $1::timestamptz - interval '10 s'"
 )
 _CREATE = (
@@ -47,7 +50,9 @@ class NameTaken(Exception):
 
 @dataclass(frozen=True)
 class Key:
-    """One key, without itself. Times are UTC; ``suspended_at`` None: it is not suspended. ``limits``: those it has."""
+    """One key, without itself. Times are UTC; ``suspended_at`` None: it is not suspended. ``former_until``: until when
+    the secret that it had before is taken as well. ``limits``: those it has.
+    """
 
     id: str
     name: str
@@ -58,6 +63,7 @@ class Key:
     expires_at: datetime | None
     suspended_at: datetime | None
     last_used_at: datetime | None
+    former_until: datetime | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -86,8 +92,9 @@ def digest_of(key: bytes) -> bytes:
 
 
 async def find(pool: asyncpg.Pool, digest: bytes) -> Key | None:
-    """Return the key with this hash, suspended or expired ones too."""
-    return _key(await pool.fetchrow(_FIND, digest))
+    """Return the key with this hash, suspended or expired ones too; by its former hash it ends when that does."""
+    row = await pool.fetchrow(_FIND, digest)
+    return None if row is None else _by_hash(row).get(digest)
 
 
 async def named(pool: asyncpg.Pool, key_id: str) -> Key | None:
@@ -154,13 +161,17 @@ async def limit(pool: asyncpg.Pool, name: str, limits: Mapping[str, int | None])
 
 async def delete(pool: asyncpg.Pool, name: str) -> Key | None:
     """Delete a key and its hash; its id and name stay, for the usage that was its own."""
-    return await _change(pool, name, "deleted_at = now(), sha256 = NULL")
+    return await _change(pool, name, "deleted_at = now(), sha256 = NULL, former_sha256 = NULL, former_until = NULL")
 
 
-async def rotate(pool: asyncpg.Pool, name: str) -> tuple[Key, str] | None:
-    """Return a key's entry and its new secret; the old one is refused from then on."""
+async def rotate(pool: asyncpg.Pool, name: str, overlap: timedelta = timedelta(0)) -> tuple[Key, str] | None:
+    """Return a key's entry and its new secret. The one it had is refused after ``overlap``, any before that at once."""
     made = new_key()
-    key = await _change(pool, name, "sha256 = $2, last_four = $3", digest_of(made.encode()), made[-4:])
+    former = "former_sha256 = NULL, former_until = NULL"
+    if overlap:
+        former = "former_sha256 = sha256, former_until = now() + $4"
+    values = (digest_of(made.encode()), made[-4:], *((overlap,) if overlap else ()))
+    key = await _change(pool, name, f"sha256 = $2, last_four = $3, {former}", *values)
     return None if key is None else (key, made)
 
 
@@ -170,11 +181,10 @@ async def changed(pool: asyncpg.Pool, since: datetime | None) -> Changes:
     """
     rows = await pool.fetch(_CHANGED, since)
     changes = Changes(rows[0]["now"])
-    for _, sha256, *values in (row.values() for row in rows if row["id"] is not None):
-        key = _key_of(values)
-        changes.ids.add(key.id)
-        if sha256 is not None:
-            changes.keys[sha256] = key
+    for row in rows:
+        if row["id"] is not None:
+            changes.ids.add(row["id"])
+            changes.keys.update(_by_hash(row))
     return changes
 
 
@@ -200,11 +210,20 @@ async def _change(pool: asyncpg.Pool, name: str, what: str, *values: Any) -> Key
     )
 
 
+def _by_hash(row: Any) -> dict[bytes, Key]:
+    """Return a key by its hash, and by its former one with the end of that; none if it is deleted."""
+    key = _key(row)
+    if key is None or row["sha256"] is None:
+        return {}
+    by_hash = {row["sha256"]: key}
+    if key.former_until is not None:
+        ends = min(key.former_until, key.expires_at or key.former_until)
+        by_hash[row["former_sha256"]] = replace(key, expires_at=ends)
+    return by_hash
+
+
 def _key(row: Any) -> Key | None:
-    return None if row is None else _key_of(list(row.values()))
-
-
-def _key_of(values: Sequence[Any]) -> Key:
-    most = zip(LIMITS, values[len(_OWN) :], strict=True)
-    limits = {name: number for name, number in most if number is not None}
-    return Key(*(*values[: len(_OWN)], limits))
+    if row is None:
+        return None
+    limits = {name: row[name] for name in LIMITS if row[name] is not None}
+    return Key(*(*(row[name] for name in _OWN), limits))

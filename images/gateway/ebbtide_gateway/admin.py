@@ -66,6 +66,12 @@ class Expiry(_Body):
     expires_at: AwareDatetime | None
 
 
+class Overlap(_Body):
+    """Time for which a renewed key's former secret is taken as well."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=30 * 86_400, strict=True)] = 0
+
+
 class Admin:
     """Answers to whoever has the right; all of them need the database."""
 
@@ -147,7 +153,8 @@ class Admin:
                 message = f"no limit is given; allowed fields: {', '.join(KeyLimits.model_fields)}"
                 raise ApiError(400, "invalid_parameter", message)
             return self._changed(name, await keys.limit(connections, name, limits))
-        made = await keys.rotate(connections, name)
+        overlap = parsed(Overlap, body).overlap_seconds if body else 0
+        made = await keys.rotate(connections, name, timedelta(seconds=overlap))
         self._changed(name, made[0] if made is not None else None)
         assert made is not None
         return _with_secret(*made)
@@ -208,6 +215,7 @@ def shown(key: Key) -> Document:
         "expires_at": _text(key.expires_at),
         "suspended_at": _text(key.suspended_at),
         "last_used_at": _text(key.last_used_at),
+        "former_until": _text(key.former_until),
         "limits": {name: key.limits.get(name) for name in keys.LIMITS},
     }
 
