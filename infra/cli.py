@@ -18,6 +18,8 @@ from infra.commands.options import (
     CostOptions,
     DoctorOptions,
     FitOptions,
+    GroupOptions,
+    GroupRightsOptions,
     KeyCreateOptions,
     KeyExpireOptions,
     KeyOptions,
@@ -39,6 +41,9 @@ app.add_typer(catalog, name="catalog")
 
 keys = typer.Typer(no_args_is_help=True, help="Keys that are made while a stack runs; it needs a database.")
 app.add_typer(keys, name="keys")
+
+groups = typer.Typer(no_args_is_help=True, help="Groups of keys that are made while a stack runs; it needs a database.")
+app.add_typer(groups, name="groups")
 
 Options = TypeVar("Options")
 
@@ -113,6 +118,42 @@ def ask(options: AskOptions) -> None:
     from infra.commands import ask
 
     raise typer.Exit(ask.run(options))
+
+
+@groups.command("create")
+@_takes(GroupRightsOptions)
+def groups_create(options: GroupRightsOptions) -> None:
+    """Make a group. Needs a key of a group with `admin`, as all of these do."""
+    from infra.commands import groups
+
+    raise typer.Exit(groups.create(options))
+
+
+@groups.command("list")
+@_takes(KeysListOptions)
+def groups_list(options: KeysListOptions) -> None:
+    """List the groups that were made here: models, what they may wake, limits."""
+    from infra.commands import groups
+
+    raise typer.Exit(groups.show(options))
+
+
+@groups.command("change")
+@_takes(GroupRightsOptions)
+def groups_change(options: GroupRightsOptions) -> None:
+    """Set what a group may use and wake, and its limits; what is not named stays as it is."""
+    from infra.commands import groups
+
+    raise typer.Exit(groups.change(options))
+
+
+@groups.command("delete")
+@_takes(GroupOptions)
+def groups_delete(options: GroupOptions) -> None:
+    """Delete a group that has no keys."""
+    from infra.commands import groups
+
+    raise typer.Exit(groups.delete(options))
 
 
 @keys.command("create")

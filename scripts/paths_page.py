@@ -30,9 +30,9 @@ paths take `HEAD`; every path answers `OPTIONS` with the methods that it takes, 
 `POST /v1/load_lora_adapter` and `/v1/unload_lora_adapter` are vLLM's, answered by the gateway itself, for groups with
 `loadAdapters` ([how](adding-a-model.md#adapters-that-a-call-loads)).
 
-Where the stack has a `database`, `/admin/keys…`, `/admin/usage` and `/admin/cost` are the gateway's own, for groups
-with `admin` ([what they take](accounts.md)), and `/v1/files` and `/v1/batches` are OpenAI's, answered by the gateway
-itself ([how](batches.md)). Without one they are 404 `database_needed`.
+Where the stack has a `database`, `/admin/keys…`, `/admin/groups…`, `/admin/usage` and `/admin/cost` are the gateway's
+own, for groups with `admin` ([what they take](accounts.md)), and `/v1/files` and `/v1/batches` are OpenAI's, answered
+by the gateway itself ([how](batches.md)). Without one they are 404, the last two `database_needed`.
 
 `GET /v1/responses/ID` and `POST /v1/responses/ID/cancel` are known and always 404 `responses_not_stored`; a request's
 `previous_response_id` and `background` are 400 ([why](decisions/0030-one-table-of-paths.md)). No model can have

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ LIMITS = tuple(each.name for each in fields(LimitOptions) if each.name not in {o
 def create(options: KeyCreateOptions) -> int:
     """Make a key and show it, once. Returns the exit status. Raises ``LocalProblem``, as all of these do."""
     key, secret = accounts.create_key(
-        _at(options), options.name, options.group, moment(options.expires), limits(options)
+        at(options), options.name, options.group, moment(options.expires), limits(options)
     )
     _show_secret(key, secret, options.format)
     return 0
@@ -40,9 +40,9 @@ def create(options: KeyCreateOptions) -> int:
 
 def show(options: KeysListOptions) -> int:
     """List the keys."""
-    keys = accounts.every_key(_at(options))
+    keys = accounts.every_key(at(options))
     if options.format == "json":
-        _print(json.dumps({"keys": keys}, indent=1))
+        print_as_is(json.dumps({"keys": keys}, indent=1))
     elif keys:
         for line in table([_SHOWN, *(_row(key) for key in keys)]):
             say(line)
@@ -53,7 +53,7 @@ def show(options: KeysListOptions) -> int:
 
 def change(options: KeyOptions, what: Change) -> int:
     """Suspend a key, or take that back."""
-    _show(accounts.change_key(_at(options), options.name, what)["key"], options.format)
+    _show(accounts.change_key(at(options), options.name, what)["key"], options.format)
     return 0
 
 
@@ -65,15 +65,15 @@ def rotate(options: KeyRotateOptions) -> int:
             body = {"overlap_seconds": Duration.parse(options.overlap).seconds}
         except ValueError as problem:
             raise LocalProblem(f"--overlap {options.overlap[:40]!r} {problem}", "write one like 24h") from None
-    changed = accounts.change_key(_at(options), options.name, "rotate", body)
+    changed = accounts.change_key(at(options), options.name, "rotate", body)
     _show_secret(changed["key"], changed["secret"], options.format)
     return 0
 
 
 def expire(options: KeyExpireOptions) -> int:
     """Set the moment from which a key is refused."""
-    at = None if options.expires == "never" else moment(options.expires)
-    _show(accounts.change_key(_at(options), options.name, "expire", {"expires_at": at})["key"], options.format)
+    ends = None if options.expires == "never" else moment(options.expires)
+    _show(accounts.change_key(at(options), options.name, "expire", {"expires_at": ends})["key"], options.format)
     return 0
 
 
@@ -82,7 +82,7 @@ def limit(options: LimitOptions) -> int:
     asked = limits(options)
     if not asked:
         raise LocalProblem("no limit is given", f"give some of {', '.join(map(_option, LIMITS))}")
-    _show(accounts.change_key(_at(options), options.name, "limit", asked)["key"], options.format)
+    _show(accounts.change_key(at(options), options.name, "limit", asked)["key"], options.format)
     return 0
 
 
@@ -98,9 +98,9 @@ def limits(options: LimitOptions) -> dict[str, int | None]:
 
 def delete(options: KeyOptions) -> int:
     """Delete a key."""
-    key = accounts.delete_key(_at(options), options.name)
+    key = accounts.delete_key(at(options), options.name)
     if options.format == "json":
-        _print(json.dumps({"key": key}, indent=1))
+        print_as_is(json.dumps({"key": key}, indent=1))
     else:
         say(f"key {key['name']} is deleted; every gateway refuses it within 5 s")
     return 0
@@ -133,13 +133,14 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _limited(key: Key) -> str:
-    """Return a key's limits in words; nothing if it has none."""
-    limits = {name.replace("_", " "): most for name, most in (key.get("limits") or {}).items() if most is not None}
+def limited(holder: Mapping[str, Any]) -> str:
+    """Return the limits of a key or a group in words; nothing if it has none."""
+    limits = {name.replace("_", " "): most for name, most in (holder.get("limits") or {}).items() if most is not None}
     return ", ".join(f"{name} {most}" for name, most in limits.items())
 
 
-def _at(options: ServedOptions) -> access.Access:
+def at(options: ServedOptions) -> access.Access:
+    """Return the gateway that is asked."""
     return access.find(options.stack, options.url, options.key, options.key_env)
 
 
@@ -163,25 +164,26 @@ def _row(key: Key) -> tuple[Any, ...]:
         used,
         key["made_by"],
         key["made_at"],
-        _limited(key) or None,
+        limited(key) or None,
     )
 
 
 def _show(key: Key, form: str) -> None:
     if form == "json":
-        _print(json.dumps({"key": key}, indent=1))
+        print_as_is(json.dumps({"key": key}, indent=1))
     else:
-        own = f"; at most {limited}" if (limited := _limited(key)) else ""
+        own = f"; at most {most}" if (most := limited(key)) else ""
         say(f"key {key['name']} of group {key['group']}: {_state(key, datetime.now(UTC))}{own}")
 
 
 def _show_secret(key: Key, secret: str, form: str) -> None:
     if form == "json":
-        _print(json.dumps({"key": key, "secret": secret}, indent=1))
+        print_as_is(json.dumps({"key": key, "secret": secret}, indent=1))
         return
-    _print(secret)
+    print_as_is(secret)
     say(f"  (key {key['name']} of group {key['group']}; it is shown this once, and kept only as its hash)")
 
 
-def _print(text: str) -> None:
+def print_as_is(text: str) -> None:
+    """Print a text for programs, or to be copied: without a mark or a break."""
     console.print(text, markup=False, soft_wrap=True, highlight=False)

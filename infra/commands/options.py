@@ -84,8 +84,25 @@ class LimitOptions(KeyOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupOptions(ServedOptions):
+    name: Annotated[str, typer.Argument(help="The group's name.")]
+    format: _Form = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRightsOptions(LimitOptions):
+    name: Annotated[str, typer.Argument(help="The group's name.")]
+    models: Annotated[str | None, typer.Option(help="What its keys may use: names with commas, or '*'.")] = None
+    wake: Annotated[
+        str | None, typer.Option(help="What of it they may wake: names with commas, none, or all (the default).")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeyCreateOptions(LimitOptions):
-    group: Annotated[str, typer.Option("--group", "-g", help="A group of the stack file, without admin.")]
+    group: Annotated[
+        str, typer.Option("--group", "-g", help="A group of the stack file, without admin, or one made at run time.")
+    ]
     expires: Annotated[
         str | None, typer.Option(help="When it ends: 720h, or a day like 2027-01-31 (UTC); default: never.")
     ] = None

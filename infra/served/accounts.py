@@ -13,6 +13,7 @@ from infra.served.gateway import headers, no_connection, refused
 
 Change = Literal["suspend", "resume", "rotate", "expire", "limit"]
 Key = dict[str, Any]
+Group = dict[str, Any]
 
 
 def every_key(access: Access) -> list[Key]:
@@ -37,6 +38,26 @@ def change_key(access: Access, name: str, change: Change, body: Mapping[str, Any
 def delete_key(access: Access, name: str) -> Key:
     """Return the entry of a key that is no more."""
     return dict(_asked(access, "DELETE", f"/admin/keys/{name}")["key"])
+
+
+def every_group(access: Access) -> list[Group]:
+    """Return all groups that were made at run time."""
+    return [dict(group) for group in _asked(access, "GET", "/admin/groups")["groups"]]
+
+
+def create_group(access: Access, name: str, rights: Mapping[str, Any]) -> Group:
+    """Return a new group. ``rights``: its ``models``, and if they are given ``wake`` and ``limits``."""
+    return dict(_asked(access, "POST", "/admin/groups", {"name": name, **rights})["group"])
+
+
+def change_group(access: Access, name: str, rights: Mapping[str, Any]) -> Group:
+    """Return what became of a group."""
+    return dict(_asked(access, "POST", f"/admin/groups/{name}/change", rights)["group"])
+
+
+def delete_group(access: Access, name: str) -> Group:
+    """Return a group that is no more."""
+    return dict(_asked(access, "DELETE", f"/admin/groups/{name}")["group"])
 
 
 def usage(access: Access, by: Sequence[str], since: str | None, until: str | None) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ class Stack:
         return httpx.request(method, self.gateways[at].url + path, json=body, headers=headers, timeout=20)
 
     def make(self, name: str, **more: Any) -> str:
-        answer = self.admin("POST", "/admin/keys", {"name": name, "group": "everyone", **more})
+        answer = self.admin("POST", "/admin/keys", {"name": name, "group": "everyone"} | more)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["secret"])
 
@@ -142,6 +142,41 @@ def test_what_one_gateway_changes_of_a_key_the_other_does_within_five_seconds(st
     stack.admin("DELETE", "/admin/keys/second")
     soon(again["secret"], 401)
     assert stack.database.ask("SELECT count(*) FROM ebbtide.keys WHERE name = 'second' AND sha256 IS NULL") == ["1"]
+
+
+def test_a_group_is_made_changed_and_deleted_at_run_time(stack: Stack) -> None:
+    rights = {"name": "search", "models": ["small"], "limits": {"requests_per_minute": 50}}
+    assert stack.admin("POST", "/admin/groups", rights).status_code == 201
+    secret = stack.make("searcher", group="search")
+    kit.until(lambda: stack.ask(secret, at=1).status_code == 200, "the other gateway knows it", REVOKED_SECONDS)
+    assert stack.ask(secret).status_code == 200
+    assert stack.admin("DELETE", "/admin/groups/search").json()["error"]["code"] == "group_in_use"
+    changed = stack.admin("POST", "/admin/groups/search/change", {"limits": {"requests_per_minute": 1}}, at=1)
+    assert changed.json()["group"]["limits"]["requests_per_minute"] == 1
+    kit.until(lambda: stack.ask(secret).status_code == 429, "its limit holds in the first", REVOKED_SECONDS)
+    (listed,) = stack.admin("GET", "/admin/groups").json()["groups"]
+    assert (listed["models"], listed["wake"], listed["made_by"]) == (["small"], None, "root")
+    stack.admin("DELETE", "/admin/keys/searcher")
+    assert stack.admin("DELETE", "/admin/groups/search").status_code == 200
+    assert stack.admin("GET", "/admin/groups").json() == {"groups": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("", {"name": "everyone", "models": ["*"]}, 409, "name_taken"),
+        ("", {"name": "new", "models": ["none"]}, 400, "invalid_parameter"),
+        ("", {"name": "new", "models": []}, 400, "invalid_parameter"),
+        ("", {"name": "new", "models": ["*"], "wake": ["none"]}, 400, "invalid_parameter"),
+        ("", {"name": "new", "models": ["*"], "admin": True}, 400, "invalid_parameter"),
+        ("/none/change", {"models": ["*"]}, 404, "group_not_found"),
+        ("/none/change", {}, 400, "invalid_parameter"),
+        ("/none/change", {"models": []}, 400, "invalid_parameter"),
+    ],
+)
+def test_a_group_that_cannot_be_is_refused(stack: Stack, path: str, body: Any, status: int, code: str) -> None:
+    answer = stack.admin("POST", f"/admin/groups{path}", body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
     parts = (
         None
         if settings.database is None
-        else database(settings.database, place.namespace, client, token, metrics, budgets)
+        else database(settings.database, place.namespace, client, token, metrics, budgets, lambda: adapters.models)
     )
     key_file = KeyFile(keys)
     gateway = Gateway(
@@ -142,7 +142,13 @@ class DatabaseParts:
 
 
 def database(
-    settings: Database, namespace: str, client: httpx.AsyncClient, token: Path, metrics: Metrics, budgets: Budgets
+    settings: Database,
+    namespace: str,
+    client: httpx.AsyncClient,
+    token: Path,
+    metrics: Metrics,
+    budgets: Budgets,
+    models: Callable[[], Mapping[str, Model]],
 ) -> DatabaseParts:
     """Build the parts of a gateway with a database: without one nothing of theirs is imported."""
     from .accounts import Accounts
@@ -157,7 +163,8 @@ def database(
     log = UsageLog(metrics.count_database(lambda: accounts.is_up, lambda: len(accounts.log)))
     accounts = Accounts(settings, log, budgets.sums, lives)
     # a stack without pools has nothing to charge
-    return DatabaseParts(accounts, Admin(accounts, settings.warm), (seen_nodes, seen_pods) if settings.pools else ())
+    admin = Admin(accounts, settings.warm, models)
+    return DatabaseParts(accounts, admin, (seen_nodes, seen_pods) if settings.pools else ())
 
 
 def main() -> int:

@@ -20,11 +20,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import asyncpg
-from ebbtide_accounts import keys, retention, usage, versions
+from ebbtide_accounts import groups, keys, retention, usage, versions
 from ebbtide_accounts.connection import PROBLEMS, Location, describe, open_pool
 from ebbtide_accounts.keys import Key
 
 from .access_log import Record
+from .budgets import Group
 from .errors import ApiError
 from .keys import Caller, KeyRing
 from .limits import Holder, UsageLimits
@@ -76,6 +77,7 @@ class Accounts:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         # apart, so that whoever tries keys cannot have known ones forgotten
         self._nobodys: OrderedDict[bytes, int] = OrderedDict()
+        self._groups: dict[str, Group] = {}
         self._age = 0
         self._failures = 0
         self._heard = -math.inf
@@ -116,7 +118,30 @@ class Accounts:
         if not keys.may_be_one(presented):
             return None
         key = await self._key(keys.digest_of(presented))
-        return None if key is None else _caller(key, ring)
+        return None if key is None else self._caller(key, ring)
+
+    def group(self, name: str, ring: KeyRing) -> Group | None:
+        """Return a group: of the stack file, else of the database as it was heard last."""
+        return ring.group(name) or self._groups.get(name)
+
+    def groups(self, ring: KeyRing) -> list[str]:
+        """Return the groups that may have keys made at run time."""
+        return sorted({each.name for each in ring.groups if not each.admin} | self._groups.keys() - _admins(ring))
+
+    async def hear_groups(self, connections: asyncpg.Pool) -> None:
+        """Ask for the groups of the database: here at once after one was changed here."""
+        self._groups = {each.name: _rights(each) for each in await groups.every(connections)}
+
+    def _caller(self, key: Key, ring: KeyRing) -> Caller:
+        """Return a key's owner, as long as it may ask. Raises ``ApiError``."""
+        if key.suspended_at is not None:
+            raise ApiError(401, "key_suspended", f"key {key.name!r} is suspended")
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            raise ApiError(401, "key_expired", f"key {key.name!r} has expired")
+        rights = self.group(key.group, ring)
+        if rights is None or rights.admin:
+            raise ApiError(403, "group_missing", f"key {key.name!r} is of group {key.group!r}, which is no group here")
+        return Caller(key.name, rights, key.id, UsageLimits(**key.limits) if key.limits else None)
 
     async def caller_of(self, key_id: str, group: str, ring: KeyRing | None) -> Caller:
         """Return the owner of a key by its id, of the stack file or of the database, for what it asked for earlier.
@@ -128,7 +153,7 @@ class Accounts:
         if declared is None:
             async with asyncio.timeout(_LOOKUP_SECONDS):
                 key = await keys.named(self.connections(), key_id)
-            declared = None if key is None else _caller(key, ring)
+            declared = None if key is None else self._caller(key, ring)
         if declared is None or declared.group != group:
             raise ApiError(401, "invalid_api_key", "the key by which this was asked is gone")
         return declared
@@ -269,6 +294,7 @@ class Accounts:
     async def _hear(self, connections: asyncpg.Pool) -> None:
         """Follow keys that are changed, until the database does not answer."""
         now = (await keys.changed(connections, None)).now
+        await self.hear_groups(connections)
         # whatever was known may have changed meanwhile: each key is asked for once more
         self._age += 1
         self._heard, self._pool, self._failures = time.monotonic(), connections, 0
@@ -278,6 +304,7 @@ class Accounts:
             asked = time.monotonic()
             async with asyncio.timeout(_LOOKUP_SECONDS):
                 changes = await keys.changed(connections, now)
+                await self.hear_groups(connections)
             now, self._heard = changes.now, asked
             self._apply(changes.ids, changes.keys)
 
@@ -330,16 +357,15 @@ class Accounts:
             self._sums.count(label, usage.day_of(row), row.tokens)
 
 
-def _caller(key: Key, ring: KeyRing) -> Caller:
-    """Return a key's owner, as long as it may ask. Raises ``ApiError``."""
-    if key.suspended_at is not None:
-        raise ApiError(401, "key_suspended", f"key {key.name!r} is suspended")
-    if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
-        raise ApiError(401, "key_expired", f"key {key.name!r} has expired")
-    rights = ring.group(key.group)
-    if rights is None or rights.admin:
-        raise ApiError(403, "group_missing", f"key {key.name!r} is of group {key.group!r}, which is no group here")
-    return Caller(key.name, rights, key.id, UsageLimits(**key.limits) if key.limits else None)
+def _rights(group: groups.Group) -> Group:
+    """Return what a group of the database may: never what the stack file alone may give."""
+    wake = None if group.wake is None else frozenset(group.wake)
+    limits = UsageLimits(**group.limits) if group.limits else None
+    return Group(group.name, frozenset(group.models), wake, limits)
+
+
+def _admins(ring: KeyRing) -> set[str]:
+    return {each.name for each in ring.groups if each.admin}
 
 
 def _keep(kept: OrderedDict[bytes, T], digest: bytes, value: T, most: int) -> None:

@@ -1,32 +1,35 @@
-"""Admin API: keys are made, listed and changed, usage and cost are summed up, by a group's own right."""
+"""Admin API: keys and groups are made, listed and changed, usage and cost are summed up, by a group's own right."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar, cast
 
-from ebbtide_accounts import keys, usage
+from ebbtide_accounts import groups, keys, usage
 from ebbtide_accounts.connection import PROBLEMS
+from ebbtide_accounts.groups import Group, InUse
 from ebbtide_accounts.keys import Key, NameTaken
 from ebbtide_accounts.lives import microseconds
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .accounts import Accounts, away
+from .budgets import ANY_MODEL
 from .errors import ApiError
 from .keys import Caller, KeyRing
-from .settings import WarmHours
+from .settings import Model, WarmHours
 
-_KEYS, _USAGE, _COST = "/admin/keys", "/admin/usage", "/admin/cost"
+_KEYS, _GROUPS, _USAGE, _COST = "/admin/keys", "/admin/groups", "/admin/usage", "/admin/cost"
 _LONGEST = timedelta(days=31)
 _COST_SECONDS = 60.0
 _CHANGES = ("suspend", "resume", "rotate", "expire", "limit")
 _NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _ONE = re.compile(rf"{_KEYS}/({_NAME})")
 _CHANGE = re.compile(rf"{_KEYS}/({_NAME})/({'|'.join(_CHANGES)})")
+_GROUP = re.compile(rf"{_GROUPS}/({_NAME})(/change)?")
 _TIME = TypeAdapter(AwareDatetime)
 Document = dict[str, Any]
 Body = TypeVar("Body", bound=BaseModel)
@@ -40,8 +43,8 @@ _Most = Annotated[int, Field(ge=1, le=1_000_000_000_000, strict=True)]
 _MostRequests = Annotated[int, Field(ge=1, le=100_000, strict=True)]
 
 
-class KeyLimits(_Body):
-    """Limits of a key: those that are given are set, None takes one away."""
+class Limits(_Body):
+    """Limits of a key or a group: those that are given are set, None takes one away."""
 
     requests_per_minute: _MostRequests | None = None
     tokens_per_minute: _Most | None = None
@@ -57,7 +60,27 @@ class NewKey(_Body):
     name: Annotated[str, Field(pattern=rf"^{_NAME}$")]
     group: str
     expires_at: AwareDatetime | None = None
-    limits: KeyLimits = KeyLimits()
+    limits: Limits = Limits()
+
+
+_Rights = Annotated[tuple[Annotated[str, Field(max_length=200)], ...], Field(max_length=200)]
+
+
+class GroupRights(_Body):
+    """What a group may use and wake, and its limits; of a change those that are given are set. ``wake`` None: all that
+    it may use.
+    """
+
+    models: _Rights = ()
+    wake: _Rights | None = None
+    limits: Limits = Limits()
+
+
+class NewGroup(GroupRights):
+    """A group to be made."""
+
+    name: Annotated[str, Field(pattern=rf"^{_NAME}$")]
+    models: Annotated[_Rights, Field(min_length=1)]
 
 
 class Expiry(_Body):
@@ -75,15 +98,19 @@ class Overlap(_Body):
 class Admin:
     """Answers to whoever has the right; all of them need the database."""
 
-    def __init__(self, accounts: Accounts, warm: Sequence[WarmHours]) -> None:
-        self._accounts, self._warm = accounts, warm
+    def __init__(
+        self, accounts: Accounts, warm: Sequence[WarmHours], models: Callable[[], Mapping[str, Model]]
+    ) -> None:
+        self._accounts, self._warm, self._models = accounts, warm, models
         self._charging = asyncio.Lock()
 
     @staticmethod
     def methods_for(path: str) -> tuple[str, ...] | None:
         """Return the methods that a path takes; None if it is none of these."""
-        if path == _KEYS:
+        if path in (_KEYS, _GROUPS):
             return ("GET", "POST", "OPTIONS")
+        if (group := _GROUP.fullmatch(path)) is not None:
+            return ("POST", "OPTIONS") if group[group.lastindex or 0] == "/change" else ("DELETE", "OPTIONS")
         if path in (_USAGE, _COST):
             return ("GET", "OPTIONS")
         if _ONE.fullmatch(path):
@@ -102,6 +129,8 @@ class Admin:
                 return 200, {"usage": await self._usage(query)}
             if path == _COST:
                 return 200, await self._cost(query)
+            if path.startswith(_GROUPS):
+                return await self._of_groups(method, path, body, caller, ring)
             if path == _KEYS and method == "GET":
                 return 200, {"keys": [shown(key) for key in await keys.every(self._accounts.connections())]}
             if path == _KEYS:
@@ -112,11 +141,10 @@ class Admin:
 
     async def _create(self, body: bytes, caller: Caller, ring: KeyRing) -> Document:
         asked = parsed(NewKey, body)
-        group = ring.group(asked.group)
-        if group is None or group.admin:
+        allowed = self._accounts.groups(ring)
+        if asked.group not in allowed:
             # so that no key which is made here can make others: who may is the stack file's to say
-            allowed = ", ".join(each.name for each in ring.groups if not each.admin) or "none"
-            message = f"group {asked.group[:63]!r} may have no key made here; allowed: {allowed}"
+            message = f"group {asked.group[:63]!r} may have no key made here; allowed: {', '.join(allowed) or 'none'}"
             raise ApiError(400, "invalid_parameter", message, param="group")
         if any(declared.name == asked.name for _, declared in ring.owners):
             raise _taken(asked.name, "the stack file has")
@@ -148,9 +176,9 @@ class Admin:
             at = parsed(Expiry, body).expires_at
             return self._changed(name, await keys.expire(connections, name, at))
         if what == "limit":
-            limits = parsed(KeyLimits, body).model_dump(exclude_unset=True)
+            limits = parsed(Limits, body).model_dump(exclude_unset=True)
             if not limits:
-                message = f"no limit is given; allowed fields: {', '.join(KeyLimits.model_fields)}"
+                message = f"no limit is given; allowed fields: {', '.join(Limits.model_fields)}"
                 raise ApiError(400, "invalid_parameter", message)
             return self._changed(name, await keys.limit(connections, name, limits))
         overlap = parsed(Overlap, body).overlap_seconds if body else 0
@@ -164,6 +192,58 @@ class Admin:
             raise ApiError(404, "key_not_found", f"there is no key {name!r} that was made here")
         self._accounts.forget(key)
         return {"key": shown(key)}
+
+    async def _of_groups(
+        self, method: str, path: str, body: bytes, caller: Caller, ring: KeyRing
+    ) -> tuple[int, Document]:
+        connections = self._accounts.connections()
+        if path == _GROUPS and method == "GET":
+            return 200, {"groups": [shown_group(group) for group in await groups.every(connections)]}
+        if path == _GROUPS:
+            asked = parsed(NewGroup, body)
+            self._check_models(asked)
+            if ring.group(asked.name) is not None:
+                raise _taken(asked.name, "the stack file has", "group")
+            try:
+                made = await groups.create(
+                    connections, asked.name, asked.models, asked.wake, caller.name, asked.limits.model_dump()
+                )
+            except NameTaken:
+                raise _taken(asked.name, "there is", "group") from None
+            await self._accounts.hear_groups(connections)
+            return 201, {"group": shown_group(made)}
+        match = _GROUP.fullmatch(path)
+        assert match is not None
+        changed = await (self._delete_group(match[1]) if method == "DELETE" else self._change_group(match[1], body))
+        if changed is None:
+            raise ApiError(404, "group_not_found", f"there is no group {match[1]!r} that was made here")
+        await self._accounts.hear_groups(connections)
+        return 200, {"group": shown_group(changed)}
+
+    async def _change_group(self, name: str, body: bytes) -> Group | None:
+        asked = parsed(GroupRights, body)
+        self._check_models(asked)
+        values = asked.model_dump(include=asked.model_fields_set - {"limits"})
+        values |= asked.limits.model_dump(exclude_unset=True)
+        if not values or ("models" in values and not values["models"]):
+            raise ApiError(400, "invalid_parameter", "allowed fields: models (one or more), wake, limits")
+        return await groups.change(self._accounts.connections(), name, values)
+
+    async def _delete_group(self, name: str) -> Group | None:
+        try:
+            return await groups.delete(self._accounts.connections(), name)
+        except InUse as used:
+            message = f"group {name!r} has keys, which would be refused: {used}; delete them first"
+            raise ApiError(409, "group_in_use", message) from None
+
+    def _check_models(self, asked: GroupRights) -> None:
+        """Raise ``ApiError`` 400 for rights to models that are not there."""
+        known = {model.public_name for model in self._models().values() if model.asked_as is None}
+        loads = {f"{model.name}/{ANY_MODEL}" for model in self._models().values() if model.hot_adapters}
+        for name in (*asked.models, *(asked.wake or ())):
+            if name not in (ANY_MODEL, *known, *loads):
+                message = f"there is no model {name[:100]!r}; allowed: {', '.join(sorted((ANY_MODEL, *known, *loads)))}"
+                raise ApiError(400, "invalid_parameter", message, param="models")
 
     async def _usage(self, query: Mapping[str, str]) -> list[Document]:
         by, since, until = _by(query), _moment(query, "since"), _moment(query, "until")
@@ -228,8 +308,20 @@ def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _taken(name: str, where: str) -> ApiError:
-    return ApiError(409, "name_taken", f"{where} a key {name!r} already", param="name")
+def shown_group(group: Group) -> Document:
+    """Return what may be seen of a group."""
+    return {
+        "name": group.name,
+        "models": list(group.models),
+        "wake": None if group.wake is None else list(group.wake),
+        "made_by": group.made_by,
+        "made_at": _text(group.made_at),
+        "limits": {name: group.limits.get(name) for name in keys.LIMITS},
+    }
+
+
+def _taken(name: str, where: str, what: str = "key") -> ApiError:
+    return ApiError(409, "name_taken", f"{where} a {what} {name!r} already", param="name")
 
 
 def _future(moment: datetime | None) -> datetime | None:

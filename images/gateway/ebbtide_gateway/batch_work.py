@@ -191,7 +191,7 @@ class BatchWork:
         ring = self._keys.ring()
         if owner is None or ring is None:
             return None
-        rights = ring.group(owner["group_name"])
+        rights = self._accounts.group(owner["group_name"], ring)
         names = {name: model for name, model in self._models().items() if model.asked_as is None}
         allowed = {
             name: model.name
