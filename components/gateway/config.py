@@ -78,6 +78,8 @@ class UsageLimits:
     tokens_per_month: int | None = None
     concurrent_requests: int | None = None
     max_wakes_per_day: int | None = None
+    dollars_per_day: float | None = None
+    dollars_per_month: float | None = None
 
 
 @dataclass(frozen=True)

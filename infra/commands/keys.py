@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -86,14 +87,18 @@ def limit(options: LimitOptions) -> int:
     return 0
 
 
-def limits(options: LimitOptions) -> dict[str, int | None]:
+def limits(options: LimitOptions) -> dict[str, float | None]:
     """Return the limits that are given, by the API's names; None: to be taken away. Raises ``LocalProblem``."""
     asked = {name: text for name in LIMITS if (text := getattr(options, name)) is not None}
-    for name, text in asked.items():
-        if text != "none" and not (text.isascii() and text.isdigit() and int(text) > 0):
-            message = f"{_option(name)} {text[:40]!r} is no limit"
-            raise LocalProblem(message, "write a whole number above 0, or none for no limit")
-    return {name: None if text == "none" else int(text) for name, text in asked.items()}
+    return {name: None if text == "none" else _limit(name, text) for name, text in asked.items()}
+
+
+def _limit(name: str, text: str) -> float:
+    of_dollars = name.startswith("dollars_")
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,2})?" if of_dollars else r"[0-9]{1,13}", text) or float(text) == 0:
+        what = "a number above 0, like 12.50," if of_dollars else "a whole number above 0,"
+        raise LocalProblem(f"{_option(name)} {text[:40]!r} is no limit", f"write {what} or none for no limit")
+    return float(text) if of_dollars else int(text)
 
 
 def delete(options: KeyOptions) -> int:

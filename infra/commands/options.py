@@ -71,6 +71,7 @@ class KeyOptions(ServedOptions):
 
 
 _MOST = "a whole number, or none"
+_DOLLARS = "a number like 12.50, or none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,10 @@ class LimitOptions(KeyOptions):
     tokens_per_month: Annotated[str | None, typer.Option(help=f"In a month of the calendar, UTC: {_MOST}.")] = None
     concurrent_requests: Annotated[str | None, typer.Option(help=f"Held or answered at once: {_MOST}.")] = None
     max_wakes_per_day: Annotated[str | None, typer.Option(help=f"Models that it may wake a day: {_MOST}.")] = None
+    dollars_per_day: Annotated[str | None, typer.Option(help=f"Cost of nodes a day, UTC: {_DOLLARS}.")] = None
+    dollars_per_month: Annotated[str | None, typer.Option(help=f"The same in a month of the calendar: {_DOLLARS}.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ def every_key(access: Access) -> list[Key]:
 
 
 def create_key(
-    access: Access, name: str, group: str, expires_at: str | None, limits: Mapping[str, int | None]
+    access: Access, name: str, group: str, expires_at: str | None, limits: Mapping[str, float | None]
 ) -> tuple[Key, str]:
     """Return a new key's entry, and the key itself, which is shown no second time."""
     body = {"name": name, "group": group, "expires_at": expires_at, **({"limits": dict(limits)} if limits else {})}

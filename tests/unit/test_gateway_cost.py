@@ -80,7 +80,7 @@ def gateway(
     kube.put("pods", pod("p", "one", stamp(now, 80), stamp(now, 60)))
     pools = [{"name": "gpu", "labels": LABELS, "usdPerHour": PRICE}]
     accounts = {"folder": str(database.mounted), "pollSeconds": 0.5, "pools": pools, "seenSeconds": 1}
-    accounts |= {"usageDays": 63, "forgetSeconds": 0.5}
+    accounts |= {"usageDays": 63, "forgetSeconds": 0.5, "chargeSeconds": 1, "sumSeconds": 0.5}
     settings = kit.settings_of(upstream, kube, MODELS, database=accounts)
     keys = kit.key_file(KEYS, GROUPS, RIGHTS)
     with kit.serving(kit.start(gateway_python(), tmp_path_factory.mktemp("cost"), settings, keys)) as process:
@@ -176,6 +176,31 @@ def test_what_is_older_than_the_stack_keeps_is_deleted_and_nothing_else(
     holders = "SELECT holder FROM ebbtide.token_days WHERE holder IN ('key:old', 'key:recent')"
     kit.until(lambda: database.ask(holders) == ["key:recent"], "the old sum is deleted")
     database.ask("DELETE FROM ebbtide.pod_lives WHERE uid = 'recent'")
+
+
+def test_a_key_that_has_cost_its_dollars_is_refused_and_another_is_not(
+    gateway: kit.Gateway, database: Postgres, now: datetime
+) -> None:
+    root = {"authorization": "Bearer sk-root-secret"}
+    wanted = {"name": "spender", "group": "everyone", "limits": {"dollars_per_month": 2.5}}
+    made = httpx.post(f"{gateway.url}/admin/keys", json=wanted, headers=root).json()
+    body = {"model": "small", "messages": kit.HI}
+
+    def ask(key: str) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key}"}
+        return httpx.post(gateway.url + "/v1/chat/completions", json=body, headers=headers, timeout=20)
+
+    assert ask(made["secret"]).status_code == 200
+    whose = f"key_id = '{made['key']['id']}'"
+    kit.until(lambda: database.ask(f"SELECT count(*) FROM ebbtide.usage WHERE {whose}") == ["1"], "it is written", 30)
+    # it was served for a minute, at a dollar a second
+    served = f"at = '{stamp(now, 80)}', ended_at = '{stamp(now, 20)}'"
+    database.ask(f"UPDATE ebbtide.usage SET {served} WHERE {whose}")
+    refused = kit.until(lambda: (answer := ask(made["secret"])).status_code == 429 and answer, "it is refused", 60)
+    assert refused.json()["error"]["code"] == "monthly_dollar_limit"
+    assert "may cost 2.50 dollars a month (UTC), and has cost " in refused.json()["error"]["message"]
+    assert ask("sk-demo-secret").status_code == 200
+    database.ask(f"DELETE FROM ebbtide.usage WHERE {whose}")
 
 
 @pytest.mark.parametrize("form", ["text", "csv", "json"])

@@ -150,6 +150,11 @@ def test_limits_are_set_one_by_one_and_taken_away_by_none(api: AdminApi, capsys:
     for text in ("0", "-5", "1.5", "many"):
         with pytest.raises(LocalProblem, match=f"--tokens-per-day '{text}' is no limit"):
             keys.limit(LimitOptions(name="alice", tokens_per_day=text, **AT))
+    keys.limit(LimitOptions(name="alice", dollars_per_day="12.50", dollars_per_month="none", **AT))
+    assert api.requests[-1][2] == {"dollars_per_day": 12.5, "dollars_per_month": None}
+    for text in ("0", "0.00", "-5", "1.234", "5 USD"):
+        with pytest.raises(LocalProblem, match=f"--dollars-per-day '{text}' is no limit"):
+            keys.limit(LimitOptions(name="alice", dollars_per_day=text, **AT))
     with pytest.raises(LocalProblem, match="no limit is given"):
         keys.limit(LimitOptions(name="alice", **AT))
 

@@ -51,12 +51,12 @@ async def main():
         await write_nodes(pool, [life])
     for life in mixed.sample(pods, len(pods)):
         await write_pods(pool, [life])
-    row = Row(uuid.uuid4(), "x", at(1), "group", "id", "first", "adapter", woke=True, served_by="small")
+    row = Row(uuid.uuid4(), "x", at(1), "group", "first", "name", "adapter", woke=True, served_by="small")
     ended = dict(status=200, complete=True, first_token_seconds=4.0)
     rows = [
         replace(row, ended_at=at(9), **ended),
-        replace(row, id=uuid.uuid4(), at=at(7), key_name="second", woke=False, ended_at=at(10), **ended),
-        replace(row, id=uuid.uuid4(), at=at(8), key_name="refused", woke=False, ended_at=at(11), status=429),
+        replace(row, id=uuid.uuid4(), at=at(7), key_id="second", woke=False, ended_at=at(10), **ended),
+        replace(row, id=uuid.uuid4(), at=at(8), key_id="refused", woke=False, ended_at=at(11), status=429),
     ]
     await write(pool, [row])
     await write(pool, rows)

@@ -568,14 +568,25 @@ CASES: dict[str, tuple[list[tuple[tuple[Any, ...], Any]], list[str]]] = {
         [
             (("gateway", "groups", "everyone", "tokensPerDay"), 1000),
             (("gateway", "keys", "demo", "tokensPerMonth"), 5000),
+            (("gateway", "keys", "demo", "dollarsPerDay"), 2.5),
         ],
         [
             "gateway.groups.everyone.tokensPerDay: 1000 is summed up in a database, and the stack has none; allowed: "
-            "tokensPerDay and tokensPerMonth in a stack with a database; fix: add a database, or use tokensPerMinute "
-            "[EBB285 error]",
+            "tokensPerDay, tokensPerMonth, dollarsPerDay and dollarsPerMonth in a stack with a database; fix: add a "
+            "database, or use tokensPerMinute [EBB285 error]",
             "gateway.keys.demo.tokensPerMonth: 5000 is summed up in a database, and the stack has none; allowed: "
-            "tokensPerDay and tokensPerMonth in a stack with a database; fix: add a database, or use tokensPerMinute "
-            "[EBB285 error]",
+            "tokensPerDay, tokensPerMonth, dollarsPerDay and dollarsPerMonth in a stack with a database; fix: add a "
+            "database, or use tokensPerMinute [EBB285 error]",
+            "gateway.keys.demo.dollarsPerDay: 2.5 is summed up in a database, and the stack has none; allowed: "
+            "tokensPerDay, tokensPerMonth, dollarsPerDay and dollarsPerMonth in a stack with a database; fix: add a "
+            "database, or use tokensPerMinute [EBB285 error]",
+        ],
+    ),
+    "dollars that are none": (
+        [(("gateway", "groups", "everyone", "dollarsPerDay"), "5 USD")],
+        [
+            "gateway.groups.everyone.dollarsPerDay: '5 USD' is not an amount of dollars; allowed: a number above 0, in "
+            "US dollars; fix: write it like 12.50, without a currency [EBB192 error]"
         ],
     ),
     "a key's limit above its group's": (

@@ -28,13 +28,14 @@ _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = 3600
 
 
-def sums(entries: Iterable[Charge], by: Sequence[str]) -> list[dict[str, Any]]:
+def sums(entries: Iterable[Charge], by: Sequence[str], names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the sums for each combination of ``by``, in its order: dollars in all and by kind, rounded to a
-    millionth, and GPU hours, those of nodes without a price apart. None stands for the stack itself.
+    millionth, and GPU hours, those of nodes without a price apart. None stands for the stack itself. ``names``: of keys
+    by their ids.
     """
     totals: defaultdict[tuple[str | None, ...], dict[str, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
     for entry in entries:
-        total = totals[tuple(_value(entry, name) for name in by)]
+        total = totals[tuple(_value(entry, name, names) for name in by)]
         total["dollars"] += entry.dollars
         total[entry.kind] += entry.dollars
         total["gpu_hours"] += entry.gpu_seconds / _HOUR
@@ -47,9 +48,11 @@ def sums(entries: Iterable[Charge], by: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _value(entry: Charge, name: str) -> str | None:
+def _value(entry: Charge, name: str, names: Mapping[str, str]) -> str | None:
     if name == "day":
         return (date(1970, 1, 1) + timedelta(days=entry.day)).isoformat()
+    if name == "key":
+        return None if entry.key is None else names.get(entry.key, entry.key)
     return cast("str | None", getattr(entry, name))
 
 
@@ -63,7 +66,7 @@ async def cost(location: Location, asked: Mapping[str, Any]) -> list[dict[str, A
         await connection.close()
     warm = [window for hours in asked["warm"] for window in windows(Hours(**hours), since, until)]
     entries = charges(known.nodes, known.pods, known.requests, warm, asked["since"], asked["until"])
-    return sums(entries, asked["by"])
+    return sums(entries, asked["by"], known.names)
 
 
 def main() -> int:

@@ -33,7 +33,7 @@ class Group:
     wake: tuple[str, ...] | None
     made_by: str
     made_at: datetime
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 async def every(pool: asyncpg.Pool) -> list[Group]:
@@ -47,7 +47,7 @@ async def create(
     models: Sequence[str],
     wake: Sequence[str] | None,
     made_by: str,
-    limits: Mapping[str, int | None],
+    limits: Mapping[str, float | None],
 ) -> Group:
     """Return a new group. Raises ``NameTaken``."""
     try:

@@ -26,6 +26,8 @@ LIMITS = (
     "tokens_per_month",
     "concurrent_requests",
     "max_wakes_per_day",
+    "dollars_per_day",
+    "dollars_per_month",
 )
 """Limits that a key may have, the smallest of its own and its group's hold."""
 _COLUMNS = ", ".join((*_OWN, *LIMITS))
@@ -64,7 +66,7 @@ class Key:
     suspended_at: datetime | None
     last_used_at: datetime | None
     former_until: datetime | None = None
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ async def create(
     group: str,
     made_by: str,
     expires_at: datetime | None,
-    limits: Mapping[str, int | None],
+    limits: Mapping[str, float | None],
 ) -> tuple[Key, str]:
     """Return a new key's entry, and the key itself, which is nowhere else. Raises ``NameTaken``."""
     made = new_key()
@@ -152,7 +154,7 @@ async def expire(pool: asyncpg.Pool, name: str, at: datetime | None) -> Key | No
     return await _change(pool, name, "expires_at = $2", at)
 
 
-async def limit(pool: asyncpg.Pool, name: str, limits: Mapping[str, int | None]) -> Key | None:
+async def limit(pool: asyncpg.Pool, name: str, limits: Mapping[str, float | None]) -> Key | None:
     """Set some of a key's limits; None takes one away."""
     known = [each for each in LIMITS if each in limits]
     changes = [f"{each} = ${number}" for number, each in enumerate(known, 2)]

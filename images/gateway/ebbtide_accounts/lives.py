@@ -84,11 +84,14 @@ class PodLife:
 
 @dataclass(frozen=True)
 class History:
-    """What the ledger reads for a period: the lives in it, and what of before says who caused them."""
+    """What the ledger reads for a period: the lives in it, and what of before says who caused them. ``names``: of keys
+    by their ids, as they are charged.
+    """
 
     nodes: list[Node]
     pods: list[Pod]
     requests: list[Request]
+    names: dict[str, str]
 
 
 def _upsert(table: str, types: dict[str, str]) -> str:
@@ -108,7 +111,7 @@ _READ_NODES = f"SELECT * FROM ebbtide.node_lives WHERE began_at < $2 AND {_END} 
 _READ_PODS = f"SELECT * FROM ebbtide.pod_lives WHERE began_at < $2 AND {_END} > $1"  # noqa: S608
 _FIRST_POD = f"SELECT min(began_at) FROM ebbtide.pod_lives WHERE began_at < $2 AND {_END} > $1"  # noqa: S608
 _READ_REQUESTS = (
-    "SELECT id, group_name, key_name, served_by, at, ended_at, woke, status, first_token_seconds "
+    "SELECT id, group_name, key_id, key_name, served_by, at, ended_at, woke, status, first_token_seconds "
     "FROM ebbtide.usage WHERE at >= $1 AND at < $2 AND served_by IS NOT NULL"
 )
 
@@ -128,10 +131,12 @@ async def history(pool: asyncpg.Pool, since: datetime, until: datetime) -> Histo
     where the models of the period were asleep, at most a month, and a day more for what waited for a node.
     """
     begin = await _beginning(pool, since, until)
+    requests = await pool.fetch(_READ_REQUESTS, begin - _LONGEST_WAIT, until)
     return History(
         [_node(row) for row in await pool.fetch(_READ_NODES, begin, until)],
         [_pod(row) for row in await pool.fetch(_READ_PODS, begin, until)],
-        [_request(row) for row in await pool.fetch(_READ_REQUESTS, begin - _LONGEST_WAIT, until)],
+        [_request(row) for row in requests],
+        {row["key_id"]: row["key_name"] for row in requests},
     )
 
 
@@ -184,7 +189,7 @@ def _request(row: Any) -> Request:
     return Request(
         str(row["id"]),
         row["group_name"],
-        row["key_name"],
+        row["key_id"],
         row["served_by"],
         microseconds(row["at"]),
         None if row["ended_at"] is None else microseconds(row["ended_at"]),

@@ -19,7 +19,10 @@ _DELETE = {
     f"WHERE {moment} < now() - make_interval(days => $1) LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED)"
     for table, (key, moment) in _MOMENTS.items()
 }
-_DELETE_DAYS = "DELETE FROM ebbtide.token_days WHERE day < (now() AT TIME ZONE 'UTC')::date - $1::int"
+_DELETE_DAYS = [
+    f"DELETE FROM ebbtide.{table} WHERE day < (now() AT TIME ZONE 'UTC')::date - $1::int"  # noqa: S608
+    for table in ("token_days", "dollar_days")
+]
 
 
 async def forget(pool: asyncpg.Pool, days: int) -> None:
@@ -28,4 +31,5 @@ async def forget(pool: asyncpg.Pool, days: int) -> None:
         # the status is like "DELETE 12"
         while int((await pool.execute(statement, days)).split()[-1]) == _AT_ONCE:
             pass
-    await pool.execute(_DELETE_DAYS, days)
+    for statement in _DELETE_DAYS:
+        await pool.execute(statement, days)

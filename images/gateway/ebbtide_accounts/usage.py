@@ -87,9 +87,19 @@ class Row:
         return (self.tokens_in or 0) + (self.tokens_out or 0)
 
 
+def group_label(name: str) -> str:
+    """Return under which label a group's sums are."""
+    return f"group:{name}"
+
+
+def key_label(key_id: str) -> str:
+    """Return under which label a key's sums are: its id's, since a name may be another key's later."""
+    return f"key:{key_id}"
+
+
 def labels_of(row: Row) -> tuple[str, str]:
     """Return under which labels a row's tokens are summed up."""
-    return f"group:{row.group_name}", f"key:{row.key_id}"
+    return group_label(row.group_name), key_label(row.key_id)
 
 
 def day_of(row: Row) -> date:
@@ -115,6 +125,19 @@ async def tokens_by_day(pool: asyncpg.Pool, labels: Collection[str], since: date
     )
     for holder, day, tokens in rows:
         found[holder][day] = tokens
+    return found
+
+
+async def dollars_by_day(pool: asyncpg.Pool, labels: Collection[str], since: date) -> dict[str, dict[date, float]]:
+    """Return the dollars of each label by day, from a day on, as they were charged last (``spending.py``)."""
+    found: dict[str, dict[date, float]] = {label: {} for label in labels}
+    rows = await pool.fetch(
+        "SELECT holder, day, dollars FROM ebbtide.dollar_days WHERE holder = ANY($1::text[]) AND day >= $2",
+        list(labels),
+        since,
+    )
+    for holder, day, dollars in rows:
+        found[holder][day] = dollars
     return found
 
 

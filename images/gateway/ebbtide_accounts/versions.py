@@ -7,7 +7,7 @@ from typing import Literal
 import asyncpg
 
 SCHEMA = "ebbtide"
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Oldest first; each is a file of ``schema/versions``."""
 NEWER_STATUS = 4
 """Exit status of the migration for a schema that is newer than the program."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import os
@@ -26,12 +27,12 @@ from ebbtide_accounts.keys import Key
 
 from .access_log import Record
 from .budgets import Group
+from .day_sums import DaySums
 from .errors import ApiError
 from .keys import Caller, KeyRing
-from .limits import Holder, UsageLimits
+from .limits import Holder, limits_of
 from .lives import Lives
-from .settings import Database
-from .token_sums import TokenSums
+from .settings import Database, WarmHours
 from .usage import UsageLog, Use
 
 _log = logging.getLogger("ebbtide.gateway.accounts")
@@ -64,13 +65,14 @@ class Accounts:
     ``lives``: what the cluster shows of nodes and pods.
     """
 
-    def __init__(self, settings: Database, log: UsageLog, sums: TokenSums, lives: Lives) -> None:
+    def __init__(self, settings: Database, log: UsageLog, sums: DaySums, lives: Lives) -> None:
         self._settings = settings
         self._lives = lives
         self._sums = sums
         # nothing is written while sums are asked for: a token is either in them or still counted here
         self._writing = asyncio.Lock()
-        self._summed = self._forgot = -math.inf
+        self._summed = self._forgot = self._dollars_wanted = self._charged = -math.inf
+        self._charging: asyncio.Task[None] | None = None
         self._location = Location(settings.folder, settings.tls)
         self.log = log
         self._pool: asyncpg.Pool | None = None
@@ -104,8 +106,10 @@ class Accounts:
             async with asyncio.timeout(_LAST_WRITE_SECONDS):
                 while len(self.log) and self._pool is not None:
                     await self._write(self._pool)
-        follow.cancel()
-        await asyncio.gather(follow, return_exceptions=True)
+        for task in (follow, self._charging):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._pool is not None:
             self._pool.terminate()
         if len(self.log):
@@ -141,7 +145,7 @@ class Accounts:
         rights = self.group(key.group, ring)
         if rights is None or rights.admin:
             raise ApiError(403, "group_missing", f"key {key.name!r} is of group {key.group!r}, which is no group here")
-        return Caller(key.name, rights, key.id, UsageLimits(**key.limits) if key.limits else None)
+        return Caller(key.name, rights, key.id, limits_of(key.limits))
 
     async def caller_of(self, key_id: str, group: str, ring: KeyRing | None) -> Caller:
         """Return the owner of a key by its id, of the stack file or of the database, for what it asked for earlier.
@@ -163,17 +167,19 @@ class Accounts:
         are kept up to date beside the requests. Raises ``ApiError`` 503 if the database is away and the stack wants
         that.
         """
-        unknown = [each for each in holders if each.limits.sums_tokens and not self._sums.want(each)]
+        if any(each.limits.counts_dollars for each in holders):
+            self._dollars_wanted = time.monotonic()
+        unknown = [each for each in holders if each.limits.is_summed_up and not self._sums.want(each)]
         if unknown and self._pool is not None:
             try:
                 async with asyncio.timeout(_LOOKUP_SECONDS):
                     await self._ask_sums(self._pool, unknown)
             except PROBLEMS as problem:
-                _log.warning("the tokens of a day could not be summed up: %s", describe(problem))
+                _log.warning("the sums of a day could not be asked for: %s", describe(problem))
         if self._settings.limits_while_away == "closed":
             for holder in holders:
-                if holder.limits.sums_tokens and not (self.is_up and self._sums.is_current(holder)):
-                    message = f"the database is away, and without it nobody knows how many tokens {holder} has used"
+                if holder.limits.is_summed_up and not (self.is_up and self._sums.is_current(holder)):
+                    message = f"the database is away, and without it nobody knows how much {holder} has used"
                     raise ApiError(503, "database_away", message, retry_after=_RETRY_AFTER_SECONDS)
 
     async def _ask_sums(self, connections: asyncpg.Pool, unknown: Sequence[Holder] | None = None) -> None:
@@ -184,7 +190,8 @@ class Accounts:
                 return
             asked = time.monotonic()
             first = self._sums.today().replace(day=1)
-            self._sums.answered(asked, await usage.tokens_by_day(connections, labels, first))
+            tokens = await usage.tokens_by_day(connections, labels, first)
+            self._sums.answered(asked, tokens, await usage.dollars_by_day(connections, labels, first))
             self._summed = asked
 
     async def run(self, module: str, text: bytes = b"") -> tuple[int, bytes]:
@@ -319,8 +326,23 @@ class Accounts:
                 if self._pool is not None:
                     await self._lives.write(self._pool)
                     await self._forget_old(self._pool)
+                    self._charge_again()
             except PROBLEMS as problem:
                 _log.warning("%d request(s) are to be written still: %s", len(self.log), describe(problem))
+
+    def _charge_again(self) -> None:
+        """Have what was used lately charged by a process of its own, while somebody has a limit of dollars."""
+        every, now = self._settings.charge_seconds, time.monotonic()
+        if now - self._charged < every or now - self._dollars_wanted > 2 * every:
+            return
+        self._charged = now
+        self._charging = asyncio.create_task(self._charge(every))
+
+    async def _charge(self, every_seconds: float) -> None:
+        asked = {"every_seconds": every_seconds, "warm": warm_document(self._settings.warm)}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(every_seconds):
+                await self.run("ebbtide_accounts.spending", json.dumps(asked).encode())
 
     async def _forget_old(self, connections: asyncpg.Pool) -> None:
         days, now = self._settings.usage_days, time.monotonic()
@@ -357,11 +379,15 @@ class Accounts:
             self._sums.count(label, usage.day_of(row), row.tokens)
 
 
+def warm_document(warm: Sequence[WarmHours]) -> list[dict[str, object]]:
+    """Return the hours in which models are kept, as the programs that charge read them."""
+    return [each.model_dump() | {"days": sorted(each.days)} for each in warm]
+
+
 def _rights(group: groups.Group) -> Group:
     """Return what a group of the database may: never what the stack file alone may give."""
     wake = None if group.wake is None else frozenset(group.wake)
-    limits = UsageLimits(**group.limits) if group.limits else None
-    return Group(group.name, frozenset(group.models), wake, limits)
+    return Group(group.name, frozenset(group.models), wake, limits_of(group.limits))
 
 
 def _admins(ring: KeyRing) -> set[str]:

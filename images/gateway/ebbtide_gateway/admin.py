@@ -16,7 +16,7 @@ from ebbtide_accounts.keys import Key, NameTaken
 from ebbtide_accounts.lives import microseconds
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .accounts import Accounts, away
+from .accounts import Accounts, away, warm_document
 from .budgets import ANY_MODEL
 from .errors import ApiError
 from .keys import Caller, KeyRing
@@ -40,6 +40,7 @@ class _Body(BaseModel):
 
 
 _Most = Annotated[int, Field(ge=1, le=1_000_000_000_000, strict=True)]
+_MostDollars = Annotated[float, Field(gt=0, le=1_000_000_000)]
 _MostRequests = Annotated[int, Field(ge=1, le=100_000, strict=True)]
 
 
@@ -52,6 +53,8 @@ class Limits(_Body):
     tokens_per_month: _Most | None = None
     concurrent_requests: _MostRequests | None = None
     max_wakes_per_day: _MostRequests | None = None
+    dollars_per_day: _MostDollars | None = None
+    dollars_per_month: _MostDollars | None = None
 
 
 class NewKey(_Body):
@@ -265,7 +268,7 @@ class Admin:
             "since": microseconds(since),
             "until": microseconds(until),
             "by": by,
-            "warm": [each.model_dump() | {"days": sorted(each.days)} for each in self._warm],
+            "warm": warm_document(self._warm),
         }
         async with self._charging:
             rows = await self._charged(json.dumps(asked).encode())

@@ -2,7 +2,7 @@
 wake at all.
 
 Each process counts its own and asks the wake keeper for the counts of the others (``SharedUsage``). The requests of a
-process are gone with it, its wakes are not. Tokens of a day and a month: ``token_sums.py``.
+process are gone with it, its wakes are not. Tokens of a day and a month: ``day_sums.py``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from ebbtide_kube.api import describe
 
+from .day_sums import DaySums
 from .errors import ApiError
 from .limits import Exceeded, Holder, UsageLimits, exceeded, label_of, refuse
 from .settings import Model
-from .token_sums import TokenSums
 
 if TYPE_CHECKING:
     from .keys import Caller
@@ -114,7 +114,7 @@ class Budgets:
 
     def __init__(self, wall: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._clock = wall, clock
-        self.sums = TokenSums(wall, clock)
+        self.sums = DaySums(wall, clock)
         self._requests: dict[str, LastMinute] = {}
         self._tokens: dict[str, LastMinute] = {}
         self._at_once: Counter[str] = Counter()

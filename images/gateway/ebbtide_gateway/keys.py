@@ -14,7 +14,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from .budgets import Group
-from .limits import Holder, UsageLimits
+from .limits import Holder, UsageLimits, limits_of
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,8 @@ def _group(name: str, group: dict[str, Any]) -> Group:
 
 
 def _limits(holder: dict[str, Any]) -> UsageLimits | None:
-    """Return the limits of a group or a key; None if it has none, so that no request is counted for nothing."""
-    found = {each.name: holder.get(to_camel(each.name)) for each in fields(UsageLimits)}
-    limits = UsageLimits(**{name: int(value) for name, value in found.items() if value is not None})
-    return None if limits == UsageLimits() else limits
+    """Return the limits of a group or a key, by what the file calls them."""
+    return limits_of({each.name: holder.get(to_camel(each.name)) for each in fields(UsageLimits)})
 
 
 class KeyFile:

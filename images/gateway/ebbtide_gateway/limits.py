@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import ApiError
 
@@ -21,11 +21,26 @@ class UsageLimits:
     tokens_per_month: int | None = None
     concurrent_requests: int | None = None
     max_wakes_per_day: int | None = None
+    dollars_per_day: float | None = None
+    dollars_per_month: float | None = None
 
     @property
-    def sums_tokens(self) -> bool:
-        """Return True if the database has to be asked for sums of tokens."""
-        return self.tokens_per_day is not None or self.tokens_per_month is not None
+    def counts_dollars(self) -> bool:
+        """Return True if it has to be charged what the requests cost."""
+        return self.dollars_per_day is not None or self.dollars_per_month is not None
+
+    @property
+    def is_summed_up(self) -> bool:
+        """Return True if the database has to be asked for sums of days."""
+        return self.tokens_per_day is not None or self.tokens_per_month is not None or self.counts_dollars
+
+
+def limits_of(values: Mapping[str, Any]) -> UsageLimits | None:
+    """Return the limits that are there by their fields' names; None if there are none, so that no request is counted
+    for nothing.
+    """
+    limits = UsageLimits(**{name: value for name, value in values.items() if value is not None})
+    return None if limits == UsageLimits() else limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +81,13 @@ _WORDS = {
     "tokens_per_minute": ("token_limit", "may use {most} token(s) a minute, and has used {used}"),
     "tokens_per_day": ("daily_token_limit", "may use {most} token(s) a day (UTC), and has used {used}"),
     "tokens_per_month": ("monthly_token_limit", "may use {most} token(s) a month (UTC), and has used {used}"),
+    "dollars_per_day": ("daily_dollar_limit", "may cost {most:.2f} dollars a day (UTC), and has cost {used:.2f}"),
+    "dollars_per_month": ("monthly_dollar_limit", "may cost {most:.2f} dollars a month (UTC), and has cost {used:.2f}"),
     "concurrent_requests": ("concurrency_limit", "may have {most} request(s) at once, and has {used}"),
 }
 
 
-def exceeded(holder: Holder, limit: str, used: int, retry_after: Callable[[], float]) -> Exceeded | None:
+def exceeded(holder: Holder, limit: str, used: float, retry_after: Callable[[], float]) -> Exceeded | None:
     """Return a limit by its field's name if it is used up; None if it is not, or if there is none."""
     most = getattr(holder.limits, limit)
     if most is None or used < most:

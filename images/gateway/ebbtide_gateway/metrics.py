@@ -21,6 +21,7 @@ _REFUSALS = frozenset(
     {
         *("gpus_in_use", "instances_in_use", "queue_full", "wake_not_allowed", "wake_budget", "request_ends_engine"),
         *("request_limit", "token_limit", "daily_token_limit", "monthly_token_limit", "concurrency_limit"),
+        *("daily_dollar_limit", "monthly_dollar_limit"),
     }
 )
 

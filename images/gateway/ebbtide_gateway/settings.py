@@ -175,7 +175,8 @@ class Database(_Frozen):
     what this process knows of them, or get 503. ``sum_seconds``: how often it is asked for sums that somebody needs.
     ``usage_days``: for how long usage is kept, None: for ever; ``forget_seconds``: how often what is older is deleted.
     ``pools`` and ``warm``: what the ledger has to know; ``seen_seconds``: how often it is written what is still there.
-    ``batch_seconds``: how often it is asked for batches.
+    ``batch_seconds``: how often it is asked for batches. ``charge_seconds``: how often it is charged what limits of
+    dollars have to know.
     """
 
     folder: Path
@@ -190,6 +191,7 @@ class Database(_Frozen):
     warm: tuple[WarmHours, ...] = ()
     seen_seconds: float = Field(default=60, gt=0)
     batch_seconds: float = Field(default=1, gt=0)
+    charge_seconds: float = Field(default=300, gt=0)
 
 
 class Settings(_Frozen):

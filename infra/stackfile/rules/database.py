@@ -23,6 +23,7 @@ from infra.stackfile.partial import Draft, Part
 from infra.stackfile.schema.stack import DatabaseConfig, GroupConfig, KeyConfig, UsageLimits
 
 _AT = ("database",)
+_SUMMED_UP = ("tokens_per_day", "tokens_per_month", "dollars_per_day", "dollars_per_month")
 _KEYS = {
     "existing": ("secret", "namespace", "networks", "port", "tls", "limitsWhileAway", "usageDays"),
     "embedded": ("storage", "storageClass", "image", "limitsWhileAway", "usageDays"),
@@ -79,7 +80,7 @@ def _limits(draft: Draft, kind: str) -> Iterator[Problem]:
         **{("gateway", "keys", name): part for name, part in draft.keys.items()},
     }
     for path, part in holders.items():
-        for limit in ("tokens_per_day", "tokens_per_month") if kind == "none" else ():
+        for limit in _SUMMED_UP if kind == "none" else ():
             if part.sound(limit) and (most := getattr(part.value, limit)) is not None:
                 message = "is summed up in a database, and the stack has none"
                 yield LIMIT_WITHOUT_DATABASE.at((*path, to_camel(limit)), message, value=most)

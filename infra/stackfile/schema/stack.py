@@ -20,7 +20,7 @@ from components.typed.rules.stack import IMAGE_NOT_PINNED
 from components.typed.units import Duration, Quantity
 from infra.stackfile.long_prompts import public_names
 from infra.stackfile.schema.model import ModelConfig
-from infra.stackfile.schema.money import Dollars
+from infra.stackfile.schema.money import Budget, Dollars
 from infra.stackfile.schema.pool import PoolConfig
 
 # Where the GPU software on the nodes comes from.
@@ -144,6 +144,12 @@ class UsageLimits(StackModel):
     )
     max_wakes_per_day: Limit | None = Field(
         default=None, description="wakes it may begin from midnight to midnight, UTC"
+    )
+    dollars_per_day: Budget | None = Field(
+        default=None, description="of nodes' cost that it caused, from midnight to midnight, UTC; needs a `database`"
+    )
+    dollars_per_month: Budget | None = Field(
+        default=None, description="of nodes' cost that it caused, in a month of the calendar, UTC; needs a `database`"
     )
 
     @property

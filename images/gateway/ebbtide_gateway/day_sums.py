@@ -1,4 +1,5 @@
-"""Tokens of a day and a month: sums that the database gave last, and what this process has counted since. Pure.
+"""Tokens and dollars of a day and a month: sums that the database gave last, and of tokens what this process has
+counted since. Pure.
 
 A token that is counted here is also written to the database a moment later. It counts here until a sum that was asked
 for after its writing has come, so it is in exactly one of the two.
@@ -11,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 
 from .limits import Exceeded, Holder, exceeded
 
@@ -21,13 +23,16 @@ _DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Tokens of a holder by day, from the first of a month on, as the database had them when it was asked."""
+    """Tokens and dollars of a holder by day, from the first of a month on, as the database had them when it was
+    asked.
+    """
 
     asked: float
     days: Mapping[date, int]
+    dollars: Mapping[date, float]
 
 
-class TokenSums:
+class DaySums:
     """Sums of the holders that ask, by their labels. ``wall``: seconds since 1970 (UTC), ``clock``: seconds that never
     jump.
     """
@@ -73,12 +78,17 @@ class TokenSums:
                 self._settle(label)
         return list(self._wanted)
 
-    def answered(self, asked: float, sums: Mapping[str, Mapping[date, int]]) -> None:
+    def answered(
+        self,
+        asked: float,
+        sums: Mapping[str, Mapping[date, int]],
+        dollars: Mapping[str, Mapping[date, float]] = MappingProxyType({}),
+    ) -> None:
         """Take the database's sums by label and day, from the month's first day on, also of holders that have none.
         Nothing may have been written while it was asked.
         """
         for label in sums.keys() & self._wanted.keys():
-            self._sums[label] = Sums(asked, sums[label])
+            self._sums[label] = Sums(asked, sums[label], dollars.get(label, {}))
             self._settle(label)
 
     def spent(self, label: str, since: date) -> int:
@@ -86,6 +96,11 @@ class TokenSums:
         known: list[Mapping[date, int]] = [self._sums[label].days] if label in self._sums else []
         own = [self._own[label]] if label in self._own else []
         return sum(tokens for days in (*known, *own) for day, tokens in days.items() if day >= since)
+
+    def cost(self, label: str, since: date) -> float:
+        """Return a holder's dollars from a day on, as far as they were charged."""
+        days = self._sums[label].dollars if label in self._sums else {}
+        return sum(dollars for day, dollars in days.items() if day >= since)
 
     def _settle(self, label: str) -> None:
         """Count no longer what was written: the sums have it, or will when they are asked for."""
@@ -96,14 +111,23 @@ class TokenSums:
 
     def exceeded(self, holder: Holder) -> list[Exceeded | None]:
         """Return a holder's limits of a day and a month that are used up."""
-        if not holder.limits.sums_tokens:
+        if not holder.limits.is_summed_up:
             return []
         today, now = self.today(), self._wall()
         first = today.replace(day=1)
-        day, month = self.spent(holder.label, today), self.spent(holder.label, first)
+
+        def days_end() -> float:
+            return _DAY_SECONDS - now % _DAY_SECONDS
+
+        def months_end() -> float:
+            return _month_ends(first) - now
+
+        label = holder.label
         return [
-            exceeded(holder, "tokens_per_day", day, lambda: _DAY_SECONDS - now % _DAY_SECONDS),
-            exceeded(holder, "tokens_per_month", month, lambda: _month_ends(first) - now),
+            exceeded(holder, "tokens_per_day", self.spent(label, today), days_end),
+            exceeded(holder, "tokens_per_month", self.spent(label, first), months_end),
+            exceeded(holder, "dollars_per_day", self.cost(label, today), days_end),
+            exceeded(holder, "dollars_per_month", self.cost(label, first), months_end),
         ]
 
 

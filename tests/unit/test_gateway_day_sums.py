@@ -13,7 +13,7 @@ from tests.unit import gateway_kit  # puts the image's package on the path
 
 from ebbtide_gateway.errors import ApiError  # isort: skip
 from ebbtide_gateway.limits import Holder, UsageLimits, refuse  # isort: skip
-from ebbtide_gateway.token_sums import TokenSums  # isort: skip
+from ebbtide_gateway.day_sums import DaySums  # isort: skip
 
 assert gateway_kit
 LAST_DAY = datetime(2026, 11, 30, 18, tzinfo=UTC)
@@ -25,12 +25,12 @@ class Process:
     """The sums of one process before a database that others write to as well."""
 
     now: float = LAST_DAY.timestamp()
-    sums: TokenSums = field(init=False)
+    sums: DaySums = field(init=False)
     database: dict[str, dict[date, int]] = field(default_factory=dict)
     to_write: list[tuple[str, date, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.sums = TokenSums(lambda: self.now, lambda: self.now)
+        self.sums = DaySums(lambda: self.now, lambda: self.now)
 
     def end(self, label: str, tokens: int, day: date = TODAY) -> None:
         self.sums.count(label, day, tokens)
@@ -53,6 +53,17 @@ class Process:
 
 def holder(name: str = "a", **limits: int) -> Holder:
     return Holder("key", name, name, UsageLimits(**limits))
+
+
+def test_dollars_are_those_that_were_charged_last() -> None:
+    process = Process()
+    limited = Holder("key", "a", "alice", UsageLimits(dollars_per_day=5.0, dollars_per_month=10.0))
+    assert not process.sums.want(limited)
+    process.sums.answered(process.now, {"key:a": {}}, {"key:a": {TODAY: 2.4, FIRST: 7.0}})
+    assert process.sums.exceeded(limited) == [None] * 4
+    process.sums.answered(process.now, {"key:a": {}}, {"key:a": {TODAY: 2.5, FIRST: 7.5}})
+    with pytest.raises(ApiError, match=r"key 'alice' may cost 10.00 dollars a month \(UTC\), and has cost 10.00"):
+        refuse(process.sums.exceeded(limited))
 
 
 _STEPS = st.sampled_from(["end", "write", "ask", "want", "other", "a minute"])
