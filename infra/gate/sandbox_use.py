@@ -49,8 +49,12 @@ class Sandbox:
                     yield _status(f"/proc/{name}")
 
     def _files(self) -> int:
+        """Return what lies in the folder. Until its first process is shut in, that name is a folder of this machine."""
+        root = f"/proc/{self.first}/root"
         with suppress(OSError):
-            disk = os.statvfs(f"/proc/{self.first}/root{self.scratch}")
+            if os.stat(f"{root}/").st_dev == os.stat("/").st_dev:
+                return 0
+            disk = os.statvfs(f"{root}{self.scratch}")
             return (disk.f_blocks - disk.f_bfree) * disk.f_frsize + (disk.f_files - disk.f_ffree) * _FILE_BYTES
         return 0
 
