@@ -118,6 +118,7 @@ def test_a_person_meanwhile_waits_hardly_longer_for_a_first_token(batches: Lab) 
 
 def test_what_rides_lets_the_model_go_to_sleep(batches: Lab) -> None:
     with batches.short_ttl(FIRST):
+        batches.until_asleep(FIRST)
         batches.wake(FIRST)
         batch = begin(batches, LINES, 64)
         wait_until(lambda: done(batches, batch) > 0, 60, "lines are answered")
