@@ -125,6 +125,8 @@ def test_tokens_of_a_day_are_summed_over_both_gateways_and_a_changed_limit_holds
         "tokens_per_month": 9 * TOKENS,
         "concurrent_requests": None,
         "max_wakes_per_day": None,
+        "dollars_per_day": None,
+        "dollars_per_month": None,
     }
     for at in (0, 1):
         kit.until(lambda at=at: stack.ask(key, at=at).status_code == 200, "it holds no more", 5)  # type: ignore[misc]
@@ -238,7 +240,7 @@ def test_while_the_database_is_away_limits_of_a_day_are_open_or_closed_as_the_st
             kit.until(lambda: not any(map(kit.has_database, stack.keeper.gateways)), "all see that it is away")
             refused = stack.ask(key, at=closed)
             assert refusal(refused)[:2] == (503, "database_away")
-            assert f"how many tokens key {name!r} has used" in refusal(refused)[2]
+            assert f"how much key {name!r} has used" in refusal(refused)[2]
             assert [stack.ask(free, at=at).status_code for at in (open_, closed)] == [200, 200]
             # what it knows still counts: one more is below the limit, the next is not
             assert stack.ask(key, at=open_).status_code == 200
