@@ -15,20 +15,15 @@ import httpx
 import pytest
 
 from tests.lab.conftest import FIRST, Lab, Steady, wait_until
-from tests.lab.with_database import both_follow, metrics, neither_follows, running_beside, stack_with
+from tests.lab.with_database import both_follow, database, metrics, neither_follows, stack_with
 from tests.on_request import on_request
 from tests.unit.postgres import Postgres
 
+assert database  # the fixture
 pytestmark = on_request
 
 AWAY_SECONDS = 60.0
 KNOWN_USERS = 3
-
-
-@pytest.fixture(scope="module")
-def database(lab: Lab) -> Iterator[Postgres]:
-    with running_beside(lab) as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -12,21 +12,16 @@ import httpx
 import pytest
 
 from tests.lab.conftest import FIRST, NAMESPACE, Lab, wait_until
-from tests.lab.with_database import both_follow, running_beside, stack_with
+from tests.lab.with_database import both_follow, database, stack_with
 from tests.on_request import on_request
 from tests.unit.postgres import Postgres
 
+assert database  # the fixture
 pytestmark = [on_request, pytest.mark.timeout(2400)]
 
 LINES = 2000
 TOKENS = 8
 PEOPLE = 20
-
-
-@pytest.fixture(scope="module")
-def database(lab: Lab) -> Iterator[Postgres]:
-    with running_beside(lab) as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

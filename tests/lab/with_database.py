@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from components.gateway.access import METRICS_PORT
 from lab.machine import namespaces
 from lab.machine.control_plane import CONTROL_ADDRESS
@@ -17,8 +19,8 @@ SECRET = "accounts"
 SECRETS = "/api/v1/namespaces/ebbtide/secrets"
 
 
-@contextmanager
-def running_beside(lab: Lab) -> Iterator[Postgres]:
+@pytest.fixture(scope="module")
+def database(lab: Lab) -> Iterator[Postgres]:
     machine = namespaces.running(lab.paths)
     assert machine is not None
     with running(CONTROL_ADDRESS, Path(f"/proc/{machine.pid}/ns/net")) as cluster:

@@ -19,7 +19,6 @@ AWAKE, ASLEEP = ModelNow(True, False, 4, 0), ModelNow(False, False, 4, 0, wake_s
 
 def waiting(name: str = "one", **more: Any) -> Waiting:
     values: dict[str, Any] = {
-        "status": "in_progress",
         "deadline": NOW + timedelta(hours=24),
         "off_peak": None,
         "model": "small",

@@ -7,19 +7,18 @@ ends with 1 where the database cannot be asked.
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Any, cast, get_args
 
-from .connection import PROBLEMS, Location, connect, describe
+import asyncpg
+
 from .ledger.charges import charges
 from .ledger.records import Charge, Kind
-from .lives import history
+from .lives import history, microseconds
+from .program import run
 from .warm_hours import Hours, windows
 
 BY = ("group", "key", "model", "day")
@@ -56,28 +55,24 @@ def _value(entry: Charge, name: str, names: Mapping[str, str]) -> str | None:
     return cast("str | None", getattr(entry, name))
 
 
-async def cost(location: Location, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+async def charged(
+    connection: asyncpg.Connection, since: datetime, until: datetime, warm: Iterable[Mapping[str, Any]]
+) -> tuple[list[Charge], dict[str, str]]:
+    """Return what a period is charged, and the names of keys by their ids. ``warm``: the hours in which the stack file
+    keeps models. Raises one of ``PROBLEMS``.
+    """
+    known = await history(connection, since, until)
+    kept = [window for hours in warm for window in windows(Hours(**hours), since, until)]
+    period = microseconds(since), microseconds(until)
+    return charges(known.nodes, known.pods, known.requests, kept, *period), known.names
+
+
+async def cost(connection: asyncpg.Connection, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the sums of a period. Raises one of ``PROBLEMS``."""
     since, until = (_FIRST + timedelta(microseconds=asked[name]) for name in ("since", "until"))
-    connection = await connect(location)
-    try:
-        known = await history(connection, since, until)
-    finally:
-        await connection.close()
-    warm = [window for hours in asked["warm"] for window in windows(Hours(**hours), since, until)]
-    entries = charges(known.nodes, known.pods, known.requests, warm, asked["since"], asked["until"])
-    return sums(entries, asked["by"], known.names)
-
-
-def main() -> int:
-    """Write the sums. Returns 1 where the database cannot be asked."""
-    try:
-        print(json.dumps(asyncio.run(cost(Location.from_environment(), json.load(sys.stdin)))))
-    except PROBLEMS as problem:
-        print(f"what was used could not be charged: {describe(problem)}", file=sys.stderr)
-        return 1
-    return 0
+    entries, names = await charged(connection, since, until, asked["warm"])
+    return sums(entries, asked["by"], names)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run(cost, "what was used could not be charged"))

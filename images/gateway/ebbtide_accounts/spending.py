@@ -6,9 +6,6 @@ It reads ``{"warm", "every_seconds"}`` as JSON. Today and yesterday are charged 
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -17,12 +14,10 @@ from typing import Any
 
 import asyncpg
 
-from .connection import PROBLEMS, Location, connect, describe
-from .ledger.charges import charges
+from .cost import charged
 from .ledger.records import Charge
-from .lives import history, microseconds
+from .program import run
 from .usage import group_label, key_label
-from .warm_hours import Hours, windows
 
 # any number that nobody else takes for a lock of the same database
 _LOCK = 4_027_118_606
@@ -46,8 +41,9 @@ def by_holder(entries: Iterable[Charge]) -> dict[tuple[str, date], float]:
     return {holder: float(dollars) for holder, dollars in totals.items()}
 
 
-async def charge(connection: asyncpg.Connection, asked: Mapping[str, Any], now: datetime) -> None:
+async def charge(connection: asyncpg.Connection, asked: Mapping[str, Any]) -> None:
     """Write the dollars of today and yesterday, unless another gateway does or did lately."""
+    now = datetime.now(UTC)
     async with connection.transaction():
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
             return
@@ -55,32 +51,12 @@ async def charge(connection: asyncpg.Connection, asked: Mapping[str, Any], now: 
         if until is not None and now - until < timedelta(seconds=asked["every_seconds"]) / 2:
             return
         since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
-        known = await history(connection, since, now)
-        warm = [window for hours in asked["warm"] for window in windows(Hours(**hours), since, now)]
-        entries = charges(known.nodes, known.pods, known.requests, warm, microseconds(since), microseconds(now))
+        entries, _ = await charged(connection, since, now, asked["warm"])
         sums = by_holder(entries)
         holders, days = [holder for holder, _ in sums], [day for _, day in sums]
         await connection.execute(_WRITE, holders, days, list(sums.values()))
         await connection.execute(_CHARGED, now)
 
 
-async def _main(asked: Mapping[str, Any]) -> None:
-    connection = await connect(Location.from_environment())
-    try:
-        await charge(connection, asked, datetime.now(UTC))
-    finally:
-        await connection.close()
-
-
-def main() -> int:
-    """Charge. Returns 1 where the database cannot be asked."""
-    try:
-        asyncio.run(_main(json.load(sys.stdin)))
-    except PROBLEMS as problem:
-        print(f"what was used could not be charged: {describe(problem)}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run(charge, "what was used could not be charged"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -117,27 +117,25 @@ async def write(pool: asyncpg.Pool, rows: Collection[Row]) -> None:
 
 async def tokens_by_day(pool: asyncpg.Pool, labels: Collection[str], since: date) -> dict[str, dict[date, int]]:
     """Return the tokens of each label by day, from a day on; a label without any has no day."""
-    found: dict[str, dict[date, int]] = {label: {} for label in labels}
-    rows = await pool.fetch(
-        "SELECT holder, day, tokens FROM ebbtide.token_days WHERE holder = ANY($1::text[]) AND day >= $2",
-        list(labels),
-        since,
-    )
-    for holder, day, tokens in rows:
-        found[holder][day] = tokens
-    return found
+    return await _by_day(pool, "token_days", labels, since)
 
 
 async def dollars_by_day(pool: asyncpg.Pool, labels: Collection[str], since: date) -> dict[str, dict[date, float]]:
     """Return the dollars of each label by day, from a day on, as they were charged last (``spending.py``)."""
-    found: dict[str, dict[date, float]] = {label: {} for label in labels}
+    return await _by_day(pool, "dollar_days", labels, since)
+
+
+async def _by_day(
+    pool: asyncpg.Pool, table: Literal["token_days", "dollar_days"], labels: Collection[str], since: date
+) -> dict[str, dict[date, Any]]:
+    found: dict[str, dict[date, Any]] = {label: {} for label in labels}
     rows = await pool.fetch(
-        "SELECT holder, day, dollars FROM ebbtide.dollar_days WHERE holder = ANY($1::text[]) AND day >= $2",
+        f"SELECT * FROM ebbtide.{table} WHERE holder = ANY($1::text[]) AND day >= $2",  # noqa: S608
         list(labels),
         since,
     )
-    for holder, day, dollars in rows:
-        found[holder][day] = dollars
+    for holder, day, amount in rows:
+        found[holder][day] = amount
     return found
 
 

@@ -8,14 +8,12 @@ whoever is killed leaves nothing.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import asyncpg
-from ebbtide_accounts.connection import PROBLEMS, Location, connect, describe
+from ebbtide_accounts.program import run
 
 from .files import content
 from .input_lines import MOST_FINDINGS, MOST_LINE_BYTES, MOST_LINES, Finding, LineTooLong, Reader, lines_of
@@ -24,10 +22,9 @@ _AT_ONCE = 500
 _COLUMNS = ("batch_id", "number", "custom_id", "model", "body")
 
 
-async def take_in(
-    connection: asyncpg.Connection, batch: str, models: Mapping[str, str], others: Collection[str]
-) -> None:
+async def take_in(connection: asyncpg.Connection, asked: Mapping[str, Any]) -> None:
     """Read a batch's input, unless somebody does already. Raises one of ``PROBLEMS``."""
+    batch = asked["batch"]
     async with connection.transaction():
         row = await connection.fetchrow(
             "SELECT endpoint, input_file FROM ebbtide.batches WHERE id = $1 AND status = 'validating' "
@@ -36,7 +33,7 @@ async def take_in(
         )
         if row is None:
             return
-        reader = Reader(row["endpoint"], models, others)
+        reader = Reader(row["endpoint"], asked["models"], asked["others"])
         try:
             async with connection.transaction():
                 await _write(connection, batch, content(connection, row["input_file"]), reader)
@@ -89,23 +86,5 @@ async def _copy(connection: asyncpg.Connection, records: list[tuple[str, int, st
     records.clear()
 
 
-async def _main(asked: Mapping[str, Any]) -> None:
-    connection = await connect(Location.from_environment())
-    try:
-        await take_in(connection, asked["batch"], asked["models"], asked["others"])
-    finally:
-        await connection.close()
-
-
-def main() -> int:
-    """Read one batch's input. Returns 1 where the database cannot be asked."""
-    try:
-        asyncio.run(_main(json.load(sys.stdin)))
-    except PROBLEMS as problem:
-        print(f"a batch could not be read: {describe(problem)}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run(take_in, "a batch could not be read"))

@@ -127,12 +127,15 @@ async def cancel(pool: asyncpg.Pool, job_id: str, group: str) -> None:
     )
 
 
-async def unread(pool: asyncpg.Pool) -> list[str]:
-    """Return the batches whose input is to be read, the oldest first, but those that somebody reads just now."""
+async def unread(pool: asyncpg.Pool) -> list[tuple[str, str]]:
+    """Return the batches whose input is to be read, each with its group, the oldest first, but those that somebody
+    reads just now.
+    """
     rows = await pool.fetch(
-        "SELECT id FROM ebbtide.batches WHERE status = 'validating' ORDER BY made_at LIMIT 4 FOR UPDATE SKIP LOCKED"
+        "SELECT id, group_name FROM ebbtide.batches WHERE status = 'validating' "
+        "ORDER BY made_at LIMIT 4 FOR UPDATE SKIP LOCKED"
     )
-    return [row["id"] for row in rows]
+    return [(row["id"], row["group_name"]) for row in rows]
 
 
 async def forget(pool: asyncpg.Pool) -> None:

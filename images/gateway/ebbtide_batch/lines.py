@@ -39,7 +39,6 @@ class Waiting:
     """Lines of one batch for one model that have not ended. ``free``: those that nobody works on."""
 
     batch: str
-    status: str
     deadline: datetime
     off_peak: Mapping[str, str] | None
     model: str
@@ -48,7 +47,7 @@ class Waiting:
 
 
 _WAITING = """
-    SELECT b.id, b.status, b.deadline, b.off_peak, l.model, count(*) AS open,
+    SELECT b.id, b.deadline, b.off_peak, l.model, count(*) AS open,
         count(*) FILTER (WHERE l.free_at IS NULL OR l.free_at < now()) AS free
     FROM ebbtide.batches b JOIN ebbtide.batch_lines l ON l.batch_id = b.id AND l.ended_at IS NULL
     WHERE b.status = 'in_progress' GROUP BY b.id, l.model ORDER BY b.deadline
@@ -129,4 +128,4 @@ async def say_busy(pool: asyncpg.Pool, models: Collection[str], seconds: float) 
 
 def _waiting(row: Any) -> Waiting:
     off_peak = None if row["off_peak"] is None else json.loads(row["off_peak"])
-    return Waiting(row["id"], row["status"], row["deadline"], off_peak, row["model"], row["open"], row["free"])
+    return Waiting(row["id"], row["deadline"], off_peak, row["model"], row["open"], row["free"])

@@ -62,20 +62,20 @@ async def ended(pool: asyncpg.Pool) -> list[str]:
     return [row["id"] for row in await pool.fetch(_ENDED)]
 
 
-async def conclude(pool: asyncpg.Pool, batch: str) -> str | None:
-    """End a batch if it has come to an end, and write its files; returns its status. All or nothing, and by one
-    gateway: another that tries at the same time returns None.
+async def conclude(pool: asyncpg.Pool, batch: str) -> None:
+    """End a batch if it has come to an end, and write its files. All or nothing, and by one gateway: another that tries
+    at the same time does nothing.
     """
     async with pool.acquire() as connection, connection.transaction():
         locked = await connection.fetchval(
             "SELECT id FROM ebbtide.batches WHERE id = $1 AND ended_at IS NULL FOR UPDATE SKIP LOCKED", batch
         )
         if locked is None:
-            return None
+            return
         row = await connection.fetchrow(_STATE, batch)
         status = outcome(State(row["status"], row["deadline"], row["open"], row["taken"]), datetime.now(UTC))
         if status is None:
-            return None
+            return
         files = _Files(connection, batch, row["group_name"])
         async for line in connection.cursor(_LINES, batch, prefetch=200):
             await files.add(line, status)
@@ -90,7 +90,6 @@ async def conclude(pool: asyncpg.Pool, batch: str) -> str | None:
         )
         delete = "DELETE FROM ebbtide.batch_lines WHERE batch_id = $1"
         await connection.execute(delete, batch, timeout=_DELETE_SECONDS)
-        return status
 
 
 class _Files:

@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ from .metrics import Metrics
 from .model_states import ModelStates
 from .replicas import Replicas
 from .server import Connections
-from .settings import Database, Model, Settings, load
+from .settings import Database, Settings, load
 from .upstream import WakeTransport
 from .workloads import Workloads
 
@@ -86,12 +85,12 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
     adapters = LoadedAdapters(settings, client, token)
     budgets = Budgets()
     metrics.count_used(budgets)
+    key_file = KeyFile(keys)
     parts = (
         None
         if settings.database is None
-        else database(settings.database, place.namespace, client, token, metrics, budgets, lambda: adapters.models)
+        else database(settings.database, place.namespace, client, token, metrics, budgets, key_file, adapters, replicas)
     )
-    key_file = KeyFile(keys)
     gateway = Gateway(
         settings,
         key_file,
@@ -110,26 +109,9 @@ def application(settings: Settings, keys: Path, metrics: Metrics, account: Path 
         SharedUsage(settings.keeper_url, budgets),
         ModelStates(guard, observe, lambda: scaled.items),
         adapters,
-        *batches(parts, settings, key_file, lambda: adapters.models, replicas),
+        *((parts.accounts, parts.admin, parts.batch_api, parts.batch_work) if parts is not None else ()),
     )
     return gateway
-
-
-def batches(
-    parts: DatabaseParts | None,
-    settings: Settings,
-    keys: KeyFile,
-    models: Callable[[], Mapping[str, Model]],
-    replicas: Replicas,
-) -> tuple[Accounts, Admin, BatchApi, BatchWork] | tuple[()]:
-    """Return what a gateway has only with a database."""
-    if parts is None or settings.database is None:
-        return ()
-    from .batch_api import BatchApi
-    from .batch_work import BatchWork
-
-    work = BatchWork(parts.accounts, keys, models, replicas, settings.database.batch_seconds)
-    return parts.accounts, parts.admin, BatchApi(parts.accounts, work.forecast), work
 
 
 @dataclass(frozen=True)
@@ -138,6 +120,8 @@ class DatabaseParts:
 
     accounts: Accounts
     admin: Admin
+    batch_api: BatchApi
+    batch_work: BatchWork
     views: tuple[Informer, ...]
 
 
@@ -148,11 +132,15 @@ def database(
     token: Path,
     metrics: Metrics,
     budgets: Budgets,
-    models: Callable[[], Mapping[str, Model]],
+    keys: KeyFile,
+    adapters: LoadedAdapters,
+    replicas: Replicas,
 ) -> DatabaseParts:
     """Build the parts of a gateway with a database: without one nothing of theirs is imported."""
     from .accounts import Accounts
     from .admin import Admin
+    from .batch_api import BatchApi
+    from .batch_work import BatchWork
     from .lives import Lives, common_label
     from .usage import UsageLog
 
@@ -162,9 +150,11 @@ def database(
     seen_pods = Informer(client, pods(namespace), token, lives.changed, without)
     log = UsageLog(metrics.count_database(lambda: accounts.is_up, lambda: len(accounts.log)))
     accounts = Accounts(settings, log, budgets.sums, lives)
+    admin = Admin(accounts, lambda: adapters.models)
+    work = BatchWork(accounts, keys, lambda: adapters.models, replicas, settings.batch_seconds)
     # a stack without pools has nothing to charge
-    admin = Admin(accounts, settings.warm, models)
-    return DatabaseParts(accounts, admin, (seen_nodes, seen_pods) if settings.pools else ())
+    views = (seen_nodes, seen_pods) if settings.pools else ()
+    return DatabaseParts(accounts, admin, BatchApi(accounts, work.forecast), work, views)
 
 
 def main() -> int:

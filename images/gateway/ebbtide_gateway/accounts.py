@@ -32,7 +32,7 @@ from .errors import ApiError
 from .keys import Caller, KeyRing
 from .limits import Holder, limits_of
 from .lives import Lives
-from .settings import Database, WarmHours
+from .settings import Database
 from .usage import UsageLog, Use
 
 _log = logging.getLogger("ebbtide.gateway.accounts")
@@ -338,8 +338,12 @@ class Accounts:
         self._charged = now
         self._charging = asyncio.create_task(self._charge(every))
 
+    def warm_hours(self) -> list[dict[str, object]]:
+        """Return the hours in which the stack file keeps models, as the programs that charge read them."""
+        return [each.model_dump() | {"days": sorted(each.days)} for each in self._settings.warm]
+
     async def _charge(self, every_seconds: float) -> None:
-        asked = {"every_seconds": every_seconds, "warm": warm_document(self._settings.warm)}
+        asked = {"every_seconds": every_seconds, "warm": self.warm_hours()}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(every_seconds):
                 await self.run("ebbtide_accounts.spending", json.dumps(asked).encode())
@@ -377,11 +381,6 @@ class Accounts:
         row = self.log.end(use, record)
         for label in usage.labels_of(row):
             self._sums.count(label, usage.day_of(row), row.tokens)
-
-
-def warm_document(warm: Sequence[WarmHours]) -> list[dict[str, object]]:
-    """Return the hours in which models are kept, as the programs that charge read them."""
-    return [each.model_dump() | {"days": sorted(each.days)} for each in warm]
 
 
 def _rights(group: groups.Group) -> Group:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar, cast
 
@@ -16,11 +16,11 @@ from ebbtide_accounts.keys import Key, NameTaken
 from ebbtide_accounts.lives import microseconds
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .accounts import Accounts, away, warm_document
+from .accounts import Accounts, away
 from .budgets import ANY_MODEL
 from .errors import ApiError
 from .keys import Caller, KeyRing
-from .settings import Model, WarmHours
+from .settings import Model
 
 _KEYS, _GROUPS, _USAGE, _COST = "/admin/keys", "/admin/groups", "/admin/usage", "/admin/cost"
 _LONGEST = timedelta(days=31)
@@ -101,10 +101,8 @@ class Overlap(_Body):
 class Admin:
     """Answers to whoever has the right; all of them need the database."""
 
-    def __init__(
-        self, accounts: Accounts, warm: Sequence[WarmHours], models: Callable[[], Mapping[str, Model]]
-    ) -> None:
-        self._accounts, self._warm, self._models = accounts, warm, models
+    def __init__(self, accounts: Accounts, models: Callable[[], Mapping[str, Model]]) -> None:
+        self._accounts, self._models = accounts, models
         self._charging = asyncio.Lock()
 
     @staticmethod
@@ -268,7 +266,7 @@ class Admin:
             "since": microseconds(since),
             "until": microseconds(until),
             "by": by,
-            "warm": warm_document(self._warm),
+            "warm": self._accounts.warm_hours(),
         }
         async with self._charging:
             rows = await self._charged(json.dumps(asked).encode())

@@ -221,10 +221,9 @@ class Gateway:
 
     def _methods_for(self, path: str) -> tuple[str, ...]:
         """Return the methods a path takes. Raises ``ApiError`` 404 for every path that is not listed."""
-        if self._admin is not None and (methods := self._admin.methods_for(path)) is not None:
-            return methods
-        if self._batch_api is not None and (methods := self._batch_api.methods_for(path)) is not None:
-            return methods
+        for own in (self._admin, self._batch_api) if path not in ROUTES else ():
+            if own is not None and (methods := own.methods_for(path)) is not None:
+                return methods
         return methods_for(path)
 
     async def _health(self, path: str, reply: Reply) -> None:
@@ -260,7 +259,7 @@ class Gateway:
                     await self._change_adapters(path, body, caller, record, reply)
         elif is_of_a_stored_response(path):
             raise not_stored()
-        elif self._batch_api is not None and self._batch_api.methods_for(path) is not None:
+        elif path not in ROUTES and self._batch_api is not None and self._batch_api.methods_for(path) is not None:
             await self._batches(request, connection, caller, reply, self._batch_api)
         elif path not in ROUTES:
             assert self._admin is not None

@@ -121,8 +121,8 @@ class BatchWork:
                 _log.warning("batches wait: %s", describe(problem))
 
     async def _look(self, connections: asyncpg.Pool) -> None:
-        for batch in await jobs.unread(connections):
-            self._do_beside(batch, self._read(connections, batch))
+        for batch, group in await jobs.unread(connections):
+            self._do_beside(batch, self._read(batch, group))
         for batch in await results.ended(connections):
             self._do_beside(batch, self._conclude(connections, batch))
         if time.monotonic() - self._forgot >= _FORGET_SECONDS:
@@ -170,10 +170,10 @@ class BatchWork:
         task = self._beside[batch] = asyncio.create_task(work)
         task.add_done_callback(lambda _: self._beside.pop(batch))
 
-    async def _read(self, connections: asyncpg.Pool, batch: str) -> None:
+    async def _read(self, batch: str, group: str) -> None:
         """Have a batch's input read by a process of its own."""
         try:
-            asked = await self._asked(connections, batch)
+            asked = self._asked(batch, group)
             if asked is not None:
                 async with asyncio.timeout(_READ_SECONDS):
                     await self._accounts.run("ebbtide_batch.intake", json.dumps(asked).encode())
@@ -186,12 +186,12 @@ class BatchWork:
         except PROBLEMS as problem:
             _log.warning("a batch could not be ended: %s", describe(problem))
 
-    async def _asked(self, connections: asyncpg.Pool, batch: str) -> dict[str, object] | None:
-        owner = await connections.fetchrow("SELECT group_name, key_id FROM ebbtide.batches WHERE id = $1", batch)
+    def _asked(self, batch: str, group: str) -> dict[str, object] | None:
+        """Return what the reader of a batch's input has to know; None: not yet."""
         ring = self._keys.ring()
-        if owner is None or ring is None:
+        if ring is None:
             return None
-        rights = self._accounts.group(owner["group_name"], ring)
+        rights = self._accounts.group(group, ring)
         names = {name: model for name, model in self._models().items() if model.asked_as is None}
         allowed = {
             name: model.name
